@@ -1,0 +1,75 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
+	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+)
+
+// Position is an event's place. Positions start at 1, are dense, one an event, and are never used twice.
+type Position uint64
+
+var (
+	// ErrUnavailable: the journal cannot commit now: a sync failed, the disk is full or nearly so, it is reopening. The
+	// entry may exist whole or not at all; append it again later.
+	ErrUnavailable = errors.New("journal: cannot commit")
+	// ErrClosed: the journal is closed or closing. The entry does not exist, unless it was being committed already.
+	ErrClosed = errors.New("journal: closed")
+	// ErrRevised: another entry with the same key and another body is there. Append again under a key of its own.
+	ErrRevised = errors.New("journal: same key, other body")
+	// ErrExpired: the position was there and is no longer kept.
+	ErrExpired = errors.New("journal: position is no longer kept")
+	// ErrFuture: the position lies past the end.
+	ErrFuture = errors.New("journal: position is past the end")
+	// ErrLocked: another process has the folder open.
+	ErrLocked = errors.New("journal: folder is in use by another process")
+	// ErrNewerFormat: the folder was written by a newer version of this program.
+	ErrNewerFormat = errors.New("journal: folder has a newer format")
+)
+
+// Hash is the first 16 bytes of a SHA-256.
+type Hash [16]byte
+
+// Entry is one webhook with all that is made durable with it, at once or not at all.
+type Entry struct {
+	// Webhook. Its first_position and event_count are set by the journal.
+	Webhook *journalv1.Webhook
+	// Events at consecutive positions. Empty for a quarantined webhook.
+	Events []*eventv1.Event
+	// Key is what makes the entry a duplicate of an earlier one. The caller scopes it by source and event.
+	Key Hash
+	// Body tells bodies apart under one key.
+	Body Hash
+	// Window is how long the key counts. An entry with a key seen within its window is a duplicate if its body is the same,
+	// else ErrRevised. It must be at least a second.
+	Window time.Duration
+}
+
+// Receipt is what became of an entry. It is returned once the sync that covers it has ended.
+type Receipt struct {
+	// Duplicate: the same entry was there already, and is durable; nothing was added.
+	Duplicate bool
+	// First is the position of the first event, if events were added.
+	First Position
+}
+
+// Record is an event in its place.
+type Record struct {
+	Position Position
+	Event    *eventv1.Event
+}
+
+// Bounds is the extent of the journal: events from Earliest up to, not including, Next are durable and kept.
+type Bounds struct {
+	Earliest, Next Position
+}
+
+// Log is the journal's interface to those who write to it and read from it.
+type Log interface {
+	Append(ctx context.Context, e Entry) (Receipt, error)
+	Read(ctx context.Context, from Position, records []Record) ([]Record, error)
+	Bounds() Bounds
+}
