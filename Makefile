@@ -1,0 +1,53 @@
+# Everything here needs Go alone: generators and linters are Go modules pinned under tools/.
+BUF      := go tool -modfile=tools/go.mod buf
+LINT     := go tool -modfile=tools/lint.mod golangci-lint
+FUZZTIME ?= 30s
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: generate
+generate: .protodeps ## Generate gen/ and the OpenAPI document from proto/
+	$(BUF) format -w proto
+	rm -rf gen
+	$(BUF) generate
+
+# The public schemas that ours import, printed from the Go modules that hold them.
+.protodeps: tools/protodeps/main.go tools/protodeps/go.mod
+	cd tools/protodeps && go run . ../../.protodeps
+	@touch $@
+
+.PHONY: lint
+lint: .protodeps ## Lint Go and protobuf
+	$(BUF) lint
+	$(BUF) format --diff --exit-code proto
+	$(BUF) breaking --against tools/baseline.binpb
+	$(LINT) run ./...
+
+.PHONY: test
+test: ## Run the tests
+	go test ./...
+
+.PHONY: race
+race: ## Run the tests with the race detector
+	go test -race ./...
+
+.PHONY: fuzz
+fuzz: ## Fuzz each target for FUZZTIME
+	@go test -list '^Fuzz' ./... | awk '/^Fuzz/ {f[n++]=$$1} /^ok/ {for (i=0;i<n;i++) print $$2, f[i]; n=0}' | \
+	while read -r pkg target; do \
+		echo "$$pkg $$target"; \
+		go test "$$pkg" -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) || exit 1; \
+	done
+
+.PHONY: bench
+bench: ## Measure, each figure against its reference in the same run
+	go test ./internal/vendorjson ./internal/journal ./internal/ingress ./sinks/grpcstream -run '^$$' -bench . -benchmem
+	go test ./cmd/bridge -run '^$$' -bench . -benchtime 1x -v
+
+.PHONY: baseline
+baseline: .protodeps ## Accept today's schemas as the ones to stay compatible with; at a release only
+	$(BUF) build -o tools/baseline.binpb
