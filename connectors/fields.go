@@ -1,0 +1,99 @@
+package connectors
+
+import (
+	"google.golang.org/genproto/googleapis/type/date"
+	"google.golang.org/genproto/googleapis/type/decimal"
+	"google.golang.org/genproto/googleapis/type/money"
+	"google.golang.org/protobuf/types/known/timestamppb"
+)
+
+// Fields reads the fields of one vendor message and remembers the first that is wrong, so that a translation stays one
+// literal and asks once, at its end, whether it may be used:
+//
+//	f := connectors.NewFields(in.Source)
+//	payment := &eventv1.Payment{
+//		Id:     f.Need("$.ID", m.GetId()),
+//		Amount: f.Money("$.Amount", m.GetAmount()),
+//	}
+//	return payment, f.Err()
+//
+// Paths are in the vendor's JSON names. A Fields belongs to one call of Translate.
+type Fields struct {
+	source Source
+	err    *Error
+}
+
+// NewFields returns a Fields for one message of source.
+func NewFields(source Source) *Fields { return &Fields{source: source} }
+
+// Need returns a text that must not be empty.
+func (f *Fields) Need(path, text string) string {
+	if text == "" {
+		f.Fail(path, "is missing")
+	}
+	return text
+}
+
+// Money is [Money] in the source's currency.
+func (f *Fields) Money(path string, d *decimal.Decimal) *money.Money {
+	m, err := Money(d, f.source.Currency)
+	f.check(path, err)
+	return m
+}
+
+// Cents is [ScaledMoney] of hundredths in the source's currency.
+func (f *Fields) Cents(v *int64) *money.Money { return ScaledMoney(v, 2, f.source.Currency) }
+
+// Time is [Time] in the source's zone.
+func (f *Fields) Time(path, text string) *timestamppb.Timestamp {
+	t, err := Time(text, f.source.Zone)
+	if err == nil {
+		err = valid(t)
+	}
+	f.check(path, err)
+	return t
+}
+
+// Date is [Date].
+func (f *Fields) Date(path, text string) *date.Date {
+	d, err := Date(text)
+	f.check(path, err)
+	return d
+}
+
+// Fail says what is wrong with the field at path. Only the first such report counts.
+func (f *Fields) Fail(path, format string, args ...any) {
+	if f.err == nil {
+		f.err = Errorf(path, format, args...)
+	}
+}
+
+// Err returns the first thing that was wrong, an [*Error], or nil.
+func (f *Fields) Err() error {
+	if f.err == nil {
+		return nil
+	}
+	return f.err
+}
+
+func (f *Fields) check(path string, err error) {
+	if err != nil {
+		f.Fail(path, "%v", err)
+	}
+}
+
+func valid(t *timestamppb.Timestamp) error {
+	if t == nil {
+		return nil
+	}
+	return t.CheckValid()
+}
+
+// Decimal returns a copy of d, because canonical events share no memory with the vendor's message; nil for nil and for
+// an empty value.
+func Decimal(d *decimal.Decimal) *decimal.Decimal {
+	if d.GetValue() == "" {
+		return nil
+	}
+	return &decimal.Decimal{Value: d.GetValue()}
+}
