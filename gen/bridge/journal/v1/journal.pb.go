@@ -34,6 +34,9 @@ const (
 	Encoding_ENCODING_JSON Encoding = 1
 	// The vendor's message in protobuf's binary form, from a typed gRPC call.
 	Encoding_ENCODING_PROTOBUF Encoding = 2
+	// Bytes as they came over HTTP, under a content-encoding that could not be undone: the kept `content-encoding` header
+	// names it. Only ever quarantined.
+	Encoding_ENCODING_RAW Encoding = 3
 )
 
 // Enum value maps for Encoding.
@@ -42,11 +45,13 @@ var (
 		0: "ENCODING_UNSPECIFIED",
 		1: "ENCODING_JSON",
 		2: "ENCODING_PROTOBUF",
+		3: "ENCODING_RAW",
 	}
 	Encoding_value = map[string]int32{
 		"ENCODING_UNSPECIFIED": 0,
 		"ENCODING_JSON":        1,
 		"ENCODING_PROTOBUF":    2,
+		"ENCODING_RAW":         3,
 	}
 )
 
@@ -495,11 +500,12 @@ const file_bridge_journal_v1_journal_proto_rawDesc = "" +
 	"\x05Drift\x120\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1c.bridge.journal.v1.DriftKindR\x04kind\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x16\n" +
-	"\x06sample\x18\x03 \x01(\fR\x06sample*N\n" +
+	"\x06sample\x18\x03 \x01(\fR\x06sample*`\n" +
 	"\bEncoding\x12\x18\n" +
 	"\x14ENCODING_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rENCODING_JSON\x10\x01\x12\x15\n" +
-	"\x11ENCODING_PROTOBUF\x10\x02*T\n" +
+	"\x11ENCODING_PROTOBUF\x10\x02\x12\x10\n" +
+	"\fENCODING_RAW\x10\x03*T\n" +
 	"\tDriftKind\x12\x1a\n" +
 	"\x16DRIFT_KIND_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12DRIFT_KIND_UNKNOWN\x10\x01\x12\x13\n" +
