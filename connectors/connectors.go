@@ -20,6 +20,7 @@ package connectors
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
@@ -55,7 +56,8 @@ type Connector struct {
 	// Window is how long two webhooks with the same body are taken for one, where nothing better tells them apart: for
 	// keys made by [ContentHash], for events nobody modelled and for quarantined webhooks. 0 means two minutes.
 	Window time.Duration
-	// Translate makes canonical events of one vendor message. It must not keep or change its arguments.
+	// Translate makes canonical events of one vendor message. It must not change the message; what it returns may share
+	// parts with it, which nobody changes afterwards. Errors are *[Error].
 	Translate func(Input) (Translation, error)
 	// Envelope, if the vendor has one, identifies events that nobody modelled.
 	Envelope *Envelope
@@ -103,15 +105,15 @@ type Key struct {
 }
 
 // NaturalKey is for events whose data tell occurrences apart: an id with a version, an id with a time. Two webhooks with
-// the same parts are the same fact. Parts must not be empty: a fact that lacks one needs another key, or an [Error].
+// the same parts are the same fact. If any part is empty the parts tell nothing apart, and the key is [ContentHash].
 func NaturalKey(parts ...string) Key {
-	var n int
+	var b []byte
 	for _, p := range parts {
-		n += len(p) + 4
-	}
-	b := make([]byte, 0, n)
-	for _, p := range parts {
-		b = fmt.Appendf(b, "%d:", len(p))
+		if p == "" {
+			return ContentHash()
+		}
+		b = strconv.AppendInt(b, int64(len(p)), 10)
+		b = append(b, ':')
 		b = append(b, p...)
 	}
 	return Key{natural: string(b)}

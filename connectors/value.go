@@ -2,7 +2,7 @@ package connectors
 
 import (
 	"errors"
-	"math/big"
+	"strconv"
 	"strings"
 	"time"
 
@@ -12,17 +12,34 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
-// maxDecimal is the length of the longest decimal that Money looks at: 19 digits of units, 9 of nanos, a sign, a point, and
-// ample room for zeros and an exponent.
+// The errors of these functions continue a sentence that begins with the field's path:
+//
+//	connectors.Errorf("$.amount", "%v", err)
+
+// maxDecimal bounds the text that Money looks at: 19 digits of units, 9 of nanos, and ample room for zeros, sign, point and
+// exponent.
 const maxDecimal = 64
 
-// errNotMoney is for text that is no number at all.
-var errNotMoney = errors.New("is not a decimal number")
+var (
+	errMoneyRange = errors.New("is out of range for money")
+	errDecimals   = errors.New("has more than nine decimals")
+	errTimeRange  = errors.New("is not a time of the years 2 to 9998")
+)
+
+// pow10 are the powers of ten up to the number of nanos in a unit.
+var pow10 = [...]int64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9}
+
+// Digits returns v in decimal, as ids are printed; empty for nil.
+func Digits(v *int64) string {
+	if v == nil {
+		return ""
+	}
+	return strconv.FormatInt(*v, 10)
+}
 
 // Money makes exact money of a decimal such as "99.00" or "1e3". It returns nil for nil and for an empty value.
 //
-// Errors, all to be wrapped with the field's path: not a decimal; more than nine decimals that are not zero; more than
-// 64 bits of whole units.
+// Errors: not a decimal; more than nine decimals that are not zero; more than 64 bits of whole units.
 func Money(d *decimal.Decimal, currency string) (*money.Money, error) {
 	s := strings.TrimSpace(d.GetValue())
 	if s == "" {
@@ -36,25 +53,13 @@ func Money(d *decimal.Decimal, currency string) (*money.Money, error) {
 }
 
 // ScaledMoney makes exact money of an integer that counts parts of a unit: digits is 2 for cents, 3 for thousandths. It
-// returns nil for nil. digits must be between 0 and 9.
+// returns nil for nil. It panics unless digits is between 0 and 9.
 func ScaledMoney(v *int64, digits int, currency string) *money.Money {
 	if v == nil {
 		return nil
 	}
-	scale, nano := int64(1), int64(1_000_000_000)
-	for range digits {
-		scale *= 10
-		nano /= 10
-	}
-	return &money.Money{CurrencyCode: currency, Units: *v / scale, Nanos: int32(*v % scale * nano)}
-}
-
-// SubtractMoney returns a less b, both of one currency; nil if either is nil or the result does not fit.
-func SubtractMoney(a, b *money.Money) *money.Money {
-	if a == nil || b == nil {
-		return nil
-	}
-	return addNanos(a.GetCurrencyCode(), a, b, -1)
+	scale, nano := pow10[digits], pow10[9-digits]
+	return &money.Money{CurrencyCode: currency, Units: *v / scale, Nanos: int32(*v % scale * nano)} //nolint:gosec // Below 1e9.
 }
 
 // AddMoney returns the sum of a and b, both of one currency; one of them if the other is nil, and nil if it does not fit.
@@ -65,22 +70,40 @@ func AddMoney(a, b *money.Money) *money.Money {
 	case b == nil:
 		return a
 	}
-	return addNanos(a.GetCurrencyCode(), a, b, 1)
-}
-
-func addNanos(currency string, a, b *money.Money, sign int64) *money.Money {
-	giga := big.NewInt(1_000_000_000)
-	total := func(m *money.Money) *big.Int {
-		t := new(big.Int).Mul(big.NewInt(m.GetUnits()), giga)
-		return t.Add(t, big.NewInt(int64(m.GetNanos())))
-	}
-	sum := total(b)
-	sum.Add(total(a), sum.Mul(sum, big.NewInt(sign)))
-	units, nanos := new(big.Int).QuoRem(sum, giga, new(big.Int))
-	if !units.IsInt64() {
+	units := a.GetUnits() + b.GetUnits()
+	if a.GetUnits() < 0 == (b.GetUnits() < 0) && units < 0 != (a.GetUnits() < 0) {
 		return nil
 	}
-	return &money.Money{CurrencyCode: currency, Units: units.Int64(), Nanos: int32(nanos.Int64())}
+	return carry(a.GetCurrencyCode(), units, int64(a.GetNanos())+int64(b.GetNanos()))
+}
+
+// SubtractMoney returns a less b, both of one currency; nil if either is nil or the result does not fit.
+func SubtractMoney(a, b *money.Money) *money.Money {
+	if a == nil || b == nil {
+		return nil
+	}
+	units := a.GetUnits() - b.GetUnits()
+	if a.GetUnits() < 0 != (b.GetUnits() < 0) && units < 0 != (a.GetUnits() < 0) {
+		return nil
+	}
+	return carry(a.GetCurrencyCode(), units, int64(a.GetNanos())-int64(b.GetNanos()))
+}
+
+// carry makes money of units and of nanos between -2 and 2 units: nanos below one unit, of the sign of the units. It returns
+// nil if that does not fit.
+func carry(currency string, units, nanos int64) *money.Money {
+	whole := nanos / pow10[9]
+	if sum := units + whole; units < 0 == (whole < 0) && sum < 0 != (units < 0) {
+		return nil
+	}
+	units, nanos = units+whole, nanos%pow10[9]
+	switch {
+	case units > 0 && nanos < 0:
+		units, nanos = units-1, nanos+pow10[9]
+	case units < 0 && nanos > 0:
+		units, nanos = units+1, nanos-pow10[9]
+	}
+	return &money.Money{CurrencyCode: currency, Units: units, Nanos: int32(nanos)} //nolint:gosec // Below 1e9.
 }
 
 // parseDecimal splits a decimal into whole units and nanos of the same sign.
@@ -88,96 +111,111 @@ func parseDecimal(s string) (units int64, nanos int32, err error) {
 	if len(s) > maxDecimal {
 		return 0, 0, errors.New("has too many digits for money")
 	}
-	digits, exponent, ok := scanDecimal(s)
-	if !ok {
-		return 0, 0, errNotMoney
-	}
-	n, _ := new(big.Int).SetString(digits, 10)
-	if n.Sign() == 0 {
+	sign, digits, exponent, ok := scanDecimal(s)
+	switch {
+	case !ok:
+		return 0, 0, errors.New("is not a decimal number")
+	case strings.Trim(digits, "0") == "":
 		return 0, 0, nil
+	case exponent >= 19:
+		return 0, 0, errMoneyRange
+	case exponent < -2*maxDecimal:
+		return 0, 0, errDecimals
+	case exponent >= 0:
+		digits += strings.Repeat("0", exponent)
+		exponent = 0
 	}
-	if exponent > maxDecimal || exponent < -maxDecimal-9 {
-		return 0, 0, errors.New("is out of range for money")
+	// A digit before the point at least, and -exponent of them after it.
+	digits = strings.Repeat("0", max(0, 1-exponent-len(digits))) + digits
+	point := len(digits) + exponent
+	fraction := strings.TrimRight(digits[point:], "0")
+	if len(fraction) > 9 {
+		return 0, 0, errDecimals
 	}
-	// In nanos: n × 10^(exponent+9).
-	ten := big.NewInt(10)
-	if shift := exponent + 9; shift >= 0 {
-		n.Mul(n, new(big.Int).Exp(ten, big.NewInt(int64(shift)), nil))
-	} else {
-		var rest big.Int
-		n.QuoRem(n, new(big.Int).Exp(ten, big.NewInt(int64(-shift)), nil), &rest)
-		if rest.Sign() != 0 {
-			return 0, 0, errors.New("has more than nine decimals")
-		}
+	if units, err = strconv.ParseInt(sign+digits[:point], 10, 64); err != nil {
+		return 0, 0, errMoneyRange
 	}
-	u, r := new(big.Int).QuoRem(n, big.NewInt(1_000_000_000), new(big.Int))
-	if !u.IsInt64() {
-		return 0, 0, errors.New("is out of range for money")
-	}
-	return u.Int64(), int32(r.Int64()), nil
+	n, err := strconv.ParseInt(sign+(fraction + "000000000")[:9], 10, 32)
+	return units, int32(n), err
 }
 
-// scanDecimal splits "-12.5e3" into "-125" and the power of ten to multiply it by, 2.
-func scanDecimal(s string) (digits string, exponent int, ok bool) {
-	mantissa, exp, hasExp := strings.Cut(strings.ToLower(s), "e")
-	if hasExp {
-		n, valid := new(big.Int).SetString(strings.TrimPrefix(exp, "+"), 10)
-		if !valid || !n.IsInt64() || n.Int64() > 1000 || n.Int64() < -1000 || strings.HasPrefix(exp, "+-") {
-			return "", 0, false
+// scanDecimal splits "-12.5e3" into "-", "125" and the power of ten to multiply by, 2.
+func scanDecimal(s string) (sign, digits string, exponent int, ok bool) {
+	if s[0] == '-' || s[0] == '+' {
+		sign, s = s[:1], s[1:]
+	}
+	if i := strings.IndexAny(s, "eE"); i >= 0 {
+		n, err := strconv.Atoi(s[i+1:])
+		if errors.Is(err, strconv.ErrSyntax) {
+			return "", "", 0, false
 		}
-		exponent = int(n.Int64())
+		// An exponent that is no int became the nearest one; this leaves room for the subtraction below.
+		exponent, s = min(max(n, -1e6), 1e6), s[:i]
 	}
-	whole, fraction, _ := strings.Cut(mantissa, ".")
-	sign := ""
-	if rest, negative := strings.CutPrefix(whole, "-"); negative {
-		sign, whole = "-", rest
-	} else {
-		whole = strings.TrimPrefix(whole, "+")
+	whole, fraction, _ := strings.Cut(s, ".")
+	digits = whole + fraction
+	if digits == "" || strings.Trim(digits, "0123456789") != "" {
+		return "", "", 0, false
 	}
-	if whole+fraction == "" || strings.Trim(whole+fraction, "0123456789") != "" {
-		return "", 0, false
-	}
-	return sign + whole + fraction, exponent - len(fraction), true
+	return sign, digits, exponent - len(fraction), true
 }
 
-// Millis makes a time of milliseconds since 1970; nil for nil.
-func Millis(ms *int64) *timestamppb.Timestamp {
+// Millis makes a time of milliseconds since 1970; nil for nil. The error is for times that no timestamp holds.
+func Millis(ms *int64) (*timestamppb.Timestamp, error) {
 	if ms == nil {
-		return nil
+		return nil, nil
 	}
-	return timestamppb.New(time.UnixMilli(*ms))
+	return timestamp(time.UnixMilli(*ms))
+}
+
+// Seconds makes a time of seconds since 1970; nil for nil. The error is for times that no timestamp holds.
+func Seconds(s *int64) (*timestamppb.Timestamp, error) {
+	if s == nil {
+		return nil, nil
+	}
+	return timestamp(time.Unix(*s, 0))
+}
+
+func timestamp(t time.Time) (*timestamppb.Timestamp, error) {
+	ts := timestamppb.New(t)
+	if ts.CheckValid() != nil {
+		return nil, errTimeRange
+	}
+	return ts, nil
 }
 
 // timeLayouts are the forms of ISO 8601 that vendors use. Go reads decimals of seconds wherever a layout has none.
 var timeLayouts = [...]string{
 	time.RFC3339,
-	"2006-01-02T15:04:05Z0700",
 	"2006-01-02T15:04:05",
+	time.DateOnly,
 	"2006-01-02 15:04:05",
 	"2006-01-02T15:04",
-	time.DateOnly,
+	"2006-01-02T15:04:05Z0700",
+	"2006-01-02 15:04:05Z07:00",
 }
 
-// Time reads an ISO 8601 time or date. One without zone is in zone; a date is the start of its day there. It returns nil
-// for an empty text and for any time in the year 1, which .NET systems send for "not set".
+// Time reads an ISO 8601 time or date. One without zone is in zone; a date is the start of its day there. A time that the
+// zone's clocks skipped, or showed twice, is taken by one of the two offsets in question. Time returns nil for an empty text
+// and for any time in the years 1 and 9999, which .NET systems send for "not set" and "never".
 func Time(s string, zone *time.Location) (*timestamppb.Timestamp, error) {
 	t, err := parseTime(s, zone)
 	if err != nil || t.IsZero() {
 		return nil, err
 	}
-	return timestamppb.New(t), nil
+	return timestamp(t)
 }
 
-// Date reads the day of an ISO 8601 time or date as it is written, whatever its zone. It returns nil for an empty text
-// and for the year 1.
+// Date reads the day of an ISO 8601 time or date as it is written, whatever its zone. It returns nil where [Time] does.
 func Date(s string) (*date.Date, error) {
 	t, err := parseTime(s, time.UTC)
 	if err != nil || t.IsZero() {
 		return nil, err
 	}
-	return &date.Date{Year: int32(t.Year()), Month: int32(t.Month()), Day: int32(t.Day())}, nil
+	return &date.Date{Year: int32(t.Year()), Month: int32(t.Month()), Day: int32(t.Day())}, nil //nolint:gosec // Four digits.
 }
 
+// parseTime returns the zero time for what is not set.
 func parseTime(s string, zone *time.Location) (time.Time, error) {
 	s = strings.TrimSpace(s)
 	if s == "" {
@@ -188,7 +226,7 @@ func parseTime(s string, zone *time.Location) (time.Time, error) {
 		if err != nil {
 			continue
 		}
-		if t.Year() <= 1 {
+		if t.Year() <= 1 || t.Year() >= 9999 {
 			return time.Time{}, nil
 		}
 		return t, nil

@@ -30,10 +30,7 @@ func shippingOrdered(m *retinov1.ShippingOrdered, src connectors.Source) (connec
 	if err != nil {
 		return connectors.Translation{}, err
 	}
-	key := connectors.ContentHash()
-	if at != nil {
-		key = connectors.NaturalKey(s.GetId(), m.GetCreatedAt())
-	}
+	key := connectors.NaturalKey(s.GetId(), m.GetCreatedAt())
 	return connectors.Translation{Key: key, Events: []*eventv1.Event{{
 		Type:       "shipment.ordered",
 		Subject:    "shipment/" + s.GetId(),
