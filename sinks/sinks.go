@@ -7,7 +7,10 @@ package sinks
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
+
+	"google.golang.org/protobuf/proto"
 
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 )
@@ -31,8 +34,18 @@ var ErrClosed = errors.New("sinks: log is closed")
 type Record struct {
 	// Position of the event itself; a reader that has dealt with it goes on at Position+1.
 	Position Position
-	// Event may be shared with other readers and must not be changed.
-	Event *eventv1.Event
+	// Encoded is the event, a bridge.event.v1.Event, in protobuf's wire format: as logs keep it and as clients get it, so
+	// that nobody in between has to decode it. It may be shared with other readers and must not be changed.
+	Encoded []byte
+}
+
+// Event decodes the event. The result is the caller's own.
+func (r Record) Event() (*eventv1.Event, error) {
+	e := &eventv1.Event{}
+	if err := proto.Unmarshal(r.Encoded, e); err != nil {
+		return nil, fmt.Errorf("sinks: decode event at %d: %w", r.Position, err)
+	}
+	return e, nil
 }
 
 // Bounds is the extent of a log: events from Earliest up to, not including, Next are there to be read.
@@ -49,8 +62,8 @@ type Log interface {
 	Bounds() Bounds
 	// Seek returns the position of the first event received at t or later, the log's end if there is none.
 	Seek(ctx context.Context, t time.Time) (Position, error)
-	// Read appends to records the events from position from on, in order, at most cap(records) and a bounded number of
-	// bytes, and returns the extended slice. When there is none yet it waits until there is, or until ctx is done; it
+	// Read appends to records the events from position from on, in order, at most up to cap(records) and about a mebibyte of
+	// them, but always at least one, and returns the extended slice. When there is none yet it waits until there is, or until ctx is done; it
 	// returns ctx's error then. Nothing stays open between calls.
 	//
 	// Errors: ErrExpired, ErrFuture, ErrClosed, ctx's.

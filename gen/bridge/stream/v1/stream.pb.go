@@ -195,7 +195,7 @@ type Start_Latest struct {
 }
 
 type Start_Time struct {
-	// The first event received at this time or later.
+	// The first event kept that was received at this time or later.
 	Time *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=time,proto3,oneof"`
 }
 
@@ -289,7 +289,8 @@ func (*Latest) Descriptor() ([]byte, []int) {
 // Filter chooses events. An event passes when it matches one entry of each list that is not empty.
 type Filter struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Patterns of canonical types, such as `order.*` or `**`: `*` stands for one segment, `**` for any number of them.
+	// Patterns of canonical types, such as `order.*` or `**.deleted`: `*` stands for one segment, `**` for any number of
+	// them, also none.
 	Types []string `protobuf:"bytes,1,rep,name=types,proto3" json:"types,omitempty"`
 	// Names of sources.
 	Sources []string `protobuf:"bytes,2,rep,name=sources,proto3" json:"sources,omitempty"`
@@ -474,7 +475,7 @@ func (*TailResponse_Goodbye) isTailResponse_Message() {}
 // Subscribed confirms a stream before its first event.
 type Subscribed struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Token of the exact start: resuming with it starts at the same place.
+	// Token of the exact start: resuming with it, and the same filter, starts at the same place.
 	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
 	// How often the server will send heartbeats. A client may take two missed ones for a dead connection.
 	HeartbeatInterval *durationpb.Duration `protobuf:"bytes,2,opt,name=heartbeat_interval,json=heartbeatInterval,proto3" json:"heartbeat_interval,omitempty"`
@@ -581,7 +582,8 @@ func (x *Events) GetEvents() []*DeliveredEvent {
 	return nil
 }
 
-// DeliveredEvent is an event with the token that resumes after it.
+// DeliveredEvent is an event with the token that resumes after it. Tokens are opaque and at most 512 characters. They mean
+// something only together with the filter that they were given out for.
 type DeliveredEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Resumes after this event.
@@ -636,7 +638,8 @@ func (x *DeliveredEvent) GetEvent() *v1.Event {
 	return nil
 }
 
-// Heartbeat says that the stream is alive.
+// Heartbeat says that the stream is alive. One is due when nothing else was sent for the declared interval, also while the
+// server goes through events that the filter holds back.
 type Heartbeat struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Resumes after all that was looked at so far, also when the filter let nothing pass.

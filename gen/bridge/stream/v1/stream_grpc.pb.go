@@ -35,9 +35,14 @@ type EventStreamServiceClient interface {
 	//
 	// An empty request starts at the earliest event kept.
 	//
+	// A client that reads slowly falls behind in the journal and gets everything all the same, until retention overtakes it.
+	// A response is at most 32 KiB, unless a single event is larger: then it carries that one alone. Clients should accept
+	// responses of 16 MiB, since gRPC's default of 4 MiB stops a stream at an event that is larger.
+	//
 	// Errors: INVALID_ARGUMENT for a malformed filter or token; FAILED_PRECONDITION for a token of another journal, of
-	// another filter, or past the journal's end; OUT_OF_RANGE with the detail PositionExpired when the start is no longer
-	// kept; RESOURCE_EXHAUSTED when too many streams are open; UNAVAILABLE when the server shuts down (after `goodbye`).
+	// another filter, or past the journal's end; OUT_OF_RANGE with the detail PositionExpired when events from the asked
+	// place on are no longer kept, also in the middle of a stream; RESOURCE_EXHAUSTED when too many streams are open;
+	// UNAVAILABLE when the server shuts down (after `goodbye`); INTERNAL when the journal cannot be read.
 	Tail(ctx context.Context, in *TailRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[TailResponse], error)
 }
 
@@ -79,9 +84,14 @@ type EventStreamServiceServer interface {
 	//
 	// An empty request starts at the earliest event kept.
 	//
+	// A client that reads slowly falls behind in the journal and gets everything all the same, until retention overtakes it.
+	// A response is at most 32 KiB, unless a single event is larger: then it carries that one alone. Clients should accept
+	// responses of 16 MiB, since gRPC's default of 4 MiB stops a stream at an event that is larger.
+	//
 	// Errors: INVALID_ARGUMENT for a malformed filter or token; FAILED_PRECONDITION for a token of another journal, of
-	// another filter, or past the journal's end; OUT_OF_RANGE with the detail PositionExpired when the start is no longer
-	// kept; RESOURCE_EXHAUSTED when too many streams are open; UNAVAILABLE when the server shuts down (after `goodbye`).
+	// another filter, or past the journal's end; OUT_OF_RANGE with the detail PositionExpired when events from the asked
+	// place on are no longer kept, also in the middle of a stream; RESOURCE_EXHAUSTED when too many streams are open;
+	// UNAVAILABLE when the server shuts down (after `goodbye`); INTERNAL when the journal cannot be read.
 	Tail(*TailRequest, grpc.ServerStreamingServer[TailResponse]) error
 	mustEmbedUnimplementedEventStreamServiceServer()
 }

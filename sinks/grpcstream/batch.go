@@ -1,0 +1,74 @@
+package grpcstream
+
+import (
+	"google.golang.org/protobuf/encoding/protowire"
+
+	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
+	"github.com/webhook-bridge/bridge/sinks"
+)
+
+// batchBytes is how large a response may grow before the next one is begun; one event that is larger travels alone. gRPC
+// takes its buffers in sizes of which 32 KiB is one, and the next is 1 MiB: this keeps what a client that does not read
+// holds small, and is as fast as larger ones.
+const batchBytes = 32<<10 - 16
+
+// Field numbers of bridge.stream.v1.
+const (
+	eventsEvents   protowire.Number = 1 // Events.events
+	deliveredToken protowire.Number = 1 // DeliveredEvent.token
+	deliveredEvent protowire.Number = 2 // DeliveredEvent.event
+)
+
+// batch is an Events message in the making. It is written in wire format, because the log has events in wire format:
+// decoding them only for gRPC to encode them again costs more than all else that a stream does.
+type batch struct {
+	wire []byte
+}
+
+func (b *batch) empty() bool { return len(b.wire) == 0 }
+
+// full reports whether another event would make the batch too large.
+func (b *batch) full(encoded []byte) bool {
+	return !b.empty() && len(b.wire)+deliveredSize(encoded) > batchBytes
+}
+
+// grow makes room for as many of the records as the batch can take.
+func (b *batch) grow(records []sinks.Record) {
+	size := deliveredSize(records[0].Encoded)
+	for _, r := range records[1:] {
+		if size += deliveredSize(r.Encoded); size > batchBytes {
+			size -= deliveredSize(r.Encoded)
+			break
+		}
+	}
+	b.wire = make([]byte, 0, size)
+}
+
+func (b *batch) add(s scope, r sinks.Record) {
+	b.wire = protowire.AppendTag(b.wire, eventsEvents, protowire.BytesType)
+	b.wire = protowire.AppendVarint(b.wire, uint64(deliveredLen(r.Encoded)))
+	b.wire = protowire.AppendTag(b.wire, deliveredToken, protowire.BytesType)
+	b.wire = protowire.AppendVarint(b.wire, tokenLen)
+	b.wire = s.appendToken(b.wire, r.Position+1)
+	b.wire = protowire.AppendTag(b.wire, deliveredEvent, protowire.BytesType)
+	b.wire = protowire.AppendBytes(b.wire, r.Encoded)
+}
+
+// response returns the batch as a message. Its events are the unknown fields of an Events message, which the encoder
+// copies out as they are; who receives it decodes them as the fields they are. The batch must not be used again, since
+// gRPC may hold on to the message.
+func (b *batch) response() *streamv1.TailResponse {
+	events := &streamv1.Events{}
+	events.ProtoReflect().SetUnknown(b.wire)
+	return &streamv1.TailResponse{Message: &streamv1.TailResponse_Events{Events: events}}
+}
+
+// deliveredLen is the length of a DeliveredEvent.
+func deliveredLen(encoded []byte) int {
+	return 1 + protowire.SizeBytes(tokenLen) + 1 + protowire.SizeBytes(len(encoded))
+}
+
+// deliveredSize is the length of a DeliveredEvent as an element of Events.events.
+func deliveredSize(encoded []byte) int {
+	return 1 + protowire.SizeBytes(deliveredLen(encoded))
+}

@@ -1,0 +1,92 @@
+package grpcstream
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"buf.build/go/protovalidate"
+
+	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
+	"github.com/webhook-bridge/bridge/sinks"
+)
+
+// start checks the request and finds the place where the stream starts.
+func (s *stream) start(ctx context.Context, req *streamv1.TailRequest) error {
+	if err := validate(req); err != nil {
+		return err
+	}
+	var err error
+	if s.filter, err = newFilter(req.GetFilter()); err != nil {
+		return invalid(err)
+	}
+	s.interval = defaultHeartbeat
+	if req.GetHeartbeatInterval() != nil {
+		s.interval = req.GetHeartbeatInterval().AsDuration()
+	}
+	s.scope = newScope(hashLog(s.server.log.ID()), hashFilter(req.GetFilter()))
+	next, err := s.locate(ctx, req.GetStart())
+	if err != nil {
+		return err
+	}
+	s.next.Store(uint64(next))
+	return nil
+}
+
+func (s *stream) locate(ctx context.Context, start *streamv1.Start) (sinks.Position, error) {
+	log := s.server.log
+	switch at := start.GetAt().(type) {
+	case *streamv1.Start_Latest:
+		return log.Bounds().Next, nil
+	case *streamv1.Start_Time:
+		return log.Seek(ctx, at.Time.AsTime())
+	case *streamv1.Start_Token:
+		return s.resume(at.Token)
+	default:
+		return log.Bounds().Earliest, nil
+	}
+}
+
+// resume finds the place that a token stands for, if the token is for this log and this filter and the place is still kept.
+func (s *stream) resume(text string) (sinks.Position, error) {
+	bound, next, err := parseToken(text)
+	if err != nil {
+		return 0, invalid(err)
+	}
+	bounds := s.server.log.Bounds()
+	switch {
+	case bound.log != s.scope.log:
+		return 0, errForeignLog
+	case bound.filter != s.scope.filter:
+		return 0, errForeignFilter
+	case next > bounds.Next:
+		return 0, sinks.ErrFuture
+	case next < bounds.Earliest:
+		return 0, sinks.ErrExpired
+	}
+	return next, nil
+}
+
+// validate applies the rules that the schema states, and those of the well-known types that it cannot state.
+func validate(req *streamv1.TailRequest) error {
+	if d := req.GetHeartbeatInterval(); d != nil {
+		if err := d.CheckValid(); err != nil {
+			return invalid(errors.New("heartbeat_interval: is not a duration"))
+		}
+	}
+	if t := req.GetStart().GetTime(); t != nil {
+		if err := t.CheckValid(); err != nil {
+			return invalid(errors.New("start.time: is not a time between the years 1 and 9999"))
+		}
+	}
+	err := protovalidate.Validate(req)
+	var violations *protovalidate.ValidationError
+	if errors.As(err, &violations) {
+		lines := make([]string, len(violations.Violations))
+		for i, v := range violations.Violations {
+			lines[i] = v.String()
+		}
+		return invalid(errors.New(strings.Join(lines, "; ")))
+	}
+	return err
+}

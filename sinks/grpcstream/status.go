@@ -1,0 +1,74 @@
+package grpcstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
+	"github.com/webhook-bridge/bridge/sinks"
+)
+
+const positionExpired = "POSITION_EXPIRED"
+
+var (
+	errShutdown      = unavailable("server is shutting down")
+	errForeignLog    = status.Error(codes.FailedPrecondition, "token was given out by another journal")
+	errForeignFilter = status.Error(codes.FailedPrecondition, "token was given out to a stream with another filter")
+	errFuture        = status.Error(codes.FailedPrecondition,
+		"token is past the journal's end: it was given out by a later state of the journal")
+)
+
+// gapError is a log that breaks its contract. The stream ends, since what it would skip would never be noticed.
+type gapError struct{ want, got sinks.Position }
+
+func (e *gapError) Error() string {
+	return fmt.Sprintf("grpcstream: read: log returned position %d instead of %d", e.got, e.want)
+}
+
+func invalid(err error) error { return status.Error(codes.InvalidArgument, err.Error()) }
+
+func unavailable(reason string) error { return status.Error(codes.Unavailable, reason) }
+
+func tooManyStreams(limit int) error {
+	return status.Errorf(codes.ResourceExhausted, "%d streams are open, which is the limit", limit)
+}
+
+// status maps what the log or the stream returned to what the client gets.
+func (s *stream) status(ctx context.Context, err error) error {
+	if _, ok := status.FromError(err); ok {
+		return err
+	}
+	switch {
+	case errors.Is(err, sinks.ErrExpired):
+		return s.expired(ctx)
+	case errors.Is(err, sinks.ErrFuture):
+		return errFuture
+	default:
+		s.server.logger.ErrorContext(ctx, "stream ended by a failure", "error", err)
+		return status.Error(codes.Internal, "journal cannot be read")
+	}
+}
+
+// expired tells the client where it could go on, and what it would leave out.
+func (s *stream) expired(ctx context.Context) error {
+	bounds := s.server.log.Bounds()
+	detail := &streamv1.PositionExpired{Reason: positionExpired, EarliestToken: s.scope.token(bounds.Earliest)}
+	if bounds.Earliest < bounds.Next {
+		// Retention may take this one too, meanwhile; the client then asks again.
+		read, err := s.server.log.Read(ctx, bounds.Earliest, make([]sinks.Record, 0, 1))
+		if err == nil && len(read) > 0 {
+			if event, err := read[0].Event(); err == nil {
+				detail.EarliestReceivedAt = event.GetReceivedAt()
+			}
+		}
+	}
+	st, err := status.New(codes.OutOfRange, positionExpired+": events from here on are no longer kept").WithDetails(detail)
+	if err != nil {
+		return status.Error(codes.OutOfRange, positionExpired)
+	}
+	return st.Err()
+}

@@ -1,0 +1,355 @@
+// Package logtest judges implementations of [sinks.Log]. Each case carries the sentence of the contract that it enforces.
+package logtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
+	"github.com/webhook-bridge/bridge/sinks"
+)
+
+// limit is for a case as a whole: a log that hangs fails, and does not hang the tests.
+const limit = 30 * time.Second
+
+// Harness is a fresh, empty log and what can happen to it.
+type Harness struct {
+	// Log is judged.
+	Log sinks.Log
+	// Append adds events at the log's end and returns when they are durable.
+	Append func(events ...*eventv1.Event)
+	// Expire drops the events before p, if the log can be told to. Nil leaves those cases out.
+	Expire func(p sinks.Position)
+	// Close closes the log.
+	Close func()
+}
+
+type check struct {
+	name, rule string
+	run        func(ctx context.Context, h Harness) error
+}
+
+var checks = []check{
+	{"bounds of an empty log", "events from Earliest up to, not including, Next are there to be read", emptyBounds},
+	{"id", "ID identifies the log for as long as its data live", sameID},
+	{"order", "Read returns the events from position from on, in order", readsInOrder},
+	{"capacity", "Read returns at most up to cap(records)", readsUpToCap},
+	{"appends", "Read appends to records and returns the extended slice", readExtends},
+	{"large", "Read returns about a mebibyte, but always at least one event", readsBoundedBytes},
+	{"waits", "When there is none yet it waits until there is", readWaits},
+	{"gives up", "Read waits until ctx is done; it returns ctx's error then", readGivesUp},
+	{"future", "ErrFuture is returned when the asked position lies past the log's end", readFuture},
+	{"expired", "ErrExpired is returned when events at the asked position are no longer kept", readExpired},
+	{"closed", "ErrClosed is returned when the log is closing", readClosed},
+	{"seek", "Seek returns the position of the first event received at t or later, the log's end if there is none", seeks},
+	{"concurrent", "Log is safe for concurrent use", concurrently},
+}
+
+// Run runs every case against a log of its own, which open makes.
+func Run(t *testing.T, open func(t *testing.T) Harness) {
+	t.Helper()
+	for _, c := range checks {
+		t.Run(c.name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), limit)
+			defer cancel()
+			h := open(t)
+			failed := make(chan error, 1)
+			go func() { failed <- c.run(ctx, h) }()
+			select {
+			case err := <-failed:
+				if err != nil {
+					t.Errorf("%v\nrule: %s", err, c.rule)
+				}
+			case <-time.After(limit + time.Second):
+				t.Fatalf("hangs\nrule: %s", c.rule)
+			}
+		})
+	}
+}
+
+var began = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// event returns the nth event; they are received a second apart.
+func event(n int) *eventv1.Event {
+	return &eventv1.Event{
+		Id:         fmt.Sprintf("event-%06d", n),
+		Type:       "shipment.ordered",
+		Source:     "returns",
+		Subject:    fmt.Sprintf("shipment/%d", n%7),
+		ReceivedAt: timestamppb.New(began.Add(time.Duration(n) * time.Second)),
+	}
+}
+
+func fill(h Harness, n int) {
+	for i := range n {
+		h.Append(event(i))
+	}
+}
+
+func emptyBounds(_ context.Context, h Harness) error {
+	before := h.Log.Bounds()
+	if before.Earliest != before.Next || before.Earliest == 0 {
+		return fmt.Errorf("bounds of an empty log are %+v, want equal and greater than 0", before)
+	}
+	fill(h, 3)
+	want := sinks.Bounds{Earliest: before.Earliest, Next: before.Next + 3}
+	if got := h.Log.Bounds(); got != want {
+		return fmt.Errorf("bounds after three events are %+v, want %+v", got, want)
+	}
+	return nil
+}
+
+func sameID(_ context.Context, h Harness) error {
+	id := h.Log.ID()
+	fill(h, 1)
+	if id == "" || h.Log.ID() != id {
+		return fmt.Errorf("id was %q and is %q", id, h.Log.ID())
+	}
+	return nil
+}
+
+func readsInOrder(ctx context.Context, h Harness) error {
+	first := h.Log.Bounds().Earliest
+	fill(h, 20)
+	for from := range 20 {
+		next := first + sinks.Position(from)
+		for n := from; n < 20; {
+			records, err := h.Log.Read(ctx, next, make([]sinks.Record, 0, 7))
+			if err != nil {
+				return fmt.Errorf("read at %d: %w", next, err)
+			}
+			for _, r := range records {
+				if err := same(r, next, event(n)); err != nil {
+					return err
+				}
+				next++
+				n++
+			}
+		}
+	}
+	return nil
+}
+
+func same(r sinks.Record, p sinks.Position, want *eventv1.Event) error {
+	got, err := r.Event()
+	if err != nil {
+		return err
+	}
+	if r.Position != p {
+		return fmt.Errorf("position %d, want %d", r.Position, p)
+	}
+	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
+		return fmt.Errorf("event at %d (-want +got):\n%s", p, diff)
+	}
+	return nil
+}
+
+func readsUpToCap(ctx context.Context, h Harness) error {
+	first := h.Log.Bounds().Earliest
+	fill(h, 5)
+	records, err := h.Log.Read(ctx, first, make([]sinks.Record, 0, 2))
+	if err != nil || len(records) != 2 {
+		return fmt.Errorf("read %d records, error %v, want 2", len(records), err)
+	}
+	return nil
+}
+
+func readExtends(ctx context.Context, h Harness) error {
+	first := h.Log.Bounds().Earliest
+	fill(h, 5)
+	records, err := h.Log.Read(ctx, first, make([]sinks.Record, 0, 2))
+	if err != nil {
+		return err
+	}
+	records = append(make([]sinks.Record, 0, 4), records...)
+	records, err = h.Log.Read(ctx, first+2, records)
+	if err != nil || len(records) != 4 {
+		return fmt.Errorf("read up to %d records, error %v, want 4", len(records), err)
+	}
+	for i, r := range records {
+		if err := same(r, first+sinks.Position(i), event(i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func readsBoundedBytes(ctx context.Context, h Harness) error {
+	const each = 600 << 10
+	first := h.Log.Bounds().Earliest
+	sizes := []int{each, each, each, 3 << 20, each}
+	for i, size := range sizes {
+		e := event(i)
+		e.Data = &eventv1.Event_Unmapped{Unmapped: &eventv1.Unmapped{Json: string(make([]byte, size))}}
+		h.Append(e)
+	}
+	for next := first; next < first+sinks.Position(len(sizes)); {
+		records, err := h.Log.Read(ctx, next, make([]sinks.Record, 0, 10))
+		if err != nil || len(records) == 0 {
+			return fmt.Errorf("read at %d: %d records, error %v", next, len(records), err)
+		}
+		total := 0
+		for _, r := range records {
+			total += len(r.Encoded)
+		}
+		if len(records) > 1 && total > 2<<20 {
+			return fmt.Errorf("read %d events of %d bytes in all", len(records), total)
+		}
+		next += sinks.Position(len(records))
+	}
+	return nil
+}
+
+func readWaits(ctx context.Context, h Harness) error {
+	first := h.Log.Bounds().Next
+	type result struct {
+		records []sinks.Record
+		err     error
+	}
+	results := make(chan result)
+	go func() {
+		for n := range 3 {
+			records, err := h.Log.Read(ctx, first+sinks.Position(n), make([]sinks.Record, 0, 1))
+			results <- result{records, err}
+		}
+	}()
+	for n := range 3 {
+		h.Append(event(n))
+		got := <-results
+		if got.err != nil {
+			return got.err
+		}
+		if err := same(got.records[0], first+sinks.Position(n), event(n)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func readGivesUp(ctx context.Context, h Harness) error {
+	soon, cancel := context.WithTimeout(ctx, time.Millisecond)
+	defer cancel()
+	_, err := h.Log.Read(soon, h.Log.Bounds().Next, make([]sinks.Record, 0, 1))
+	if !errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("after its deadline Read returned %v", err)
+	}
+	soon, cancel = context.WithCancel(ctx)
+	cancel()
+	if _, err = h.Log.Read(soon, h.Log.Bounds().Next, make([]sinks.Record, 0, 1)); !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("when cancelled Read returned %v", err)
+	}
+	return nil
+}
+
+func readFuture(ctx context.Context, h Harness) error {
+	fill(h, 2)
+	_, err := h.Log.Read(ctx, h.Log.Bounds().Next+1, make([]sinks.Record, 0, 1))
+	if !errors.Is(err, sinks.ErrFuture) {
+		return fmt.Errorf("past the end Read returned %v", err)
+	}
+	return nil
+}
+
+func readExpired(ctx context.Context, h Harness) error {
+	if h.Expire == nil {
+		return nil
+	}
+	first := h.Log.Bounds().Earliest
+	fill(h, 5)
+	h.Expire(first + 3)
+	if got := h.Log.Bounds(); got.Next != first+5 || got.Earliest != first+3 {
+		return fmt.Errorf("bounds are %+v, want %d and %d", got, first+3, first+5)
+	}
+	if _, err := h.Log.Read(ctx, first+2, make([]sinks.Record, 0, 1)); !errors.Is(err, sinks.ErrExpired) {
+		return fmt.Errorf("before the earliest Read returned %v", err)
+	}
+	records, err := h.Log.Read(ctx, first+3, make([]sinks.Record, 0, 1))
+	if err != nil {
+		return err
+	}
+	return same(records[0], first+3, event(3))
+}
+
+func readClosed(ctx context.Context, h Harness) error {
+	first := h.Log.Bounds().Next
+	failed := make(chan error)
+	go func() {
+		_, err := h.Log.Read(ctx, first, make([]sinks.Record, 0, 1))
+		failed <- err
+	}()
+	h.Close()
+	if err := <-failed; !errors.Is(err, sinks.ErrClosed) {
+		return fmt.Errorf("a waiting Read returned %v", err)
+	}
+	if _, err := h.Log.Read(ctx, first, make([]sinks.Record, 0, 1)); !errors.Is(err, sinks.ErrClosed) {
+		return fmt.Errorf("a later Read returned %v", err)
+	}
+	return nil
+}
+
+func seeks(ctx context.Context, h Harness) error {
+	first := h.Log.Bounds().Earliest
+	fill(h, 4)
+	for _, c := range []struct {
+		offset time.Duration
+		want   sinks.Position
+	}{
+		{-time.Hour, first},
+		{0, first},
+		{time.Nanosecond, first + 1},
+		{2 * time.Second, first + 2},
+		{3 * time.Second, first + 3},
+		{3*time.Second + time.Nanosecond, first + 4},
+		{time.Hour, first + 4},
+	} {
+		got, err := h.Log.Seek(ctx, began.Add(c.offset))
+		if err != nil || got != c.want {
+			return fmt.Errorf("seek %v after the first event: %d, error %v, want %d", c.offset, got, err, c.want)
+		}
+	}
+	return nil
+}
+
+func concurrently(ctx context.Context, h Harness) error {
+	const events, readers = 200, 4
+	first := h.Log.Bounds().Next
+	failed := make([]error, readers)
+	var wg sync.WaitGroup
+	for i := range readers {
+		wg.Go(func() {
+			records := make([]sinks.Record, 0, 16)
+			for n := 0; n < events; {
+				read, err := h.Log.Read(ctx, first+sinks.Position(n), records)
+				if err != nil {
+					failed[i] = err
+					return
+				}
+				for _, r := range read {
+					if err := same(r, first+sinks.Position(n), event(n)); err != nil {
+						failed[i] = err
+						return
+					}
+					n++
+				}
+			}
+		})
+	}
+	for n := 0; n < events; n += 5 {
+		batch := make([]*eventv1.Event, 5)
+		for i := range batch {
+			batch[i] = proto.CloneOf(event(n + i))
+		}
+		h.Append(batch...)
+	}
+	wg.Wait()
+	return errors.Join(failed...)
+}
