@@ -1,11 +1,16 @@
 package connectors
 
 import (
+	"cmp"
+	"errors"
+
 	"google.golang.org/genproto/googleapis/type/date"
 	"google.golang.org/genproto/googleapis/type/decimal"
 	"google.golang.org/genproto/googleapis/type/money"
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
+
+var errNoCurrency = errors.New("is an amount without a currency, and the source has none")
 
 // Fields reads the fields of one vendor message and remembers the first that is wrong, so that a translation stays one
 // literal and asks once, at its end, whether it may be used:
@@ -41,15 +46,35 @@ func (f *Fields) Money(path string, d *decimal.Decimal) *money.Money {
 	return m
 }
 
-// Cents is [ScaledMoney] of hundredths in the source's currency.
-func (f *Fields) Cents(v *int64) *money.Money { return ScaledMoney(v, 2, f.source.Currency) }
+// MoneyIn is [Money] in a currency of its own, or in the source's where that is empty. It must not be empty in both.
+func (f *Fields) MoneyIn(path string, d *decimal.Decimal, currency string) *money.Money {
+	m, err := Money(d, cmp.Or(currency, f.source.Currency))
+	if m != nil && m.GetCurrencyCode() == "" {
+		err = errNoCurrency
+	}
+	f.check(path, err)
+	return m
+}
+
+// ScaledMoneyIn is [ScaledMoney] in a currency as [Fields.MoneyIn] takes it.
+func (f *Fields) ScaledMoneyIn(path string, v *int64, digits int, currency string) *money.Money {
+	m := ScaledMoney(v, digits, cmp.Or(currency, f.source.Currency))
+	if m != nil && m.GetCurrencyCode() == "" {
+		f.check(path, errNoCurrency)
+	}
+	return m
+}
 
 // Time is [Time] in the source's zone.
 func (f *Fields) Time(path, text string) *timestamppb.Timestamp {
 	t, err := Time(text, f.source.Zone)
-	if err == nil {
-		err = valid(t)
-	}
+	f.check(path, err)
+	return t
+}
+
+// Millis is [Millis].
+func (f *Fields) Millis(path string, ms *int64) *timestamppb.Timestamp {
+	t, err := Millis(ms)
 	f.check(path, err)
 	return t
 }
@@ -82,18 +107,10 @@ func (f *Fields) check(path string, err error) {
 	}
 }
 
-func valid(t *timestamppb.Timestamp) error {
-	if t == nil {
-		return nil
-	}
-	return t.CheckValid()
-}
-
-// Decimal returns a copy of d, because canonical events share no memory with the vendor's message; nil for nil and for
-// an empty value.
+// Decimal returns d, or nil if its value is empty.
 func Decimal(d *decimal.Decimal) *decimal.Decimal {
 	if d.GetValue() == "" {
 		return nil
 	}
-	return &decimal.Decimal{Value: d.GetValue()}
+	return d
 }

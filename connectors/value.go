@@ -168,14 +168,6 @@ func Millis(ms *int64) (*timestamppb.Timestamp, error) {
 	return timestamp(time.UnixMilli(*ms))
 }
 
-// Seconds makes a time of seconds since 1970; nil for nil. The error is for times that no timestamp holds.
-func Seconds(s *int64) (*timestamppb.Timestamp, error) {
-	if s == nil {
-		return nil, nil
-	}
-	return timestamp(time.Unix(*s, 0))
-}
-
 func timestamp(t time.Time) (*timestamppb.Timestamp, error) {
 	ts := timestamppb.New(t)
 	if ts.CheckValid() != nil {
