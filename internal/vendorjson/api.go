@@ -1,5 +1,10 @@
 package vendorjson
 
+import (
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
 // Limits of one document.
 const (
 	// MaxDepth is how deep objects and lists may be nested; the outermost object is at depth 1.
@@ -53,17 +58,58 @@ const (
 	CodeShape = "wrong_shape"
 )
 
-// The package's functions, as their callers see them:
+// Unmarshal decodes one document into m, which must be empty, and returns how it differed from m's type. Nothing of data
+// is kept. It may be called concurrently.
 //
-//	Unmarshal(data []byte, m proto.Message) ([]Drift, error)
-//	  decodes one document; errors are *Error. m must be empty.
-//	Check(data []byte) error
-//	  says whether data is one JSON object within the limits, as Unmarshal would of a message without fields.
-//	Field(data []byte, name string) (value string, ok bool, err error)
-//	  reads a top-level string field without decoding the rest; ok is false when the document has none, or has another
-//	  kind of value there. It stops at the field: what follows is not looked at.
-//	NewBody(data []byte) *Body
-//	  is the request body handed to the generated gateway. After the call, Body.Drift and Body.Err say what the decoder
-//	  found: the gateway itself loses them.
-//	Marshaler
-//	  is the runtime.Marshaler that decodes a *Body in place, without reading it.
+// Errors are of type [*Error]; m is then in an unspecified state. A message type that [Prepare] refuses is such an error
+// for every document.
+func Unmarshal(data []byte, m proto.Message) ([]Drift, error) {
+	r := m.ProtoReflect()
+	t, err := tableOf(r.Descriptor())
+	if err != nil {
+		return nil, &Error{Code: CodeShape, Path: "$", Problem: err.Error()}
+	}
+	d := take(data)
+	defer d.release()
+	if fault := d.document(t); fault != nil {
+		return nil, d.locate(fault)
+	}
+	if err := intoMessage.Unmarshal(d.out, m); err != nil {
+		return nil, &Error{Code: CodeShape, Path: "$", Problem: "does not fit its message: " + err.Error()}
+	}
+	return d.drifts, nil
+}
+
+// intoMessage reads the wire form that the decoder makes. Merging spares a reset of a message that is empty anyway.
+var intoMessage = proto.UnmarshalOptions{Merge: true, AllowPartial: true}
+
+// Prepare says whether messages of this type can be decoded, and builds the tables for it, which are kept for good. It is
+// for start-up, since the first document would do the same. Maps, oneofs, groups, the messages of google.protobuf, and
+// the option verbatim on anything but a string are refused: no vendor has needed them.
+func Prepare(md protoreflect.MessageDescriptor) error {
+	_, err := tableOf(md)
+	return err
+}
+
+// Check says whether data is one JSON object within the limits, as Unmarshal would of a message without fields. Errors are
+// of type [*Error].
+func Check(data []byte) error {
+	d := take(data)
+	defer d.release()
+	if fault := d.document(nil); fault != nil {
+		return d.locate(fault)
+	}
+	return nil
+}
+
+// Field reads a top-level string field without decoding the rest. ok is false when the document has none, or has another
+// kind of value there. It stops at the field: what follows is not looked at. Errors are of type [*Error].
+func Field(data []byte, name string) (value string, ok bool, err error) {
+	d := take(data)
+	defer d.release()
+	value, ok, fault := d.find(name)
+	if fault != nil {
+		return "", false, d.locate(fault)
+	}
+	return value, ok, nil
+}

@@ -1,0 +1,102 @@
+package vendorjson
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/protobuf/proto"
+)
+
+// Body is the request body to hand to the generated gateway. Once the handler has returned, Drift and Err say what the
+// decoder found, which the gateway itself loses. It is one request's and not safe for concurrent use.
+type Body struct {
+	// Data is the document. It is neither copied nor changed.
+	Data []byte
+	// Drift is how the document differed from its message.
+	Drift []Drift
+	// Err is why the document was refused, of type [*Error]; nil if it was decoded, and before it was.
+	Err error
+
+	// rest is what Read has yet to return.
+	rest []byte
+}
+
+// NewBody returns a body for one document, which must not change while the body is in use.
+func NewBody(data []byte) *Body {
+	return &Body{Data: data, rest: data}
+}
+
+// Read reads the document, for those who want its bytes. Once it was decoded there is nothing left to read.
+func (b *Body) Read(p []byte) (int, error) {
+	if len(b.rest) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, b.rest)
+	b.rest = b.rest[n:]
+	return n, nil
+}
+
+// WriteTo writes what is left to read, which spares io.Copy a buffer.
+func (b *Body) WriteTo(w io.Writer) (int64, error) {
+	if len(b.rest) == 0 {
+		return 0, nil
+	}
+	n, err := w.Write(b.rest)
+	b.rest = b.rest[n:]
+	return int64(n), err
+}
+
+// Close does nothing: the body holds nothing open.
+func (b *Body) Close() error { return nil }
+
+// decode decodes the document into v, whatever has been read of it.
+func (b *Body) decode(v any) error {
+	m, ok := v.(proto.Message)
+	if !ok {
+		return fmt.Errorf("vendorjson: decode: %T is no protobuf message", v)
+	}
+	b.rest = nil
+	b.Drift, b.Err = Unmarshal(b.Data, m)
+	return b.Err
+}
+
+// Marshaler makes the generated gateway decode with this package. It decodes a [*Body] in place, without reading it, and
+// refuses any other reader: that one might have no end.
+//
+// What it marshals is a constant, since the gateway's own answer is thrown away: the edge answers each vendor as that
+// vendor needs it.
+type Marshaler struct{}
+
+var _ runtime.Marshaler = Marshaler{}
+
+// answer is what the gateway sends, to nobody.
+var answer = []byte("{}")
+
+// ContentType is JSON's.
+func (Marshaler) ContentType(any) string { return "application/json" }
+
+// Marshal returns an empty JSON object, for the caller to keep.
+func (Marshaler) Marshal(any) ([]byte, error) { return append([]byte(nil), answer...), nil }
+
+// Unmarshal decodes data into v, a protobuf message, as [Unmarshal] does. The drift is lost.
+func (Marshaler) Unmarshal(data []byte, v any) error { return NewBody(data).decode(v) }
+
+// NewDecoder returns a decoder of r, which must be a [*Body]. What Decode finds is left in the body too.
+func (Marshaler) NewDecoder(r io.Reader) runtime.Decoder {
+	b, ok := r.(*Body)
+	if !ok || b == nil {
+		return runtime.DecoderFunc(func(any) error {
+			return fmt.Errorf("vendorjson: decode: the request's body is a %T, not a *vendorjson.Body", r)
+		})
+	}
+	return runtime.DecoderFunc(b.decode)
+}
+
+// NewEncoder returns an encoder that writes the same constant as Marshal.
+func (Marshaler) NewEncoder(w io.Writer) runtime.Encoder {
+	return runtime.EncoderFunc(func(any) error {
+		_, err := w.Write(answer)
+		return err
+	})
+}

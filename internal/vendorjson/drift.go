@@ -1,0 +1,126 @@
+package vendorjson
+
+import (
+	"bytes"
+	"hash/maphash"
+	"slices"
+	"strconv"
+	"unicode"
+	"unicode/utf8"
+
+	optionsv1 "github.com/webhook-bridge/bridge/gen/bridge/options/v1"
+)
+
+// maxName is how many bytes of a name go into a path.
+const maxName = 64
+
+// frame is a message that is open, outermost first. Hashes tell paths apart, so that a path is written once a report and
+// not once a value.
+type frame struct {
+	// name of the field that holds the message; the outermost has none.
+	name    string
+	element bool
+	hash    uint64
+}
+
+const rootHash = 0x9E3779B97F4A7C15
+
+func (d *decoder) enter(t target) {
+	d.frames = append(d.frames, frame{name: t.name, element: t.element, hash: d.pathHash(t.hash, t.element)})
+}
+
+// pathHash is the hash of the path of a field of the innermost message.
+func (d *decoder) pathHash(name uint64, element bool) uint64 {
+	h := mix(d.frames[len(d.frames)-1].hash, name)
+	if element {
+		h = mix(h, 1)
+	}
+	return h
+}
+
+func mix(h, v uint64) uint64 {
+	h = (h ^ v) * 0x9E3779B97F4A7C15
+	return h ^ h>>29
+}
+
+// differs reports the value that ends at the cursor, unless its form is expected of the field.
+func (d *decoder) differs(t target, form optionsv1.JsonForm) {
+	if form != optionsv1.JsonForm_JSON_FORM_UNSPECIFIED && t.accepts>>form&1 != 0 {
+		return
+	}
+	if d.isNew(Type, d.pathHash(t.hash, t.element)) {
+		d.report(Type, t.name, t.element, t.start)
+	}
+}
+
+// reportUnknown reports the value that starts at start and ends at the cursor.
+func (d *decoder) reportUnknown(k key, start int) {
+	if len(d.drifts) == MaxDrifts {
+		return
+	}
+	name := d.data[k.start:k.end]
+	if bytes.IndexByte(name, '\\') >= 0 {
+		name, _ = unescape(nil, name)
+	}
+	if len(name) > maxName {
+		name = cut(name, maxName)
+	}
+	if d.isNew(Unknown, d.pathHash(maphash.Bytes(seed, name), false)) {
+		d.report(Unknown, string(name), false, start)
+	}
+}
+
+// isNew says whether a drift is to be reported, and notes that it is.
+func (d *decoder) isNew(kind Kind, path uint64) bool {
+	n := len(d.drifts)
+	h := mix(path, uint64(kind))
+	if n == MaxDrifts || slices.Contains(d.reported[:n], h) {
+		return false
+	}
+	d.reported[n] = h
+	return true
+}
+
+func (d *decoder) report(kind Kind, name string, element bool, start int) {
+	path := []byte{'$'}
+	for _, f := range d.frames[1:] {
+		path = appendStep(path, f.name, f.element)
+	}
+	path = appendStep(path, name, element)
+	sample := bytes.Clone(cut(d.data[start:d.pos], MaxSample))
+	d.drifts = append(d.drifts, Drift{Kind: kind, Path: string(path), Sample: sample})
+}
+
+func appendStep(path []byte, name string, element bool) []byte {
+	path = appendName(path, name)
+	if element {
+		path = append(path, "[]"...)
+	}
+	return path
+}
+
+// appendName appends ".name", or `["na.me"]` if the name would not stand by itself.
+func appendName(path []byte, name string) []byte {
+	for _, r := range name {
+		if !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '_' && r != '-' && r != '$' && r != '@' {
+			path = append(path, '[')
+			path = strconv.AppendQuote(path, name)
+			return append(path, ']')
+		}
+	}
+	if name == "" {
+		return append(path, `[""]`...)
+	}
+	return append(append(path, '.'), name...)
+}
+
+// cut returns b, or as much of it as fits in n bytes without breaking a character.
+func cut(b []byte, n int) []byte {
+	if len(b) <= n {
+		return b
+	}
+	for n > 0 && !utf8.RuneStart(b[n]) {
+		n--
+	}
+	return b[:n]
+}

@@ -1,0 +1,68 @@
+package vendorjson
+
+import "strconv"
+
+// place is an object or list that is open at some point of the text.
+type place struct {
+	object bool
+	// index of the element, if it is a list.
+	index int
+	// start and end of the last name, between its quotes, if it is an object; end is zero if there is none yet.
+	start, end int
+}
+
+// locate fills in an error's path. It reads the text again, up to the error, so that decoding need not keep track of where
+// it is. What stands before an error has been found to be in order, which is all that it relies on.
+func (d *decoder) locate(e *Error) *Error {
+	end := min(max(int(e.Offset), d.faultEnd), len(d.data))
+	e.Path = pathTo(d.data[:end])
+	return e
+}
+
+func pathTo(text []byte) string {
+	var open []place
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '{', '[':
+			open = append(open, place{object: text[i] == '{'})
+		case '}', ']':
+			open = open[:len(open)-1]
+		case ',':
+			top := &open[len(open)-1]
+			top.index++
+			top.end = 0
+		case '"':
+			end, _, _ := scanString(text, i+1)
+			if end < len(text) {
+				nameAt(open, i+1, end)
+			}
+			i = end
+		}
+	}
+	path := []byte{'$'}
+	for _, p := range open {
+		path = appendPlace(path, text, p)
+	}
+	return string(path)
+}
+
+// nameAt notes a string as a name, if it is one.
+func nameAt(open []place, start, end int) {
+	if n := len(open); n > 0 && open[n-1].object && open[n-1].end == 0 {
+		open[n-1].start, open[n-1].end = start, end
+	}
+}
+
+func appendPlace(path, text []byte, p place) []byte {
+	switch {
+	case !p.object:
+		path = append(path, '[')
+		path = strconv.AppendInt(path, int64(p.index), 10)
+		return append(path, ']')
+	case p.end == 0:
+		return path
+	default:
+		name, _ := unescape(nil, text[p.start:p.end])
+		return appendName(path, string(cut(name, maxName)))
+	}
+}

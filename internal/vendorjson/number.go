@@ -1,0 +1,129 @@
+package vendorjson
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+)
+
+// maxDigits is how many digits the largest integer of 64 bits has.
+const maxDigits = 20
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+
+// digits returns where the digits that start at i end.
+func digits(b []byte, i int) int {
+	for i < len(b) && isDigit(b[i]) {
+		i++
+	}
+	return i
+}
+
+// numberEnd returns where the JSON number that starts at i ends, or where it stops being one. A zero that digits follow
+// ends there.
+func numberEnd(b []byte, i int) (end int, ok bool) {
+	if i < len(b) && b[i] == '-' {
+		i++
+	}
+	switch {
+	case i < len(b) && b[i] == '0':
+		i++
+	case i < len(b) && isDigit(b[i]):
+		i = digits(b, i+1)
+	default:
+		return i, false
+	}
+	if i < len(b) && b[i] == '.' {
+		start := i + 1
+		if i = digits(b, start); i == start {
+			return i, false
+		}
+	}
+	return exponentEnd(b, i)
+}
+
+// exponentEnd returns where the exponent that may start at i ends.
+func exponentEnd(b []byte, i int) (end int, ok bool) {
+	if i >= len(b) || b[i]|0x20 != 'e' {
+		return i, true
+	}
+	i++
+	if i < len(b) && (b[i] == '+' || b[i] == '-') {
+		i++
+	}
+	start := i
+	i = digits(b, start)
+	return i, i > start
+}
+
+// isNumber says whether all of b is a JSON number.
+func isNumber(b []byte) bool {
+	end, ok := numberEnd(b, 0)
+	return ok && end == len(b)
+}
+
+// isDecimal says whether all of b is a number as google.type.Decimal writes it, which is more than JSON: "+1", "007", ".5".
+func isDecimal(b []byte) bool {
+	i := 0
+	if i < len(b) && (b[i] == '+' || b[i] == '-') {
+		i++
+	}
+	start := i
+	i = digits(b, i)
+	n := i - start
+	if i < len(b) && b[i] == '.' {
+		start = i + 1
+		i = digits(b, start)
+		n += i - start
+	}
+	end, ok := exponentEnd(b, i)
+	return ok && n > 0 && end == len(b)
+}
+
+// integer reads a JSON number that stands for a whole one, "1e3" and "10.0" included: its sign and its 64 bits of
+// magnitude. ok is false for a fraction and for what does not fit. b must be a JSON number.
+func integer(b []byte) (negative bool, magnitude uint64, ok bool) {
+	if b[0] == '-' {
+		negative, b = true, b[1:]
+	}
+	if len(b) > 19 {
+		magnitude, ok = wideInteger(b)
+		return negative, magnitude, ok
+	}
+	for _, c := range b {
+		if !isDigit(c) {
+			magnitude, ok = wideInteger(b)
+			return negative, magnitude, ok
+		}
+		magnitude = magnitude*10 + uint64(c-'0')
+	}
+	return negative, magnitude, true
+}
+
+// wideInteger is integer for what has a point, an exponent or many digits.
+func wideInteger(b []byte) (uint64, bool) {
+	mantissa, exponent := b, []byte(nil)
+	if i := bytes.IndexAny(b, "eE"); i >= 0 {
+		mantissa, exponent = b[:i], b[i+1:]
+	}
+	whole, fraction, _ := bytes.Cut(mantissa, []byte("."))
+	all := append(bytes.Clone(whole), fraction...)
+	significant := bytes.TrimRight(all, "0")
+	zeros := len(all) - len(significant) - len(fraction)
+	significant = bytes.TrimLeft(significant, "0")
+	if len(significant) == 0 {
+		return 0, true
+	}
+	if exponent != nil {
+		n, err := strconv.ParseInt(string(exponent), 10, 32)
+		if err != nil {
+			return 0, false
+		}
+		zeros += int(n)
+	}
+	if zeros < 0 || len(significant)+zeros > maxDigits {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(string(significant)+strings.Repeat("0", zeros), 10, 64)
+	return n, err == nil
+}
