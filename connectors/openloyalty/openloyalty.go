@@ -1,0 +1,84 @@
+// Package openloyalty knows the webhooks of Open Loyalty 3.x and 4.x, a loyalty programme. The vendor's page is "Webhooks" in
+// its documentation. The current cloud product speaks another language (CamelCase names, nested customers): its events come
+// out as unmapped.
+//
+// # Verification
+//
+// One HTTP header, whose name and value the operator chooses in Open Loyalty's configuration. It is constant; nothing is
+// signed. Open Loyalty waits one second, ignores the answer, and never tries again: what is not taken then is gone.
+//
+// # Identity
+//
+// No event has an id. The key is natural where the data tell occurrences apart:
+//
+//   - transaction.registered by transactionId, since a purchase is registered once;
+//   - account.available_points_amount_changed by customer, transfer and kind of change, since a transfer that adds points to
+//     one balance may later take them off again, or off another's; older versions send no transfer id: content hash;
+//   - account.points_transfer by customer, transfer and state, since a booking is reported again when its state changes;
+//   - account.expiring_points_notification by customer, points and expiry of every item in order: to say a second time that
+//     the same points expire at the same instant is the same warning. Where the message carries its own createdAt, a
+//     second warning has another body, and is published as a revision;
+//   - customer.bought_campaign by customer, campaign, coupon and the message's createdAt, since the same reward can be bought
+//     again and coupons need not be unique.
+//
+// Everything else, and each of these when a part is missing, goes by content hash within ten seconds: customer.updated is
+// an id alone, and comes byte for byte the same next week. No versions, no promise of order.
+//
+// # Mapping
+//
+//	customer.updated, .deleted, .registered, .deactivated    the same words                customer/<customerId>
+//	customer.level_changed_automatically                     loyalty.level_changed         customer/<customerId>
+//	customer.level_changed                                   loyalty.level_changed         customer/<customerId>
+//	transaction.registered                                   purchase.registered           purchase/<transactionId>
+//	transaction.assigned_to_customer                         purchase.assigned             purchase/<transactionId>
+//	account.available_points_amount_changed                  loyalty.points_changed        customer/<customerId>
+//	customer.bought_campaign                                 loyalty.reward_redeemed       customer/<customerId>
+//	account.expiring_points_notification                     loyalty.points_expiring       customer/<customerId>, one an item
+//	account.points_transfer                                  loyalty.points_transferred    customer/<customerId>
+//
+// occurred_at is the message's createdAt; without one it is the time of the fact itself where the data have that: a new
+// customer's createdAt, levelAchievementDate, a transfer's createdAt. The date of a purchase is not the time of its
+// registration and stays inside the purchase.
+//
+// # Traps
+//
+//   - Customer phones are numbers in one event and strings in others, of up to 19 digits.
+//   - Times are ISO 8601 with offset, but for a new customer's createdAt: seconds since 1970.
+//   - The page prints one expiring-points object, the vendor's code sends lists.
+//   - amount_change and amount_change_type are 3.x spellings, postId a slip in the vendor's code for posId; the page's spelling
+//     is preferred.
+//   - Six of the page's twelve samples are not JSON. Real bodies are; the samples are kept as quarantine cases.
+//   - country need not be an ISO code ("EN" on the page) and is passed on as it is.
+//   - Amounts of money carry no currency: the source's configuration must.
+package openloyalty
+
+import (
+	"context"
+	"time"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/grpc"
+
+	"github.com/webhook-bridge/bridge/connectors"
+	openloyaltyv1 "github.com/webhook-bridge/bridge/gen/webhooks/openloyalty/v1"
+)
+
+// maxBody has room for the largest list that Open Loyalty is known to send in one piece.
+const maxBody = 8 << 20
+
+// New returns the connector.
+func New() *connectors.Connector {
+	return &connectors.Connector{
+		Name:    "openloyalty",
+		Service: openloyaltyv1.File_webhooks_openloyalty_v1_openloyalty_proto.Services().ByName("OpenloyaltyWebhookService"),
+		Register: func(ctx context.Context, mux *runtime.ServeMux, conn grpc.ClientConnInterface) error {
+			return openloyaltyv1.RegisterOpenloyaltyWebhookServiceHandlerClient(ctx, mux, openloyaltyv1.NewOpenloyaltyWebhookServiceClient(conn))
+		},
+		EventField:    "type",
+		Answer:        "{}",
+		MaxBody:       maxBody,
+		NeedsCurrency: true,
+		Window:        10 * time.Second,
+		Translate:     translate,
+	}
+}

@@ -1,0 +1,392 @@
+package openloyalty
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"google.golang.org/genproto/googleapis/type/money"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/webhook-bridge/bridge/connectors"
+	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
+	openloyaltyv1 "github.com/webhook-bridge/bridge/gen/webhooks/openloyalty/v1"
+)
+
+func translate(in connectors.Input) (connectors.Translation, error) {
+	f := fields{connectors.NewFields(in.Source)}
+	var t connectors.Translation
+	switch m := in.Message.(type) {
+	case *openloyaltyv1.CustomerUpdated:
+		t = f.customerReferred("customer.updated", m.GetCreatedAt(), m.GetData())
+	case *openloyaltyv1.CustomerDeleted:
+		t = f.customerReferred("customer.deleted", m.GetCreatedAt(), m.GetData())
+	case *openloyaltyv1.CustomerRegistered:
+		t = f.customerRegistered(m)
+	case *openloyaltyv1.CustomerDeactivated:
+		t = f.customerReferred("customer.deactivated", m.GetCreatedAt(), m.GetData())
+	case *openloyaltyv1.CustomerLevelChangedAutomatically:
+		t = f.levelChanged(m.GetCreatedAt(), m.GetData(), true)
+	case *openloyaltyv1.CustomerLevelChanged:
+		t = f.levelChanged(m.GetCreatedAt(), m.GetData(), false)
+	case *openloyaltyv1.TransactionRegistered:
+		t = f.transactionRegistered(m)
+	case *openloyaltyv1.TransactionAssignedToCustomer:
+		t = f.transactionAssigned(m)
+	case *openloyaltyv1.AccountAvailablePointsAmountChanged:
+		t = f.pointsChanged(m)
+	case *openloyaltyv1.CustomerBoughtCampaign:
+		t = f.campaignBought(m)
+	case *openloyaltyv1.AccountExpiringPointsNotification:
+		t = f.pointsExpiring(m)
+	case *openloyaltyv1.AccountPointsTransfer:
+		t = f.pointsTransferred(m)
+	default:
+		f.Fail("$", "is a %T, which is no event of Open Loyalty's", m)
+	}
+	if err := f.Err(); err != nil {
+		return connectors.Translation{}, err
+	}
+	return t, nil
+}
+
+// fields adds to the common readers what is Open Loyalty's own.
+type fields struct{ *connectors.Fields }
+
+// customerReferred is an event that says no more of a customer than the id.
+func (f fields) customerReferred(typ, createdAt string, d *openloyaltyv1.CustomerReference) connectors.Translation {
+	return one(connectors.ContentHash(), &eventv1.Event{
+		Type:       typ,
+		Subject:    f.customer("$.data", d.GetCustomerId()),
+		OccurredAt: f.time("$.createdAt", createdAt),
+		Data:       &eventv1.Event_Customer{Customer: &eventv1.Customer{Id: d.GetCustomerId()}},
+	})
+}
+
+func (f fields) customerRegistered(m *openloyaltyv1.CustomerRegistered) connectors.Translation {
+	id, d := m.GetData().GetCustomerId(), m.GetData().GetData()
+	return one(connectors.ContentHash(), &eventv1.Event{
+		Type:       "customer.registered",
+		Subject:    f.customer("$.data", id),
+		OccurredAt: f.timeOr(m.GetCreatedAt(), "$.data.data.createdAt", d.GetCreatedAt()),
+		Data: &eventv1.Event_Customer{Customer: &eventv1.Customer{
+			Id:                id,
+			GivenName:         d.GetFirstName(),
+			FamilyName:        d.GetLastName(),
+			Email:             d.GetEmail(),
+			Phone:             d.GetPhone(),
+			Gender:            d.GetGender(),
+			Address:           address(d.GetAddress()),
+			Company:           d.GetCompany().GetName(),
+			TaxId:             d.GetCompany().GetNip(),
+			LoyaltyCardNumber: d.GetLoyaltyCardNumber(),
+			LevelId:           d.GetLevelId(),
+			Outlet:            d.GetPosId(),
+			CreatedAt:         f.time("$.data.data.createdAt", d.GetCreatedAt()),
+			Labels:            labels(d.GetLabels()),
+			Agreements:        agreements(d),
+			SellerId:          d.GetSellerId(),
+		}},
+	})
+}
+
+func (f fields) levelChanged(createdAt string, d *openloyaltyv1.LevelChange, automatic bool) connectors.Translation {
+	return one(connectors.ContentHash(), &eventv1.Event{
+		Type:       "loyalty.level_changed",
+		Subject:    f.customer("$.data", d.GetCustomerId()),
+		OccurredAt: f.timeOr(createdAt, "$.data.levelAchievementDate", d.GetLevelAchievementDate()),
+		Data: &eventv1.Event_LoyaltyLevelChange{LoyaltyLevelChange: &eventv1.LoyaltyLevelChange{
+			CustomerId: d.GetCustomerId(),
+			LevelId:    d.GetLevelId(),
+			LevelName:  d.GetLevelName(),
+			Move:       levelMove(d.GetLevelMove()),
+			AchievedAt: f.time("$.data.levelAchievementDate", d.GetLevelAchievementDate()),
+			Automatic:  automatic,
+		}},
+	})
+}
+
+func (f fields) transactionRegistered(m *openloyaltyv1.TransactionRegistered) connectors.Translation {
+	d, receipt, lines := m.GetData(), m.GetData().GetTransactionData(), f.lines(m.GetData().GetItems())
+	return one(connectors.NaturalKey(d.GetTransactionId()), &eventv1.Event{
+		Type:       "purchase.registered",
+		Subject:    f.purchase(d.GetTransactionId()),
+		OccurredAt: f.time("$.createdAt", m.GetCreatedAt()),
+		Data: &eventv1.Event_Purchase{Purchase: &eventv1.Purchase{
+			Id:             d.GetTransactionId(),
+			DocumentNumber: receipt.GetDocumentNumber(),
+			Kind:           purchaseKind(receipt.GetDocumentType()),
+			PurchasedAt:    f.time("$.data.transactionData.purchaseDate", receipt.GetPurchaseDate()),
+			Place:          receipt.GetPurchasePlace(),
+			PosId:          cmp.Or(d.GetPosId(), d.GetPostId()),
+			Customer:       buyer(d.GetCustomerData()),
+			Lines:          lines,
+			Total:          total(lines),
+		}},
+	})
+}
+
+func (f fields) transactionAssigned(m *openloyaltyv1.TransactionAssignedToCustomer) connectors.Translation {
+	d := m.GetData()
+	return one(connectors.ContentHash(), &eventv1.Event{
+		Type:       "purchase.assigned",
+		Subject:    f.purchase(d.GetTransactionId()),
+		OccurredAt: f.time("$.createdAt", m.GetCreatedAt()),
+		Data: &eventv1.Event_Purchase{Purchase: &eventv1.Purchase{
+			Id:       d.GetTransactionId(),
+			Customer: &eventv1.Customer{Id: f.Need("$.data.customerId", d.GetCustomerId())},
+			Total:    f.Money("$.data.grossValue", d.GetGrossValue()),
+		}},
+	})
+}
+
+func (f fields) pointsChanged(m *openloyaltyv1.AccountAvailablePointsAmountChanged) connectors.Translation {
+	d := m.GetData()
+	change, kind := cmp.Or(d.GetAmountChange(), d.GetAmountChangeSnake()), cmp.Or(d.GetAmountChangeType(), d.GetAmountChangeTypeSnake())
+	return one(connectors.NaturalKey(d.GetCustomerId(), d.GetPointsTransferId(), kind), &eventv1.Event{
+		Type:       "loyalty.points_changed",
+		Subject:    f.customer("$.data", d.GetCustomerId()),
+		OccurredAt: f.time("$.createdAt", m.GetCreatedAt()),
+		Data: &eventv1.Event_LoyaltyPointsChange{LoyaltyPointsChange: &eventv1.LoyaltyPointsChange{
+			CustomerId: d.GetCustomerId(),
+			Balance:    connectors.Decimal(d.GetAmount()),
+			Change:     connectors.Decimal(change),
+			Operation:  pointsOperation(kind),
+			TransferId: d.GetPointsTransferId(),
+			PurchaseId: d.GetTransactionId(),
+			ExpiresAt:  f.time("$.data.expiresAt", d.GetExpiresAt()),
+		}},
+	})
+}
+
+func (f fields) campaignBought(m *openloyaltyv1.CustomerBoughtCampaign) connectors.Translation {
+	d := m.GetData()
+	return one(connectors.NaturalKey(d.GetCustomerId(), d.GetCampaignId(), d.GetCouponCode(), m.GetCreatedAt()), &eventv1.Event{
+		Type:       "loyalty.reward_redeemed",
+		Subject:    f.customer("$.data", d.GetCustomerId()),
+		OccurredAt: f.time("$.createdAt", m.GetCreatedAt()),
+		Data: &eventv1.Event_LoyaltyRewardRedemption{LoyaltyRewardRedemption: &eventv1.LoyaltyRewardRedemption{
+			CustomerId: d.GetCustomerId(),
+			RewardId:   d.GetCampaignId(),
+			CostPoints: connectors.Decimal(d.GetCostInPoints()),
+			CouponCode: d.GetCouponCode(),
+			RedeemedAt: f.time("$.createdAt", m.GetCreatedAt()),
+			StoreCode:  d.GetStoreCode(),
+		}},
+	})
+}
+
+// pointsExpiring makes one event an item. The key is all items' together: a webhook is received once, or not at all.
+func (f fields) pointsExpiring(m *openloyaltyv1.AccountExpiringPointsNotification) connectors.Translation {
+	if len(m.GetData()) == 0 {
+		f.Fail("$.data", "lists nobody")
+	}
+	var t connectors.Translation
+	parts := make([]string, 0, 3*len(m.GetData()))
+	for i, d := range m.GetData() {
+		t.Events = append(t.Events, f.pointsExpiringOf(fmt.Sprintf("$.data[%d]", i), m.GetCreatedAt(), d))
+		parts = append(parts, d.GetCustomerId(), d.GetPoints().GetValue(), d.GetPointsWillExpire())
+	}
+	t.Key = connectors.NaturalKey(parts...)
+	return t
+}
+
+func (f fields) pointsExpiringOf(path, createdAt string, d *openloyaltyv1.ExpiringPoints) *eventv1.Event {
+	return &eventv1.Event{
+		Type:       "loyalty.points_expiring",
+		Subject:    f.customer(path, d.GetCustomerId()),
+		OccurredAt: f.time("$.createdAt", createdAt),
+		Data: &eventv1.Event_LoyaltyPointsExpiry{LoyaltyPointsExpiry: &eventv1.LoyaltyPointsExpiry{
+			Customer: &eventv1.Customer{
+				Id:                d.GetCustomerId(),
+				GivenName:         d.GetCustomerFirstName(),
+				FamilyName:        d.GetCustomerLastName(),
+				Email:             d.GetCustomerEmail(),
+				Phone:             d.GetCustomerPhone(),
+				LoyaltyCardNumber: d.GetCustomerLoyaltyCardNumber(),
+			},
+			Points:    connectors.Decimal(d.GetPoints()),
+			ExpiresAt: f.time(path+".pointsWillExpire", d.GetPointsWillExpire()),
+			StoreCode: d.GetStoreCode(),
+		}},
+	}
+}
+
+func (f fields) pointsTransferred(m *openloyaltyv1.AccountPointsTransfer) connectors.Translation {
+	d := m.GetData()
+	return one(connectors.NaturalKey(d.GetCustomerId(), d.GetPointsTransferId(), d.GetState()), &eventv1.Event{
+		Type:       "loyalty.points_transferred",
+		Subject:    f.customer("$.data", d.GetCustomerId()),
+		OccurredAt: f.timeOr(m.GetCreatedAt(), "$.data.createdAt", d.GetCreatedAt()),
+		Data: &eventv1.Event_LoyaltyPointsTransfer{LoyaltyPointsTransfer: &eventv1.LoyaltyPointsTransfer{
+			Id:        d.GetPointsTransferId(),
+			AccountId: d.GetAccountId(),
+			Customer: &eventv1.Customer{
+				Id:         d.GetCustomerId(),
+				GivenName:  d.GetCustomerFirstName(),
+				FamilyName: d.GetCustomerLastName(),
+				Email:      d.GetCustomerEmail(),
+				Phone:      d.GetCustomerPhone(),
+			},
+			Points:    connectors.Decimal(d.GetValue()),
+			Operation: pointsOperation(d.GetType()),
+			State:     d.GetState(),
+			Issuer:    d.GetIssuer(),
+			CreatedAt: f.time("$.data.createdAt", d.GetCreatedAt()),
+			ExpiresAt: f.time("$.data.expiresAt", d.GetExpiresAt()),
+			StoreCode: d.GetStoreCode(),
+		}},
+	})
+}
+
+func one(k connectors.Key, e *eventv1.Event) connectors.Translation {
+	return connectors.Translation{Key: k, Events: []*eventv1.Event{e}}
+}
+
+func (f fields) customer(path, id string) string { return "customer/" + f.Need(path+".customerId", id) }
+
+func (f fields) purchase(id string) string { return "purchase/" + f.Need("$.data.transactionId", id) }
+
+// lastSecond is the last second of the year 9999, the last that a Timestamp can hold.
+const lastSecond = 253402300799
+
+// time reads ISO 8601, or whole seconds since 1970.
+func (f fields) time(path, text string) *timestamppb.Timestamp {
+	if text == "" || strings.Trim(text, "0123456789") != "" {
+		return f.Time(path, text)
+	}
+	seconds, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || seconds > lastSecond {
+		f.Fail(path, "is no time in seconds since 1970")
+		return nil
+	}
+	return &timestamppb.Timestamp{Seconds: seconds}
+}
+
+// timeOr reads the message's createdAt, or else the time of the fact itself.
+func (f fields) timeOr(createdAt, path, fact string) *timestamppb.Timestamp {
+	if createdAt != "" {
+		return f.time("$.createdAt", createdAt)
+	}
+	return f.time(path, fact)
+}
+
+// buyer is the customer as the till knows them, which is without an id.
+func buyer(d *openloyaltyv1.TransactionCustomer) *eventv1.Customer {
+	if d == nil {
+		return nil
+	}
+	return &eventv1.Customer{
+		Name:              d.GetName(),
+		Email:             d.GetEmail(),
+		Phone:             d.GetPhone(),
+		Address:           address(d.GetAddress()),
+		TaxId:             d.GetNip(),
+		LoyaltyCardNumber: d.GetLoyaltyCardNumber(),
+	}
+}
+
+func (f fields) lines(items []*openloyaltyv1.TransactionItem) []*eventv1.PurchaseLine {
+	lines := make([]*eventv1.PurchaseLine, len(items))
+	for i, item := range items {
+		lines[i] = &eventv1.PurchaseLine{
+			Sku:      item.GetSku().GetCode(),
+			Name:     item.GetName(),
+			Quantity: connectors.Decimal(item.GetQuantity()),
+			Total:    f.Money(fmt.Sprintf("$.data.items[%d].grossValue", i), item.GetGrossValue()),
+			Category: item.GetCategory(),
+			Maker:    item.GetMaker(),
+			Labels:   labels(item.GetLabels()),
+		}
+	}
+	return lines
+}
+
+// total adds up the lines: grossValue is a line's, whatever its quantity. Without all of them there is no total.
+func total(lines []*eventv1.PurchaseLine) *money.Money {
+	if len(lines) == 0 {
+		return nil
+	}
+	sum := &money.Money{CurrencyCode: lines[0].GetTotal().GetCurrencyCode()}
+	for _, line := range lines {
+		if line.GetTotal() == nil {
+			return nil
+		}
+		if sum = connectors.AddMoney(sum, line.GetTotal()); sum == nil {
+			return nil
+		}
+	}
+	return sum
+}
+
+func address(a *openloyaltyv1.Address) *eventv1.PostalAddress {
+	if a == nil {
+		return nil
+	}
+	lines := []string{a.GetStreet(), a.GetAddress1(), a.GetAddress2()}
+	return &eventv1.PostalAddress{
+		Lines:      slices.DeleteFunc(lines, func(line string) bool { return line == "" }),
+		City:       a.GetCity(),
+		Region:     a.GetProvince(),
+		PostalCode: a.GetPostal(),
+		Country:    a.GetCountry(),
+	}
+}
+
+func labels(ls []*openloyaltyv1.Label) []*eventv1.Label {
+	out := make([]*eventv1.Label, len(ls))
+	for i, l := range ls {
+		out[i] = &eventv1.Label{Key: l.GetKey(), Value: l.GetValue()}
+	}
+	return out
+}
+
+func agreements(d *openloyaltyv1.CustomerData) []*eventv1.Agreement {
+	if d == nil {
+		return nil
+	}
+	var out []*eventv1.Agreement
+	for i, given := range []*bool{d.Agreement1, d.Agreement2, d.Agreement3} {
+		if given != nil {
+			out = append(out, &eventv1.Agreement{Number: int32(i) + 1, Given: *given})
+		}
+	}
+	return out
+}
+
+func levelMove(word string) eventv1.LevelMove {
+	switch word {
+	case "up":
+		return eventv1.LevelMove_LEVEL_MOVE_UP
+	case "down":
+		return eventv1.LevelMove_LEVEL_MOVE_DOWN
+	}
+	return eventv1.LevelMove_LEVEL_MOVE_UNSPECIFIED
+}
+
+func purchaseKind(word string) eventv1.PurchaseKind {
+	switch word {
+	case "sell":
+		return eventv1.PurchaseKind_PURCHASE_KIND_SALE
+	case "return":
+		return eventv1.PurchaseKind_PURCHASE_KIND_RETURN
+	}
+	return eventv1.PurchaseKind_PURCHASE_KIND_UNSPECIFIED
+}
+
+// pointsOperation knows the words of both events: a change adds, a transfer is adding.
+func pointsOperation(word string) eventv1.PointsOperation {
+	switch word {
+	case "add", "adding":
+		return eventv1.PointsOperation_POINTS_OPERATION_ADD
+	case "subtract", "spending":
+		return eventv1.PointsOperation_POINTS_OPERATION_SUBTRACT
+	case "p2p_add", "p2p_adding":
+		return eventv1.PointsOperation_POINTS_OPERATION_PEER_ADD
+	case "p2p_subtract", "p2p_spending":
+		return eventv1.PointsOperation_POINTS_OPERATION_PEER_SUBTRACT
+	}
+	return eventv1.PointsOperation_POINTS_OPERATION_UNSPECIFIED
+}
