@@ -85,26 +85,28 @@ func (OrderStatus) EnumDescriptor() ([]byte, []int) {
 // schema.org/Order.
 type Order struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The vendor's id. KASA FIK `id`; LINGA `saleUniqueId`, else `id`.
+	// The vendor's id. KASA FIK `id`; LINGA `saleUniqueId`, else `id`, else `uniqueOrderID`.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// The number people use. KASA FIK `order_serial_number`; LINGA `ticketNo`, else `orderNumber`.
 	Number string `protobuf:"bytes,2,opt,name=number,proto3" json:"number,omitempty"`
 	// How far the order has come.
 	Status OrderStatus `protobuf:"varint,3,opt,name=status,proto3,enum=bridge.event.v1.OrderStatus" json:"status,omitempty"`
 	// What the customer owes or paid, with taxes. KASA FIK `total_paid_tax_incl`; LINGA `grossReceiptStr`, else
-	// `totalAmount`, else `paidAmount`.
+	// `totalAmountStr` or `totalAmount`; of a closed order else `paidAmount`.
 	Total *money.Money `protobuf:"bytes,4,opt,name=total,proto3" json:"total,omitempty"`
-	// The total without taxes. KASA FIK `total_paid_tax_excl`; LINGA `netSales`, else `subTotal`.
+	// The total without taxes. KASA FIK `total_paid_tax_excl`; LINGA `netSalesStr` or
+	// `netSales`, else `subTotalStr` or `subTotal`.
 	NetTotal *money.Money `protobuf:"bytes,5,opt,name=net_total,json=netTotal,proto3" json:"net_total,omitempty"`
 	// What was really paid. KASA FIK `total_paid_real`; LINGA `paidAmount`.
 	Paid *money.Money `protobuf:"bytes,6,opt,name=paid,proto3" json:"paid,omitempty"`
-	// All taxes. LINGA `totalTaxAmountStr`, else `totalTax`. KASA FIK: the taxed less the untaxed total.
+	// All taxes. LINGA `totalTaxAmountStr`, else `totalTaxStr` or `totalTax`. KASA FIK: the taxed less the untaxed total.
 	Tax *money.Money `protobuf:"bytes,7,opt,name=tax,proto3" json:"tax,omitempty"`
 	// All discounts, with taxes, as a positive amount. KASA FIK `total_discounts_tax_incl`.
 	Discount *money.Money `protobuf:"bytes,8,opt,name=discount,proto3" json:"discount,omitempty"`
-	// The tip. KASA FIK `total_tip`; LINGA `driverTipAmount`.
+	// The tip. KASA FIK `total_tip`; LINGA `driverTipAmountStr` or `driverTipAmount`.
 	Tip *money.Money `protobuf:"bytes,9,opt,name=tip,proto3" json:"tip,omitempty"`
-	// Delivery charge, with taxes. KASA FIK `total_shipping_tax_incl`; LINGA `deliveryCharge`.
+	// Delivery charge, with taxes. KASA FIK `total_shipping_tax_incl`; LINGA `deliveryChargeStr` or
+	// `deliveryCharge`.
 	Shipping *money.Money `protobuf:"bytes,10,opt,name=shipping,proto3" json:"shipping,omitempty"`
 	// Wrapping charge, with taxes. KASA FIK `total_wrapping_tax_incl`.
 	Wrapping *money.Money `protobuf:"bytes,11,opt,name=wrapping,proto3" json:"wrapping,omitempty"`
@@ -130,11 +132,12 @@ type Order struct {
 	Table string `protobuf:"bytes,21,opt,name=table,proto3" json:"table,omitempty"`
 	// The vendor's id of the customer. KASA FIK `id_customer`; LINGA `customer`.
 	CustomerId string `protobuf:"bytes,22,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
-	// When it was opened. LINGA `saleOpenTime`, else `dateCreated`.
+	// When it was opened. LINGA `saleOpenTime`, with the day of `startDate` if it is a time of day; else `dateCreated`, else
+	// `orderedDateStr`, else `startDate`.
 	OpenedAt *timestamppb.Timestamp `protobuf:"bytes,23,opt,name=opened_at,json=openedAt,proto3" json:"opened_at,omitempty"`
 	// How many guests. LINGA `guestCount`.
 	GuestCount *int64 `protobuf:"varint,24,opt,name=guest_count,json=guestCount,proto3,oneof" json:"guest_count,omitempty"`
-	// The items, when the vendor lists them. LINGA `orders` and `orderDetails`.
+	// The items, when the vendor lists them. LINGA `orders`.
 	Lines []*OrderLine `protobuf:"bytes,25,rep,name=lines,proto3" json:"lines,omitempty"`
 	// The payments, when the vendor lists them. LINGA `payments`.
 	Payments []*Payment `protobuf:"bytes,26,rep,name=payments,proto3" json:"payments,omitempty"`

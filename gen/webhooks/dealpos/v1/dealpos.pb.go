@@ -1604,8 +1604,7 @@ type Adjustment struct {
 	State             *string          `protobuf:"bytes,7,opt,name=state,json=State,proto3,oneof" json:"state,omitempty"`
 	Note              *string          `protobuf:"bytes,8,opt,name=note,json=Note,proto3,oneof" json:"note,omitempty"`
 	CreatorId         *string          `protobuf:"bytes,9,opt,name=creator_id,json=CreatorID,proto3,oneof" json:"creator_id,omitempty"`
-	Created           *string          `protobuf:"bytes,10,opt,name=created,json=Created,proto3,oneof" json:"created,omitempty"`
-	AdjustedInventory []*AdjustedGoods `protobuf:"bytes,11,rep,name=adjusted_inventory,json=AdjustedInventory,proto3" json:"adjusted_inventory,omitempty"`
+	AdjustedInventory []*AdjustedGoods `protobuf:"bytes,10,rep,name=adjusted_inventory,json=AdjustedInventory,proto3" json:"adjusted_inventory,omitempty"`
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -1699,13 +1698,6 @@ func (x *Adjustment) GetNote() string {
 func (x *Adjustment) GetCreatorId() string {
 	if x != nil && x.CreatorId != nil {
 		return *x.CreatorId
-	}
-	return ""
-}
-
-func (x *Adjustment) GetCreated() string {
-	if x != nil && x.Created != nil {
-		return *x.Created
 	}
 	return ""
 }
@@ -1925,7 +1917,7 @@ type Shift struct {
 	TotalInvoice *int64                 `protobuf:"varint,8,opt,name=total_invoice,json=TotalInvoice,proto3,oneof" json:"total_invoice,omitempty"`
 	Visitor      *int64                 `protobuf:"varint,9,opt,name=visitor,json=Visitor,proto3,oneof" json:"visitor,omitempty"`
 	Number       *string                `protobuf:"bytes,10,opt,name=number,json=Number,proto3,oneof" json:"number,omitempty"`
-	// The vendor's own session record, some 28 fields.
+	// The vendor's own record of the session, some 28 fields, names of people among them.
 	Session       *string `protobuf:"bytes,11,opt,name=session,json=Session,proto3,oneof" json:"session,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2372,7 +2364,7 @@ const file_webhooks_dealpos_v1_dealpos_proto_rawDesc = "" +
 	"\t_supplierB\r\n" +
 	"\v_creator_idB\n" +
 	"\n" +
-	"\b_created\"\xdb\x03\n" +
+	"\b_created\"\xb0\x03\n" +
 	"\n" +
 	"Adjustment\x12\x13\n" +
 	"\x02id\x18\x01 \x01(\tH\x00R\x02ID\x88\x01\x01\x12\x1b\n" +
@@ -2384,10 +2376,9 @@ const file_webhooks_dealpos_v1_dealpos_proto_rawDesc = "" +
 	"\x05state\x18\a \x01(\tH\x06R\x05State\x88\x01\x01\x12\x17\n" +
 	"\x04note\x18\b \x01(\tH\aR\x04Note\x88\x01\x01\x12\"\n" +
 	"\n" +
-	"creator_id\x18\t \x01(\tH\bR\tCreatorID\x88\x01\x01\x12\x1d\n" +
-	"\acreated\x18\n" +
-	" \x01(\tH\tR\aCreated\x88\x01\x01\x12Q\n" +
-	"\x12adjusted_inventory\x18\v \x03(\v2\".webhooks.dealpos.v1.AdjustedGoodsR\x11AdjustedInventoryB\x05\n" +
+	"creator_id\x18\t \x01(\tH\bR\tCreatorID\x88\x01\x01\x12Q\n" +
+	"\x12adjusted_inventory\x18\n" +
+	" \x03(\v2\".webhooks.dealpos.v1.AdjustedGoodsR\x11AdjustedInventoryB\x05\n" +
 	"\x03_idB\t\n" +
 	"\a_outletB\a\n" +
 	"\x05_dateB\t\n" +
@@ -2396,9 +2387,7 @@ const file_webhooks_dealpos_v1_dealpos_proto_rawDesc = "" +
 	"\x05_typeB\b\n" +
 	"\x06_stateB\a\n" +
 	"\x05_noteB\r\n" +
-	"\v_creator_idB\n" +
-	"\n" +
-	"\b_created\"\x9b\x03\n" +
+	"\v_creator_id\"\x9b\x03\n" +
 	"\x05Goods\x12\"\n" +
 	"\n" +
 	"variant_id\x18\x01 \x01(\tH\x00R\tVariantID\x88\x01\x01\x12\x17\n" +
@@ -2435,7 +2424,7 @@ const file_webhooks_dealpos_v1_dealpos_proto_rawDesc = "" +
 	"\n" +
 	"_unit_costB\r\n" +
 	"\v_unit_priceB\b\n" +
-	"\x06_price\"\x80\x04\n" +
+	"\x06_price\"\x82\x04\n" +
 	"\x05Shift\x12\x13\n" +
 	"\x02id\x18\x01 \x01(\tH\x00R\x02ID\x88\x01\x01\x12\x1b\n" +
 	"\x06outlet\x18\x02 \x01(\tH\x01R\x06Outlet\x88\x01\x01\x12\x1f\n" +
@@ -2447,8 +2436,8 @@ const file_webhooks_dealpos_v1_dealpos_proto_rawDesc = "" +
 	"\rtotal_invoice\x18\b \x01(\x03H\aR\fTotalInvoice\x88\x01\x01\x12\x1d\n" +
 	"\avisitor\x18\t \x01(\x03H\bR\aVisitor\x88\x01\x01\x12\x1b\n" +
 	"\x06number\x18\n" +
-	" \x01(\tH\tR\x06Number\x88\x01\x01\x12%\n" +
-	"\asession\x18\v \x01(\tB\x06\xaa\xaa\x19\x02\x18\x01H\n" +
+	" \x01(\tH\tR\x06Number\x88\x01\x01\x12'\n" +
+	"\asession\x18\v \x01(\tB\b\xaa\xaa\x19\x04\b\x01\x18\x01H\n" +
 	"R\aSession\x88\x01\x01B\x05\n" +
 	"\x03_idB\t\n" +
 	"\a_outletB\v\n" +
