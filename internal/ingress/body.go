@@ -1,0 +1,194 @@
+package ingress
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+	"github.com/webhook-bridge/bridge/internal/intake"
+)
+
+const (
+	// smallBody is how large most bodies are; buffers start with it.
+	smallBody = 4 * kibi
+	// pooledBody is the largest buffer that is kept for later. Rare large bodies must not stay in memory.
+	pooledBody = 64 * kibi
+	// slowBody is how slowly a large body may arrive, in bytes a second, beyond the server's own timeout.
+	slowBody = 32 * kibi
+)
+
+// body is a webhook's body, with the content encoding undone if that was possible.
+type body struct {
+	data []byte
+	// buffer is data's memory.
+	buffer *buffer
+	// fault is why the content encoding could not be undone; data is then what was received. cause says more.
+	fault intake.Reason
+	cause error
+}
+
+func (b *body) encoding() journalv1.Encoding {
+	if b.fault != "" {
+		return journalv1.Encoding_ENCODING_RAW
+	}
+	return journalv1.Encoding_ENCODING_JSON
+}
+
+// release gives the memory back. The data is not to be used any more, by anybody.
+func (b *body) release() {
+	b.buffer.release()
+	b.data = nil
+}
+
+// buffer is pooled memory.
+type buffer struct {
+	bytes []byte
+	// usable is how much of the capacity was leased. Pooled memory may be larger than what is needed.
+	usable int
+}
+
+var buffers = sync.Pool{New: func() any { return &buffer{bytes: make([]byte, 0, smallBody)} }}
+
+func newBuffer() *buffer { return buffers.Get().(*buffer) }
+
+func (b *buffer) release() {
+	if cap(b.bytes) <= pooledBody {
+		b.bytes, b.usable = b.bytes[:0], 0
+		buffers.Put(b)
+	}
+}
+
+// fill reads all of r, whose size is about hint, or unknown if that is negative. Room is taken as the buffer grows. Errors
+// are the reader's, errTooLarge for more than limit bytes, and the lease's.
+func (b *buffer) fill(ctx context.Context, r io.Reader, hint, limit int64, l *lease) error {
+	// One byte more than expected, so that the end is found without growing.
+	if err := b.grow(ctx, int(max(hint+1, smallBody)), l); err != nil {
+		return err
+	}
+	for {
+		if len(b.bytes) == b.usable {
+			if err := b.grow(ctx, int(min(2*int64(b.usable), max(limit+1, smallBody))), l); err != nil {
+				return err
+			}
+		}
+		n, err := r.Read(b.bytes[len(b.bytes):b.usable])
+		b.bytes = b.bytes[:len(b.bytes)+n]
+		switch {
+		case int64(len(b.bytes)) > limit:
+			return errTooLarge
+		case err == io.EOF: //nolint:errorlint // a reader's plain end; a wrapped one is an error
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+}
+
+// grow makes size bytes usable.
+func (b *buffer) grow(ctx context.Context, size int, l *lease) error {
+	if err := l.grow(ctx, int64(size-b.usable)); err != nil {
+		return err
+	}
+	if size > cap(b.bytes) {
+		b.bytes = append(make([]byte, 0, size), b.bytes...)
+	}
+	b.usable = size
+	return nil
+}
+
+// readBody reads a request's body within the source's limits. The caller releases it, unless there is an error.
+func (s *source) readBody(w http.ResponseWriter, r *http.Request, l *lease) (body, error) {
+	if r.ContentLength > s.limits.body {
+		return body{}, errTooLarge
+	}
+	if r.ContentLength < 0 || r.ContentLength > pooledBody {
+		extendDeadline(w, r.ContentLength, s.limits.body)
+	}
+	received := newBuffer()
+	if err := received.fill(r.Context(), r.Body, r.ContentLength, s.limits.body, l); err != nil {
+		received.release()
+		return body{}, bodyError(err)
+	}
+	b := body{data: received.bytes, buffer: received}
+	if encodings := r.Header["Content-Encoding"]; encodings != nil {
+		return s.decode(r.Context(), b, strings.Join(encodings, ","), l)
+	}
+	return b, nil
+}
+
+// extendDeadline gives a large body the time it may need, and no more.
+func extendDeadline(w http.ResponseWriter, length, limit int64) {
+	if length < 0 {
+		length = limit
+	}
+	patience := readTimeout + time.Duration(length/slowBody)*time.Second
+	// Only test servers without a connection cannot set it.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(patience))
+}
+
+// bodyError tells apart why a body did not arrive.
+func bodyError(err error) error {
+	switch {
+	case errors.Is(err, errTooLarge), errors.Is(err, errBusy):
+		return err
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return errSlow
+	}
+	return fmt.Errorf("%w: %w", errIncomplete, err)
+}
+
+var gunzippers = sync.Pool{New: func() any { return new(gzip.Reader) }}
+
+// decode undoes the content encoding. A body whose encoding is corrupt or unknown is still a verified sender's: it comes
+// back as it was received, with the fault.
+func (s *source) decode(ctx context.Context, received body, encoding string, l *lease) (body, error) {
+	switch strings.ToLower(strings.TrimSpace(encoding)) {
+	case "", "identity":
+		return received, nil
+	case "gzip", "x-gzip":
+	default:
+		received.fault, received.cause = intake.UnknownEncoding, errors.New("the content encoding is neither gzip nor identity")
+		return received, nil
+	}
+	plain := newBuffer()
+	err := gunzip(ctx, plain, received.data, s.limits.body, l)
+	switch {
+	case errors.Is(err, errTooLarge), errors.Is(err, errBusy), ctx.Err() != nil:
+		plain.release()
+		received.release()
+		return body{}, bodyError(err)
+	case err != nil:
+		plain.release()
+		received.fault, received.cause = intake.CorruptEncoding, err
+		return received, nil
+	}
+	received.release()
+	return body{data: plain.bytes, buffer: plain}, nil
+}
+
+// gunzip decompresses data into plain. Errors are errTooLarge, the lease's, and those of corrupt data.
+func gunzip(ctx context.Context, plain *buffer, data []byte, limit int64, l *lease) error {
+	z := gunzippers.Get().(*gzip.Reader)
+	defer gunzippers.Put(z)
+	if err := z.Reset(bytes.NewReader(data)); err != nil {
+		return notEOF(err)
+	}
+	return notEOF(plain.fill(ctx, z, -1, limit, l))
+}
+
+// notEOF says what an end of data means where more is due.
+func notEOF(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return errors.New("gzip: data ends early")
+	}
+	return err
+}

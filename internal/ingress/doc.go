@@ -1,0 +1,31 @@
+// Package ingress is the edge that faces vendors: it finds the source, checks who is calling, bounds what a call may cost,
+// finds the event's name, has the connector's generated gateway decode the body, and answers when, and only when, the
+// webhook is durable.
+//
+// # Paths
+//
+//	/webhooks/{source}[/{event}]
+//	/webhooks/{source}/t/{token}[/{event}]
+//
+// The second form is for sources that authenticate by path token, and only for them. A slash at the end is accepted;
+// nothing redirects, since vendors do not follow.
+//
+// # Order of checks
+//
+// Source, method and secret are checked before the first byte of the body is read, so that strangers cost nothing. Rate,
+// quota and room for the body come after, so that strangers cannot use them up. From then on the sender may hang up: the
+// webhook is taken in under a deadline of our own.
+//
+// # What a verified sender gets
+//
+// Success for all that was made durable, also for what was quarantined. A webhook under a content encoding that we cannot
+// undo, corrupt or unknown, is such a case: it is kept as it came. Where the source refuses what cannot be decoded, the
+// answer is 400. A body that is too large is 413, one that does not arrive 408 or 400, too many or too much 429; whatever
+// is our own fault is 503 with Retry-After, never a 4xx.
+//
+// # The gateway
+//
+// Every webhook that is decoded passes the handler that grpc-gateway generated for its RPC, and arrives at the package as a
+// typed call. The generated code sees a request of our own making, with the body and nothing else of the sender's: no
+// header, no query, no path, no method.
+package ingress

@@ -1,0 +1,219 @@
+package ingress
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/webhook-bridge/bridge/connectors"
+	"github.com/webhook-bridge/bridge/internal/intake"
+	"github.com/webhook-bridge/bridge/internal/vendorjson"
+)
+
+// gateway is a connector's generated grpc-gateway handler, over a connection that ends in this process.
+type gateway struct {
+	connector *connectors.Connector
+	mux       *runtime.ServeMux
+	intake    *intake.Intake
+	// routes by the vendor's name for the event.
+	routes map[string]*rpcRoute
+}
+
+// rpcRoute leads to one RPC.
+type rpcRoute struct {
+	event connectors.Event
+	name  string
+	// method is the RPC as gRPC calls it.
+	method string
+	// url is that of the RPC's HTTP rule. It is shared: nobody changes it.
+	url *url.URL
+}
+
+// newGateway builds the connector's handler, and proves that it leads every event to its RPC.
+func newGateway(c *connectors.Connector, in *intake.Intake) (*gateway, error) {
+	events, err := c.Events()
+	if err != nil {
+		return nil, err
+	}
+	g := &gateway{connector: c, intake: in, routes: make(map[string]*rpcRoute, len(events))}
+	g.mux = runtime.NewServeMux(
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, marshaler{}),
+		runtime.WithIncomingHeaderMatcher(noHeader),
+		runtime.WithOutgoingHeaderMatcher(noHeader),
+		runtime.WithOutgoingTrailerMatcher(noHeader),
+		runtime.WithErrorHandler(onError),
+		runtime.WithRoutingErrorHandler(onRoutingError),
+		runtime.WithDisablePathLengthFallback(),
+		runtime.WithDisableHTTPMethodOverride(),
+	)
+	if err := c.Register(context.Background(), g.mux, connection{}); err != nil {
+		return nil, fmt.Errorf("register gateway: %w", err)
+	}
+	for name, e := range events {
+		rt := &rpcRoute{event: e, name: name, method: e.FullMethod(), url: &url.URL{Path: e.Path}}
+		g.routes[name] = rt
+		if err := vendorjson.Prepare(e.Method.Input()); err != nil {
+			return nil, err
+		}
+		if err := g.probe(rt); err != nil {
+			return nil, fmt.Errorf("gateway of event %q: %w", name, err)
+		}
+	}
+	return g, nil
+}
+
+// call hands a webhook to the generated handler, which decodes it and makes the typed call that takes it in. What could not
+// be decoded is quarantined. The error is intake's, or errBypassed.
+func (g *gateway) call(ctx context.Context, rt *rpcRoute, d *intake.Delivery) (intake.Outcome, error) {
+	c := calls.Get().(*call)
+	c.begin(ctx, g.intake, rt, d)
+	g.mux.ServeHTTP(&c.response, c.request)
+	outcome, err := c.outcome, c.err
+	if outcome == 0 && err == nil {
+		err = errBypassed
+	}
+	// Not after a panic: then it may be in use still.
+	c.end()
+	calls.Put(c)
+	return outcome, err
+}
+
+// probe goes the way of a webhook without taking one in.
+func (g *gateway) probe(rt *rpcRoute) error {
+	_, err := g.call(context.Background(), rt, &intake.Delivery{Body: []byte("{}")})
+	switch {
+	case errors.Is(err, errProbed):
+		return nil
+	case err == nil:
+		return errBypassed
+	}
+	return err
+}
+
+// errProbed: the typed call of a probe was made as it should be.
+var errProbed = errors.New("ingress: probed")
+
+// call is one webhook on its way through the generated handler. It is the request's context, so that decoder, connection
+// and error handler find it; and it is the reason why the handler sees nothing of the sender's but the body.
+type call struct {
+	// ctx bounds the typed call. The generated code has c itself, which never ends: it waits for nothing else.
+	ctx      context.Context //nolint:containedctx // c is a context
+	intake   *intake.Intake
+	route    *rpcRoute
+	delivery *intake.Delivery
+	body     vendorjson.Body
+
+	outcome intake.Outcome
+	err     error
+
+	request  *http.Request
+	response discard
+}
+
+// calls are reused with their requests, which the generated code only reads.
+var calls = sync.Pool{New: func() any {
+	c := &call{response: discard{header: make(http.Header)}}
+	c.request = (&http.Request{
+		Method: http.MethodPost, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{}, Body: &c.body,
+	}).WithContext(c)
+	return c
+}}
+
+func (c *call) begin(ctx context.Context, in *intake.Intake, rt *rpcRoute, d *intake.Delivery) {
+	c.ctx, c.intake, c.route, c.delivery = ctx, in, rt, d
+	c.body = vendorjson.Body{Data: d.Body}
+	c.request.URL = rt.url
+}
+
+// end forgets the webhook.
+func (c *call) end() {
+	*c = call{request: c.request, response: c.response}
+	clear(c.response.header)
+}
+
+// callKey finds the call in a context.
+type callKey struct{}
+
+func (c *call) Deadline() (time.Time, bool) { return time.Time{}, false }
+func (c *call) Done() <-chan struct{}       { return nil }
+func (c *call) Err() error                  { return nil }
+
+func (c *call) Value(key any) any {
+	if _, ok := key.(callKey); ok {
+		return c
+	}
+	return nil
+}
+
+// fail notes why the gateway answers with an error, unless it is known better already.
+func (c *call) fail(err error) {
+	switch {
+	case c.err != nil || c.outcome != 0:
+	case c.body.Err != nil && c.delivery.Source != nil:
+		// Kept before the error handler, and so the gateway, is done.
+		c.outcome, c.err = c.intake.Quarantine(c.ctx, c.delivery, intake.Malformed, c.body.Err)
+	default:
+		c.err = fmt.Errorf("%w: %w", errBypassed, err)
+	}
+}
+
+// connection is the gateway's connection to the service: the typed call ends here.
+type connection struct{}
+
+// Invoke takes in the request message of a call that the generated handler made for the RPC of the webhook's event.
+func (connection) Invoke(ctx context.Context, method string, args, _ any, _ ...grpc.CallOption) error {
+	c, ok := ctx.Value(callKey{}).(*call)
+	if !ok {
+		return errBypassed
+	}
+	msg, ok := args.(proto.Message)
+	annotated, generated := runtime.RPCMethod(ctx)
+	switch {
+	case !ok || !generated || annotated != method || method != c.route.method:
+		c.err = errBypassed
+	case c.delivery.Source == nil:
+		c.err = errProbed
+	default:
+		c.outcome, c.err = c.intake.Accept(c.ctx, c.delivery, msg, c.body.Drift)
+	}
+	return c.err
+}
+
+// NewStream is for streams, which no event is.
+func (connection) NewStream(context.Context, *grpc.StreamDesc, string, ...grpc.CallOption) (grpc.ClientStream, error) {
+	return nil, errBypassed
+}
+
+// marshaler decodes a call's body. It answers nothing: the answer is the source's.
+type marshaler struct{ vendorjson.Marshaler }
+
+func (marshaler) Marshal(any) ([]byte, error) { return nil, nil }
+
+func noHeader(string) (string, bool) { return "", false }
+
+func onError(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, _ http.ResponseWriter, _ *http.Request, err error) {
+	if c, ok := ctx.Value(callKey{}).(*call); ok {
+		c.fail(err)
+	}
+}
+
+func onRoutingError(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, _ http.ResponseWriter, _ *http.Request, status int) {
+	if c, ok := ctx.Value(callKey{}).(*call); ok {
+		c.fail(fmt.Errorf("no route: %s", http.StatusText(status)))
+	}
+}
+
+// discard is where the gateway's own answer goes.
+type discard struct{ header http.Header }
+
+func (d *discard) Header() http.Header         { return d.header }
+func (d *discard) Write(b []byte) (int, error) { return len(b), nil }
+func (d *discard) WriteHeader(int)             {}

@@ -1,0 +1,207 @@
+package ingress
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
+
+	"github.com/webhook-bridge/bridge/internal/intake"
+)
+
+// commitTimeout is how long a webhook that was received may take to become durable.
+const commitTimeout = 30 * time.Second
+
+// Config is what an [Ingress] is made of.
+type Config struct {
+	Intake  *intake.Intake
+	Sources []Source
+	// Logger for refused webhooks. Never given bodies, secrets or what senders put into URLs. nil discards.
+	Logger *slog.Logger
+	// Registerer for the metrics. nil registers nowhere.
+	Registerer prometheus.Registerer
+}
+
+// Ingress takes webhooks over HTTP and, for sources that allow it, as typed gRPC calls. It is an [http.Handler], to be
+// served by a server of [NewServer], and safe for concurrent use.
+type Ingress struct {
+	intake   *intake.Intake
+	log      *slog.Logger
+	metrics  *metrics
+	sources  map[string]*source
+	gateways map[string]*gateway
+	unknown  refusals
+}
+
+// New resolves all sources, and proves for every event of their connectors that the generated gateway leads from its path
+// to its RPC. The error names all problems.
+func New(c Config) (*Ingress, error) {
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	m, err := newMetrics(c.Registerer)
+	if err != nil {
+		return nil, fmt.Errorf("ingress: metrics: %w", err)
+	}
+	in := &Ingress{
+		intake:   c.Intake,
+		log:      c.Logger,
+		metrics:  m,
+		sources:  make(map[string]*source, len(c.Sources)),
+		gateways: make(map[string]*gateway),
+		unknown:  m.refusalsOf(unknownSource),
+	}
+	var problems []error
+	for _, s := range c.Sources {
+		if err := in.add(s); err != nil {
+			problems = append(problems, fmt.Errorf("ingress: source %q: %w", s.Info.Name, err))
+		}
+	}
+	if err := errors.Join(problems...); err != nil {
+		return nil, err
+	}
+	return in, nil
+}
+
+func (in *Ingress) add(s Source) error {
+	if _, taken := in.sources[s.Info.Name]; taken {
+		return errors.New("is configured twice")
+	}
+	if err := s.validate(); err != nil {
+		return err
+	}
+	g, ok := in.gateways[s.Connector.Name]
+	if !ok {
+		var err error
+		if g, err = newGateway(s.Connector, in.intake); err != nil {
+			return err
+		}
+		in.gateways[s.Connector.Name] = g
+	}
+	in.sources[s.Info.Name] = newSource(s, g, in.intake, in.metrics)
+	return nil
+}
+
+// ServeHTTP takes one webhook. It returns once the webhook is durable, or refused.
+func (in *Ingress) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	received := time.Now()
+	to, ok := parsePath(r.URL)
+	src := in.sources[to.source]
+	if !ok || src == nil {
+		in.refuse(w, nil, errUnknownSource)
+		return
+	}
+	src.received.Inc()
+	if err := in.receive(w, r, src, to, received); err != nil {
+		in.refuse(w, src, err)
+		return
+	}
+	in.metrics.ingest.Observe(time.Since(received).Seconds())
+	src.answer.write(w)
+}
+
+// receive takes a webhook from its headers to the disk.
+func (in *Ingress) receive(w http.ResponseWriter, r *http.Request, src *source, to route, received time.Time) error {
+	if to.tokened != src.verifier.tokens {
+		if to.tokened {
+			return errUnknownPath
+		}
+		return errUnauthorized
+	}
+	if r.Method != http.MethodPost {
+		return errMethod
+	}
+	if !src.verifier.verifyHTTP(r.Header, to.token) {
+		return errUnauthorized
+	}
+	if err := src.limits.admit(received); err != nil {
+		return err
+	}
+	lease := lease{room: src.limits.room}
+	defer lease.release()
+	b, err := src.readBody(w, r, &lease)
+	if err != nil {
+		return err
+	}
+	if err := src.limits.charge(received, int64(len(b.data))); err != nil {
+		b.release()
+		return err
+	}
+	d := intake.Delivery{
+		Source:     src.intake,
+		ReceivedAt: received,
+		Headers:    src.keptHeaders(r.Header, b.fault != ""),
+		Body:       b.data,
+		Encoding:   b.encoding(),
+	}
+	// The sender's part is over: it may hang up, and is then not asked again.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), commitTimeout)
+	defer cancel()
+	if _, err = in.take(ctx, src, &d, &b, to.event); err == nil || refused(err) {
+		// Otherwise the journal may still be writing it.
+		b.release()
+	}
+	return err
+}
+
+// take takes in a webhook whose body has been read. A panic on the way is our fault and not the webhook's, which is kept.
+func (in *Ingress) take(ctx context.Context, src *source, d *intake.Delivery, b *body, urlEvent string) (o intake.Outcome, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			in.log.Error("decoding panicked", "source", src.Info.Name, "stack", string(debug.Stack()))
+			o, err = in.intake.Quarantine(ctx, d, intake.Panicked, fmt.Errorf("panic with a %T", p))
+		}
+	}()
+	if b.fault != "" {
+		d.Event = urlEvent
+		return in.intake.Quarantine(ctx, d, b.fault, b.cause)
+	}
+	name, fault := eventName(src.Connector.EventField, urlEvent, d.Body)
+	d.Event = name
+	if fault != nil {
+		return in.intake.Quarantine(ctx, d, fault.reason, fault.cause)
+	}
+	rt, known := src.gateway.routes[name]
+	if !known {
+		if err := checkName(name); err != nil {
+			return in.intake.Quarantine(ctx, d, intake.BadEventName, err)
+		}
+		return in.intake.Unmapped(ctx, d)
+	}
+	d.Event = rt.name // the descriptor's own string, which lives anyway
+	return src.gateway.call(ctx, rt, d)
+}
+
+// refused reports whether the error says that the webhook reached intake and was refused there: nobody holds its body.
+func refused(err error) bool {
+	var f *intake.Fault
+	return errors.As(err, &f)
+}
+
+// refuse answers what note notes. src is nil for requests to none.
+func (in *Ingress) refuse(w http.ResponseWriter, src *source, err error) {
+	in.note(src, err).write(w)
+}
+
+// note finds the answer, counts the refusal and, within reason, logs it.
+func (in *Ingress) note(src *source, err error) answer {
+	a := answerOf(err)
+	counters, name := in.unknown, unknownSource
+	if src != nil {
+		counters, name = src.refused, src.Info.Name
+	}
+	counters.count(a.reason)
+	counters.complaints.Do(func() {
+		in.log.Warn("refused webhook", "source", name, "reason", a.reason.String(), "status", a.status, "cause", err)
+	})
+	return a
+}
+
+// newComplaints is how often refused webhooks of one source are logged; the counters see them all.
+func newComplaints() *rate.Sometimes { return &rate.Sometimes{First: 10, Interval: time.Second} }

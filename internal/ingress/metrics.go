@@ -1,0 +1,53 @@
+package ingress
+
+import (
+	"errors"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
+)
+
+// unknownSource is the one label for all sources that are not configured.
+const unknownSource = "unknown"
+
+type metrics struct {
+	received, refused *prometheus.CounterVec
+	ingest            prometheus.Histogram
+}
+
+func newMetrics(r prometheus.Registerer) (*metrics, error) {
+	m := &metrics{
+		received: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "bridge_webhooks_received_total", Help: "Requests to a configured source, whatever became of them.",
+		}, []string{"source"}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "bridge_webhooks_refused_total", Help: "Requests that were not answered with success.",
+		}, []string{"source", "reason"}),
+		ingest: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "bridge_ingest_seconds",
+			Help:    "Time from a webhook's headers to its answer of success.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+		}),
+	}
+	if r == nil {
+		return m, nil
+	}
+	return m, errors.Join(r.Register(m.received), r.Register(m.refused), r.Register(m.ingest))
+}
+
+// refusals are one source's refused webhooks.
+type refusals struct {
+	counters [reasons]prometheus.Counter
+	// complaints bounds what is logged of them.
+	complaints *rate.Sometimes
+}
+
+func (m *metrics) refusalsOf(source string) refusals {
+	r := refusals{complaints: newComplaints()}
+	for i := range r.counters {
+		r.counters[i] = m.refused.WithLabelValues(source, reason(i).String())
+	}
+	return r
+}
+
+func (r *refusals) count(why reason) { r.counters[why].Inc() }

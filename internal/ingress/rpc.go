@@ -1,0 +1,160 @@
+package ingress
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoregistry"
+
+	"github.com/webhook-bridge/bridge/connectors"
+	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+	"github.com/webhook-bridge/bridge/internal/intake"
+)
+
+// sourceMetadata names the source in a typed call.
+const sourceMetadata = "bridge-source"
+
+// RegisterGRPC offers the services of all connectors that have a source. A call names its source in the metadata
+// "bridge-source" and carries the secret there too: the header under its own name in lower case, a path token as
+// "bridge-token". The answer is the vendor's own.
+//
+// Calls for sources that do not take typed calls get PermissionDenied, wrong secrets Unauthenticated, and whatever is our
+// own fault Unavailable.
+func (in *Ingress) RegisterGRPC(s grpc.ServiceRegistrar) error {
+	for _, g := range in.gateways {
+		desc, err := in.serviceDesc(g)
+		if err != nil {
+			return fmt.Errorf("ingress: %w", err)
+		}
+		s.RegisterService(desc, nil)
+	}
+	return nil
+}
+
+// serviceDesc describes a vendor's service to gRPC, made of its descriptor as the gateway's routes are.
+func (in *Ingress) serviceDesc(g *gateway) (*grpc.ServiceDesc, error) {
+	desc := &grpc.ServiceDesc{
+		ServiceName: string(g.connector.Service.FullName()),
+		Metadata:    g.connector.Service.ParentFile().Path(),
+	}
+	for _, rt := range g.routes {
+		reply, err := replyOf(g.connector, rt.event)
+		if err != nil {
+			return nil, err
+		}
+		t := &typed{in: in, gateway: g, route: rt, reply: reply}
+		desc.Methods = append(desc.Methods, grpc.MethodDesc{MethodName: string(rt.event.Method.Name()), Handler: t.handle})
+	}
+	return desc, nil
+}
+
+// replyOf is the connector's answer as the RPC's response message.
+func replyOf(c *connectors.Connector, e connectors.Event) (proto.Message, error) {
+	output := e.Method.Output().FullName()
+	t, err := protoregistry.GlobalTypes.FindMessageByName(output)
+	if err != nil {
+		return nil, fmt.Errorf("%s: response: %w", e.FullMethod(), err)
+	}
+	reply := t.New().Interface()
+	if err := protojson.Unmarshal([]byte(c.Answer), reply); err != nil {
+		return nil, fmt.Errorf("%s: answer as %s: %w", e.FullMethod(), output, err)
+	}
+	return reply, nil
+}
+
+// typed is one RPC for callers from outside.
+type typed struct {
+	in      *Ingress
+	gateway *gateway
+	route   *rpcRoute
+	// reply is shared by all calls and only read.
+	reply proto.Message
+}
+
+// handle is the RPC's handler as gRPC wants it.
+func (t *typed) handle(_ any, ctx context.Context, decode func(any) error, intercept grpc.UnaryServerInterceptor) (any, error) {
+	received := time.Now()
+	src, err := t.admit(ctx, received)
+	if err != nil {
+		return nil, t.in.refuseTyped(src, err)
+	}
+	msg := t.route.event.New()
+	if err := decode(msg); err != nil {
+		return nil, t.in.refuseTyped(src, fmt.Errorf("%w: %w", errMessage, err))
+	}
+	receive := func(ctx context.Context, req any) (any, error) {
+		if err := t.receive(ctx, src, req.(proto.Message), received); err != nil {
+			return nil, t.in.refuseTyped(src, err)
+		}
+		return t.reply, nil
+	}
+	if intercept == nil {
+		return receive(ctx, msg)
+	}
+	return intercept(ctx, msg, &grpc.UnaryServerInfo{FullMethod: t.route.method}, receive)
+}
+
+// admit finds the source and checks its secret and rate. The source is nil if none is known.
+func (t *typed) admit(ctx context.Context, now time.Time) (*source, error) {
+	md, _ := metadata.FromIncomingContext(ctx)
+	names := md.Get(sourceMetadata)
+	if len(names) != 1 {
+		return nil, errNoSource
+	}
+	src := t.in.sources[names[0]]
+	if src == nil {
+		return nil, errUnknownSource
+	}
+	src.received.Inc()
+	switch {
+	case !src.GRPC:
+		return src, errNoGRPC
+	case !src.verifier.verifyGRPC(md):
+		return src, errUnauthorized
+	case src.gateway != t.gateway:
+		return src, errConnector
+	}
+	return src, src.limits.admit(now)
+}
+
+// receive takes in a message. The caller may hang up from here on.
+func (t *typed) receive(ctx context.Context, src *source, msg proto.Message, received time.Time) error {
+	if int64(proto.Size(msg)) > src.limits.body {
+		return errTooLarge
+	}
+	// The same message must be the same bytes, since they may be what a duplicate is told by.
+	raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(msg)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errMessage, err)
+	}
+	lease := lease{room: src.limits.room}
+	defer lease.release()
+	if err := lease.grow(ctx, int64(len(raw))); err != nil {
+		return err
+	}
+	if err := src.limits.charge(received, int64(len(raw))); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
+	defer cancel()
+	_, err = t.in.intake.Accept(ctx, &intake.Delivery{
+		Source:     src.intake,
+		Event:      t.route.name,
+		ReceivedAt: received,
+		Body:       raw,
+		Encoding:   journalv1.Encoding_ENCODING_PROTOBUF,
+	}, msg, nil)
+	return err
+}
+
+// refuseTyped counts, logs and answers as refuse does, with the code of the same table and without the cause.
+func (in *Ingress) refuseTyped(src *source, err error) error {
+	a := in.note(src, err)
+	return status.Error(a.code, a.reason.String())
+}

@@ -1,0 +1,138 @@
+package ingress
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/textproto"
+	"slices"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/webhook-bridge/bridge/connectors"
+	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+	"github.com/webhook-bridge/bridge/internal/intake"
+)
+
+// Source is one configured instance of a connector.
+type Source struct {
+	Connector *connectors.Connector
+	// Info is what the connector is told. Its Name is the path's second segment.
+	Info connectors.Source
+	Auth Auth
+	// Reject answers 400 to what cannot be decoded or translated, instead of keeping it and answering success.
+	Reject bool
+	// GRPC also takes typed calls.
+	GRPC bool
+	// KeepHeaders are request headers to store, besides content-type and user-agent. Credentials are refused.
+	KeepHeaders []string
+	Limits      Limits
+}
+
+// Auth is how the sender proves who it is. Exactly one of Header, Tokens and None is set.
+type Auth struct {
+	// Header is the name of a header with a secret value, Values the values of which any is accepted.
+	Header string
+	Values []string
+	// Tokens are secret segments of the URL, any of which is accepted.
+	Tokens []string
+	// None lets in everybody.
+	None bool
+}
+
+// neverKept are headers that carry credentials by definition.
+var neverKept = []string{"Authorization", "Proxy-Authorization", "Cookie"}
+
+// alwaysKept are headers that tell what a body is and who sent it.
+var alwaysKept = []string{"Content-Type", "User-Agent"}
+
+func (s Source) validate() error {
+	var problems []error
+	ways := 0
+	for _, set := range []bool{s.Auth.Header != "", len(s.Auth.Tokens) > 0, s.Auth.None} {
+		if set {
+			ways++
+		}
+	}
+	if ways != 1 {
+		problems = append(problems, errors.New("needs exactly one way of authentication"))
+	}
+	if s.Auth.Header != "" && len(s.Auth.Values) == 0 {
+		problems = append(problems, errors.New("has no value for its header"))
+	}
+	if slices.Contains(s.Auth.Values, "") || slices.Contains(s.Auth.Tokens, "") {
+		problems = append(problems, errors.New("has an empty secret"))
+	}
+	if s.Info.Name == "" || strings.Contains(s.Info.Name, "/") {
+		problems = append(problems, errors.New("has a name that is no path segment"))
+	}
+	if s.Info.Zone == nil {
+		problems = append(problems, errors.New("has no time zone"))
+	}
+	for _, h := range s.KeepHeaders {
+		h = textproto.CanonicalMIMEHeaderKey(h)
+		if slices.Contains(neverKept, h) || h == textproto.CanonicalMIMEHeaderKey(s.Auth.Header) {
+			problems = append(problems, fmt.Errorf("would keep the credential in header %q", h))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// source is a Source with all that can be prepared.
+type source struct {
+	Source
+
+	gateway  *gateway
+	intake   *intake.Source
+	verifier verifier
+	limits   *limits
+	answer   success
+	keep     []keptHeader
+	received prometheus.Counter
+	refused  refusals
+}
+
+type keptHeader struct{ canonical, lower string }
+
+func newSource(s Source, g *gateway, in *intake.Intake, m *metrics) *source {
+	src := &source{
+		Source:   s,
+		gateway:  g,
+		intake:   in.Source(intake.SourceConfig{Connector: s.Connector, Info: s.Info, Reject: s.Reject}),
+		verifier: newVerifier(s.Auth),
+		limits:   newLimits(s.Limits.orDefault(s.Connector.MaxBody, s.Auth.None)),
+		answer:   newSuccess(s.Connector.Answer),
+		received: m.received.WithLabelValues(s.Info.Name),
+		refused:  m.refusalsOf(s.Info.Name),
+	}
+	for _, h := range slices.Concat(alwaysKept, s.KeepHeaders) {
+		k := keptHeader{canonical: textproto.CanonicalMIMEHeaderKey(h), lower: strings.ToLower(h)}
+		if !slices.Contains(src.keep, k) {
+			src.keep = append(src.keep, k)
+		}
+	}
+	return src
+}
+
+// encodingHeader is kept beside a body that is still encoded.
+var encodingHeader = keptHeader{canonical: "Content-Encoding", lower: "content-encoding"}
+
+// keptHeaders copies the headers on the source's list.
+func (s *source) keptHeaders(h http.Header, encoded bool) []*journalv1.Header {
+	kept := make([]*journalv1.Header, 0, len(s.keep)+1)
+	for _, k := range s.keep {
+		kept = appendHeader(kept, h, k)
+	}
+	if encoded {
+		kept = appendHeader(kept, h, encodingHeader)
+	}
+	return kept
+}
+
+func appendHeader(kept []*journalv1.Header, h http.Header, k keptHeader) []*journalv1.Header {
+	for _, v := range h[k.canonical] {
+		kept = append(kept, &journalv1.Header{Name: k.lower, Value: strings.ToValidUTF8(v, "\uFFFD")})
+	}
+	return kept
+}

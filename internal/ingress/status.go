@@ -1,0 +1,151 @@
+package ingress
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/webhook-bridge/bridge/internal/intake"
+)
+
+// Why a webhook is refused. What is ours is wrapped around its cause, which is logged and never sent.
+var (
+	errUnknownSource = errors.New("ingress: unknown source")
+	errUnknownPath   = errors.New("ingress: the source has no such path")
+	errMethod        = errors.New("ingress: not a POST")
+	errUnauthorized  = errors.New("ingress: wrong or missing secret")
+	errTooLarge      = errors.New("ingress: body is too large")
+	errSlow          = errors.New("ingress: body arrives too slowly")
+	errIncomplete    = errors.New("ingress: body ended early")
+	errBusy          = errors.New("ingress: no room for the body")
+	errBypassed      = errors.New("ingress: the generated gateway did not make the call")
+
+	// Of typed calls alone.
+	errNoGRPC    = errors.New("ingress: the source takes no typed calls")
+	errNoSource  = errors.New("ingress: metadata names no source")
+	errConnector = errors.New("ingress: the source is of another connector")
+	errMessage   = errors.New("ingress: message cannot be read")
+)
+
+// reason is why a webhook was refused, as metrics have it.
+type reason uint8
+
+const (
+	reasonUnknown reason = iota
+	reasonMethod
+	reasonUnauthorized
+	reasonTooLarge
+	reasonSlow
+	reasonIncomplete
+	reasonRate
+	reasonQuota
+	reasonBusy
+	reasonUndecodable
+	reasonGRPC
+	reasonUnavailable
+	reasonInternal
+	reasons // how many there are
+)
+
+var reasonNames = [reasons]string{
+	"unknown", "method", "unauthorized", "too_large", "slow_body", "incomplete_body", "rate", "quota", "busy",
+	"undecodable", "grpc", "unavailable", "internal",
+}
+
+func (r reason) String() string { return reasonNames[r] }
+
+// answer is what a refused sender gets.
+type answer struct {
+	reason reason
+	status int
+	code   codes.Code
+	// retry is when to come again; 0 says nothing.
+	retry time.Duration
+}
+
+// comeAgain is when a fault of ours may have passed. DealPOS comes again after seven seconds, and only once.
+const comeAgain = 5 * time.Second
+
+// answers is the one place where errors become answers. The first match counts; what matches none is ours.
+var answers = []struct {
+	err error
+	answer
+}{
+	{errUnknownSource, answer{reasonUnknown, http.StatusNotFound, codes.NotFound, 0}},
+	{errUnknownPath, answer{reasonUnknown, http.StatusNotFound, codes.NotFound, 0}},
+	{errMethod, answer{reasonMethod, http.StatusMethodNotAllowed, codes.Unimplemented, 0}},
+	{errUnauthorized, answer{reasonUnauthorized, http.StatusUnauthorized, codes.Unauthenticated, 0}},
+	{errTooLarge, answer{reasonTooLarge, http.StatusRequestEntityTooLarge, codes.ResourceExhausted, 0}},
+	{errSlow, answer{reasonSlow, http.StatusRequestTimeout, codes.DeadlineExceeded, 0}},
+	{errIncomplete, answer{reasonIncomplete, http.StatusBadRequest, codes.Canceled, 0}},
+	{errBusy, answer{reasonBusy, http.StatusServiceUnavailable, codes.Unavailable, comeAgain}},
+	{errNoGRPC, answer{reasonGRPC, http.StatusForbidden, codes.PermissionDenied, 0}},
+	{errNoSource, answer{reasonGRPC, http.StatusBadRequest, codes.InvalidArgument, 0}},
+	{errConnector, answer{reasonGRPC, http.StatusBadRequest, codes.InvalidArgument, 0}},
+	{errMessage, answer{reasonUndecodable, http.StatusBadRequest, codes.InvalidArgument, 0}},
+	{intake.ErrUnavailable, answer{reasonUnavailable, http.StatusServiceUnavailable, codes.Unavailable, comeAgain}},
+}
+
+var (
+	undecodable = answer{reasonUndecodable, http.StatusBadRequest, codes.InvalidArgument, 0}
+	internal    = answer{reasonInternal, http.StatusServiceUnavailable, codes.Unavailable, comeAgain}
+)
+
+func answerOf(err error) answer {
+	for i := range answers {
+		if errors.Is(err, answers[i].err) {
+			return answers[i].answer
+		}
+	}
+	var share *limited
+	if errors.As(err, &share) {
+		return answer{share.reason, http.StatusTooManyRequests, codes.ResourceExhausted, share.after}
+	}
+	var fault *intake.Fault
+	if errors.As(err, &fault) {
+		return undecodable
+	}
+	return internal
+}
+
+// write answers without a body.
+func (a answer) write(w http.ResponseWriter) {
+	h := w.Header()
+	if a.retry > 0 {
+		h.Set("Retry-After", strconv.FormatInt(int64((a.retry+time.Second-1)/time.Second), 10))
+	}
+	switch a.status {
+	case http.StatusMethodNotAllowed:
+		h.Set("Allow", http.MethodPost)
+		h.Set("Connection", "close")
+	case http.StatusUnauthorized, http.StatusNotFound, http.StatusRequestEntityTooLarge:
+		// The server would otherwise read what is left of the body, to use the connection again.
+		h.Set("Connection", "close")
+	}
+	w.WriteHeader(a.status)
+}
+
+// success is the one answer that the vendor takes for success.
+type success struct {
+	body   []byte
+	length []string
+}
+
+// jsonType is shared by all answers: the server only reads it.
+var jsonType = []string{"application/json"}
+
+func newSuccess(body string) success {
+	return success{body: []byte(body), length: []string{strconv.Itoa(len(body))}}
+}
+
+func (s *success) write(w http.ResponseWriter) {
+	h := w.Header()
+	h["Content-Type"] = jsonType
+	h["Content-Length"] = s.length
+	w.WriteHeader(http.StatusOK)
+	// A sender that has hung up has its webhook kept all the same.
+	_, _ = w.Write(s.body)
+}

@@ -1,0 +1,28 @@
+// Package intake takes in a received webhook, whoever brought it: the gateway, a typed call, or a later translation. It has
+// the connector translate it, gives it its identity, and makes webhook, events and dedupe key durable at once.
+//
+// # Outcomes
+//
+// A webhook handed to an [Intake] ends in one of these ways:
+//
+//   - [Accepted]: webhook and events are durable.
+//   - [Duplicate]: they were already, from an earlier receipt; nothing was added.
+//   - [Quarantined]: it could not be translated. The webhook is durable, with reason and place, and made no event.
+//   - a [*Fault]: it could not be translated, and the source refuses such webhooks instead of keeping them.
+//   - [ErrUnavailable]: the journal cannot commit now. The webhook exists whole or not at all; its retry is safe.
+//
+// There is no other way: what a connector does, a panic included, never loses a webhook and never ends the process.
+//
+// # Identity
+//
+// A webhook is a duplicate if one of the same source and the same event was taken in under the same key, within the key's
+// window:
+//
+//   - A natural key counts for [NaturalWindow]. Event ids are name-based UUIDs over source, event, key and index, so that
+//     the same fact has the same id wherever it is computed. The same key with another body is a revision: it is
+//     published, under ids that include the body.
+//   - Without one the body is the key, for the connector's window. Event ids are then name-based UUIDs over the webhook's
+//     id, which is minted at first receipt.
+//   - Quarantined webhooks go by body too, under keys of their own: the same body, sent again once the connector was
+//     mended, is taken in.
+package intake

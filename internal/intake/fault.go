@@ -1,0 +1,104 @@
+package intake
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+
+	"github.com/webhook-bridge/bridge/connectors"
+	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+	"github.com/webhook-bridge/bridge/internal/vendorjson"
+)
+
+// Reason is why a webhook made no event: one of a closed list of words, for metrics, filters and alarms.
+type Reason string
+
+// Reasons of the package's own callers. The decoder's are vendorjson's codes: see [Decoder].
+const (
+	// NoEvent: neither body nor URL names the event.
+	NoEvent Reason = "no_event"
+	// EventMismatch: body and URL name different events.
+	EventMismatch Reason = "event_mismatch"
+	// BadEventName: the name is longer than 256 bytes or is no printable text.
+	BadEventName Reason = "bad_event_name"
+	// CorruptEncoding: the content encoding could not be undone.
+	CorruptEncoding Reason = "corrupt_encoding"
+	// UnknownEncoding: the content encoding is not one that we undo.
+	UnknownEncoding Reason = "unknown_encoding"
+	// Malformed: not one JSON object, or not valid UTF-8.
+	Malformed Reason = vendorjson.CodeMalformed
+	// Limit: nested too deeply, or too many values.
+	Limit Reason = vendorjson.CodeLimit
+	// Shape: a value that its field cannot take.
+	Shape Reason = vendorjson.CodeShape
+	// Untranslatable: the connector says that a required fact is missing or makes no sense.
+	Untranslatable Reason = "untranslatable"
+	// TooManyEvents: the connector made more than [MaxEvents] of it.
+	TooManyEvents Reason = "too_many_events"
+	// BadEvents: the connector made no event, or one without type or subject. A fault of the connector.
+	BadEvents Reason = "bad_events"
+	// Panicked: connector or decoder panicked. A fault of ours.
+	Panicked Reason = "panic"
+)
+
+// maxDetail is the longest detail that is kept, in bytes.
+const maxDetail = 512
+
+// Fault says why a webhook made no event. As an error it means that the source refuses such webhooks.
+type Fault struct {
+	Reason Reason
+	// Problem for people.
+	Problem string
+	// Path of the value at fault, empty when not about one.
+	Path string
+	// Offset in the body in bytes, -1 when not about one place.
+	Offset int64
+
+	// stack of a panic.
+	stack []byte
+}
+
+func (f *Fault) Error() string {
+	if f.Path == "" {
+		return fmt.Sprintf("intake: %s: %s", f.Reason, f.Problem)
+	}
+	return fmt.Sprintf("intake: %s: %s %s", f.Reason, f.Path, f.Problem)
+}
+
+// NewFault returns a fault for a reason, with path and offset if err has them. The code of a decoder's error takes the
+// reason's place. err may be nil.
+func NewFault(reason Reason, err error) *Fault {
+	f := &Fault{Reason: reason, Offset: -1}
+	var decoding *vendorjson.Error
+	var translating *connectors.Error
+	switch {
+	case err == nil:
+	case errors.As(err, &decoding):
+		f.Reason, f.Problem, f.Path, f.Offset = Reason(decoding.Code), decoding.Problem, decoding.Path, decoding.Offset
+	case errors.As(err, &translating):
+		f.Problem, f.Path = translating.Problem, translating.Path
+	default:
+		f.Problem = err.Error()
+	}
+	return f
+}
+
+// newPanic is the fault of a recovered panic. Its text keeps to what Go itself says: a value that was panicked with may
+// hold anything.
+func newPanic(value any, stack []byte) *Fault {
+	f := &Fault{Reason: Panicked, Offset: -1, Problem: fmt.Sprintf("panic with a %T", value), stack: stack}
+	var err runtime.Error
+	if e, ok := value.(error); ok && errors.As(e, &err) {
+		f.Problem = err.Error()
+	}
+	return f
+}
+
+func (f *Fault) quarantine() *journalv1.Quarantine {
+	return &journalv1.Quarantine{
+		Reason: string(f.Reason),
+		Detail: clean(f.Problem, maxDetail),
+		Path:   clean(f.Path, maxDetail),
+		Offset: f.Offset,
+	}
+}

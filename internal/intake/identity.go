@@ -1,0 +1,92 @@
+package intake
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/webhook-bridge/bridge/connectors"
+	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
+	"github.com/webhook-bridge/bridge/internal/journal"
+)
+
+// namespace of the ids of events with a natural key. It must never change: consumers know facts by these ids.
+var namespace = uuid.MustParse("5d1d9f2c-6c0e-4b69-9d0f-0c3c2d6a7e11")
+
+// Kinds of key, hashed into it so that none is ever taken for one of another kind.
+const (
+	keyNatural    = 'n'
+	keyBody       = 'b'
+	keyQuarantine = 'q'
+	keyRevision   = 'r'
+)
+
+// identity is what makes a webhook the same as another, and names its events.
+type identity struct {
+	key, body journal.Hash
+	window    time.Duration
+	// natural is the name that event ids are made of; nil if they are made of the webhook's id.
+	natural []byte
+}
+
+// identify returns the identity of a webhook under the connector's key.
+func identify(d *Delivery, k connectors.Key) identity {
+	id := identity{body: hash(d.Body), window: d.Source.window}
+	parts, natural := k.Natural()
+	if !natural {
+		id.key = hash(scoped(keyBody, d, string(id.body[:])))
+		return id
+	}
+	id.natural = scoped(keyNatural, d, parts)
+	id.key, id.window = hash(id.natural), NaturalWindow
+	return id
+}
+
+// identifyQuarantined returns the identity of a webhook that could not be understood.
+func identifyQuarantined(d *Delivery) identity {
+	body := hash(d.Body)
+	return identity{key: hash(scoped(keyQuarantine, d, string(body[:]))), body: body, window: d.Source.window}
+}
+
+// revised is the identity of a webhook whose natural key is taken by another body. It is stable too: a redelivery of the
+// revision is its duplicate.
+func (id identity) revised() identity {
+	name := make([]byte, 0, 1+len(id.natural)+len(id.body))
+	name = append(name, keyRevision)
+	name = append(name, id.natural...)
+	id.natural = append(name, id.body[:]...)
+	id.key = hash(id.natural)
+	return id
+}
+
+// name gives the events their ids.
+func (id identity) name(events []*eventv1.Event, webhook string) {
+	space, name := namespace, id.natural
+	if name == nil {
+		name = []byte(webhook)
+	}
+	prefix := len(name)
+	for i, e := range events {
+		name = binary.BigEndian.AppendUint32(name[:prefix], uint32(i))
+		e.Id = uuid.NewSHA1(space, name).String()
+	}
+}
+
+// scoped puts a key into its source and event, unambiguously.
+func scoped(kind byte, d *Delivery, key string) []byte {
+	source := d.Source.Info.Name
+	b := make([]byte, 0, 9+len(source)+len(d.Event)+len(key)+sha256.Size)
+	b = append(b, kind)
+	b = binary.BigEndian.AppendUint32(b, uint32(len(source)))
+	b = append(b, source...)
+	b = binary.BigEndian.AppendUint32(b, uint32(len(d.Event)))
+	b = append(b, d.Event...)
+	return append(b, key...)
+}
+
+func hash(b []byte) journal.Hash {
+	sum := sha256.Sum256(b)
+	return journal.Hash(sum[:len(journal.Hash{})])
+}

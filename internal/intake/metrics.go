@@ -1,0 +1,115 @@
+package intake
+
+import (
+	"errors"
+	"sync"
+	"unicode/utf8"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/webhook-bridge/bridge/internal/vendorjson"
+)
+
+// maxDriftSeries is how many label sets a connector's drift may have. Later ones are counted under the label other.
+const maxDriftSeries = 500
+
+// maxDriftField is the longest field, in bytes, that gets a label of its own.
+const maxDriftField = 256
+
+const other = "other"
+
+type metrics struct {
+	duplicates, quarantined, revisions *prometheus.CounterVec
+
+	drift *prometheus.CounterVec
+	mu    sync.Mutex
+	// drifts by connector: sources of one connector share the cap.
+	drifts map[string]*driftCounter
+}
+
+func newMetrics(r prometheus.Registerer) (*metrics, error) {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	}
+	m := &metrics{
+		duplicates:  counter("bridge_duplicates_total", "Webhooks that had been received before.", "source"),
+		quarantined: counter("bridge_quarantined_total", "Webhooks kept without having become events.", "source"),
+		revisions:   counter("bridge_revisions_total", "Webhooks that repeat a known fact with another body.", "source"),
+		drift: counter("bridge_drift_total", "Differences between webhooks and what their vendor documents.",
+			"connector", "event", "field", "kind"),
+		drifts: make(map[string]*driftCounter),
+	}
+	if r == nil {
+		return m, nil
+	}
+	return m, errors.Join(r.Register(m.duplicates), r.Register(m.quarantined), r.Register(m.revisions), r.Register(m.drift))
+}
+
+func (m *metrics) driftOf(connector string) *driftCounter {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c, ok := m.drifts[connector]
+	if !ok {
+		c = &driftCounter{
+			connector: connector,
+			vec:       m.drift,
+			series:    make(map[driftKey]prometheus.Counter),
+		}
+		m.drifts[connector] = c
+	}
+	return c
+}
+
+// driftCounter counts one connector's drift, under a bounded number of labels whatever vendors send.
+type driftCounter struct {
+	connector string
+	vec       *prometheus.CounterVec
+
+	mu     sync.RWMutex
+	series map[driftKey]prometheus.Counter
+}
+
+type driftKey struct {
+	event, field string
+	kind         vendorjson.Kind
+}
+
+func (c *driftCounter) count(event string, drift []vendorjson.Drift) {
+	for i := range drift {
+		c.counter(driftKey{event: event, field: drift[i].Path, kind: drift[i].Kind}).Inc()
+	}
+}
+
+func (c *driftCounter) counter(k driftKey) prometheus.Counter {
+	c.mu.RLock()
+	counter, ok := c.series[k]
+	full := len(c.series) >= maxDriftSeries || len(k.field) > maxDriftField || !utf8.ValidString(k.field)
+	c.mu.RUnlock()
+	switch {
+	case ok:
+		return counter
+	case full:
+		return c.vec.WithLabelValues(c.connector, other, other, other)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if counter, ok := c.series[k]; ok {
+		return counter
+	}
+	if len(c.series) >= maxDriftSeries {
+		return c.vec.WithLabelValues(c.connector, other, other, other)
+	}
+	counter = c.vec.WithLabelValues(c.connector, k.event, k.field, kindLabel(k.kind))
+	c.series[k] = counter
+	return counter
+}
+
+func kindLabel(k vendorjson.Kind) string {
+	switch k {
+	case vendorjson.Unknown:
+		return "unknown"
+	case vendorjson.Type:
+		return "type"
+	}
+	return other
+}

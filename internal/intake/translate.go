@@ -1,0 +1,77 @@
+package intake
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/webhook-bridge/bridge/connectors"
+	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
+	"github.com/webhook-bridge/bridge/internal/vendorjson"
+)
+
+// UnmappedType is the type of the event that is made of an event nobody modelled.
+const UnmappedType = "unmapped"
+
+// Translate has the source's connector translate a decoded webhook. It is pure: the same webhook gives the same
+// translation, today and from the journal next year. Ids and what else the connector leaves out are not filled in.
+func Translate(src *SourceConfig, event string, msg proto.Message) (t connectors.Translation, fault *Fault) {
+	defer func() {
+		if p := recover(); p != nil {
+			t, fault = connectors.Translation{}, newPanic(p, debug.Stack())
+		}
+	}()
+	t, err := src.Connector.Translate(connectors.Input{Source: src.Info, Event: event, Message: msg})
+	if err != nil {
+		return connectors.Translation{}, NewFault(Untranslatable, err)
+	}
+	if fault := inspect(t.Events); fault != nil {
+		return connectors.Translation{}, fault
+	}
+	return t, nil
+}
+
+// TranslateUnmapped makes the one event of a webhook whose event nobody modelled, identified by the vendor's envelope if
+// it has one and it fits. It is pure, as [Translate] is.
+func TranslateUnmapped(src *SourceConfig, event string, body []byte) (t connectors.Translation, fault *Fault) {
+	defer func() {
+		if p := recover(); p != nil {
+			t, fault = connectors.Translation{}, newPanic(p, debug.Stack())
+		}
+	}()
+	if err := vendorjson.Check(body); err != nil {
+		return connectors.Translation{}, NewFault(Malformed, err)
+	}
+	e := &eventv1.Event{
+		Type:    UnmappedType,
+		Subject: src.Connector.Name + "/" + event,
+		Data:    &eventv1.Event_Unmapped{Unmapped: &eventv1.Unmapped{Json: string(body)}},
+	}
+	t = connectors.Translation{Key: connectors.ContentHash(), Events: []*eventv1.Event{e}}
+	if envelope := src.Connector.Envelope; envelope != nil {
+		m := envelope.New()
+		// An envelope that does not fit is no fault: then the body is its own identity.
+		if _, err := vendorjson.Unmarshal(body, m); err == nil {
+			t.Key, e.SubjectVersion = envelope.Identify(m)
+		}
+	}
+	return t, nil
+}
+
+// inspect holds a connector to its contract.
+func inspect(events []*eventv1.Event) *Fault {
+	switch n := len(events); {
+	case n == 0:
+		return NewFault(BadEvents, errors.New("the connector made no event"))
+	case n > MaxEvents:
+		return NewFault(TooManyEvents, fmt.Errorf("%d events, more than %d", n, MaxEvents))
+	}
+	for i, e := range events {
+		if e.GetType() == "" || e.GetSubject() == "" {
+			return NewFault(BadEvents, fmt.Errorf("the connector's event %d has no type or no subject", i))
+		}
+	}
+	return nil
+}
