@@ -25,173 +25,6 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// OnUndecodable is what to do with a webhook that cannot be decoded or translated.
-type OnUndecodable int32
-
-const (
-	// By the source's auth.
-	OnUndecodable_ON_UNDECODABLE_UNSPECIFIED OnUndecodable = 0
-	// Keep it with reason and place, and answer success.
-	OnUndecodable_ON_UNDECODABLE_QUARANTINE OnUndecodable = 1
-	// Answer 400 and keep nothing.
-	OnUndecodable_ON_UNDECODABLE_REJECT OnUndecodable = 2
-)
-
-// Enum value maps for OnUndecodable.
-var (
-	OnUndecodable_name = map[int32]string{
-		0: "ON_UNDECODABLE_UNSPECIFIED",
-		1: "ON_UNDECODABLE_QUARANTINE",
-		2: "ON_UNDECODABLE_REJECT",
-	}
-	OnUndecodable_value = map[string]int32{
-		"ON_UNDECODABLE_UNSPECIFIED": 0,
-		"ON_UNDECODABLE_QUARANTINE":  1,
-		"ON_UNDECODABLE_REJECT":      2,
-	}
-)
-
-func (x OnUndecodable) Enum() *OnUndecodable {
-	p := new(OnUndecodable)
-	*p = x
-	return p
-}
-
-func (x OnUndecodable) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (OnUndecodable) Descriptor() protoreflect.EnumDescriptor {
-	return file_bridge_config_v1_config_proto_enumTypes[0].Descriptor()
-}
-
-func (OnUndecodable) Type() protoreflect.EnumType {
-	return &file_bridge_config_v1_config_proto_enumTypes[0]
-}
-
-func (x OnUndecodable) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use OnUndecodable.Descriptor instead.
-func (OnUndecodable) EnumDescriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{0}
-}
-
-// LogFormat is how log lines are written.
-type LogFormat int32
-
-const (
-	// Text on a terminal, JSON otherwise.
-	LogFormat_LOG_FORMAT_UNSPECIFIED LogFormat = 0
-	// key=value.
-	LogFormat_LOG_FORMAT_TEXT LogFormat = 1
-	// One JSON object a line.
-	LogFormat_LOG_FORMAT_JSON LogFormat = 2
-)
-
-// Enum value maps for LogFormat.
-var (
-	LogFormat_name = map[int32]string{
-		0: "LOG_FORMAT_UNSPECIFIED",
-		1: "LOG_FORMAT_TEXT",
-		2: "LOG_FORMAT_JSON",
-	}
-	LogFormat_value = map[string]int32{
-		"LOG_FORMAT_UNSPECIFIED": 0,
-		"LOG_FORMAT_TEXT":        1,
-		"LOG_FORMAT_JSON":        2,
-	}
-)
-
-func (x LogFormat) Enum() *LogFormat {
-	p := new(LogFormat)
-	*p = x
-	return p
-}
-
-func (x LogFormat) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (LogFormat) Descriptor() protoreflect.EnumDescriptor {
-	return file_bridge_config_v1_config_proto_enumTypes[1].Descriptor()
-}
-
-func (LogFormat) Type() protoreflect.EnumType {
-	return &file_bridge_config_v1_config_proto_enumTypes[1]
-}
-
-func (x LogFormat) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use LogFormat.Descriptor instead.
-func (LogFormat) EnumDescriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{1}
-}
-
-// LogLevel is how much is written.
-type LogLevel int32
-
-const (
-	// Info.
-	LogLevel_LOG_LEVEL_UNSPECIFIED LogLevel = 0
-	// All.
-	LogLevel_LOG_LEVEL_DEBUG LogLevel = 1
-	// What an operator may want to know.
-	LogLevel_LOG_LEVEL_INFO LogLevel = 2
-	// What an operator should look at.
-	LogLevel_LOG_LEVEL_WARN LogLevel = 3
-	// What an operator must look at.
-	LogLevel_LOG_LEVEL_ERROR LogLevel = 4
-)
-
-// Enum value maps for LogLevel.
-var (
-	LogLevel_name = map[int32]string{
-		0: "LOG_LEVEL_UNSPECIFIED",
-		1: "LOG_LEVEL_DEBUG",
-		2: "LOG_LEVEL_INFO",
-		3: "LOG_LEVEL_WARN",
-		4: "LOG_LEVEL_ERROR",
-	}
-	LogLevel_value = map[string]int32{
-		"LOG_LEVEL_UNSPECIFIED": 0,
-		"LOG_LEVEL_DEBUG":       1,
-		"LOG_LEVEL_INFO":        2,
-		"LOG_LEVEL_WARN":        3,
-		"LOG_LEVEL_ERROR":       4,
-	}
-)
-
-func (x LogLevel) Enum() *LogLevel {
-	p := new(LogLevel)
-	*p = x
-	return p
-}
-
-func (x LogLevel) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (LogLevel) Descriptor() protoreflect.EnumDescriptor {
-	return file_bridge_config_v1_config_proto_enumTypes[2].Descriptor()
-}
-
-func (LogLevel) Type() protoreflect.EnumType {
-	return &file_bridge_config_v1_config_proto_enumTypes[2]
-}
-
-func (x LogLevel) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use LogLevel.Descriptor instead.
-func (LogLevel) EnumDescriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{2}
-}
-
 // Config is the whole file. Everything has a default but the sources.
 type Config struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -367,11 +200,15 @@ func (x *Listen) GetTls() *ListenTLS {
 
 // ListenTLS is TLS by listener.
 type ListenTLS struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Webhooks      *TLS                   `protobuf:"bytes,1,opt,name=webhooks,proto3" json:"webhooks,omitempty"`
-	Ops           *TLS                   `protobuf:"bytes,2,opt,name=ops,proto3" json:"ops,omitempty"`
-	Grpc          *TLS                   `protobuf:"bytes,3,opt,name=grpc,proto3" json:"grpc,omitempty"`
-	Admin         *TLS                   `protobuf:"bytes,4,opt,name=admin,proto3" json:"admin,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of listen.webhooks.
+	Webhooks *TLS `protobuf:"bytes,1,opt,name=webhooks,proto3" json:"webhooks,omitempty"`
+	// Of listen.ops.
+	Ops *TLS `protobuf:"bytes,2,opt,name=ops,proto3" json:"ops,omitempty"`
+	// Of listen.grpc.
+	Grpc *TLS `protobuf:"bytes,3,opt,name=grpc,proto3" json:"grpc,omitempty"`
+	// Of listen.admin.
+	Admin         *TLS `protobuf:"bytes,4,opt,name=admin,proto3" json:"admin,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -493,8 +330,8 @@ func (x *TLS) GetKeyFile() string {
 // `insecure: true`.
 type Access struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Bearer tokens, any of which is accepted, so that they can be changed without a gap. Empty: no token is asked for,
-	// which only a loopback address may do.
+	// Bearer tokens of at least 16 characters, any of which is accepted, so that they can be changed without a gap. None: no
+	// token is asked for, which only a loopback address may do.
 	Tokens []string `protobuf:"bytes,1,rep,name=tokens,proto3" json:"tokens,omitempty"`
 	// Serve gRPC and admin on any address without TLS or token.
 	Insecure      bool `protobuf:"varint,2,opt,name=insecure,proto3" json:"insecure,omitempty"`
@@ -550,7 +387,8 @@ func (x *Access) GetInsecure() bool {
 type Journal struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Folder. Made when absent. Default "./bridge-data".
-	Dir       string     `protobuf:"bytes,1,opt,name=dir,proto3" json:"dir,omitempty"`
+	Dir string `protobuf:"bytes,1,opt,name=dir,proto3" json:"dir,omitempty"`
+	// How long things are kept.
 	Retention *Retention `protobuf:"bytes,2,opt,name=retention,proto3" json:"retention,omitempty"`
 	// Disk space to leave free, such as "1Gi". Below it, webhooks are answered 503. Default "512Mi".
 	MinFree       string `protobuf:"bytes,3,opt,name=min_free,json=minFree,proto3" json:"min_free,omitempty"`
@@ -688,9 +526,11 @@ type Source struct {
 	TimeZone string `protobuf:"bytes,5,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"`
 	// Also take typed calls on the gRPC listener for this source.
 	Grpc bool `protobuf:"varint,6,opt,name=grpc,proto3" json:"grpc,omitempty"`
-	// What to do with a webhook that cannot be decoded or translated. Default quarantine; with `auth: none`, reject.
-	OnUndecodable OnUndecodable `protobuf:"varint,7,opt,name=on_undecodable,json=onUndecodable,proto3,enum=bridge.config.v1.OnUndecodable" json:"on_undecodable,omitempty"`
-	Limits        *Limits       `protobuf:"bytes,8,opt,name=limits,proto3" json:"limits,omitempty"`
+	// What to do with a webhook that cannot be decoded or translated. Default quarantine; with `auth: {none: {}}`, reject.
+	// "quarantine" keeps it with reason and place, and answers success; "reject" answers 400 and keeps nothing.
+	OnUndecodable string `protobuf:"bytes,7,opt,name=on_undecodable,json=onUndecodable,proto3" json:"on_undecodable,omitempty"`
+	// What the source may cost.
+	Limits *Limits `protobuf:"bytes,8,opt,name=limits,proto3" json:"limits,omitempty"`
 	// Request headers to keep with the stored webhook, besides content-type and user-agent. Credentials are refused.
 	KeepHeaders   []string `protobuf:"bytes,9,rep,name=keep_headers,json=keepHeaders,proto3" json:"keep_headers,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -769,11 +609,11 @@ func (x *Source) GetGrpc() bool {
 	return false
 }
 
-func (x *Source) GetOnUndecodable() OnUndecodable {
+func (x *Source) GetOnUndecodable() string {
 	if x != nil {
 		return x.OnUndecodable
 	}
-	return OnUndecodable_ON_UNDECODABLE_UNSPECIFIED
+	return ""
 }
 
 func (x *Source) GetLimits() *Limits {
@@ -1037,14 +877,15 @@ func (*NoAuth) Descriptor() ([]byte, []int) {
 // Limits bounds what a source may cost.
 type Limits struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Largest body, also after decompression, such as "1Mi". Default: the connector's, at least 1Mi; with `auth: none`,
+	// Largest body, also after decompression, such as "1Mi". Default: the connector's, at least 1Mi; with `auth: {none: {}}`,
 	// 64Ki.
 	Body string `protobuf:"bytes,1,opt,name=body,proto3" json:"body,omitempty"`
-	// Webhooks a second, averaged; above it the answer is 429. Default: no limit; with `auth: none`, 20.
-	Rate uint32 `protobuf:"varint,2,opt,name=rate,proto3" json:"rate,omitempty"`
-	// Bytes of bodies in flight at once. A webhook waits up to half a second for room, then gets 503. Default: "64Mi".
+	// Webhooks a second, averaged; above it the answer is 429. 0 is no limit. Default: no limit; with `auth: {none: {}}`, 20.
+	Rate *float64 `protobuf:"fixed64,2,opt,name=rate,proto3,oneof" json:"rate,omitempty"`
+	// Bytes of bodies in flight at once, at least one largest body. A webhook waits up to half a second for room, then gets
+	// 503. Default: "64Mi".
 	InFlight string `protobuf:"bytes,3,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
-	// Bytes a day; above it the answer is 429. Default: no limit; with `auth: none`, "64Mi".
+	// Bytes a day, such as "1Gi"; above it the answer is 429. "0" is no limit. Default: no limit; with `auth: {none: {}}`, "64Mi".
 	Daily         string `protobuf:"bytes,4,opt,name=daily,proto3" json:"daily,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1087,9 +928,9 @@ func (x *Limits) GetBody() string {
 	return ""
 }
 
-func (x *Limits) GetRate() uint32 {
-	if x != nil {
-		return x.Rate
+func (x *Limits) GetRate() float64 {
+	if x != nil && x.Rate != nil {
+		return *x.Rate
 	}
 	return 0
 }
@@ -1111,10 +952,10 @@ func (x *Limits) GetDaily() string {
 // Log is what is written about the running program, to standard error.
 type Log struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How it is written.
-	Format LogFormat `protobuf:"varint,1,opt,name=format,proto3,enum=bridge.config.v1.LogFormat" json:"format,omitempty"`
-	// How much is written.
-	Level         LogLevel `protobuf:"varint,2,opt,name=level,proto3,enum=bridge.config.v1.LogLevel" json:"level,omitempty"`
+	// How it is written: "text" (key=value) or "json" (one object a line). Default: text on a terminal, JSON otherwise.
+	Format string `protobuf:"bytes,1,opt,name=format,proto3" json:"format,omitempty"`
+	// How much is written: "debug", "info", "warn" or "error". Default info.
+	Level         string `protobuf:"bytes,2,opt,name=level,proto3" json:"level,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1149,18 +990,18 @@ func (*Log) Descriptor() ([]byte, []int) {
 	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{13}
 }
 
-func (x *Log) GetFormat() LogFormat {
+func (x *Log) GetFormat() string {
 	if x != nil {
 		return x.Format
 	}
-	return LogFormat_LOG_FORMAT_UNSPECIFIED
+	return ""
 }
 
-func (x *Log) GetLevel() LogLevel {
+func (x *Log) GetLevel() string {
 	if x != nil {
 		return x.Level
 	}
-	return LogLevel_LOG_LEVEL_UNSPECIFIED
+	return ""
 }
 
 var File_bridge_config_v1_config_proto protoreflect.FileDescriptor
@@ -1188,9 +1029,9 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\x05admin\x18\x04 \x01(\v2\x15.bridge.config.v1.TLSR\x05admin\"O\n" +
 	"\x03TLS\x12$\n" +
 	"\tcert_file\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\bcertFile\x12\"\n" +
-	"\bkey_file\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\akeyFile\"<\n" +
-	"\x06Access\x12\x16\n" +
-	"\x06tokens\x18\x01 \x03(\tR\x06tokens\x12\x1a\n" +
+	"\bkey_file\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\akeyFile\"A\n" +
+	"\x06Access\x12\x1b\n" +
+	"\x06tokens\x18\x01 \x03(\tB\x03\x80\x01\x01R\x06tokens\x12\x1a\n" +
 	"\binsecure\x18\x02 \x01(\bR\binsecure\"q\n" +
 	"\aJournal\x12\x10\n" +
 	"\x03dir\x18\x01 \x01(\tR\x03dir\x129\n" +
@@ -1199,52 +1040,41 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\tRetention\x12+\n" +
 	"\x03age\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x03age\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\tR\x04size\x12@\n" +
-	"\x0equarantine_age\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\rquarantineAge\"\xae\x03\n" +
+	"\x0equarantine_age\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\rquarantineAge\"\xce\x03\n" +
 	"\x06Source\x12?\n" +
 	"\x04name\x18\x01 \x01(\tB+\xbaH(r&2$^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$R\x04name\x12%\n" +
 	"\tconnector\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\tconnector\x122\n" +
 	"\x04auth\x18\x03 \x01(\v2\x16.bridge.config.v1.AuthB\x06\xbaH\x03\xc8\x01\x01R\x04auth\x120\n" +
-	"\bcurrency\x18\x04 \x01(\tB\x14\xbaH\x11r\x0f2\r^([A-Z]{3})?$R\bcurrency\x12\x1b\n" +
+	"\bcurrency\x18\x04 \x01(\tB\x14\xbaH\x11\xd8\x01\x01r\f2\n" +
+	"^[A-Z]{3}$R\bcurrency\x12\x1b\n" +
 	"\ttime_zone\x18\x05 \x01(\tR\btimeZone\x12\x12\n" +
-	"\x04grpc\x18\x06 \x01(\bR\x04grpc\x12F\n" +
-	"\x0eon_undecodable\x18\a \x01(\x0e2\x1f.bridge.config.v1.OnUndecodableR\ronUndecodable\x120\n" +
-	"\x06limits\x18\b \x01(\v2\x18.bridge.config.v1.LimitsR\x06limits\x12+\n" +
-	"\fkeep_headers\x18\t \x03(\tB\b\xbaH\x05\x92\x01\x02\x10 R\vkeepHeaders\"\xc1\x01\n" +
+	"\x04grpc\x18\x06 \x01(\bR\x04grpc\x12C\n" +
+	"\x0eon_undecodable\x18\a \x01(\tB\x1c\xbaH\x19\xd8\x01\x01r\x14R\n" +
+	"quarantineR\x06rejectR\ronUndecodable\x120\n" +
+	"\x06limits\x18\b \x01(\v2\x18.bridge.config.v1.LimitsR\x06limits\x12N\n" +
+	"\fkeep_headers\x18\t \x03(\tB+\xbaH(\x92\x01%\x10 \"!r\x1f2\x1d^[A-Za-z0-9!#$%&'*+.^_`|~-]+$R\vkeepHeaders\"\xc1\x01\n" +
 	"\x04Auth\x126\n" +
 	"\x06header\x18\x01 \x01(\v2\x1c.bridge.config.v1.HeaderAuthH\x00R\x06header\x12@\n" +
 	"\n" +
 	"path_token\x18\x02 \x01(\v2\x1f.bridge.config.v1.PathTokenAuthH\x00R\tpathToken\x12.\n" +
 	"\x04none\x18\x03 \x01(\v2\x18.bridge.config.v1.NoAuthH\x00R\x04noneB\x0f\n" +
-	"\x06scheme\x12\x05\xbaH\x02\b\x01\"^\n" +
+	"\x06scheme\x12\x05\xbaH\x02\b\x01\"c\n" +
 	"\n" +
 	"HeaderAuth\x128\n" +
-	"\x04name\x18\x01 \x01(\tB$\xbaH!r\x1f2\x1d^[A-Za-z0-9!#$%&'*+.^_`|~-]+$R\x04name\x12\x16\n" +
-	"\x06values\x18\x02 \x03(\tR\x06values\"'\n" +
-	"\rPathTokenAuth\x12\x16\n" +
-	"\x06values\x18\x01 \x03(\tR\x06values\"\b\n" +
-	"\x06NoAuth\"c\n" +
+	"\x04name\x18\x01 \x01(\tB$\xbaH!r\x1f2\x1d^[A-Za-z0-9!#$%&'*+.^_`|~-]+$R\x04name\x12\x1b\n" +
+	"\x06values\x18\x02 \x03(\tB\x03\x80\x01\x01R\x06values\",\n" +
+	"\rPathTokenAuth\x12\x1b\n" +
+	"\x06values\x18\x01 \x03(\tB\x03\x80\x01\x01R\x06values\"\b\n" +
+	"\x06NoAuth\"\x8a\x01\n" +
 	"\x06Limits\x12\x12\n" +
-	"\x04body\x18\x01 \x01(\tR\x04body\x12\x12\n" +
-	"\x04rate\x18\x02 \x01(\rR\x04rate\x12\x1b\n" +
+	"\x04body\x18\x01 \x01(\tR\x04body\x120\n" +
+	"\x04rate\x18\x02 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x80\x84.A)\x00\x00\x00\x00\x00\x00\x00\x00H\x00R\x04rate\x88\x01\x01\x12\x1b\n" +
 	"\tin_flight\x18\x03 \x01(\tR\binFlight\x12\x14\n" +
-	"\x05daily\x18\x04 \x01(\tR\x05daily\"l\n" +
-	"\x03Log\x123\n" +
-	"\x06format\x18\x01 \x01(\x0e2\x1b.bridge.config.v1.LogFormatR\x06format\x120\n" +
-	"\x05level\x18\x02 \x01(\x0e2\x1a.bridge.config.v1.LogLevelR\x05level*i\n" +
-	"\rOnUndecodable\x12\x1e\n" +
-	"\x1aON_UNDECODABLE_UNSPECIFIED\x10\x00\x12\x1d\n" +
-	"\x19ON_UNDECODABLE_QUARANTINE\x10\x01\x12\x19\n" +
-	"\x15ON_UNDECODABLE_REJECT\x10\x02*Q\n" +
-	"\tLogFormat\x12\x1a\n" +
-	"\x16LOG_FORMAT_UNSPECIFIED\x10\x00\x12\x13\n" +
-	"\x0fLOG_FORMAT_TEXT\x10\x01\x12\x13\n" +
-	"\x0fLOG_FORMAT_JSON\x10\x02*w\n" +
-	"\bLogLevel\x12\x19\n" +
-	"\x15LOG_LEVEL_UNSPECIFIED\x10\x00\x12\x13\n" +
-	"\x0fLOG_LEVEL_DEBUG\x10\x01\x12\x12\n" +
-	"\x0eLOG_LEVEL_INFO\x10\x02\x12\x12\n" +
-	"\x0eLOG_LEVEL_WARN\x10\x03\x12\x13\n" +
-	"\x0fLOG_LEVEL_ERROR\x10\x04B\xc5\x01\n" +
+	"\x05daily\x18\x04 \x01(\tR\x05dailyB\a\n" +
+	"\x05_rate\"m\n" +
+	"\x03Log\x12,\n" +
+	"\x06format\x18\x01 \x01(\tB\x14\xbaH\x11\xd8\x01\x01r\fR\x04textR\x04jsonR\x06format\x128\n" +
+	"\x05level\x18\x02 \x01(\tB\"\xbaH\x1f\xd8\x01\x01r\x1aR\x05debugR\x04infoR\x04warnR\x05errorR\x05levelB\xc5\x01\n" +
 	"\x14com.bridge.config.v1B\vConfigProtoP\x01Z>github.com/webhook-bridge/bridge/gen/bridge/config/v1;configv1\xa2\x02\x03BCX\xaa\x02\x10Bridge.Config.V1\xca\x02\x10Bridge\\Config\\V1\xe2\x02\x1cBridge\\Config\\V1\\GPBMetadata\xea\x02\x12Bridge::Config::V1b\x06proto3"
 
 var (
@@ -1259,56 +1089,49 @@ func file_bridge_config_v1_config_proto_rawDescGZIP() []byte {
 	return file_bridge_config_v1_config_proto_rawDescData
 }
 
-var file_bridge_config_v1_config_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
 var file_bridge_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_bridge_config_v1_config_proto_goTypes = []any{
-	(OnUndecodable)(0),          // 0: bridge.config.v1.OnUndecodable
-	(LogFormat)(0),              // 1: bridge.config.v1.LogFormat
-	(LogLevel)(0),               // 2: bridge.config.v1.LogLevel
-	(*Config)(nil),              // 3: bridge.config.v1.Config
-	(*Listen)(nil),              // 4: bridge.config.v1.Listen
-	(*ListenTLS)(nil),           // 5: bridge.config.v1.ListenTLS
-	(*TLS)(nil),                 // 6: bridge.config.v1.TLS
-	(*Access)(nil),              // 7: bridge.config.v1.Access
-	(*Journal)(nil),             // 8: bridge.config.v1.Journal
-	(*Retention)(nil),           // 9: bridge.config.v1.Retention
-	(*Source)(nil),              // 10: bridge.config.v1.Source
-	(*Auth)(nil),                // 11: bridge.config.v1.Auth
-	(*HeaderAuth)(nil),          // 12: bridge.config.v1.HeaderAuth
-	(*PathTokenAuth)(nil),       // 13: bridge.config.v1.PathTokenAuth
-	(*NoAuth)(nil),              // 14: bridge.config.v1.NoAuth
-	(*Limits)(nil),              // 15: bridge.config.v1.Limits
-	(*Log)(nil),                 // 16: bridge.config.v1.Log
-	(*durationpb.Duration)(nil), // 17: google.protobuf.Duration
+	(*Config)(nil),              // 0: bridge.config.v1.Config
+	(*Listen)(nil),              // 1: bridge.config.v1.Listen
+	(*ListenTLS)(nil),           // 2: bridge.config.v1.ListenTLS
+	(*TLS)(nil),                 // 3: bridge.config.v1.TLS
+	(*Access)(nil),              // 4: bridge.config.v1.Access
+	(*Journal)(nil),             // 5: bridge.config.v1.Journal
+	(*Retention)(nil),           // 6: bridge.config.v1.Retention
+	(*Source)(nil),              // 7: bridge.config.v1.Source
+	(*Auth)(nil),                // 8: bridge.config.v1.Auth
+	(*HeaderAuth)(nil),          // 9: bridge.config.v1.HeaderAuth
+	(*PathTokenAuth)(nil),       // 10: bridge.config.v1.PathTokenAuth
+	(*NoAuth)(nil),              // 11: bridge.config.v1.NoAuth
+	(*Limits)(nil),              // 12: bridge.config.v1.Limits
+	(*Log)(nil),                 // 13: bridge.config.v1.Log
+	(*durationpb.Duration)(nil), // 14: google.protobuf.Duration
 }
 var file_bridge_config_v1_config_proto_depIdxs = []int32{
-	4,  // 0: bridge.config.v1.Config.listen:type_name -> bridge.config.v1.Listen
-	8,  // 1: bridge.config.v1.Config.journal:type_name -> bridge.config.v1.Journal
-	10, // 2: bridge.config.v1.Config.sources:type_name -> bridge.config.v1.Source
-	16, // 3: bridge.config.v1.Config.log:type_name -> bridge.config.v1.Log
-	7,  // 4: bridge.config.v1.Config.access:type_name -> bridge.config.v1.Access
-	17, // 5: bridge.config.v1.Config.shutdown_timeout:type_name -> google.protobuf.Duration
-	5,  // 6: bridge.config.v1.Listen.tls:type_name -> bridge.config.v1.ListenTLS
-	6,  // 7: bridge.config.v1.ListenTLS.webhooks:type_name -> bridge.config.v1.TLS
-	6,  // 8: bridge.config.v1.ListenTLS.ops:type_name -> bridge.config.v1.TLS
-	6,  // 9: bridge.config.v1.ListenTLS.grpc:type_name -> bridge.config.v1.TLS
-	6,  // 10: bridge.config.v1.ListenTLS.admin:type_name -> bridge.config.v1.TLS
-	9,  // 11: bridge.config.v1.Journal.retention:type_name -> bridge.config.v1.Retention
-	17, // 12: bridge.config.v1.Retention.age:type_name -> google.protobuf.Duration
-	17, // 13: bridge.config.v1.Retention.quarantine_age:type_name -> google.protobuf.Duration
-	11, // 14: bridge.config.v1.Source.auth:type_name -> bridge.config.v1.Auth
-	0,  // 15: bridge.config.v1.Source.on_undecodable:type_name -> bridge.config.v1.OnUndecodable
-	15, // 16: bridge.config.v1.Source.limits:type_name -> bridge.config.v1.Limits
-	12, // 17: bridge.config.v1.Auth.header:type_name -> bridge.config.v1.HeaderAuth
-	13, // 18: bridge.config.v1.Auth.path_token:type_name -> bridge.config.v1.PathTokenAuth
-	14, // 19: bridge.config.v1.Auth.none:type_name -> bridge.config.v1.NoAuth
-	1,  // 20: bridge.config.v1.Log.format:type_name -> bridge.config.v1.LogFormat
-	2,  // 21: bridge.config.v1.Log.level:type_name -> bridge.config.v1.LogLevel
-	22, // [22:22] is the sub-list for method output_type
-	22, // [22:22] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	1,  // 0: bridge.config.v1.Config.listen:type_name -> bridge.config.v1.Listen
+	5,  // 1: bridge.config.v1.Config.journal:type_name -> bridge.config.v1.Journal
+	7,  // 2: bridge.config.v1.Config.sources:type_name -> bridge.config.v1.Source
+	13, // 3: bridge.config.v1.Config.log:type_name -> bridge.config.v1.Log
+	4,  // 4: bridge.config.v1.Config.access:type_name -> bridge.config.v1.Access
+	14, // 5: bridge.config.v1.Config.shutdown_timeout:type_name -> google.protobuf.Duration
+	2,  // 6: bridge.config.v1.Listen.tls:type_name -> bridge.config.v1.ListenTLS
+	3,  // 7: bridge.config.v1.ListenTLS.webhooks:type_name -> bridge.config.v1.TLS
+	3,  // 8: bridge.config.v1.ListenTLS.ops:type_name -> bridge.config.v1.TLS
+	3,  // 9: bridge.config.v1.ListenTLS.grpc:type_name -> bridge.config.v1.TLS
+	3,  // 10: bridge.config.v1.ListenTLS.admin:type_name -> bridge.config.v1.TLS
+	6,  // 11: bridge.config.v1.Journal.retention:type_name -> bridge.config.v1.Retention
+	14, // 12: bridge.config.v1.Retention.age:type_name -> google.protobuf.Duration
+	14, // 13: bridge.config.v1.Retention.quarantine_age:type_name -> google.protobuf.Duration
+	8,  // 14: bridge.config.v1.Source.auth:type_name -> bridge.config.v1.Auth
+	12, // 15: bridge.config.v1.Source.limits:type_name -> bridge.config.v1.Limits
+	9,  // 16: bridge.config.v1.Auth.header:type_name -> bridge.config.v1.HeaderAuth
+	10, // 17: bridge.config.v1.Auth.path_token:type_name -> bridge.config.v1.PathTokenAuth
+	11, // 18: bridge.config.v1.Auth.none:type_name -> bridge.config.v1.NoAuth
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_bridge_config_v1_config_proto_init() }
@@ -1321,19 +1144,19 @@ func file_bridge_config_v1_config_proto_init() {
 		(*Auth_PathToken)(nil),
 		(*Auth_None)(nil),
 	}
+	file_bridge_config_v1_config_proto_msgTypes[12].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bridge_config_v1_config_proto_rawDesc), len(file_bridge_config_v1_config_proto_rawDesc)),
-			NumEnums:      3,
+			NumEnums:      0,
 			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
 		GoTypes:           file_bridge_config_v1_config_proto_goTypes,
 		DependencyIndexes: file_bridge_config_v1_config_proto_depIdxs,
-		EnumInfos:         file_bridge_config_v1_config_proto_enumTypes,
 		MessageInfos:      file_bridge_config_v1_config_proto_msgTypes,
 	}.Build()
 	File_bridge_config_v1_config_proto = out.File

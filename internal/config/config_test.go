@@ -1,0 +1,304 @@
+package config
+
+import (
+	"bufio"
+	"flag"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/tools/txtar"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden errors in testdata")
+
+// canary is in testdata wherever a secret may be, or may have been put by mistake.
+const canary = "s3cret"
+
+// known is what the connectors of these tests need. It is not what the real ones need.
+var known = Connectors{
+	"retino":      {},
+	"kasafik":     {},
+	"openloyalty": {Currency: true, MaxBody: 8 << 20},
+	"dealpos":     {Currency: true, TimeZone: true},
+	"linga":       {Currency: true, TimeZone: true},
+}
+
+// story is one file of testdata: a configuration with the environment and files it refers to.
+type story struct {
+	path    string
+	archive *txtar.Archive
+	parts   map[string]string
+}
+
+func readStories(t testing.TB, pattern string) []story {
+	t.Helper()
+	paths, err := filepath.Glob(pattern)
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no stories in %s: %v", pattern, err)
+	}
+	stories := make([]story, len(paths))
+	for i, path := range paths {
+		stories[i] = readStory(t, path)
+	}
+	return stories
+}
+
+// readSeeds returns the configurations alone.
+func readSeeds(t testing.TB, pattern string) []string {
+	t.Helper()
+	var seeds []string
+	for _, s := range readStories(t, pattern) {
+		seeds = append(seeds, s.parts["bridge.yaml"])
+	}
+	return seeds
+}
+
+func readStory(t testing.TB, path string) story {
+	t.Helper()
+	archive, err := txtar.ParseFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := story{path: path, archive: archive, parts: map[string]string{}}
+	for _, f := range archive.Files {
+		s.parts[f.Name] = string(f.Data)
+	}
+	return s
+}
+
+func (s story) parse() (*Config, error) {
+	return parse("bridge.yaml", []byte(s.parts["bridge.yaml"]), s.expander(), known)
+}
+
+func (s story) expander() expander {
+	env := map[string]string{}
+	for lines := bufio.NewScanner(strings.NewReader(s.parts["env"])); lines.Scan(); {
+		name, value, _ := strings.Cut(lines.Text(), "=")
+		env[name] = value
+	}
+	return expander{
+		env: func(name string) (string, bool) { value, ok := env[name]; return value, ok },
+		readFile: func(path string) ([]byte, error) {
+			if path == "/binary" {
+				return []byte{0xff, 0xfe}, nil
+			}
+			if data, ok := s.parts[path]; ok {
+				return []byte(data), nil
+			}
+			return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
+		},
+	}
+}
+
+// Every broken configuration gets exactly the errors that its file lists, and none holds a secret.
+func TestErrors(t *testing.T) {
+	for _, s := range readStories(t, "testdata/bad/*.txtar") {
+		t.Run(filepath.Base(s.path), func(t *testing.T) {
+			_, err := s.parse()
+			if err == nil {
+				t.Fatal("no error")
+			}
+			got := err.Error() + "\n"
+			if strings.Contains(got, canary) {
+				t.Errorf("a secret is printed:\n%s", got)
+			}
+			if *update {
+				s.rewrite(t, got)
+				return
+			}
+			if diff := cmp.Diff(s.parts["errors"], got); diff != "" {
+				t.Errorf("errors (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func (s story) rewrite(t *testing.T, errors string) {
+	t.Helper()
+	var files []txtar.File
+	for _, f := range s.archive.Files {
+		if f.Name != "errors" {
+			files = append(files, f)
+		}
+	}
+	s.archive.Files = append(files, txtar.File{Name: "errors", Data: []byte(errors)})
+	if err := os.WriteFile(s.path, txtar.Format(s.archive), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func secrets(values ...string) []Secret {
+	var s []Secret
+	for _, v := range values {
+		s = append(s, NewSecret(v))
+	}
+	return s
+}
+
+func zone(t *testing.T, name string) *time.Location {
+	t.Helper()
+	z, err := time.LoadLocation(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return z
+}
+
+var compareZones = cmp.Comparer(func(a, b *time.Location) bool { return a.String() == b.String() })
+
+// What is not set has its default, and what is set by reference has its value.
+func TestDefaults(t *testing.T) {
+	got, err := readStory(t, "testdata/good/architecture.txtar").parse()
+	if err != nil {
+		t.Fatal(err)
+	}
+	limits := Limits{Body: 1 << 20, InFlight: 64 << 20}
+	header := func(name string, values ...string) Auth {
+		return Auth{Scheme: SchemeHeader, Header: name, Values: secrets(values...)}
+	}
+	want := &Config{
+		Listen: Listen{
+			Webhooks: Listener{Addr: ":8080"},
+			Ops:      Listener{Addr: ":8081"},
+			GRPC:     Listener{Addr: "127.0.0.1:9090"},
+			Admin:    Listener{Addr: "127.0.0.1:8082"},
+		},
+		Journal: Journal{
+			Dir: "./bridge-data", Age: 168 * time.Hour, Size: 8 << 30, QuarantineAge: 720 * time.Hour, MinFree: 512 << 20,
+		},
+		Sources: []Source{
+			{Name: "returns", Connector: "retino", Auth: header("X-Retino-Secret", "r"), Zone: time.UTC, Limits: limits},
+			{
+				Name: "till-prague", Connector: "kasafik", Zone: time.UTC, Limits: limits,
+				Auth: Auth{Scheme: SchemePathToken, Values: secrets("0123456789abcdef")},
+			},
+			{
+				Name: "loyalty", Connector: "openloyalty", Auth: header("X-Loyalty-Token", "new"), Currency: "EUR",
+				Zone: time.UTC, Limits: Limits{Body: 8 << 20, InFlight: 64 << 20},
+			},
+			{
+				Name: "erp-jakarta", Connector: "dealpos", Auth: header("X-Api-Key", "d"), Currency: "IDR",
+				Zone: zone(t, "Asia/Jakarta"), Limits: limits,
+			},
+			{
+				Name: "diner", Connector: "linga", Auth: header("X-Api-Key", "l"), Currency: "USD",
+				Zone: zone(t, "America/New_York"), Limits: limits,
+			},
+		},
+		ShutdownTimeout: 10 * time.Second,
+	}
+	if diff := cmp.Diff(want, got, compareZones); diff != "" {
+		t.Errorf("config (-want +got):\n%s", diff)
+	}
+}
+
+// Every key reaches the result.
+func TestEveryKey(t *testing.T) {
+	got, err := readStory(t, "testdata/good/full.txtar").parse()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &Config{
+		Listen: Listen{
+			Webhooks: Listener{Addr: "127.0.0.1:1080"},
+			Ops:      Listener{Addr: "[::1]:1081"},
+			GRPC:     Listener{Addr: "0.0.0.0:1090"},
+			Admin:    Listener{Addr: ":1082"},
+		},
+		Journal: Journal{
+			Dir: "/var/lib/bridge-of-tests", Age: 36 * time.Hour, Size: 3 << 29, QuarantineAge: 2160 * time.Hour, MinFree: 64e6,
+		},
+		Sources: []Source{
+			{
+				Name: "open", Connector: "retino", Auth: Auth{Scheme: SchemeNone}, Zone: time.UTC, GRPC: true,
+				Limits:      Limits{Body: 2 << 20, Rate: 0.5, InFlight: 8 << 20},
+				KeepHeaders: []string{"X-Request-Id", "X-Retino-Attempt"},
+			},
+			{
+				Name: "open-by-default", Connector: "retino", Auth: Auth{Scheme: SchemeNone}, Zone: time.UTC, Reject: true,
+				Limits: Limits{Body: 64 << 10, Rate: 20, InFlight: 64 << 20, Daily: 64 << 20},
+			},
+			{
+				Name: "strict", Connector: "openloyalty", Currency: "EUR", Zone: time.UTC, Reject: true,
+				Auth:   Auth{Scheme: SchemeHeader, Header: "X-Loyalty-Token", Values: secrets("pa$word$", "0123")},
+				Limits: Limits{Body: 8 << 20, InFlight: 64 << 20},
+			},
+		},
+		Log:             Log{Format: "json", Level: slog.LevelWarn},
+		Access:          Access{Tokens: secrets("0123456789abcdef"), Insecure: true},
+		ShutdownTimeout: 90 * time.Second,
+	}
+	if diff := cmp.Diff(want, got, compareZones); diff != "" {
+		t.Errorf("config (-want +got):\n%s", diff)
+	}
+}
+
+// The format is what the schema says, and so is what the documentation calls the problem's place.
+func TestProblem(t *testing.T) {
+	_, err := Parse("x.yaml", []byte("sources:\n  - name: A\n"), os.LookupEnv, Connectors{})
+	want := `x.yaml:2:5: sources[0].auth: is missing
+x.yaml:2:5: sources[0].connector: is missing
+x.yaml:2:11: sources[0].name: must be 1 to 64 lower case letters, digits and inner dashes`
+	if diff := cmp.Diff(want, fmt.Sprint(err)); diff != "" {
+		t.Errorf("error (-want +got):\n%s", diff)
+	}
+}
+
+// A file of nothing but mistakes gets a report that ends.
+func TestProblemsAreBounded(t *testing.T) {
+	var b strings.Builder
+	for i := range 100_000 {
+		fmt.Fprintf(&b, "k%d: 1\n", i)
+	}
+	_, err := Parse("x.yaml", []byte(b.String()), os.LookupEnv, known)
+	if n := strings.Count(fmt.Sprint(err), "\n") + 1; n != maxProblems {
+		t.Errorf("%d problems, want %d", n, maxProblems)
+	}
+}
+
+func TestTooLarge(t *testing.T) {
+	for _, test := range []struct {
+		size int
+		want string
+	}{
+		{maxFile, "x.yaml:1:1: sources: is missing"},
+		{maxFile + 1, "x.yaml: is larger than 1Mi"},
+	} {
+		data := []byte(strings.Repeat("#", test.size))
+		if _, err := Parse("x.yaml", data, os.LookupEnv, known); fmt.Sprint(err) != test.want {
+			t.Errorf("%d bytes: got %v, want %s", test.size, err, test.want)
+		}
+	}
+}
+
+func TestLoad(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "bridge.yaml")
+	if _, err := Load(path, os.LookupEnv, known); err == nil || !strings.HasPrefix(err.Error(), "config: ") {
+		t.Errorf("no file: %v", err)
+	}
+	token := filepath.Join(dir, "token")
+	write(t, token, "0123456789abcdef\r\n")
+	write(t, path, "sources: [{name: a, connector: kasafik, auth: {path_token: {values: ['${file:"+token+"}']}}}]\n")
+	cfg, err := Load(path, os.LookupEnv, known)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := cfg.Sources[0].Auth.Values[0].Reveal(); got != "0123456789abcdef" {
+		t.Errorf("token is %q", got)
+	}
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,141 @@
+package config
+
+import (
+	"crypto/tls"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	configv1 "github.com/webhook-bridge/bridge/gen/bridge/config/v1"
+)
+
+func (r resolver) listen(file *configv1.Listen, access *configv1.Access) Listen {
+	certs := file.GetTls()
+	l := Listen{
+		Webhooks: r.listener("webhooks", file.GetWebhooks(), ":8080", certs.GetWebhooks()),
+		Ops:      r.listener("ops", file.GetOps(), ":8081", certs.GetOps()),
+		GRPC:     r.listener("grpc", file.GetGrpc(), "127.0.0.1:9090", certs.GetGrpc()),
+		Admin:    r.listener("admin", file.GetAdmin(), "127.0.0.1:8082", certs.GetAdmin()),
+	}
+	r.collisions(l)
+	r.guarded("grpc", l.GRPC, access)
+	r.guarded("admin", l.Admin, access)
+	return l
+}
+
+func (r resolver) listener(name, addr, fallback string, cert *configv1.TLS) Listener {
+	l := Listener{Addr: orDefault(addr, fallback)}
+	if _, _, ok := splitAddr(l.Addr); !ok {
+		r.addf("listen."+name, `must be host:port, such as ":8080" or "127.0.0.1:9090"`)
+	}
+	if cert != nil {
+		l.TLS = &TLS{CertFile: cert.GetCertFile(), KeyFile: cert.GetKeyFile()}
+		r.pair("listen.tls."+name, l.TLS)
+	}
+	return l
+}
+
+// pair reports a certificate that cannot be served. The files are read again later; this is to tell now.
+func (r resolver) pair(path string, files *TLS) {
+	if files.CertFile == "" || files.KeyFile == "" {
+		return // Validation has reported it.
+	}
+	cert, err := r.readFile(files.CertFile)
+	if err != nil {
+		r.addf(path+".cert_file", "the file %s", fileReason(err))
+	}
+	key, keyErr := r.readFile(files.KeyFile)
+	if keyErr != nil {
+		r.addf(path+".key_file", "the file %s", fileReason(keyErr))
+	}
+	if err != nil || keyErr != nil {
+		return
+	}
+	// What the error says may come out of the files, one of which is a secret, so only its meaning is told.
+	switch _, err := tls.X509KeyPair(cert, key); {
+	case err == nil:
+	case strings.Contains(err.Error(), "does not match"):
+		r.addf(path, "the private key does not belong to the certificate")
+	default:
+		r.addf(path, "the files are not a certificate and a private key in PEM")
+	}
+}
+
+// collisions reports addresses that cannot be listened on at once. Port 0 is a free one each time.
+func (r resolver) collisions(l Listen) {
+	all := []struct{ name, addr string }{
+		{"webhooks", l.Webhooks.Addr}, {"ops", l.Ops.Addr}, {"grpc", l.GRPC.Addr}, {"admin", l.Admin.Addr},
+	}
+	for i, b := range all {
+		for _, a := range all[:i] {
+			if collide(a.addr, b.addr) {
+				r.addf("listen."+b.name, "is the same address as listen.%s", a.name)
+			}
+		}
+	}
+}
+
+func collide(a, b string) bool {
+	hostA, portA, okA := splitAddr(a)
+	hostB, portB, okB := splitAddr(b)
+	if !okA || !okB || portA != portB || portA == 0 {
+		return false
+	}
+	return hostA == hostB || isEvery(hostA) || isEvery(hostB) || isLoopback(hostA) && isLoopback(hostB) && sameLoopback(hostA, hostB)
+}
+
+// sameLoopback reports whether a name and an address of the loopback may be one. Two different addresses are not.
+func sameLoopback(a, b string) bool { return a == "localhost" || b == "localhost" }
+
+// guarded reports a listener that hands out data to other machines and asks nobody who they are.
+func (r resolver) guarded(name string, l Listener, access *configv1.Access) {
+	host, _, ok := splitAddr(l.Addr)
+	if !ok || isLoopback(host) || access.GetInsecure() {
+		return
+	}
+	path, how := "listen."+name, "or listen on 127.0.0.1, or set access.insecure"
+	switch noTLS, noToken := l.TLS == nil, len(access.GetTokens()) == 0; {
+	case noTLS && noToken:
+		r.addf(path, "other machines can reach this address: give listen.tls.%s and access.tokens, %s", name, how)
+	case noTLS:
+		r.addf(path, "other machines can reach this address: give listen.tls.%s, %s", name, how)
+	case noToken:
+		r.addf(path, "other machines can reach this address: give access.tokens, %s", how)
+	}
+}
+
+// splitAddr returns the parts of host:port and whether they can be listened on.
+func splitAddr(addr string) (host string, port uint16, ok bool) {
+	host, service, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", 0, false
+	}
+	n, err := strconv.ParseUint(service, 10, 16)
+	if err != nil {
+		return "", 0, false
+	}
+	return host, uint16(n), validHost(host)
+}
+
+func validHost(host string) bool {
+	if _, err := netip.ParseAddr(host); err == nil || host == "" {
+		return true
+	}
+	for _, c := range []byte(host) {
+		if c != '-' && c != '.' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
+			return false
+		}
+	}
+	return true
+}
+
+func isEvery(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "" || err == nil && ip.IsUnspecified()
+}
+
+func isLoopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}

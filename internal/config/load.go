@@ -1,0 +1,192 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"buf.build/go/protovalidate"
+	"go.yaml.in/yaml/v3"
+
+	configv1 "github.com/webhook-bridge/bridge/gen/bridge/config/v1"
+)
+
+// maxFile bounds the configuration file, in bytes.
+const maxFile = 1 << 20
+
+// Load reads the configuration file at path. See [Parse].
+func Load(path string, env func(string) (string, bool), connectors Connectors) (*Config, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("config: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("config: %w", err)
+	}
+	return Parse(path, data, env, connectors)
+}
+
+// Parse reads a configuration out of data. The name stands for the file in errors; env looks up environment variables, as
+// [os.LookupEnv] does. Files that the configuration refers to are read. What is wrong with the configuration is returned
+// as [*Error], all of it at once.
+func Parse(name string, data []byte, env func(string) (string, bool), connectors Connectors) (*Config, error) {
+	return parse(name, data, expander{env: env, readFile: readBounded}, connectors)
+}
+
+func parse(name string, data []byte, x expander, connectors Connectors) (*Config, error) {
+	r := newReport(name)
+	root, ok := parseYAML(data, r)
+	if !ok {
+		return nil, r.err()
+	}
+	file := new(configv1.Config)
+	if !(reader{report: r, expander: x}).root(root, file.ProtoReflect()) {
+		return nil, r.err()
+	}
+	if err := validate(file, r); err != nil {
+		return nil, err
+	}
+	rs := resolver{report: r, connectors: connectors, readFile: x.readFile}
+	cfg := rs.config(file)
+	if err := r.err(); err != nil {
+		return nil, err
+	}
+	return cfg, nil
+}
+
+// parseYAML returns the one document of data, whose Kind is 0 when it is empty. It reports false after a problem that
+// leaves nothing to look at.
+func parseYAML(data []byte, r *report) (*yaml.Node, bool) {
+	if len(data) > maxFile {
+		r.addAtf(place{}, "", "is larger than %s", formatSize(maxFile))
+		return nil, false
+	}
+	// The parser names no place for these.
+	if at, bad := firstBad(data); bad {
+		r.addAtf(at, "", "is not text in UTF-8 without control characters")
+		return nil, false
+	}
+	decoder := yaml.NewDecoder(bytes.NewReader(data))
+	var document, second yaml.Node
+	if err := decoder.Decode(&document); err != nil && !errors.Is(err, io.EOF) {
+		addSyntax(r, err)
+		return nil, false
+	}
+	switch err := decoder.Decode(&second); {
+	case errors.Is(err, io.EOF):
+	case err != nil:
+		addSyntax(r, err)
+		return nil, false
+	default:
+		r.addAtf(place{second.Line, second.Column}, "", "holds more than one document; only the first would be read")
+		return nil, false
+	}
+	if len(document.Content) == 0 {
+		return &yaml.Node{}, true
+	}
+	return document.Content[0], true
+}
+
+// firstBad returns the place of the first invalid byte or control character, if there is one.
+func firstBad(data []byte) (place, bool) {
+	at := place{1, 1}
+	for len(data) > 0 {
+		c, size := utf8.DecodeRune(data)
+		switch {
+		case c == '\n':
+			at = place{at.line + 1, 0}
+		case c == utf8.RuneError && size == 1, c != '\t' && c != '\r' && unicode.IsControl(c):
+			return at, true
+		}
+		at.column++
+		data = data[size:]
+	}
+	return place{}, false
+}
+
+// The parser's own messages are constants, but for the name of an anchor, which may be a secret that begins with an
+// asterisk and lacks its quotes.
+var (
+	syntaxError   = regexp.MustCompile(`^yaml: (?:line (\d+): )?([a-zA-Z0-9 ,':\[\]{}<>!%&*?"-]+)$`)
+	unknownAnchor = regexp.MustCompile(`^yaml: unknown anchor `)
+	// grammarError are the messages for which the parser counts lines from 0, and names the line where the list or
+	// mapping begins that it could not finish.
+	grammarError = regexp.MustCompile(`^did not find expected (<|node content|'|key)`)
+)
+
+func addSyntax(r *report, err error) {
+	text := err.Error()
+	if unknownAnchor.MatchString(text) {
+		r.addAtf(place{}, "", "a value begins with an asterisk, which YAML takes for an alias of something not defined; quote it")
+		return
+	}
+	m := syntaxError.FindStringSubmatch(text)
+	if m == nil {
+		r.addAtf(place{}, "", "is not YAML")
+		return
+	}
+	line, _ := strconv.Atoi(m[1]) // empty or digits; 0 is "not known"
+	if line > 0 && grammarError.MatchString(m[2]) {
+		line++
+	}
+	r.addAtf(place{line: line}, "", "is not YAML: %s", m[2])
+}
+
+// validate applies the schema's own rules. The error is about the schema, never about the file.
+func validate(file *configv1.Config, r *report) error {
+	validator, err := protovalidate.New()
+	if err != nil {
+		return fmt.Errorf("config: validate: %w", err)
+	}
+	err = validator.Validate(file)
+	var violations *protovalidate.ValidationError
+	switch {
+	case err == nil:
+	case errors.As(err, &violations):
+		for _, v := range violations.Violations {
+			addViolation(r, v)
+		}
+	default:
+		return fmt.Errorf("config: validate: %w", err)
+	}
+	return nil
+}
+
+// patterns says in words what the schema's patterns ask for, by path without indexes.
+var (
+	patterns = map[string]string{
+		"sources.name":             "must be 1 to 64 lower case letters, digits and inner dashes",
+		"sources.currency":         `must be three capital letters, such as "EUR"`,
+		"sources.keep_headers":     "is not a header name",
+		"sources.auth.header.name": "is not a header name",
+	}
+	indexes = regexp.MustCompile(`\[\d+\]`)
+)
+
+// addViolation words a broken rule. The validator's own messages state the rule and not the value, but not for people.
+func addViolation(r *report, v *protovalidate.Violation) {
+	path, reason := protovalidate.FieldPathString(v.Proto.GetField()), v.Proto.GetMessage()
+	switch id := v.Proto.GetRuleId(); {
+	case id == "required" && v.FieldDescriptor == nil:
+		// A oneof, whose name is not a key.
+		path, reason = path[:max(0, strings.LastIndexByte(path, '.'))], "must have exactly one of header, path_token and none"
+	case id == "required", id == "string.min_len", id == "repeated.min_items":
+		reason = "is missing"
+	case id == "string.in":
+		reason = "must be one of " + strings.Trim(strings.TrimPrefix(reason, "must be in list"), " []")
+	case id == "string.pattern":
+		if words, ok := patterns[indexes.ReplaceAllString(path, "")]; ok {
+			reason = words
+		}
+	}
+	r.addf(path, "%s", reason)
+}
