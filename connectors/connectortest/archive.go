@@ -71,8 +71,13 @@ func expectations(r result) ([]txtar.File, error) {
 		return err
 	}
 	var errs []error
-	if r.quarantine != nil {
-		errs = append(errs, add("quarantine.json", r.quarantine))
+	if f := r.fault; f != nil {
+		errs = append(errs, add("quarantine.json", struct {
+			Reason  string `json:"reason"`
+			Path    string `json:"path,omitempty"`
+			Offset  int64  `json:"offset"`
+			Problem string `json:"problem"`
+		}{f.reason, f.path, f.offset, f.problem}))
 	} else {
 		events := make([]json.RawMessage, len(r.translation.Events))
 		for i, e := range r.translation.Events {

@@ -18,99 +18,122 @@ type pipeline struct {
 	source    connectors.Source
 }
 
-// result is what became of a webhook: a translation or a quarantine, never both.
+func newPipeline(c *connectors.Connector, src connectors.Source) (*pipeline, error) {
+	events, err := c.Events()
+	return &pipeline{connector: c, events: events, source: src}, err
+}
+
+// result is what became of a webhook: a translation or a fault, never both.
 type result struct {
 	event       string
-	message     proto.Message // nil if it was not decoded
+	message     proto.Message // as it was decoded; nil if it was not
 	translation connectors.Translation
-	quarantine  *quarantine
+	fault       *fault
 	drift       []vendorjson.Drift
 }
 
-type quarantine struct {
-	Reason  string `json:"reason"`
-	Path    string `json:"path,omitempty"`
-	Offset  int64  `json:"offset"`
-	Problem string `json:"problem"`
+// fault says why a webhook made no event.
+type fault struct {
+	reason, path string
+	offset       int64
+	problem      string
 }
 
-// run takes a webhook through all steps. urlEvent is the name in the URL, if any.
-func (p *pipeline) run(urlEvent string, body []byte) result {
-	name, q := p.eventName(urlEvent, body)
-	if q != nil {
-		return result{event: name, quarantine: q}
+// The reasons that are not the decoder's, as the quarantine has them.
+const (
+	noEvent        = "no_event"
+	eventMismatch  = "event_mismatch"
+	untranslatable = "untranslatable"
+	panicked       = "panic"
+)
+
+func (f *fault) Error() string { return f.reason + ": " + f.path + " " + f.problem }
+
+// run takes a webhook through all steps. inURL is the event's name in the URL, if any.
+func (p *pipeline) run(inURL string, body []byte) (r result) {
+	defer func() {
+		if x := recover(); x != nil {
+			r.translation, r.fault = connectors.Translation{}, &fault{reason: panicked, offset: -1, problem: fmt.Sprint(x)}
+		}
+	}()
+	var err error
+	if r.event, r.fault = p.eventName(inURL, body); r.fault != nil {
+		return r
 	}
-	event, known := p.events[name]
+	event, known := p.events[r.event]
 	if !known {
-		return p.unmapped(name, body)
+		r.translation, err = p.unmapped(r.event, body)
+		r.fault = newFault(err)
+		return r
 	}
 	m := event.New()
-	drift, err := vendorjson.Unmarshal(body, m)
-	if err != nil {
-		return result{event: name, quarantine: refusal(err)}
+	if r.drift, err = vendorjson.Unmarshal(body, m); err != nil {
+		r.fault = newFault(err)
+		return r
 	}
-	r := result{event: name, message: m, drift: drift}
-	if r.translation, err = p.translate(name, m); err != nil {
-		r.translation, r.quarantine = connectors.Translation{}, refusal(err)
+	r.message = proto.Clone(m)
+	if r.translation, err = p.translate(r.event, m); err != nil {
+		r.translation, r.fault = connectors.Translation{}, newFault(err)
 	}
 	return r
 }
 
+// translate leaves the connector's panics to the caller.
 func (p *pipeline) translate(event string, m proto.Message) (connectors.Translation, error) {
 	return p.connector.Translate(connectors.Input{Source: p.source, Event: event, Message: m})
 }
 
-// eventName finds the event's name in body and URL, which must agree.
-func (p *pipeline) eventName(urlEvent string, body []byte) (string, *quarantine) {
-	name, found := "", false
+// eventName finds the event's name in body and URL, which must agree where both have it.
+func (p *pipeline) eventName(inURL string, body []byte) (string, *fault) {
+	inBody := ""
 	if p.connector.EventField != "" {
 		var err error
-		if name, found, err = vendorjson.Field(body, p.connector.EventField); err != nil {
-			return urlEvent, refusal(err)
+		if inBody, _, err = vendorjson.Field(body, p.connector.EventField); err != nil {
+			return inURL, newFault(err)
 		}
 	}
 	switch {
-	case !found || name == "":
-		name = urlEvent
-	case urlEvent != "" && urlEvent != name:
-		return name, &quarantine{
-			Reason: "event_mismatch", Path: "$." + p.connector.EventField, Offset: -1,
-			Problem: fmt.Sprintf("is %q, but the URL says %q", name, urlEvent),
-		}
+	case inBody == "" && inURL == "":
+		return "", &fault{reason: noEvent, offset: -1, problem: "neither the body nor the URL names the event"}
+	case inBody == "":
+		return inURL, nil
+	case inURL != "" && inURL != inBody:
+		return inBody, &fault{reason: eventMismatch, offset: -1, problem: fmt.Sprintf("the body says %q, the URL says %q", inBody, inURL)}
 	}
-	if name == "" {
-		return "", &quarantine{Reason: "no_event_name", Offset: -1, Problem: "neither the body nor the URL names the event"}
-	}
-	return name, nil
+	return inBody, nil
 }
 
 // unmapped is what becomes of an event that nobody modelled.
-func (p *pipeline) unmapped(name string, body []byte) result {
+func (p *pipeline) unmapped(name string, body []byte) (connectors.Translation, error) {
 	if err := vendorjson.Check(body); err != nil {
-		return result{event: name, quarantine: refusal(err)}
+		return connectors.Translation{}, err
 	}
 	e := &eventv1.Event{
 		Type:    "unmapped",
 		Subject: p.connector.Name + "/" + name,
 		Data:    &eventv1.Event_Unmapped{Unmapped: &eventv1.Unmapped{Json: string(body)}},
 	}
-	key := connectors.ContentHash()
-	if env := p.connector.Envelope; env != nil {
-		m := env.New()
+	t := connectors.Translation{Key: connectors.ContentHash(), Events: []*eventv1.Event{e}}
+	if envelope := p.connector.Envelope; envelope != nil {
+		m := envelope.New()
 		if _, err := vendorjson.Unmarshal(body, m); err == nil {
-			key, e.SubjectVersion = env.Identify(m)
+			t.Key, e.SubjectVersion = envelope.Identify(m)
 		}
 	}
-	return result{event: name, translation: connectors.Translation{Key: key, Events: []*eventv1.Event{e}}}
+	return t, nil
 }
 
-// refusal describes the error of a decoder or of Translate.
-func refusal(err error) *quarantine {
+// newFault describes the error of a decoder or of a connector; nil for nil.
+func newFault(err error) *fault {
+	if err == nil {
+		return nil
+	}
 	if e, ok := errors.AsType[*vendorjson.Error](err); ok {
-		return &quarantine{Reason: e.Code, Path: e.Path, Offset: e.Offset, Problem: e.Problem}
+		return &fault{reason: e.Code, path: e.Path, offset: e.Offset, problem: e.Problem}
 	}
+	f := &fault{reason: untranslatable, offset: -1, problem: err.Error()}
 	if e, ok := errors.AsType[*connectors.Error](err); ok {
-		return &quarantine{Reason: "untranslatable", Path: e.Path, Offset: -1, Problem: e.Problem}
+		f.path, f.problem = e.Path, e.Problem
 	}
-	return &quarantine{Reason: "untranslatable", Offset: -1, Problem: err.Error()}
+	return f
 }

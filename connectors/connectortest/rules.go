@@ -18,6 +18,7 @@ import (
 
 	"github.com/webhook-bridge/bridge/connectors"
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
+	"github.com/webhook-bridge/bridge/internal/vendorjson"
 )
 
 // rule is a part of the contract, with the sentence that it enforces.
@@ -73,7 +74,7 @@ func checkAnswer(p *pipeline, _ []archive) error {
 func checkCoverage(p *pipeline, archives []archive) error {
 	missing := maps.Clone(p.events)
 	for _, a := range archives {
-		if r := p.run(a.event, a.body); r.quarantine == nil {
+		if r := p.run(a.event, a.body); r.fault == nil {
 			delete(missing, r.event)
 		}
 	}
@@ -86,7 +87,7 @@ func checkCoverage(p *pipeline, archives []archive) error {
 func checkComplete(p *pipeline, archives []archive) error {
 	return each(archives, func(a archive) error {
 		r := p.run(a.event, a.body)
-		if r.quarantine == nil && len(r.translation.Events) == 0 {
+		if r.fault == nil && len(r.translation.Events) == 0 {
 			return errors.New("becomes no event at all")
 		}
 		for _, e := range r.translation.Events {
@@ -141,15 +142,15 @@ func dataFits(e *eventv1.Event) bool {
 func checkPure(p *pipeline, archives []archive) error {
 	return each(archives, func(a archive) error {
 		r := p.run(a.event, a.body)
-		if r.message == nil {
+		if r.message == nil || r.fault != nil && r.fault.reason == panicked {
 			return nil
 		}
-		before := proto.Clone(r.message)
-		first, errFirst := p.translate(r.event, r.message)
-		if !proto.Equal(before, r.message) {
+		m := proto.Clone(r.message)
+		first, errFirst := p.translate(r.event, m)
+		if !proto.Equal(r.message, m) {
 			return errors.New("Translate changed its message")
 		}
-		second, errSecond := p.translate(r.event, before)
+		second, errSecond := p.translate(r.event, m)
 		if fmt.Sprint(errFirst) != fmt.Sprint(errSecond) || !sameTranslation(first, second) {
 			return errors.New("translating twice gives different results")
 		}
@@ -163,38 +164,34 @@ func sameTranslation(a, b connectors.Translation) bool {
 
 func checkErrors(p *pipeline, archives []archive) error {
 	return each(archives, func(a archive) error {
-		return variants(p, a, func(r result) error { return goodRefusal(p, r) })
+		return variants(p, a, func(r result) error {
+			if r.fault == nil || r.fault.reason != untranslatable {
+				return nil
+			}
+			_, err := p.translate(r.event, r.message)
+			e, ok := errors.AsType[*connectors.Error](err)
+			if !ok {
+				return fmt.Errorf("error %T (%w) is no *connectors.Error", err, err)
+			}
+			if !strings.HasPrefix(e.Path, "$") || e.Problem == "" {
+				return fmt.Errorf("path %q, problem %q", e.Path, e.Problem)
+			}
+			return nil
+		})
 	})
 }
 
-// goodRefusal looks at a message that decoded and did not translate.
-func goodRefusal(p *pipeline, r result) error {
-	if r.message == nil || r.quarantine == nil {
-		return nil
-	}
-	_, err := p.translate(r.event, r.message)
-	e, ok := errors.AsType[*connectors.Error](err)
-	if !ok {
-		return fmt.Errorf("error %T (%w) is no *connectors.Error", err, err)
-	}
-	if !strings.HasPrefix(e.Path, "$") || e.Problem == "" {
-		return fmt.Errorf("path %q, problem %q", e.Path, e.Problem)
-	}
-	return nil
-}
-
 func checkUnmapped(p *pipeline, archives []archive) error {
+	nameless := *p.connector
+	nameless.EventField = ""
+	p = &pipeline{connector: &nameless, events: p.events, source: p.source}
 	return each(archives, func(a archive) error {
-		r := p.run(a.event, a.body)
-		if r.quarantine != nil {
+		if vendorjson.Check(a.body) != nil {
 			return nil
 		}
-		r, err := guarded(func() result { return p.unmapped("event.nobody_modelled", a.body) })
-		if err != nil {
-			return err
-		}
-		if r.quarantine != nil {
-			return fmt.Errorf("refused: %s", r.quarantine.Problem)
+		r := p.run("event.nobody_modelled", a.body)
+		if r.fault != nil {
+			return r.fault
 		}
 		return complete(r.translation.Events[0])
 	})
@@ -202,17 +199,17 @@ func checkUnmapped(p *pipeline, archives []archive) error {
 
 func checkTruncated(p *pipeline, archives []archive) error {
 	return each(archives, func(a archive) error {
-		if p.run(a.event, a.body).quarantine != nil {
+		if p.run(a.event, a.body).fault != nil {
 			return nil
 		}
 		whole := strings.TrimRight(string(a.body), " \t\r\n")
 		for n := range len(whole) {
-			r, err := guarded(func() result { return p.run(a.event, a.body[:n]) })
-			if err != nil {
-				return fmt.Errorf("cut at byte %d: %w", n, err)
-			}
-			if r.quarantine == nil {
+			r := p.run(a.event, []byte(whole[:n]))
+			switch {
+			case r.fault == nil:
 				return fmt.Errorf("cut at byte %d: accepted", n)
+			case r.fault.reason == panicked:
+				return fmt.Errorf("cut at byte %d: %w", n, r.fault)
 			}
 		}
 		return nil
@@ -222,6 +219,9 @@ func checkTruncated(p *pipeline, archives []archive) error {
 func checkMissing(p *pipeline, archives []archive) error {
 	return each(archives, func(a archive) error {
 		return variants(p, a, func(r result) error {
+			if r.fault != nil && r.fault.reason == panicked {
+				return r.fault
+			}
 			for _, e := range r.translation.Events {
 				if err := complete(e); err != nil {
 					return err

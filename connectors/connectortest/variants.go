@@ -22,11 +22,7 @@ func variants(p *pipeline, a archive, judge func(result) error) error {
 		if err != nil {
 			return err
 		}
-		r, err := guarded(func() result { return p.run(a.event, body) })
-		if err == nil {
-			err = judge(r)
-		}
-		if err != nil {
+		if err := judge(p.run(a.event, body)); err != nil {
 			return fmt.Errorf("%s: %w", what, err)
 		}
 		return nil
@@ -73,14 +69,4 @@ func changeValue(old any, path string, set func(any), try func(what string) erro
 		}
 	}
 	return change(old, path, try)
-}
-
-// guarded turns a panic of f into an error.
-func guarded(f func() result) (r result, err error) {
-	defer func() {
-		if x := recover(); x != nil {
-			err = fmt.Errorf("panic: %v", x)
-		}
-	}()
-	return f(), nil
 }
