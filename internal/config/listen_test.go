@@ -93,7 +93,7 @@ func TestGuarded(t *testing.T) {
 	for addr, guarded := range map[string]bool{
 		"127.0.0.1:9090": false, "127.8.8.8:9090": false, "[::1]:9090": false, "localhost:9090": false,
 		"[::ffff:127.0.0.1]:9090": false,
-		":9090": true, "0.0.0.0:9090": true, "[::]:9090": true, "10.0.0.1:9090": true, "localhost.example:9090": true,
+		":9090":                   true, "0.0.0.0:9090": true, "[::]:9090": true, "10.0.0.1:9090": true, "localhost.example:9090": true,
 	} {
 		text := fmt.Sprintf("listen: {grpc: %q}\nsources: [{name: a, connector: retino, auth: {none: {}}}]\n", addr)
 		if _, err := Parse("x.yaml", []byte(text), os.LookupEnv, known); (err != nil) != guarded {

@@ -143,11 +143,7 @@ func addSyntax(r *report, err error) {
 
 // validate applies the schema's own rules. The error is about the schema, never about the file.
 func validate(file *configv1.Config, r *report) error {
-	validator, err := protovalidate.New()
-	if err != nil {
-		return fmt.Errorf("config: validate: %w", err)
-	}
-	err = validator.Validate(file)
+	err := protovalidate.Validate(file)
 	var violations *protovalidate.ValidationError
 	switch {
 	case err == nil:
