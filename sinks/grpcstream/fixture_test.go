@@ -4,13 +4,18 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/genproto/googleapis/type/money"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
@@ -62,7 +67,7 @@ func fill(tb testing.TB, log *memlog.Log, from, to int) {
 func add(tb testing.TB, log *memlog.Log, events ...*eventv1.Event) {
 	tb.Helper()
 	if _, err := log.Append(events...); err != nil {
-		tb.Fatal(err)
+		tb.Error(err)
 	}
 }
 
@@ -87,6 +92,7 @@ type served struct {
 	*Server
 	address string
 	client  streamv1.EventStreamServiceClient
+	ended   chan struct{} // Gets something for every call that has ended.
 }
 
 func serve(tb testing.TB, s *Server) *served {
@@ -95,7 +101,13 @@ func serve(tb testing.TB, s *Server) *served {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	g := grpc.NewServer()
+	v := &served{Server: s, address: listener.Addr().String(), ended: make(chan struct{}, 1000)}
+	g := grpc.NewServer(grpc.StreamInterceptor(func(
+		srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler,
+	) error {
+		defer func() { v.ended <- struct{}{} }()
+		return handle(srv, stream)
+	}))
 	streamv1.RegisterEventStreamServiceServer(g, s)
 	ended := make(chan error, 1)
 	go func() { ended <- g.Serve(listener) }()
@@ -111,15 +123,15 @@ func serve(tb testing.TB, s *Server) *served {
 			tb.Errorf("streams are left after the server has stopped: %v", err)
 		}
 	})
-	v := &served{Server: s, address: listener.Addr().String()}
 	v.client = v.dial(tb)
 	return v
 }
 
 // dial opens a further connection.
-func (v *served) dial(tb testing.TB) streamv1.EventStreamServiceClient {
+func (v *served) dial(tb testing.TB, options ...grpc.DialOption) streamv1.EventStreamServiceClient {
 	tb.Helper()
-	conn, err := grpc.NewClient(v.address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	options = append(options, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient(v.address, options...)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -129,4 +141,155 @@ func (v *served) dial(tb testing.TB) streamv1.EventStreamServiceClient {
 		}
 	})
 	return streamv1.NewEventStreamServiceClient(conn)
+}
+
+func decode(encoded []byte) (*eventv1.Event, error) {
+	e := &eventv1.Event{}
+	return e, proto.Unmarshal(encoded, e)
+}
+
+// receiver is a stream as a client sees it.
+type receiver interface {
+	Recv() (*streamv1.TailResponse, error)
+}
+
+// fakeStream is a stream without a network, for tests in a bubble. What is sent goes through the encoder, and blocks until
+// the client receives it, or the stream ends.
+type fakeStream struct {
+	grpc.ServerStream
+	ctx  context.Context
+	sent chan *streamv1.TailResponse
+
+	cancel context.CancelFunc // Ends the stream, as a client does.
+	ended  chan struct{}      // Closed when Tail has returned,
+	err    error              // this.
+}
+
+// tail calls Tail.
+func tail(tb testing.TB, s *Server, req *streamv1.TailRequest) *fakeStream {
+	tb.Helper()
+	f := &fakeStream{sent: make(chan *streamv1.TailResponse), ended: make(chan struct{})}
+	f.ctx, f.cancel = context.WithCancel(tb.Context())
+	go func() {
+		defer close(f.ended)
+		defer f.cancel() // As gRPC does.
+		f.err = s.Tail(req, f)
+	}()
+	return f
+}
+
+func (f *fakeStream) Context() context.Context { return f.ctx }
+
+func (f *fakeStream) Send(m *streamv1.TailResponse) error {
+	wire, err := proto.Marshal(m)
+	if err != nil {
+		return err
+	}
+	received := &streamv1.TailResponse{}
+	if err := proto.Unmarshal(wire, received); err != nil {
+		return err
+	}
+	select {
+	case f.sent <- received:
+		return nil
+	case <-f.ctx.Done():
+		return status.FromContextError(f.ctx.Err()).Err()
+	}
+}
+
+func (f *fakeStream) Recv() (*streamv1.TailResponse, error) {
+	select {
+	case m := <-f.sent:
+		return m, nil
+	case <-f.ended:
+		return nil, f.err
+	}
+}
+
+func receive(tb testing.TB, r receiver) *streamv1.TailResponse {
+	tb.Helper()
+	m, err := r.Recv()
+	if err != nil {
+		tb.Fatalf("receive: %v", err)
+	}
+	return m
+}
+
+func receiveSubscribed(tb testing.TB, r receiver) *streamv1.Subscribed {
+	tb.Helper()
+	m := receive(tb, r)
+	if m.GetSubscribed() == nil {
+		tb.Fatalf("first message is %v, want subscribed", m)
+	}
+	return m.GetSubscribed()
+}
+
+func receiveHeartbeat(tb testing.TB, r receiver) *streamv1.Heartbeat {
+	tb.Helper()
+	m := receive(tb, r)
+	if m.GetHeartbeat() == nil {
+		tb.Fatalf("received %v, want a heartbeat", m)
+	}
+	return m.GetHeartbeat()
+}
+
+// receiveEvents receives n events and nothing else.
+func receiveEvents(tb testing.TB, r receiver, n int) []*streamv1.DeliveredEvent {
+	tb.Helper()
+	var events []*streamv1.DeliveredEvent
+	for len(events) < n {
+		m := receive(tb, r)
+		if len(m.GetEvents().GetEvents()) == 0 {
+			tb.Fatalf("received %v after %d events, want %d", m, len(events), n)
+		}
+		events = append(events, m.GetEvents().GetEvents()...)
+	}
+	if len(events) > n {
+		tb.Fatalf("received %d events, want %d", len(events), n)
+	}
+	return events
+}
+
+// wantEvents checks that delivered are the events with these numbers, whole.
+func wantEvents(tb testing.TB, delivered []*streamv1.DeliveredEvent, numbers ...int) {
+	tb.Helper()
+	got := make([]*eventv1.Event, len(delivered))
+	for i, d := range delivered {
+		got[i] = d.GetEvent()
+	}
+	want := make([]*eventv1.Event, len(numbers))
+	for i, n := range numbers {
+		want[i] = event(n)
+	}
+	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
+		tb.Fatalf("events (-want +got):\n%s", diff)
+	}
+}
+
+// wantEnd checks that the stream has ended with the code, and that the text says why.
+func wantEnd(tb testing.TB, r receiver, code codes.Code, text string) *status.Status {
+	tb.Helper()
+	m, err := r.Recv()
+	if status.Code(err) != code || !strings.Contains(status.Convert(err).Message(), text) {
+		tb.Fatalf("received %v, error %v, want %v: …%s…", m, err, code, text)
+	}
+	return status.Convert(err)
+}
+
+func fromToken(token string) *streamv1.Start {
+	return &streamv1.Start{At: &streamv1.Start_Token{Token: token}}
+}
+
+func fromLatest() *streamv1.Start {
+	return &streamv1.Start{At: &streamv1.Start_Latest{Latest: &streamv1.Latest{}}}
+}
+
+// tail opens a stream over the network, which ends with the test.
+func (v *served) tail(tb testing.TB, req *streamv1.TailRequest) receiver {
+	tb.Helper()
+	stream, err := v.client.Tail(tb.Context(), req)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return stream
 }

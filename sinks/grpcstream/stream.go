@@ -59,21 +59,33 @@ func (s *stream) step(ctx context.Context, records []sinks.Record) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	reading, cancel := context.WithDeadline(ctx, s.due)
-	read, err := s.server.log.Read(reading, s.position(), records)
-	cancel()
-	switch {
-	case err == nil:
-		if err := s.deliver(read); err != nil {
-			return err
-		}
-	case ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded):
+	read, err := s.read(ctx, records)
+	if err != nil {
+		return err
+	}
+	if err := s.deliver(read); err != nil {
 		return err
 	}
 	if time.Now().Before(s.due) {
 		return nil
 	}
 	return s.sendHeartbeat()
+}
+
+// read returns the next records, or none when none has come until a heartbeat is due.
+func (s *stream) read(ctx context.Context, records []sinks.Record) ([]sinks.Record, error) {
+	log := s.server.log
+	if s.position() < log.Bounds().Next {
+		// This does not wait. A deadline would keep a stream whose heartbeat is shorter than a read from ever moving on.
+		return log.Read(ctx, s.position(), records)
+	}
+	waiting, cancel := context.WithDeadline(ctx, s.due)
+	defer cancel()
+	read, err := log.Read(waiting, s.position(), records)
+	if err != nil && ctx.Err() == nil && waiting.Err() != nil {
+		return nil, nil
+	}
+	return read, err
 }
 
 // deliver sends the records that pass, in order, and moves on past all of them.
