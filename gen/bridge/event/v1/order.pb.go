@@ -7,6 +7,7 @@
 package eventv1
 
 import (
+	_ "github.com/webhook-bridge/bridge/gen/bridge/options/v1"
 	decimal "google.golang.org/genproto/googleapis/type/decimal"
 	money "google.golang.org/genproto/googleapis/type/money"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
@@ -126,7 +127,7 @@ type Order struct {
 	ShiftId string `protobuf:"bytes,18,opt,name=shift_id,json=shiftId,proto3" json:"shift_id,omitempty"`
 	// The vendor's id, or else the name, of who took the order. KASA FIK `id_employee`; LINGA `employee`.
 	EmployeeId string `protobuf:"bytes,19,opt,name=employee_id,json=employeeId,proto3" json:"employee_id,omitempty"`
-	// The vendor's id of who served it. KASA FIK `id_employee_served`; LINGA `saleCloseEmployee`.
+	// The vendor's id, or else the name, of who served it. KASA FIK `id_employee_served`; LINGA `saleCloseEmployee`.
 	ServedById string `protobuf:"bytes,20,opt,name=served_by_id,json=servedById,proto3" json:"served_by_id,omitempty"`
 	// The table, or the place where the order is parked. KASA FIK `id_park_location`; LINGA `tableNo`.
 	Table string `protobuf:"bytes,21,opt,name=table,proto3" json:"table,omitempty"`
@@ -506,7 +507,7 @@ var File_bridge_event_v1_order_proto protoreflect.FileDescriptor
 
 const file_bridge_event_v1_order_proto_rawDesc = "" +
 	"\n" +
-	"\x1bbridge/event/v1/order.proto\x12\x0fbridge.event.v1\x1a\x1dbridge/event/v1/payment.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19google/type/decimal.proto\x1a\x17google/type/money.proto\"\x8e\t\n" +
+	"\x1bbridge/event/v1/order.proto\x12\x0fbridge.event.v1\x1a\x1dbridge/event/v1/payment.proto\x1a\x1fbridge/options/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19google/type/decimal.proto\x1a\x17google/type/money.proto\"\x9e\t\n" +
 	"\x05Order\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\tR\x06number\x124\n" +
@@ -527,10 +528,10 @@ const file_bridge_event_v1_order_proto_rawDesc = "" +
 	"\ashop_id\x18\x10 \x01(\tR\x06shopId\x12\x1f\n" +
 	"\vregister_id\x18\x11 \x01(\tR\n" +
 	"registerId\x12\x19\n" +
-	"\bshift_id\x18\x12 \x01(\tR\ashiftId\x12\x1f\n" +
-	"\vemployee_id\x18\x13 \x01(\tR\n" +
-	"employeeId\x12 \n" +
-	"\fserved_by_id\x18\x14 \x01(\tR\n" +
+	"\bshift_id\x18\x12 \x01(\tR\ashiftId\x12'\n" +
+	"\vemployee_id\x18\x13 \x01(\tB\x06\xaa\xaa\x19\x02\b\x01R\n" +
+	"employeeId\x12(\n" +
+	"\fserved_by_id\x18\x14 \x01(\tB\x06\xaa\xaa\x19\x02\b\x01R\n" +
 	"servedById\x12\x14\n" +
 	"\x05table\x18\x15 \x01(\tR\x05table\x12\x1f\n" +
 	"\vcustomer_id\x18\x16 \x01(\tR\n" +

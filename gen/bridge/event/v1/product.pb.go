@@ -180,7 +180,7 @@ func (x *Product) GetVariants() []*ProductVariant {
 // ProductVariant is one form of a product, such as a size.
 type ProductVariant struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The vendor's id. DealPOS `ID`, in lists of goods `VariantID`.
+	// The vendor's id. DealPOS `ID`.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// The vendor's id of the product. DealPOS `ProductID`.
 	ProductId string `protobuf:"bytes,2,opt,name=product_id,json=productId,proto3" json:"product_id,omitempty"`

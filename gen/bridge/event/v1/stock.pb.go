@@ -252,7 +252,7 @@ type StockLine struct {
 	Quantity *decimal.Decimal `protobuf:"bytes,4,opt,name=quantity,proto3" json:"quantity,omitempty"`
 	// What one costs the merchant. DealPOS `Cost`, in adjustments `UnitCost`.
 	Cost *money.Money `protobuf:"bytes,5,opt,name=cost,proto3" json:"cost,omitempty"`
-	// What one costs the customer. DealPOS `Price`, in adjustments `UnitPrice`.
+	// What one costs the customer. DealPOS `Price`, in adjustments `UnitPrice`, else `Price`.
 	Price         *money.Money `protobuf:"bytes,6,opt,name=price,proto3" json:"price,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -141,6 +141,8 @@ type Check struct {
 	// Cents.
 	DriverTipAmount    *int64  `protobuf:"varint,51,opt,name=driver_tip_amount,json=driverTipAmount,proto3,oneof" json:"driver_tip_amount,omitempty"`
 	DriverTipAmountStr *string `protobuf:"bytes,52,opt,name=driver_tip_amount_str,json=driverTipAmountStr,proto3,oneof" json:"driver_tip_amount_str,omitempty"`
+	MailStatus         *string `protobuf:"bytes,53,opt,name=mail_status,json=mailStatus,proto3,oneof" json:"mail_status,omitempty"`
+	UserType           *string `protobuf:"bytes,54,opt,name=user_type,json=userType,proto3,oneof" json:"user_type,omitempty"`
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
@@ -539,6 +541,20 @@ func (x *Check) GetDriverTipAmountStr() string {
 	return ""
 }
 
+func (x *Check) GetMailStatus() string {
+	if x != nil && x.MailStatus != nil {
+		return *x.MailStatus
+	}
+	return ""
+}
+
+func (x *Check) GetUserType() string {
+	if x != nil && x.UserType != nil {
+		return *x.UserType
+	}
+	return ""
+}
+
 // CheckPayment is one payment of a check.
 type CheckPayment struct {
 	state               protoimpl.MessageState `protogen:"open.v1"`
@@ -755,7 +771,7 @@ var File_webhooks_linga_v1_linga_proto protoreflect.FileDescriptor
 const file_webhooks_linga_v1_linga_proto_rawDesc = "" +
 	"\n" +
 	"\x1dwebhooks/linga/v1/linga.proto\x12\x11webhooks.linga.v1\x1a\x1fbridge/options/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/type/decimal.proto\"\t\n" +
-	"\aReceipt\"\x94\x1b\n" +
+	"\aReceipt\"\x8d\x1c\n" +
 	"\x05Check\x12)\n" +
 	"\x0esale_unique_id\x18\x01 \x01(\tH\x00R\fsaleUniqueId\x88\x01\x01\x12\x13\n" +
 	"\x02id\x18\x02 \x01(\tH\x01R\x02id\x88\x01\x01\x12-\n" +
@@ -815,7 +831,10 @@ const file_webhooks_linga_v1_linga_proto_rawDesc = "" +
 	"discountId\x88\x01\x01\x127\n" +
 	"\x15applied_discount_code\x182 \x01(\tH/R\x13appliedDiscountCode\x88\x01\x01\x128\n" +
 	"\x11driver_tip_amount\x183 \x01(\x03B\a\xaa\xaa\x19\x03\x12\x01\x02H0R\x0fdriverTipAmount\x88\x01\x01\x12?\n" +
-	"\x15driver_tip_amount_str\x184 \x01(\tB\a\xaa\xaa\x19\x03\x12\x01\x01H1R\x12driverTipAmountStr\x88\x01\x01B\x11\n" +
+	"\x15driver_tip_amount_str\x184 \x01(\tB\a\xaa\xaa\x19\x03\x12\x01\x01H1R\x12driverTipAmountStr\x88\x01\x01\x12.\n" +
+	"\vmail_status\x185 \x01(\tB\b\xaa\xaa\x19\x04\x12\x02\x01\x03H2R\n" +
+	"mailStatus\x88\x01\x01\x12)\n" +
+	"\tuser_type\x186 \x01(\tB\a\xaa\xaa\x19\x03\x12\x01\x01H3R\buserType\x88\x01\x01B\x11\n" +
 	"\x0f_sale_unique_idB\x05\n" +
 	"\x03_idB\x0e\n" +
 	"\f_paid_amountB\f\n" +
@@ -870,7 +889,10 @@ const file_webhooks_linga_v1_linga_proto_rawDesc = "" +
 	"\f_discount_idB\x18\n" +
 	"\x16_applied_discount_codeB\x14\n" +
 	"\x12_driver_tip_amountB\x18\n" +
-	"\x16_driver_tip_amount_str\"\xb5\x02\n" +
+	"\x16_driver_tip_amount_strB\x0e\n" +
+	"\f_mail_statusB\f\n" +
+	"\n" +
+	"_user_type\"\xb5\x02\n" +
 	"\fCheckPayment\x12*\n" +
 	"\x0epayment_method\x18\x01 \x01(\tH\x00R\rpaymentMethod\x88\x01\x01\x12/\n" +
 	"\fpayment_type\x18\x02 \x01(\tB\a\xaa\xaa\x19\x03\x12\x01\x01H\x01R\vpaymentType\x88\x01\x01\x12@\n" +

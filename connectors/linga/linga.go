@@ -1,0 +1,62 @@
+// Package linga knows the order webhooks of LINGA rOS, a point of sale for restaurants. The vendor's page is "Integration
+// Hub: Order Webhook Settings". It says when each webhook is sent, and prints no body: the fields are those of LINGA's
+// sales and online orders as integrators have met them, none of them verified against a real webhook.
+//
+// # Verification
+//
+// One HTTP header, named `X-API-Key` in LINGA's settings, whose name and value the operator chooses. It is constant;
+// nothing is signed. LINGA states no rule for the answer, no time-out, and no retries.
+//
+// # Identity
+//
+// Nothing tells two changes of a check apart, so every event goes by content hash within ten seconds. An update may repeat
+// the whole check many times. No versions, and no promise that open, update and close come in this order.
+//
+// # Mapping
+//
+//	open      order.opened     order/<saleUniqueId>, else <id>, else <uniqueOrderID>
+//	update    order.updated    the same
+//	close     order.closed     the same
+//
+// occurred_at is the time of opening on order.opened; LINGA does not say when a check was changed or closed.
+//
+// # Traps
+//
+//   - The body does not name its event: each needs a URL of its own. With "3rd Order Web Hooks" active, orders placed in
+//     the POS come to the open URL too.
+//   - A check has one of three shapes: a closed sale, a sale's row, an online order. An online order may have another id
+//     than the sale that it becomes.
+//   - Amounts are cents beside a decimal text (subTotal, subTotalStr). The text is preferred, but one without a decimal
+//     point yields to the cents, since LINGA's own description calls one of the texts an integer. "1,234.00" is read.
+//   - Dates are "01-Sep-2026", ISO 8601 or milliseconds. The time of opening may be a time of day beside startDate. One that
+//     cannot be read is not worth losing the order for, and stays unset.
+//   - isVoid is "false", a string.
+//   - The items of online orders (orderDetails) are of unknown shape: they stay in the vendor's message.
+package linga
+
+import (
+	"context"
+	"time"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/grpc"
+
+	"github.com/webhook-bridge/bridge/connectors"
+	lingav1 "github.com/webhook-bridge/bridge/gen/webhooks/linga/v1"
+)
+
+// New returns the connector.
+func New() *connectors.Connector {
+	return &connectors.Connector{
+		Name:    "linga",
+		Service: lingav1.File_webhooks_linga_v1_linga_proto.Services().ByName("LingaWebhookService"),
+		Register: func(ctx context.Context, mux *runtime.ServeMux, conn grpc.ClientConnInterface) error {
+			return lingav1.RegisterLingaWebhookServiceHandlerClient(ctx, mux, lingav1.NewLingaWebhookServiceClient(conn))
+		},
+		Answer:        "{}",
+		NeedsCurrency: true,
+		NeedsTimeZone: true,
+		Window:        10 * time.Second,
+		Translate:     translate,
+	}
+}

@@ -1,0 +1,197 @@
+package linga
+
+import (
+	"cmp"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/genproto/googleapis/type/decimal"
+	"google.golang.org/genproto/googleapis/type/money"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/webhook-bridge/bridge/connectors"
+	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
+	lingav1 "github.com/webhook-bridge/bridge/gen/webhooks/linga/v1"
+)
+
+func translate(in connectors.Input) (connectors.Translation, error) {
+	f := fields{connectors.NewFields(in.Source), in.Source}
+	m, ok := in.Message.(*lingav1.Check)
+	if !ok {
+		return connectors.Translation{}, connectors.Errorf("$", "is a %T, which has no translation", in.Message)
+	}
+	var e *eventv1.Event
+	switch in.Event {
+	case "open":
+		e = f.opened(m)
+	case "update":
+		e = f.updated(m)
+	case "close":
+		e = f.closed(m)
+	default:
+		f.Fail("$", "is the event %q, which has no translation", in.Event)
+	}
+	if err := f.Err(); err != nil {
+		return connectors.Translation{}, err
+	}
+	return connectors.Translation{Key: connectors.ContentHash(), Events: []*eventv1.Event{e}}, nil
+}
+
+// fields adds to the common readers what is LINGA's own.
+type fields struct {
+	*connectors.Fields
+	source connectors.Source
+}
+
+func (f fields) opened(m *lingav1.Check) *eventv1.Event {
+	e := f.event("order.opened", f.order(m, eventv1.OrderStatus_ORDER_STATUS_OPEN))
+	e.OccurredAt = f.openedAt(m)
+	return e
+}
+
+func (f fields) updated(m *lingav1.Check) *eventv1.Event {
+	return f.event("order.updated", f.order(m, eventv1.OrderStatus_ORDER_STATUS_OPEN))
+}
+
+func (f fields) closed(m *lingav1.Check) *eventv1.Event {
+	order := f.order(m, eventv1.OrderStatus_ORDER_STATUS_CLOSED)
+	if order.GetTotal() == nil {
+		// Before it is closed, what has been paid says nothing about what is owed.
+		order.Total = f.cents(m.PaidAmount)
+	}
+	return f.event("order.closed", order)
+}
+
+func (f fields) event(typ string, order *eventv1.Order) *eventv1.Event {
+	return &eventv1.Event{
+		Type:    typ,
+		Subject: "order/" + order.GetId(),
+		Data:    &eventv1.Event_Order{Order: order},
+	}
+}
+
+func (f fields) order(m *lingav1.Check, status eventv1.OrderStatus) *eventv1.Order {
+	return &eventv1.Order{
+		Id:         f.Need("$.saleUniqueId", cmp.Or(m.GetSaleUniqueId(), m.GetId(), m.GetUniqueOrderId())),
+		Number:     cmp.Or(m.GetTicketNo(), m.GetOrderNumber()),
+		Status:     status,
+		Total:      cmp.Or(f.text("$.grossReceiptStr", m.GetGrossReceiptStr()), f.amount("$.totalAmountStr", m.GetTotalAmountStr(), m.TotalAmount)),
+		NetTotal:   cmp.Or(f.amount("$.netSalesStr", m.GetNetSalesStr(), m.NetSales), f.amount("$.subTotalStr", m.GetSubTotalStr(), m.SubTotal)),
+		Paid:       f.cents(m.PaidAmount),
+		Tax:        cmp.Or(f.text("$.totalTaxAmountStr", m.GetTotalTaxAmountStr()), f.amount("$.totalTaxStr", m.GetTotalTaxStr(), m.TotalTax)),
+		Tip:        f.amount("$.driverTipAmountStr", m.GetDriverTipAmountStr(), m.DriverTipAmount),
+		Shipping:   f.amount("$.deliveryChargeStr", m.GetDeliveryChargeStr(), m.DeliveryCharge),
+		ShopId:     m.GetStore(),
+		EmployeeId: m.GetEmployee(),
+		ServedById: m.GetSaleCloseEmployee(),
+		Table:      m.GetTableNo(),
+		CustomerId: m.GetCustomer(),
+		OpenedAt:   f.openedAt(m),
+		GuestCount: m.GuestCount,
+		Lines:      f.lines(m.GetOrders()),
+		Payments:   f.payments(m.GetPayments()),
+	}
+}
+
+func (f fields) lines(items []*lingav1.CheckItem) []*eventv1.OrderLine {
+	lines := make([]*eventv1.OrderLine, len(items))
+	for i, item := range items {
+		path := fmt.Sprintf("$.orders[%d]", i)
+		lines[i] = &eventv1.OrderLine{
+			Name:     item.GetMenuName(),
+			Quantity: connectors.Decimal(item.GetQuantity()),
+			Total: cmp.Or(f.text(path+".totalGrossAmountStr", item.GetTotalGrossAmountStr()),
+				f.text(path+".grossAmountStr", item.GetGrossAmountStr())),
+			Discount: f.text(path+".totalDiscountAmountStr", strings.TrimPrefix(item.GetTotalDiscountAmountStr(), "-")),
+			Void:     item.IsVoid,
+			Category: item.GetCategoryName(),
+		}
+	}
+	return lines
+}
+
+func (f fields) payments(payments []*lingav1.CheckPayment) []*eventv1.Payment {
+	out := make([]*eventv1.Payment, len(payments))
+	for i, p := range payments {
+		path := fmt.Sprintf("$.payments[%d]", i)
+		out[i] = &eventv1.Payment{
+			Amount: f.text(path+".authorizedAmountStr", p.GetAuthorizedAmountStr()),
+			Tip:    f.text(path+".paymentTipStr", p.GetPaymentTipStr()),
+			Method: p.GetPaymentMethod(),
+		}
+	}
+	return out
+}
+
+// amount reads a decimal text, or else the cents beside it. Where there are both, a text without a decimal point does not
+// say what it counts.
+func (f fields) amount(path, text string, cents *int64) *money.Money {
+	if cents != nil && !strings.Contains(text, ".") {
+		return f.cents(cents)
+	}
+	return f.text(path, text)
+}
+
+// grouped is a decimal with thousands commas, as LINGA's reports write it. "1,5" is none.
+var grouped = regexp.MustCompile(`^-?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]*)?$`)
+
+func (f fields) text(path, text string) *money.Money {
+	if grouped.MatchString(text) {
+		text = strings.ReplaceAll(text, ",", "")
+	}
+	return f.Money(path, &decimal.Decimal{Value: text})
+}
+
+func (f fields) cents(v *int64) *money.Money { return connectors.ScaledMoney(v, 2, f.source.Currency) }
+
+// openedAt takes the first of the times that can be read.
+func (f fields) openedAt(m *lingav1.Check) *timestamppb.Timestamp {
+	for _, text := range []string{
+		m.GetSaleOpenTime(),
+		m.GetStartDate() + " " + m.GetSaleOpenTime(),
+		m.GetDateCreated(),
+		m.GetOrderedDateStr(),
+		m.GetStartDate(),
+	} {
+		if t := instant(strings.TrimSpace(text), f.source.Zone); t != nil {
+			return t
+		}
+	}
+	return nil
+}
+
+// firstMilli is a time in 2001 in milliseconds, and one far off in seconds: smaller numbers are not known to be either.
+const firstMilli = 1e12
+
+// timeLayouts are the forms beside ISO 8601.
+var timeLayouts = [...]string{
+	"2-Jan-2006 15:04:05",
+	"2-Jan-2006 15:04",
+	"2-Jan-2006 3:04:05 PM",
+	"2-Jan-2006 3:04 PM",
+	"2-Jan-2006",
+	"2006-01-02 3:04 PM",
+}
+
+// instant reads a time in any form that LINGA is known to use; nil for all else.
+func instant(text string, zone *time.Location) *timestamppb.Timestamp {
+	if t, err := connectors.Time(text, zone); err == nil {
+		return t
+	}
+	if ms, err := strconv.ParseInt(text, 10, 64); err == nil && ms >= firstMilli {
+		t, err := connectors.Millis(&ms)
+		if err != nil {
+			return nil
+		}
+		return t
+	}
+	for _, layout := range timeLayouts {
+		if t, err := time.ParseInLocation(layout, text, zone); err == nil && t.Year() > 1 {
+			return timestamppb.New(t)
+		}
+	}
+	return nil
+}
