@@ -62,7 +62,11 @@ func ScaledMoney(v *int64, digits int, currency string) *money.Money {
 	return &money.Money{CurrencyCode: currency, Units: *v / scale, Nanos: int32(*v % scale * nano)} //nolint:gosec // Below 1e9.
 }
 
-// AddMoney returns the sum of a and b, both of one currency; one of them if the other is nil, and nil if it does not fit.
+// maxTerm bounds the units of a term, so that no sum of two overflows.
+const maxTerm = 1<<62 - 1
+
+// AddMoney returns the sum of a and b, both of one currency; one of them if the other is nil, and nil if either has more
+// than 2^62 units.
 func AddMoney(a, b *money.Money) *money.Money {
 	switch {
 	case a == nil:
@@ -70,40 +74,32 @@ func AddMoney(a, b *money.Money) *money.Money {
 	case b == nil:
 		return a
 	}
-	units := a.GetUnits() + b.GetUnits()
-	if a.GetUnits() < 0 == (b.GetUnits() < 0) && units < 0 != (a.GetUnits() < 0) {
-		return nil
-	}
-	return carry(a.GetCurrencyCode(), units, int64(a.GetNanos())+int64(b.GetNanos()))
+	return sum(a, b, 1)
 }
 
-// SubtractMoney returns a less b, both of one currency; nil if either is nil or the result does not fit.
+// SubtractMoney returns a less b, both of one currency; nil if either is nil or has more than 2^62 units.
 func SubtractMoney(a, b *money.Money) *money.Money {
 	if a == nil || b == nil {
 		return nil
 	}
-	units := a.GetUnits() - b.GetUnits()
-	if a.GetUnits() < 0 != (b.GetUnits() < 0) && units < 0 != (a.GetUnits() < 0) {
-		return nil
-	}
-	return carry(a.GetCurrencyCode(), units, int64(a.GetNanos())-int64(b.GetNanos()))
+	return sum(a, b, -1)
 }
 
-// carry makes money of units and of nanos between -2 and 2 units: nanos below one unit, of the sign of the units. It returns
-// nil if that does not fit.
-func carry(currency string, units, nanos int64) *money.Money {
-	whole := nanos / pow10[9]
-	if sum := units + whole; units < 0 == (whole < 0) && sum < 0 != (units < 0) {
+// sum returns a + sign × b, its nanos below one unit and of the sign of its units.
+func sum(a, b *money.Money, sign int64) *money.Money {
+	if max(a.GetUnits(), b.GetUnits()) > maxTerm || min(a.GetUnits(), b.GetUnits()) < -maxTerm {
 		return nil
 	}
-	units, nanos = units+whole, nanos%pow10[9]
+	units := a.GetUnits() + sign*b.GetUnits()
+	nanos := int64(a.GetNanos()) + sign*int64(b.GetNanos())
+	units, nanos = units+nanos/pow10[9], nanos%pow10[9]
 	switch {
 	case units > 0 && nanos < 0:
 		units, nanos = units-1, nanos+pow10[9]
 	case units < 0 && nanos > 0:
 		units, nanos = units+1, nanos-pow10[9]
 	}
-	return &money.Money{CurrencyCode: currency, Units: units, Nanos: int32(nanos)} //nolint:gosec // Below 1e9.
+	return &money.Money{CurrencyCode: a.GetCurrencyCode(), Units: units, Nanos: int32(nanos)} //nolint:gosec // Below 1e9.
 }
 
 // parseDecimal splits a decimal into whole units and nanos of the same sign.
