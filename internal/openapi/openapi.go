@@ -1,0 +1,277 @@
+// Package openapi describes the webhooks that one instance of Bridge takes in, as an OpenAPI 2.0 document.
+//
+// The generator writes bridge.swagger.json from the vendors' services, whose paths name connectors. What senders call are
+// sources, which only the configuration knows. [Document] turns the one into the other, and leaves out what is not
+// configured. It never sees a secret.
+package openapi
+
+import (
+	"bytes"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+//go:embed bridge.swagger.json
+var generated []byte
+
+const (
+	prefix     = "/webhooks/"
+	definition = "#/definitions/"
+)
+
+// Route is what the document says of one source.
+type Route struct {
+	// Source and Connector are the source's name, which is unique, and its connector's.
+	Source, Connector string
+	// Scheme is "header", "path_token" or "none".
+	Scheme string
+	// Header is the name of the header that carries the secret, for the scheme "header".
+	Header string
+	// EventInBody says that the URL need not name the event.
+	EventInBody bool
+}
+
+// document is the part of OpenAPI 2.0 that the generator uses and what Document adds to it.
+type document struct {
+	Swagger             string                     `json:"swagger"`
+	Info                info                       `json:"info"`
+	Tags                []tag                      `json:"tags"`
+	Consumes            []string                   `json:"consumes"`
+	Produces            []string                   `json:"produces"`
+	Paths               map[string]item            `json:"paths"`
+	SecurityDefinitions map[string]security        `json:"securityDefinitions,omitempty"`
+	Definitions         map[string]json.RawMessage `json:"definitions"`
+}
+
+type info struct {
+	Title       string `json:"title"`
+	Description string `json:"description,omitempty"`
+	Version     string `json:"version"`
+}
+
+type tag struct {
+	Name        string `json:"name"`
+	Description string `json:"description,omitempty"`
+}
+
+type item struct {
+	Post operation `json:"post"`
+}
+
+type operation struct {
+	Summary     string                `json:"summary,omitempty"`
+	Description string                `json:"description,omitempty"`
+	OperationID string                `json:"operationId"`
+	Responses   map[string]response   `json:"responses"`
+	Parameters  []parameter           `json:"parameters"`
+	Tags        []string              `json:"tags"`
+	Security    []map[string][]string `json:"security,omitempty"`
+}
+
+type response struct {
+	Description string            `json:"description"`
+	Schema      json.RawMessage   `json:"schema,omitempty"`
+	Headers     map[string]header `json:"headers,omitempty"`
+}
+
+type header struct {
+	Type        string `json:"type"`
+	Description string `json:"description,omitempty"`
+}
+
+type parameter struct {
+	Name        string          `json:"name"`
+	Description string          `json:"description,omitempty"`
+	In          string          `json:"in"`
+	Required    bool            `json:"required"`
+	Type        string          `json:"type,omitempty"`
+	Format      string          `json:"format,omitempty"`
+	Schema      json.RawMessage `json:"schema,omitempty"`
+}
+
+type security struct {
+	Type        string `json:"type"`
+	Description string `json:"description,omitempty"`
+	Name        string `json:"name"`
+	In          string `json:"in"`
+}
+
+// Document returns the document for an instance that serves routes: the same bytes for the same routes in any order.
+func Document(routes []Route) ([]byte, error) {
+	all, err := parse(generated)
+	if err != nil {
+		return nil, fmt.Errorf("openapi: generated document: %w", err)
+	}
+	doc := document{
+		Swagger: all.Swagger,
+		Info: info{
+			Title:       "Bridge webhooks",
+			Description: "The webhooks that this instance takes in, one tag a source. Unknown fields and events are taken too.",
+			Version:     "1",
+		},
+		Tags:                []tag{},
+		Consumes:            all.Consumes,
+		Produces:            all.Produces,
+		Paths:               map[string]item{},
+		SecurityDefinitions: map[string]security{},
+		Definitions:         map[string]json.RawMessage{},
+	}
+	sorted := slices.SortedFunc(slices.Values(routes), func(a, b Route) int { return strings.Compare(a.Source, b.Source) })
+	for _, route := range sorted {
+		if err := doc.add(route, all.Paths); err != nil {
+			return nil, fmt.Errorf("openapi: source %s: %w", route.Source, err)
+		}
+	}
+	for _, at := range doc.Paths {
+		doc.keepDefinitions(at, all.Definitions)
+	}
+	return encode(doc)
+}
+
+// parse refuses what document does not have, so that nothing the generator comes to write is lost without notice.
+func parse(data []byte) (document, error) {
+	var doc document
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields()
+	err := decoder.Decode(&doc)
+	return doc, err
+}
+
+func encode(doc document) ([]byte, error) {
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(doc); err != nil {
+		return nil, fmt.Errorf("openapi: encode: %w", err)
+	}
+	return out.Bytes(), nil
+}
+
+// add describes one source by what the generator wrote of its connector.
+func (d *document) add(route Route, paths map[string]item) error {
+	events := eventsOf(route.Connector, paths)
+	if len(events) == 0 {
+		return fmt.Errorf("connector %s has no service", route.Connector)
+	}
+	if slices.ContainsFunc(d.Tags, func(t tag) bool { return t.Name == route.Source }) {
+		return errors.New("is there twice")
+	}
+	d.Tags = append(d.Tags, tag{Name: route.Source, Description: "Source of connector " + route.Connector + "."})
+	base, auth, err := d.secure(route)
+	if err != nil {
+		return err
+	}
+	for _, event := range events {
+		op := paths[prefix+route.Connector+"/"+event].Post
+		d.Paths[base+"/"+event] = item{auth.apply(route, op, op.OperationID)}
+	}
+	if route.EventInBody {
+		d.Paths[base] = item{auth.apply(route, anyEvent(events, paths[prefix+route.Connector+"/"+events[0]].Post), "receive")}
+	}
+	return nil
+}
+
+// eventsOf returns the connector's events in order.
+func eventsOf(connector string, paths map[string]item) []string {
+	var events []string
+	for _, path := range slices.Sorted(maps.Keys(paths)) {
+		if event, ok := strings.CutPrefix(path, prefix+connector+"/"); ok {
+			events = append(events, event)
+		}
+	}
+	return events
+}
+
+// anyEvent describes the URL that does not name an event, after one that does.
+func anyEvent(events []string, like operation) operation {
+	return operation{
+		Summary:     "Any event, named in the body.",
+		Description: "Known events are " + strings.Join(events, ", ") + ".",
+		Responses:   like.Responses,
+		Parameters: []parameter{{
+			Name: "body", Description: "The event, as the vendor sends it.", In: "body", Required: true,
+			Schema: json.RawMessage(`{"type":"object"}`),
+		}},
+	}
+}
+
+// guard is what a source's scheme adds to each of its operations.
+type guard struct {
+	parameters []parameter
+	security   []map[string][]string
+	open       bool
+}
+
+// secure declares the source's scheme and returns the start of its paths.
+func (d *document) secure(route Route) (base string, g guard, err error) {
+	base = prefix + route.Source
+	switch route.Scheme {
+	case "header":
+		d.SecurityDefinitions[route.Source] = security{
+			Type: "apiKey", In: "header", Name: route.Header, Description: "The secret configured for source " + route.Source + ".",
+		}
+		return base, guard{security: []map[string][]string{{route.Source: {}}}}, nil
+	case "path_token":
+		token := parameter{
+			Name: "token", Description: "The secret configured for source " + route.Source + ".", In: "path", Required: true,
+			Type: "string", Format: "password",
+		}
+		return base + "/t/{token}", guard{parameters: []parameter{token}}, nil
+	case "none":
+		return base, guard{open: true}, nil
+	}
+	return "", guard{}, fmt.Errorf("unknown scheme %q", route.Scheme)
+}
+
+// apply returns op as the source's own. Source names have no underscore and calls no dash, so that the id is unique.
+func (g guard) apply(route Route, op operation, call string) operation {
+	op.OperationID = strings.ReplaceAll(route.Source, "-", "_") + "_" + call
+	op.Tags = []string{route.Source}
+	op.Parameters = append(slices.Clone(g.parameters), op.Parameters...)
+	op.Security = g.security
+	later := map[string]header{"Retry-After": {Type: "integer", Description: "Seconds to wait."}}
+	answers := map[string]response{
+		"404": {Description: "No such source."},
+		"413": {Description: "The body is larger than the source's limit."},
+		"429": {Description: "More than the source's limits. Try again later.", Headers: later},
+		"503": {Description: "It could not be stored now. Try again later.", Headers: later},
+	}
+	if !g.open {
+		answers["401"] = response{Description: "The secret is missing or wrong."}
+	}
+	success := op.Responses["200"]
+	success.Description = "The webhook is stored, or was stored before."
+	answers["200"] = success
+	op.Responses = answers
+	return op
+}
+
+var reference = regexp.MustCompile(`"\$ref":\s*"` + definition + `([^"]+)"`)
+
+// keepDefinitions takes over the definitions that the operation refers to, and those that they refer to.
+func (d *document) keepDefinitions(at item, all map[string]json.RawMessage) {
+	var keep func(json.RawMessage)
+	keep = func(schema json.RawMessage) {
+		for _, match := range reference.FindAllSubmatch(schema, -1) {
+			name := string(match[1])
+			if _, kept := d.Definitions[name]; kept {
+				continue
+			}
+			d.Definitions[name] = all[name]
+			keep(all[name])
+		}
+	}
+	for _, answer := range at.Post.Responses {
+		keep(answer.Schema)
+	}
+	for _, p := range at.Post.Parameters {
+		keep(p.Schema)
+	}
+}
