@@ -27,20 +27,20 @@ func (d *decoder) message(t *table) *Error {
 	guess := 0
 	more, fault := d.begin('}')
 	for more && fault == nil {
-		var k key
-		if k, fault = d.key(); fault != nil {
+		var name []byte
+		if name, fault = d.key(); fault != nil {
 			return fault
 		}
-		if i := t.lookup(k.text, guess); i >= 0 {
+		if i := t.lookup(name, guess); i >= 0 {
 			guess = i + 1
 			word, bit := &d.seen[bits+i>>6], uint64(1)<<(i&63)
 			if *word&bit != 0 {
-				return d.duplicate(k)
+				return d.duplicate()
 			}
 			*word |= bit
 			fault = d.value(&t.fields[i])
 		} else {
-			fault = d.unknown(&scope, k)
+			fault = d.unknown(&scope, name)
 		}
 		if fault != nil {
 			return fault
@@ -53,8 +53,9 @@ func (d *decoder) message(t *table) *Error {
 }
 
 // unknown skips and reports a field that the message does not declare.
-func (d *decoder) unknown(s *scope, k key) *Error {
-	if fault := d.addKey(s, k); fault != nil {
+func (d *decoder) unknown(s *scope, text []byte) *Error {
+	name := d.name
+	if fault := d.addKey(s, text); fault != nil {
 		return fault
 	}
 	d.space()
@@ -62,7 +63,7 @@ func (d *decoder) unknown(s *scope, k key) *Error {
 	if fault := d.skip(); fault != nil {
 		return fault
 	}
-	d.reportUnknown(k, start)
+	d.reportUnknown(name, start)
 	return nil
 }
 

@@ -31,6 +31,9 @@ type decoder struct {
 	// keys are the unknown fields of the objects that are open.
 	keys keySet
 
+	// name is where the last name stands, between its quotes.
+	name span
+
 	frames []frame
 	drifts []Drift
 	// reported are the hashes of the drifts, in the same order.
@@ -39,6 +42,9 @@ type decoder struct {
 	// faultEnd is where to stop looking for the path of an error, when it is further on than its offset.
 	faultEnd int
 }
+
+// span is a part of the text.
+type span struct{ start, end int }
 
 var pool = sync.Pool{New: func() any { return new(decoder) }}
 
@@ -114,14 +120,14 @@ func (d *decoder) find(name string) (string, bool, *Error) {
 	scope := d.keys.open()
 	more, fault := d.begin('}')
 	for more && fault == nil {
-		var k key
-		if k, fault = d.key(); fault != nil {
+		var text []byte
+		if text, fault = d.key(); fault != nil {
 			break
 		}
-		if string(k.text) == name {
+		if string(text) == name {
 			return d.found()
 		}
-		if fault = d.addKey(&scope, k); fault != nil {
+		if fault = d.addKey(&scope, text); fault != nil {
 			break
 		}
 		if fault = d.skip(); fault != nil {

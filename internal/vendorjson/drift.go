@@ -53,12 +53,12 @@ func (d *decoder) differs(t target, form optionsv1.JsonForm) {
 	}
 }
 
-// reportUnknown reports the value that starts at start and ends at the cursor.
-func (d *decoder) reportUnknown(k key, start int) {
+// reportUnknown reports the field of the name at at, and of the value that starts at start and ends at the cursor.
+func (d *decoder) reportUnknown(at span, start int) {
 	if len(d.drifts) == MaxDrifts {
 		return
 	}
-	name := d.data[k.start:k.end]
+	name := d.data[at.start:at.end]
 	if bytes.IndexByte(name, '\\') >= 0 {
 		name, _ = unescape(nil, name)
 	}

@@ -54,13 +54,13 @@ func (s *keySet) close(o scope) {
 	s.refs, s.slots = s.refs[:o.refs], s.slots[:o.slots]
 }
 
-// add notes a name of an object; it returns false if the object has it already.
-func (s *keySet) add(o *scope, data []byte, k key) bool {
-	ref := keyRef{hash: maphash.Bytes(seed, k.text), start: uint32(k.start), end: uint32(k.end)}
+// add notes a name of an object, which stands at at and reads text; it returns false if the object has it already.
+func (s *keySet) add(o *scope, data []byte, at span, text []byte) bool {
+	ref := keyRef{hash: maphash.Bytes(seed, text), start: uint32(at.start), end: uint32(at.end)}
 	mine := s.refs[o.refs:]
 	if o.size == 0 {
 		for _, r := range mine {
-			if r.hash == ref.hash && sameKey(data, r, k.text) {
+			if r.hash == ref.hash && sameKey(data, r, text) {
 				return false
 			}
 		}
@@ -73,7 +73,7 @@ func (s *keySet) add(o *scope, data []byte, k key) bool {
 	slots := s.slots[o.slots : o.slots+o.size]
 	i := int(ref.hash) & (o.size - 1)
 	for ; slots[i] != 0; i = (i + 1) & (o.size - 1) {
-		if r := mine[slots[i]-1]; r.hash == ref.hash && sameKey(data, r, k.text) {
+		if r := mine[slots[i]-1]; r.hash == ref.hash && sameKey(data, r, text) {
 			return false
 		}
 	}

@@ -8,14 +8,6 @@ import (
 	"unicode/utf8"
 )
 
-// key is a field's name in the text.
-type key struct {
-	// text is the name without escapes, good until the next string is read.
-	text []byte
-	// start and end enclose the name as it stands in the text, without its quotes.
-	start, end int
-}
-
 // space moves over white space and returns the byte at the cursor, 0 at the end of the text.
 func (d *decoder) space() byte {
 	for d.pos < len(d.data) {
@@ -57,36 +49,37 @@ func (d *decoder) more(closing byte) (bool, *Error) {
 	}
 }
 
-// key reads a field's name and the colon after it.
-func (d *decoder) key() (key, *Error) {
+// key reads a field's name and the colon after it, and leaves in d.name where the name stands. It returns the name without
+// escapes, good until the next string is read.
+func (d *decoder) key() ([]byte, *Error) {
 	if d.space() != '"' {
-		return key{}, d.unexpected("a field's name")
+		return nil, d.unexpected("a field's name")
 	}
-	start := d.pos + 1
+	d.name.start = d.pos + 1
 	text, fault := d.str()
 	if fault != nil {
-		return key{}, fault
+		return nil, fault
 	}
-	k := key{text: text, start: start, end: d.pos - 1}
+	d.name.end = d.pos - 1
 	if d.space() != ':' {
-		return key{}, d.unexpected("a colon")
+		return nil, d.unexpected("a colon")
 	}
 	d.pos++
-	return k, nil
+	return text, nil
 }
 
-// addKey notes a name of the object of scope, and refuses one that it has already.
-func (d *decoder) addKey(s *scope, k key) *Error {
-	if !d.keys.add(s, d.data, k) {
-		return d.duplicate(k)
+// addKey notes the name just read as one of the object of scope, and refuses one that it has already.
+func (d *decoder) addKey(s *scope, text []byte) *Error {
+	if !d.keys.add(s, d.data, d.name, text) {
+		return d.duplicate()
 	}
 	return nil
 }
 
-// duplicate makes an error whose path includes the name itself.
-func (d *decoder) duplicate(k key) *Error {
-	d.faultEnd = k.end + 1
-	return d.fail(CodeMalformed, k.start-1, "is there twice")
+// duplicate makes an error about the name just read, whose path includes it.
+func (d *decoder) duplicate() *Error {
+	d.faultEnd = d.name.end + 1
+	return d.fail(CodeMalformed, d.name.start-1, "is there twice")
 }
 
 // str reads the string at the cursor. What it returns lies in the document or in d.text, good until the next call.
@@ -303,11 +296,11 @@ func (d *decoder) skipObject() *Error {
 	scope := d.keys.open()
 	more, fault := d.begin('}')
 	for more && fault == nil {
-		var k key
-		if k, fault = d.key(); fault != nil {
+		var name []byte
+		if name, fault = d.key(); fault != nil {
 			return fault
 		}
-		if fault = d.addKey(&scope, k); fault != nil {
+		if fault = d.addKey(&scope, name); fault != nil {
 			return fault
 		}
 		if fault = d.skip(); fault != nil {
