@@ -39,11 +39,9 @@ func (f *Fields) Need(path, text string) string {
 	return text
 }
 
-// Money is [Money] in the source's currency.
+// Money is [Money] in the source's currency, which must not be empty.
 func (f *Fields) Money(path string, d *decimal.Decimal) *money.Money {
-	m, err := Money(d, f.source.Currency)
-	f.check(path, err)
-	return m
+	return f.MoneyIn(path, d, "")
 }
 
 // MoneyIn is [Money] in a currency of its own, or in the source's where that is empty. It must not be empty in both.

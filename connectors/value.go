@@ -23,7 +23,7 @@ const maxDecimal = 64
 var (
 	errMoneyRange = errors.New("is out of range for money")
 	errDecimals   = errors.New("has more than nine decimals")
-	errTimeRange  = errors.New("is not a time of the years 2 to 9998")
+	errTimeRange  = errors.New("is out of range for a time")
 )
 
 // pow10 are the powers of ten up to the number of nanos in a unit.
