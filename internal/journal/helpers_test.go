@@ -1,0 +1,63 @@
+package journal
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
+	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+)
+
+// start is when the tests' webhooks begin to come in, one a millisecond.
+var start = time.Date(2026, 3, 4, 12, 30, 0, 0, time.UTC)
+
+func hash(parts ...any) Hash {
+	sum := sha256.Sum256(fmt.Append(nil, parts...))
+	return Hash(sum[:16])
+}
+
+// webhookID is the id of the i-th webhook.
+func webhookID(i int) string {
+	var u uuid.UUID
+	ms := uint64(start.UnixMilli()) + uint64(i)
+	binary.BigEndian.PutUint64(u[:8], ms<<16|0x7000)
+	binary.BigEndian.PutUint64(u[8:], 0x8000_0000_0000_0000|uint64(i))
+	return u.String()
+}
+
+// entry is the i-th webhook with a body of so many bytes and so many events. What is in it follows from i alone.
+func entry(i, size, events int) Entry {
+	at := timestamppb.New(start.Add(time.Duration(i) * time.Millisecond))
+	body := make([]byte, size)
+	for k := range body {
+		body[k] = byte('a' + (i+k*k)%26)
+	}
+	e := Entry{
+		Webhook: &journalv1.Webhook{
+			Id: webhookID(i), Source: "till", Connector: "kasafik", VendorEvent: "orders", ReceivedAt: at,
+			Encoding: journalv1.Encoding_ENCODING_JSON, Body: body,
+			Headers: []*journalv1.Header{{Name: "content-type", Value: "application/json"}},
+		},
+		Key: hash("key", i), Body: hash("body", i), Window: 96 * time.Hour,
+	}
+	for k := range events {
+		e.Events = append(e.Events, &eventv1.Event{
+			Id: fmt.Sprintf("%s/%d", webhookID(i), k), Type: "unmapped", Source: "till", Connector: "kasafik",
+			VendorEvent: "orders", Subject: fmt.Sprintf("order/%d", i), ReceivedAt: at, WebhookId: webhookID(i),
+			Data: &eventv1.Event_Unmapped{Unmapped: &eventv1.Unmapped{Json: string(body[:min(size, 256)])}},
+		})
+	}
+	return e
+}
+
+// quarantined is the i-th webhook, which nobody could read.
+func quarantined(i int) Entry {
+	e := entry(i, 64, 0)
+	e.Webhook.Quarantine = &journalv1.Quarantine{Reason: "malformed_json", Detail: "unexpected end", Path: "$.a", Offset: 63}
+	return e
+}

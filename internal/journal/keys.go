@@ -1,0 +1,127 @@
+package journal
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Every key starts with one byte that says what it is. Numbers are big-endian, so that keys sort as numbers do.
+const (
+	prefixCursor     = 'c' // name → position, time of the last save
+	prefixDedupe     = 'd' // hour, key → time, body
+	prefixEvent      = 'e' // position → commit time, event
+	prefixMeta       = 'm' // format, id, kept
+	prefixQuarantine = 'q' // webhook id → as prefixWebhook, for webhooks that were quarantined
+	prefixWebhook    = 'w' // webhook id → first position, number of events, webhook
+)
+
+var (
+	keyFormat = []byte("mformat")
+	keyID     = []byte("mid")
+	keyKept   = []byte("mkept")
+)
+
+// format is the version of everything above. A folder with a greater one is refused.
+const format = 1
+
+const (
+	eventKeyLen      = 1 + 8
+	eventHeaderLen   = 8
+	webhookKeyLen    = 1 + 16
+	webhookHeaderLen = 8 + 4
+	dedupeKeyLen     = 1 + 4 + 16
+	dedupeValueLen   = 8 + 16
+)
+
+var errCorrupt = errors.New("malformed record")
+
+// span returns the bounds of all keys with a prefix.
+func span(prefix byte) (lower, upper []byte) {
+	return []byte{prefix}, []byte{prefix + 1}
+}
+
+func appendEventKey(b []byte, p Position) []byte {
+	return binary.BigEndian.AppendUint64(append(b, prefixEvent), uint64(p))
+}
+
+func eventKey(p Position) []byte {
+	return appendEventKey(make([]byte, 0, eventKeyLen), p)
+}
+
+func parseEventKey(k []byte) (Position, error) {
+	if len(k) != eventKeyLen {
+		return 0, errCorrupt
+	}
+	return Position(binary.BigEndian.Uint64(k[1:])), nil
+}
+
+func webhookKey(prefix byte, id uuid.UUID) []byte {
+	return append(append(make([]byte, 0, webhookKeyLen), prefix), id[:]...)
+}
+
+// webhookKeyAt is the least key of a webhook received at t or later: a version 7 UUID starts with its Unix milliseconds.
+func webhookKeyAt(prefix byte, t time.Time) []byte {
+	var ms [8]byte
+	binary.BigEndian.PutUint64(ms[:], uint64(max(t.UnixMilli(), 0)))
+	return append([]byte{prefix}, ms[2:]...)
+}
+
+// webhookTime is when the webhook with this key was received.
+func webhookTime(k []byte) (time.Time, error) {
+	if len(k) != webhookKeyLen {
+		return time.Time{}, errCorrupt
+	}
+	return time.UnixMilli(int64(binary.BigEndian.Uint64(k[1:]) >> 16)), nil
+}
+
+func parseID(id string) (uuid.UUID, error) {
+	u, err := uuid.Parse(id)
+	if err != nil {
+		return u, err
+	}
+	if u.Version() != 7 {
+		return u, fmt.Errorf("webhook id %q: version %d, want 7", id, u.Version())
+	}
+	return u, nil
+}
+
+// hourOf numbers the hours since 1970.
+func hourOf(t time.Time) uint32 {
+	return uint32(max(t.Unix(), 0) / 3600)
+}
+
+func appendDedupeKey(b []byte, hour uint32, key Hash) []byte {
+	return append(binary.BigEndian.AppendUint32(append(b, prefixDedupe), hour), key[:]...)
+}
+
+// dedupeHourKey is the least key of an hour.
+func dedupeHourKey(hour uint32) []byte {
+	return binary.BigEndian.AppendUint32([]byte{prefixDedupe}, hour)
+}
+
+func parseDedupeKey(k []byte) (hour uint32, key Hash, err error) {
+	if len(k) != dedupeKeyLen {
+		return 0, key, errCorrupt
+	}
+	return binary.BigEndian.Uint32(k[1:]), Hash(k[5:]), nil
+}
+
+func putDedupeValue(v []byte, at time.Time, body Hash) {
+	binary.BigEndian.PutUint64(v, uint64(at.UnixNano()))
+	copy(v[8:], body[:])
+}
+
+func parseDedupeValue(v []byte) (at time.Time, body Hash, err error) {
+	if len(v) != dedupeValueLen {
+		return time.Time{}, body, errCorrupt
+	}
+	return time.Unix(0, int64(binary.BigEndian.Uint64(v))), Hash(v[8:]), nil
+}
+
+func cursorKey(name string) []byte {
+	return append([]byte{prefixCursor}, name...)
+}
