@@ -75,13 +75,22 @@ func (f fields) event(typ string, order *eventv1.Order) *eventv1.Event {
 
 func (f fields) order(m *lingav1.Check, status eventv1.OrderStatus) *eventv1.Order {
 	return &eventv1.Order{
-		Id:         f.Need("$.saleUniqueId", cmp.Or(m.GetSaleUniqueId(), m.GetId(), m.GetUniqueOrderId())),
-		Number:     cmp.Or(m.GetTicketNo(), m.GetOrderNumber()),
-		Status:     status,
-		Total:      cmp.Or(f.text("$.grossReceiptStr", m.GetGrossReceiptStr()), f.amount("$.totalAmountStr", m.GetTotalAmountStr(), m.TotalAmount)),
-		NetTotal:   cmp.Or(f.amount("$.netSalesStr", m.GetNetSalesStr(), m.NetSales), f.amount("$.subTotalStr", m.GetSubTotalStr(), m.SubTotal)),
-		Paid:       f.cents(m.PaidAmount),
-		Tax:        cmp.Or(f.text("$.totalTaxAmountStr", m.GetTotalTaxAmountStr()), f.amount("$.totalTaxStr", m.GetTotalTaxStr(), m.TotalTax)),
+		Id:     f.Need("$.saleUniqueId", cmp.Or(m.GetSaleUniqueId(), m.GetId(), m.GetUniqueOrderId())),
+		Number: cmp.Or(m.GetTicketNo(), m.GetOrderNumber()),
+		Status: status,
+		Total: cmp.Or(
+			f.text("$.grossReceiptStr", m.GetGrossReceiptStr()),
+			f.amount("$.totalAmountStr", m.GetTotalAmountStr(), m.TotalAmount),
+		),
+		NetTotal: cmp.Or(
+			f.amount("$.netSalesStr", m.GetNetSalesStr(), m.NetSales),
+			f.amount("$.subTotalStr", m.GetSubTotalStr(), m.SubTotal),
+		),
+		Paid: f.cents(m.PaidAmount),
+		Tax: cmp.Or(
+			f.text("$.totalTaxAmountStr", m.GetTotalTaxAmountStr()),
+			f.amount("$.totalTaxStr", m.GetTotalTaxStr(), m.TotalTax),
+		),
 		Tip:        f.amount("$.driverTipAmountStr", m.GetDriverTipAmountStr(), m.DriverTipAmount),
 		Shipping:   f.amount("$.deliveryChargeStr", m.GetDeliveryChargeStr(), m.DeliveryCharge),
 		ShopId:     m.GetStore(),
@@ -103,8 +112,10 @@ func (f fields) lines(items []*lingav1.CheckItem) []*eventv1.OrderLine {
 		lines[i] = &eventv1.OrderLine{
 			Name:     item.GetMenuName(),
 			Quantity: connectors.Decimal(item.GetQuantity()),
-			Total: cmp.Or(f.text(path+".totalGrossAmountStr", item.GetTotalGrossAmountStr()),
-				f.text(path+".grossAmountStr", item.GetGrossAmountStr())),
+			Total: cmp.Or(
+				f.text(path+".totalGrossAmountStr", item.GetTotalGrossAmountStr()),
+				f.text(path+".grossAmountStr", item.GetGrossAmountStr()),
+			),
 			Discount: f.text(path+".totalDiscountAmountStr", strings.TrimPrefix(item.GetTotalDiscountAmountStr(), "-")),
 			Void:     item.IsVoid,
 			Category: item.GetCategoryName(),

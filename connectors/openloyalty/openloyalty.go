@@ -72,7 +72,8 @@ func New() *connectors.Connector {
 		Name:    "openloyalty",
 		Service: openloyaltyv1.File_webhooks_openloyalty_v1_openloyalty_proto.Services().ByName("OpenloyaltyWebhookService"),
 		Register: func(ctx context.Context, mux *runtime.ServeMux, conn grpc.ClientConnInterface) error {
-			return openloyaltyv1.RegisterOpenloyaltyWebhookServiceHandlerClient(ctx, mux, openloyaltyv1.NewOpenloyaltyWebhookServiceClient(conn))
+			client := openloyaltyv1.NewOpenloyaltyWebhookServiceClient(conn)
+			return openloyaltyv1.RegisterOpenloyaltyWebhookServiceHandlerClient(ctx, mux, client)
 		},
 		EventField:    "type",
 		Answer:        "{}",

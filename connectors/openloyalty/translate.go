@@ -144,7 +144,7 @@ func (f fields) transactionAssigned(m *openloyaltyv1.TransactionAssignedToCustom
 
 func (f fields) pointsChanged(m *openloyaltyv1.AccountAvailablePointsAmountChanged) connectors.Translation {
 	d := m.GetData()
-	change, kind := cmp.Or(d.GetAmountChange(), d.GetAmountChangeSnake()), cmp.Or(d.GetAmountChangeType(), d.GetAmountChangeTypeSnake())
+	kind := cmp.Or(d.GetAmountChangeType(), d.GetAmountChangeTypeSnake())
 	return one(connectors.NaturalKey(d.GetCustomerId(), d.GetPointsTransferId(), kind), &eventv1.Event{
 		Type:       "loyalty.points_changed",
 		Subject:    f.customer("$.data", d.GetCustomerId()),
@@ -152,7 +152,7 @@ func (f fields) pointsChanged(m *openloyaltyv1.AccountAvailablePointsAmountChang
 		Data: &eventv1.Event_LoyaltyPointsChange{LoyaltyPointsChange: &eventv1.LoyaltyPointsChange{
 			CustomerId: d.GetCustomerId(),
 			Balance:    connectors.Decimal(d.GetAmount()),
-			Change:     connectors.Decimal(change),
+			Change:     connectors.Decimal(cmp.Or(d.GetAmountChange(), d.GetAmountChangeSnake())),
 			Operation:  pointsOperation(kind),
 			TransferId: d.GetPointsTransferId(),
 			PurchaseId: d.GetTransactionId(),
