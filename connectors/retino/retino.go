@@ -12,9 +12,9 @@
 // # Identity
 //
 // Retino sends no id of the event and says that a webhook may come twice. `shipping.ordered` is told by shipping id and
-// created_at. Without created_at, and for events not modelled here, the body decides: as every body carries its own
-// created_at in milliseconds, the same bytes are the same event for as long as Retino keeps trying. Order is not
-// promised; an order of shipping happens once, so there is no version.
+// created_at, any other event by created_at alone: two that share a millisecond differ in their bodies, and are both
+// published. What has no created_at is told by its content. Order is not promised; shipping is ordered once, so there is
+// no version.
 //
 // # Mapping
 //
@@ -29,17 +29,14 @@ package retino
 
 import (
 	"context"
-	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/webhook-bridge/bridge/connectors"
 	retinov1 "github.com/webhook-bridge/bridge/gen/webhooks/retino/v1"
 )
-
-// window is longer than Retino's 72 hours of trying again.
-const window = 96 * time.Hour
 
 // New returns the connector.
 func New() *connectors.Connector {
@@ -51,7 +48,12 @@ func New() *connectors.Connector {
 		},
 		EventField: "event_type",
 		Answer:     `{"status":"accepted"}`,
-		Window:     window,
 		Translate:  translate,
+		Envelope: &connectors.Envelope{
+			New: func() proto.Message { return new(retinov1.Envelope) },
+			Identify: func(m proto.Message) (connectors.Key, string) {
+				return connectors.NaturalKey(m.(*retinov1.Envelope).GetCreatedAt()), ""
+			},
+		},
 	}
 }

@@ -71,6 +71,60 @@ func (x *Receipt) GetStatus() string {
 	return ""
 }
 
+// Envelope is what all events have, as far as is known.
+type Envelope struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	EventType *string                `protobuf:"bytes,1,opt,name=event_type,proto3,oneof" json:"event_type,omitempty"`
+	// ISO 8601, with three decimals and `Z` or with six and an offset.
+	CreatedAt     *string `protobuf:"bytes,2,opt,name=created_at,proto3,oneof" json:"created_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Envelope) Reset() {
+	*x = Envelope{}
+	mi := &file_webhooks_retino_v1_retino_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Envelope) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Envelope) ProtoMessage() {}
+
+func (x *Envelope) ProtoReflect() protoreflect.Message {
+	mi := &file_webhooks_retino_v1_retino_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Envelope.ProtoReflect.Descriptor instead.
+func (*Envelope) Descriptor() ([]byte, []int) {
+	return file_webhooks_retino_v1_retino_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Envelope) GetEventType() string {
+	if x != nil && x.EventType != nil {
+		return *x.EventType
+	}
+	return ""
+}
+
+func (x *Envelope) GetCreatedAt() string {
+	if x != nil && x.CreatedAt != nil {
+		return *x.CreatedAt
+	}
+	return ""
+}
+
 // ShippingOrdered is `shipping.ordered`.
 type ShippingOrdered struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
@@ -84,7 +138,7 @@ type ShippingOrdered struct {
 
 func (x *ShippingOrdered) Reset() {
 	*x = ShippingOrdered{}
-	mi := &file_webhooks_retino_v1_retino_proto_msgTypes[1]
+	mi := &file_webhooks_retino_v1_retino_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -96,7 +150,7 @@ func (x *ShippingOrdered) String() string {
 func (*ShippingOrdered) ProtoMessage() {}
 
 func (x *ShippingOrdered) ProtoReflect() protoreflect.Message {
-	mi := &file_webhooks_retino_v1_retino_proto_msgTypes[1]
+	mi := &file_webhooks_retino_v1_retino_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -109,7 +163,7 @@ func (x *ShippingOrdered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShippingOrdered.ProtoReflect.Descriptor instead.
 func (*ShippingOrdered) Descriptor() ([]byte, []int) {
-	return file_webhooks_retino_v1_retino_proto_rawDescGZIP(), []int{1}
+	return file_webhooks_retino_v1_retino_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *ShippingOrdered) GetEventType() string {
@@ -151,7 +205,7 @@ type Shipping struct {
 
 func (x *Shipping) Reset() {
 	*x = Shipping{}
-	mi := &file_webhooks_retino_v1_retino_proto_msgTypes[2]
+	mi := &file_webhooks_retino_v1_retino_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -163,7 +217,7 @@ func (x *Shipping) String() string {
 func (*Shipping) ProtoMessage() {}
 
 func (x *Shipping) ProtoReflect() protoreflect.Message {
-	mi := &file_webhooks_retino_v1_retino_proto_msgTypes[2]
+	mi := &file_webhooks_retino_v1_retino_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -176,7 +230,7 @@ func (x *Shipping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Shipping.ProtoReflect.Descriptor instead.
 func (*Shipping) Descriptor() ([]byte, []int) {
-	return file_webhooks_retino_v1_retino_proto_rawDescGZIP(), []int{2}
+	return file_webhooks_retino_v1_retino_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Shipping) GetId() string {
@@ -235,7 +289,7 @@ type CustomerPaymentDetail struct {
 
 func (x *CustomerPaymentDetail) Reset() {
 	*x = CustomerPaymentDetail{}
-	mi := &file_webhooks_retino_v1_retino_proto_msgTypes[3]
+	mi := &file_webhooks_retino_v1_retino_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -247,7 +301,7 @@ func (x *CustomerPaymentDetail) String() string {
 func (*CustomerPaymentDetail) ProtoMessage() {}
 
 func (x *CustomerPaymentDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_webhooks_retino_v1_retino_proto_msgTypes[3]
+	mi := &file_webhooks_retino_v1_retino_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -260,7 +314,7 @@ func (x *CustomerPaymentDetail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CustomerPaymentDetail.ProtoReflect.Descriptor instead.
 func (*CustomerPaymentDetail) Descriptor() ([]byte, []int) {
-	return file_webhooks_retino_v1_retino_proto_rawDescGZIP(), []int{3}
+	return file_webhooks_retino_v1_retino_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CustomerPaymentDetail) GetAmount() *decimal.Decimal {
@@ -290,7 +344,16 @@ const file_webhooks_retino_v1_retino_proto_rawDesc = "" +
 	"\n" +
 	"\x1fwebhooks/retino/v1/retino.proto\x12\x12webhooks.retino.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/type/decimal.proto\"!\n" +
 	"\aReceipt\x12\x16\n" +
-	"\x06status\x18\x01 \x01(\tR\x06status\"\xc5\x01\n" +
+	"\x06status\x18\x01 \x01(\tR\x06status\"r\n" +
+	"\bEnvelope\x12#\n" +
+	"\n" +
+	"event_type\x18\x01 \x01(\tH\x00R\n" +
+	"event_type\x88\x01\x01\x12#\n" +
+	"\n" +
+	"created_at\x18\x02 \x01(\tH\x01R\n" +
+	"created_at\x88\x01\x01B\r\n" +
+	"\v_event_typeB\r\n" +
+	"\v_created_at\"\xc5\x01\n" +
 	"\x0fShippingOrdered\x12#\n" +
 	"\n" +
 	"event_type\x18\x01 \x01(\tH\x00R\n" +
@@ -337,19 +400,20 @@ func file_webhooks_retino_v1_retino_proto_rawDescGZIP() []byte {
 	return file_webhooks_retino_v1_retino_proto_rawDescData
 }
 
-var file_webhooks_retino_v1_retino_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_webhooks_retino_v1_retino_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_webhooks_retino_v1_retino_proto_goTypes = []any{
 	(*Receipt)(nil),               // 0: webhooks.retino.v1.Receipt
-	(*ShippingOrdered)(nil),       // 1: webhooks.retino.v1.ShippingOrdered
-	(*Shipping)(nil),              // 2: webhooks.retino.v1.Shipping
-	(*CustomerPaymentDetail)(nil), // 3: webhooks.retino.v1.CustomerPaymentDetail
-	(*decimal.Decimal)(nil),       // 4: google.type.Decimal
+	(*Envelope)(nil),              // 1: webhooks.retino.v1.Envelope
+	(*ShippingOrdered)(nil),       // 2: webhooks.retino.v1.ShippingOrdered
+	(*Shipping)(nil),              // 3: webhooks.retino.v1.Shipping
+	(*CustomerPaymentDetail)(nil), // 4: webhooks.retino.v1.CustomerPaymentDetail
+	(*decimal.Decimal)(nil),       // 5: google.type.Decimal
 }
 var file_webhooks_retino_v1_retino_proto_depIdxs = []int32{
-	2, // 0: webhooks.retino.v1.ShippingOrdered.shipping:type_name -> webhooks.retino.v1.Shipping
-	3, // 1: webhooks.retino.v1.Shipping.customer_payment_details:type_name -> webhooks.retino.v1.CustomerPaymentDetail
-	4, // 2: webhooks.retino.v1.CustomerPaymentDetail.amount:type_name -> google.type.Decimal
-	1, // 3: webhooks.retino.v1.RetinoWebhookService.ShippingOrdered:input_type -> webhooks.retino.v1.ShippingOrdered
+	3, // 0: webhooks.retino.v1.ShippingOrdered.shipping:type_name -> webhooks.retino.v1.Shipping
+	4, // 1: webhooks.retino.v1.Shipping.customer_payment_details:type_name -> webhooks.retino.v1.CustomerPaymentDetail
+	5, // 2: webhooks.retino.v1.CustomerPaymentDetail.amount:type_name -> google.type.Decimal
+	2, // 3: webhooks.retino.v1.RetinoWebhookService.ShippingOrdered:input_type -> webhooks.retino.v1.ShippingOrdered
 	0, // 4: webhooks.retino.v1.RetinoWebhookService.ShippingOrdered:output_type -> webhooks.retino.v1.Receipt
 	4, // [4:5] is the sub-list for method output_type
 	3, // [3:4] is the sub-list for method input_type
@@ -366,13 +430,14 @@ func file_webhooks_retino_v1_retino_proto_init() {
 	file_webhooks_retino_v1_retino_proto_msgTypes[1].OneofWrappers = []any{}
 	file_webhooks_retino_v1_retino_proto_msgTypes[2].OneofWrappers = []any{}
 	file_webhooks_retino_v1_retino_proto_msgTypes[3].OneofWrappers = []any{}
+	file_webhooks_retino_v1_retino_proto_msgTypes[4].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_webhooks_retino_v1_retino_proto_rawDesc), len(file_webhooks_retino_v1_retino_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
