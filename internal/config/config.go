@@ -109,7 +109,7 @@ type Limits struct {
 	// Body is the largest body in bytes, also after decompression.
 	Body int64
 	// Rate is webhooks a second, averaged. 0 is no limit.
-	Rate float64
+	Rate int
 	// InFlight is bytes of bodies in flight at once, at least Body.
 	InFlight int64
 	// Daily is bytes a day. 0 is no limit.

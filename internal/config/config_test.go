@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -37,34 +38,34 @@ type story struct {
 	parts   map[string]string
 }
 
-func readStories(t testing.TB, pattern string) []story {
-	t.Helper()
+func readStories(tb testing.TB, pattern string) []story {
+	tb.Helper()
 	paths, err := filepath.Glob(pattern)
 	if err != nil || len(paths) == 0 {
-		t.Fatalf("no stories in %s: %v", pattern, err)
+		tb.Fatalf("no stories in %s: %v", pattern, err)
 	}
 	stories := make([]story, len(paths))
 	for i, path := range paths {
-		stories[i] = readStory(t, path)
+		stories[i] = readStory(tb, path)
 	}
 	return stories
 }
 
 // readSeeds returns the configurations alone.
-func readSeeds(t testing.TB, pattern string) []string {
-	t.Helper()
+func readSeeds(tb testing.TB, pattern string) []string {
+	tb.Helper()
 	var seeds []string
-	for _, s := range readStories(t, pattern) {
+	for _, s := range readStories(tb, pattern) {
 		seeds = append(seeds, s.parts["bridge.yaml"])
 	}
 	return seeds
 }
 
-func readStory(t testing.TB, path string) story {
-	t.Helper()
+func readStory(tb testing.TB, path string) story {
+	tb.Helper()
 	archive, err := txtar.ParseFile(path)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	s := story{path: path, archive: archive, parts: map[string]string{}}
 	for _, f := range archive.Files {
@@ -122,13 +123,9 @@ func TestErrors(t *testing.T) {
 
 func (s story) rewrite(t *testing.T, errors string) {
 	t.Helper()
-	var files []txtar.File
-	for _, f := range s.archive.Files {
-		if f.Name != "errors" {
-			files = append(files, f)
-		}
-	}
-	s.archive.Files = append(files, txtar.File{Name: "errors", Data: []byte(errors)})
+	files := slices.DeleteFunc(s.archive.Files, func(f txtar.File) bool { return f.Name == "errors" })
+	files = append(files, txtar.File{Name: "errors", Data: []byte(errors)})
+	s.archive.Files = files
 	if err := os.WriteFile(s.path, txtar.Format(s.archive), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +215,7 @@ func TestEveryKey(t *testing.T) {
 		Sources: []Source{
 			{
 				Name: "open", Connector: "retino", Auth: Auth{Scheme: SchemeNone}, Zone: time.UTC, GRPC: true,
-				Limits:      Limits{Body: 2 << 20, Rate: 0.5, InFlight: 8 << 20},
+				Limits:      Limits{Body: 2 << 20, Rate: 5, InFlight: 8 << 20, Daily: 1e9},
 				KeepHeaders: []string{"X-Request-Id", "X-Retino-Attempt"},
 			},
 			{

@@ -117,8 +117,20 @@ func TestSize(t *testing.T) {
 		{"4G", 4e9, true},
 		{"5T", 5e12, true},
 		{"0.5", 0, true},
-		{text: ""}, {text: "Gi"}, {text: "-1"}, {text: "+1"}, {text: "1 Gi"}, {text: "1gi"}, {text: "1GiB"}, {text: "1e9"},
-		{text: "1.2.3"}, {text: "."}, {text: "NaN"}, {text: "Inf"}, {text: "0x10"}, {text: "9999999Ti"},
+		{text: ""},
+		{text: "Gi"},
+		{text: "-1"},
+		{text: "+1"},
+		{text: "1 Gi"},
+		{text: "1gi"},
+		{text: "1GiB"},
+		{text: "1e9"},
+		{text: "1.2.3"},
+		{text: "."},
+		{text: "NaN"},
+		{text: "Inf"},
+		{text: "0x10"},
+		{text: "9999999Ti"},
 		{text: "9223372036854775807"}, // within a rounding of what does not fit
 	} {
 		got, ok := parseSize(test.text)

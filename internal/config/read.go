@@ -172,12 +172,12 @@ func scalarValue(text string, field protoreflect.FieldDescriptor) (value protore
 			return value, "true or false"
 		}
 		return protoreflect.ValueOfBool(text == "true"), ""
-	case protoreflect.DoubleKind:
-		f, err := strconv.ParseFloat(text, 64)
+	case protoreflect.Uint32Kind:
+		n, err := strconv.ParseUint(text, 10, 32)
 		if err != nil {
-			return value, "a number"
+			return value, "a whole number"
 		}
-		return protoreflect.ValueOfFloat64(f), ""
+		return protoreflect.ValueOfUint32(uint32(n)), ""
 	default: // The schema's only scalar message; a test holds it to that.
 		d, err := time.ParseDuration(text)
 		if err != nil {

@@ -49,7 +49,7 @@ func (r resolver) journal(j *configv1.Journal) Journal {
 		Age:           r.duration("journal.retention.age", keep.GetAge(), 7*day, time.Hour, 10*year),
 		Size:          r.size("journal.retention.size", keep.GetSize(), 8*gib, 64*mib, math.MaxInt64),
 		QuarantineAge: r.duration("journal.retention.quarantine_age", keep.GetQuarantineAge(), 30*day, time.Hour, 10*year),
-		MinFree:       r.size("journal.min_free", j.GetMinFree(), 512*mib, 16*mib, math.MaxInt64),
+		MinFree:       r.size("journal.min_free", j.GetMinFree(), 512*mib, mib, math.MaxInt64),
 	}
 }
 

@@ -2,8 +2,10 @@ package config
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"time"
+
 	// Zones must load on any machine: containers made from scratch have no zone files.
 	_ "time/tzdata"
 
@@ -113,12 +115,12 @@ func (r resolver) auth(path string, file *configv1.Auth) Auth {
 }
 
 func (r resolver) limits(path string, file *configv1.Limits, needs Needs, open bool) Limits {
-	body, rate, daily := max(int64(defaultBody), needs.MaxBody), 0.0, int64(0)
+	body, rate, daily := max(int64(defaultBody), needs.MaxBody), 0, int64(0)
 	if open {
 		body, rate, daily = openBody, openRate, openDaily
 	}
-	if file != nil && file.Rate != nil {
-		rate = file.GetRate()
+	if file.GetRate() > 0 {
+		rate = int(file.GetRate())
 	}
 	l := Limits{Rate: rate}
 	l.Body = r.size(path+".body", file.GetBody(), body, leastBody, max(int64(mostBody), needs.MaxBody))
@@ -126,9 +128,9 @@ func (r resolver) limits(path string, file *configv1.Limits, needs Needs, open b
 	if l.InFlight < l.Body {
 		r.addf(path+".in_flight", "must be at least the largest body, %s", formatSize(l.Body))
 	}
-	l.Daily = r.size(path+".daily", file.GetDaily(), daily, 0, 1<<60)
+	l.Daily = r.size(path+".daily", file.GetDaily(), daily, leastBody, math.MaxInt64)
 	if l.Daily > 0 && l.Daily < l.Body {
-		r.addf(path+".daily", "must be 0 or at least the largest body, %s", formatSize(l.Body))
+		r.addf(path+".daily", "must be at least the largest body, %s", formatSize(l.Body))
 	}
 	return l
 }

@@ -880,12 +880,12 @@ type Limits struct {
 	// Largest body, also after decompression, such as "1Mi". Default: the connector's, at least 1Mi; with `auth: {none: {}}`,
 	// 64Ki.
 	Body string `protobuf:"bytes,1,opt,name=body,proto3" json:"body,omitempty"`
-	// Webhooks a second, averaged; above it the answer is 429. 0 is no limit. Default: no limit; with `auth: {none: {}}`, 20.
-	Rate *float64 `protobuf:"fixed64,2,opt,name=rate,proto3,oneof" json:"rate,omitempty"`
+	// Webhooks a second, averaged; above it the answer is 429. Default: no limit; with `auth: {none: {}}`, 20.
+	Rate *uint32 `protobuf:"varint,2,opt,name=rate,proto3,oneof" json:"rate,omitempty"`
 	// Bytes of bodies in flight at once, at least one largest body. A webhook waits up to half a second for room, then gets
 	// 503. Default: "64Mi".
 	InFlight string `protobuf:"bytes,3,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
-	// Bytes a day, such as "1Gi"; above it the answer is 429. "0" is no limit. Default: no limit; with `auth: {none: {}}`, "64Mi".
+	// Bytes a day, such as "1Gi"; above it the answer is 429. Default: no limit; with `auth: {none: {}}`, "64Mi".
 	Daily         string `protobuf:"bytes,4,opt,name=daily,proto3" json:"daily,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -928,7 +928,7 @@ func (x *Limits) GetBody() string {
 	return ""
 }
 
-func (x *Limits) GetRate() float64 {
+func (x *Limits) GetRate() uint32 {
 	if x != nil && x.Rate != nil {
 		return *x.Rate
 	}
@@ -1065,10 +1065,10 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\x06values\x18\x02 \x03(\tB\x03\x80\x01\x01R\x06values\",\n" +
 	"\rPathTokenAuth\x12\x1b\n" +
 	"\x06values\x18\x01 \x03(\tB\x03\x80\x01\x01R\x06values\"\b\n" +
-	"\x06NoAuth\"\x8a\x01\n" +
+	"\x06NoAuth\"~\n" +
 	"\x06Limits\x12\x12\n" +
-	"\x04body\x18\x01 \x01(\tR\x04body\x120\n" +
-	"\x04rate\x18\x02 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x80\x84.A)\x00\x00\x00\x00\x00\x00\x00\x00H\x00R\x04rate\x88\x01\x01\x12\x1b\n" +
+	"\x04body\x18\x01 \x01(\tR\x04body\x12$\n" +
+	"\x04rate\x18\x02 \x01(\rB\v\xbaH\b*\x06\x18\xc0\x84=(\x01H\x00R\x04rate\x88\x01\x01\x12\x1b\n" +
 	"\tin_flight\x18\x03 \x01(\tR\binFlight\x12\x14\n" +
 	"\x05daily\x18\x04 \x01(\tR\x05dailyB\a\n" +
 	"\x05_rate\"m\n" +
