@@ -31,6 +31,9 @@ func (f fields) identify(id, outlet, number, date string) (string, connectors.Ke
 	if id != "" {
 		return id, f.key(id)
 	}
+	if f.Date("$.Date", date) == nil {
+		date = "" // Also what the year 0001 means: such a date tells nothing apart.
+	}
 	return f.Need("$.Number", number), f.key(outlet, number, date)
 }
 
