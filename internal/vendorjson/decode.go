@@ -272,7 +272,7 @@ func (d *decoder) fromNumber(t target, n []byte) *Error {
 	switch t.form {
 	case formNumber:
 		if !d.putNumber(t.field, n) {
-			return d.wrong(t, "is a number that does not fit")
+			return d.fail(CodeShape, t.start, "does not fit "+t.kind.String())
 		}
 		return nil
 	case formDecimal:
@@ -287,7 +287,7 @@ func (d *decoder) fromNumber(t target, n []byte) *Error {
 		d.putBool(t.field, n[0] == '1')
 	case formEnum:
 		if !d.putEnumNumber(t.field, n) {
-			return d.wrong(t, "is a number that does not fit")
+			return d.fail(CodeShape, t.start, "does not fit "+t.kind.String())
 		}
 		return nil
 	default:
