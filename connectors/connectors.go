@@ -53,8 +53,8 @@ type Connector struct {
 	MaxBody int64
 	// NeedsCurrency and NeedsTimeZone say that the vendor leaves them out, so that a source's configuration must not.
 	NeedsCurrency, NeedsTimeZone bool
-	// Window is how long two webhooks with the same body are taken for one, where nothing better tells them apart: for
-	// keys made by [ContentHash], for events nobody modelled and for quarantined webhooks. 0 means two minutes.
+	// Window is how long two webhooks with the same body are taken for one, where nothing better tells them apart: where
+	// the key is [ContentHash], and for quarantined webhooks. 0 means two minutes.
 	Window time.Duration
 	// Translate makes canonical events of one vendor message. It must not change the message; what it returns may share
 	// parts with it, which nobody changes afterwards. Errors are *[Error].

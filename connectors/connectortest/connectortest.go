@@ -21,12 +21,13 @@
 //     welcome as JSON.
 //   - events.json is the key and the canonical events, without what Bridge fills in (ids, source, times of receipt); or
 //   - quarantine.json says why the webhook was refused instead: reason, JSON path, byte offset (-1 if it is not about one
-//     place) and problem.
+//     place), and the problem if the connector found it.
 //   - drift.json lists what the body holds beyond what the vendor's message declares; only if there is any.
 //
 // The last three are written by `go test -update`, and reviewed like code.
 //
 // Besides comparing these, Run holds the connector to the rules of its contract, and tries broken variants of each body.
+// [Fuzz] tries any body.
 package connectortest
 
 import (
@@ -67,7 +68,26 @@ func Run(t *testing.T, c *connectors.Connector, src connectors.Source) {
 	}
 }
 
-func readArchives(t *testing.T) []archive {
+// Fuzz feeds the connector bodies made of those in testdata: whatever comes in, nothing panics, and every event is one that
+// Bridge can take.
+func Fuzz(f *testing.F, c *connectors.Connector, src connectors.Source) {
+	f.Helper()
+	p, err := newPipeline(c, src)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, a := range readArchives(f) {
+		f.Add(a.event, a.body)
+	}
+	f.Fuzz(func(t *testing.T, inURL string, body []byte) {
+		r := p.run(inURL, body)
+		if err := sound(r); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func readArchives(t testing.TB) []archive {
 	t.Helper()
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil {

@@ -101,6 +101,9 @@ func TestRulesFindWhatIsBroken(t *testing.T) {
 		{"time that is none", func(c *connectors.Connector) {
 			c.Translate = event(func(e *eventv1.Event) { e.OccurredAt = &timestamppb.Timestamp{Nanos: -1} })
 		}, "complete missing"},
+		{"text that protobuf refuses", func(c *connectors.Connector) {
+			c.Translate = event(func(e *eventv1.Event) { e.Subject += "\xff" })
+		}, "complete missing"},
 		{"id of its own making", func(c *connectors.Connector) {
 			c.Translate = event(func(e *eventv1.Event) { e.Id = "1" })
 		}, "complete missing"},

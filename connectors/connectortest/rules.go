@@ -31,7 +31,7 @@ var rules = []rule{
 	{"facts", "A connector has a name of one lower-case word, a translation, and a gateway that registers.", checkFacts},
 	{"answer", "The answer is JSON, and of the type that the RPCs return.", checkAnswer},
 	{"coverage", "Every event of the service has a webhook in testdata that becomes canonical events.", checkCoverage},
-	{"complete", "Each event has type, subject and the data that its type promises, and leaves the rest to Bridge.", checkComplete},
+	{"complete", "Each event has type, subject and the data that its type promises, can be encoded, and leaves the rest to Bridge.", checkComplete},
 	{"pure", "Translate does not change its arguments, and gives the same each time.", checkPure},
 	{"errors", "A message that cannot be translated gets a connectors.Error with the path of the field at fault.", checkErrors},
 	{"unmapped", "An event that nobody modelled is data, not an error.", checkUnmapped},
@@ -111,7 +111,8 @@ func complete(e *eventv1.Event) error {
 		e.GetWebhookId() != "" || e.GetSupersedes() != "":
 		return errors.New("a field that Bridge fills in is set already")
 	}
-	return nil
+	_, err := proto.Marshal(e)
+	return err
 }
 
 // subject is "<kind>/<id>".
@@ -217,19 +218,20 @@ func checkTruncated(p *pipeline, archives []archive) error {
 }
 
 func checkMissing(p *pipeline, archives []archive) error {
-	return each(archives, func(a archive) error {
-		return variants(p, a, func(r result) error {
-			if r.fault != nil && r.fault.reason == panicked {
-				return r.fault
-			}
-			for _, e := range r.translation.Events {
-				if err := complete(e); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	})
+	return each(archives, func(a archive) error { return variants(p, a, sound) })
+}
+
+// sound says whether a result is an honest one, be it events or a refusal.
+func sound(r result) error {
+	if r.fault != nil && r.fault.reason == panicked {
+		return r.fault
+	}
+	for _, e := range r.translation.Events {
+		if err := complete(e); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // each names the archive that f fails for.

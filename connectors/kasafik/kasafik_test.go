@@ -9,6 +9,8 @@ import (
 	"github.com/webhook-bridge/bridge/connectors/kasafik"
 )
 
-func TestConnector(t *testing.T) {
-	connectortest.Run(t, kasafik.New(), connectors.Source{Name: "till", Zone: time.UTC})
-}
+var source = connectors.Source{Name: "till", Zone: time.UTC}
+
+func TestConnector(t *testing.T) { connectortest.Run(t, kasafik.New(), source) }
+
+func FuzzConnector(f *testing.F) { connectortest.Fuzz(f, kasafik.New(), source) }

@@ -9,6 +9,8 @@ import (
 	"github.com/webhook-bridge/bridge/connectors/retino"
 )
 
-func TestConnector(t *testing.T) {
-	connectortest.Run(t, retino.New(), connectors.Source{Name: "returns", Zone: time.UTC})
-}
+var source = connectors.Source{Name: "returns", Zone: time.UTC}
+
+func TestConnector(t *testing.T) { connectortest.Run(t, retino.New(), source) }
+
+func FuzzConnector(f *testing.F) { connectortest.Fuzz(f, retino.New(), source) }
