@@ -3,6 +3,7 @@ package intake
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime"
 
 	"github.com/webhook-bridge/bridge/connectors"
@@ -63,6 +64,12 @@ func (f *Fault) Error() string {
 		return fmt.Sprintf("intake: %s: %s", f.Reason, f.Problem)
 	}
 	return fmt.Sprintf("intake: %s: %s %s", f.Reason, f.Path, f.Problem)
+}
+
+// LogValue leaves out the problem: it may quote a few bytes of the body.
+func (f *Fault) LogValue() slog.Value {
+	return slog.GroupValue(
+		slog.String("reason", string(f.Reason)), slog.String("path", clean(f.Path, maxDetail)), slog.Int64("offset", f.Offset))
 }
 
 // NewFault returns a fault for a reason, with path and offset if err has them. The code of a decoder's error takes the

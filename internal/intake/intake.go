@@ -197,8 +197,11 @@ func (in *Intake) commit(ctx context.Context, d *Delivery, t connectors.Translat
 
 // setAside makes a webhook durable without events, or returns the fault where the source refuses such webhooks.
 func (in *Intake) setAside(ctx context.Context, d *Delivery, f *Fault, drift []vendorjson.Drift) (Outcome, error) {
+	if f.stack != nil {
+		in.log.Error("connector panicked", "source", d.Source.Info.Name, "event", clean(d.Event, maxName),
+			"problem", f.Problem, "stack", string(f.stack))
+	}
 	if d.Source.Reject {
-		in.complain(d, "refused webhook", "", f)
 		return 0, f
 	}
 	w, err := newWebhook(d, drift)
@@ -212,7 +215,9 @@ func (in *Intake) setAside(ctx context.Context, d *Delivery, f *Fault, drift []v
 	o, err := d.Source.outcome(r, err, Quarantined)
 	if o == Quarantined {
 		d.Source.quarantine.Inc()
-		in.complain(d, "quarantined webhook", w.GetId(), f)
+		d.Source.complaints.Do(func() {
+			in.log.Warn("quarantined webhook", "source", w.GetSource(), "event", w.GetVendorEvent(), "webhook", w.GetId(), "fault", f)
+		})
 	}
 	return o, err
 }
@@ -227,17 +232,6 @@ func (s *Source) outcome(r journal.Receipt, err error, added Outcome) (Outcome, 
 		return Duplicate, nil
 	}
 	return added, nil
-}
-
-func (in *Intake) complain(d *Delivery, message, id string, f *Fault) {
-	if f.stack != nil {
-		in.log.Error("connector panicked", "source", d.Source.Info.Name, "event", clean(d.Event, maxName),
-			"problem", f.Problem, "stack", string(f.stack))
-	}
-	d.Source.complaints.Do(func() {
-		in.log.Warn(message, "source", d.Source.Info.Name, "event", clean(d.Event, maxName), "webhook", id,
-			"reason", string(f.Reason), "path", f.Path, "offset", f.Offset)
-	})
 }
 
 // maxName is the longest name of an event, in bytes, that is kept of a webhook whose event is not usable.

@@ -1,0 +1,244 @@
+package ingress
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/tools/txtar"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/webhook-bridge/bridge/connectors"
+	"github.com/webhook-bridge/bridge/connectors/dealpos"
+	"github.com/webhook-bridge/bridge/connectors/kasafik"
+	"github.com/webhook-bridge/bridge/connectors/linga"
+	"github.com/webhook-bridge/bridge/connectors/openloyalty"
+	"github.com/webhook-bridge/bridge/connectors/retino"
+	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
+	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+	"github.com/webhook-bridge/bridge/internal/intake"
+	"github.com/webhook-bridge/bridge/internal/journal"
+)
+
+// The secrets of the test sources. No log may ever show one.
+const (
+	retinoSecret = "retino-secret-new"
+	retinoOld    = "retino-secret-old"
+	tillToken    = "till-token-0123456789"
+	loyaltyKey   = "loyalty-secret"
+	posKey       = "pos-secret"
+)
+
+// book is a journal in memory. What it keeps shares no memory with what it was given.
+type book struct {
+	// before, if set, is called with each append's context before anything is kept. Its error is the append's.
+	before func(ctx context.Context) error
+
+	mu      sync.Mutex
+	entries []journal.Entry
+	keys    map[journal.Hash]journal.Hash
+}
+
+func (b *book) Append(ctx context.Context, e journal.Entry) (journal.Receipt, error) {
+	if b.before != nil {
+		if err := b.before(ctx); err != nil {
+			return journal.Receipt{}, err
+		}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if known, ok := b.keys[e.Key]; ok && known != e.Body {
+		return journal.Receipt{}, journal.ErrRevised
+	} else if ok {
+		return journal.Receipt{Duplicate: true}, nil
+	}
+	if b.keys == nil {
+		b.keys = make(map[journal.Hash]journal.Hash)
+	}
+	b.keys[e.Key] = e.Body
+	e.Webhook = proto.CloneOf(e.Webhook)
+	e.Webhook.Body = bytes.Clone(e.Webhook.GetBody())
+	events := make([]*eventv1.Event, len(e.Events))
+	for i := range e.Events {
+		events[i] = proto.CloneOf(e.Events[i])
+	}
+	e.Events = events
+	b.entries = append(b.entries, e)
+	return journal.Receipt{First: journal.Position(len(b.entries))}, nil
+}
+
+func (b *book) all() []journal.Entry {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return append([]journal.Entry(nil), b.entries...)
+}
+
+func (b *book) last(t *testing.T) journal.Entry {
+	t.Helper()
+	all := b.all()
+	if len(all) == 0 {
+		t.Fatal("nothing was stored")
+	}
+	return all[len(all)-1]
+}
+
+// edge is an Ingress with one source of every vendor, over a book.
+type edge struct {
+	*Ingress
+	book     *book
+	registry *prometheus.Registry
+	log      *syncBuffer
+}
+
+func newEdge(t testing.TB, change ...func(*Config)) *edge {
+	t.Helper()
+	e := &edge{book: &book{}, registry: prometheus.NewRegistry(), log: &syncBuffer{}}
+	logger := slog.New(slog.NewTextHandler(e.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	in, err := intake.New(intake.Config{Journal: e.book, Logger: logger, Registerer: e.registry})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := Config{Intake: in, Sources: testSources(), Logger: logger, Registerer: e.registry}
+	for _, f := range change {
+		f(&c)
+	}
+	if e.Ingress, err = New(c); err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func testSources() []Source {
+	info := func(name, currency string) connectors.Source {
+		return connectors.Source{Name: name, Currency: currency, Zone: time.UTC}
+	}
+	return []Source{
+		{
+			Connector: retino.New(), Info: info("returns", ""), GRPC: true,
+			Auth:        Auth{Header: "X-Retino-Secret", Values: []string{retinoSecret, retinoOld}},
+			KeepHeaders: []string{"X-Request-Id"},
+		},
+		{Connector: kasafik.New(), Info: info("till", ""), GRPC: true, Auth: Auth{Tokens: []string{tillToken}}},
+		{
+			Connector: openloyalty.New(), Info: info("loyalty", "EUR"),
+			Auth: Auth{Header: "X-Loyalty-Token", Values: []string{loyaltyKey}},
+		},
+		{Connector: dealpos.New(), Info: info("erp", "IDR"), Auth: Auth{Header: "X-API-Key", Values: []string{posKey}}},
+		{Connector: linga.New(), Info: info("diner", "USD"), Auth: Auth{Header: "X-API-Key", Values: []string{posKey}}},
+		{Connector: retino.New(), Info: info("public", ""), Auth: Auth{None: true}, Reject: true},
+	}
+}
+
+// only leaves one source, changed.
+func only(name string, change func(*Source)) func(*Config) {
+	return func(c *Config) {
+		for _, s := range c.Sources {
+			if s.Info.Name == name {
+				change(&s)
+				c.Sources = []Source{s}
+				return
+			}
+		}
+	}
+}
+
+// secretOf is the header with the source's secret; nil if the path has it or there is none.
+func secretOf(source string) http.Header {
+	switch source {
+	case "returns":
+		return http.Header{"X-Retino-Secret": {retinoSecret}}
+	case "loyalty":
+		return http.Header{"X-Loyalty-Token": {loyaltyKey}}
+	case "erp", "diner":
+		return http.Header{"X-Api-Key": {posKey}}
+	}
+	return nil
+}
+
+// post sends one webhook with the given headers.
+func (e *edge) post(path string, h http.Header, body []byte) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(http.MethodPost, path, bytes.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	for k, v := range h {
+		r.Header[k] = v
+	}
+	w := httptest.NewRecorder()
+	e.ServeHTTP(w, r)
+	return w
+}
+
+// value reads a metric by the values of its labels, in the order of their names.
+func (e *edge) value(t *testing.T, name string, labels ...string) float64 {
+	t.Helper()
+	families, err := e.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() != name {
+			continue
+		}
+	series:
+		for _, m := range f.GetMetric() {
+			for i, l := range m.GetLabel() {
+				if i >= len(labels) || l.GetValue() != labels[i] {
+					continue series
+				}
+			}
+			return m.GetCounter().GetValue()
+		}
+	}
+	return 0
+}
+
+// sample is a webhook of a connector's testdata.
+func sample(t testing.TB, connector, name string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("..", "..", "connectors", connector, "testdata", name+".txtar"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range txtar.Parse(data).Files {
+		if f.Name == "body.json" {
+			return bytes.TrimSuffix(f.Data, []byte("\n"))
+		}
+	}
+	t.Fatalf("%s/%s has no body.json", connector, name)
+	return nil
+}
+
+// explosive is a body that must not be read.
+type explosive struct{ t *testing.T }
+
+func (b explosive) Read([]byte) (int, error) {
+	b.t.Error("the body was read")
+	return 0, io.EOF
+}
+
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+func reasonOf(w *journalv1.Webhook) string { return w.GetQuarantine().GetReason() }
