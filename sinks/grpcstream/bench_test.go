@@ -42,6 +42,7 @@ func BenchmarkCatchUp(b *testing.B) {
 }
 
 func readAll(b *testing.B, log sinks.Log, events int) {
+	b.Helper()
 	records := make([]sinks.Record, 0, readRecords)
 	for n := 0; n < events; {
 		read, err := log.Read(b.Context(), sinks.Position(n+1), records)

@@ -157,8 +157,11 @@ func readsUpToCap(ctx context.Context, h Harness) error {
 	first := h.Log.Bounds().Earliest
 	fill(h, 5)
 	records, err := h.Log.Read(ctx, first, make([]sinks.Record, 0, 2))
-	if err != nil || len(records) != 2 {
-		return fmt.Errorf("read %d records, error %v, want 2", len(records), err)
+	if err != nil {
+		return err
+	}
+	if len(records) != 2 {
+		return fmt.Errorf("read %d records, want 2", len(records))
 	}
 	return nil
 }
@@ -171,9 +174,11 @@ func readExtends(ctx context.Context, h Harness) error {
 		return err
 	}
 	records = append(make([]sinks.Record, 0, 4), records...)
-	records, err = h.Log.Read(ctx, first+2, records)
-	if err != nil || len(records) != 4 {
-		return fmt.Errorf("read up to %d records, error %v, want 4", len(records), err)
+	if records, err = h.Log.Read(ctx, first+2, records); err != nil {
+		return err
+	}
+	if len(records) != 4 {
+		return fmt.Errorf("read up to %d records, want 4", len(records))
 	}
 	for i, r := range records {
 		if err := same(r, first+sinks.Position(i), event(i)); err != nil {
@@ -194,8 +199,11 @@ func readsBoundedBytes(ctx context.Context, h Harness) error {
 	}
 	for next := first; next < first+sinks.Position(len(sizes)); {
 		records, err := h.Log.Read(ctx, next, make([]sinks.Record, 0, 10))
-		if err != nil || len(records) == 0 {
-			return fmt.Errorf("read at %d: %d records, error %v", next, len(records), err)
+		if err != nil {
+			return err
+		}
+		if len(records) == 0 {
+			return fmt.Errorf("read nothing at %d", next)
 		}
 		total := 0
 		for _, r := range records {
@@ -312,8 +320,11 @@ func seeks(ctx context.Context, h Harness) error {
 		{time.Hour, first + 4},
 	} {
 		got, err := h.Log.Seek(ctx, began.Add(c.offset))
-		if err != nil || got != c.want {
-			return fmt.Errorf("seek %v after the first event: %d, error %v, want %d", c.offset, got, err, c.want)
+		if err != nil {
+			return err
+		}
+		if got != c.want {
+			return fmt.Errorf("seek %v after the first event: %d, want %d", c.offset, got, c.want)
 		}
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 
 func TestLog(t *testing.T) {
 	logtest.Run(t, func(t *testing.T) logtest.Harness {
+		t.Helper()
 		log := memlog.New(t.Name())
 		return logtest.Harness{
 			Log: log,
