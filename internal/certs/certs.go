@@ -1,0 +1,95 @@
+// Package certs serves a TLS certificate from files and takes up new ones without a restart.
+package certs
+
+import (
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+)
+
+// checkInterval is how often, at most, the files are looked at.
+const checkInterval = time.Second
+
+// Reloader holds a certificate and reads its files again when they have changed. It is safe for concurrent use.
+type Reloader struct {
+	certFile, keyFile string
+	log               *slog.Logger
+
+	mu      sync.Mutex
+	current *tls.Certificate
+	stamp   stamp
+	checked time.Time
+}
+
+// stamp tells versions of the two files apart.
+type stamp struct{ cert, key fileStamp }
+
+type fileStamp struct {
+	modified time.Time
+	size     int64
+}
+
+// New reads the certificate and its key. The files must be a pair.
+func New(certFile, keyFile string, log *slog.Logger) (*Reloader, error) {
+	r := &Reloader{certFile: certFile, keyFile: keyFile, log: log}
+	s, err := r.look()
+	if err != nil {
+		return nil, err
+	}
+	if err := r.load(s); err != nil {
+		return nil, err
+	}
+	r.checked = time.Now()
+	return r, nil
+}
+
+// GetCertificate is for [tls.Config]. It looks at the files at most once a second. Files that cannot be read, or are no
+// pair (half of a renewal, perhaps), are logged and leave the last good certificate in place; they are tried again.
+func (r *Reloader) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	if now.Sub(r.checked) < checkInterval {
+		return r.current, nil
+	}
+	r.checked = now
+	s, err := r.look()
+	if err == nil && s == r.stamp {
+		return r.current, nil
+	}
+	if err == nil {
+		err = r.load(s)
+	}
+	if err != nil {
+		r.log.Warn("certificate not reloaded", "error", err)
+		return r.current, nil
+	}
+	r.log.Info("certificate reloaded")
+	return r.current, nil
+}
+
+func (r *Reloader) look() (stamp, error) {
+	cert, err := os.Stat(r.certFile)
+	if err != nil {
+		return stamp{}, fmt.Errorf("certs: %w", err)
+	}
+	key, err := os.Stat(r.keyFile)
+	if err != nil {
+		return stamp{}, fmt.Errorf("certs: %w", err)
+	}
+	return stamp{fileStamp{cert.ModTime(), cert.Size()}, fileStamp{key.ModTime(), key.Size()}}, nil
+}
+
+// load reads the files, which were last seen as s. The stamp is taken before reading, so that a change in between is seen
+// as a change the next time.
+func (r *Reloader) load(s stamp) error {
+	pair, err := tls.LoadX509KeyPair(r.certFile, r.keyFile)
+	if err != nil {
+		return fmt.Errorf("certs: %s: %w", r.certFile, err)
+	}
+	r.current, r.stamp = &pair, s
+	return nil
+}
