@@ -1,0 +1,529 @@
+package intake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/webhook-bridge/bridge/connectors"
+	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
+	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+	retinov1 "github.com/webhook-bridge/bridge/gen/webhooks/retino/v1"
+	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/vendorjson"
+)
+
+// book is a journal in memory.
+type book struct {
+	err     error
+	entries []journal.Entry
+	keys    map[journal.Hash]journal.Hash
+}
+
+func (b *book) Append(_ context.Context, e journal.Entry) (journal.Receipt, error) {
+	if b.err != nil {
+		return journal.Receipt{}, b.err
+	}
+	if known, ok := b.keys[e.Key]; ok && known != e.Body {
+		return journal.Receipt{}, journal.ErrRevised
+	} else if ok {
+		return journal.Receipt{Duplicate: true}, nil
+	}
+	if b.keys == nil {
+		b.keys = make(map[journal.Hash]journal.Hash)
+	}
+	b.keys[e.Key] = e.Body
+	e.Webhook = proto.CloneOf(e.Webhook)
+	events := make([]*eventv1.Event, len(e.Events))
+	for i := range e.Events {
+		events[i] = proto.CloneOf(e.Events[i])
+	}
+	e.Events = events
+	b.entries = append(b.entries, e)
+	return journal.Receipt{First: 1}, nil
+}
+
+// desk is an Intake with one source, whose connector's answers the test decides.
+type desk struct {
+	*Intake
+	book      *book
+	registry  *prometheus.Registry
+	log       *strings.Builder
+	connector *connectors.Connector
+	source    *Source
+	received  time.Time
+}
+
+func newDesk(t *testing.T, change ...func(*SourceConfig)) *desk {
+	t.Helper()
+	d := &desk{
+		book: &book{}, registry: prometheus.NewRegistry(), log: &strings.Builder{},
+		connector: &connectors.Connector{Name: "acme"},
+		received:  time.Date(2026, 11, 22, 10, 0, 0, 123456789, time.UTC),
+	}
+	var err error
+	d.Intake, err = New(Config{Journal: d.book, Logger: slog.New(slog.NewTextHandler(d.log, nil)), Registerer: d.registry})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := SourceConfig{Connector: d.connector, Info: connectors.Source{Name: "shop", Zone: time.UTC}}
+	for _, f := range change {
+		f(&c)
+	}
+	d.source = d.Source(c)
+	return d
+}
+
+func (d *desk) delivery(event, body string) *Delivery {
+	return &Delivery{
+		Source: d.source, Event: event, ReceivedAt: d.received, Body: []byte(body),
+		Encoding: journalv1.Encoding_ENCODING_JSON, Headers: []*journalv1.Header{{Name: "user-agent", Value: "x"}},
+	}
+}
+
+// translates makes the connector answer with n events under a key.
+func (d *desk) translates(key connectors.Key, n int) {
+	d.connector.Translate = func(connectors.Input) (connectors.Translation, error) {
+		t := connectors.Translation{Key: key}
+		for i := range n {
+			t.Events = append(t.Events, &eventv1.Event{Type: "order.changed", Subject: fmt.Sprintf("order/%d", i)})
+		}
+		return t, nil
+	}
+}
+
+func (d *desk) accept(t *testing.T, event, body string) Outcome {
+	t.Helper()
+	o, err := d.Accept(t.Context(), d.delivery(event, body), &retinov1.Receipt{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+func (d *desk) value(t *testing.T, name string) float64 {
+	t.Helper()
+	families, err := d.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sum float64
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == name {
+				sum += m.GetCounter().GetValue()
+			}
+		}
+	}
+	return sum
+}
+
+// TestIDsAreForGood: consumers know facts by these ids, so they never change.
+func TestIDsAreForGood(t *testing.T) {
+	d := newDesk(t)
+	d.translates(connectors.NaturalKey("order-1", "7"), 2)
+	d.accept(t, "order", `{"a":1}`)
+	d.accept(t, "order", `{"a":2}`)
+	want := [][]string{
+		{"f45868be-4bde-50b1-9af4-5e0bc9b493ff", "2917529a-451a-5241-b254-03fdebb59ed1"},
+		{"ecb12d81-e3b2-57fd-a062-b9ce21bd71b4", "93e5575d-3e91-53fd-9339-6a544309faa9"}, // a revision
+	}
+	for i, e := range d.book.entries {
+		for j, ev := range e.Events {
+			if ev.GetId() != want[i][j] {
+				t.Errorf("webhook %d, event %d: %q", i, j, ev.GetId())
+			}
+		}
+	}
+}
+
+// TestFilledIn: the connector says what happened; the rest is filled in.
+func TestFilledIn(t *testing.T) {
+	d := newDesk(t)
+	d.translates(connectors.ContentHash(), 1)
+	drift := []vendorjson.Drift{{Kind: vendorjson.Unknown, Path: "$.new", Sample: []byte("1")}, {Kind: vendorjson.Type, Path: "$.n"}}
+	delivery := d.delivery("order", `{"new":1}`)
+	if o, err := d.Accept(t.Context(), delivery, &retinov1.Receipt{}, drift); o != Accepted || err != nil {
+		t.Fatal(o, err)
+	}
+	entry := d.book.entries[0]
+	id := entry.Webhook.GetId()
+	wantWebhook := &journalv1.Webhook{
+		Id: id, Source: "shop", Connector: "acme", VendorEvent: "order", ReceivedAt: timestamppb.New(d.received),
+		Encoding: journalv1.Encoding_ENCODING_JSON, Body: []byte(`{"new":1}`), Headers: delivery.Headers,
+		Drift: []*journalv1.Drift{
+			{Kind: journalv1.DriftKind_DRIFT_KIND_UNKNOWN, Path: "$.new", Sample: []byte("1")},
+			{Kind: journalv1.DriftKind_DRIFT_KIND_TYPE, Path: "$.n"},
+		},
+	}
+	if diff := cmp.Diff(wantWebhook, entry.Webhook, protocmp.Transform()); diff != "" {
+		t.Errorf("webhook (-want +got):\n%s", diff)
+	}
+	wantEvent := &eventv1.Event{
+		Id: entry.Events[0].GetId(), Type: "order.changed", Subject: "order/0", Source: "shop", Connector: "acme",
+		VendorEvent: "order", ReceivedAt: timestamppb.New(d.received), WebhookId: id,
+	}
+	if diff := cmp.Diff(wantEvent, entry.Events[0], protocmp.Transform()); diff != "" {
+		t.Errorf("event (-want +got):\n%s", diff)
+	}
+	if id[14] != '7' || entry.Events[0].GetId()[14] != '5' {
+		t.Errorf("ids %s and %s are not of versions 7 and 5", id, entry.Events[0].GetId())
+	}
+}
+
+func TestNaturalKey(t *testing.T) {
+	d := newDesk(t)
+	d.translates(connectors.NaturalKey("1"), 1)
+	for i, step := range []struct {
+		event, body string
+		want        Outcome
+	}{
+		{"order", `{"v":1}`, Accepted},
+		{"order", `{"v":1}`, Duplicate},
+		{"order", `{"v":2}`, Accepted}, // a revision
+		{"order", `{"v":2}`, Duplicate},
+		{"order", `{"v":1}`, Duplicate},
+		{"order", `{"v":3}`, Accepted}, // another
+		{"refund", `{"v":1}`, Accepted},
+	} {
+		if got := d.accept(t, step.event, step.body); got != step.want {
+			t.Errorf("step %d: %v, want %v", i, got, step.want)
+		}
+	}
+	if got := d.value(t, "bridge_revisions_total"); got != 2 {
+		t.Errorf("bridge_revisions_total = %v", got)
+	}
+	if got := d.value(t, "bridge_duplicates_total"); got != 3 {
+		t.Errorf("bridge_duplicates_total = %v", got)
+	}
+	seen := map[string]bool{}
+	for _, e := range d.book.entries {
+		if e.Window != NaturalWindow {
+			t.Errorf("window %v", e.Window)
+		}
+		if id := e.Events[0].GetId(); seen[id] {
+			t.Errorf("id %s twice", id)
+		}
+		seen[e.Events[0].GetId()] = true
+	}
+	if NaturalWindow < 96*time.Hour {
+		t.Error("natural keys must count for 96 hours")
+	}
+}
+
+func TestContentHash(t *testing.T) {
+	d := newDesk(t, func(c *SourceConfig) { c.Connector.Window = 10 * time.Second })
+	d.translates(connectors.ContentHash(), 1)
+	for i, step := range []struct {
+		event, body string
+		want        Outcome
+	}{
+		{"order", `{"v":1}`, Accepted},
+		{"order", `{"v":1}`, Duplicate},
+		{"order", `{"v":2}`, Accepted},
+		{"refund", `{"v":1}`, Accepted},
+	} {
+		if got := d.accept(t, step.event, step.body); got != step.want {
+			t.Errorf("step %d: %v, want %v", i, got, step.want)
+		}
+	}
+	if got := d.book.entries[0].Window; got != 10*time.Second {
+		t.Errorf("window %v", got)
+	}
+	// Once the window has passed the same body is a new fact, with an id of its own.
+	first := d.book.entries[0].Events[0].GetId()
+	d.book.keys = nil
+	d.accept(t, "order", `{"v":1}`)
+	if last := d.book.entries[len(d.book.entries)-1].Events[0].GetId(); last == first {
+		t.Error("two facts have one id")
+	}
+	if got := newDesk(t).source.window; got != DefaultWindow {
+		t.Errorf("default window %v", got)
+	}
+}
+
+// TestKeysAreScoped: what is the same in one source and event is not the same elsewhere, however the names are cut.
+func TestKeysAreScoped(t *testing.T) {
+	d := newDesk(t)
+	other := d.Source(SourceConfig{Connector: d.connector, Info: connectors.Source{Name: "shopo", Zone: time.UTC}})
+	seen := map[journal.Hash]string{}
+	for _, src := range []*Source{d.source, other} {
+		for _, event := range []string{"order", "rder", ""} {
+			for _, key := range []connectors.Key{connectors.ContentHash(), connectors.NaturalKey("a"), connectors.NaturalKey("b")} {
+				delivery := d.delivery(event, "{}")
+				delivery.Source = src
+				id := identify(delivery, key)
+				for name, k := range map[string]journal.Hash{"key": id.key, "revision": id.revised().key, "quarantine": identifyQuarantined(delivery).key} {
+					if _, natural := key.Natural(); !natural && name == "revision" {
+						continue
+					}
+					if _, natural := key.Natural(); natural && name == "quarantine" {
+						continue
+					}
+					at := fmt.Sprint(src.Info.Name, event, key, name)
+					if was, taken := seen[k]; taken {
+						t.Errorf("%s has the key of %s", at, was)
+					}
+					seen[k] = at
+				}
+			}
+		}
+	}
+}
+
+func TestFaults(t *testing.T) {
+	boom := errors.New("boom")
+	for _, tt := range []struct {
+		name      string
+		translate func(connectors.Input) (connectors.Translation, error)
+		want      *journalv1.Quarantine
+	}{
+		{
+			"refused", func(connectors.Input) (connectors.Translation, error) {
+				return connectors.Translation{}, fmt.Errorf("wrapped: %w", connectors.Errorf("$.id", "is missing"))
+			},
+			&journalv1.Quarantine{Reason: "untranslatable", Detail: "is missing", Path: "$.id", Offset: -1},
+		},
+		{
+			"plain error", func(connectors.Input) (connectors.Translation, error) { return connectors.Translation{}, boom },
+			&journalv1.Quarantine{Reason: "untranslatable", Detail: "boom", Offset: -1},
+		},
+		{
+			"long error", func(connectors.Input) (connectors.Translation, error) {
+				return connectors.Translation{}, errors.New(strings.Repeat("é", 500))
+			},
+			&journalv1.Quarantine{Reason: "untranslatable", Detail: strings.Repeat("é", 256), Offset: -1},
+		},
+		{
+			"no events", func(connectors.Input) (connectors.Translation, error) { return connectors.Translation{}, nil },
+			&journalv1.Quarantine{Reason: "bad_events", Detail: "the connector made no event", Offset: -1},
+		},
+		{
+			"no subject", func(connectors.Input) (connectors.Translation, error) {
+				return connectors.Translation{Events: []*eventv1.Event{{Type: "a", Subject: "b"}, {Type: "a"}}}, nil
+			},
+			&journalv1.Quarantine{Reason: "bad_events", Detail: "the connector's event 1 has no type or no subject", Offset: -1},
+		},
+		{
+			"nil event", func(connectors.Input) (connectors.Translation, error) {
+				return connectors.Translation{Events: []*eventv1.Event{nil}}, nil
+			},
+			&journalv1.Quarantine{Reason: "bad_events", Detail: "the connector's event 0 has no type or no subject", Offset: -1},
+		},
+		{
+			"too many", func(connectors.Input) (connectors.Translation, error) {
+				return connectors.Translation{Events: make([]*eventv1.Event, MaxEvents+1)}, nil
+			},
+			&journalv1.Quarantine{Reason: "too_many_events", Detail: "10001 events, more than 10000", Offset: -1},
+		},
+		{
+			"panic", func(connectors.Input) (connectors.Translation, error) {
+				var m map[string]int
+				m["x"] = 1
+				return connectors.Translation{}, nil
+			},
+			&journalv1.Quarantine{Reason: "panic", Detail: "assignment to entry in nil map", Offset: -1},
+		},
+		{
+			"panic with what may be private", func(connectors.Input) (connectors.Translation, error) { panic("Jan Novak") },
+			&journalv1.Quarantine{Reason: "panic", Detail: "panic with a string", Offset: -1},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			d := newDesk(t, func(c *SourceConfig) { c.Connector.Translate = tt.translate })
+			if got := d.accept(t, "order", "{}"); got != Quarantined {
+				t.Errorf("outcome %v", got)
+			}
+			entry := d.book.entries[0]
+			if diff := cmp.Diff(tt.want, entry.Webhook.GetQuarantine(), protocmp.Transform()); diff != "" {
+				t.Errorf("quarantine (-want +got):\n%s", diff)
+			}
+			if len(entry.Events) != 0 || string(entry.Webhook.GetBody()) != "{}" {
+				t.Errorf("stored %v with %d events", entry.Webhook, len(entry.Events))
+			}
+			if strings.Contains(d.log.String(), "Novak") {
+				t.Errorf("log: %s", d.log)
+			}
+			// Again, it is there already; where such webhooks are refused, nothing is kept.
+			if got := d.accept(t, "order", "{}"); got != Duplicate {
+				t.Errorf("again: %v", got)
+			}
+			if got := d.value(t, "bridge_quarantined_total"); got != 1 {
+				t.Errorf("bridge_quarantined_total = %v", got)
+			}
+			d = newDesk(t, func(c *SourceConfig) { c.Connector.Translate, c.Reject = tt.translate, true })
+			_, err := d.Accept(t.Context(), d.delivery("order", "{}"), &retinov1.Receipt{}, nil)
+			var fault *Fault
+			if !errors.As(err, &fault) || string(fault.Reason) != tt.want.GetReason() || len(d.book.entries) != 0 {
+				t.Errorf("refused: %v, %d stored", err, len(d.book.entries))
+			}
+		})
+	}
+}
+
+// TestMended: a webhook that was set aside is taken in when it comes again and can be understood.
+func TestMended(t *testing.T) {
+	d := newDesk(t)
+	d.connector.Translate = func(connectors.Input) (connectors.Translation, error) {
+		return connectors.Translation{}, errors.New("not yet")
+	}
+	if got := d.accept(t, "order", "{}"); got != Quarantined {
+		t.Fatal(got)
+	}
+	d.translates(connectors.ContentHash(), 1)
+	if got := d.accept(t, "order", "{}"); got != Accepted {
+		t.Errorf("outcome %v", got)
+	}
+}
+
+func TestQuarantine(t *testing.T) {
+	d := newDesk(t)
+	decoding := &vendorjson.Error{Code: vendorjson.CodeShape, Path: "$.a\xff", Offset: 7, Problem: "is odd"}
+	o, err := d.Quarantine(t.Context(), d.delivery("bad\xffname"+strings.Repeat("x", 300), "{"), NoEvent, decoding)
+	if o != Quarantined || err != nil {
+		t.Fatal(o, err)
+	}
+	w := d.book.entries[0].Webhook
+	want := &journalv1.Quarantine{Reason: "wrong_shape", Detail: "is odd", Path: "$.a\uFFFD", Offset: 7}
+	if diff := cmp.Diff(want, w.GetQuarantine(), protocmp.Transform()); diff != "" {
+		t.Errorf("quarantine (-want +got):\n%s", diff)
+	}
+	if !strings.HasPrefix(w.GetVendorEvent(), "bad\uFFFDname") || len(w.GetVendorEvent()) > 260 {
+		t.Errorf("event %q", w.GetVendorEvent())
+	}
+	if _, err := d.Quarantine(t.Context(), d.delivery("", "{"), NoEvent, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := d.book.entries[1].Webhook.GetQuarantine(); got.GetReason() != "no_event" || got.GetOffset() != -1 {
+		t.Errorf("quarantine %v", got)
+	}
+}
+
+func TestUnmapped(t *testing.T) {
+	d := newDesk(t)
+	const body = `{"event_type": "x", "created_at": "now", "more": [1, 2.50]}`
+	if o, err := d.Unmapped(t.Context(), d.delivery("x.happened", body)); o != Accepted || err != nil {
+		t.Fatal(o, err)
+	}
+	ev := d.book.entries[0].Events[0]
+	if ev.GetType() != "unmapped" || ev.GetSubject() != "acme/x.happened" || ev.GetUnmapped().GetJson() != body || ev.GetId() == "" {
+		t.Errorf("event %v", ev)
+	}
+	if o, err := d.Unmapped(t.Context(), d.delivery("x.happened", `{"a":1,}`)); o != Quarantined || err != nil {
+		t.Fatal(o, err)
+	}
+	if q := d.book.entries[1].Webhook.GetQuarantine(); q.GetReason() != "malformed_json" || q.GetOffset() != 7 {
+		t.Errorf("quarantine %v", q)
+	}
+}
+
+func TestUnmappedWithEnvelope(t *testing.T) {
+	d := newDesk(t)
+	d.connector.Envelope = &connectors.Envelope{
+		New: func() proto.Message { return new(retinov1.ShippingOrdered) },
+		Identify: func(m proto.Message) (connectors.Key, string) {
+			at := m.(*retinov1.ShippingOrdered).GetCreatedAt()
+			if at == "panic" {
+				panic(at)
+			}
+			return connectors.NaturalKey(at), at
+		},
+	}
+	for i, step := range []struct {
+		body    string
+		want    Outcome
+		version string
+		window  time.Duration
+	}{
+		{`{"created_at":"t1","n":1}`, Accepted, "t1", NaturalWindow},
+		{`{"created_at":"t1","n":1}`, Duplicate, "", 0},
+		{`{"created_at":{},"n":1}`, Accepted, "", DefaultWindow}, // the envelope does not fit
+		{`{"created_at":"panic"}`, Quarantined, "", DefaultWindow},
+	} {
+		o, err := d.Unmapped(t.Context(), d.delivery("x", step.body))
+		if o != step.want || err != nil {
+			t.Errorf("step %d: %v, %v", i, o, err)
+		}
+		if o == Duplicate {
+			continue
+		}
+		last := d.book.entries[len(d.book.entries)-1]
+		if last.Window != step.window {
+			t.Errorf("step %d: window %v", i, last.Window)
+		}
+		if o == Accepted && last.Events[0].GetSubjectVersion() != step.version {
+			t.Errorf("step %d: version %q", i, last.Events[0].GetSubjectVersion())
+		}
+	}
+}
+
+func TestUnavailable(t *testing.T) {
+	d := newDesk(t)
+	d.translates(connectors.NaturalKey("1"), 1)
+	for _, cause := range []error{journal.ErrUnavailable, journal.ErrClosed, context.Canceled} {
+		d.book.err = cause
+		if _, err := d.Accept(t.Context(), d.delivery("order", "{}"), &retinov1.Receipt{}, nil); !errors.Is(err, ErrUnavailable) || !errors.Is(err, cause) {
+			t.Errorf("Accept: %v", err)
+		}
+		if _, err := d.Unmapped(t.Context(), d.delivery("order", "{}")); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("Unmapped: %v", err)
+		}
+		if _, err := d.Quarantine(t.Context(), d.delivery("order", "{}"), NoEvent, nil); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("Quarantine: %v", err)
+		}
+	}
+	if got := d.value(t, "bridge_quarantined_total") + d.value(t, "bridge_duplicates_total"); got != 0 {
+		t.Errorf("counted %v", got)
+	}
+}
+
+// TestDriftIsBounded: however inventive a vendor, its drift has at most so many series, and nothing is lost of the sum.
+func TestDriftIsBounded(t *testing.T) {
+	d := newDesk(t)
+	d.translates(connectors.ContentHash(), 1)
+	const fields = maxDriftSeries + 200
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for i := range fields {
+				d.source.drift.count("order", []vendorjson.Drift{{Kind: vendorjson.Unknown, Path: fmt.Sprintf("$.f%d", i)}})
+			}
+		})
+	}
+	wg.Wait()
+	d.source.drift.count("order", []vendorjson.Drift{{Kind: vendorjson.Type, Path: "$.\xff"}, {Kind: vendorjson.Type, Path: strings.Repeat("x", 1000)}})
+	families, err := d.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "bridge_drift_total" && len(f.GetMetric()) != maxDriftSeries+1 {
+			t.Errorf("%d series", len(f.GetMetric()))
+		}
+	}
+	if got := d.value(t, "bridge_drift_total"); got != 4*fields+2 {
+		t.Errorf("counted %v", got)
+	}
+	// Sources of one connector share the cap; another connector has its own.
+	if d.Source(d.source.SourceConfig).drift != d.source.drift {
+		t.Error("two sources of one connector count apart")
+	}
+}
+
+func TestMetricsAreRegisteredOnce(t *testing.T) {
+	d := newDesk(t)
+	if _, err := New(Config{Journal: d.book, Registerer: d.registry}); err == nil {
+		t.Error("a second Intake took the same metrics")
+	}
+}
