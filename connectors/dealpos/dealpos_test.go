@@ -9,10 +9,15 @@ import (
 	"github.com/webhook-bridge/bridge/connectors/dealpos"
 )
 
-func TestConnector(t *testing.T) {
+func TestConnector(t *testing.T) { connectortest.Run(t, dealpos.New(), source(t)) }
+
+func FuzzConnector(f *testing.F) { connectortest.Fuzz(f, dealpos.New(), source(f)) }
+
+func source(tb testing.TB) connectors.Source {
+	tb.Helper()
 	zone, err := time.LoadLocation("Asia/Jakarta")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	connectortest.Run(t, dealpos.New(), connectors.Source{Name: "erp-jakarta", Currency: "IDR", Zone: zone})
+	return connectors.Source{Name: "erp-jakarta", Currency: "IDR", Zone: zone}
 }

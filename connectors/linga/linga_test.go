@@ -9,10 +9,15 @@ import (
 	"github.com/webhook-bridge/bridge/connectors/linga"
 )
 
-func TestConnector(t *testing.T) {
+func TestConnector(t *testing.T) { connectortest.Run(t, linga.New(), source(t)) }
+
+func FuzzConnector(f *testing.F) { connectortest.Fuzz(f, linga.New(), source(f)) }
+
+func source(tb testing.TB) connectors.Source {
+	tb.Helper()
 	zone, err := time.LoadLocation("America/New_York")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	connectortest.Run(t, linga.New(), connectors.Source{Name: "diner", Currency: "USD", Zone: zone})
+	return connectors.Source{Name: "diner", Currency: "USD", Zone: zone}
 }

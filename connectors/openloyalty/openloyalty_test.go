@@ -9,6 +9,8 @@ import (
 	"github.com/webhook-bridge/bridge/connectors/openloyalty"
 )
 
-func TestConnector(t *testing.T) {
-	connectortest.Run(t, openloyalty.New(), connectors.Source{Name: "loyalty", Currency: "EUR", Zone: time.UTC})
-}
+var source = connectors.Source{Name: "loyalty", Currency: "EUR", Zone: time.UTC}
+
+func TestConnector(t *testing.T) { connectortest.Run(t, openloyalty.New(), source) }
+
+func FuzzConnector(f *testing.F) { connectortest.Fuzz(f, openloyalty.New(), source) }
