@@ -1,0 +1,245 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/health"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+
+	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
+	"github.com/webhook-bridge/bridge/internal/config"
+	"github.com/webhook-bridge/bridge/internal/ingress"
+	"github.com/webhook-bridge/bridge/internal/intake"
+	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/openapi"
+	"github.com/webhook-bridge/bridge/sinks/grpcstream"
+)
+
+// closeMargin is what of the shutdown timeout is left for the journal when requests and streams have been cut off.
+const closeMargin = time.Second
+
+// app is the program as a value: opened, it has its folder and its addresses; run, it serves.
+type app struct {
+	cfg     *config.Config
+	log     *slog.Logger
+	journal *journal.Journal
+	streams *grpcstream.Server
+	ready   *readiness
+
+	grpc                 *grpc.Server
+	health               *health.Server
+	webhooks, ops, admin *http.Server
+	listeners            map[string]net.Listener
+}
+
+// openApp opens the journal and all listeners; nothing is accepted before [app.run]. On an error nothing stays open.
+func openApp(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *app, err error) {
+	a := &app{cfg: cfg, log: log, listeners: map[string]net.Listener{}}
+	defer func() {
+		if err != nil {
+			a.release()
+		}
+	}()
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	store := journalConfig(cfg, log)
+	store.OnCommit = newCommitMetrics(metrics).observe
+	a.journal, err = journal.Open(ctx, store)
+	if err != nil {
+		return nil, err
+	}
+	a.ready = &readiness{journal: a.journal}
+	in, err := intake.New(intake.Config{Journal: a.journal, Logger: log, Registerer: metrics})
+	if err != nil {
+		return nil, err
+	}
+	edge, err := ingress.New(ingress.Config{
+		Intake:     in,
+		Sources:    ingressSources(cfg, allConnectors()),
+		Logger:     log,
+		Registerer: metrics,
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.streams = grpcstream.New(streamLog{a.journal}, grpcstream.Config{Logger: log})
+	if err := metrics.Register(newCollector(a.journal, a.streams)); err != nil {
+		return nil, err
+	}
+	document, err := openapi.Document(openapiRoutes(cfg, allConnectors()))
+	if err != nil {
+		return nil, err
+	}
+	gate := newGate(revealAll(cfg.Access.Tokens))
+	if err := a.listenAll(ctx, edge, metrics, document, gate); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// listenAll opens the listeners, the vendors' last: what they send must find everything else in place.
+func (a *app) listenAll(ctx context.Context, edge *ingress.Ingress, metrics prometheus.Gatherer, document []byte, gate gate) error {
+	l := a.cfg.Listen
+	for _, x := range []struct {
+		name     string
+		listener config.Listener
+		open     func(*tls.Config)
+	}{
+		{"ops", l.Ops, func(t *tls.Config) { a.ops = httpServer(opsHandler(a.ready, metrics), t, a.log) }},
+		{"admin", l.Admin, func(t *tls.Config) { a.admin = httpServer(adminHandler(document, gate, l.Admin.Addr), t, a.log) }},
+		{"grpc", l.GRPC, func(t *tls.Config) { a.grpc = a.grpcServer(t, edge, gate) }},
+		{"webhooks", l.Webhooks, func(t *tls.Config) {
+			a.webhooks = ingress.NewServer(edge, a.log)
+			a.webhooks.TLSConfig = t
+		}},
+	} {
+		listener, tlsConfig, err := listen(ctx, a.log, x.name, x.listener)
+		if err != nil {
+			return err
+		}
+		a.listeners[x.name] = listener
+		x.open(tlsConfig)
+	}
+	return nil
+}
+
+// grpcServer returns the server for subscriptions, typed calls, health and reflection.
+func (a *app) grpcServer(t *tls.Config, edge *ingress.Ingress, gate gate) *grpc.Server {
+	options := []grpc.ServerOption{
+		grpc.UnaryInterceptor(gate.unary),
+		grpc.StreamInterceptor(gate.stream),
+		grpc.MaxConcurrentStreams(1000),
+		grpc.MaxRecvMsgSize(maxTypedCall(a.cfg)),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
+	}
+	if t != nil {
+		options = append(options, grpc.Creds(credentials.NewTLS(t)))
+	}
+	s := grpc.NewServer(options...)
+	streamv1.RegisterEventStreamServiceServer(s, a.streams)
+	edge.RegisterGRPC(s)
+	a.health = health.NewServer()
+	healthv1.RegisterHealthServer(s, a.health)
+	reflection.Register(s)
+	return s
+}
+
+// maxTypedCall is the largest message a typed call may bring: what the most generous source allows.
+func maxTypedCall(cfg *config.Config) int {
+	largest := int64(1 << 20)
+	for i := range cfg.Sources {
+		largest = max(largest, cfg.Sources[i].Limits.Body)
+	}
+	return int(min(largest, 1<<30))
+}
+
+// addr returns the address that the named listener got: webhooks, ops, grpc or admin.
+func (a *app) addr(listener string) string { return a.listeners[listener].Addr().String() }
+
+// run serves until ctx is done or a listener fails, then shuts down and releases everything.
+func (a *app) run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for name, s := range map[string]*http.Server{"webhooks": a.webhooks, "ops": a.ops, "admin": a.admin} {
+		group.Go(func() error { return serveHTTP(name, s, a.listeners[name]) })
+	}
+	group.Go(func() error {
+		if err := a.grpc.Serve(a.listeners["grpc"]); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+			return fmt.Errorf("serve grpc: %w", err)
+		}
+		return nil
+	})
+	a.ready.serving.Store(true)
+	a.log.Info("ready", "version", buildVersion(), "sources", len(a.cfg.Sources))
+	group.Go(func() error {
+		<-ctx.Done()
+		return a.shutdown(context.WithoutCancel(ctx))
+	})
+	return group.Wait()
+}
+
+func serveHTTP(name string, s *http.Server, l net.Listener) error {
+	var err error
+	if s.TLSConfig != nil {
+		err = s.ServeTLS(l, "", "")
+	} else {
+		err = s.Serve(l)
+	}
+	if err != nil && !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve %s: %w", name, err)
+	}
+	return nil
+}
+
+// shutdown stops accepting, finishes what is in flight, says goodbye to streams and closes the journal, in this order and
+// within the configured time.
+func (a *app) shutdown(ctx context.Context) error {
+	began := time.Now()
+	a.log.Info("shutting down")
+	a.ready.serving.Store(false)
+	a.health.Shutdown()
+	ctx, cancel := context.WithTimeout(ctx, max(a.cfg.ShutdownTimeout-closeMargin, a.cfg.ShutdownTimeout/2))
+	defer cancel()
+
+	stopHTTP(ctx, a.webhooks)
+	a.stopStreams(ctx)
+	var wg sync.WaitGroup
+	for _, s := range []*http.Server{a.ops, a.admin} {
+		wg.Go(func() { stopHTTP(ctx, s) })
+	}
+	wg.Wait()
+	err := a.journal.Close()
+	a.log.Info("stopped", "took", time.Since(began).String())
+	return err
+}
+
+// stopHTTP finishes what is in flight, and cuts off what is left when ctx is done.
+func stopHTTP(ctx context.Context, s *http.Server) {
+	if err := s.Shutdown(ctx); err != nil {
+		_ = s.Close()
+	}
+}
+
+// stopStreams says goodbye to those who listen, gives them part of the time to hear it, and ends the gRPC server.
+func (a *app) stopStreams(ctx context.Context) {
+	farewell, cancel := context.WithTimeout(ctx, a.cfg.ShutdownTimeout/4)
+	defer cancel()
+	if err := a.streams.Shutdown(farewell); err != nil {
+		a.log.Warn("subscribers that do not read were cut off")
+		a.grpc.Stop()
+	}
+	stop := context.AfterFunc(ctx, a.grpc.Stop)
+	defer stop()
+	a.grpc.GracefulStop()
+}
+
+// release closes what openApp had opened when it failed.
+func (a *app) release() {
+	for _, l := range a.listeners {
+		_ = l.Close()
+	}
+	if a.journal != nil {
+		_ = a.journal.Close()
+	}
+}
+
+// quarantined returns the webhooks in quarantine, the newest first, at most a hundred.
+func (a *app) quarantined(ctx context.Context) ([]*journalv1.Webhook, error) {
+	return a.journal.Quarantined(ctx, "", 100)
+}

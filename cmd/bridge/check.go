@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/webhook-bridge/bridge/internal/config"
+)
+
+// check loads a configuration, reports all its problems, and prints what it would do.
+func check(_ context.Context, env environment, args []string) error {
+	cfg, err := configFrom("check", env, args)
+	if err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "SOURCE\tCONNECTOR\tAUTH\tURL")
+	for i := range cfg.Sources {
+		s := &cfg.Sources[i]
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", s.Name, s.Connector, authText(s), sourceURL(cfg, s))
+	}
+	fmt.Fprintln(w)
+	l := cfg.Listen
+	for _, x := range []struct {
+		name string
+		l    config.Listener
+	}{{"webhooks", l.Webhooks}, {"ops", l.Ops}, {"grpc", l.GRPC}, {"admin", l.Admin}} {
+		security := "plain"
+		if x.l.TLS != nil {
+			security = "TLS"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\n", x.name, x.l.Addr, security)
+	}
+	fmt.Fprintf(w, "journal\t%s\tkept %s or %d MiB\n", cfg.Journal.Dir, cfg.Journal.Age, cfg.Journal.Size>>20)
+	return w.Flush()
+}
+
+// configFrom parses a command's one flag and loads the configuration it names. Its problems are printed, one a line.
+func configFrom(name string, env environment, args []string) (*config.Config, error) {
+	fs := flagSet(name, env)
+	file := fs.String("c", "bridge.yaml", "configuration `file`")
+	rest, err := parseArgs(fs, args)
+	if err != nil {
+		return nil, err
+	}
+	if len(rest) > 0 {
+		return nil, &usageError{"takes no arguments besides -c"}
+	}
+	cfg, err := loadConfig(*file, env)
+	if err != nil {
+		fmt.Fprintln(env.stderr, err)
+		return nil, &reportedError{exitUsage}
+	}
+	return cfg, nil
+}
+
+func authText(s *config.Source) string {
+	switch s.Auth.Scheme {
+	case config.SchemeHeader:
+		return fmt.Sprintf("header %s, %d accepted", s.Auth.Header, len(s.Auth.Values))
+	case config.SchemePathToken:
+		return fmt.Sprintf("path token, %d accepted", len(s.Auth.Values))
+	default:
+		return "none"
+	}
+}
+
+// sourceURL shows where webhooks of s go; a token in it is masked.
+func sourceURL(cfg *config.Config, s *config.Source) string {
+	base, err := baseURL("", cfg)
+	if err != nil {
+		return ""
+	}
+	url := base + "/webhooks/" + s.Name
+	if s.Auth.Scheme == config.SchemePathToken {
+		url += "/t/•••"
+	}
+	if allConnectors()[s.Connector].EventField == "" {
+		url += "/{event}"
+	}
+	return url
+}

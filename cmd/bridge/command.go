@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	// exitUsage is for a wrong command line and for a wrong configuration: nothing was started.
+	exitUsage = 2
+)
+
+// environment is all that a command has of the world around it.
+type environment struct {
+	lookup         func(string) (string, bool)
+	stdin          io.Reader
+	stdout, stderr io.Writer
+}
+
+// command is one of the program's commands.
+type command struct {
+	name, args, about string
+	run               func(ctx context.Context, env environment, args []string) error
+}
+
+func commands() []command {
+	return []command{
+		{"serve", "-c FILE", "receive webhooks and serve subscriptions", serve},
+		{"check", "-c FILE", "check a configuration and say what it would do", check},
+		{"demo", "[--once]", "see five vendors' webhooks become events, here and now", demo},
+		{"send", "SOURCE [EVENT] FILE", "send a webhook as the vendor would", send},
+		{"tail", "[--from WHERE] [--type PATTERN]", "print events as they come", tail},
+		{"version", "", "print the version", version},
+	}
+}
+
+// usageError is a wrong command line.
+type usageError struct{ problem string }
+
+func (e *usageError) Error() string { return e.problem }
+
+// reportedError is a failure that the user has been told of already.
+type reportedError struct{ code int }
+
+func (e *reportedError) Error() string { return fmt.Sprintf("exit status %d", e.code) }
+
+// run runs the command that args name and returns the process's exit code.
+func run(ctx context.Context, args []string, env environment) int {
+	if len(args) == 0 {
+		printUsage(env.stderr)
+		return exitUsage
+	}
+	name, rest := args[0], args[1:]
+	if name == "help" || name == "-h" || name == "--help" {
+		printUsage(env.stdout)
+		return exitOK
+	}
+	for _, c := range commands() {
+		if c.name == name {
+			return exitCode(c, env, c.run(ctx, env, rest))
+		}
+	}
+	fmt.Fprintf(env.stderr, "bridge: no command %q; bridge help lists them\n", name)
+	return exitUsage
+}
+
+func exitCode(c command, env environment, err error) int {
+	var usage *usageError
+	var reported *reportedError
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+		return exitOK
+	case errors.As(err, &reported):
+		return reported.code
+	case errors.As(err, &usage):
+		fmt.Fprintf(env.stderr, "bridge %s: %s\nusage: bridge %s %s\n", c.name, usage.problem, c.name, c.args)
+		return exitUsage
+	default:
+		fmt.Fprintf(env.stderr, "bridge %s: %v\n", c.name, err)
+		return exitFailed
+	}
+}
+
+func printUsage(w io.Writer) {
+	fmt.Fprint(w, "Bridge turns vendors' webhooks into one durable stream of typed, canonical events.\n\n")
+	for _, c := range commands() {
+		fmt.Fprintf(w, "  bridge %-40s %s\n", strings.TrimSpace(c.name+" "+c.args), c.about)
+	}
+	fmt.Fprint(w, "\nbridge COMMAND -h lists a command's flags.\n")
+}
+
+// flagSet returns the flags of a command; its own messages go to where the command's go.
+func flagSet(c string, env environment) *flag.FlagSet {
+	fs := flag.NewFlagSet(c, flag.ContinueOnError)
+	fs.SetOutput(env.stderr)
+	return fs
+}
+
+// parseArgs parses flags wherever they stand among the arguments, which it returns without them.
+func parseArgs(fs *flag.FlagSet, args []string) ([]string, error) {
+	var positional []string
+	for {
+		if err := fs.Parse(args); err != nil {
+			if errors.Is(err, flag.ErrHelp) {
+				return nil, err
+			}
+			return nil, &reportedError{exitUsage}
+		}
+		if fs.NArg() == 0 {
+			return positional, nil
+		}
+		positional = append(positional, fs.Arg(0))
+		args = fs.Args()[1:]
+	}
+}

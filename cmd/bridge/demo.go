@@ -1,0 +1,288 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/template"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
+	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
+	"github.com/webhook-bridge/bridge/internal/config"
+)
+
+// demoPatience is how long an event may take from the vendor's request to the screen before the demo gives up.
+const demoPatience = 15 * time.Second
+
+//go:embed demo.yaml
+var demoConfig string
+
+// demoRun is a demonstration under way.
+type demoRun struct {
+	env    environment
+	style  styles
+	dir    string
+	cfg    *config.Config // of the running server, with the addresses it got
+	app    *app
+	client *http.Client
+	// events are those that come by the subscription; the subscription itself prints nothing.
+	events chan *eventv1.Event
+}
+
+// demo starts a server in a folder of its own, sends it each vendor's webhooks and shows what becomes of them.
+func demo(ctx context.Context, env environment, args []string) (err error) {
+	fs := flagSet("demo", env)
+	once := fs.Bool("once", false, "end when all has been shown")
+	if rest, err := parseArgs(fs, args); err != nil {
+		return err
+	} else if len(rest) > 0 {
+		return &usageError{"takes no arguments besides flags"}
+	}
+	dir, err := os.MkdirTemp("", "bridge-demo-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	d := &demoRun{
+		env:    env,
+		style:  stylesFor(env.stdout, env.lookup),
+		dir:    dir,
+		client: &http.Client{Timeout: demoPatience},
+		events: make(chan *eventv1.Event, 16),
+	}
+	return d.run(ctx, *once)
+}
+
+func (d *demoRun) run(ctx context.Context, once bool) (err error) {
+	logFile, err := os.Create(filepath.Join(d.dir, "bridge.log"))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = logFile.Close() }()
+	if err := d.open(ctx, slog.New(slog.NewTextHandler(logFile, nil))); err != nil {
+		return err
+	}
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan error, 1)
+	go func() { ended <- d.app.run(serving) }()
+	defer func() {
+		stop()
+		err = errors.Join(err, <-ended)
+	}()
+
+	conn, err := grpc.NewClient(d.cfg.Listen.GRPC.Addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	reading, stopReading := context.WithCancel(ctx)
+	defer stopReading()
+	go d.subscribe(reading, conn)
+
+	if err := d.show(ctx); err != nil {
+		return err
+	}
+	if once {
+		return nil
+	}
+	d.suggest()
+	d.follow(ctx)
+	return nil
+}
+
+// open starts the server on free ports, then writes its configuration down with the ports it got, for other commands.
+func (d *demoRun) open(ctx context.Context, log *slog.Logger) error {
+	text := func(addr func(name string) string) (string, error) {
+		var b strings.Builder
+		t := template.Must(template.New("demo.yaml").Funcs(template.FuncMap{"addr": addr}).Parse(demoConfig))
+		err := t.Execute(&b, map[string]string{"Dir": filepath.Join(d.dir, "data")})
+		return b.String(), err
+	}
+	load := func(addr func(string) string) (*config.Config, string, error) {
+		s, err := text(addr)
+		if err != nil {
+			return nil, "", err
+		}
+		cfg, err := config.Parse("demo.yaml", []byte(s), d.env.lookup, connectorNeeds(allConnectors()))
+		return cfg, s, err
+	}
+	cfg, _, err := load(func(string) string { return "127.0.0.1:0" })
+	if err != nil {
+		return err
+	}
+	if d.app, err = openApp(ctx, cfg, log); err != nil {
+		return err
+	}
+	cfg, s, err := load(d.app.addr)
+	if err != nil {
+		return err
+	}
+	d.cfg = cfg
+	return os.WriteFile(d.configPath(), []byte(s), 0o600)
+}
+
+func (d *demoRun) configPath() string { return filepath.Join(d.dir, "bridge.yaml") }
+
+// subscribe hands every event to the one who prints.
+func (d *demoRun) subscribe(ctx context.Context, conn *grpc.ClientConn) {
+	t := &tailer{
+		client: streamv1.NewEventStreamServiceClient(conn),
+		handle: func(e *eventv1.Event) error {
+			select {
+			case d.events <- e:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		},
+		batched: func(string) error { return nil },
+		notice:  func(string, ...any) {},
+		left:    -1,
+	}
+	_ = t.follow(ctx)
+}
+
+// show sends the webhooks and prints, for each, the answer and the events it became.
+func (d *demoRun) show(ctx context.Context) error {
+	d.title("Five vendors send webhooks; events come back by gRPC")
+	var last sample
+	for _, s := range goodSamples() {
+		if err := d.sendAndPrint(ctx, s); err != nil {
+			return err
+		}
+		if s.connector == "retino" {
+			last = s
+		}
+	}
+	d.title("The same webhook again: the vendor gets its success, subscribers get nothing twice")
+	if err := d.send(ctx, last); err != nil {
+		return err
+	}
+	d.title("An event that nobody modelled flows through all the same")
+	if err := d.sendAndPrint(ctx, sample{"dealpos", "outletOpened", readSample("unmodelled.dealpos.outletOpened.json")}); err != nil {
+		return err
+	}
+	d.title("A broken webhook from a known sender is kept, with the reason and the place")
+	if err := d.send(ctx, sample{"openloyalty", "transaction.registered", readSample("broken.openloyalty.transaction.json")}); err != nil {
+		return err
+	}
+	return d.printQuarantine(ctx)
+}
+
+func (d *demoRun) sendAndPrint(ctx context.Context, s sample) error {
+	if err := d.send(ctx, s); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, demoPatience)
+	defer cancel()
+	select {
+	case e := <-d.events:
+		return printEvent(d.env.stdout, d.style, e)
+	case <-ctx.Done():
+		return fmt.Errorf("the event of %s %s did not come", s.connector, s.event)
+	}
+}
+
+// send posts a sample the way its vendor does.
+func (d *demoRun) send(ctx context.Context, s sample) error {
+	src, err := sourceOf(d.cfg, s.connector)
+	if err != nil {
+		return err
+	}
+	event := ""
+	if allConnectors()[s.connector].EventField == "" {
+		event = s.event
+	}
+	a, err := post(ctx, d.client, "http://"+d.cfg.Listen.Webhooks.Addr, src, event, s.body)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(d.env.stdout, "%s→ %s %s, %d bytes to %s%s  %s%d %s%s\n", d.style.dim, s.connector, s.event, len(s.body), src.Name, d.style.reset,
+		d.style.good, a.status, a.body, d.style.reset)
+	if a.status != http.StatusOK {
+		return fmt.Errorf("%s %s was answered %d", s.connector, s.event, a.status)
+	}
+	return nil
+}
+
+func sourceOf(cfg *config.Config, connector string) (*config.Source, error) {
+	for i := range cfg.Sources {
+		if cfg.Sources[i].Connector == connector {
+			return &cfg.Sources[i], nil
+		}
+	}
+	return nil, fmt.Errorf("the demo's configuration has no source of %s", connector)
+}
+
+func (d *demoRun) printQuarantine(ctx context.Context) error {
+	kept, err := d.app.quarantined(ctx)
+	if err != nil {
+		return err
+	}
+	if len(kept) != 1 {
+		return fmt.Errorf("the quarantine holds %d webhooks, not the one that was broken", len(kept))
+	}
+	w := kept[0]
+	q := w.GetQuarantine()
+	fmt.Fprintf(d.env.stdout, "  %squarantine%s  %s  %s at byte %d of %d, %s%s%s\n    %s\n    %s\n",
+		d.style.warn, d.style.reset, q.GetReason(), q.GetPath(), q.GetOffset(), len(w.GetBody()),
+		d.style.dim, w.GetId(), d.style.reset, printable(q.GetDetail()), excerpt(w.GetBody(), int(q.GetOffset()), d.style))
+	return nil
+}
+
+// excerpt returns the line of body that offset is in, the rest of the line from there on set off.
+func excerpt(body []byte, offset int, s styles) string {
+	offset = max(0, min(offset, len(body)))
+	begin := bytes.LastIndexByte(body[:offset], '\n') + 1
+	line, _, _ := bytes.Cut(body[begin:], []byte("\n"))
+	at := min(offset-begin, len(line))
+	return strings.TrimSpace(printable(string(line[:at]))) + " " + s.warn + "▸" + printable(string(line[at:])) + s.reset
+}
+
+func (d *demoRun) title(text string) {
+	fmt.Fprintf(d.env.stdout, "\n%s%s%s\n\n", d.style.bold, text, d.style.reset)
+}
+
+// suggest prints what to try next, in commands that work as they stand.
+func (d *demoRun) suggest() {
+	program := "bridge"
+	if exe, err := os.Executable(); err == nil && strings.Contains(exe, "go-build") {
+		program = "go run ./cmd/bridge"
+	}
+	d.title("The server keeps running until you press Ctrl-C. In another terminal:")
+	for _, c := range []string{
+		"# be a vendor: change a digit of the id and send it again\n  curl -H 'X-Retino-Secret: demo-retino-secret' -d @cmd/bridge/samples/retino.shipping.ordered.json http://" + d.cfg.Listen.Webhooks.Addr + "/webhooks/returns",
+		"# be a service: follow the events, from the start or from where you were\n  " + program + " tail -c " + d.configPath() + " --type 'loyalty.*' --json",
+		"# be an operator\n  curl http://" + d.cfg.Listen.Ops.Addr + "/metrics",
+		"# read what this server was told, and what it says\n  cat " + d.configPath() + " " + filepath.Join(d.dir, "bridge.log"),
+	} {
+		fmt.Fprintf(d.env.stdout, "  %s\n\n", c)
+	}
+}
+
+// follow prints events until ctx is done.
+func (d *demoRun) follow(ctx context.Context) {
+	for {
+		select {
+		case e := <-d.events:
+			if err := printEvent(d.env.stdout, d.style, e); err != nil {
+				return
+			}
+		case <-ctx.Done():
+			_, _ = io.WriteString(d.env.stdout, "\n")
+			return
+		}
+	}
+}

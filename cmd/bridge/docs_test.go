@@ -1,0 +1,77 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// TestEventsAreDocumented holds docs/events.md against the descriptors and against what the connectors' testdata become.
+func TestEventsAreDocumented(t *testing.T) {
+	doc := readText(t, "../../docs/events.md")
+	for name, c := range allConnectors() {
+		events, err := c.Events()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for event := range events {
+			if !strings.Contains(doc, "`"+event+"`") {
+				t.Errorf("docs/events.md lacks %s's event %s", name, event)
+			}
+		}
+		if !strings.Contains(doc, "`"+name+"/<") {
+			t.Errorf("docs/events.md does not say what becomes of %s's other events", name)
+		}
+		if _, err := os.Stat(filepath.Join("../../docs/vendors", name+".md")); err != nil {
+			t.Errorf("no page about %s: %v", name, err)
+		}
+	}
+	types := regexp.MustCompile(`"type": "([a-z_]+\.[a-z_]+)"`)
+	archives, err := filepath.Glob("../../connectors/*/testdata/*.txtar")
+	if err != nil || len(archives) == 0 {
+		t.Fatalf("no testdata: %v", err)
+	}
+	for _, path := range archives {
+		_, expected, found := strings.Cut(readText(t, path), "-- events.json --")
+		if !found {
+			continue
+		}
+		for _, m := range types.FindAllStringSubmatch(expected, -1) {
+			if !strings.Contains(doc, "`"+m[1]+"`") {
+				t.Errorf("docs/events.md lacks the type %s of %s", m[1], path)
+			}
+		}
+	}
+}
+
+// TestDocsLinkToFiles follows every relative link of the documentation.
+func TestDocsLinkToFiles(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
+	pages, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	vendors, err := filepath.Glob("../../docs/vendors/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages = append(append(pages, vendors...), "../../README.md", "../../CONTRIBUTING.md")
+	for _, page := range pages {
+		for _, m := range link.FindAllStringSubmatch(readText(t, page), -1) {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(page), m[1])); err != nil {
+				t.Errorf("%s links to %s, which is not there", page, m[1])
+			}
+		}
+	}
+}
+
+func readText(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
+	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
+)
+
+// ledger is what senders and readers saw: which webhooks were answered with success, and which shipments were delivered.
+type ledger struct {
+	mu           sync.Mutex
+	acknowledged map[string]bool
+	delivered    map[string]int
+	order        []string // event ids as delivered
+}
+
+func newLedger() *ledger {
+	return &ledger{acknowledged: map[string]bool{}, delivered: map[string]int{}}
+}
+
+func (l *ledger) acknowledge(n int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.acknowledged[shipmentID(n)] = true
+}
+
+func (l *ledger) deliver(e *eventv1.Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.delivered[e.GetShipment().GetId()]++
+	l.order = append(l.order, e.GetId())
+}
+
+func (l *ledger) missing() (missing, twice int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for id := range l.acknowledged {
+		if l.delivered[id] == 0 {
+			missing++
+		}
+	}
+	for _, times := range l.delivered {
+		if times > 1 {
+			twice++
+		}
+	}
+	return missing, twice
+}
+
+// TestKillUnderLoad kills the server with SIGKILL under load, again and again. Every webhook that was answered with success
+// must be there, once, and a reader that resumes by its token must see no gap and nothing twice.
+func TestKillUnderLoad(t *testing.T) {
+	rounds, span := 2, 300*time.Millisecond
+	if os.Getenv("BRIDGE_TEST_LONG") != "" {
+		rounds, span = 12, time.Second
+	}
+	dir := t.TempDir()
+	seen := newLedger()
+	reader := &tailer{
+		handle:  func(e *eventv1.Event) error { seen.deliver(e); return nil },
+		batched: func(string) error { return nil },
+		notice:  func(string, ...any) {},
+		left:    -1,
+	}
+	var sent int64
+	for range rounds {
+		p := startBridge(t, retinoConfig(dir))
+		l := &load{addr: p.addr("webhooks"), connections: 32, acknowledged: seen.acknowledge}
+		l.next.Store(sent)
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() { l.run(ctx) })
+		wg.Go(func() { readFrom(ctx, t, reader, p.addr("grpc")) })
+		select {
+		case <-time.After(span):
+		case <-p.exited:
+			t.Fatal("the server ended by itself")
+		}
+		p.kill()
+		cancel()
+		wg.Wait()
+		sent = l.next.Load()
+		if l.ok.Load() == 0 {
+			t.Fatal("no webhook was acknowledged")
+		}
+	}
+
+	p := startBridge(t, retinoConfig(dir))
+	// What was sent without an answer is sent again, as the vendor would: it must not come twice.
+	again := &load{addr: p.addr("webhooks"), connections: 32, limit: sent, acknowledged: seen.acknowledge}
+	again.run(t.Context())
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	readAll(ctx, t, reader, p.addr("grpc"), func() bool {
+		missing, _ := seen.missing()
+		return missing == 0
+	})
+	missing, twice := seen.missing()
+	t.Logf("%d kills: %d webhooks sent, %d acknowledged, %d events delivered, %d missing, %d delivered twice",
+		rounds, sent, len(seen.acknowledged), len(seen.order), missing, twice)
+	if missing != 0 || twice != 0 {
+		t.Fail()
+	}
+	sameOrder(ctx, t, p.addr("grpc"), seen.order)
+}
+
+// readFrom reads until the server dies or ctx is done, and keeps the token.
+func readFrom(ctx context.Context, t *testing.T, r *tailer, addr string) {
+	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer func() { _ = conn.Close() }()
+	r.client = streamv1.NewEventStreamServiceClient(conn)
+	if err := r.once(ctx); err != nil && !retryable(err) {
+		t.Errorf("tail: %v", err)
+	}
+}
+
+// readAll reads until enough is true after some event.
+func readAll(ctx context.Context, t *testing.T, r *tailer, addr string, enough func() bool) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	batched := r.batched
+	r.batched = func(token string) error {
+		if enough() {
+			cancel()
+		}
+		return batched(token)
+	}
+	readFrom(ctx, t, r, addr)
+	r.batched = batched
+}
+
+// sameOrder reads the whole log anew: a reader that was cut off and resumed must have seen exactly this.
+func sameOrder(ctx context.Context, t *testing.T, addr string, want []string) {
+	t.Helper()
+	var got []string
+	fresh := &tailer{
+		handle:  func(e *eventv1.Event) error { got = append(got, e.GetId()); return nil },
+		batched: func(string) error { return nil },
+		notice:  func(string, ...any) {},
+		left:    len(want),
+	}
+	readFrom(ctx, t, fresh, addr)
+	if len(got) != len(want) {
+		t.Fatalf("the log has %d events where a resumed reader saw %d", len(got), len(want))
+	}
+	for i := range want {
+		if got[i] != want[i] {
+			t.Fatalf("event %d is %s in the log, but a resumed reader saw %s", i, got[i], want[i])
+		}
+	}
+}

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"log/slog"
+
+	"github.com/webhook-bridge/bridge/connectors"
+	"github.com/webhook-bridge/bridge/internal/config"
+	"github.com/webhook-bridge/bridge/internal/ingress"
+	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/openapi"
+)
+
+// The packages do not know the configuration: each is told in its own terms.
+
+func connectorNeeds(all map[string]*connectors.Connector) config.Connectors {
+	needs := make(config.Connectors, len(all))
+	for name, c := range all {
+		needs[name] = config.Needs{Currency: c.NeedsCurrency, TimeZone: c.NeedsTimeZone, MaxBody: c.MaxBody}
+	}
+	return needs
+}
+
+func journalConfig(cfg *config.Config, log *slog.Logger) journal.Config {
+	return journal.Config{
+		Dir: cfg.Journal.Dir,
+		Retention: journal.Retention{
+			Age:           cfg.Journal.Age,
+			Size:          cfg.Journal.Size,
+			QuarantineAge: cfg.Journal.QuarantineAge,
+		},
+		MinFree: uint64(max(cfg.Journal.MinFree, 0)),
+		Logger:  log,
+	}
+}
+
+func ingressSources(cfg *config.Config, all map[string]*connectors.Connector) []ingress.Source {
+	sources := make([]ingress.Source, 0, len(cfg.Sources))
+	for i := range cfg.Sources {
+		s := &cfg.Sources[i]
+		sources = append(sources, ingress.Source{
+			Connector:   all[s.Connector],
+			Info:        connectors.Source{Name: s.Name, Currency: s.Currency, Zone: s.Zone},
+			Auth:        ingressAuth(s.Auth),
+			Reject:      s.Reject,
+			GRPC:        s.GRPC,
+			KeepHeaders: s.KeepHeaders,
+			Limits: ingress.Limits{
+				Body:     s.Limits.Body,
+				Rate:     s.Limits.Rate,
+				InFlight: s.Limits.InFlight,
+				Daily:    s.Limits.Daily,
+			},
+		})
+	}
+	return sources
+}
+
+func ingressAuth(a config.Auth) ingress.Auth {
+	switch a.Scheme {
+	case config.SchemeHeader:
+		return ingress.Auth{Header: a.Header, Values: revealAll(a.Values)}
+	case config.SchemePathToken:
+		return ingress.Auth{Tokens: revealAll(a.Values)}
+	default:
+		return ingress.Auth{None: true}
+	}
+}
+
+func revealAll(secrets []config.Secret) []string {
+	out := make([]string, 0, len(secrets))
+	for _, s := range secrets {
+		out = append(out, s.Reveal())
+	}
+	return out
+}
+
+func openapiRoutes(cfg *config.Config, all map[string]*connectors.Connector) []openapi.Route {
+	routes := make([]openapi.Route, 0, len(cfg.Sources))
+	for i := range cfg.Sources {
+		s := &cfg.Sources[i]
+		routes = append(routes, openapi.Route{
+			Source:      s.Name,
+			Connector:   s.Connector,
+			Scheme:      string(s.Auth.Scheme),
+			Header:      s.Auth.Header,
+			EventInBody: all[s.Connector].EventField != "",
+		})
+	}
+	return routes
+}
