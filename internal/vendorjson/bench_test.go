@@ -1,35 +1,30 @@
 package vendorjson
 
 import (
+	"bytes"
+	"encoding/json"
 	"testing"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
 )
 
-// BenchmarkUnmarshal decodes every sample, and with protojson the same message as protojson itself writes it, since it
-// takes neither numbers for decimals nor other alternates. It reports how many times as long protojson takes.
+// BenchmarkUnmarshal decodes every sample without its white space, which vendors do not send, and with protojson the same
+// message as protojson itself writes it, since it takes neither numbers for decimals nor other alternates. It reports how
+// many times as long protojson takes.
 func BenchmarkUnmarshal(b *testing.B) {
 	for _, s := range samples(b) {
 		b.Run(s.name, func(b *testing.B) {
-			plain := asProtojson(b, s)
-			b.SetBytes(int64(len(s.data)))
+			plain, data := asProtojson(b, s), compact(b, s.data)
+			b.SetBytes(int64(len(data)))
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := Unmarshal(s.data, s.typ.New().Interface()); err != nil {
+				if _, err := Unmarshal(data, s.typ.New().Interface()); err != nil {
 					b.Fatal(err)
 				}
 			}
-			ours := b.Elapsed()
 			b.StopTimer()
-			start := time.Now()
-			for range b.N {
-				if err := protojson.Unmarshal(plain, s.typ.New().Interface()); err != nil {
-					b.Fatal(err)
-				}
-			}
-			theirs := time.Since(start)
-			b.ReportMetric(float64(theirs)/float64(b.N), "protojson-ns/op")
+			ours, theirs := best(b, s, data, plain)
 			b.ReportMetric(float64(theirs)/float64(ours), "x-faster")
 		})
 	}
@@ -54,14 +49,58 @@ func BenchmarkProtojson(b *testing.B) {
 func BenchmarkField(b *testing.B) {
 	for _, s := range samples(b) {
 		b.Run(s.name, func(b *testing.B) {
+			data := compact(b, s.data)
+			b.SetBytes(int64(len(data)))
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, _, err := Field(s.data, "no such field"); err != nil {
+				if _, _, err := Field(data, "no such field"); err != nil {
 					b.Fatal(err)
 				}
 			}
 		})
 	}
+}
+
+// The decoder beats protojson on every sample. Of several rounds the best one counts, so that a busy machine does not
+// decide; half as fast again is what it must be at least, and far less than it is.
+func TestFasterThanProtojson(t *testing.T) {
+	for _, s := range samples(t) {
+		ours, theirs := best(t, s, compact(t, s.data), asProtojson(t, s))
+		if 2*theirs < 3*ours {
+			t.Errorf("%s: %v, protojson %v", s.name, ours, theirs)
+		}
+	}
+}
+
+// best is how long each decoder takes for a hundred documents at its best, measured by turns.
+func best(tb testing.TB, s sample, data, plain []byte) (ours, theirs time.Duration) {
+	tb.Helper()
+	ours, theirs = time.Hour, time.Hour
+	for range 12 {
+		ours = min(ours, timed(tb, func() error { _, err := Unmarshal(data, s.typ.New().Interface()); return err }))
+		theirs = min(theirs, timed(tb, func() error { return protojson.Unmarshal(plain, s.typ.New().Interface()) }))
+	}
+	return ours, theirs
+}
+
+func timed(tb testing.TB, f func() error) time.Duration {
+	tb.Helper()
+	start := time.Now()
+	for range 100 {
+		if err := f(); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	return time.Since(start)
+}
+
+func compact(tb testing.TB, data []byte) []byte {
+	tb.Helper()
+	var b bytes.Buffer
+	if err := json.Compact(&b, data); err != nil {
+		tb.Fatal(err)
+	}
+	return b.Bytes()
 }
 
 // asProtojson is the message of a sample as protojson writes it.
@@ -71,7 +110,7 @@ func asProtojson(tb testing.TB, s sample) []byte {
 	if _, err := Unmarshal(s.data, m); err != nil {
 		tb.Fatal(err)
 	}
-	plain, err := protojson.MarshalOptions{UseProtoNames: false}.Marshal(m)
+	plain, err := protojson.Marshal(m)
 	if err != nil {
 		tb.Fatal(err)
 	}

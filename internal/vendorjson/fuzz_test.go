@@ -21,6 +21,8 @@ import (
 //   - duplicates, escaped spellings of them included: protojson lets them be in what it skips;
 //   - null in a list, and unknown fields: drift.
 //
+// What protojson accepts is accepted, but for duplicates, for what is past the limits, and for decimals.
+//
 // Whatever the input: nothing that encoding/json refuses is accepted, an error is an *Error within the document, and
 // decoding again gives the same.
 func FuzzUnmarshalAgainstProtojson(f *testing.F) {
@@ -43,8 +45,13 @@ func FuzzUnmarshalAgainstProtojson(f *testing.F) {
 		if (err == nil) != (Check(data) == nil) && err == nil {
 			t.Fatalf("Check refuses what Unmarshal accepts: %v", Check(data))
 		}
+		options := protojson.UnmarshalOptions{DiscardUnknown: true}
 		if err != nil {
 			checkError(t, data, err)
+			e, _ := errors.AsType[*Error](err)
+			if e.Code != CodeLimit && e.Problem != duplicated && options.Unmarshal(data, theirs) == nil && !special(theirs.ProtoReflect()) {
+				t.Fatalf("protojson reads it, but: %v", err)
+			}
 			return
 		}
 		if !json.Valid(data) {
@@ -59,7 +66,6 @@ func FuzzUnmarshalAgainstProtojson(f *testing.F) {
 				t.Fatalf("drift %+v", d)
 			}
 		}
-		options := protojson.UnmarshalOptions{DiscardUnknown: true}
 		if len(drifts) != 0 || options.Unmarshal(data, theirs) != nil || special(ours.ProtoReflect()) || special(theirs.ProtoReflect()) {
 			return
 		}
@@ -68,6 +74,9 @@ func FuzzUnmarshalAgainstProtojson(f *testing.F) {
 		}
 	})
 }
+
+// duplicated is the problem with a name that is there twice.
+const duplicated = "is there twice"
 
 // checkError checks what is promised of every error.
 func checkError(t *testing.T, data []byte, err error) {
@@ -101,6 +110,48 @@ func special(m protoreflect.Message) bool {
 		return !found
 	})
 	return found
+}
+
+// Every kind of field takes every kind of value that protojson takes there, and makes the same of it.
+func TestAgainstProtojson(t *testing.T) {
+	values := []string{
+		`null`, `true`, `false`, `{}`, `[]`, `""`, `"x"`, `" 1"`, `"1"`, `"-1"`, `"1.0"`, `"1e2"`, `"1e"`, `"01"`, `"1.5"`, `"NaN"`,
+		`"Infinity"`, `"-Infinity"`, `"COLOUR_RED"`, `"aGk"`, `"aGk="`, `"_-8="`, `"+/8="`, `"true"`, `"\u0031"`, `"\ud83d\ude00"`,
+		`0`, `-0`, `0.0`, `-0.0`, `1`, `-1`, `7`, `1.0`, `1.5`, `1e2`, `1E+2`, `1e-2`, `100e-2`, `1.50e1`, `12.0e-1`, `120.0e-1`, `0e999999999999`,
+		`2147483647`, `2147483648`, `-2147483648`, `-2147483649`, `4294967295`, `4294967296`, `9007199254740993`,
+		`9223372036854775807`, `9223372036854775808`, `-9223372036854775808`, `-9223372036854775809`, `18446744073709551615`,
+		`18446744073709551616`, `1844674407370955161.5e1`, `1e18`, `1e19`, `1e20`, `1e38`, `1e39`, `1e308`, `1e309`, `5e-324`, `1e-400`,
+		`00000000000000000000001`, `1.00000000000000000000000000000000000000`, `[1]`, `["x"]`, `[{}]`, `[[]]`, `{"int64":1}`, `[null]`,
+		`[true,false]`, `["1",2]`, `{"x":1}`, `1.`, `.1`, `1 2`, `tru`,
+	}
+	fields := kind(t, "Kinds").ProtoReflect().Descriptor().Fields()
+	same, accepted := 0, 0
+	for i := range fields.Len() {
+		fd := fields.Get(i)
+		for _, value := range values {
+			data := []byte(`{"` + fd.JSONName() + `":` + value + `}`)
+			ours, theirs := kind(t, "Kinds"), kind(t, "Kinds")
+			drifts, err := Unmarshal(data, ours)
+			theirErr := protojson.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(data, theirs)
+			switch {
+			case special(ours.ProtoReflect()) || special(theirs.ProtoReflect()):
+			case theirErr == nil && err != nil:
+				// With DiscardUnknown, protojson drops names that the enumeration does not have.
+				if fd.Enum() == nil {
+					t.Errorf("%s: protojson reads it, but: %v", data, err)
+				}
+			case theirErr == nil && !proto.Equal(ours, theirs):
+				t.Errorf("%s: ours %v, theirs %v, drift %q", data, ours, theirs, driftLines(drifts))
+			case theirErr == nil:
+				same++
+			case err == nil:
+				accepted++
+			}
+		}
+	}
+	if same < 300 || accepted < 300 {
+		t.Errorf("only %d values were read alike, and %d by this package alone", same, accepted)
+	}
 }
 
 // FuzzField holds Field against encoding/json: on a document that Check accepts, both find the same.
