@@ -107,7 +107,7 @@ type Key struct {
 // NaturalKey is for events whose data tell occurrences apart: an id with a version, an id with a time. Two webhooks with
 // the same parts are the same fact. If any part is empty the parts tell nothing apart, and the key is [ContentHash].
 func NaturalKey(parts ...string) Key {
-	var b []byte
+	b := make([]byte, 0, 96)
 	for _, p := range parts {
 		if p == "" {
 			return ContentHash()

@@ -10,8 +10,20 @@ import (
 
 func TestNaturalKey(t *testing.T) {
 	keys := [][]string{
-		{"a"}, {"b"}, {"a", "b"}, {"b", "a"}, {"ab"}, {"a", "b", "c"}, {"ab", "c"}, {"a", "bc"}, {"1:a"}, {"a1:b"}, {"a", "1:b"}, {"a:1", "b"},
-		{strings.Repeat("x", 11)}, {"1", strings.Repeat("x", 11)},
+		{"a"},
+		{"b"},
+		{"a", "b"},
+		{"b", "a"},
+		{"ab"},
+		{"a", "b", "c"},
+		{"ab", "c"},
+		{"a", "bc"},
+		{"1:a"},
+		{"a1:b"},
+		{"a", "1:b"},
+		{"a:1", "b"},
+		{strings.Repeat("x", 11)},
+		{"1", strings.Repeat("x", 11)},
 	}
 	seen := map[connectors.Key][]string{}
 	for _, parts := range keys {

@@ -59,7 +59,7 @@ func ScaledMoney(v *int64, digits int, currency string) *money.Money {
 		return nil
 	}
 	scale, nano := pow10[digits], pow10[9-digits]
-	return &money.Money{CurrencyCode: currency, Units: *v / scale, Nanos: int32(*v % scale * nano)} //nolint:gosec // Below 1e9.
+	return &money.Money{CurrencyCode: currency, Units: *v / scale, Nanos: int32(*v % scale * nano)}
 }
 
 // maxTerm bounds the units of a term, so that no sum of two overflows.
@@ -99,7 +99,7 @@ func sum(a, b *money.Money, sign int64) *money.Money {
 	case units < 0 && nanos > 0:
 		units, nanos = units+1, nanos-pow10[9]
 	}
-	return &money.Money{CurrencyCode: a.GetCurrencyCode(), Units: units, Nanos: int32(nanos)} //nolint:gosec // Below 1e9.
+	return &money.Money{CurrencyCode: a.GetCurrencyCode(), Units: units, Nanos: int32(nanos)}
 }
 
 // parseDecimal splits a decimal into whole units and nanos of the same sign.
@@ -200,7 +200,7 @@ func Date(s string) (*date.Date, error) {
 	if err != nil || t.IsZero() {
 		return nil, err
 	}
-	return &date.Date{Year: int32(t.Year()), Month: int32(t.Month()), Day: int32(t.Day())}, nil //nolint:gosec // Four digits.
+	return &date.Date{Year: int32(t.Year()), Month: int32(t.Month()), Day: int32(t.Day())}, nil
 }
 
 // parseTime returns the zero time for what is not set.

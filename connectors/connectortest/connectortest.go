@@ -91,21 +91,21 @@ func Fuzz(f *testing.F, c *connectors.Connector, src connectors.Source) {
 	})
 }
 
-func readArchives(t testing.TB) []archive {
-	t.Helper()
+func readArchives(tb testing.TB) []archive {
+	tb.Helper()
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	var archives []archive
 	for _, file := range files {
 		data, err := os.ReadFile(file)
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		a, err := parseArchive(file, data)
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		archives = append(archives, a)
 	}

@@ -35,7 +35,7 @@ func good() *connectors.Connector {
 		Translate:  translate,
 		Envelope: &connectors.Envelope{
 			New:      func() proto.Message { return new(retinov1.ShippingOrdered) },
-			Identify: func(m proto.Message) (connectors.Key, string) { return connectors.ContentHash(), "" },
+			Identify: func(proto.Message) (connectors.Key, string) { return connectors.ContentHash(), "" },
 		},
 	}
 }
@@ -137,7 +137,7 @@ func TestRulesFindWhatIsBroken(t *testing.T) {
 			})
 		}, "missing"},
 		{"panic in the envelope", func(c *connectors.Connector) {
-			c.Envelope.Identify = func(m proto.Message) (connectors.Key, string) { panic("no") }
+			c.Envelope.Identify = func(proto.Message) (connectors.Key, string) { panic("no") }
 		}, "unmapped missing"},
 	}
 	archives := readArchives(t)

@@ -32,6 +32,8 @@ type result struct {
 	drift       []vendorjson.Drift
 }
 
+func (r result) refused() bool { return r.fault != nil }
+
 // fault says why a webhook made no event.
 type fault struct {
 	reason, path string

@@ -50,7 +50,7 @@ func checkFacts(p *pipeline, _ []archive) error {
 		return fmt.Errorf("name %q", c.Name)
 	}
 	if c.Translate == nil || c.Register == nil {
-		return errors.New("Translate or Register is nil")
+		return errors.New("no Translate or no Register")
 	}
 	return c.Register(context.Background(), runtime.NewServeMux(), nowhere{})
 }
@@ -149,7 +149,7 @@ func checkPure(p *pipeline, archives []archive) error {
 		m := proto.Clone(r.message)
 		first, errFirst := p.translate(r.event, m)
 		if !proto.Equal(r.message, m) {
-			return errors.New("Translate changed its message")
+			return errors.New("the message is another after Translate")
 		}
 		second, errSecond := p.translate(r.event, m)
 		if fmt.Sprint(errFirst) != fmt.Sprint(errSecond) || !sameTranslation(first, second) {
@@ -187,7 +187,7 @@ func checkUnmapped(p *pipeline, archives []archive) error {
 	nameless.EventField = ""
 	p = &pipeline{connector: &nameless, events: p.events, source: p.source}
 	return each(archives, func(a archive) error {
-		if vendorjson.Check(a.body) != nil {
+		if !wellFormed(a.body) {
 			return nil
 		}
 		r := p.run("event.nobody_modelled", a.body)
@@ -198,9 +198,11 @@ func checkUnmapped(p *pipeline, archives []archive) error {
 	})
 }
 
+func wellFormed(body []byte) bool { return vendorjson.Check(body) == nil }
+
 func checkTruncated(p *pipeline, archives []archive) error {
 	return each(archives, func(a archive) error {
-		if p.run(a.event, a.body).fault != nil {
+		if p.run(a.event, a.body).refused() {
 			return nil
 		}
 		whole := strings.TrimRight(string(a.body), " \t\r\n")

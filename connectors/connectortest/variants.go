@@ -9,13 +9,16 @@ import (
 )
 
 // variants hands judge the result of every body that differs from a's in one value: removed, null, or of another kind. A
-// body that is no JSON has none.
+// body that is broken has none.
 func variants(p *pipeline, a archive, judge func(result) error) error {
+	if !wellFormed(a.body) {
+		return nil
+	}
 	var root any
 	dec := json.NewDecoder(bytes.NewReader(a.body))
 	dec.UseNumber()
-	if dec.Decode(&root) != nil {
-		return nil
+	if err := dec.Decode(&root); err != nil {
+		return err
 	}
 	try := func(what string) error {
 		body, err := json.Marshal(root)
