@@ -85,7 +85,7 @@ func (b *buffer) fill(ctx context.Context, r io.Reader, hint, limit int64, l *le
 		switch {
 		case int64(len(b.bytes)) > limit:
 			return errTooLarge
-		case err == io.EOF: //nolint:errorlint // a reader's plain end; a wrapped one is an error
+		case err == io.EOF:
 			return nil
 		case err != nil:
 			return err
@@ -169,10 +169,11 @@ func (s *source) decode(ctx context.Context, received body, encoding string, l *
 	case err != nil:
 		plain.release()
 		received.fault, received.cause = intake.CorruptEncoding, err
-		return received, nil
+	default:
+		received.release()
+		received = body{data: plain.bytes, buffer: plain}
 	}
-	received.release()
-	return body{data: plain.bytes, buffer: plain}, nil
+	return received, nil
 }
 
 // gunzip decompresses data into plain. Errors are errTooLarge, the lease's, and those of corrupt data.

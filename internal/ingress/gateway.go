@@ -105,7 +105,7 @@ var errProbed = errors.New("ingress: probed")
 // and error handler find it; and it is the reason why the handler sees nothing of the sender's but the body.
 type call struct {
 	// ctx bounds the typed call. The generated code has c itself, which never ends: it waits for nothing else.
-	ctx      context.Context //nolint:containedctx // c is a context
+	ctx      context.Context
 	intake   *intake.Intake
 	route    *rpcRoute
 	delivery *intake.Delivery

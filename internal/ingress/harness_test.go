@@ -99,20 +99,20 @@ type edge struct {
 	log      *syncBuffer
 }
 
-func newEdge(t testing.TB, change ...func(*Config)) *edge {
-	t.Helper()
+func newEdge(tb testing.TB, change ...func(*Config)) *edge {
+	tb.Helper()
 	e := &edge{book: &book{}, registry: prometheus.NewRegistry(), log: &syncBuffer{}}
 	logger := slog.New(slog.NewTextHandler(e.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	in, err := intake.New(intake.Config{Journal: e.book, Logger: logger, Registerer: e.registry})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	c := Config{Intake: in, Sources: testSources(), Logger: logger, Registerer: e.registry}
 	for _, f := range change {
 		f(&c)
 	}
 	if e.Ingress, err = New(c); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return e
 }
@@ -201,18 +201,18 @@ func (e *edge) value(t *testing.T, name string, labels ...string) float64 {
 }
 
 // sample is a webhook of a connector's testdata.
-func sample(t testing.TB, connector, name string) []byte {
-	t.Helper()
+func sample(tb testing.TB, connector, name string) []byte {
+	tb.Helper()
 	data, err := os.ReadFile(filepath.Join("..", "..", "connectors", connector, "testdata", name+".txtar"))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	for _, f := range txtar.Parse(data).Files {
 		if f.Name == "body.json" {
 			return bytes.TrimSuffix(f.Data, []byte("\n"))
 		}
 	}
-	t.Fatalf("%s/%s has no body.json", connector, name)
+	tb.Fatalf("%s/%s has no body.json", connector, name)
 	return nil
 }
 

@@ -78,6 +78,8 @@ type typed struct {
 }
 
 // handle is the RPC's handler as gRPC wants it.
+//
+//nolint:revive // gRPC decides the order of the parameters
 func (t *typed) handle(_ any, ctx context.Context, decode func(any) error, intercept grpc.UnaryServerInterceptor) (any, error) {
 	received := time.Now()
 	src, err := t.admit(ctx, received)

@@ -46,7 +46,7 @@ const (
 const maxDetail = 512
 
 // Fault says why a webhook made no event. As an error it means that the source refuses such webhooks.
-type Fault struct {
+type Fault struct { //nolint:errname // most faults are stored and never returned
 	Reason Reason
 	// Problem for people.
 	Problem string

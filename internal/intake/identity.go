@@ -3,6 +3,7 @@ package intake
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -53,10 +54,7 @@ func identifyQuarantined(d *Delivery) identity {
 // revised is the identity of a webhook whose natural key is taken by another body. It is stable too: a redelivery of the
 // revision is its duplicate.
 func (id identity) revised() identity {
-	name := make([]byte, 0, 1+len(id.natural)+len(id.body))
-	name = append(name, keyRevision)
-	name = append(name, id.natural...)
-	id.natural = append(name, id.body[:]...)
+	id.natural = slices.Concat([]byte{keyRevision}, id.natural, id.body[:])
 	id.key = hash(id.natural)
 	return id
 }

@@ -30,7 +30,7 @@ const (
 	MaxEvents = 10_000
 )
 
-// ErrUnavailable: the webhook could not be made durable now. Ask the sender to come again.
+// ErrUnavailable means that the webhook could not be made durable now. Ask the sender to come again.
 var ErrUnavailable = errors.New("intake: cannot be made durable now")
 
 // Journal is where webhooks are made durable. Append must not keep its entry after it has returned, unless it returns an
@@ -43,11 +43,11 @@ type Journal interface {
 type Outcome uint8
 
 const (
-	// Accepted: webhook and events are durable.
+	// Accepted means that webhook and events are durable.
 	Accepted Outcome = iota + 1
-	// Duplicate: the same webhook was durable already.
+	// Duplicate means that the same webhook was durable already.
 	Duplicate
-	// Quarantined: the webhook is durable and made no event.
+	// Quarantined means that the webhook is durable and made no event.
 	Quarantined
 )
 

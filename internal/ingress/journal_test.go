@@ -1,0 +1,108 @@
+package ingress
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/webhook-bridge/bridge/internal/intake"
+	"github.com/webhook-bridge/bridge/internal/journal"
+)
+
+// TestThroughTheJournal takes webhooks over HTTP into the real journal and reads back what is there.
+func TestThroughTheJournal(t *testing.T) {
+	j, err := journal.Open(t.Context(), journal.Config{Dir: "journal", FS: vfs.NewMem()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := intake.New(intake.Config{Journal: j})
+	if err != nil {
+		t.Fatal(err)
+	}
+	edge, err := New(Config{Intake: in, Sources: testSources()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(edge)
+	defer server.Close()
+	send := func(path string, h http.Header, body []byte) int {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+path, bytes.NewReader(body))
+		if err != nil {
+			t.Error(err)
+			return 0
+		}
+		for k, v := range h {
+			r.Header[k] = v
+		}
+		resp, err := server.Client().Do(r)
+		if err != nil {
+			t.Error(err)
+			return 0
+		}
+		defer resp.Body.Close()
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+			t.Error(err)
+		}
+		return resp.StatusCode
+	}
+
+	shipment, order := sample(t, "retino", "shipping_ordered"), sample(t, "kasafik", "orders")
+	revised := bytes.Replace(shipment, []byte("20210001"), []byte("20210002"), 1)
+	var wg sync.WaitGroup
+	for range 16 {
+		for _, w := range []struct {
+			path string
+			h    http.Header
+			body []byte
+		}{
+			{"/webhooks/returns", secretOf("returns"), shipment},
+			{tillPath, nil, order},
+			{"/webhooks/loyalty", secretOf("loyalty"), []byte(`{"type":"customer.updated","data":{"customerId":"c"}}`)},
+			{"/webhooks/loyalty", secretOf("loyalty"), []byte(`{"type":"customer.updated","data":{"customerId":}}`)},
+			{"/webhooks/erp/new", secretOf("erp"), []byte(`{"ID":"1"}`)},
+		} {
+			wg.Go(func() {
+				if code := send(w.path, w.h, w.body); code != http.StatusOK {
+					t.Errorf("%s: %d", w.path, code)
+				}
+			})
+		}
+	}
+	wg.Wait()
+	for range 2 {
+		if code := send("/webhooks/returns", secretOf("returns"), revised); code != http.StatusOK {
+			t.Errorf("revision: %d", code)
+		}
+	}
+
+	records, err := j.Read(t.Context(), 1, make([]journal.Record, 0, 100))
+	if err != nil {
+		t.Fatal(err)
+	}
+	types, ids := map[string]int{}, map[string]bool{}
+	for _, r := range records {
+		types[r.Event.GetType()]++
+		ids[r.Event.GetId()] = true
+	}
+	for name, want := range map[string]int{"shipment.ordered": 2, "order.changed": 1, "customer.updated": 1, "unmapped": 1} {
+		if types[name] != want {
+			t.Errorf("%d events of type %s, want %d", types[name], name, want)
+		}
+	}
+	if len(records) != 5 || len(ids) != 5 {
+		t.Errorf("%d events with %d ids: %v", len(records), len(ids), types)
+	}
+
+	// A journal that is closed is a fault of ours.
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if code := send("/webhooks/erp/other", secretOf("erp"), []byte(`{"ID":"2"}`)); code != http.StatusServiceUnavailable {
+		t.Errorf("closed journal: %d", code)
+	}
+}
