@@ -161,8 +161,8 @@ type group struct {
 	next Position
 	// written is whether there is anything to sync. The batch cannot tell: Pebble takes the data of a large one.
 	written bool
-	stats Commit
-	began time.Time
+	stats   Commit
+	began   time.Time
 }
 
 // committer builds groups and applies them, in one goroutine, while a second waits for their syncs.

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/sstable/block"
@@ -18,7 +19,10 @@ import (
 const (
 	// cacheSize is shared by blocks and memtables, so it bounds what Pebble holds. It is taken as needed.
 	cacheSize    = 64 << 20
-	memTableSize = 16 << 20
+	memTableSize = 32 << 20
+	// separateValues is from what size on bodies go to files of their own, so that compactions move keys and not bodies.
+	// It nearly halves the CPU time of an append; short values are cheaper in place.
+	separateValues = 256
 	// pebbleFormat is what new files are written as.
 	pebbleFormat = pebble.FormatValueSeparation
 )
@@ -93,7 +97,7 @@ func (j *Journal) pebbleOptions(f *fence) *pebble.Options {
 		MemTableSize:                memTableSize,
 		MemTableStopWritesThreshold: 4,
 		// Webhooks and events are written in key order, so compactions mostly move files.
-		L0CompactionThreshold: 4,
+		L0CompactionThreshold: 8,
 		L0StopWritesThreshold: 64,
 		LBaseMaxBytes:         64 << 20,
 		MaxOpenFiles:          512,
@@ -108,6 +112,16 @@ func (j *Journal) pebbleOptions(f *fence) *pebble.Options {
 				pebbleLogger{log: j.cfg.Logger, fence: f}.error("corruption", info.String())
 			},
 		},
+	}
+	o.Experimental.ValueSeparationPolicy = func() pebble.ValueSeparationPolicy {
+		return pebble.ValueSeparationPolicy{
+			Enabled:               true,
+			MinimumSize:           separateValues,
+			MaxBlobReferenceDepth: 10,
+			RewriteMinimumAge:     time.Hour,
+			// What is written together is given up together, so a file of values is hardly ever half empty.
+			TargetGarbageRatio: 0.5,
+		}
 	}
 	// Never zstd: builds without cgo have a slow one.
 	o.ApplyCompressionSettings(func() pebble.DBCompressionSettings {
