@@ -15,7 +15,8 @@ type Body struct {
 	Data []byte
 	// Drift is how the document differed from its message.
 	Drift []Drift
-	// Err is why the document was refused, of type [*Error]; nil if it was decoded, and before it was.
+	// Err is why the document was refused; nil if it was decoded, and before it was. It is of type [*Error], unless the
+	// handler asked for something other than a protobuf message.
 	Err error
 
 	// rest is what Read has yet to return.
@@ -54,7 +55,8 @@ func (b *Body) Close() error { return nil }
 func (b *Body) decode(v any) error {
 	m, ok := v.(proto.Message)
 	if !ok {
-		return fmt.Errorf("vendorjson: decode: %T is no protobuf message", v)
+		b.Err = fmt.Errorf("vendorjson: decode: %T is no protobuf message", v)
+		return b.Err
 	}
 	b.rest = nil
 	b.Drift, b.Err = Unmarshal(b.Data, m)

@@ -12,10 +12,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
-	retinov1 "github.com/webhook-bridge/bridge/gen/webhooks/retino/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
+
+	retinov1 "github.com/webhook-bridge/bridge/gen/webhooks/retino/v1"
 )
 
 // receiver is a Retino service in process that keeps what it was called with.

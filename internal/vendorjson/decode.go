@@ -4,8 +4,9 @@ import (
 	"bytes"
 	"fmt"
 
-	optionsv1 "github.com/webhook-bridge/bridge/gen/bridge/options/v1"
 	"google.golang.org/protobuf/encoding/protowire"
+
+	optionsv1 "github.com/webhook-bridge/bridge/gen/bridge/options/v1"
 )
 
 // target is where a value goes to.
@@ -237,7 +238,7 @@ func (d *decoder) fromString(t target, s []byte) (given bool, fault *Error) {
 		return false, d.wrong(t, "is another string")
 	}
 	// A decimal or an enumeration is at home in a string.
-	if !(t.form == formDecimal || t.form == formEnum) || len(trimmed) != len(s) {
+	if native := t.form == formDecimal || t.form == formEnum; !native || len(trimmed) != len(s) {
 		d.differs(t, form)
 	}
 	return true, nil

@@ -13,13 +13,14 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	retinov1 "github.com/webhook-bridge/bridge/gen/webhooks/retino/v1"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/encoding/prototext"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/dynamicpb"
+
+	retinov1 "github.com/webhook-bridge/bridge/gen/webhooks/retino/v1"
 )
 
 var update = flag.Bool("update", false, "write the golden files")

@@ -6,9 +6,10 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	openloyaltyv1 "github.com/webhook-bridge/bridge/gen/webhooks/openloyalty/v1"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
+
+	openloyaltyv1 "github.com/webhook-bridge/bridge/gen/webhooks/openloyalty/v1"
 )
 
 // What is read although it is not what the field declares, and what is said of it.
@@ -27,7 +28,8 @@ func TestTolerances(t *testing.T) {
 		{`{"astring":"names are exact","ASTRING":1}`, ``, []string{`unknown $.astring "names are exact"`, `unknown $.ASTRING 1`}},
 		{`{"\u0078\n":1}`, ``, []string{`unknown $["x\n"] 1`}},
 		{`{"a.b":1,"":2,"c[]":3,"příliš":4,"_v-1":5,"a b":6}`, ``, []string{
-			`unknown $["a.b"] 1`, `unknown $[""] 2`, `unknown $["c[]"] 3`, `unknown $.příliš 4`, `unknown $._v-1 5`, `unknown $["a b"] 6`}},
+			`unknown $["a.b"] 1`, `unknown $[""] 2`, `unknown $["c[]"] 3`, `unknown $.příliš 4`, `unknown $._v-1 5`, `unknown $["a b"] 6`,
+		}},
 
 		// Strings.
 		{`{"aString":12}`, `a_string: "12"`, []string{`type $.aString 12`}},

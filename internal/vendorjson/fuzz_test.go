@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/encoding/protojson"
@@ -12,14 +14,11 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// FuzzUnmarshalAgainstProtojson holds the decoder against protojson: where both accept and there is no drift, both make
-// the same message. Where they are meant to differ, the input is left out:
+// FuzzUnmarshalAgainstProtojson holds the decoder against protojson: where both accept, both make the same message. Where they are meant to differ, the input is left out:
 //
 //   - google.type.Decimal, which protojson reads from an object, and fields marked verbatim: messages that have one of them
 //     set in either result;
-//   - alternates that the schema expects: protojson refuses them;
-//   - duplicates, escaped spellings of them included: protojson lets them be in what it skips;
-//   - null in a list, and unknown fields: drift.
+//   - duplicates, which protojson lets be in what it skips.
 //
 // What protojson accepts is accepted, but for duplicates, for what is past the limits, and for decimals.
 //
@@ -39,40 +38,46 @@ func FuzzUnmarshalAgainstProtojson(f *testing.F) {
 	f.Add(byName["webhooks.kasafik.v1.Order"], []byte(`{"t":"x","_t":"y"}`))
 	f.Add(byName["webhooks.retino.v1.Shipping"], []byte(`{"id":"\ud83d\ude00\u0000","option_name":"\ud800"}`))
 	f.Fuzz(func(t *testing.T, index int, data []byte) {
-		typ := types[uint(index)%uint(len(types))]
-		ours, theirs := typ.New().Interface(), typ.New().Interface()
-		drifts, err := Unmarshal(data, ours)
-		if (err == nil) != (Check(data) == nil) && err == nil {
-			t.Fatalf("Check refuses what Unmarshal accepts: %v", Check(data))
-		}
-		options := protojson.UnmarshalOptions{DiscardUnknown: true}
-		if err != nil {
-			checkError(t, data, err)
-			e, _ := errors.AsType[*Error](err)
-			if e.Code != CodeLimit && e.Problem != duplicated && options.Unmarshal(data, theirs) == nil && !special(theirs.ProtoReflect()) {
-				t.Fatalf("protojson reads it, but: %v", err)
-			}
-			return
-		}
-		if !json.Valid(data) {
-			t.Fatal("accepted what is not JSON")
-		}
-		again := typ.New().Interface()
-		if _, err := Unmarshal(data, again); err != nil || !proto.Equal(ours, again) {
-			t.Fatalf("the second time: %v, %v, then %v", err, ours, again)
-		}
-		for _, d := range drifts {
-			if d.Path == "" || len(d.Sample) > MaxSample || !bytes.Contains(data, d.Sample) {
-				t.Fatalf("drift %+v", d)
-			}
-		}
-		if len(drifts) != 0 || options.Unmarshal(data, theirs) != nil || special(ours.ProtoReflect()) || special(theirs.ProtoReflect()) {
-			return
-		}
-		if !proto.Equal(ours, theirs) {
-			t.Fatalf("ours   %v\ntheirs %v", ours, theirs)
-		}
+		compare(t, types[uint(index)%uint(len(types))], data)
 	})
+}
+
+// compare decodes data both ways; see FuzzUnmarshalAgainstProtojson. read says whether both made the same of it.
+func compare(t *testing.T, typ protoreflect.MessageType, data []byte) (read bool) {
+	t.Helper()
+	ours, theirs := typ.New().Interface(), typ.New().Interface()
+	drifts, err := Unmarshal(data, ours)
+	options := protojson.UnmarshalOptions{DiscardUnknown: true}
+	if err != nil {
+		checkError(t, data, err)
+		e, _ := errors.AsType[*Error](err)
+		if e.Code != CodeLimit && e.Problem != duplicated && options.Unmarshal(data, theirs) == nil && !special(theirs.ProtoReflect()) {
+			t.Fatalf("%s\nprotojson reads it, but: %v", data, err)
+		}
+		return false
+	}
+	if err := Check(data); err != nil {
+		t.Fatalf("%s\nCheck refuses what Unmarshal accepts: %v", data, err)
+	}
+	if !json.Valid(data) {
+		t.Fatalf("%s\naccepted what is not JSON", data)
+	}
+	again := typ.New().Interface()
+	if _, err := Unmarshal(data, again); err != nil || !proto.Equal(ours, again) {
+		t.Fatalf("%s\nthe second time: %v, %v, then %v", data, err, ours, again)
+	}
+	for _, d := range drifts {
+		if d.Path == "" || len(d.Sample) > MaxSample || !bytes.Contains(data, d.Sample) {
+			t.Fatalf("%s\ndrift %+v", data, d)
+		}
+	}
+	if options.Unmarshal(data, theirs) != nil || special(ours.ProtoReflect()) || special(theirs.ProtoReflect()) {
+		return false
+	}
+	if !proto.Equal(ours, theirs) {
+		t.Fatalf("%s\nours   %v\ntheirs %v", data, ours, theirs)
+	}
+	return true
 }
 
 // duplicated is the problem with a name that is there twice.
@@ -110,6 +115,97 @@ func special(m protoreflect.Message) bool {
 		return !found
 	})
 	return found
+}
+
+// Documents made up field by field get further than those that a fuzzer makes of bytes. They are compared in the same way.
+func TestRandomDocuments(t *testing.T) {
+	types := append(vendorMessages(t), kind(t, "Kinds").ProtoReflect().Type())
+	read := 0
+	for i := range uint64(6000) {
+		r := composer{rand.New(rand.NewPCG(i, 7))}
+		typ := types[r.IntN(len(types))]
+		if compare(t, typ, r.object(nil, typ.Descriptor(), 3)) {
+			read++
+		}
+	}
+	if read < 1000 {
+		t.Errorf("only %d documents were read by both", read)
+	}
+}
+
+// composer makes up JSON that mostly fits a message.
+type composer struct{ *rand.Rand }
+
+func (r composer) oneOf(words ...string) string { return words[r.IntN(len(words))] }
+
+func (r composer) space(b []byte) []byte {
+	return append(b, r.oneOf("", "", "", " ", "\n\t", "  \r\n")...)
+}
+
+// object writes some fields of a message, each once, and seldom an unknown one.
+func (r composer) object(b []byte, md protoreflect.MessageDescriptor, depth int) []byte {
+	b = r.space(append(b, '{'))
+	first := true
+	member := func(name string) {
+		if !first {
+			b = r.space(append(b, ','))
+		}
+		first = false
+		b = r.space(append(r.space(append(append(append(b, '"'), name...), '"')), ':'))
+	}
+	for _, i := range r.Perm(md.Fields().Len())[:r.IntN(min(md.Fields().Len(), 6)+1)] {
+		fd := md.Fields().Get(i)
+		member(r.oneOf(fd.JSONName(), fd.JSONName(), string(fd.Name())))
+		b = r.space(r.value(b, fd, depth))
+	}
+	if r.IntN(6) == 0 {
+		member(r.oneOf("unknown", "\\u0000", "příliš", ""))
+		b = r.space(append(b, r.oneOf(`[1,{"a":[]},"x"]`, `{"a":{"b":null}}`, `-1.5e+3`, `"é"`)...))
+	}
+	return append(b, '}')
+}
+
+func (r composer) value(b []byte, fd protoreflect.FieldDescriptor, depth int) []byte {
+	switch n := r.IntN(40); {
+	case n == 0:
+		return append(b, "null"...)
+	case n == 1:
+		return append(b, r.oneOf(`""`, `[]`, `{}`, `[null]`, `{"x":1}`, `tru`, `[1`, `-`, `"\x"`)...)
+	}
+	if !fd.IsList() {
+		return r.single(b, fd, depth)
+	}
+	b = r.space(append(b, '['))
+	for i := range r.IntN(4) {
+		if i > 0 {
+			b = r.space(append(b, ','))
+		}
+		b = r.space(r.single(b, fd, depth))
+	}
+	return append(b, ']')
+}
+
+func (r composer) single(b []byte, fd protoreflect.FieldDescriptor, depth int) []byte {
+	if r.IntN(20) == 0 {
+		return append(b, r.oneOf(`true`, `1`, `"1"`, `"x"`, `1.50`, `{}`, `[]`, `1e2`, `null`)...)
+	}
+	switch fd.Kind() {
+	case protoreflect.StringKind:
+		return append(b, r.oneOf(`""`, `"x"`, `"\u00e9\ud83d\ude00\n"`, `"Zásilkovna"`, `"12345678\"90"`, `"`+strings.Repeat("long ", r.IntN(60))+`"`)...)
+	case protoreflect.BoolKind:
+		return append(b, r.oneOf("true", "false")...)
+	case protoreflect.EnumKind:
+		return append(b, r.oneOf(`"COLOUR_RED"`, `0`, `1`, `5`)...)
+	case protoreflect.BytesKind:
+		return append(b, r.oneOf(`""`, `"aGk="`, `"aGk"`, `"-_8"`)...)
+	case protoreflect.MessageKind:
+		if depth == 0 {
+			return append(b, "{}"...)
+		}
+		return r.object(b, fd.Message(), depth-1)
+	default:
+		return append(b, r.oneOf("0", "-0", "1", "7", "1.0", "12e1", "-1", "2147483647", "9007199254740993", "1.5", `"3"`)...)
+	}
 }
 
 // Every kind of field takes every kind of value that protojson takes there, and makes the same of it.

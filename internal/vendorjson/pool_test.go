@@ -70,6 +70,7 @@ func turns(t *testing.T) []document {
 }
 
 func (d document) check(t *testing.T) {
+	t.Helper()
 	got := d.typ.New().Interface()
 	drifts, err := Unmarshal(d.data, got)
 	want, wanted := errors.AsType[*Error](d.err)

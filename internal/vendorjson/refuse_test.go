@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
 	openloyaltyv1 "github.com/webhook-bridge/bridge/gen/webhooks/openloyalty/v1"
 	retinov1 "github.com/webhook-bridge/bridge/gen/webhooks/retino/v1"
 )
@@ -312,16 +313,26 @@ func TestBrokenSamples(t *testing.T) {
 		name, doc string
 		want      *Error
 	}{
-		{"trailing comma", `{"type":"customer.level_changed","data":{"levelName":"level0",}}`,
-			&Error{CodeMalformed, "$.data", 62, "has '}' where a field's name should be"}},
-		{"curly quotes", `{"data":{"customerData":{"address":{"address2": “3”,"postal":"41-222"}}}}`,
-			&Error{CodeMalformed, "$.data.customerData.address.address2", 48, "has '“' where a value should be"}},
-		{"curly closing quote", "{\"data\":{\"amountChangeType\":\"add”,\n\"pointsTransferId\":\"e8\"}}",
-			&Error{CodeMalformed, "$.data.amountChangeType", 36, `has the control character '\n' in a string`}},
-		{"missing comma", "{\"type\":\"account.expiring_points_notification\"\n \"createdAt\":\"2021-12-14T14:16:54+00:00\"}",
-			&Error{CodeMalformed, "$.type", 48, `has '"' where a comma or } should be`}},
-		{"no-break space", "{\"total_tip\": 0,\n\u00a0\n\"total_wrapping_tax_excl\": 0}",
-			&Error{CodeMalformed, "$", 17, `has '\u00a0' where a field's name should be`}},
+		{
+			"trailing comma", `{"type":"customer.level_changed","data":{"levelName":"level0",}}`,
+			&Error{CodeMalformed, "$.data", 62, "has '}' where a field's name should be"},
+		},
+		{
+			"curly quotes", `{"data":{"customerData":{"address":{"address2": “3”,"postal":"41-222"}}}}`,
+			&Error{CodeMalformed, "$.data.customerData.address.address2", 48, "has '“' where a value should be"},
+		},
+		{
+			"curly closing quote", "{\"data\":{\"amountChangeType\":\"add”,\n\"pointsTransferId\":\"e8\"}}",
+			&Error{CodeMalformed, "$.data.amountChangeType", 36, `has the control character '\n' in a string`},
+		},
+		{
+			"missing comma", "{\"type\":\"account.expiring_points_notification\"\n \"createdAt\":\"2021-12-14T14:16:54+00:00\"}",
+			&Error{CodeMalformed, "$.type", 48, `has '"' where a comma or } should be`},
+		},
+		{
+			"no-break space", "{\"total_tip\": 0,\n\u00a0\n\"total_wrapping_tax_excl\": 0}",
+			&Error{CodeMalformed, "$", 17, `has '\u00a0' where a field's name should be`},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

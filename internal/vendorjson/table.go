@@ -5,10 +5,11 @@ import (
 	"hash/maphash"
 	"sync"
 
-	optionsv1 "github.com/webhook-bridge/bridge/gen/bridge/options/v1"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	optionsv1 "github.com/webhook-bridge/bridge/gen/bridge/options/v1"
 )
 
 // table is what decoding a message type needs to know of it. It is never written after it was built.
@@ -164,10 +165,16 @@ func (b builder) nested(f *field, md protoreflect.MessageDescriptor) (err error)
 	return err
 }
 
-// lookup finds a field by its name in the text. guess is where it is if fields come in the order of the schema.
+// ahead is how many fields are tried in the order of the schema, which most vendors keep to.
+const ahead = 3
+
+// lookup finds a field by its name in the text; -1 if there is none. guess is where it is if the text keeps to the order
+// of the schema, or, when fields are left out, a little further on.
 func (t *table) lookup(name []byte, guess int) int {
-	if guess < len(t.fields) && t.fields[guess].name == string(name) {
-		return guess
+	for i := guess; i < len(t.fields) && i < guess+ahead; i++ {
+		if t.fields[i].name == string(name) {
+			return i
+		}
 	}
 	if i, ok := t.byName[string(name)]; ok {
 		return i

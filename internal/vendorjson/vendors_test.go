@@ -6,15 +6,16 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/genproto/googleapis/api/annotations"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+
 	dealposv1 "github.com/webhook-bridge/bridge/gen/webhooks/dealpos/v1"
 	kasafikv1 "github.com/webhook-bridge/bridge/gen/webhooks/kasafik/v1"
 	lingav1 "github.com/webhook-bridge/bridge/gen/webhooks/linga/v1"
 	openloyaltyv1 "github.com/webhook-bridge/bridge/gen/webhooks/openloyalty/v1"
 	retinov1 "github.com/webhook-bridge/bridge/gen/webhooks/retino/v1"
-	"google.golang.org/genproto/googleapis/api/annotations"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
-	"google.golang.org/protobuf/reflect/protoregistry"
 )
 
 // vendorFiles are the schemas of the five vendors.
