@@ -16,9 +16,9 @@ import (
 
 const (
 	defaultHeartbeat = 10 * time.Second
-	// readRecords is how many events are read at a time. It bounds how long a filter that lets nothing pass can keep the
-	// stream from its heartbeat.
-	readRecords = 512
+	// readRecords is how many events are read at a time. It bounds what a client that does not read keeps in memory, and how
+	// long a filter that lets nothing pass can hold up a heartbeat. More are not faster.
+	readRecords = 128
 )
 
 // stream is one call of Tail. Its fields but the atomic ones belong to the goroutine that runs it.

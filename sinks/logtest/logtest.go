@@ -247,24 +247,27 @@ func readGivesUp(ctx context.Context, h Harness) error {
 	soon, cancel := context.WithTimeout(ctx, time.Millisecond)
 	defer cancel()
 	_, err := h.Log.Read(soon, h.Log.Bounds().Next, make([]sinks.Record, 0, 1))
-	if !errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("after its deadline Read returned %v", err)
+	if err := returned("after its deadline", err, context.DeadlineExceeded); err != nil {
+		return err
 	}
 	soon, cancel = context.WithCancel(ctx)
 	cancel()
-	if _, err = h.Log.Read(soon, h.Log.Bounds().Next, make([]sinks.Record, 0, 1)); !errors.Is(err, context.Canceled) {
-		return fmt.Errorf("when cancelled Read returned %v", err)
+	_, err = h.Log.Read(soon, h.Log.Bounds().Next, make([]sinks.Record, 0, 1))
+	return returned("when cancelled", err, context.Canceled)
+}
+
+// returned says what Read should have returned, unless it has.
+func returned(when string, got, want error) error {
+	if errors.Is(got, want) {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("%s Read returned %q, want %q", when, fmt.Sprint(got), want.Error())
 }
 
 func readFuture(ctx context.Context, h Harness) error {
 	fill(h, 2)
 	_, err := h.Log.Read(ctx, h.Log.Bounds().Next+1, make([]sinks.Record, 0, 1))
-	if !errors.Is(err, sinks.ErrFuture) {
-		return fmt.Errorf("past the end Read returned %v", err)
-	}
-	return nil
+	return returned("past the end", err, sinks.ErrFuture)
 }
 
 func readExpired(ctx context.Context, h Harness) error {
@@ -277,8 +280,9 @@ func readExpired(ctx context.Context, h Harness) error {
 	if got := h.Log.Bounds(); got.Next != first+5 || got.Earliest != first+3 {
 		return fmt.Errorf("bounds are %+v, want %d and %d", got, first+3, first+5)
 	}
-	if _, err := h.Log.Read(ctx, first+2, make([]sinks.Record, 0, 1)); !errors.Is(err, sinks.ErrExpired) {
-		return fmt.Errorf("before the earliest Read returned %v", err)
+	_, err := h.Log.Read(ctx, first+2, make([]sinks.Record, 0, 1))
+	if err := returned("before the earliest", err, sinks.ErrExpired); err != nil {
+		return err
 	}
 	records, err := h.Log.Read(ctx, first+3, make([]sinks.Record, 0, 1))
 	if err != nil {
@@ -295,13 +299,11 @@ func readClosed(ctx context.Context, h Harness) error {
 		failed <- err
 	}()
 	h.Close()
-	if err := <-failed; !errors.Is(err, sinks.ErrClosed) {
-		return fmt.Errorf("a waiting Read returned %v", err)
+	if err := returned("a waiting", <-failed, sinks.ErrClosed); err != nil {
+		return err
 	}
-	if _, err := h.Log.Read(ctx, first, make([]sinks.Record, 0, 1)); !errors.Is(err, sinks.ErrClosed) {
-		return fmt.Errorf("a later Read returned %v", err)
-	}
-	return nil
+	_, err := h.Log.Read(ctx, first, make([]sinks.Record, 0, 1))
+	return returned("a later", err, sinks.ErrClosed)
 }
 
 func seeks(ctx context.Context, h Harness) error {
