@@ -14,7 +14,7 @@ import (
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 )
 
-// readBytes ends a read: it returns at least one event, and stops after so many bytes.
+// readBytes bounds a read: it returns at least one event, and no more than so many bytes of them otherwise.
 const readBytes = 1 << 20
 
 // Read appends to records the events from position from on, in order, as many as fit into its capacity, or about 1 MiB of
@@ -94,30 +94,31 @@ func (j *Journal) scan(from, to Position, records []Record) (_ []Record, err err
 		return records, nil
 	}
 	bytes := 0
-	for ok := it.First(); ok && len(records) < cap(records) && bytes < readBytes; ok = it.Next() {
-		r, n, err := decodeRecord(it)
+	for ok := it.First(); ok && len(records) < cap(records); ok = it.Next() {
+		v, err := it.ValueAndErr()
 		if err != nil {
 			return records, fmt.Errorf("journal: read: %w", err)
 		}
-		bytes += n
+		if bytes += len(v); bytes > readBytes && bytes > len(v) {
+			break
+		}
+		r, err := decodeRecord(it.Key(), v)
+		if err != nil {
+			return records, fmt.Errorf("journal: read: %w", err)
+		}
 		records = append(records, r)
 	}
 	return records, nil
 }
 
-func decodeRecord(it *pebble.Iterator) (r Record, n int, err error) {
-	if r.Position, err = parseEventKey(it.Key()); err != nil {
-		return r, 0, err
+func decodeRecord(key, v []byte) (r Record, err error) {
+	if r.Position, err = parseEventKey(key); err != nil {
+		return r, err
 	}
-	v, err := it.ValueAndErr()
-	if err != nil {
-		return r, 0, err
+	if r.Event, err = decodeEvent(v); err != nil {
+		return r, fmt.Errorf("position %d: %w", r.Position, err)
 	}
-	r.Event, err = decodeEvent(v)
-	if err != nil {
-		return r, 0, fmt.Errorf("position %d: %w", r.Position, err)
-	}
-	return r, len(v), nil
+	return r, nil
 }
 
 func decodeEvent(v []byte) (*eventv1.Event, error) {
