@@ -21,7 +21,6 @@ import (
 // gateway is a connector's generated grpc-gateway handler, over a connection that ends in this process.
 type gateway struct {
 	connector *connectors.Connector
-	mux       *runtime.ServeMux
 	intake    *intake.Intake
 	// routes by the vendor's name for the event.
 	routes map[string]*rpcRoute
@@ -35,6 +34,8 @@ type rpcRoute struct {
 	method string
 	// url is that of the RPC's HTTP rule. It is shared: nobody changes it.
 	url *url.URL
+	// handle is the handler that was generated for the RPC.
+	handle runtime.HandlerFunc
 }
 
 // newGateway builds the connector's handler, and proves that it leads every event to its RPC.
@@ -43,31 +44,73 @@ func newGateway(c *connectors.Connector, in *intake.Intake) (*gateway, error) {
 	if err != nil {
 		return nil, err
 	}
+	handlers, err := generatedHandlers(c)
+	if err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
+	}
 	g := &gateway{connector: c, intake: in, routes: make(map[string]*rpcRoute, len(events))}
-	g.mux = runtime.NewServeMux(
+	for name, e := range events {
+		rt := &rpcRoute{event: e, name: name, method: e.FullMethod(), url: &url.URL{Path: e.Path}}
+		rt.handle = handlers[rpc{rt.method, e.Path}]
+		if rt.handle == nil {
+			return nil, fmt.Errorf("gateway: no generated handler leads from %s to %s", e.Path, rt.method)
+		}
+		if err := vendorjson.Prepare(e.Method.Input()); err != nil {
+			return nil, err
+		}
+		g.routes[name] = rt
+	}
+	return g, nil
+}
+
+// rpc is what a generated handler says of itself: the RPC that it calls, and the path of its HTTP rule.
+type rpc struct{ method, path string }
+
+// generatedHandlers registers the connector's generated gateway, and sends a probe through each of its handlers to see
+// where it leads.
+//
+// The gateway's mux would find the handler anew for every webhook, by trying one pattern after the other. Which handler it
+// is we know: the event's name tells.
+func generatedHandlers(c *connectors.Connector) (map[rpc]runtime.HandlerFunc, error) {
+	var registered []runtime.HandlerFunc
+	mux := runtime.NewServeMux(
+		runtime.WithMiddlewares(func(next runtime.HandlerFunc) runtime.HandlerFunc {
+			registered = append(registered, next)
+			return next
+		}),
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, marshaler{}),
 		runtime.WithIncomingHeaderMatcher(noHeader),
 		runtime.WithOutgoingHeaderMatcher(noHeader),
 		runtime.WithOutgoingTrailerMatcher(noHeader),
 		runtime.WithErrorHandler(onError),
-		runtime.WithRoutingErrorHandler(onRoutingError),
 		runtime.WithDisablePathLengthFallback(),
 		runtime.WithDisableHTTPMethodOverride(),
 	)
-	if err := c.Register(context.Background(), g.mux, connection{}); err != nil {
-		return nil, fmt.Errorf("register gateway: %w", err)
+	if err := c.Register(context.Background(), mux, connection{}); err != nil {
+		return nil, fmt.Errorf("register: %w", err)
 	}
-	for name, e := range events {
-		rt := &rpcRoute{event: e, name: name, method: e.FullMethod(), url: &url.URL{Path: e.Path}}
-		g.routes[name] = rt
-		if err := vendorjson.Prepare(e.Method.Input()); err != nil {
+	handlers := make(map[rpc]runtime.HandlerFunc, len(registered))
+	for _, h := range registered {
+		to, err := probe(h)
+		if err != nil {
 			return nil, err
 		}
-		if err := g.probe(rt); err != nil {
-			return nil, fmt.Errorf("gateway of event %q: %w", name, err)
-		}
+		handlers[to] = h
 	}
-	return g, nil
+	return handlers, nil
+}
+
+// probe sends an empty webhook through a handler, which ends before it is taken in.
+func probe(h runtime.HandlerFunc) (rpc, error) {
+	var to rpc
+	c := newCall()
+	c.begin(context.Background(), nil, &rpcRoute{url: &url.URL{Path: "/"}}, &intake.Delivery{Body: []byte("{}")})
+	c.probed = &to
+	h(&c.response, c.request, nil)
+	if to == (rpc{}) {
+		return to, fmt.Errorf("%w: %w", errBypassed, c.err)
+	}
+	return to, nil
 }
 
 // call hands a webhook to the generated handler, which decodes it and makes the typed call that takes it in. What could not
@@ -75,7 +118,7 @@ func newGateway(c *connectors.Connector, in *intake.Intake) (*gateway, error) {
 func (g *gateway) call(ctx context.Context, rt *rpcRoute, d *intake.Delivery) (intake.Outcome, error) {
 	c := calls.Get().(*call)
 	c.begin(ctx, g.intake, rt, d)
-	g.mux.ServeHTTP(&c.response, c.request)
+	rt.handle(&c.response, c.request, nil)
 	outcome, err := c.outcome, c.err
 	if outcome == 0 && err == nil {
 		err = errBypassed
@@ -86,19 +129,7 @@ func (g *gateway) call(ctx context.Context, rt *rpcRoute, d *intake.Delivery) (i
 	return outcome, err
 }
 
-// probe goes the way of a webhook without taking one in.
-func (g *gateway) probe(rt *rpcRoute) error {
-	_, err := g.call(context.Background(), rt, &intake.Delivery{Body: []byte("{}")})
-	switch {
-	case errors.Is(err, errProbed):
-		return nil
-	case err == nil:
-		return errBypassed
-	}
-	return err
-}
-
-// errProbed: the typed call of a probe was made as it should be.
+// errProbed ends the typed call of a probe.
 var errProbed = errors.New("ingress: probed")
 
 // call is one webhook on its way through the generated handler. It is the request's context, so that decoder, connection
@@ -110,6 +141,8 @@ type call struct {
 	route    *rpcRoute
 	delivery *intake.Delivery
 	body     vendorjson.Body
+	// probed is set on probes alone, and told where the handler led.
+	probed *rpc
 
 	outcome intake.Outcome
 	err     error
@@ -119,13 +152,15 @@ type call struct {
 }
 
 // calls are reused with their requests, which the generated code only reads.
-var calls = sync.Pool{New: func() any {
+var calls = sync.Pool{New: func() any { return newCall() }}
+
+func newCall() *call {
 	c := &call{response: discard{header: make(http.Header)}}
 	c.request = (&http.Request{
 		Method: http.MethodPost, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{}, Body: &c.body,
 	}).WithContext(c)
 	return c
-}}
+}
 
 func (c *call) begin(ctx context.Context, in *intake.Intake, rt *rpcRoute, d *intake.Delivery) {
 	c.ctx, c.intake, c.route, c.delivery = ctx, in, rt, d
@@ -157,7 +192,7 @@ func (c *call) Value(key any) any {
 func (c *call) fail(err error) {
 	switch {
 	case c.err != nil || c.outcome != 0:
-	case c.body.Err != nil && c.delivery.Source != nil:
+	case c.body.Err != nil && c.probed == nil:
 		// Kept before the error handler, and so the gateway, is done.
 		c.outcome, c.err = c.intake.Quarantine(c.ctx, c.delivery, intake.Malformed, c.body.Err)
 	default:
@@ -177,10 +212,13 @@ func (connection) Invoke(ctx context.Context, method string, args, _ any, _ ...g
 	msg, ok := args.(proto.Message)
 	annotated, generated := runtime.RPCMethod(ctx)
 	switch {
-	case !ok || !generated || annotated != method || method != c.route.method:
+	case !ok || !generated || annotated != method:
 		c.err = errBypassed
-	case c.delivery.Source == nil:
-		c.err = errProbed
+	case c.probed != nil:
+		path, _ := runtime.HTTPPathPattern(ctx)
+		*c.probed, c.err = rpc{method, path}, errProbed
+	case method != c.route.method:
+		c.err = errBypassed
 	default:
 		c.outcome, c.err = c.intake.Accept(c.ctx, c.delivery, msg, c.body.Drift)
 	}
@@ -202,12 +240,6 @@ func noHeader(string) (string, bool) { return "", false }
 func onError(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, _ http.ResponseWriter, _ *http.Request, err error) {
 	if c, ok := ctx.Value(callKey{}).(*call); ok {
 		c.fail(err)
-	}
-}
-
-func onRoutingError(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, _ http.ResponseWriter, _ *http.Request, status int) {
-	if c, ok := ctx.Value(callKey{}).(*call); ok {
-		c.fail(fmt.Errorf("no route: %s", http.StatusText(status)))
 	}
 }
 

@@ -15,9 +15,6 @@ import (
 	"github.com/webhook-bridge/bridge/internal/intake"
 )
 
-// commitTimeout is how long a webhook that was received may take to become durable.
-const commitTimeout = 30 * time.Second
-
 // Config is what an [Ingress] is made of.
 type Config struct {
 	Intake  *intake.Intake
@@ -37,6 +34,8 @@ type Ingress struct {
 	sources  map[string]*source
 	gateways map[string]*gateway
 	unknown  refusals
+	// deadlines of commits.
+	deadlines deadlines
 }
 
 // New resolves all sources, and proves for every event of their connectors that the generated gateway leads from its path
@@ -141,9 +140,7 @@ func (in *Ingress) receive(w http.ResponseWriter, r *http.Request, src *source, 
 		Encoding:   b.encoding(),
 	}
 	// The sender's part is over: it may hang up, and is then not asked again.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), commitTimeout)
-	defer cancel()
-	if _, err = in.take(ctx, src, &d, &b, to.event); err == nil || refused(err) {
+	if _, err = in.take(in.deadlines.after(time.Now()), src, &d, &b, to.event); err == nil || refused(err) {
 		// Otherwise the journal may still be writing it.
 		b.release()
 	}

@@ -143,9 +143,7 @@ func (t *typed) receive(ctx context.Context, src *source, msg proto.Message, rec
 	if err := src.limits.charge(received, int64(len(raw))); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
-	defer cancel()
-	_, err = t.in.intake.Accept(ctx, &intake.Delivery{
+	_, err = t.in.intake.Accept(t.in.deadlines.after(time.Now()), &intake.Delivery{
 		Source:     src.intake,
 		Event:      t.route.name,
 		ReceivedAt: received,

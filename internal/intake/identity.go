@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"crypto/sha1" //nolint:gosec // of version 5 UUIDs
 	"crypto/sha256"
 	"encoding/binary"
 	"slices"
@@ -59,16 +60,23 @@ func (id identity) revised() identity {
 	return id
 }
 
-// name gives the events their ids.
+// name gives the events their ids: UUIDs of version 5.
 func (id identity) name(events []*eventv1.Event, webhook string) {
-	space, name := namespace, id.natural
-	if name == nil {
-		name = []byte(webhook)
+	name := make([]byte, 0, len(namespace)+max(len(id.natural), len(webhook))+4)
+	name = append(name, namespace[:]...)
+	if id.natural != nil {
+		name = append(name, id.natural...)
+	} else {
+		name = append(name, webhook...)
 	}
 	prefix := len(name)
 	for i, e := range events {
 		name = binary.BigEndian.AppendUint32(name[:prefix], uint32(i))
-		e.Id = uuid.NewSHA1(space, name).String()
+		sum := sha1.Sum(name) //nolint:gosec // the version demands SHA-1; nothing rests on its strength
+		u := uuid.UUID(sum[:16])
+		u[6] = u[6]&0x0f | 5<<4
+		u[8] = u[8]&0x3f | 0x80
+		e.Id = u.String()
 	}
 }
 
