@@ -35,6 +35,9 @@ type Config struct {
 	Now func() time.Time
 	// OnCommit is called after every group of entries, from one goroutine, and must return soon. Default is none.
 	OnCommit func(Commit)
+
+	// tune changes Pebble's options, for tests.
+	tune func(*pebble.Options)
 }
 
 // Retention says how long things are kept. 0 is the default, less than 0 without limit. Whatever is reached first ends it.
@@ -61,6 +64,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.OnCommit == nil {
 		c.OnCommit = func(Commit) {}
+	}
+	if c.tune == nil {
+		c.tune = func(*pebble.Options) {}
 	}
 	return c
 }

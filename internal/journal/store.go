@@ -130,6 +130,7 @@ func (j *Journal) pebbleOptions(f *fence) *pebble.Options {
 	for i := range o.TargetFileSizes {
 		o.TargetFileSizes[i] = min(int64(4<<20)<<i, 64<<20)
 	}
+	j.cfg.tune(o)
 	return o
 }
 

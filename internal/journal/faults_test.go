@@ -1,0 +1,479 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+)
+
+// workload is a bounded run of appends: plain, of several events, quarantined, without events, and large enough in all
+// that Pebble turns its log and flushes several times.
+type workload struct {
+	entries []Entry
+
+	mu sync.Mutex
+	// acked are the entries that Append accepted, and delivered what a reader was given, both in order of time.
+	acked     []acked
+	delivered []Record
+}
+
+type acked struct {
+	entry   int
+	receipt Receipt
+}
+
+const workloadWriters = 4
+
+func newWorkload(n int) *workload {
+	w := new(workload)
+	for i := range n {
+		switch i % 7 {
+		case 3:
+			w.entries = append(w.entries, quarantined(i))
+		case 5:
+			w.entries = append(w.entries, entry(i, 3000, 3))
+		case 6:
+			w.entries = append(w.entries, entry(i, 300, 0))
+		default:
+			w.entries = append(w.entries, entry(i, 600, 1))
+		}
+	}
+	return w
+}
+
+func (w *workload) events() (n int) {
+	for _, e := range w.entries {
+		n += len(e.Events)
+	}
+	return n
+}
+
+// smallTables makes Pebble turn its log every few kilobytes.
+func smallTables(o *pebble.Options) { o.MemTableSize = 24 << 10 }
+
+// run appends all entries from several goroutines, some twice at the same instant, again when that failed, while a reader
+// follows and saves its cursor.
+func (w *workload) run(t *testing.T, j *Journal) {
+	var wg sync.WaitGroup
+	for k := range workloadWriters {
+		wg.Go(func() {
+			for i := k; i < len(w.entries); i += workloadWriters {
+				if i%5 == 0 {
+					wg.Go(func() { w.append(t, j, i) })
+				}
+				w.append(t, j, i)
+			}
+		})
+	}
+	wg.Go(func() { w.follow(t, j) })
+	wg.Wait()
+}
+
+func (w *workload) append(t *testing.T, j *Journal, i int) {
+	for {
+		changed := j.changed()
+		r, err := j.Append(context.Background(), w.entries[i])
+		if err == nil {
+			w.mu.Lock()
+			w.acked = append(w.acked, acked{i, r})
+			w.mu.Unlock()
+			return
+		}
+		if !errors.Is(err, ErrUnavailable) {
+			t.Errorf("append: %v", err)
+			return
+		}
+		if !j.Stats().Available {
+			<-changed
+		}
+	}
+}
+
+func (w *workload) follow(t *testing.T, j *Journal) {
+	c, err := retry(func() (*Cursor, error) { return j.Cursor("reader", 1, Hold) })
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	for next := Position(1); int(next) <= w.events(); {
+		got, err := j.Read(context.Background(), next, make([]Record, 0, 5))
+		if err != nil {
+			t.Errorf("read: %v", err)
+			return
+		}
+		w.mu.Lock()
+		w.delivered = append(w.delivered, got...)
+		w.mu.Unlock()
+		next += Position(len(got))
+		if _, err := retry(func() (struct{}, error) { return struct{}{}, c.Save(next) }); err != nil {
+			t.Errorf("save: %v", err)
+			return
+		}
+	}
+}
+
+// retry calls f until it is available.
+func retry[T any](f func() (T, error)) (T, error) {
+	for {
+		v, err := f()
+		if !errors.Is(err, ErrUnavailable) {
+			return v, err
+		}
+		runtime.Gosched()
+	}
+}
+
+// verify checks that the journal holds all of the first acked and delivered ones, every entry whole or not at all, and
+// then that it goes on: all entries are there once when they were appended again.
+func (w *workload) verify(t *testing.T, j *Journal, acked []acked, delivered []Record) {
+	t.Helper()
+	records := readAll(t, j)
+	for _, want := range delivered {
+		if i := int(want.Position - 1); i >= len(records) {
+			t.Fatalf("position %d was delivered and is lost", want.Position)
+		} else {
+			diff(t, fmt.Sprintf("delivered at %d", want.Position), records[i], want)
+		}
+	}
+	present := w.whole(t, j, records)
+	for _, a := range acked {
+		first, ok := present[a.entry]
+		if !ok {
+			t.Fatalf("entry %d was acknowledged and is lost", a.entry)
+		}
+		if len(w.entries[a.entry].Events) > 0 && !a.receipt.Duplicate && first != a.receipt.First {
+			t.Fatalf("entry %d lies at %d, acknowledged at %d", a.entry, first, a.receipt.First)
+		}
+	}
+	next := j.Bounds().Next
+	for i, e := range w.entries {
+		r, err := j.Append(t.Context(), e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := present[i]; ok != r.Duplicate {
+			t.Fatalf("entry %d is present: %v, a duplicate: %v", i, ok, r.Duplicate)
+		}
+		if r.First != 0 && r.First < next {
+			t.Fatalf("position %d is used again", r.First)
+		}
+	}
+	if got := len(readAll(t, j)); got != w.events() {
+		t.Fatalf("%d events, want %d", got, w.events())
+	}
+}
+
+// whole returns where the first event of every entry present lies, and checks that the rest of the entry is there.
+func (w *workload) whole(t *testing.T, j *Journal, records []Record) map[int]Position {
+	t.Helper()
+	byWebhook := make(map[string][]Record)
+	for _, r := range records {
+		byWebhook[r.Event.GetWebhookId()] = append(byWebhook[r.Event.GetWebhookId()], r)
+	}
+	present := make(map[int]Position)
+	for i, e := range w.entries {
+		events := byWebhook[e.Webhook.GetId()]
+		got, err := j.Webhook(t.Context(), e.Webhook.GetId())
+		if errors.Is(err, ErrNotFound) {
+			if len(events) > 0 {
+				t.Fatalf("entry %d has events and no webhook", i)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(events) != len(e.Events) {
+			t.Fatalf("entry %d has %d of %d events", i, len(events), len(e.Events))
+		}
+		present[i] = 0
+		for k, r := range events {
+			diff(t, "event", r, Record{Position: events[0].Position + Position(k), Event: e.Events[k]})
+			present[i] = events[0].Position
+		}
+		diff(t, "webhook", got, stored(e, present[i]))
+	}
+	return present
+}
+
+// crash is the folder as a crash left it, and what had been promised by then.
+type crash struct {
+	what             string
+	fs               *vfs.MemFS
+	acked, delivered int
+}
+
+// TestCrash cuts the power before every single write, sync, creation, renaming and removal of a run, and recovers: once
+// with only what was synced, once with some of what was not.
+func TestCrash(t *testing.T) {
+	const n = 42
+	w := newWorkload(n)
+	mem := vfs.NewCrashableMem()
+	var mu sync.Mutex
+	var crashes []crash
+	fs := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind.ReadOrWrite() != errorfs.OpIsWrite || op.Kind == errorfs.OpFileClose {
+			return nil
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		w.mu.Lock()
+		c := crash{acked: len(w.acked), delivered: len(w.delivered)}
+		w.mu.Unlock()
+		// What was promised is noted before the power goes.
+		for _, percent := range []int{0, 20 + 60*(len(crashes)%2)} {
+			rng := rand.New(rand.NewPCG(1, uint64(len(crashes))))
+			c.what = fmt.Sprintf("op %d, kind %d on %s, %d%% of unsynced", len(crashes)/2, op.Kind, path.Base(op.Path), percent)
+			c.fs = mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rng})
+			crashes = append(crashes, c)
+		}
+		return nil
+	}))
+	cfg := testConfig(fs)
+	cfg.tune = smallTables
+	j := open(t, cfg)
+	w.run(t, j)
+	shut(t, j)
+	if got := len(w.delivered); got != w.events() {
+		t.Fatalf("%d events delivered, want %d", got, w.events())
+	}
+	t.Logf("%d crashes", len(crashes))
+	var wg sync.WaitGroup
+	var next atomic.Int64
+	for range 2 {
+		wg.Go(func() {
+			for i := next.Add(1) - 1; int(i) < len(crashes); i = next.Add(1) - 1 {
+				c := crashes[i]
+				if testing.Short() && i%8 > 1 {
+					continue
+				}
+				t.Run("", func(t *testing.T) {
+					defer func() {
+						if t.Failed() {
+							t.Log(c.what)
+						}
+					}()
+					j := open(t, testConfig(c.fs))
+					w.verify(t, j, w.acked[:c.acked], w.delivered[:c.delivered])
+				})
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// TestFailedWrite fails every single write, sync, creation and renaming of a run in turn, also in the background, while
+// appends and reads go on. The journal recovers by itself; everything is there once, in the order that readers saw, and
+// the process lives. Once the disk keeps what was not synced, once it drops it, as disks do after a failed sync.
+func TestFailedWrite(t *testing.T) {
+	for _, drop := range []bool{false, true} {
+		t.Run(fmt.Sprintf("drop=%v", drop), func(t *testing.T) {
+			for n := int64(0); ; n++ {
+				if testing.Short() {
+					n += 6
+				}
+				if !failAt(t, n, drop) {
+					t.Logf("%d failures", n)
+					return
+				}
+			}
+		})
+	}
+}
+
+// failAt fails the n-th operation and returns whether there were so many.
+func failAt(t *testing.T, n int64, drop bool) bool {
+	disk := &switchFS{}
+	disk.current.Store(vfs.NewCrashableMem())
+	var count atomic.Int64
+	count.Store(-1 << 40) // not before the journal is open
+	var injected atomic.Bool
+	fs := errorfs.Wrap(disk, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if !breaks(op.Kind) || count.Add(1)-1 != n {
+			return nil
+		}
+		injected.Store(true)
+		if drop {
+			disk.current.Store(disk.current.Load().CrashClone(vfs.CrashCloneCfg{}))
+		}
+		return errorfs.ErrInjected
+	}))
+	cfg := testConfig(fs)
+	cfg.tune = smallTables
+	w := newWorkload(21)
+	t.Run("", func(t *testing.T) {
+		j := open(t, cfg)
+		count.Store(0)
+		w.run(t, j)
+		count.Store(-1 << 40)
+		w.verify(t, j, w.acked, w.delivered)
+		diff(t, "reader's cursor", j.cursors.stats()[0].Position, Position(w.events()+1))
+		shut(t, j)
+		j = open(t, cfg)
+		w.verify(t, j, w.acked, w.delivered)
+	})
+	return injected.Load() && !t.Failed()
+}
+
+func breaks(k errorfs.OpKind) bool {
+	switch k {
+	case errorfs.OpCreate, errorfs.OpRename, errorfs.OpReuseForWrite, errorfs.OpFileWrite, errorfs.OpFileWriteAt,
+		errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpFileSyncTo:
+		return true
+	default:
+		return false
+	}
+}
+
+// TestUnsyncedIsUnseen holds up a sync: what is then visible in Pebble is not to be seen by any reader, a duplicate waits
+// for that sync, and when it fails both get its error.
+func TestUnsyncedIsUnseen(t *testing.T) {
+	var armed atomic.Bool
+	reached, fail := make(chan struct{}), make(chan struct{})
+	fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		sync := op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData
+		if sync && strings.HasSuffix(op.Path, ".log") && armed.CompareAndSwap(true, false) {
+			close(reached)
+			<-fail
+			return errorfs.ErrInjected
+		}
+		return nil
+	}))
+	j := open(t, testConfig(fs))
+	appendAll(t, j, entry(1, 10, 1))
+	armed.Store(true)
+	e := entry(2, 10, 1)
+	send := func() *pending {
+		p := &pending{done: make(chan struct{}, 1)}
+		if err := errors.Join(p.encode(&e), j.enqueue(p)); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	original := send()
+	<-reached
+	repeated := send()
+	diff(t, "bounds", j.Bounds(), Bounds{Earliest: 1, Next: 2})
+	ctx, cancel := context.WithCancel(t.Context())
+	seen := false
+	err := j.view(ctx, func(st *store) error {
+		cancel()
+		id, err := parseID(e.Webhook.GetId())
+		if err == nil {
+			_, err = st.get(webhookKey(prefixWebhook, id))
+		}
+		seen = err == nil
+		return err
+	})
+	if !seen || !errors.Is(err, context.Canceled) {
+		t.Errorf("webhook is visible in Pebble: %v, view: %v", seen, err)
+	}
+	for _, p := range []*pending{original, repeated} {
+		if len(p.done) > 0 {
+			t.Fatal("answered before its sync ended")
+		}
+	}
+	close(fail)
+	for _, p := range []*pending{original, repeated} {
+		<-p.done
+		if !errors.Is(p.err, ErrUnavailable) || !strings.Contains(p.err.Error(), "injected") {
+			t.Errorf("append: %v", p.err)
+		}
+	}
+	if _, err := retry(func() (Receipt, error) { return j.Append(t.Context(), e) }); err != nil {
+		t.Error(err)
+	}
+	diff(t, "events", readAll(t, j), events(entry(1, 10, 1), e))
+	diff(t, "recoveries", j.Stats().Recoveries, uint64(1))
+}
+
+// TestBrokenDisk closes a journal whose disk does not recover.
+func TestBrokenDisk(t *testing.T) {
+	var broken atomic.Bool
+	fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if broken.Load() && breaks(op.Kind) {
+			return errorfs.ErrInjected
+		}
+		return nil
+	}))
+	j := open(t, testConfig(fs))
+	appendAll(t, j, entry(1, 10, 1))
+	broken.Store(true)
+	for i := range 3 {
+		if _, err := j.Append(t.Context(), entry(2+i, 10, 1)); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("append: %v", err)
+		}
+	}
+	if s := j.Stats(); s.Available {
+		t.Errorf("stats %+v", s)
+	}
+	shut(t, j)
+	broken.Store(false)
+	j = open(t, testConfig(fs))
+	w := workload{entries: []Entry{entry(1, 10, 1), entry(2, 10, 1), entry(3, 10, 1), entry(4, 10, 1)}}
+	w.verify(t, j, []acked{{0, Receipt{First: 1}}}, nil)
+}
+
+// TestBrokenFromTheStart: what cannot be written cannot be opened.
+func TestBrokenFromTheStart(t *testing.T) {
+	fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData {
+			return errorfs.ErrInjected
+		}
+		return nil
+	}))
+	if _, err := Open(t.Context(), testConfig(fs)); !errors.Is(err, errorfs.ErrInjected) {
+		t.Errorf("open: %v", err)
+	}
+}
+
+// switchFS is a disk whose content can be exchanged. Files that are open stay with the content they were opened in.
+type switchFS struct{ current atomic.Pointer[vfs.MemFS] }
+
+func (s *switchFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	return s.current.Load().Create(name, c)
+}
+func (s *switchFS) Link(oldname, newname string) error {
+	return s.current.Load().Link(oldname, newname)
+}
+func (s *switchFS) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
+	return s.current.Load().Open(name, opts...)
+}
+func (s *switchFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
+	return s.current.Load().OpenReadWrite(name, c, opts...)
+}
+func (s *switchFS) OpenDir(name string) (vfs.File, error) { return s.current.Load().OpenDir(name) }
+func (s *switchFS) Remove(name string) error              { return s.current.Load().Remove(name) }
+func (s *switchFS) RemoveAll(name string) error           { return s.current.Load().RemoveAll(name) }
+func (s *switchFS) Rename(oldname, newname string) error {
+	return s.current.Load().Rename(oldname, newname)
+}
+func (s *switchFS) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	return s.current.Load().ReuseForWrite(oldname, newname, c)
+}
+func (s *switchFS) MkdirAll(dir string, perm os.FileMode) error {
+	return s.current.Load().MkdirAll(dir, perm)
+}
+func (s *switchFS) Lock(name string) (io.Closer, error)    { return s.current.Load().Lock(name) }
+func (s *switchFS) List(dir string) ([]string, error)      { return s.current.Load().List(dir) }
+func (s *switchFS) Stat(name string) (vfs.FileInfo, error) { return s.current.Load().Stat(name) }
+func (s *switchFS) PathBase(p string) string               { return s.current.Load().PathBase(p) }
+func (s *switchFS) PathJoin(elem ...string) string         { return s.current.Load().PathJoin(elem...) }
+func (s *switchFS) PathDir(p string) string                { return s.current.Load().PathDir(p) }
+func (s *switchFS) Unwrap() vfs.FS                         { return nil }
+func (s *switchFS) GetDiskUsage(p string) (vfs.DiskUsage, error) {
+	return s.current.Load().GetDiskUsage(p)
+}
