@@ -7,8 +7,16 @@
 //   - A string where a number is declared, a number where a string is, "true", "Yes" or 1 for a bool, null anywhere, one
 //     object where a list is declared, an empty string for an absent number, are read. They are reported too, unless the
 //     field's option bridge.options.v1.field says that they are expected.
+//   - null, like an absent field, is no report. In a list it is left out and reported.
+//   - Spaces around a number or a word in a string are dropped and reported, whatever the field expects.
+//   - An empty string or an empty list stands for an absent number, bool or object. For a string, an empty string is a
+//     value and a list is refused.
+//   - A bool is read as a string, but as a number only where the field expects it: what false says of money is not sure.
 //   - google.type.Decimal is read from a number or a string, keeping every digit; a float is never involved.
-//   - A string field marked `verbatim` takes any JSON value as it stands.
+//   - A string field marked `verbatim` takes any JSON value but null as it stands.
+//
+// As for protojson, a field may be called by its JSON name or by its name in the schema, and names are exact. The two are
+// one field, and both in one object are a duplicate.
 //
 // What it reports is a [Drift] per field: the vendor's change is visible and costs no webhook.
 //
