@@ -30,7 +30,8 @@ const (
 // Drift is one difference between a document and its message. A document reports each pair of kind and path once.
 type Drift struct {
 	Kind Kind
-	// Path in the vendor's JSON names, list indexes left out: "$.items[].sku.size".
+	// Path in the vendor's JSON names, list indexes left out: "$.items[].sku.size". A name that would not stand by itself is
+	// quoted, `$["a.b"]`, and a long one is cut.
 	Path string
 	// Sample is the first such value, cut to MaxSample bytes.
 	Sample []byte

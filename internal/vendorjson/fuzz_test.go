@@ -166,10 +166,10 @@ func (r composer) object(b []byte, md protoreflect.MessageDescriptor, depth int)
 }
 
 func (r composer) value(b []byte, fd protoreflect.FieldDescriptor, depth int) []byte {
-	switch n := r.IntN(40); {
-	case n == 0:
+	switch r.IntN(40) {
+	case 0:
 		return append(b, "null"...)
-	case n == 1:
+	case 1:
 		return append(b, r.oneOf(`""`, `[]`, `{}`, `[null]`, `{"x":1}`, `tru`, `[1`, `-`, `"\x"`)...)
 	}
 	if !fd.IsList() {
