@@ -8,10 +8,20 @@ import (
 	"syscall"
 )
 
+// exitInterrupted is the exit code after a second signal: the shutdown was not waited for.
+const exitInterrupted = 130
+
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// The first signal asks for an orderly end; after it the default handling is back, so a second one ends at once.
-	context.AfterFunc(ctx, stop)
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	// The first signal asks for an orderly end, the second one ends at once.
+	go func() {
+		<-signals
+		cancel()
+		<-signals
+		os.Exit(exitInterrupted)
+	}()
 	os.Exit(run(ctx, os.Args[1:], environment{
 		lookup: os.LookupEnv,
 		stdin:  os.Stdin,

@@ -2,9 +2,15 @@ package main
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -34,10 +40,11 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"ports":    scriptPorts,
-			"ready":    scriptReady,
-			"get":      scriptGet,
-			"exitcode": scriptExitCode,
+			"ports":       scriptPorts,
+			"certificate": scriptCertificate,
+			"ready":       scriptReady,
+			"get":         scriptGet,
+			"exitcode":    scriptExitCode,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -54,14 +61,39 @@ func scriptPorts(ts *testscript.TestScript, _ bool, names []string) {
 	}
 }
 
-// scriptReady waits until the server whose ops listener is at the address is ready.
+// scriptCertificate makes a certificate for the loopback address that signed itself.
+func scriptCertificate(ts *testscript.TestScript, _ bool, args []string) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	ts.Check(err)
+	template := &x509.Certificate{
+		SerialNumber:          big.NewInt(1),
+		NotAfter:              time.Now().Add(time.Hour),
+		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1)},
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+	}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	ts.Check(err)
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	ts.Check(err)
+	for i, block := range []*pem.Block{{Type: "CERTIFICATE", Bytes: cert}, {Type: "PRIVATE KEY", Bytes: der}} {
+		ts.Check(os.WriteFile(ts.MkAbs(args[i]), pem.EncodeToMemory(block), 0o600))
+	}
+}
+
+// scriptReady waits until the server whose ops listener is at the address is ready. A second argument is a certificate to
+// trust.
 func scriptReady(ts *testscript.TestScript, _ bool, args []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
+	url, ca := "http://"+args[0]+"/readyz", ""
+	if len(args) > 1 {
+		url, ca = "https://"+args[0]+"/readyz", ts.MkAbs(args[1])
+	}
 	for {
-		if body, err := fetch(ctx, "http://"+args[0]+"/readyz"); err == nil && body == "ok\n" {
+		if body, err := fetch(ctx, url, ca, ""); err == nil && body == "ok\n" {
 			return
 		}
 		select {
@@ -72,20 +104,45 @@ func scriptReady(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// scriptGet prints what is at a URL.
-func scriptGet(ts *testscript.TestScript, _ bool, args []string) {
-	body, err := fetch(context.Background(), args[0])
+// scriptGet prints what is at a URL. Further arguments are a certificate to trust and a bearer token.
+func scriptGet(ts *testscript.TestScript, neg bool, args []string) {
+	var ca, token string
+	if len(args) > 1 {
+		ca = ts.MkAbs(args[1])
+	}
+	if len(args) > 2 {
+		token = args[2]
+	}
+	body, err := fetch(context.Background(), args[0], ca, token)
+	if neg {
+		if err == nil {
+			ts.Fatalf("%s was answered", args[0])
+		}
+		_, err = io.WriteString(ts.Stderr(), err.Error())
+		ts.Check(err)
+		return
+	}
 	ts.Check(err)
-	_, err = ts.Stdout().Write([]byte(body))
+	_, err = io.WriteString(ts.Stdout(), body)
 	ts.Check(err)
 }
 
-func fetch(ctx context.Context, url string) (string, error) {
+func fetch(ctx context.Context, url, ca, token string) (string, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return "", err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	if ca != "" {
+		if transport.TLSClientConfig, err = clientTLS(ca); err != nil {
+			return "", err
+		}
+	}
+	resp, err := (&http.Client{Transport: transport}).Do(req)
 	if err != nil {
 		return "", err
 	}

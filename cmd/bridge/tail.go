@@ -26,7 +26,10 @@ import (
 // heartbeat is how often the server is asked to show that it is alive. Three missed ones are taken for a dead connection.
 const heartbeat = 5 * time.Second
 
-// errEnough ends a tail that has printed as many events as were asked for.
+// idleHeartbeat is how soon the server is to say that it has nothing more, for a tail that ends there.
+const idleHeartbeat = 100 * time.Millisecond
+
+// errEnough ends a tail that has printed what was asked for.
 var errEnough = errors.New("enough")
 
 // tailer follows a server's events, over reconnections, and remembers how far it has come.
@@ -38,6 +41,8 @@ type tailer struct {
 	batched func(token string) error // after the events of a message, or a heartbeat
 	notice  func(format string, args ...any)
 	left    int // events still wanted; negative: all
+	// untilIdle ends the tail when it has come to the journal's end.
+	untilIdle bool
 }
 
 func tail(ctx context.Context, env environment, args []string) error {
@@ -55,6 +60,7 @@ func tail(ctx context.Context, env environment, args []string) error {
 	fs.Var(&sources, "source", "only events of this `source`; may be repeated")
 	fs.BoolVar(&asJSON, "json", false, "print one canonical event a line in protobuf JSON")
 	fs.IntVar(&count, "count", -1, "stop after this `number` of events (default: never)")
+	noFollow := fs.Bool("no-follow", false, "stop at the journal's end instead of waiting for more")
 	fs.StringVar(&state, "state", "", "keep the position in this `file` and go on from it next time")
 	if rest, err := parseArgs(fs, args); err != nil {
 		return err
@@ -77,6 +83,9 @@ func tail(ctx context.Context, env environment, args []string) error {
 		filter: &streamv1.Filter{Types: types, Sources: sources},
 		start:  start,
 		left:   count,
+
+		untilIdle: *noFollow,
+
 		handle: eventPrinter(out, env, asJSON),
 		notice: func(format string, args ...any) { fmt.Fprintf(env.stderr, "bridge tail: "+format+"\n", args...) },
 	}
@@ -148,10 +157,14 @@ func (t *tailer) once(ctx context.Context) error {
 	defer cancel()
 	alive := time.AfterFunc(3*heartbeat, cancel)
 	defer alive.Stop()
+	interval := heartbeat
+	if t.untilIdle {
+		interval = idleHeartbeat
+	}
 	stream, err := t.client.Tail(ctx, &streamv1.TailRequest{
 		Start:             t.start,
 		Filter:            t.filter,
-		HeartbeatInterval: durationpb.New(heartbeat),
+		HeartbeatInterval: durationpb.New(interval),
 	})
 	if err != nil {
 		return err
@@ -186,7 +199,13 @@ func (t *tailer) receive(m *streamv1.TailResponse) error {
 		}
 		return t.passed(t.start.GetToken())
 	case *streamv1.TailResponse_Heartbeat:
-		return t.passed(m.Heartbeat.GetToken())
+		if err := t.passed(m.Heartbeat.GetToken()); err != nil {
+			return err
+		}
+		if t.untilIdle && m.Heartbeat.GetLag() == 0 {
+			return errEnough
+		}
+		return nil
 	case *streamv1.TailResponse_Goodbye:
 		t.notice("the server says goodbye: %s", m.Goodbye.GetReason())
 		return t.passed(m.Goodbye.GetToken())
