@@ -135,7 +135,7 @@ func (in *Ingress) receive(w http.ResponseWriter, r *http.Request, src *source, 
 	d := intake.Delivery{
 		Source:     src.intake,
 		ReceivedAt: received,
-		Headers:    src.keptHeaders(r.Header, b.fault != ""),
+		Headers:    src.headersToKeep(r.Header, b.fault != ""),
 		Body:       b.data,
 		Encoding:   b.encoding(),
 	}

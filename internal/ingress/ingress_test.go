@@ -9,9 +9,12 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -402,6 +405,43 @@ func TestHeadersKept(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("headers (-want +got):\n%s", diff)
 	}
+}
+
+// TestHeadersOfEachWebhook: what is kept is what came with the webhook, whatever came with the one before.
+func TestHeadersOfEachWebhook(t *testing.T) {
+	e := newEdge(t)
+	for i, agents := range [][]string{{"a"}, {"a"}, {"b"}, {"a"}, nil, {"a", "b"}, {"a"}} {
+		h := secretOf("loyalty")
+		h["User-Agent"] = agents
+		e.post("/webhooks/loyalty", h, []byte(`{"type":"n`+strconv.Itoa(i)+`"}`))
+		var got []string
+		for _, kept := range e.book.last(t).Webhook.GetHeaders() {
+			if kept.GetName() == "user-agent" {
+				got = append(got, kept.GetValue())
+			}
+		}
+		if diff := cmp.Diff(agents, got); diff != "" {
+			t.Errorf("webhook %d (-want +got):\n%s", i, diff)
+		}
+	}
+}
+
+// TestStuckCommit: a commit that does not end is given up, and the sender asked to come again.
+func TestStuckCommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEdge(t)
+		e.book.before = func(ctx context.Context) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		for range 3 {
+			start := time.Now()
+			w := e.post("/webhooks/returns", secretOf("returns"), sample(t, "retino", "shipping_ordered"))
+			if took := time.Since(start); w.Code != http.StatusServiceUnavailable || took < commitTimeout || took > commitTimeout+time.Second {
+				t.Errorf("answer %d after %v", w.Code, took)
+			}
+		}
+	})
 }
 
 // TestLogsKeepSecrets: whatever is sent, no secret, no token and no body gets into the log.

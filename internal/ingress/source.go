@@ -7,6 +7,7 @@ import (
 	"net/textproto"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -89,6 +90,7 @@ type source struct {
 	limits   *limits
 	answer   success
 	keep     []keptHeader
+	lastKept atomic.Pointer[keptHeaders]
 	received prometheus.Counter
 	refused  refusals
 }
@@ -118,14 +120,40 @@ func newSource(s Source, g *gateway, in *intake.Intake, m *metrics) *source {
 // encodingHeader is kept beside a body that is still encoded.
 var encodingHeader = keptHeader{canonical: "Content-Encoding", lower: "content-encoding"}
 
-// keptHeaders copies the headers on the source's list.
-func (s *source) keptHeaders(h http.Header, encoded bool) []*journalv1.Header {
-	kept := make([]*journalv1.Header, 0, len(s.keep)+1)
-	for _, k := range s.keep {
-		kept = appendHeader(kept, h, k)
-	}
+// keptHeaders are headers to store, and what they were made of. A vendor sends the same ones again and again, so the last
+// ones are used again; nobody changes them.
+type keptHeaders struct {
+	values [][]string // as received, in the order of the source's list
+	stored []*journalv1.Header
+}
+
+// headersToKeep returns the headers on the source's list.
+func (s *source) headersToKeep(h http.Header, encoded bool) []*journalv1.Header {
 	if encoded {
-		kept = appendHeader(kept, h, encodingHeader)
+		return appendHeader(s.copyHeaders(h).stored, h, encodingHeader)
+	}
+	last := s.lastKept.Load()
+	if last == nil || !last.are(h, s.keep) {
+		last = s.copyHeaders(h)
+		s.lastKept.Store(last)
+	}
+	return last.stored
+}
+
+func (k *keptHeaders) are(h http.Header, keep []keptHeader) bool {
+	for i := range keep {
+		if !slices.Equal(h[keep[i].canonical], k.values[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *source) copyHeaders(h http.Header) *keptHeaders {
+	kept := &keptHeaders{values: make([][]string, 0, len(s.keep))}
+	for _, k := range s.keep {
+		kept.values = append(kept.values, h[k.canonical])
+		kept.stored = appendHeader(kept.stored, h, k)
 	}
 	return kept
 }
