@@ -81,7 +81,7 @@ var began = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 // event returns the nth event; they are received a second apart.
 func event(n int) *eventv1.Event {
 	return &eventv1.Event{
-		Id:         fmt.Sprintf("event-%06d", n),
+		Id:         fmt.Sprintf("0d6f2a10-7f5e-5b7e-9d6c-%012d", n),
 		Type:       "shipment.ordered",
 		Source:     "returns",
 		Subject:    fmt.Sprintf("shipment/%d", n%7),
