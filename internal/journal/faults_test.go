@@ -313,7 +313,7 @@ func failAt(t *testing.T, n int64, drop bool) bool {
 	}))
 	cfg := testConfig(fs)
 	cfg.tune = smallTables
-	w := newWorkload(21)
+	w := newWorkload(56)
 	t.Run("", func(t *testing.T) {
 		j := open(t, cfg)
 		count.Store(0)

@@ -279,8 +279,8 @@ func TestReadIsBounded(t *testing.T) {
 		appendAll(t, j, e)
 	}
 	got, err := j.Read(t.Context(), 1, make([]Record, 0, 40))
-	if err != nil || len(got) != 11 {
-		t.Errorf("%d records of 100 KiB, %v, want 11", len(got), err)
+	if err != nil || len(got) != 10 {
+		t.Errorf("%d records of 100 KiB, %v, want 10", len(got), err)
 	}
 	diff(t, "all", len(readAll(t, j)), 40)
 }
