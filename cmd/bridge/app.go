@@ -99,14 +99,23 @@ func (a *app) listenAll(ctx context.Context, edge *ingress.Ingress, metrics prom
 	for _, x := range []struct {
 		name     string
 		listener config.Listener
-		open     func(*tls.Config)
+		open     func(*tls.Config) error
 	}{
-		{"ops", l.Ops, func(t *tls.Config) { a.ops = httpServer(opsHandler(a.ready, metrics), t, a.log) }},
-		{"admin", l.Admin, func(t *tls.Config) { a.admin = httpServer(adminHandler(document, gate, l.Admin.Addr), t, a.log) }},
-		{"grpc", l.GRPC, func(t *tls.Config) { a.grpc = a.grpcServer(t, edge, gate) }},
-		{"webhooks", l.Webhooks, func(t *tls.Config) {
+		{"ops", l.Ops, func(t *tls.Config) error {
+			a.ops = httpServer(opsHandler(a.ready, metrics), t, a.log)
+			return nil
+		}},
+		{"admin", l.Admin, func(t *tls.Config) error {
+			a.admin = httpServer(adminHandler(document, gate, l.Admin.Addr), t, a.log)
+			return nil
+		}},
+		{"grpc", l.GRPC, func(t *tls.Config) error {
+			return a.openGRPC(t, edge, gate)
+		}},
+		{"webhooks", l.Webhooks, func(t *tls.Config) error {
 			a.webhooks = ingress.NewServer(edge, a.log)
 			a.webhooks.TLSConfig = t
+			return nil
 		}},
 	} {
 		listener, tlsConfig, err := listen(ctx, a.log, x.name, x.listener)
@@ -114,13 +123,15 @@ func (a *app) listenAll(ctx context.Context, edge *ingress.Ingress, metrics prom
 			return err
 		}
 		a.listeners[x.name] = listener
-		x.open(tlsConfig)
+		if err := x.open(tlsConfig); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// grpcServer returns the server for subscriptions, typed calls, health and reflection.
-func (a *app) grpcServer(t *tls.Config, edge *ingress.Ingress, gate gate) *grpc.Server {
+// openGRPC makes the server for subscriptions, typed calls, health and reflection.
+func (a *app) openGRPC(t *tls.Config, edge *ingress.Ingress, gate gate) error {
 	options := []grpc.ServerOption{
 		grpc.UnaryInterceptor(gate.unary),
 		grpc.StreamInterceptor(gate.stream),
@@ -132,13 +143,12 @@ func (a *app) grpcServer(t *tls.Config, edge *ingress.Ingress, gate gate) *grpc.
 	if t != nil {
 		options = append(options, grpc.Creds(credentials.NewTLS(t)))
 	}
-	s := grpc.NewServer(options...)
-	streamv1.RegisterEventStreamServiceServer(s, a.streams)
-	edge.RegisterGRPC(s)
+	a.grpc = grpc.NewServer(options...)
+	streamv1.RegisterEventStreamServiceServer(a.grpc, a.streams)
 	a.health = health.NewServer()
-	healthv1.RegisterHealthServer(s, a.health)
-	reflection.Register(s)
-	return s
+	healthv1.RegisterHealthServer(a.grpc, a.health)
+	reflection.Register(a.grpc)
+	return edge.RegisterGRPC(a.grpc)
 }
 
 // maxTypedCall is the largest message a typed call may bring: what the most generous source allows.

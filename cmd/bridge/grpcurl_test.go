@@ -25,8 +25,11 @@ func TestGrpcurl(t *testing.T) {
 		args []string
 		want []string
 	}{
-		{"tail", []string{"-max-time", "2", p.addr("grpc"), "bridge.stream.v1.EventStreamService/Tail"},
-			[]string{`"subscribed"`, shipmentID(1), shipmentID(2), shipmentID(3), `"currencyCode": "CZK"`}},
+		{
+			"tail",
+			[]string{"-max-time", "2", p.addr("grpc"), "bridge.stream.v1.EventStreamService/Tail"},
+			[]string{`"subscribed"`, shipmentID(1), shipmentID(2), shipmentID(3), `"currencyCode": "CZK"`},
+		},
 		{"list", []string{p.addr("grpc"), "list"}, []string{"bridge.stream.v1.EventStreamService", "grpc.health.v1.Health"}},
 		{"health", []string{p.addr("grpc"), "grpc.health.v1.Health/Check"}, []string{"SERVING"}},
 	} {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -130,19 +128,6 @@ func (p *process) addr(listener string) string {
 func (p *process) kill() {
 	_ = p.cmd.Process.Kill()
 	<-p.exited
-}
-
-// terminate asks the process to end and returns its exit code.
-func (p *process) terminate(ctx context.Context) (int, error) {
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		return 0, err
-	}
-	select {
-	case <-p.exited:
-		return p.cmd.ProcessState.ExitCode(), nil
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	}
 }
 
 // rss returns the process's resident memory in bytes, now and at its highest.

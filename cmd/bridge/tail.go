@@ -55,11 +55,11 @@ func tail(ctx context.Context, env environment, args []string) error {
 	)
 	fs := flagSet("tail", env)
 	client.register(fs)
-	fs.StringVar(&from, "from", "", "start at `earliest`, latest, a time such as 2026-01-31T12:00:00Z, or a token (default earliest)")
+	fs.StringVar(&from, "from", "", "`where` to start: earliest, latest, a time such as 2026-01-31T12:00:00Z, or a token (default earliest)")
 	fs.Var(&types, "type", "only events whose type matches this `pattern`: * is one segment, ** any; may be repeated")
 	fs.Var(&sources, "source", "only events of this `source`; may be repeated")
 	fs.BoolVar(&asJSON, "json", false, "print one canonical event a line in protobuf JSON")
-	fs.IntVar(&count, "count", -1, "stop after this `number` of events (default: never)")
+	fs.IntVar(&count, "count", -1, "stop after this `number` of events; negative is never")
 	noFollow := fs.Bool("no-follow", false, "stop at the journal's end instead of waiting for more")
 	fs.StringVar(&state, "state", "", "keep the position in this `file` and go on from it next time")
 	if rest, err := parseArgs(fs, args); err != nil {
@@ -132,10 +132,10 @@ func (t *tailer) follow(ctx context.Context) error {
 	for {
 		began := time.Now()
 		err := t.once(ctx)
-		switch {
-		case errors.Is(err, errEnough), ctx.Err() != nil:
+		if ended := errors.Is(err, errEnough) || ctx.Err() != nil; ended {
 			return nil
-		case !retryable(err):
+		}
+		if !retryable(err) {
 			return explainRefusal(err)
 		}
 		if time.Since(began) > time.Minute {

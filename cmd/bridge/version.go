@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"runtime/debug"
+	"strings"
 )
 
 func version(_ context.Context, env environment, args []string) error {
@@ -20,14 +22,11 @@ func buildVersion() string {
 	if !ok {
 		return "unknown"
 	}
-	v := info.Main.Version
-	if v == "" {
-		v = "(devel)"
-	}
+	parts := []string{cmp.Or(info.Main.Version, "(devel)")}
 	for _, s := range info.Settings {
 		if s.Key == "vcs.revision" {
-			v += " " + s.Value
+			parts = append(parts, s.Value)
 		}
 	}
-	return v + " " + info.GoVersion
+	return strings.Join(append(parts, info.GoVersion), " ")
 }

@@ -98,7 +98,7 @@ func TestReload(t *testing.T) {
 		if got := served(t, r); got != "first" {
 			t.Errorf("looked before a second had passed: serves %s", got)
 		}
-		time.Sleep(2 * checkInterval)
+		<-time.After(2 * checkInterval)
 		if got := served(t, r); got != "first" {
 			t.Errorf("with half of a renewal: serves %s", got)
 		}
@@ -107,7 +107,7 @@ func TestReload(t *testing.T) {
 		}
 
 		replace(t, second.key, p.key)
-		time.Sleep(2 * checkInterval)
+		<-time.After(2 * checkInterval)
 		if got := served(t, r); got != "second" {
 			t.Errorf("after the renewal: serves %s", got)
 		}
@@ -115,7 +115,7 @@ func TestReload(t *testing.T) {
 		if err := os.Remove(p.key); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(2 * checkInterval)
+		<-time.After(2 * checkInterval)
 		if got := served(t, r); got != "second" {
 			t.Errorf("with the files gone: serves %s", got)
 		}
