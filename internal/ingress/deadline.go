@@ -28,7 +28,7 @@ func (d *deadlines) after(now time.Time) context.Context {
 	}
 	shared := now.Add(time.Second)
 	c := &deadline{shared: shared}
-	c.ctx, c.cancel = context.WithDeadline(context.Background(), shared.Add(commitTimeout))
+	c.ctx, c.cancel = context.WithDeadline(context.Background(), shared.Add(commitTimeout)) //nolint:gosec // the timer cancels it
 	d.current.Store(c)
 	return c.ctx
 }
