@@ -41,6 +41,9 @@ type pending struct {
 	// buf holds the webhook and then the events, encoded; ends says where each ends.
 	buf  []byte
 	ends []int
+	// fresh is whether it is added, and first the position of its first event then. They are the committer's.
+	fresh bool
+	first Position
 
 	receipt Receipt
 	err     error
@@ -90,7 +93,7 @@ func (p *pending) release() {
 	if cap(p.buf) > bufferKept {
 		p.buf = nil
 	}
-	p.receipt, p.err = Receipt{}, nil
+	p.receipt, p.err, p.fresh = Receipt{}, nil, false
 	pendings.Put(p)
 }
 
@@ -243,6 +246,7 @@ func (c *committer) apply(g *group) error {
 	if !g.written {
 		return nil
 	}
+	c.write(g, hourOf(now), now)
 	g.stats.Bytes = g.batch.Len()
 	c.j.applied.Add(1)
 	return c.st.db.ApplyNoSyncWait(g.batch, pebble.Sync)
@@ -265,17 +269,15 @@ func (c *committer) place(g *group, p *pending, now time.Time) {
 		p.err = ErrRevised
 		return
 	}
-	hour := hourOf(now)
 	c.flying[p.key] = p.body
-	c.st.filter.add(hour, &p.key)
-	first := c.st.next
-	c.st.next += Position(p.events())
+	c.st.filter.add(hourOf(now), &p.key)
+	p.fresh, p.first = true, c.st.next
 	if p.events() > 0 {
-		p.receipt.First = first
+		p.receipt.First = p.first
 	}
+	c.st.next += Position(p.events())
 	g.stats.Webhooks++
 	g.stats.Events += p.events()
-	p.write(g.batch, first, c.st.lastCommit, hour, now)
 }
 
 func (c *committer) judge(p *pending, now time.Time) (verdict, error) {
@@ -285,9 +287,30 @@ func (c *committer) judge(p *pending, now time.Time) (verdict, error) {
 	return c.st.lookup(p, now)
 }
 
-// write adds the entry's keys to a batch: the webhook, its events, and what makes it a duplicate next time. The webhook's
-// position and the events' commit time, known only now, go in front of what was encoded before.
-func (p *pending) write(b *pebble.Batch, first Position, commit int64, hour uint32, now time.Time) {
+// write adds the keys of the entries that are new to the batch: their webhooks, then their events, then what makes them
+// duplicates next time, since keys that come in order are cheaper to apply.
+func (c *committer) write(g *group, hour uint32, now time.Time) {
+	for _, p := range g.members {
+		if p.fresh {
+			p.writeWebhook(g.batch)
+		}
+	}
+	for _, p := range g.members {
+		if p.fresh {
+			p.writeEvents(g.batch, c.st.lastCommit)
+		}
+	}
+	for _, p := range g.members {
+		if p.fresh {
+			op := g.batch.SetDeferred(dedupeKeyLen, dedupeValueLen)
+			appendDedupeKey(op.Key[:0], hour, p.key)
+			putDedupeValue(op.Value, now, p.body)
+		}
+	}
+}
+
+// writeWebhook puts the webhook's position, known only now, in front of what was encoded before.
+func (p *pending) writeWebhook(b *pebble.Batch) {
 	prefix := byte(prefixWebhook)
 	if p.quarantined {
 		prefix = prefixQuarantine
@@ -296,19 +319,20 @@ func (p *pending) write(b *pebble.Batch, first Position, commit int64, hour uint
 	op := b.SetDeferred(webhookKeyLen, webhookHeaderLen+end)
 	op.Key[0] = prefix
 	copy(op.Key[1:], p.id[:])
-	binary.BigEndian.PutUint64(op.Value, uint64(first))
+	binary.BigEndian.PutUint64(op.Value, uint64(p.first))
 	binary.BigEndian.PutUint32(op.Value[8:], uint32(p.events()))
 	copy(op.Value[webhookHeaderLen:], p.buf[:end])
+}
+
+// writeEvents puts the time of the commit in front of every event.
+func (p *pending) writeEvents(b *pebble.Batch, commit int64) {
 	for i := range p.events() {
 		event := p.buf[p.ends[i]:p.ends[i+1]]
-		op = b.SetDeferred(eventKeyLen, eventHeaderLen+len(event))
-		appendEventKey(op.Key[:0], first+Position(i))
+		op := b.SetDeferred(eventKeyLen, eventHeaderLen+len(event))
+		appendEventKey(op.Key[:0], p.first+Position(i))
 		binary.BigEndian.PutUint64(op.Value, uint64(commit))
 		copy(op.Value[eventHeaderLen:], event)
 	}
-	op = b.SetDeferred(dedupeKeyLen, dedupeValueLen)
-	appendDedupeKey(op.Key[:0], hour, p.key)
-	putDedupeValue(op.Value, now, p.body)
 }
 
 // sync waits for the groups' syncs, in order, moves the durable position and answers those who wait. After the first

@@ -8,9 +8,9 @@ import (
 )
 
 const (
-	// blockKeys is how many keys a block of 512 bits is meant for: 12 bits a key make one answer in 200 a false "perhaps".
-	blockKeys = 42
-	// Segments start at minBlocks (16 KiB, 10 thousand keys) and double up to maxBlocks (4 MiB, 2.7 million).
+	// blockKeys is how many keys a block of 512 bits is meant for: 16 bits a key make one answer in 500 a false "perhaps".
+	blockKeys = 32
+	// Segments start at minBlocks (16 KiB, 8 thousand keys) and double up to maxBlocks (4 MiB, 2 million).
 	minBlocks = 1 << 8
 	maxBlocks = 1 << 16
 	// maxHours bounds the hours of a segment, since Pebble is asked for each of them when a segment says "perhaps".
