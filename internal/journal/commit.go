@@ -61,12 +61,12 @@ func (p *pending) finish(r Receipt, err error) {
 func (p *pending) events() int { return len(p.ends) - 1 }
 
 // encode takes over all of the entry, so that the caller may change it afterwards.
-func (p *pending) encode(e *Entry) (err error) {
+func (p *pending) encode(e *Entry, dedupeAge time.Duration) (err error) {
 	if p.id, err = parseID(e.Webhook.GetId()); err != nil {
 		return err
 	}
-	if e.Window < time.Second {
-		return fmt.Errorf("window %v is under a second", e.Window)
+	if e.Window < time.Second || e.Window > dedupeAge {
+		return fmt.Errorf("window of %v is not between 1s and %v", e.Window, dedupeAge)
 	}
 	p.quarantined = e.Webhook.GetQuarantine() != nil
 	p.key, p.body, p.window = e.Key, e.Body, e.Window
@@ -106,7 +106,7 @@ func (p *pending) release() {
 // Errors: ErrUnavailable, ErrRevised, ErrClosed, ctx's, and that of an entry that cannot be encoded.
 func (j *Journal) Append(ctx context.Context, e Entry) (Receipt, error) {
 	p, _ := pendings.Get().(*pending)
-	if err := p.encode(&e); err != nil {
+	if err := p.encode(&e, j.cfg.DedupeAge); err != nil {
 		p.release()
 		return Receipt{}, fmt.Errorf("journal: append: %w", err)
 	}

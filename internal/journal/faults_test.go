@@ -368,7 +368,7 @@ func TestUnsyncedIsUnseen(t *testing.T) {
 	e := entry(2, 10, 1)
 	send := func() *pending {
 		p := &pending{done: make(chan struct{}, 1)}
-		if err := errors.Join(p.encode(&e), j.enqueue(p)); err != nil {
+		if err := errors.Join(p.encode(&e, j.cfg.DedupeAge), j.enqueue(p)); err != nil {
 			t.Fatal(err)
 		}
 		return p
@@ -447,6 +447,43 @@ func TestBrokenFromTheStart(t *testing.T) {
 	}))
 	if _, err := Open(t.Context(), testConfig(fs)); !errors.Is(err, errorfs.ErrInjected) {
 		t.Errorf("open: %v", err)
+	}
+}
+
+// TestFailedOpen fails every write of opening a folder that a crash left, in turn. Nothing is lost by trying.
+func TestFailedOpen(t *testing.T) {
+	w := newWorkload(28)
+	mem := vfs.NewCrashableMem()
+	cfg := testConfig(mem)
+	cfg.Dir = "a/b/journal"
+	cfg.tune = smallTables
+	j := open(t, cfg)
+	w.run(t, j)
+	left := mem.CrashClone(vfs.CrashCloneCfg{})
+	for n, last := int64(0), false; !last; n++ {
+		disk := left.CrashClone(vfs.CrashCloneCfg{})
+		var count atomic.Int64
+		var failed atomic.Bool
+		cfg.FS = errorfs.Wrap(disk, errorfs.InjectorFunc(func(op errorfs.Op) error {
+			if breaks(op.Kind) && count.Add(1)-1 == n {
+				failed.Store(true)
+				return errorfs.ErrInjected
+			}
+			return nil
+		}))
+		j, err := Open(t.Context(), cfg)
+		last = !failed.Load()
+		if last != (err == nil) {
+			t.Fatalf("write %d: failed: %v, open: %v", n, !last, err)
+		}
+		if err == nil {
+			shut(t, j)
+			t.Logf("%d writes", n)
+		}
+		cfg.FS = disk.CrashClone(vfs.CrashCloneCfg{})
+		j = open(t, cfg)
+		w.verify(t, j, w.acked, w.delivered)
+		shut(t, j)
 	}
 }
 

@@ -100,11 +100,12 @@ type filter struct {
 	blocks   int
 	// unknown are the hours, newest first, whose keys on disk are not in the segments yet: "perhaps" for every key.
 	unknown []uint32
-	limit   int
+	// limit bounds blocks, and largest those of a new segment.
+	limit, largest int
 }
 
 func newFilter(unknown []uint32) *filter {
-	return &filter{unknown: unknown, limit: filterBlocks}
+	return &filter{unknown: unknown, limit: filterBlocks, largest: maxBlocks}
 }
 
 // add notes a key of this hour.
@@ -141,9 +142,9 @@ func (f *filter) next() int {
 	}
 	s := f.segments[0]
 	if s.keys >= s.capacity() {
-		return min(2*len(s.blocks), maxBlocks)
+		return min(2*len(s.blocks), f.largest)
 	}
-	return blocksFor(s.keys)
+	return min(blocksFor(s.keys), f.largest)
 }
 
 func blocksFor(keys int) int {

@@ -189,6 +189,7 @@ func TestAppendRefusesWhatCannotBeStored(t *testing.T) {
 		"no id":        func(e *Entry) { e.Webhook.Id = "" },
 		"version 4":    func(e *Entry) { e.Webhook.Id = "f47ac10b-58cc-4372-a567-0e02b2c3d479" },
 		"short window": func(e *Entry) { e.Window = time.Second - 1 },
+		"long window":  func(e *Entry) { e.Window = 168*time.Hour + 1 },
 		"bad UTF-8":    func(e *Entry) { e.Events[0].Type = "\xff" },
 	}
 	for name, spoil := range cases {

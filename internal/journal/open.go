@@ -170,7 +170,7 @@ func absolute(cfg Config) (string, error) {
 }
 
 func (j *Journal) lockFolder() error {
-	if err := j.cfg.FS.MkdirAll(j.cfg.Dir, 0o700); err != nil {
+	if err := makeFolder(j.cfg.FS, j.cfg.Dir); err != nil {
 		return fmt.Errorf("journal: open: %w", err)
 	}
 	lock, err := pebble.LockDirectory(j.cfg.Dir, j.cfg.FS)
@@ -182,6 +182,36 @@ func (j *Journal) lockFolder() error {
 		return fmt.Errorf("%w: %s: %w", ErrLocked, j.cfg.Dir, err)
 	}
 	j.lock = lock
+	return nil
+}
+
+// makeFolder makes the folder and its parents where they are missing, durably: what is in a folder that a crash takes away
+// is gone too. Pebble does so for the last one.
+func makeFolder(fs vfs.FS, dir string) error {
+	var parents []string
+	for child := dir; ; {
+		if _, err := fs.Stat(child); err == nil {
+			break
+		}
+		parent := fs.PathDir(child)
+		if parent == child {
+			break
+		}
+		parents = append(parents, parent)
+		child = parent
+	}
+	if err := fs.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for _, parent := range parents {
+		d, err := fs.OpenDir(parent)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(d.Sync(), d.Close()); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
