@@ -160,9 +160,10 @@ func (s *source) decode(ctx context.Context, received body, encoding string, l *
 		return received, nil
 	}
 	plain := newBuffer()
-	err := gunzip(ctx, plain, received.data, s.limits.body, l)
+	// All of it is here: the sender may hang up.
+	err := gunzip(context.WithoutCancel(ctx), plain, received.data, s.limits.body, l)
 	switch {
-	case errors.Is(err, errTooLarge), errors.Is(err, errBusy), ctx.Err() != nil:
+	case errors.Is(err, errTooLarge), errors.Is(err, errBusy):
 		plain.release()
 		received.release()
 		return body{}, bodyError(err)

@@ -366,6 +366,40 @@ func TestSenderHangsUp(t *testing.T) {
 	}
 }
 
+// TestSenderHangsUpBeforeGunzip: decompressing is our work, too.
+func TestSenderHangsUpBeforeGunzip(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEdge(t)
+		ctx, hangUp := context.WithCancel(t.Context())
+		compressed := zipped(t, sample(t, "retino", "shipping_ordered"))
+		// No room but for what is compressed: there will be some once the webhook has begun to wait.
+		room := e.sources["returns"].limits.room
+		const all = 64 * mebi
+		if !room.TryAcquire(all - smallBody) {
+			t.Fatal("no room")
+		}
+		body := io.MultiReader(bytes.NewReader(compressed), onRead(func() {
+			hangUp()
+			time.AfterFunc(roomTimeout/2, func() { room.Release(all - smallBody) })
+		}))
+		r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/webhooks/returns", body)
+		r.Header = secretOf("returns")
+		r.Header.Set("Content-Encoding", "gzip")
+		e.ServeHTTP(httptest.NewRecorder(), r)
+		if n := len(e.book.last(t).Events); n != 1 {
+			t.Errorf("%d events", n)
+		}
+	})
+}
+
+// onRead is the end of a body, and is told when that is read.
+type onRead func()
+
+func (f onRead) Read([]byte) (int, error) {
+	f()
+	return 0, io.EOF
+}
+
 // TestJournalUnavailable: a fault of ours is 503, says when to come again, and leaves nothing behind; the retry is taken.
 func TestJournalUnavailable(t *testing.T) {
 	for _, cause := range []error{journal.ErrUnavailable, journal.ErrClosed, context.DeadlineExceeded, errors.New("surprise")} {

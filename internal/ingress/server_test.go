@@ -87,6 +87,7 @@ func TestPatience(t *testing.T) {
 				if err == nil {
 					status = resp.StatusCode
 					_, err = io.Copy(io.Discard, answers)
+					resp.Body.Close()
 				}
 				if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) && !strings.Contains(err.Error(), "closed pipe") {
 					t.Error(err)

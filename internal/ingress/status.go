@@ -105,7 +105,7 @@ func answerOf(err error) answer {
 		return answer{share.reason, http.StatusTooManyRequests, codes.ResourceExhausted, share.after}
 	}
 	var fault *intake.Fault
-	if errors.As(err, &fault) {
+	if errors.As(err, &fault) && !fault.Ours() {
 		return undecodable
 	}
 	return internal

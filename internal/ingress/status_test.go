@@ -19,6 +19,8 @@ func TestFaultsOfOurs(t *testing.T) {
 		context.DeadlineExceeded,
 		errBypassed,
 		errBusy,
+		intake.NewFault(intake.Panicked, nil),
+		intake.NewFault(intake.BadEvents, nil),
 		fmt.Errorf("wrapped: %w", intake.ErrUnavailable),
 	} {
 		a := answerOf(err)

@@ -66,6 +66,9 @@ func (f *Fault) Error() string {
 	return fmt.Sprintf("intake: %s: %s %s", f.Reason, f.Path, f.Problem)
 }
 
+// Ours reports whether the webhook may be fine and this program is at fault.
+func (f *Fault) Ours() bool { return f.Reason == Panicked || f.Reason == BadEvents }
+
 // LogValue leaves out the problem: it may quote a few bytes of the body.
 func (f *Fault) LogValue() slog.Value {
 	return slog.GroupValue(
