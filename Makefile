@@ -9,6 +9,10 @@ FUZZTIME ?= 30s
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+.PHONY: build
+build: ## Build one static binary, bin/bridge
+	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/bridge ./cmd/bridge
+
 .PHONY: generate
 generate: .protodeps ## Generate gen/ and the OpenAPI document from proto/
 	$(BUF) format -w proto

@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -60,7 +63,7 @@ func measureServer(b *testing.B, p *process) float64 {
 // BenchmarkMemory prints resident memory when idle, and while 128 connections send a mebibyte of empty objects.
 func BenchmarkMemory(b *testing.B) {
 	for range b.N {
-		p := startBridge(b, retinoConfig(b.TempDir()))
+		p := startRelease(b, retinoConfig(b.TempDir()))
 		idle, _ := p.rss()
 		codes := sendHostile(b, p.addr("webhooks"), 10*time.Second)
 		after, peak := p.rss()
@@ -71,6 +74,23 @@ func BenchmarkMemory(b *testing.B) {
 		b.ReportMetric(0, "ns/op")
 		p.kill()
 	}
+}
+
+// startRelease builds the program as `make build` does and starts it: the test binary holds more than the program.
+func startRelease(b *testing.B, config string) *process {
+	b.Helper()
+	dir := b.TempDir()
+	exe := filepath.Join(dir, "bridge")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", exe, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		b.Fatalf("build: %v\n%s", err, out)
+	}
+	path := filepath.Join(dir, "bridge.yaml")
+	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	return startCommand(b, exe, []string{"serve", "-c", path})
 }
 
 // sendHostile sends the body that costs a naive decoder most, over and over, and returns how often each status came.

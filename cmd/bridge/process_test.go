@@ -63,8 +63,14 @@ func startProcess(t testing.TB, args []string, role string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return startCommand(t, exe, args, role)
+}
+
+// startCommand starts a program that logs as [startProcess] says.
+func startCommand(t testing.TB, exe string, args []string, env ...string) *process {
+	t.Helper()
 	p := &process{cmd: exec.Command(exe, args...), addrs: map[string]string{}, exited: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), role)
+	p.cmd.Env = append(os.Environ(), env...)
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
