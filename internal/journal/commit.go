@@ -238,6 +238,7 @@ func (c *committer) apply(g *group) error {
 	clear(c.flying)
 	// Events sort by commit time as they do by position, also when the clock was put back.
 	c.st.lastCommit = max(c.st.lastCommit, now.UnixNano())
+	c.st.turn(now)
 	for _, p := range g.members {
 		c.place(g, p, now)
 	}
@@ -246,7 +247,8 @@ func (c *committer) apply(g *group) error {
 	if !g.written {
 		return nil
 	}
-	c.write(g, hourOf(now), now)
+	c.st.bucketKeys += g.stats.Webhooks
+	c.write(g, now)
 	g.stats.Bytes = g.batch.Len()
 	c.j.applied.Add(1)
 	return c.st.db.ApplyNoSyncWait(g.batch, pebble.Sync)
@@ -270,7 +272,7 @@ func (c *committer) place(g *group, p *pending, now time.Time) {
 		return
 	}
 	c.flying[p.key] = p.body
-	c.st.filter.add(hourOf(now), &p.key)
+	c.st.filter.add(c.st.bucket, &p.key)
 	p.fresh, p.first = true, c.st.next
 	if p.events() > 0 {
 		p.receipt.First = p.first
@@ -289,7 +291,7 @@ func (c *committer) judge(p *pending, now time.Time) (verdict, error) {
 
 // write adds the keys of the entries that are new to the batch: their webhooks, then their events, then what makes them
 // duplicates next time, since keys that come in order are cheaper to apply.
-func (c *committer) write(g *group, hour uint32, now time.Time) {
+func (c *committer) write(g *group, now time.Time) {
 	for _, p := range g.members {
 		if p.fresh {
 			p.writeWebhook(g.batch)
@@ -303,7 +305,7 @@ func (c *committer) write(g *group, hour uint32, now time.Time) {
 	for _, p := range g.members {
 		if p.fresh {
 			op := g.batch.SetDeferred(dedupeKeyLen, dedupeValueLen)
-			appendDedupeKey(op.Key[:0], hour, p.key)
+			appendDedupeKey(op.Key[:0], c.st.bucket, p.key)
 			putDedupeValue(op.Value, now, p.body)
 		}
 	}

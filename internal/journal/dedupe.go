@@ -25,13 +25,13 @@ func judge(was, is Hash) verdict {
 }
 
 // lookup finds out what was committed under an entry's key within its window. It is called by the committer alone, which
-// owns hours. Pebble is asked for the hours that the filter names, the newest first: an older record under the same key
+// owns found. Pebble is asked for the buckets that the filter names, the newest first: an older record under the same key
 // counts no more once there is a newer one.
 func (s *store) lookup(p *pending, now time.Time) (verdict, error) {
-	from, to := hourOf(now.Add(-p.window)), hourOf(now.Add(time.Hour))
-	s.hours = s.filter.hours(s.hours[:0], from, to, &p.key)
-	for _, hour := range s.hours {
-		s.key = appendDedupeKey(s.key[:0], hour, p.key)
+	from, to := bucketAt(hourOf(now.Add(-p.window))), bucketAt(hourOf(now.Add(time.Hour))+1)
+	s.found = s.filter.find(s.found[:0], from, to-1, &p.key)
+	for _, at := range s.found {
+		s.key = appendDedupeKey(s.key[:0], at, p.key)
 		v, closer, err := s.db.Get(s.key)
 		if errors.Is(err, pebble.ErrNotFound) {
 			continue
@@ -53,8 +53,18 @@ func (s *store) lookup(p *pending, now time.Time) (verdict, error) {
 	return fresh, nil
 }
 
-// dedupeHours returns the hours that have keys on disk, newest first, by one seek an hour.
-func dedupeHours(db *pebble.DB) (hours []uint32, err error) {
+// turn chooses the bucket for the next keys.
+func (s *store) turn(now time.Time) {
+	if hour := hourOf(now); s.bucket.hour() != hour {
+		s.bucket, s.bucketKeys = s.filter.latest(hour), 0
+	}
+	if s.bucketKeys >= bucketKeys {
+		s.bucket, s.bucketKeys = s.bucket.next(), 0
+	}
+}
+
+// dedupeBuckets returns the buckets that have keys on disk, newest first, by one seek a bucket.
+func dedupeBuckets(db *pebble.DB) (all []bucket, err error) {
 	lower, upper := span(prefixDedupe)
 	it, err := db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
@@ -62,33 +72,33 @@ func dedupeHours(db *pebble.DB) (hours []uint32, err error) {
 	}
 	defer func() { err = errors.Join(err, it.Close()) }()
 	for ok := it.Last(); ok; {
-		hour, _, err := parseDedupeKey(it.Key())
+		at, _, err := parseDedupeKey(it.Key())
 		if err != nil {
 			return nil, err
 		}
-		hours = append(hours, hour)
-		ok = it.SeekLT(dedupeHourKey(hour))
+		all = append(all, at)
+		ok = it.SeekLT(bucketKey(at))
 	}
-	return hours, it.Error()
+	return all, it.Error()
 }
 
 // learnChunk is how many keys are read from disk at once. Closing the store waits for at most one chunk.
 const learnChunk = 1 << 15
 
-// learner fills the filter with the keys on disk, the newest hours first.
+// learner fills the filter with the keys on disk, the newest first.
 type learner struct {
 	j      *Journal
 	filter *filter
 	seg    *segment
-	// complete are the hours that end in seg.
-	complete []uint32
+	// complete are the buckets that end in seg.
+	complete []bucket
 }
 
-// learn runs until the filter knows all hours, or until ctx is done.
+// learn runs until the filter knows all buckets, or until ctx is done.
 func (j *Journal) learn(ctx context.Context, f *filter) error {
 	l := &learner{j: j, filter: f}
-	for _, hour := range f.pending() {
-		if err := l.hour(ctx, hour); err != nil {
+	for _, at := range f.pending() {
+		if err := l.bucket(ctx, at); err != nil {
 			return err
 		}
 	}
@@ -96,30 +106,30 @@ func (j *Journal) learn(ctx context.Context, f *filter) error {
 	return nil
 }
 
-func (l *learner) hour(ctx context.Context, hour uint32) error {
-	from := dedupeHourKey(hour)
+func (l *learner) bucket(ctx context.Context, at bucket) error {
+	from := bucketKey(at)
 	for from != nil {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		var err error
-		if from, err = l.chunk(hour, from); err != nil {
+		if from, err = l.chunk(at, from); err != nil {
 			return err
 		}
 	}
-	l.extend(hour)
-	l.complete = append(l.complete, hour)
+	l.extend(at)
+	l.complete = append(l.complete, at)
 	return nil
 }
 
-// chunk reads one chunk of an hour's keys and returns where the next one starts, nil at the end.
-func (l *learner) chunk(hour uint32, from []byte) (next []byte, err error) {
+// chunk reads one chunk of a bucket's keys and returns where the next one starts, nil at the end.
+func (l *learner) chunk(at bucket, from []byte) (next []byte, err error) {
 	st, release, err := l.j.use()
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	it, err := st.db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: dedupeHourKey(hour + 1)})
+	it, err := st.db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: bucketKey(at + 1)})
 	if err != nil {
 		return nil, err
 	}
@@ -133,25 +143,25 @@ func (l *learner) chunk(hour uint32, from []byte) (next []byte, err error) {
 		if err != nil {
 			return nil, err
 		}
-		l.extend(hour).add(&key)
+		l.extend(at).add(&key)
 	}
 	return nil, it.Error()
 }
 
-// extend returns a segment that may take another key of an hour.
-func (l *learner) extend(hour uint32) *segment {
-	if l.seg != nil && (l.seg.keys >= l.seg.capacity() || l.seg.to-hour >= maxHours) {
+// extend returns a segment that may take another key in a bucket.
+func (l *learner) extend(at bucket) *segment {
+	if l.seg != nil && (l.seg.keys >= l.seg.capacity() || l.seg.to.hour()-at.hour() >= maxHours) {
 		blocks := blocksFor(l.seg.keys)
 		if l.seg.keys >= l.seg.capacity() {
 			blocks = min(2*len(l.seg.blocks), maxBlocks)
 		}
 		l.publish()
-		l.seg = newSegment(hour, blocks)
+		l.seg = newSegment(at, blocks)
 	}
 	if l.seg == nil {
-		l.seg = newSegment(hour, minBlocks)
+		l.seg = newSegment(at, minBlocks)
 	}
-	l.seg.from = hour
+	l.seg.from = at
 	return l.seg
 }
 

@@ -113,7 +113,7 @@ func TestWindow(t *testing.T) {
 					if err := j.learn(t.Context(), j.filter); err != nil {
 						t.Fatal(err)
 					}
-					diff(t, "unknown hours", j.Stats().Filter.UnknownHours, 0)
+					diff(t, "unread", j.Stats().Filter.Unread, 0)
 				}
 			}
 		})
@@ -133,13 +133,13 @@ func TestDedupeKeysExpire(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	hours, err := dedupeHours(j.store.db)
+	buckets, err := dedupeBuckets(j.store.db)
 	if err != nil {
 		t.Fatal(err)
 	}
 	// The hour that the age ends in is kept whole.
-	diff(t, "hours", len(hours), 100)
-	diff(t, "newest", hours[0], hourOf(c.Now())-1)
+	diff(t, "buckets", len(buckets), 100)
+	diff(t, "newest", buckets[0], bucketAt(hourOf(c.Now())-1))
 	if f := j.Stats().Filter; f.Keys < 100 || f.Keys > 100+2*maxHours {
 		t.Errorf("filter %+v", f)
 	}
@@ -148,31 +148,32 @@ func TestDedupeKeysExpire(t *testing.T) {
 func TestFilter(t *testing.T) {
 	f := newFilter(nil)
 	const hours, perHour = 200, 2000
+	at := func(h int) bucket { return bucketAt(uint32(h/4)) + bucket(h%4) }
 	key := func(h, i int) *Hash {
 		k := hash(h, i)
 		return &k
 	}
 	for h := 1; h <= hours; h++ {
 		for i := range perHour {
-			f.add(uint32(h), key(h, i))
+			f.add(at(h), key(h, i))
 		}
 	}
 	wrong, asked := 0, 0
 	for h := 1; h <= hours; h++ {
-		found := f.hours(nil, 1, hours, key(h, 0))
+		found := f.find(nil, at(1), at(hours), key(h, 0))
 		ok := false
-		for i, at := range found {
-			ok = ok || at == uint32(h)
-			if i > 0 && found[i-1] <= at {
-				t.Fatalf("hours %v are not newest first", found)
+		for i, b := range found {
+			ok = ok || b == at(h)
+			if i > 0 && found[i-1] <= b {
+				t.Fatalf("buckets %v are not newest first", found)
 			}
 		}
 		if !ok {
-			t.Fatalf("hour %d is not among %v", h, found)
+			t.Fatalf("bucket %d is not among %v", at(h), found)
 		}
 		for i := range 50 {
 			asked++
-			if len(f.hours(nil, 1, hours, key(h, -1-i))) > 0 {
+			if len(f.find(nil, at(1), at(hours), key(h, -1-i))) > 0 {
 				wrong++
 			}
 		}
@@ -184,9 +185,10 @@ func TestFilter(t *testing.T) {
 	if rate := float64(wrong) / float64(asked); rate > 0.15 {
 		t.Errorf("%.3f of the answers are wrong", rate)
 	}
-	f.forget(hours - 10)
-	if got := f.hours(nil, 1, hours, key(5, 0)); len(got) > maxHours {
-		t.Errorf("hours %v after forgetting", got)
+	f.forget(at(hours - 10))
+	diff(t, "buckets left", f.buckets[len(f.buckets)-1], at(hours-10))
+	if got := f.find(nil, at(1), at(hours), key(5, 0)); len(got) > 11 {
+		t.Errorf("buckets %v after forgetting", got)
 	}
 }
 
@@ -205,7 +207,7 @@ func TestFilterIsBounded(t *testing.T) {
 		}
 		return &k
 	}
-	hour := func(i int) uint32 { return uint32(i*hours/keys + 1) }
+	hour := func(i int) bucket { return bucketAt(uint32(i*hours/keys + 1)) }
 	for i := range keys {
 		f.add(hour(i), fill(i))
 		if i%1000 == 0 && (f.blocks > f.limit || len(f.segments) > filterSegments) {
@@ -219,7 +221,7 @@ func TestFilterIsBounded(t *testing.T) {
 	diff(t, "blocks", f.blocks, held)
 	for i := 0; i < keys; i += 999 {
 		ok := false
-		for _, h := range f.hours(nil, 1, hours, fill(i)) {
+		for _, h := range f.find(nil, 0, bucketAt(hours+1), fill(i)) {
 			ok = ok || h == hour(i)
 		}
 		if !ok {

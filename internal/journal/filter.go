@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"encoding/binary"
 	"math/bits"
 	"slices"
@@ -13,7 +14,7 @@ const (
 	// Segments start at minBlocks (16 KiB, 8 thousand keys) and double up to maxBlocks (4 MiB, 2 million).
 	minBlocks = 1 << 8
 	maxBlocks = 1 << 16
-	// maxHours bounds the hours of a segment, since Pebble is asked for each of them when a segment says "perhaps".
+	// maxHours bounds the hours of a segment, since Pebble is asked for each of its buckets when it says "perhaps".
 	maxHours = 8
 	// filterBlocks (48 MiB) and filterSegments bound the filter as a whole.
 	filterBlocks   = 48 << 20 / 64
@@ -23,17 +24,17 @@ const (
 // line is one cache line of a Bloom filter. A key sets its bits in one block only.
 type line [8]uint64
 
-// segment is a Bloom filter over the keys of some consecutive hours.
+// segment is a Bloom filter over the keys of some consecutive buckets.
 type segment struct {
-	// from and to are the first and the last hour.
-	from, to uint32
+	// from and to are the first and the last bucket.
+	from, to bucket
 	keys     int
 	// blocks are a power of two, so that a segment can be folded.
 	blocks []line
 }
 
-func newSegment(hour uint32, blocks int) *segment {
-	return &segment{from: hour, to: hour, blocks: make([]line, blocks)}
+func newSegment(at bucket, blocks int) *segment {
+	return &segment{from: at, to: at, blocks: make([]line, blocks)}
 }
 
 func (s *segment) capacity() int { return len(s.blocks) * blockKeys }
@@ -74,7 +75,7 @@ func (s *segment) fold() {
 	s.blocks = slices.Clone(s.blocks[:half])
 }
 
-// join takes over the keys and hours of o, which is spent.
+// join takes over the keys and buckets of o, which is spent.
 func (s *segment) join(o *segment) {
 	for len(s.blocks) > len(o.blocks) {
 		s.fold()
@@ -91,48 +92,67 @@ func (s *segment) join(o *segment) {
 	s.from, s.to = min(s.from, o.from), max(s.to, o.to)
 }
 
-// filter answers whether a dedupe key was perhaps seen, hour by hour, from memory. It holds at most 48 MiB and 96 segments:
+// filter answers in which buckets a dedupe key was perhaps seen, from memory. It holds at most 48 MiB and 96 segments:
 // beyond, it folds and joins its oldest, and says "perhaps" more often. It is safe for concurrent use.
 type filter struct {
 	mu sync.Mutex
 	// segments lie newest first. The first takes the keys of now.
 	segments []*segment
 	blocks   int
-	// unknown are the hours, newest first, whose keys on disk are not in the segments yet: "perhaps" for every key.
-	unknown []uint32
+	// buckets are all that have keys, newest first. unknown are those of them whose keys on disk are not in the segments
+	// yet: "perhaps" for every key.
+	buckets, unknown []bucket
 	// limit bounds blocks, and largest those of a new segment.
 	limit, largest int
 }
 
-func newFilter(unknown []uint32) *filter {
-	return &filter{unknown: unknown, limit: filterBlocks, largest: maxBlocks}
+func newFilter(unknown []bucket) *filter {
+	return &filter{buckets: slices.Clone(unknown), unknown: unknown, limit: filterBlocks, largest: maxBlocks}
 }
 
-// add notes a key of this hour.
-func (f *filter) add(hour uint32, key *Hash) {
+// add notes a key in this bucket.
+func (f *filter) add(at bucket, key *Hash) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if s := f.live(hour); s != nil {
-		s.add(key)
-		return
+	if len(f.buckets) == 0 || f.buckets[0] != at {
+		if i, ok := slices.BinarySearchFunc(f.buckets, at, newestFirst); !ok {
+			f.buckets = slices.Insert(f.buckets, i, at)
+		}
 	}
-	s := newSegment(hour, f.next())
+	s := f.live(at)
+	if s == nil {
+		s = newSegment(at, f.next())
+		f.insert(0, s)
+	}
 	s.add(key)
-	f.insert(0, s)
 }
 
-// live returns the first segment, if that may take another key of this hour.
-func (f *filter) live(hour uint32) *segment {
+func newestFirst(a, b bucket) int { return cmp.Compare(b, a) }
+
+// live returns the first segment, if that may take another key in this bucket.
+func (f *filter) live(at bucket) *segment {
 	if len(f.segments) == 0 {
 		return nil
 	}
 	s := f.segments[0]
-	from, to := min(s.from, hour), max(s.to, hour)
-	if s.keys >= s.capacity() || to-from >= maxHours {
+	from, to := min(s.from, at), max(s.to, at)
+	if s.keys >= s.capacity() || to.hour()-from.hour() >= maxHours {
 		return nil
 	}
 	s.from, s.to = from, to
 	return s
+}
+
+// latest returns the last bucket of an hour that has keys, or its first.
+func (f *filter) latest(hour uint32) bucket {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, at := range f.buckets {
+		if at.hour() == hour {
+			return at
+		}
+	}
+	return bucketAt(hour)
 }
 
 // next is how large the next segment should be: twice a full one, else as the last one would have needed.
@@ -183,36 +203,41 @@ func (f *filter) foldSparsest() bool {
 	return true
 }
 
-// hours appends to hours those from from to to, newest first, in which the key was perhaps seen.
-func (f *filter) hours(hours []uint32, from, to uint32, key *Hash) []uint32 {
+// find appends to found the buckets between from and to, newest first, in which the key was perhaps seen.
+func (f *filter) find(found []bucket, from, to bucket, key *Hash) []bucket {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, s := range f.segments {
 		if s.to < from || s.from > to || !s.perhaps(key) {
 			continue
 		}
-		for h := min(s.to, to); h >= max(s.from, from) && h > 0; h-- {
-			hours = append(hours, h)
-		}
+		found = between(found, f.buckets, max(s.from, from), min(s.to, to))
 	}
-	found := len(hours)
-	for _, h := range f.unknown {
-		if h >= from && h <= to {
-			hours = append(hours, h)
-		}
+	if len(f.unknown) > 0 {
+		found = between(found, f.unknown, from, to)
 	}
-	if found == 0 || len(hours) == 1 {
-		return hours // unknown hours are in order
+	if len(found) < 2 {
+		return found
 	}
-	slices.SortFunc(hours, func(a, b uint32) int { return int(b) - int(a) })
-	return slices.Compact(hours)
+	slices.SortFunc(found, newestFirst)
+	return slices.Compact(found)
 }
 
-// learn adds a segment made from disk, with the hours that it completes.
-func (f *filter) learn(s *segment, complete []uint32) {
+// between appends those of all that lie from from to to.
+func between(found, all []bucket, from, to bucket) []bucket {
+	for _, at := range all {
+		if at >= from && at <= to {
+			found = append(found, at)
+		}
+	}
+	return found
+}
+
+// learn adds a segment made from disk, with the buckets that it completes.
+func (f *filter) learn(s *segment, complete []bucket) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.unknown = slices.DeleteFunc(f.unknown, func(h uint32) bool { return slices.Contains(complete, h) })
+	f.unknown = slices.DeleteFunc(f.unknown, func(at bucket) bool { return slices.Contains(complete, at) })
 	at := len(f.segments)
 	for at > 1 && f.segments[at-1].to < s.to {
 		at--
@@ -225,11 +250,12 @@ func (f *filter) learn(s *segment, complete []uint32) {
 	f.insert(at, s)
 }
 
-// forget drops what lies before an hour.
-func (f *filter) forget(before uint32) {
+// forget drops what lies before a bucket.
+func (f *filter) forget(before bucket) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.unknown = slices.DeleteFunc(f.unknown, func(h uint32) bool { return h < before })
+	old := func(at bucket) bool { return at < before }
+	f.buckets, f.unknown = slices.DeleteFunc(f.buckets, old), slices.DeleteFunc(f.unknown, old)
 	f.segments = slices.DeleteFunc(f.segments, func(s *segment) bool {
 		if s.to >= before {
 			return false
@@ -239,8 +265,8 @@ func (f *filter) forget(before uint32) {
 	})
 }
 
-// pending returns the hours that are still to be learned, newest first.
-func (f *filter) pending() []uint32 {
+// pending returns the buckets that are still to be learned, newest first.
+func (f *filter) pending() []bucket {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Clone(f.unknown)
@@ -250,14 +276,14 @@ func (f *filter) pending() []uint32 {
 type FilterStats struct {
 	// Keys and Bytes are what it holds.
 	Keys, Bytes int
-	// UnknownHours is how many hours of keys on disk it has not read yet. Until it is 0, appends are slower.
-	UnknownHours int
+	// Unread is how many buckets of keys on disk it has not read yet. Until it is 0, appends are slower.
+	Unread int
 }
 
 func (f *filter) stats() FilterStats {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s := FilterStats{Bytes: f.blocks * 64, UnknownHours: len(f.unknown)}
+	s := FilterStats{Bytes: f.blocks * 64, Unread: len(f.unknown)}
 	for _, seg := range f.segments {
 		s.Keys += seg.keys
 	}

@@ -12,7 +12,7 @@ import (
 // Every key starts with one byte that says what it is. Numbers are big-endian, so that keys sort as numbers do.
 const (
 	prefixCursor     = 'c' // name → position, time of the last save
-	prefixDedupe     = 'd' // hour, key → time, body
+	prefixDedupe     = 'd' // bucket, key → time, body
 	prefixEvent      = 'e' // position → commit time, event
 	prefixMeta       = 'm' // format, id, kept
 	prefixQuarantine = 'q' // webhook id → as prefixWebhook, for webhooks that were quarantined
@@ -33,7 +33,7 @@ const (
 	eventHeaderLen   = 8
 	webhookKeyLen    = 1 + 16
 	webhookHeaderLen = 8 + 4
-	dedupeKeyLen     = 1 + 4 + 16
+	dedupeKeyLen     = 1 + 6 + 16
 	dedupeValueLen   = 8 + 16
 )
 
@@ -94,20 +94,46 @@ func hourOf(t time.Time) uint32 {
 	return uint32(max(t.Unix(), 0) / 3600)
 }
 
-func appendDedupeKey(b []byte, hour uint32, key Hash) []byte {
-	return append(binary.BigEndian.AppendUint32(append(b, prefixDedupe), hour), key[:]...)
+// bucket is where a dedupe key lies: the hour it was added in, and its turn of bucketKeys keys within the hour. Keys that
+// are added together so lie together, however many there are in an hour, and compactions do not come back to them.
+type bucket uint64
+
+const (
+	turnBits   = 16
+	bucketKeys = 256 << 10
+)
+
+func bucketAt(hour uint32) bucket { return bucket(hour) << turnBits }
+
+func (b bucket) hour() uint32 { return uint32(b >> turnBits) }
+
+// next is the next turn of the same hour, or the same one after the last.
+func (b bucket) next() bucket {
+	if (b + 1).hour() != b.hour() {
+		return b
+	}
+	return b + 1
 }
 
-// dedupeHourKey is the least key of an hour.
-func dedupeHourKey(hour uint32) []byte {
-	return binary.BigEndian.AppendUint32([]byte{prefixDedupe}, hour)
+func appendBucketKey(b []byte, at bucket) []byte {
+	return append(b, prefixDedupe, byte(at>>40), byte(at>>32), byte(at>>24), byte(at>>16), byte(at>>8), byte(at))
 }
 
-func parseDedupeKey(k []byte) (hour uint32, key Hash, err error) {
+func appendDedupeKey(b []byte, at bucket, key Hash) []byte {
+	return append(appendBucketKey(b, at), key[:]...)
+}
+
+// bucketKey is the least key of a bucket.
+func bucketKey(at bucket) []byte { return appendBucketKey(nil, at) }
+
+func parseDedupeKey(k []byte) (at bucket, key Hash, err error) {
 	if len(k) != dedupeKeyLen {
 		return 0, key, errCorrupt
 	}
-	return binary.BigEndian.Uint32(k[1:]), Hash(k[5:]), nil
+	for _, b := range k[1:7] {
+		at = at<<8 | bucket(b)
+	}
+	return at, Hash(k[7:]), nil
 }
 
 func putDedupeValue(v []byte, at time.Time, body Hash) {

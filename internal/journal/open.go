@@ -217,11 +217,11 @@ func makeFolder(fs vfs.FS, dir string) error {
 
 // start takes up the first store and starts the goroutines.
 func (j *Journal) start(st *store) error {
-	hours, err := dedupeHours(st.db)
+	buckets, err := dedupeBuckets(st.db)
 	if err != nil {
 		return err
 	}
-	j.filter = newFilter(hours)
+	j.filter = newFilter(buckets)
 	st.filter = j.filter
 	if err := j.cursors.load(st, j.cfg.Now()); err != nil {
 		return err
@@ -265,7 +265,7 @@ func (j *Journal) learnAll() {
 		case err == nil || j.ctx.Err() != nil:
 			return
 		case !errors.Is(err, ErrUnavailable):
-			// The hours stay unknown: Pebble is asked for their keys.
+			// The buckets stay unknown: Pebble is asked for their keys.
 			j.cfg.Logger.Error("journal: dedupe keys cannot be read; appends stay slow", "error", err)
 			return
 		}

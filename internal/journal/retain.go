@@ -66,8 +66,7 @@ func (j *Journal) retain() error {
 	if err != nil {
 		return fmt.Errorf("journal: retention: %w", err)
 	}
-	hour := hourOf(now.Add(-j.cfg.DedupeAge))
-	if err := j.giveUp(st, keep, hour); err != nil {
+	if err := j.giveUp(st, keep, bucketAt(hourOf(now.Add(-j.cfg.DedupeAge)))); err != nil {
 		return fmt.Errorf("journal: retention: %w", err)
 	}
 	return nil
@@ -179,14 +178,14 @@ func (s *store) oldestWebhook() (t time.Time, err error) {
 }
 
 // giveUp removes what is not to be kept. Readers see that first: one that meets a hole finds its position expired.
-func (j *Journal) giveUp(st *store, k kept, hour uint32) error {
-	j.filter.forget(hour)
+func (j *Journal) giveUp(st *store, k kept, keys bucket) error {
+	j.filter.forget(keys)
 	b := st.db.NewBatch()
 	for _, end := range [][]byte{
 		eventKey(k.earliest),
 		webhookKeyAt(prefixWebhook, time.UnixMilli(k.webhooks)),
 		webhookKeyAt(prefixQuarantine, time.UnixMilli(k.quarantine)),
-		dedupeHourKey(hour),
+		bucketKey(keys),
 	} {
 		if err := st.removeBefore(b, end); err != nil {
 			return errors.Join(err, b.Close())

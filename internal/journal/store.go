@@ -37,9 +37,12 @@ type store struct {
 	next       Position
 	lastCommit int64
 	filter     *filter
-	// hours and key are the committer's, for lookups.
-	hours []uint32
-	key   []byte
+	// bucket is where the committer puts dedupe keys, and bucketKeys how many it has put there. found and key are its for
+	// lookups.
+	bucket     bucket
+	bucketKeys int
+	found      []bucket
+	key        []byte
 }
 
 // kept says from where on events and webhooks are kept. What lies before was given up, and may or may not be on disk.
