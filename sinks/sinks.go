@@ -1,6 +1,7 @@
 // Package sinks is the contract between Bridge's journal and what carries events out of it.
 //
-// A sink that clients read from, such as a gRPC stream, is given a [Log]. It keeps no events of its own: a client that is
+// There are two kinds. A [Sink] is pushed to: events are handed to it, and it says how far it came. A sink that clients read
+// from, such as a gRPC stream, is given a [Log]. It keeps no events of its own: a client that is
 // slow, or gone, costs nothing but its place in the log.
 package sinks
 
