@@ -1,0 +1,62 @@
+package memory_test
+
+import (
+	"bytes"
+	"context"
+	"testing"
+
+	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
+	"github.com/webhook-bridge/bridge/sinks"
+	"github.com/webhook-bridge/bridge/sinks/memory"
+	"github.com/webhook-bridge/bridge/sinks/sinktest"
+)
+
+// harness is all that a harness can be.
+func harness(config memory.Config) func(tb testing.TB) sinktest.Harness {
+	return func(testing.TB) sinktest.Harness {
+		store := memory.NewStore()
+		h := sinktest.Harness{
+			Open: func(ctx context.Context) (sinks.Sink, error) { return memory.Open(ctx, store, config) },
+			Received: func(context.Context) ([]*eventv1.Event, error) {
+				var events []*eventv1.Event
+				for _, r := range store.Records() {
+					e, err := r.Event()
+					if err != nil {
+						return nil, err
+					}
+					events = append(events, e)
+				}
+				return events, nil
+			},
+			Break:      store.Break,
+			BreakAfter: store.BreakAfter,
+			Stall:      store.Stall,
+			Throttle:   store.Throttle,
+			Repair:     store.Repair,
+			Crash:      func() {}, // The store has nothing that could be lost, a sink nothing that it could lose.
+		}
+		if config.MaxEvent > 0 {
+			h.Poison = func() sinks.Record {
+				return sinks.Record{Encoded: bytes.Repeat([]byte{0}, config.MaxEvent+1)}
+			}
+		}
+		return h
+	}
+}
+
+func TestSink(t *testing.T) {
+	sinktest.Run(t, harness(memory.Config{}), sinktest.Features{TotalOrder: true})
+}
+
+func TestSinkThatRefuses(t *testing.T) {
+	const most = 100 << 10
+	sinktest.Run(t, harness(memory.Config{MaxEvent: most}), sinktest.Features{TotalOrder: true, MaxEvent: most})
+}
+
+func TestSinkThatTakesEventsOnce(t *testing.T) {
+	sinktest.Run(t, harness(memory.Config{Once: true}), sinktest.Features{TotalOrder: true, ExactlyOnce: true})
+}
+
+func BenchmarkSink(b *testing.B) {
+	sinktest.Bench(b, harness(memory.Config{}))
+}
