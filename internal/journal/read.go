@@ -88,6 +88,9 @@ func (j *Journal) scan(from, to Position, records []Record) (_ []Record, err err
 		if cerr := it.Close(); err == nil && cerr != nil {
 			err = fmt.Errorf("journal: read: %w", cerr)
 		}
+		if err != nil && st.fence.err() != nil {
+			err = ErrUnavailable // files of a frozen folder may be in part
+		}
 	}()
 	// Retention moves earliest before it takes events, so what the iterator sees is whole if earliest is still before.
 	if from < Position(j.earliest.Load()) {
