@@ -3,7 +3,10 @@ package journal
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
+
+	"google.golang.org/protobuf/proto"
 
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
@@ -59,7 +62,18 @@ type Receipt struct {
 // Record is an event in its place.
 type Record struct {
 	Position Position
-	Event    *eventv1.Event
+	// Encoded is the event in protobuf's wire format. It is not decoded on the way: most readers only pass it on. Records of
+	// one Read share memory.
+	Encoded []byte
+}
+
+// Event decodes the event. The result is the caller's own.
+func (r Record) Event() (*eventv1.Event, error) {
+	e := new(eventv1.Event)
+	if err := proto.Unmarshal(r.Encoded, e); err != nil {
+		return nil, fmt.Errorf("journal: decode event at %d: %w", r.Position, err)
+	}
+	return e, nil
 }
 
 // Bounds is the extent of the journal: events from Earliest up to, not including, Next are durable and kept.

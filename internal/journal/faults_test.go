@@ -149,7 +149,7 @@ func (w *workload) verify(t *testing.T, j *Journal, acked []acked, delivered []R
 		if i := int(want.Position - 1); i >= len(records) {
 			t.Fatalf("position %d was delivered and is lost", want.Position)
 		} else {
-			same(t, fmt.Sprintf("delivered at %d", want.Position), records[i].Event, want.Event)
+			same(t, fmt.Sprintf("delivered at %d", want.Position), eventOf(t, records[i]), eventOf(t, want))
 		}
 	}
 	present := w.whole(t, j, records)
@@ -185,7 +185,8 @@ func (w *workload) whole(t *testing.T, j *Journal, records []Record) map[int]Pos
 	t.Helper()
 	byWebhook := make(map[string][]Record)
 	for _, r := range records {
-		byWebhook[r.Event.GetWebhookId()] = append(byWebhook[r.Event.GetWebhookId()], r)
+		id := eventOf(t, r).GetWebhookId()
+		byWebhook[id] = append(byWebhook[id], r)
 	}
 	present := make(map[int]Position)
 	for i, e := range w.entries {
@@ -206,7 +207,7 @@ func (w *workload) whole(t *testing.T, j *Journal, records []Record) map[int]Pos
 		present[i] = 0
 		for k, r := range events {
 			diff(t, "position", r.Position, events[0].Position+Position(k))
-			same(t, "event", r.Event, e.Events[k])
+			same(t, "event", eventOf(t, r), e.Events[k])
 			present[i] = events[0].Position
 		}
 		same(t, "webhook", got, stored(e, present[i]))
@@ -408,7 +409,7 @@ func TestUnsyncedIsUnseen(t *testing.T) {
 	if _, err := retry(func() (Receipt, error) { return j.Append(t.Context(), e) }); err != nil {
 		t.Error(err)
 	}
-	diff(t, "events", readAll(t, j), events(entry(1, 10, 1), e))
+	diff(t, "events", decoded(t, readAll(t, j)), events(entry(1, 10, 1), e))
 	diff(t, "recoveries", j.Stats().Recoveries, uint64(1))
 }
 
