@@ -16,20 +16,20 @@ import (
 type Position uint64
 
 var (
-	// ErrUnavailable: the journal cannot commit now: a sync failed, the disk is full or nearly so, it is reopening. The
+	// ErrUnavailable means that the journal cannot commit now: a sync failed, the disk is full or nearly so, it is reopening. The
 	// entry may exist whole or not at all; append it again later.
 	ErrUnavailable = errors.New("journal: cannot commit")
-	// ErrClosed: the journal is closed or closing. The entry does not exist, unless it was being committed already.
+	// ErrClosed means that the journal is closed or closing. The entry does not exist, unless it was being committed already.
 	ErrClosed = errors.New("journal: closed")
-	// ErrRevised: another entry with the same key and another body is there. Append again under a key of its own.
+	// ErrRevised means that another entry with the same key and another body is there. Append again under a key of its own.
 	ErrRevised = errors.New("journal: same key, other body")
-	// ErrExpired: the position was there and is no longer kept.
+	// ErrExpired means that the position was there and is no longer kept.
 	ErrExpired = errors.New("journal: position is no longer kept")
-	// ErrFuture: the position lies past the end.
+	// ErrFuture means that the position lies past the end.
 	ErrFuture = errors.New("journal: position is past the end")
-	// ErrLocked: another process has the folder open.
+	// ErrLocked means that another process has the folder open.
 	ErrLocked = errors.New("journal: folder is in use by another process")
-	// ErrNewerFormat: the folder was written by a newer version of this program.
+	// ErrNewerFormat means that the folder was written by a newer version of this program.
 	ErrNewerFormat = errors.New("journal: folder has a newer format")
 )
 

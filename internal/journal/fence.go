@@ -198,7 +198,7 @@ func (f *fencedFile) SyncTo(length int64) (full bool, err error) {
 
 // Preallocate may fail: not every file system can.
 func (f *fencedFile) Preallocate(offset, length int64) error {
-	if f.fence.err() != nil {
+	if lost := f.fence.err() != nil; lost {
 		return nil
 	}
 	return f.File.Preallocate(offset, length)

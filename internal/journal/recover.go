@@ -61,8 +61,8 @@ func (j *Journal) retire(st *store) error {
 	j.storeMu.Unlock()
 	j.notify()
 	err := st.close()
-	if st.fence.err() != nil {
-		return nil // it was lost, and has been reported
+	if lost := st.fence.err() != nil; lost {
+		return nil // and has been reported
 	}
 	return err
 }
