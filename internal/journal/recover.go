@@ -61,8 +61,8 @@ func (j *Journal) retire(st *store) error {
 	j.storeMu.Unlock()
 	j.notify()
 	err := st.close()
-	if lost := st.fence.err() != nil; lost {
-		return nil // and has been reported
+	if st.fence.err() != nil {
+		return nil //nolint:nilerr // the store was lost, which has been reported
 	}
 	return err
 }
