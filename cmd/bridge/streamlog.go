@@ -5,8 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/sinks"
 )
@@ -29,11 +27,7 @@ func (l streamLog) Seek(ctx context.Context, t time.Time) (sinks.Position, error
 func (l streamLog) Read(ctx context.Context, from sinks.Position, records []sinks.Record) ([]sinks.Record, error) {
 	read, err := l.Journal.Read(ctx, journal.Position(from), make([]journal.Record, 0, cap(records)-len(records)))
 	for _, r := range read {
-		encoded, err := proto.Marshal(r.Event)
-		if err != nil {
-			return records, err
-		}
-		records = append(records, sinks.Record{Position: sinks.Position(r.Position), Encoded: encoded})
+		records = append(records, sinks.Record{Position: sinks.Position(r.Position), Encoded: r.Encoded})
 	}
 	return records, sinkError(err)
 }

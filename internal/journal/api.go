@@ -3,7 +3,10 @@ package journal
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
+
+	"google.golang.org/protobuf/proto"
 
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
@@ -13,20 +16,20 @@ import (
 type Position uint64
 
 var (
-	// ErrUnavailable: the journal cannot commit now: a sync failed, the disk is full or nearly so, it is reopening. The
+	// ErrUnavailable means that the journal cannot commit now: a sync failed, the disk is full or nearly so, it is reopening. The
 	// entry may exist whole or not at all; append it again later.
 	ErrUnavailable = errors.New("journal: cannot commit")
-	// ErrClosed: the journal is closed or closing. The entry does not exist, unless it was being committed already.
+	// ErrClosed means that the journal is closed or closing. The entry does not exist, unless it was being committed already.
 	ErrClosed = errors.New("journal: closed")
-	// ErrRevised: another entry with the same key and another body is there. Append again under a key of its own.
+	// ErrRevised means that another entry with the same key and another body is there. Append again under a key of its own.
 	ErrRevised = errors.New("journal: same key, other body")
-	// ErrExpired: the position was there and is no longer kept.
+	// ErrExpired means that the position was there and is no longer kept.
 	ErrExpired = errors.New("journal: position is no longer kept")
-	// ErrFuture: the position lies past the end.
+	// ErrFuture means that the position lies past the end.
 	ErrFuture = errors.New("journal: position is past the end")
-	// ErrLocked: another process has the folder open.
+	// ErrLocked means that another process has the folder open.
 	ErrLocked = errors.New("journal: folder is in use by another process")
-	// ErrNewerFormat: the folder was written by a newer version of this program.
+	// ErrNewerFormat means that the folder was written by a newer version of this program.
 	ErrNewerFormat = errors.New("journal: folder has a newer format")
 )
 
@@ -59,7 +62,18 @@ type Receipt struct {
 // Record is an event in its place.
 type Record struct {
 	Position Position
-	Event    *eventv1.Event
+	// Encoded is the event in protobuf's wire format. It is not decoded on the way: most readers only pass it on. Records of
+	// one Read share memory.
+	Encoded []byte
+}
+
+// Event decodes the event. The result is the caller's own.
+func (r Record) Event() (*eventv1.Event, error) {
+	e := new(eventv1.Event)
+	if err := proto.Unmarshal(r.Encoded, e); err != nil {
+		return nil, fmt.Errorf("journal: decode event at %d: %w", r.Position, err)
+	}
+	return e, nil
 }
 
 // Bounds is the extent of the journal: events from Earliest up to, not including, Next are durable and kept.

@@ -57,7 +57,8 @@
 // Keys start with a byte that says what they are. Numbers are big-endian.
 //
 //	c<name>                      → position (8), Unix nanoseconds of the last save (8): a cursor
-//	d<hour (4)><key (16)>        → Unix nanoseconds (8), body (16): a dedupe key, by the hour since 1970 it was added in
+//	d<hour (4)><turn (2)><key (16)> → Unix nanoseconds (8), body (16): a dedupe key, by the hour since 1970 it was added in,
+//	                               and by turns of 262,144 keys within the hour
 //	e<position (8)>              → Unix nanoseconds of the commit (8), bridge.event.v1.Event: an event
 //	mformat                      → version of this layout (4)
 //	mid                          → the journal's identity, 32 hexadecimal digits
@@ -92,7 +93,7 @@
 //   - One disk, one process, one writer goroutine.
 //   - The filter takes at most 48 MiB: 25 million keys at full precision. Beyond that it forgets precision, never keys, and
 //     appends ask Pebble more often. Keys of more than 100 million within [Config.DedupeAge] are where that is felt.
-//   - While the filter is read after a start, an append with a long window costs a lookup for every hour not yet read.
+//   - While the filter is read after a start, an append with a long window costs a lookup for every hour, or turn, not yet read.
 //   - A disk under MinFree takes nothing until it has room. Retention does not give up more than age and size say to make
 //     that room: who filled the disk may well be someone else.
 //   - [Retention.Size] is about events and webhooks in files. The log, up to 128 MiB of memory not yet in files, dedupe keys

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"testing"
 	"time"
 
 	"github.com/google/uuid"
@@ -59,5 +60,14 @@ func entry(i, size, events int) Entry {
 func quarantined(i int) Entry {
 	e := entry(i, 64, 0)
 	e.Webhook.Quarantine = &journalv1.Quarantine{Reason: "malformed_json", Detail: "unexpected end", Path: "$.a", Offset: 63}
+	return e
+}
+
+func eventOf(t *testing.T, r Record) *eventv1.Event {
+	t.Helper()
+	e, err := r.Event()
+	if err != nil {
+		t.Fatal(err)
+	}
 	return e
 }

@@ -98,11 +98,26 @@ func diff(t *testing.T, what string, got, want any) {
 	}
 }
 
-func events(entries ...Entry) []Record {
-	var all []Record
+// placed is a record, decoded.
+type placed struct {
+	Position Position
+	Event    *eventv1.Event
+}
+
+func decoded(t *testing.T, records []Record) []placed {
+	t.Helper()
+	var all []placed
+	for _, r := range records {
+		all = append(all, placed{r.Position, eventOf(t, r)})
+	}
+	return all
+}
+
+func events(entries ...Entry) []placed {
+	var all []placed
 	for _, e := range entries {
 		for _, event := range e.Events {
-			all = append(all, Record{Position: Position(len(all) + 1), Event: event})
+			all = append(all, placed{Position(len(all) + 1), event})
 		}
 	}
 	return all
@@ -126,7 +141,7 @@ func TestAppendAndRead(t *testing.T) {
 	check := func(j *Journal) {
 		t.Helper()
 		diff(t, "bounds", j.Bounds(), Bounds{Earliest: 1, Next: 7})
-		diff(t, "events", readAll(t, j), events(entries...))
+		diff(t, "events", decoded(t, readAll(t, j)), events(entries...))
 		for i, first := range []Position{1, 2, 0, 0, 5} {
 			w, err := j.Webhook(t.Context(), entries[i].Webhook.GetId())
 			if err != nil {
@@ -257,7 +272,7 @@ func TestReadWaits(t *testing.T) {
 		if r.err != nil {
 			t.Fatal(r.err)
 		}
-		diff(t, "records", r.records, events(e))
+		diff(t, "records", decoded(t, r.records), events(e))
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	go read(ctx, 2)
@@ -397,7 +412,7 @@ func TestCheckpoint(t *testing.T) {
 	cfg.Dir = "backup"
 	backup := open(t, cfg)
 	diff(t, "identity", backup.ID(), j.ID())
-	diff(t, "events", readAll(t, backup), events(entries...))
+	diff(t, "events", decoded(t, readAll(t, backup)), events(entries...))
 	diff(t, "duplicates", appendAll(t, backup, entries...), []Receipt{{Duplicate: true}, {Duplicate: true}, {Duplicate: true}})
 	diff(t, "original", j.Bounds().Next, Position(5))
 	if j.Stats().Recoveries != 0 {
@@ -461,7 +476,7 @@ func TestCloseDuringAppends(t *testing.T) {
 	j = open(t, testConfig(fs))
 	found := make(map[string]bool)
 	for _, r := range readAll(t, j) {
-		found[r.Event.GetWebhookId()] = true
+		found[eventOf(t, r).GetWebhookId()] = true
 	}
 	acked.Range(func(id, _ any) bool {
 		if !found[fmt.Sprint(id)] {

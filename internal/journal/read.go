@@ -9,9 +9,6 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
-	"google.golang.org/protobuf/proto"
-
-	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 )
 
 // readBytes bounds a read: it returns at least one event, and no more than so many bytes of them otherwise.
@@ -88,11 +85,15 @@ func (j *Journal) scan(from, to Position, records []Record) (_ []Record, err err
 		if cerr := it.Close(); err == nil && cerr != nil {
 			err = fmt.Errorf("journal: read: %w", cerr)
 		}
+		if err != nil && st.fence.err() != nil {
+			err = ErrUnavailable // files of a frozen folder may be in part
+		}
 	}()
 	// Retention moves earliest before it takes events, so what the iterator sees is whole if earliest is still before.
 	if from < Position(j.earliest.Load()) {
 		return records, nil
 	}
+	var buf []byte
 	bytes := 0
 	for ok := it.First(); ok && len(records) < cap(records); ok = it.Next() {
 		v, err := it.ValueAndErr()
@@ -102,31 +103,25 @@ func (j *Journal) scan(from, to Position, records []Record) (_ []Record, err err
 		if bytes += len(v); bytes > readBytes && bytes > len(v) {
 			break
 		}
-		r, err := decodeRecord(it.Key(), v)
-		if err != nil {
+		if records, buf, err = appendRecord(records, buf, it.Key(), v); err != nil {
 			return records, fmt.Errorf("journal: read: %w", err)
 		}
-		records = append(records, r)
 	}
 	return records, nil
 }
 
-func decodeRecord(key, v []byte) (r Record, err error) {
-	if r.Position, err = parseEventKey(key); err != nil {
-		return r, err
+// appendRecord copies an event out of the iterator's memory into buf, which it returns extended.
+func appendRecord(records []Record, buf, key, v []byte) ([]Record, []byte, error) {
+	p, err := parseEventKey(key)
+	if err != nil {
+		return records, buf, err
 	}
-	if r.Event, err = decodeEvent(v); err != nil {
-		return r, fmt.Errorf("position %d: %w", r.Position, err)
-	}
-	return r, nil
-}
-
-func decodeEvent(v []byte) (*eventv1.Event, error) {
 	if len(v) < eventHeaderLen {
-		return nil, errCorrupt
+		return records, buf, fmt.Errorf("position %d: %w", p, errCorrupt)
 	}
-	e := new(eventv1.Event)
-	return e, proto.Unmarshal(v[eventHeaderLen:], e)
+	start := len(buf)
+	buf = append(buf, v[eventHeaderLen:]...)
+	return append(records, Record{Position: p, Encoded: buf[start:len(buf):len(buf)]}), buf, nil
 }
 
 // Seek returns the position of the first event received at t or later, Bounds().Next if there is none. Positions are in
@@ -154,7 +149,11 @@ func (j *Journal) Seek(ctx context.Context, t time.Time) (Position, error) {
 			return Position(j.earliest.Load()), nil // given up while we looked
 		}
 		for _, r := range records {
-			if !r.Event.GetReceivedAt().AsTime().Before(t) {
+			e, err := r.Event()
+			if err != nil {
+				return 0, err
+			}
+			if !e.GetReceivedAt().AsTime().Before(t) {
 				return r.Position, nil
 			}
 		}

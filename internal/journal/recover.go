@@ -62,7 +62,7 @@ func (j *Journal) retire(st *store) error {
 	j.notify()
 	err := st.close()
 	if st.fence.err() != nil {
-		return nil // it was lost, and has been reported
+		return nil //nolint:nilerr // the store was lost, which has been reported
 	}
 	return err
 }
