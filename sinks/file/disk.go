@@ -1,0 +1,33 @@
+package file
+
+import (
+	"io"
+	"os"
+)
+
+// disk is what the sink does to files, so that tests can make it fail.
+type disk interface {
+	open(name string, flag int) (handle, error)
+	rename(from, to string) error
+	remove(name string) error
+	syncDir(name string) error
+}
+
+// handle is an open file. *os.File is one.
+type handle interface {
+	io.ReaderAt
+	io.WriterAt
+	io.Closer
+	Stat() (os.FileInfo, error)
+	Sync() error
+	Truncate(size int64) error
+}
+
+// local is the system's own file system.
+type local struct{}
+
+// open never follows a file's owner in making it readable for others: events are personal data.
+func (local) open(name string, flag int) (handle, error) { return os.OpenFile(name, flag, 0o600) }
+func (local) rename(from, to string) error               { return os.Rename(from, to) }
+func (local) remove(name string) error                   { return os.Remove(name) }
+func (local) syncDir(name string) error                  { return syncDir(name) }

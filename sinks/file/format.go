@@ -1,0 +1,83 @@
+package file
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/webhook-bridge/bridge/sinks"
+)
+
+// encode appends an event as the format has it. Where that cannot be, it returns b as it was.
+func (s *Sink) encode(b []byte, r sinks.Record) ([]byte, error) {
+	switch {
+	case len(r.Encoded) == 0:
+		return b, sinks.Permanent(fmt.Errorf("file: event at %d is empty", r.Position))
+	case len(r.Encoded) > sinks.LargestEvent:
+		return b, sinks.Permanent(fmt.Errorf("file: event at %d has %d bytes", r.Position, len(r.Encoded)))
+	case s.config.Format == JSONL:
+		return appendLine(b, r)
+	}
+	// What is written must be told from what is damaged later.
+	if err := checkFields(r.Encoded); err != nil {
+		return b, sinks.Permanent(fmt.Errorf("file: event at %d: %w", r.Position, err))
+	}
+	return append(binary.AppendUvarint(b, uint64(len(r.Encoded))), r.Encoded...), nil
+}
+
+func appendLine(b []byte, r sinks.Record) ([]byte, error) {
+	e, err := r.Event()
+	if err != nil {
+		return b, sinks.Permanent(fmt.Errorf("file: %w", err))
+	}
+	line, err := protojson.MarshalOptions{}.MarshalAppend(b, e)
+	if err != nil {
+		return b, sinks.Permanent(fmt.Errorf("file: event at %d: %w", r.Position, err))
+	}
+	return append(compact(line, len(b)), '\n'), nil
+}
+
+// compact removes the spaces between tokens, from b[from] on. protojson varies them from build to build; programs that
+// compare lines want them all the same.
+func compact(b []byte, from int) []byte {
+	out, quoted := from, false
+	for i := from; i < len(b); i++ {
+		c := b[i]
+		switch {
+		case c == '"':
+			quoted = !quoted
+		case c == '\\':
+			b[out] = c
+			out++
+			i++
+			c = b[i]
+		case c == ' ' && !quoted:
+			continue
+		}
+		b[out] = c
+		out++
+	}
+	return b[:out]
+}
+
+var errFields = errors.New("not a protobuf message")
+
+// checkFields returns nil for what can be a message, io.ErrUnexpectedEOF for what can be the beginning of one, errFields for
+// anything else. It looks at the outermost fields alone.
+func checkFields(b []byte) error {
+	for len(b) > 0 {
+		_, _, n := protowire.ConsumeField(b)
+		if n < 0 && errors.Is(protowire.ParseError(n), io.ErrUnexpectedEOF) {
+			return io.ErrUnexpectedEOF
+		}
+		if n < 0 {
+			return errFields
+		}
+		b = b[n:]
+	}
+	return nil
+}

@@ -1,0 +1,286 @@
+package file
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/webhook-bridge/bridge/sinks"
+)
+
+// zstdMagic begins a frame.
+var zstdMagic = []byte{0x28, 0xb5, 0x2f, 0xfd}
+
+// finding is what a file was found to hold.
+type finding struct {
+	whole   int64 // So many bytes, from the first on, are whole records.
+	damaged bool  // What follows is more than a record whose end is missing.
+	foreign bool  // It is of another format. All is whole then.
+}
+
+// errDamaged is what follows the last whole record when that is not just the beginning of another one.
+var errDamaged = errors.New("damaged")
+
+// inspect reads a file of that size.
+func (s *Sink) inspect(ctx context.Context, f io.ReaderAt, size int64) (finding, error) {
+	head := make([]byte, min(size, int64(len(zstdMagic))))
+	if _, err := f.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
+		return finding{}, err
+	}
+	if s.foreign(head) {
+		return finding{whole: size, foreign: true}, nil
+	}
+	next, done, err := s.records(f, size)
+	if err != nil {
+		return finding{}, err
+	}
+	defer done()
+	var found finding
+	for {
+		if err := s.interrupted(ctx); err != nil {
+			return finding{}, err
+		}
+		n, err := next()
+		switch {
+		case err == nil:
+			found.whole += n
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			return found, nil
+		case errors.Is(err, errDamaged):
+			found.damaged = true
+			return found, nil
+		default:
+			return finding{}, err
+		}
+	}
+}
+
+// foreign reports whether a file that begins so is of another format, as after a change of the configuration.
+func (s *Sink) foreign(head []byte) bool {
+	switch {
+	case s.config.Compression == Zstd:
+		return !bytes.HasPrefix(zstdMagic, head)
+	case bytes.Equal(head, zstdMagic):
+		return true
+	case s.config.Format == JSONL:
+		// Zeros are what a crash may leave of any format.
+		return len(head) > 0 && head[0] != '{' && head[0] != 0
+	}
+	// As a record that were one of 123 bytes, beginning with another field than the event's id.
+	return bytes.HasPrefix(head, []byte(`{"`))
+}
+
+// records returns a function that returns the size of the next whole record, or frame of records. After the last it returns
+// io.EOF; io.ErrUnexpectedEOF when there is the beginning of another one, and nothing whole behind; errDamaged.
+func (s *Sink) records(f io.ReaderAt, size int64) (next func() (int64, error), done func(), err error) {
+	if s.config.Compression == Zstd {
+		decoder, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1))
+		if err != nil {
+			return nil, nil, err
+		}
+		frames := &frames{f: f, size: size, decoder: decoder}
+		return frames.next, decoder.Close, nil
+	}
+	r := bufio.NewReaderSize(io.NewSectionReader(f, 0, size), 256<<10)
+	if s.config.Format == JSONL {
+		return func() (int64, error) { return nextLine(r) }, func() {}, nil
+	}
+	var record []byte
+	return func() (n int64, err error) {
+		n, record, err = nextDelimited(r, record)
+		return n, err
+	}, func() {}, nil
+}
+
+// nextLine looks at a line. Pages that a crash kept from the disk read as zeros, which JSON does not have.
+func nextLine(r *bufio.Reader) (size int64, err error) {
+	var first, last byte
+	zeros := false
+	for {
+		part, err := r.ReadSlice('\n')
+		if size == 0 && len(part) > 0 {
+			first = part[0]
+		}
+		size += int64(len(part))
+		zeros = zeros || bytes.IndexByte(part, 0) >= 0
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+			last = part[len(part)-1]
+			continue
+		case errors.Is(err, io.EOF) && size > 0:
+			return 0, io.ErrUnexpectedEOF
+		case err != nil:
+			return 0, err
+		}
+		if len(part) > 1 {
+			last = part[len(part)-2]
+		}
+		if zeros || first != '{' || last != '}' {
+			return 0, errDamaged
+		}
+		return size, nil
+	}
+}
+
+// nextDelimited looks at a record of length and message, in the buffer, which it returns.
+func nextDelimited(r *bufio.Reader, buffer []byte) (int64, []byte, error) {
+	prefix, err := r.Peek(binary.MaxVarintLen64)
+	if err != nil && !errors.Is(err, io.EOF) || len(prefix) == 0 {
+		return 0, buffer, err
+	}
+	length, n := binary.Uvarint(prefix)
+	switch {
+	case n == 0 && len(prefix) < binary.MaxVarintLen64:
+		return 0, buffer, io.ErrUnexpectedEOF
+	case n <= 0 || length == 0 || length > sinks.LargestEvent:
+		return 0, buffer, errDamaged
+	}
+	if _, err := r.Discard(n); err != nil {
+		return 0, buffer, err
+	}
+	if uint64(cap(buffer)) < length {
+		buffer = make([]byte, length)
+	}
+	read, err := io.ReadFull(r, buffer[:length])
+	cut := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+	if err != nil && !cut {
+		return 0, buffer, err
+	}
+	// A length that is wrong may reach past the file's end as well, and over whole records: then what is there does not add up.
+	switch fields := checkFields(buffer[:read]); {
+	case errors.Is(fields, errFields), fields != nil && !cut:
+		return 0, buffer, errDamaged
+	case cut:
+		return 0, buffer, io.ErrUnexpectedEOF
+	}
+	return int64(n) + int64(length), buffer, nil
+}
+
+// frames walks through zstd frames.
+type frames struct {
+	f       io.ReaderAt
+	at      int64
+	size    int64
+	decoder *zstd.Decoder
+}
+
+func (z *frames) next() (int64, error) {
+	if z.at == z.size {
+		return 0, io.EOF
+	}
+	end, err := z.end()
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return 0, z.torn()
+	}
+	if err != nil {
+		return 0, err
+	}
+	// The frame is there in full length; its checksum tells whether it is as it was written.
+	if err := z.decoder.Reset(io.NewSectionReader(z.f, z.at, end-z.at)); err != nil {
+		return 0, errDamaged
+	}
+	if _, err := io.Copy(io.Discard, z.decoder); err != nil {
+		return 0, errDamaged
+	}
+	n := end - z.at
+	z.at = end
+	return n, nil
+}
+
+// end returns where the frame ends: RFC 8878, 3.1.1.
+func (z *frames) end() (int64, error) {
+	head := make([]byte, min(zstd.HeaderMaxSize, z.size-z.at))
+	if err := z.read(head, z.at); err != nil {
+		return 0, err
+	}
+	var h zstd.Header
+	if err := h.Decode(head); err != nil {
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			return 0, err
+		}
+		return 0, errDamaged
+	}
+	if h.Skippable {
+		return 0, errDamaged
+	}
+	at := z.at + int64(h.HeaderSize)
+	for last := false; !last; {
+		var block [4]byte
+		if err := z.read(block[:3], at); err != nil {
+			return 0, err
+		}
+		bits := binary.LittleEndian.Uint32(block[:])
+		last = bits&1 == 1
+		length := int64(bits >> 3)
+		if kind := bits >> 1 & 3; kind == 1 { // One byte, repeated.
+			length = 1
+		}
+		at += 3 + length
+	}
+	if h.HasCheckSum {
+		at += 4
+	}
+	if at > z.size {
+		return 0, io.ErrUnexpectedEOF
+	}
+	return at, nil
+}
+
+// torn tells a frame whose end is missing from one that only seems to reach past the file's end, with others behind it.
+func (z *frames) torn() error {
+	if z.size-z.at > 2*chunk {
+		return errDamaged // Perhaps. It costs nothing but the space to keep it.
+	}
+	rest := make([]byte, z.size-z.at)
+	if err := z.read(rest, z.at); err != nil {
+		return err
+	}
+	if bytes.LastIndex(rest, zstdMagic) > 0 {
+		return errDamaged
+	}
+	return io.ErrUnexpectedEOF
+}
+
+// read fills b; where the file ends before, the error is io.ErrUnexpectedEOF.
+func (z *frames) read(b []byte, at int64) error {
+	if at+int64(len(b)) > z.size {
+		return io.ErrUnexpectedEOF
+	}
+	_, err := z.f.ReadAt(b, at)
+	if errors.Is(err, io.EOF) {
+		err = nil // Exactly at the end.
+	}
+	return err
+}
+
+// keepDamaged moves what f has from there on to a file of its own, as far as copying it: cutting f is next.
+func (s *Sink) keepDamaged(f io.ReaderAt, from, size int64) error {
+	name, err := s.rotatedName()
+	if err != nil {
+		return err
+	}
+	name += ".damaged"
+	kept, err := s.disk.open(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.NewOffsetWriter(kept, 0), io.NewSectionReader(f, from, size-from))
+	if err == nil {
+		err = kept.Sync()
+	}
+	err = errors.Join(err, kept.Close())
+	if err == nil {
+		err = s.disk.syncDir(filepath.Dir(name))
+	}
+	if err != nil {
+		return errors.Join(err, s.disk.remove(name))
+	}
+	return nil
+}

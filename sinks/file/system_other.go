@@ -1,0 +1,15 @@
+//go:build !unix
+
+package file
+
+import (
+	"errors"
+	"os"
+)
+
+var errSystem = errors.New("file sinks need a Unix system")
+
+// Without a lock and durable folders there is nothing to promise.
+func lockFile(string) (*os.File, error) { return nil, errSystem }
+
+func syncDir(string) error { return errSystem }
