@@ -1,0 +1,285 @@
+package kafka
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	kafkago "github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/sasl"
+	"github.com/segmentio/kafka-go/sasl/plain"
+	"github.com/segmentio/kafka-go/sasl/scram"
+)
+
+// Config says where events go and how. Brokers and Topic have no defaults.
+type Config struct {
+	// Brokers are the host:port to start from; the cluster names the others.
+	Brokers []string
+	// Topic is the topic's name. {source}, {connector}, {type} and {kind} (the subject's, such as "shipment") in it are replaced
+	// by the event's.
+	Topic string
+	// Format of the values. "" means FormatProtobuf.
+	Format Format
+	// Compression is "", "none", "gzip", "snappy", "lz4" or "zstd".
+	Compression string
+	// TLS is used when it is not nil.
+	TLS *TLS
+	// SASL is used when it is not nil. Without TLS, PLAIN shows the password to the network.
+	SASL *SASL
+	// CreateTopics creates topics that are missing, when it is not nil. Otherwise a missing topic is an error.
+	CreateTopics *CreateTopics
+	// Required makes Open fail unless brokers answer.
+	Required bool
+	// Timeout of a request; brokers are given half of it to replicate. 0 means 30 seconds.
+	Timeout time.Duration
+	// BatchBytes is how large a request may be, unless it holds one record only. 0 means a mebibyte, which is what brokers take by default.
+	BatchBytes int
+	// MaxRecordBytes is the size of the largest record, key and headers included, that is offered to brokers at all; larger ones are refused for
+	// good. 0 means 96 MiB: above its socket.request.max.bytes, by default 100 MiB, a broker gives no answer but hangs up.
+	MaxRecordBytes int
+	// ClientID is how the sink names itself in the brokers' logs and quotas. "" means "bridge".
+	ClientID string
+}
+
+// Format is how an event becomes a record's value.
+type Format string
+
+const (
+	// FormatProtobuf is bridge.event.v1.Event in protobuf's wire format; content-type application/protobuf.
+	FormatProtobuf Format = "protobuf"
+	// FormatJSON is the same message in protobuf's JSON mapping, without white space; content-type application/json.
+	FormatJSON Format = "json"
+	// FormatCloudEvents is a CloudEvent in structured mode, its data as in FormatJSON; content-type application/cloudevents+json.
+	FormatCloudEvents Format = "cloudevents"
+)
+
+// TLS says how connections are encrypted. The zero value trusts the system's authorities. Files are PEM.
+type TLS struct {
+	// CAFile has the authorities to trust in place of the system's.
+	CAFile string
+	// CertFile and KeyFile, both or neither, are what the client shows. They are read for each connection, so that they
+	// can be renewed.
+	CertFile, KeyFile string
+	// ServerName to expect in place of each broker's host.
+	ServerName string
+}
+
+// SASL says who the client is. It prints without its password.
+type SASL struct {
+	// Mechanism is "PLAIN", "SCRAM-SHA-256" or "SCRAM-SHA-512".
+	Mechanism          string
+	Username, Password string
+}
+
+// String leaves the password out.
+func (s SASL) String() string { return s.Mechanism + " as " + s.Username }
+
+// GoString leaves the password out.
+func (s SASL) GoString() string { return "kafka.SASL{" + s.String() + "}" }
+
+// CreateTopics says how missing topics are made. Zeros mean the brokers' defaults.
+type CreateTopics struct {
+	Partitions, Replication int
+}
+
+// KeyError is a problem of a configuration, and where it is. It never shows a secret.
+type KeyError struct {
+	// Key is where, as in the configuration file below the sink: "brokers[0]", "sasl.password".
+	Key string
+	// Err is what is wrong.
+	Err error
+}
+
+func (e *KeyError) Error() string { return e.Key + ": " + e.Err.Error() }
+func (e *KeyError) Unwrap() error { return e.Err }
+
+// Check returns all that is wrong with the configuration, each a [*KeyError], without contacting a broker. It reads the files that it names.
+func (c Config) Check() []error {
+	_, problems := c.resolve()
+	return problems
+}
+
+// resolved is a Config in the terms of what uses it.
+type resolved struct {
+	brokers        []string
+	topic          topicTemplate
+	compression    kafkago.Compression
+	tls            *tls.Config
+	sasl           sasl.Mechanism
+	create         *CreateTopics
+	timeout        time.Duration
+	batchBytes     int
+	maxRecordBytes int
+	clientID       string
+}
+
+// resolver collects problems.
+type resolver struct{ problems []error }
+
+func (r *resolver) addf(key, format string, args ...any) {
+	r.problems = append(r.problems, &KeyError{key, fmt.Errorf(format, args...)})
+}
+
+func (c Config) resolve() (resolved, []error) {
+	r := &resolver{}
+	out := resolved{
+		brokers:        c.Brokers,
+		topic:          r.topic(c.Topic),
+		compression:    r.compression(c.Compression),
+		tls:            r.tls(c.TLS),
+		sasl:           r.sasl(c.SASL),
+		create:         c.CreateTopics,
+		timeout:        c.Timeout,
+		batchBytes:     r.size("batch_bytes", c.BatchBytes, 1<<20),
+		maxRecordBytes: r.size("max_record_bytes", c.MaxRecordBytes, 96<<20),
+		clientID:       c.ClientID,
+	}
+	r.brokers(c.Brokers)
+	switch c.Format {
+	case "", FormatProtobuf, FormatJSON, FormatCloudEvents:
+	default:
+		r.addf("format", "%q is none of protobuf, json, cloudevents", c.Format)
+	}
+	if c.Timeout < 0 {
+		r.addf("timeout", "is negative")
+	}
+	if out.timeout == 0 {
+		out.timeout = 30 * time.Second
+	}
+	if out.clientID == "" {
+		out.clientID = "bridge"
+	}
+	if t := c.CreateTopics; t != nil {
+		if t.Partitions < 0 {
+			r.addf("create_topics.partitions", "is negative")
+		}
+		if t.Replication < 0 || t.Replication > 1<<15-1 {
+			r.addf("create_topics.replication", "is not between 0 and 32767")
+		}
+	}
+	return out, r.problems
+}
+
+func (r *resolver) brokers(brokers []string) {
+	if len(brokers) == 0 {
+		r.addf("brokers", "none is named")
+	}
+	for i, b := range brokers {
+		key := fmt.Sprintf("brokers[%d]", i)
+		host, port, err := net.SplitHostPort(b)
+		if err != nil || host == "" {
+			r.addf(key, "is not host:port")
+			continue
+		}
+		if strings.ContainsAny(host, "/,@ ") {
+			r.addf(key, "is not host:port, without a scheme or a user")
+		}
+		if p, err := strconv.ParseUint(port, 10, 16); err != nil || p == 0 {
+			r.addf(key, "its port is not between 1 and 65535")
+		}
+	}
+}
+
+func (r *resolver) topic(text string) topicTemplate {
+	t, err := parseTopic(text)
+	if err != nil {
+		r.addf("topic", "%w", err)
+	}
+	return t
+}
+
+func (r *resolver) compression(name string) kafkago.Compression {
+	switch name {
+	case "", "none":
+		return 0
+	case "gzip":
+		return kafkago.Gzip
+	case "snappy":
+		return kafkago.Snappy
+	case "lz4":
+		return kafkago.Lz4
+	case "zstd":
+		return kafkago.Zstd
+	}
+	r.addf("compression", "%q is none of none, gzip, snappy, lz4, zstd", name)
+	return 0
+}
+
+func (r *resolver) size(key string, n, fallback int) int {
+	if n < 0 {
+		r.addf(key, "is negative")
+	}
+	if n == 0 {
+		return fallback
+	}
+	return n
+}
+
+func (r *resolver) tls(t *TLS) *tls.Config {
+	if t == nil {
+		return nil
+	}
+	out := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName}
+	if t.CAFile != "" {
+		out.RootCAs = x509.NewCertPool()
+		text, err := os.ReadFile(t.CAFile)
+		if err != nil {
+			r.addf("tls.ca_file", "%w", err)
+		} else if !out.RootCAs.AppendCertsFromPEM(text) {
+			r.addf("tls.ca_file", "has no certificate in PEM")
+		}
+	}
+	switch {
+	case t.CertFile == "" && t.KeyFile == "":
+	case t.CertFile == "":
+		r.addf("tls.cert_file", "is missing, with key_file given")
+	case t.KeyFile == "":
+		r.addf("tls.key_file", "is missing, with cert_file given")
+	default:
+		files := *t
+		show := func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			pair, err := tls.LoadX509KeyPair(files.CertFile, files.KeyFile)
+			return &pair, err
+		}
+		if _, err := show(nil); err != nil {
+			r.addf("tls.cert_file", "%w", err)
+		}
+		out.GetClientCertificate = show
+	}
+	return out
+}
+
+func (r *resolver) sasl(s *SASL) sasl.Mechanism {
+	if s == nil {
+		return nil
+	}
+	if s.Username == "" {
+		r.addf("sasl.username", "is missing")
+	}
+	if s.Password == "" {
+		r.addf("sasl.password", "is missing")
+	}
+	algorithm := scram.SHA256
+	switch s.Mechanism {
+	case "PLAIN":
+		return plain.Mechanism{Username: s.Username, Password: s.Password}
+	case "SCRAM-SHA-256":
+	case "SCRAM-SHA-512":
+		algorithm = scram.SHA512
+	default:
+		r.addf("sasl.mechanism", "%q is none of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512", s.Mechanism)
+		return nil
+	}
+	mechanism, err := scram.Mechanism(algorithm, s.Username, s.Password)
+	if err != nil {
+		// Its text may quote what it was given.
+		r.problems = append(r.problems, &KeyError{"sasl", errors.New("username or password has characters that SCRAM does not allow")})
+	}
+	return mechanism
+}

@@ -1,0 +1,154 @@
+package kafka
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	kafkago "github.com/segmentio/kafka-go"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/webhook-bridge/bridge/sinks"
+)
+
+// message is an event on its way: where to, and as what.
+type message struct {
+	topic   string
+	key     []byte
+	value   []byte
+	headers []kafkago.Header
+	time    time.Time
+	size    int // In a batch, before compression; never too low.
+}
+
+func (m *message) record() kafkago.Record {
+	return kafkago.Record{Key: kafkago.NewBytes(m.key), Value: kafkago.NewBytes(m.value), Headers: m.headers, Time: m.time}
+}
+
+// Key returns the key of records of a source and subject: both, joined by a slash, such as "returns/shipment/2b20e85f". Names of sources
+// have no slash, so that no two pairs share a key; were there one, it, and any percent sign, would be escaped as in a URL's path.
+func Key(source, subject string) string { return escapeSource(source) + "/" + subject }
+
+func escapeSource(source string) string {
+	if strings.ContainsAny(source, "/%") {
+		return url.PathEscape(source)
+	}
+	return source
+}
+
+// partition returns where Java's default partitioner puts a key.
+func partition(key []byte, partitions []int) int {
+	return kafkago.Murmur2Balancer{Consistent: true}.Balance(kafkago.Message{Key: key}, partitions...)
+}
+
+// encoder makes messages of events.
+type encoder struct {
+	format  Format
+	largest int
+}
+
+// message returns an event as a message, which shares the event's memory. Its errors are final.
+func (c encoder) message(r sinks.Record, topic topicTemplate) (message, error) {
+	var e envelope
+	if err := e.parse(r.Encoded); err != nil {
+		return message{}, err
+	}
+	name, err := topic.name(&e)
+	if err != nil {
+		return message{}, err
+	}
+	attributes := e.attributes(make([]attribute, 0, 12))
+	value, contentType, err := c.value(r, attributes)
+	if err != nil {
+		return message{}, err
+	}
+	m := message{topic: name, key: []byte(Key(string(e.source), string(e.subject))), value: value, time: e.received}
+	m.headers = headers(attributes, contentType)
+	m.size = m.measure()
+	if m.size > c.largest {
+		return message{}, fmt.Errorf("the record has %d bytes, more than %d (max_record_bytes)", m.size, c.largest)
+	}
+	return m, nil
+}
+
+var (
+	typeProtobuf    = []byte("application/protobuf")
+	typeJSON        = []byte("application/json")
+	typeCloudEvents = []byte("application/cloudevents+json")
+)
+
+func (c encoder) value(r sinks.Record, attributes []attribute) (value, contentType []byte, err error) {
+	if c.format == FormatProtobuf || c.format == "" {
+		return r.Encoded, typeProtobuf, nil
+	}
+	text, err := eventJSON(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	if c.format == FormatJSON {
+		return text, typeJSON, nil
+	}
+	text, err = structured(attributes, text)
+	return text, typeCloudEvents, err
+}
+
+// eventJSON returns the event in protobuf's JSON mapping. protojson varies its spaces from build to build; without them an event
+// given again is the same, byte for byte.
+func eventJSON(r sinks.Record) ([]byte, error) {
+	e, err := r.Event()
+	if err != nil {
+		return nil, errMalformed
+	}
+	spaced, err := protojson.Marshal(e)
+	if err != nil {
+		return nil, err
+	}
+	var text bytes.Buffer
+	text.Grow(len(spaced))
+	if err := json.Compact(&text, spaced); err != nil {
+		return nil, err
+	}
+	return text.Bytes(), nil
+}
+
+// structured returns a CloudEvent in the JSON event format.
+func structured(attributes []attribute, data []byte) ([]byte, error) {
+	text := make([]byte, 0, len(data)+512)
+	text = append(text, '{')
+	for _, a := range attributes {
+		value, err := json.Marshal(string(a.value))
+		if err != nil {
+			return nil, err
+		}
+		text = append(text, '"')
+		text = append(text, a.name()...)
+		text = append(text, `":`...)
+		text = append(text, value...)
+		text = append(text, ',')
+	}
+	text = append(text, `"datacontenttype":"application/json","data":`...)
+	text = append(text, data...)
+	return append(text, '}'), nil
+}
+
+// headers returns CloudEvents' binary mode. The structured format has them too, as its binding allows, so that consumers drop duplicates
+// and choose events in the same way whatever the format is.
+func headers(attributes []attribute, contentType []byte) []kafkago.Header {
+	to := make([]kafkago.Header, 0, len(attributes)+1)
+	for _, a := range attributes {
+		to = append(to, kafkago.Header{Key: a.header, Value: a.value})
+	}
+	return append(to, kafkago.Header{Key: "content-type", Value: contentType})
+}
+
+// measure returns at least what the record takes in a batch, with every length at its longest.
+func (m *message) measure() int {
+	size := 40 + len(m.key) + len(m.value)
+	for _, h := range m.headers {
+		size += 10 + len(h.Key) + len(h.Value)
+	}
+	return size
+}
