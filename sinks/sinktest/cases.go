@@ -1,40 +1,39 @@
 package sinktest
 
-import (
-	"context"
-	"fmt"
-
-	"github.com/webhook-bridge/bridge/sinks"
+var (
+	needsBreak  = means{"Break"}
+	needsStall  = means{"Stall"}
+	needsPoison = means{"Poison"}
 )
 
+// cases is the contract, in its order.
 var cases = []check{
+	{"any order of positions", "Deliver hands events over in the order given", nil, positions},
 	{"order", "Deliver hands events over in the order given", nil, order},
+	{"durable", "Deliver returns how many of them, from the first on, are durable on the far side", nil, durable},
+	{"partial success", "Deliver returns how many of them, from the first on, are durable on the far side", means{"BreakAfter"}, partial},
+	{"crash", "they survive a crash of this process and of the far side", means{"Crash"}, crash},
+	{"says why", "When n is less than len(events), err says why", needsBreak, saysWhy},
+	{"poison", "ErrPermanent: this event will never be taken; the others may be", needsPoison, poison},
+	{"poison again", "ErrPermanent: this event will never be taken, however often it is tried", needsPoison, poisonAgain},
+	{"condition", "ErrPermanent is about the event, never about the far side's condition", needsBreak, condition},
+	{"pause", "RetryAfterError: the far side names a time before which it should not be tried again", means{"Throttle"}, pause},
+	{"ctx done during", "ctx's error: ctx was done first", nil, ctxDuring},
+	{"break and repair", "anything else: it may be tried again", needsBreak, breakAndRepair},
+	{"given again", "they will be given again, and so may then be there twice", nil, givenAgain},
+	{"break during", "An event that must not be overtaken by a later one with the same key is not, but for repeated suffixes", needsBreak, breakDuring},
 	{"empty", "An empty slice is delivered at once: 0, nil", nil, empty},
-}
-
-func order(ctx context.Context, t *trial) error {
-	if err := t.open(ctx); err != nil {
-		return err
-	}
-	for i := range 20 {
-		if err := t.pushNext(ctx, 1+i*i%47); err != nil {
-			return err
-		}
-	}
-	if err := t.closeSink(); err != nil {
-		return err
-	}
-	return t.settled(ctx, false)
-}
-
-func empty(ctx context.Context, t *trial) error {
-	if err := t.open(ctx); err != nil {
-		return err
-	}
-	for _, none := range [][]sinks.Record{nil, {}} {
-		if n, err := t.sink.Deliver(ctx, none); n != 0 || err != nil {
-			return fmt.Errorf("an empty slice: %d, %w, want 0, nil", n, err)
-		}
-	}
-	return nil
+	{"unchanged", "Events, and the slice, are neither changed nor kept after the return", nil, unchanged},
+	{"not kept", "Events, and the slice, are neither changed nor kept after the return", nil, notKept},
+	{"not kept in silence", "Events, and the slice, are neither changed nor kept after the return", needsStall, notKeptInSilence},
+	{"silence", "Deliver returns soon after ctx is done", needsStall, silence},
+	{"ctx done before", "When ctx is done before the call, nothing is sent", nil, ctxBefore},
+	{"largest event", "every sink must take or refuse for good the largest encoded event", nil, largestEvent},
+	{"close releases", "Close releases what the sink holds", nil, closeReleases},
+	{"close during", "A Deliver under way returns soon, with what it has achieved", nil, closeDuring},
+	{"close in silence", "A Deliver under way returns soon, with what it has achieved", needsStall, closeInSilence},
+	{"close while away", "Close may be called at any time", needsBreak, closeWhileAway},
+	{"deliver after close", "later ones return ErrClosed", nil, deliverAfterClose},
+	{"reopen", "What Deliver has reported stays durable", nil, reopen},
+	{"close twice", "Close may be called by any goroutine. Further calls return nil and do nothing", nil, closeTwice},
 }

@@ -114,9 +114,17 @@ type limits struct {
 	away time.Duration
 	// largest is the size of the largest event, in bytes.
 	largest int
+	// batch is how many events are in a Deliver that something happens to.
+	batch int
 }
 
-var defaults = limits{whole: 2 * time.Minute, soon: 10 * time.Second, away: 5 * time.Second, largest: sinks.LargestEvent}
+var defaults = limits{
+	whole:   2 * time.Minute,
+	soon:    10 * time.Second,
+	away:    5 * time.Second,
+	largest: sinks.LargestEvent,
+	batch:   500,
+}
 
 func (l limits) trial(h Harness, f Features) *trial {
 	if f.MaxEvent == 0 {
@@ -135,8 +143,8 @@ func judge(ctx context.Context, c check, t *trial) error {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
+		defer func() { failed = errors.Join(failed, t.release()) }()
 		failed = c.run(ctx, t)
-		failed = errors.Join(failed, t.release())
 	}()
 	late := time.NewTimer(t.whole + t.soon)
 	defer late.Stop()

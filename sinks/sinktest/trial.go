@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -81,7 +82,7 @@ func (t *trial) repair() {
 func (t *trial) records(n int) ([]sinks.Record, error) {
 	made := make([]sinks.Record, n)
 	for i := range made {
-		r, err := t.enter(event(len(t.ledger)))
+		r, err := t.enter(event(int(t.next)))
 		if err != nil {
 			return nil, err
 		}
@@ -101,6 +102,18 @@ func (t *trial) enter(e *eventv1.Event) (sinks.Record, error) {
 	t.at[e.GetId()] = len(t.ledger)
 	t.ledger = append(t.ledger, e)
 	return t.place(sinks.Record{Encoded: encoded}), nil
+}
+
+// strike takes an event that was refused off the ledger.
+func (t *trial) strike(id string) {
+	place := t.at[id]
+	delete(t.at, id)
+	t.ledger = slices.Delete(t.ledger, place, place+1)
+	for id, p := range t.at {
+		if p > place {
+			t.at[id] = p - 1
+		}
+	}
 }
 
 // place gives a record the next position.
