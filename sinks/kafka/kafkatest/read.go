@@ -1,0 +1,65 @@
+package kafkatest
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Read returns all records that topics hold now, partition by partition, each in order. It uses another client than the sink does.
+func Read(ctx context.Context, brokers []string, topics ...string) ([]*kgo.Record, error) {
+	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.FetchMaxBytes(128<<20), kgo.FetchMaxPartitionBytes(100<<20), kgo.BrokerMaxReadBytes(256<<20))
+	if err != nil {
+		return nil, fmt.Errorf("kafkatest: read: %w", err)
+	}
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	ends, err := admin.ListEndOffsets(ctx, topics...)
+	if err == nil {
+		err = ends.Error()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("kafkatest: read: %w", err)
+	}
+	type place struct {
+		topic     string
+		partition int32
+	}
+	left := map[place]int64{}
+	from := map[string]map[int32]kgo.Offset{}
+	var order []place
+	for _, o := range ends.Offsets().Sorted() {
+		if o.At == 0 {
+			continue
+		}
+		p := place{o.Topic, o.Partition}
+		left[p] = o.At
+		order = append(order, p)
+		if from[o.Topic] == nil {
+			from[o.Topic] = map[int32]kgo.Offset{}
+		}
+		from[o.Topic][o.Partition] = kgo.NewOffset().AtStart()
+	}
+	client.AddConsumePartitions(from)
+	held := map[place][]*kgo.Record{}
+	for len(left) > 0 {
+		fetched := client.PollFetches(ctx)
+		if err := fetched.Err(); err != nil {
+			return nil, fmt.Errorf("kafkatest: read: %w", err)
+		}
+		fetched.EachRecord(func(r *kgo.Record) {
+			p := place{r.Topic, r.Partition}
+			held[p] = append(held[p], r)
+			if r.Offset+1 >= left[p] {
+				delete(left, p)
+			}
+		})
+	}
+	var all []*kgo.Record
+	for _, p := range order {
+		all = append(all, held[p]...)
+	}
+	return all, nil
+}
