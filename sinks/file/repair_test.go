@@ -1,0 +1,361 @@
+package file
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/webhook-bridge/bridge/sinks"
+)
+
+// written returns what a sink writes for a few Delivers, and where in it whole records, or frames, end, and with which event.
+func written(t *testing.T, c Config) (content []byte, ends map[int]int) {
+	t.Helper()
+	c = c.in(t.TempDir())
+	s := mustOpen(t, c)
+	ends = map[int]int{0: 0}
+	step := 1
+	if c.Compression == Zstd {
+		step = 3
+	}
+	for n := 0; n < 12; n += step {
+		mustDeliver(t, s, numbers(t, n, n+step))
+		ends[int(s.durable)] = n + step
+	}
+	content, err := os.ReadFile(c.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content, ends
+}
+
+// damaged returns what was kept aside.
+func damaged(t *testing.T, c Config) []byte {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(filepath.Dir(c.Path), "*.damaged"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []byte
+	for _, name := range names {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, b...)
+	}
+	return all
+}
+
+// Wherever a crash tears a file off, Open cuts it back to the last whole record, not further, and goes on there.
+func TestTornAnywhere(t *testing.T) {
+	for _, c := range variants {
+		t.Run(c.String(), func(t *testing.T) {
+			content, ends := written(t, c)
+			dir := t.TempDir()
+			whole := 0
+			for at := range len(content) + 1 {
+				if n, ok := ends[at]; ok {
+					whole = n
+				}
+				c := c
+				c.Path = filepath.Join(dir, fmt.Sprint(at))
+				if err := os.WriteFile(c.Path, content[:at], 0o600); err != nil {
+					t.Fatal(err)
+				}
+				s, err := Open(t.Context(), c)
+				if err != nil {
+					t.Fatal(err)
+				}
+				mustDeliver(t, s, numbers(t, 100, 101))
+				if err := s.Close(); err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(append(sequence(0, whole), 100), mustRead(t, c)); diff != "" {
+					t.Fatalf("torn after %d of %d bytes: %s", at, len(content), diff)
+				}
+			}
+			if kept := damaged(t, c.in(dir)); len(kept) > 0 {
+				t.Errorf("a torn record was taken for damage: %q", kept)
+			}
+		})
+	}
+}
+
+// What is damaged otherwise is kept, and so is all behind it.
+func TestDamageIsKept(t *testing.T) {
+	for _, c := range variants {
+		t.Run(c.String(), func(t *testing.T) {
+			content, ends := written(t, c)
+			from := 0
+			for end, n := range ends {
+				if n == 6 {
+					from = end
+				}
+			}
+			for name, harm := range map[string]func(b []byte){
+				"zeros":  func(b []byte) { clear(b[:len(b)/2]) },
+				"length": func(b []byte) { b[0] ^= 0x40 },
+				"noise": func(b []byte) {
+					for i := range b[:32] {
+						b[i] = byte(255 - 7*i)
+					}
+				},
+			} {
+				c := c.in(t.TempDir())
+				b := bytes.Clone(content)
+				harm(b[from:])
+				if err := os.WriteFile(c.Path, b, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				mustDeliver(t, mustOpen(t, c), numbers(t, 100, 101))
+				if diff := cmp.Diff(append(sequence(0, 6), 100), mustRead(t, c)); diff != "" {
+					t.Errorf("%s: %s", name, diff)
+				}
+				if kept := damaged(t, c); !bytes.Equal(kept, b[from:]) {
+					t.Errorf("%s: %d bytes were kept, want %d", name, len(kept), len(b)-from)
+				}
+			}
+		})
+	}
+}
+
+// Other settings for the same path: what is there stays whole, under another name.
+func TestAnotherFormatIsSetAside(t *testing.T) {
+	for _, before := range variants {
+		for _, now := range variants {
+			if before == now || before.Compression == Zstd && now.Compression == Zstd {
+				continue // Compressed files look alike; docs/sinks/file.md says so.
+			}
+			dir := t.TempDir()
+			before, now := before.in(dir), now.in(dir)
+			s := mustOpen(t, before)
+			mustDeliver(t, s, numbers(t, 0, 5))
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			mustDeliver(t, mustOpen(t, now), numbers(t, 5, 9))
+			names, err := files(now)
+			if err != nil || len(names) != 2 {
+				t.Fatalf("%s, then %s: %q, %v", before, now, names, err)
+			}
+			for i, c := range []Config{before, now} {
+				b, err := os.ReadFile(names[i])
+				if err != nil {
+					t.Fatal(err)
+				}
+				if events, err := decode(c, b); err != nil || len(events) != 5-i {
+					t.Errorf("%s, then %s: %s holds %d events, %v", before, now, names[i], len(events), err)
+				}
+			}
+		}
+	}
+}
+
+// plan is a few Delivers onto a disk on which the nth operation fails, driven as a sink is driven: what is not delivered is
+// tried again.
+type plan struct {
+	config   Config
+	fails    int // Counted from 1.
+	lasting  int // How many after it fail as well.
+	after    int // What the crash at the end leaves.
+	counted  int
+	accepted int
+}
+
+var errDisk = errors.New("disk is broken")
+
+func (p *plan) run(t *testing.T) error {
+	t.Helper()
+	d := newFragile()
+	d.fail = func(string) error {
+		p.counted++
+		if p.fails > 0 && p.counted >= p.fails && p.counted <= p.fails+p.lasting {
+			return errDisk
+		}
+		return nil
+	}
+	s, err := open(t.Context(), p.config, d)
+	if err != nil && !errors.Is(err, errDisk) {
+		return err
+	}
+	for tries := 0; p.accepted < 30 && tries < 25; tries++ {
+		if s == nil {
+			if s, err = open(t.Context(), p.config, d); err != nil {
+				continue
+			}
+		}
+		n, err := s.Deliver(t.Context(), numbers(t, p.accepted, min(p.accepted+4, 30)))
+		p.accepted += n
+		if err != nil && !errors.Is(err, errDisk) {
+			return err
+		}
+	}
+	if p.accepted < 30 {
+		return fmt.Errorf("only %d events were delivered", p.accepted)
+	}
+	// The last ones are written and never answered: the crash comes between.
+	between := "sync"
+	if p.after == killed {
+		between = "write"
+	}
+	d.fail = func(op string) error {
+		if op == between || op == "truncate" {
+			return errDisk
+		}
+		return nil
+	}
+	if n, err := s.Deliver(t.Context(), numbers(t, 30, 34)); n != 0 || err == nil {
+		return fmt.Errorf("delivered %d in spite of the %s: %w", n, between, err)
+	}
+	if err := errors.Join(s.lock.Close(), d.crash(p.after)); err != nil {
+		return err
+	}
+	s, err = Open(t.Context(), p.config)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	mustDeliver(t, s, numbers(t, 30, 34))
+	events, err := read(p.config)
+	if err != nil {
+		return err
+	}
+	next := 0
+	for _, e := range events {
+		n := number(e)
+		if n > next {
+			return fmt.Errorf("%d follows where %d is missing", n, next)
+		}
+		next = n + 1
+	}
+	if next != 34 {
+		return fmt.Errorf("events end at %d, want 33", next-1)
+	}
+	return nil
+}
+
+// Whichever operation fails, for however long, and whatever a crash takes then: what was accepted is there, in order but for
+// repeated suffixes, and nothing but whole records is.
+func TestEveryOperationFails(t *testing.T) {
+	for _, c := range variants {
+		t.Run(c.String(), func(t *testing.T) {
+			c.RotateSize = 1500
+			good := &plan{config: c.in(t.TempDir())}
+			if err := good.run(t); err != nil {
+				t.Fatal(err)
+			}
+			if good.counted < 30 {
+				t.Fatalf("only %d operations", good.counted)
+			}
+			for fails := 1; fails <= good.counted; fails++ {
+				for _, lasting := range []int{0, 1, 2, 5} {
+					p := &plan{config: c.in(t.TempDir()), fails: fails, lasting: lasting, after: (fails + lasting) % crashes}
+					if err := p.run(t); err != nil {
+						t.Errorf("operation %d and the %d after it fail, crash %d: %v", fails, lasting, p.after, err)
+					}
+				}
+			}
+		})
+	}
+}
+
+// What a failed sync was about is never taken for durable because a later sync succeeds.
+func TestFailedSyncIsNotBelieved(t *testing.T) {
+	c := Config{}.in(t.TempDir())
+	d := newFragile()
+	s, err := open(t.Context(), c, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustDeliver(t, s, numbers(t, 0, 3))
+	once := true
+	d.set(func(op string) error {
+		if op == "sync" && once {
+			once = false
+			return syscall.EIO
+		}
+		return nil
+	}, -1)
+	if n, err := s.Deliver(t.Context(), numbers(t, 3, 6)); n != 0 || !errors.Is(err, syscall.EIO) {
+		t.Fatalf("delivered %d: %v", n, err)
+	}
+	if diff := cmp.Diff(sequence(0, 3), mustRead(t, c)); diff != "" {
+		t.Errorf("after the failure: %s", diff)
+	}
+	mustDeliver(t, s, numbers(t, 3, 6))
+	names, err := files(c)
+	if err != nil || len(names) != 2 {
+		t.Errorf("files are %q, %v, want the one that failed and a new one", names, err)
+	}
+	if err := errors.Join(s.Close(), d.crash(lost)); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(sequence(0, 6), mustRead(t, c)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// A disk that is full takes a part of a write. Nothing of it stays, and when there is room again, all goes on.
+func TestFullDisk(t *testing.T) {
+	c := Config{}.in(t.TempDir())
+	d := newFragile()
+	s, err := open(t.Context(), c, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	d.set(nil, 5)
+	mustDeliver(t, s, numbers(t, 0, 3))
+	for range 3 {
+		if n, err := s.Deliver(t.Context(), numbers(t, 3, 9)); n != 0 || !errors.Is(err, syscall.ENOSPC) || errors.Is(err, sinks.ErrPermanent) {
+			t.Errorf("delivered %d: %v", n, err)
+		}
+		if diff := cmp.Diff(sequence(0, 3), mustRead(t, c)); diff != "" {
+			t.Error(diff)
+		}
+	}
+	d.set(nil, -1)
+	mustDeliver(t, s, numbers(t, 3, 9))
+	if diff := cmp.Diff(sequence(0, 9), mustRead(t, c)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// A folder that is made read-only lets no file rotate; when it is writable again, all goes on.
+func TestReadOnlyFolder(t *testing.T) {
+	bindToPermissions(t)
+	c := Config{RotateSize: 1}.in(t.TempDir())
+	s := mustOpen(t, c)
+	mustDeliver(t, s, numbers(t, 0, 3))
+	dir := filepath.Dir(c.Path)
+	if err := os.Chmod(dir, 0o500); err != nil {
+		t.Fatal(err)
+	}
+	defer os.Chmod(dir, 0o700)
+	for range 3 {
+		if n, err := s.Deliver(t.Context(), numbers(t, 3, 6)); n != 0 || !errors.Is(err, os.ErrPermission) {
+			t.Errorf("delivered %d: %v", n, err)
+		}
+	}
+	if _, err := Open(t.Context(), Config{Path: filepath.Join(dir, "other")}); !errors.Is(err, os.ErrPermission) {
+		t.Errorf("open: %v", err)
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	mustDeliver(t, s, numbers(t, 3, 6))
+	if diff := cmp.Diff(sequence(0, 6), mustRead(t, c)); diff != "" {
+		t.Error(diff)
+	}
+	if names, err := files(c); err != nil || !slices.Contains(names, c.Path) || len(names) != 2 {
+		t.Errorf("files are %q, %v", names, err)
+	}
+}
