@@ -111,7 +111,7 @@ func (c *cluster) produce(ctx context.Context, h *share, count int, compression 
 		Topic:        h.topic,
 		Partition:    h.partition,
 		RequiredAcks: kafkago.RequireAll,
-		Records:      kafkago.NewRecordReader(h.records[h.acked : h.acked+count]...),
+		Records:      kafkago.NewRecordReader(h.records(count)...),
 		Compression:  compression,
 	})
 	if err != nil {

@@ -19,19 +19,17 @@ const maxInFlight = 16
 type share struct {
 	topic     string
 	partition int
-	records   []kafkago.Record
-	sizes     []int
+	messages  []*message
 	index     []int // Of each record in the Deliver.
 
 	acked int   // How many, from the first on, are acknowledged.
 	most  int   // How many may go into a request, when a larger one was refused; 0 means any.
-	err   error // Why records[acked] was not taken.
+	err   error // Why messages[acked] was not taken.
 }
 
 func (h *share) add(index int, m *message) {
 	h.index = append(h.index, index)
-	h.sizes = append(h.sizes, m.size)
-	h.records = append(h.records, m.record())
+	h.messages = append(h.messages, m)
 }
 
 // next returns the Deliver's index of the first record that is not acknowledged.
@@ -42,14 +40,24 @@ func (h *share) next() (int, bool) {
 	return h.index[h.acked], true
 }
 
+// records returns the next count. They are made for each request: kafka-go empties the records that it writes, and would write them
+// without keys and values the next time.
+func (h *share) records(count int) []kafkago.Record {
+	records := make([]kafkago.Record, count)
+	for i, m := range h.messages[h.acked : h.acked+count] {
+		records[i] = m.record()
+	}
+	return records
+}
+
 // batch returns how many records, and bytes, to send next: as many as fit into limit bytes, one at least, of those whose index is below end.
 func (h *share) batch(limit, end int) (count, bytes int) {
-	for i := h.acked; i < len(h.records) && h.index[i] < end; i++ {
-		if count > 0 && (bytes+h.sizes[i] > limit || count == h.most) {
+	for i := h.acked; i < len(h.messages) && h.index[i] < end; i++ {
+		if count > 0 && (bytes+h.messages[i].size > limit || count == h.most) {
 			break
 		}
 		count++
-		bytes += h.sizes[i]
+		bytes += h.messages[i].size
 	}
 	return count, bytes
 }
