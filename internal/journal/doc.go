@@ -60,10 +60,12 @@
 //	d<hour (4)><turn (2)><key (16)> → Unix nanoseconds (8), body (16): a dedupe key, by the hour since 1970 it was added in,
 //	                               and by turns of 262,144 keys within the hour
 //	e<position (8)>              → Unix nanoseconds of the commit (8), bridge.event.v1.Event: an event
+//	g<sink>NUL<from (8)>         → bridge.journal.v1.Gap: positions that a sink was not given
 //	mformat                      → version of this layout (4)
 //	mid                          → the journal's identity, 32 hexadecimal digits
 //	mkept                        → first position kept (8), Unix milliseconds of the first webhook kept (8), and of the
 //	                               first quarantined one (8)
+//	p<sink>NUL<position (8)>     → bridge.journal.v1.Parked: an event that a sink refused for good
 //	q<id (16)>                   → as w, a quarantined webhook
 //	w<id (16)>                   → first position (8), number of events (4), bridge.journal.v1.Webhook: a webhook
 //
@@ -97,7 +99,8 @@
 //   - A disk under MinFree takes nothing until it has room. Retention does not give up more than age and size say to make
 //     that room: who filled the disk may well be someone else.
 //   - [Retention.Size] is about events and webhooks in files. The log, up to 128 MiB of memory not yet in files, dedupe keys
-//     (some 50 bytes each for DedupeAge), the quarantine, and what is given up but not yet compacted come on top.
+//     (some 50 bytes each for DedupeAge), the quarantine, what sinks have parked, and what is given up but not yet compacted
+//     come on top.
 //   - Webhooks stay ten minutes longer than their events, and are taken by the time in their ids.
 //   - Seeking is exact only by reading from the first event committed at the given time, which is long where many events
 //     are committed much later than they were received.
