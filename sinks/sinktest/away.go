@@ -77,7 +77,7 @@ func partial(ctx context.Context, t *trial) error {
 			return err
 		}
 		t.fault(func() { t.BreakAfter(most) })
-		n, err := t.attempt(ctx, records)
+		n, _ := t.attempt(ctx, records)
 		t.repair()
 		if n > most {
 			return fmt.Errorf("%d events are reported durable where %d were taken", n, most)

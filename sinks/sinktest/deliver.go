@@ -37,7 +37,7 @@ func positions(ctx context.Context, t *trial) error {
 	if err != nil {
 		return err
 	}
-	first, second := records[:50], records[50:]
+	first, second := slices.Clip(records[:50]), records[50:]
 	for i := range first {
 		first[i].Position, second[i].Position = sinks.Position(2*i+2), sinks.Position(2*i+1)
 	}

@@ -160,7 +160,7 @@ func (t *trial) drive(ctx context.Context, records []sinks.Record) (map[sinks.Po
 			pause = time.Millisecond
 		default:
 			if !wait(ctx, pause) {
-				return nil, fmt.Errorf("the event at %d is not taken: %w", records[0].Position, err)
+				return nil, fmt.Errorf("the event at %d is not taken, the last answer is %s", records[0].Position, answer{n, err})
 			}
 			pause = min(2*pause, 500*time.Millisecond)
 		}

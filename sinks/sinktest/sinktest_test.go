@@ -1,0 +1,282 @@
+package sinktest
+
+import (
+	"context"
+	"errors"
+	"hash/fnv"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
+	"github.com/webhook-bridge/bridge/sinks"
+	"github.com/webhook-bridge/bridge/sinks/memory"
+)
+
+// small are the kit's limits for sinks in memory, in a synctest bubble.
+var small = limits{whole: 5 * time.Minute, soon: 10 * time.Second, away: 5 * time.Second, largest: 400 << 10, batch: 60}
+
+var features = Features{TotalOrder: true, MaxEvent: 100 << 10}
+
+// world is a good sink in memory, which takes a millisecond an event, and what a fault needs to spoil it.
+type world struct {
+	Harness
+	// stop is closed when the world ends.
+	stop chan struct{}
+	// stalled and away say what the far side is told to be.
+	stalled, away bool
+	// limited is set once BreakAfter was called.
+	limited bool
+}
+
+func newWorld(config memory.Config) *world {
+	store := memory.NewStore()
+	w := &world{stop: make(chan struct{})}
+	w.Harness = Harness{
+		Open: func(ctx context.Context) (sinks.Sink, error) {
+			sink, err := memory.Open(ctx, store, config)
+			return slow{sink}, err
+		},
+		Received:   func(context.Context) ([]*eventv1.Event, error) { return decode(store.Records()) },
+		Break:      func() { w.away = true; store.Break() },
+		BreakAfter: func(n int) { w.limited = true; store.BreakAfter(n) },
+		Stall:      func() { w.stalled = true; store.Stall() },
+		Throttle:   store.Throttle,
+		Repair:     func() { w.away, w.stalled = false, false; store.Repair() },
+		Crash:      func() {},
+		Poison: func() sinks.Record {
+			return sinks.Record{Encoded: make([]byte, features.MaxEvent+1)}
+		},
+	}
+	return w
+}
+
+func decode(records []sinks.Record) ([]*eventv1.Event, error) {
+	events := make([]*eventv1.Event, len(records))
+	for i, r := range records {
+		e, err := r.Event()
+		if err != nil {
+			return nil, err
+		}
+		events[i] = e
+	}
+	return events, nil
+}
+
+// slow is a sink that hands over an event a millisecond.
+type slow struct{ sinks.Sink }
+
+func (s slow) Deliver(ctx context.Context, events []sinks.Record) (int, error) {
+	if len(events) == 0 {
+		return s.Sink.Deliver(ctx, events)
+	}
+	for n := range events {
+		if n > 0 {
+			wait(ctx, time.Millisecond)
+		}
+		if _, err := s.Sink.Deliver(ctx, events[n:n+1]); err != nil {
+			return n, err
+		}
+	}
+	return len(events), nil
+}
+
+type (
+	deliverFunc func(ctx context.Context, events []sinks.Record) (int, error)
+	closeFunc   func() error
+)
+
+// broken is a sink with one method replaced.
+type broken struct {
+	deliver deliverFunc
+	close   closeFunc
+}
+
+func (b broken) Deliver(ctx context.Context, events []sinks.Record) (int, error) {
+	return b.deliver(ctx, events)
+}
+func (b broken) Close() error { return b.close() }
+
+// spoil replaces the methods of every sink that is opened.
+func (w *world) spoil(replace func(good sinks.Sink) broken) {
+	open := w.Open
+	w.Open = func(ctx context.Context) (sinks.Sink, error) {
+		sink, err := open(ctx)
+		if err != nil {
+			return nil, err
+		}
+		b := replace(sink)
+		if b.deliver == nil {
+			b.deliver = sink.Deliver
+		}
+		if b.close == nil {
+			b.close = sink.Close
+		}
+		return b, nil
+	}
+}
+
+// spoilDeliver is spoil for faults that know nothing of when a sink was opened.
+func (w *world) spoilDeliver(deliver func(ctx context.Context, events []sinks.Record, good deliverFunc) (int, error)) {
+	w.spoil(func(good sinks.Sink) broken {
+		return broken{deliver: func(ctx context.Context, events []sinks.Record) (int, error) {
+			return deliver(ctx, events, good.Deliver)
+		}}
+	})
+}
+
+// linger is for what should have returned by now.
+func (w *world) linger() {
+	select {
+	case <-time.After(3 * small.soon):
+	case <-w.stop:
+	}
+}
+
+// A good sink passes every case.
+func TestGoodSinkPasses(t *testing.T) {
+	for _, once := range []bool{false, true} {
+		f := features
+		f.ExactlyOnce = once
+		failed := trials(t, f, func() *world { return newWorld(memory.Config{MaxEvent: features.MaxEvent, Once: once}) })
+		for name, err := range failed {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// trials returns the cases that fail.
+func trials(t *testing.T, f Features, made func() *world) map[string]error {
+	t.Helper()
+	failed := map[string]error{}
+	for _, c := range cases {
+		synctest.Test(t, func(t *testing.T) {
+			w := made()
+			if err := judge(t.Context(), c, small.trial(w.Harness, f)); err != nil {
+				failed[c.name] = err
+			}
+			close(w.stop)
+			synctest.Wait()
+		})
+	}
+	return failed
+}
+
+// Each fault fails the case that is meant for it, and no other.
+func TestFaultsAreFound(t *testing.T) {
+	shown := map[string]bool{}
+	for _, f := range faults {
+		shown[f.fails] = true
+		t.Run(f.what, func(t *testing.T) {
+			failed := trials(t, features, func() *world {
+				w := newWorld(memory.Config{MaxEvent: features.MaxEvent})
+				f.spoil(w)
+				return w
+			})
+			if failed[f.fails] == nil {
+				t.Errorf("passes %q", f.fails)
+			}
+			delete(failed, f.fails)
+			for name, err := range failed {
+				t.Errorf("fails %q too: %v", name, err)
+			}
+		})
+	}
+	for _, c := range cases {
+		if !shown[c.name] {
+			t.Errorf("no fault shows that %q can fail", c.name)
+		}
+	}
+}
+
+// A far side that keeps what comes again is no exactly-once one.
+func TestRepeatsAreFound(t *testing.T) {
+	f := features
+	f.ExactlyOnce = true
+	failed := trials(t, f, func() *world { return newWorld(memory.Config{MaxEvent: features.MaxEvent}) })
+	if got := slices.Sorted(maps.Keys(failed)); !slices.Equal(got, []string{"given again"}) {
+		t.Errorf("a sink that keeps repeats fails %q", got)
+	}
+}
+
+// A far side with partitions keeps the order of each key, and of nothing else.
+func TestPartitions(t *testing.T) {
+	made := func() *world {
+		w := newWorld(memory.Config{MaxEvent: features.MaxEvent})
+		received := w.Received
+		w.Received = func(ctx context.Context) ([]*eventv1.Event, error) {
+			events, err := received(ctx)
+			slices.SortStableFunc(events, func(a, b *eventv1.Event) int { return partition(a) - partition(b) })
+			return events, err
+		}
+		return w
+	}
+	f := features
+	f.TotalOrder = false
+	for name, err := range trials(t, f, made) {
+		t.Errorf("%s: %v", name, err)
+	}
+	if failed := trials(t, features, made); failed["order"] == nil {
+		t.Error("partitions pass for a total order")
+	}
+}
+
+func partition(e *eventv1.Event) int {
+	h := fnv.New32a()
+	h.Write([]byte(e.GetSource() + " " + e.GetSubject()))
+	return int(h.Sum32() % 5)
+}
+
+// A sink that never returns fails its case, and the tests go on.
+func TestHangsAreFound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(memory.Config{})
+		w.spoilDeliver(func(context.Context, []sinks.Record, deliverFunc) (int, error) {
+			<-w.stop
+			return 0, sinks.ErrClosed
+		})
+		order := cases[slices.IndexFunc(cases, func(c check) bool { return c.name == "order" })]
+		if err := judge(t.Context(), order, small.trial(w.Harness, features)); !errors.Is(err, errHangs) {
+			t.Errorf("a sink that hangs: %v, want %v", err, errHangs)
+		}
+		close(w.stop)
+		synctest.Wait()
+	})
+}
+
+// The stream has what the cases rely on.
+func TestEvents(t *testing.T) {
+	sources, keys, vendors := map[string]int{}, map[string]int{}, map[string]int{}
+	subjects := map[string]map[string]bool{}
+	for n := range 500 {
+		e := event(n)
+		sources[e.GetSource()]++
+		keys[e.GetSource()+" "+e.GetSubject()]++
+		vendors[e.GetConnector()]++
+		if subjects[e.GetSubject()] == nil {
+			subjects[e.GetSubject()] = map[string]bool{}
+		}
+		subjects[e.GetSubject()][e.GetSource()] = true
+	}
+	if len(sources) < 6 || len(vendors) != 5 || len(keys) < 50 {
+		t.Errorf("500 events have %d sources, %d vendors, %d keys", len(sources), len(vendors), len(keys))
+	}
+	if !slices.ContainsFunc(slices.Collect(maps.Values(subjects)), func(s map[string]bool) bool { return len(s) > 1 }) {
+		t.Error("no subject has the same name in two sources")
+	}
+	if most := slices.Max(slices.Collect(maps.Values(keys))); most < 10 {
+		t.Errorf("the busiest key has %d of 500 events", most)
+	}
+}
+
+func TestSkipsWhatHarnessLacks(t *testing.T) {
+	for _, c := range cases {
+		lack := c.needs.lacking(Harness{})
+		if want := strings.Join(c.needs, ""); lack != want {
+			t.Errorf("%s: an empty harness lacks %q, want %q", c.name, lack, want)
+		}
+	}
+}
