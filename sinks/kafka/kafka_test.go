@@ -2,18 +2,23 @@ package kafka_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"math"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/testing/protocmp"
 
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	"github.com/webhook-bridge/bridge/sinks"
@@ -111,23 +116,29 @@ func countRecords(r *kmsg.ProduceRequest) int {
 	return n
 }
 
-func received(ctx context.Context, brokers []string, format kafka.Format) ([]*eventv1.Event, error) {
-	records, err := kafkatest.Read(ctx, brokers, topic)
+// received returns what a topic holds, as events.
+func received(ctx context.Context, config kafka.Config, from string) ([]*eventv1.Event, error) {
+	held, err := kafkatest.Read(ctx, config.Brokers, from)
 	if err != nil {
 		return nil, err
 	}
-	var events []*eventv1.Event
-	for _, r := range records {
-		e := &eventv1.Event{}
-		if format == kafka.FormatJSON {
-			err = protojson.Unmarshal(r.Value, e)
-		} else {
-			err = proto.Unmarshal(r.Value, e)
+	events := make([]*eventv1.Event, len(held))
+	for i, r := range held {
+		events[i] = &eventv1.Event{}
+		switch config.Format {
+		case kafka.FormatJSON:
+			err = protojson.Unmarshal(r.Value, events[i])
+		case kafka.FormatCloudEvents:
+			var envelope struct{ Data json.RawMessage }
+			if err = json.Unmarshal(r.Value, &envelope); err == nil {
+				err = protojson.Unmarshal(envelope.Data, events[i])
+			}
+		default:
+			err = proto.Unmarshal(r.Value, events[i])
 		}
 		if err != nil {
 			return nil, err
 		}
-		events = append(events, e)
 	}
 	return events, nil
 }
@@ -143,7 +154,7 @@ func harness(config kafka.Config, most int) func(tb testing.TB) sinktest.Harness
 		return sinktest.Harness{
 			Open: func(ctx context.Context) (sinks.Sink, error) { return kafka.Open(ctx, config) },
 			Received: func(ctx context.Context) ([]*eventv1.Event, error) {
-				return received(ctx, config.Brokers, config.Format)
+				return received(ctx, config, topic)
 			},
 			Break:      f.each((*kafkatest.Gate).Shut),
 			BreakAfter: f.takeOnly,
@@ -170,6 +181,107 @@ func large(tb testing.TB, most int) sinks.Record {
 }
 
 func TestSink(t *testing.T) {
-	const most = 200 << 10
-	sinktest.Run(t, harness(kafka.Config{}, most), sinktest.Features{MaxEvent: most / 2})
+	for _, format := range []kafka.Format{kafka.FormatProtobuf, kafka.FormatJSON, kafka.FormatCloudEvents} {
+		t.Run(string(format), func(t *testing.T) {
+			const most = 200 << 10
+			config := kafka.Config{Format: format, BatchBytes: 8 << 10}
+			sinktest.Run(t, harness(config, most), sinktest.Features{MaxEvent: most / 4})
+		})
+	}
+}
+
+// Batches as large as brokers take by default, and events of any size.
+func TestSinkOfLargeEvents(t *testing.T) {
+	sinktest.Run(t, harness(kafka.Config{}, 96<<20), sinktest.Features{})
+}
+
+func openSink(tb testing.TB, config kafka.Config) *kafka.Sink {
+	tb.Helper()
+	s, err := kafka.Open(tb.Context(), config)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return s
+}
+
+func records(tb testing.TB, events []*eventv1.Event) []sinks.Record {
+	tb.Helper()
+	to := make([]sinks.Record, len(events))
+	for i, e := range events {
+		encoded, err := proto.Marshal(e)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		to[i] = sinks.Record{Position: sinks.Position(i + 1), Encoded: encoded}
+	}
+	return to
+}
+
+// push delivers all, as whoever drives a sink does: again, after what was taken, until the test's time is up.
+func push(tb testing.TB, s sinks.Sink, events []sinks.Record) {
+	tb.Helper()
+	var err error
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for range 500 {
+		var n int
+		n, err = s.Deliver(tb.Context(), events)
+		if events = events[n:]; len(events) == 0 {
+			return
+		}
+		<-again.C
+	}
+	tb.Fatalf("%d events are not delivered: %v", len(events), err)
+}
+
+func deliver(tb testing.TB, config kafka.Config, events []*eventv1.Event) {
+	tb.Helper()
+	push(tb, openSink(tb, config), records(tb, events))
+}
+
+// roundTrip delivers the vendors' events to a topic of one partition and reads them again.
+func roundTrip(t *testing.T, brokers []string, config kafka.Config) {
+	t.Helper()
+	config.Brokers = brokers
+	config.Topic = "round-trip-" + config.Compression
+	config.CreateTopics = &kafka.CreateTopics{Partitions: 1}
+	want := kafkatest.Events(t)
+	deliver(t, config, want)
+	got, err := received(t.Context(), config, config.Topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// wantHeaders are those of an event, each as "name: value".
+func wantHeaders(e *eventv1.Event, contentType string) []string {
+	at := e.GetReceivedAt().AsTime()
+	happened := at
+	if e.OccurredAt != nil {
+		happened = e.GetOccurredAt().AsTime()
+	}
+	all := []string{
+		"ce_specversion: 1.0",
+		"ce_id: " + e.GetId(),
+		"ce_type: " + e.GetType(),
+		"ce_source: " + e.GetSource(),
+		"ce_subject: " + e.GetSubject(),
+		"ce_time: " + happened.Format(time.RFC3339Nano),
+		"ce_connector: " + e.GetConnector(),
+		"ce_vendorevent: " + e.GetVendorEvent(),
+		"ce_subjectversion: " + e.GetSubjectVersion(),
+		"ce_webhookid: " + e.GetWebhookId(),
+		"ce_receivedtime: " + at.Format(time.RFC3339Nano),
+		"ce_supersedes: " + e.GetSupersedes(),
+		"content-type: " + contentType,
+	}
+	return slices.DeleteFunc(all, func(s string) bool { return strings.HasSuffix(s, ": ") })
 }

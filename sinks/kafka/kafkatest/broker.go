@@ -1,0 +1,231 @@
+package kafkatest
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Version of Apache Kafka that Start runs.
+const Version = "4.3.1"
+
+// startWithin is how long a broker may take to answer.
+const startWithin = 2 * time.Minute
+
+// Broker is an Apache Kafka of one node on loopback, in a process of its own, behind a gate.
+type Broker struct {
+	// Gate is the broker's address for clients.
+	Gate *Gate
+
+	jars, dir string
+	process   *exec.Cmd
+	exited    chan struct{} // Closed when process has ended.
+}
+
+// Start runs a broker until the test ends. properties are lines that its server.properties has besides what it needs to
+// run. Unless the environment has BRIDGE_TEST_KAFKA=1 the test is skipped; when it has, whatever is missing fails it.
+//
+// It takes Java 17 or later, and Maven the first time, to fetch the broker's jars from Maven Central into the user's cache.
+func Start(tb testing.TB, properties ...string) *Broker {
+	tb.Helper()
+	if os.Getenv("BRIDGE_TEST_KAFKA") != "1" {
+		tb.Skip("a real Apache Kafka is left out; BRIDGE_TEST_KAFKA=1 runs one (it takes Java and Maven)")
+	}
+	ctx, cancel := context.WithTimeout(tb.Context(), 10*time.Minute)
+	defer cancel()
+	jars, err := fetch(ctx)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	gate, err := NewGate()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(gate.Close)
+	b := &Broker{Gate: gate, jars: jars, dir: tb.TempDir()}
+	if err := b.prepare(ctx, properties); err != nil {
+		tb.Fatal(err)
+	}
+	b.Restart(tb)
+	tb.Cleanup(func() {
+		if err := b.stop(syscall.SIGKILL); err != nil {
+			tb.Error(err)
+		}
+	})
+	return b
+}
+
+// Brokers is what clients start from.
+func (b *Broker) Brokers() []string { return []string{b.Gate.Addr().String()} }
+
+// Stop ends the broker in good order.
+func (b *Broker) Stop(tb testing.TB) {
+	tb.Helper()
+	if err := b.stop(syscall.SIGTERM); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// Kill ends the broker at once.
+func (b *Broker) Kill(tb testing.TB) {
+	tb.Helper()
+	if err := b.stop(syscall.SIGKILL); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// Restart starts the broker that was ended, with what it had, and returns when it answers.
+func (b *Broker) Restart(tb testing.TB) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), startWithin)
+	defer cancel()
+	if err := b.start(ctx); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+func (b *Broker) properties() string { return filepath.Join(b.dir, "server.properties") }
+
+// prepare writes the configuration and formats the storage.
+func (b *Broker) prepare(ctx context.Context, more []string) error {
+	ports, err := freePorts(2)
+	if err != nil {
+		return err
+	}
+	b.Gate.Lead("127.0.0.1:" + ports[0])
+	lines := append([]string{
+		"process.roles=broker,controller",
+		"node.id=1",
+		"listeners=CLIENT://127.0.0.1:" + ports[0] + ",CONTROLLER://127.0.0.1:" + ports[1],
+		"advertised.listeners=CLIENT://" + b.Gate.Addr().String(),
+		"listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+		"controller.listener.names=CONTROLLER",
+		"inter.broker.listener.name=CLIENT",
+		"controller.quorum.voters=1@127.0.0.1:" + ports[1],
+		"log.dirs=" + filepath.Join(b.dir, "data"),
+		"offsets.topic.replication.factor=1",
+		"transaction.state.log.replication.factor=1",
+		"transaction.state.log.min.isr=1",
+		"auto.create.topics.enable=false",
+		"group.initial.rebalance.delay.ms=0",
+		"num.partitions=6",
+	}, more...)
+	if err := os.WriteFile(b.properties(), []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+		return fmt.Errorf("kafkatest: start: %w", err)
+	}
+	id := make([]byte, 16)
+	if _, err := rand.Read(id); err != nil {
+		return fmt.Errorf("kafkatest: start: %w", err)
+	}
+	id[0] &= 0x7f // An id must not begin with a dash.
+	cluster := base64.RawURLEncoding.EncodeToString(id)
+	out, err := b.java(ctx, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", b.properties()).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("kafkatest: format storage: %w\n%s", err, out)
+	}
+	return nil
+}
+
+func (b *Broker) java(ctx context.Context, class string, args ...string) *exec.Cmd {
+	args = append([]string{"-Xmx512m", "-cp", filepath.Join(b.jars, "*"), class}, args...)
+	return exec.CommandContext(ctx, "java", args...)
+}
+
+func (b *Broker) start(ctx context.Context) error {
+	log, err := os.OpenFile(filepath.Join(b.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("kafkatest: start: %w", err)
+	}
+	// The process outlives ctx; stop ends it.
+	b.process = b.java(context.WithoutCancel(ctx), "kafka.Kafka", b.properties())
+	b.process.Stdout, b.process.Stderr = log, log
+	err = errors.Join(b.process.Start(), log.Close())
+	if err != nil {
+		return fmt.Errorf("kafkatest: start: %w", err)
+	}
+	b.exited = make(chan struct{})
+	go func(process *exec.Cmd, exited chan struct{}) {
+		// How it ended is of no interest: it is ended by a signal.
+		_ = process.Wait()
+		close(exited)
+	}(b.process, b.exited)
+	return b.await(ctx)
+}
+
+// await returns when the broker answers.
+func (b *Broker) await(ctx context.Context) error {
+	client, err := kgo.NewClient(kgo.SeedBrokers(b.Brokers()...))
+	if err != nil {
+		return fmt.Errorf("kafkatest: start: %w", err)
+	}
+	defer client.Close()
+	again := time.NewTicker(100 * time.Millisecond)
+	defer again.Stop()
+	for client.Ping(ctx) != nil {
+		select {
+		case <-again.C:
+		case <-b.exited:
+			return fmt.Errorf("kafkatest: start: the broker ended\n%s", b.log())
+		case <-ctx.Done():
+			return fmt.Errorf("kafkatest: start: the broker does not answer\n%s", b.log())
+		}
+	}
+	return nil
+}
+
+func (b *Broker) log() []byte {
+	text, err := os.ReadFile(filepath.Join(b.dir, "log"))
+	if err != nil {
+		return []byte(err.Error())
+	}
+	return text
+}
+
+func (b *Broker) stop(signal os.Signal) error {
+	if b.process == nil {
+		return nil
+	}
+	process := b.process
+	b.process = nil
+	if err := process.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("kafkatest: stop: %w", err)
+	}
+	late := time.NewTimer(startWithin)
+	defer late.Stop()
+	select {
+	case <-b.exited:
+		return nil
+	case <-late.C:
+		return errors.Join(errors.New("kafkatest: stop: the broker does not end"), process.Process.Kill())
+	}
+}
+
+// freePorts returns ports of loopback that nobody listened on a moment ago. Kafka cannot tell which one it took by itself.
+func freePorts(n int) ([]string, error) {
+	var ports []string
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, fmt.Errorf("kafkatest: free port: %w", err)
+		}
+		defer l.Close() //nolint:errcheck // Nothing was written to it.
+		_, port, err := net.SplitHostPort(l.Addr().String())
+		if err != nil {
+			return nil, fmt.Errorf("kafkatest: free port: %w", err)
+		}
+		ports = append(ports, port)
+	}
+	return ports, nil
+}
