@@ -12,8 +12,6 @@ import (
 // fragile is a disk that fails when it is told to, and that keeps in a crash what was synced alone, as disks do. What a
 // failed sync was about is never written any more: later syncs succeed without it.
 type fragile struct {
-	local
-
 	mu sync.Mutex
 	// fail is asked before each operation. With an error, the operation fails; a write is then done by half, unless the file
 	// system is read-only.

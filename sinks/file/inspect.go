@@ -30,12 +30,8 @@ var errDamaged = errors.New("damaged")
 
 // inspect reads a file of that size.
 func (s *Sink) inspect(ctx context.Context, f io.ReaderAt, size int64) (finding, error) {
-	head := make([]byte, min(size, int64(len(zstdMagic))))
-	if _, err := f.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
-		return finding{}, err
-	}
-	if s.foreign(head) {
-		return finding{whole: size, foreign: true}, nil
+	if foreign, err := s.foreign(f, size); foreign || err != nil {
+		return finding{whole: size, foreign: foreign}, err
 	}
 	next, done, err := s.records(f, size)
 	if err != nil {
@@ -62,19 +58,40 @@ func (s *Sink) inspect(ctx context.Context, f io.ReaderAt, size int64) (finding,
 	}
 }
 
-// foreign reports whether a file that begins so is of another format, as after a change of the configuration.
-func (s *Sink) foreign(head []byte) bool {
-	switch {
-	case s.config.Compression == Zstd:
-		return !bytes.HasPrefix(zstdMagic, head)
-	case bytes.Equal(head, zstdMagic):
-		return true
-	case s.config.Format == JSONL:
+// foreign reports whether a file is of another format, as after a change of the configuration.
+func (s *Sink) foreign(f io.ReaderAt, size int64) (bool, error) {
+	head := make([]byte, min(size, int64(len(zstdMagic))))
+	if _, err := f.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
+		return false, err
+	}
+	if s.config.Compression == Zstd {
+		if !bytes.HasPrefix(zstdMagic, head) {
+			return true, nil
+		}
+		head = firstPlain(f, size)
+	} else if bytes.Equal(head, zstdMagic) {
+		return true, nil
+	}
+	if s.config.Format == JSONL {
 		// Zeros are what a crash may leave of any format.
-		return len(head) > 0 && head[0] != '{' && head[0] != 0
+		return len(head) > 0 && head[0] != '{' && head[0] != 0, nil
 	}
 	// As a record that were one of 123 bytes, beginning with another field than the event's id.
-	return bytes.HasPrefix(head, []byte(`{"`))
+	return bytes.HasPrefix(head, []byte(`{"`)), nil
+}
+
+// firstPlain returns the first bytes of what a compressed file holds, none if they cannot be had.
+func firstPlain(f io.ReaderAt, size int64) []byte {
+	decoder, err := zstd.NewReader(io.NewSectionReader(f, 0, size), zstd.WithDecoderConcurrency(1))
+	if err != nil {
+		return nil
+	}
+	defer decoder.Close()
+	head := make([]byte, 2)
+	if _, err := io.ReadFull(decoder, head); err != nil {
+		return nil
+	}
+	return head
 }
 
 // records returns a function that returns the size of the next whole record, or frame of records. After the last it returns
