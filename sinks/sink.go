@@ -18,10 +18,11 @@ const LargestEvent = 64<<20 + 64<<10
 //
 // Deliver is called by one goroutine at a time; Close may be called at any time, by any.
 type Sink interface {
-	// Deliver hands events over in the order given and returns how many of them, from the first on, are durable on the far
-	// side: they survive a crash of this process and of the far side, as far as its configuration promises.
+	// Deliver hands events over in the order given, which need not be that of their positions, and returns how many of them,
+	// from the first on, are durable on the far side: they survive a crash of this process and of the far side, as far as its
+	// configuration promises.
 	//
-	// When n is less than len(events), err says why, and is about events[n]:
+	// When n is len(events), err is nil. When n is less, err says why, and is about events[n]:
 	//
 	//   - [ErrPermanent] in its chain: this event will never be taken, however often it is tried; the others may be. It is
 	//     about the event, never about the far side's condition.
@@ -35,7 +36,7 @@ type Sink interface {
 	// not. An event that must not be overtaken by a later one with the same key is not, on the far side, but for such
 	// repeated suffixes.
 	//
-	// An empty slice is delivered at once: 0, nil. Events, and the slice, are neither changed nor kept after the return.
+	// An empty slice is delivered at once, unless the sink is closed: 0, nil. Events, and the slice, are neither changed nor kept after the return.
 	// Deliver returns soon after ctx is done. When ctx is done before the call, nothing is sent.
 	Deliver(ctx context.Context, events []Record) (n int, err error)
 	// Close releases what the sink holds. A Deliver under way returns soon, with what it has achieved; later ones return

@@ -30,6 +30,7 @@ func harness(config memory.Config) func(tb testing.TB) sinktest.Harness {
 			},
 			Break:      store.Break,
 			BreakAfter: store.BreakAfter,
+			Stumble:    store.Stumble,
 			Stall:      store.Stall,
 			Throttle:   store.Throttle,
 			Repair:     store.Repair,

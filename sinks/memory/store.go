@@ -23,10 +23,12 @@ type Store struct {
 	stalled chan struct{}
 	// allowed is how many more events are taken before the store goes away; negative means any number.
 	allowed int
+	// stumble is how many more events are taken before one is not, once; negative means any number.
+	stumble int
 }
 
 // NewStore returns an empty store.
-func NewStore() *Store { return &Store{has: map[sinks.Position]bool{}, allowed: -1} }
+func NewStore() *Store { return &Store{has: map[sinks.Position]bool{}, allowed: -1, stumble: -1} }
 
 // Records returns what the store has, in the order of its arrival. The records' bytes are the store's and must not be
 // changed.
@@ -44,6 +46,13 @@ func (s *Store) BreakAfter(events int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.allowed = events
+}
+
+// Stumble lets one event fail with [ErrAway], after so many more.
+func (s *Store) Stumble(events int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stumble = events
 }
 
 // Throttle lets every Deliver fail and be asked for a pause of d, until Repair.
@@ -66,7 +75,7 @@ func (s *Store) Stall() {
 func (s *Store) Repair() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.fault, s.allowed = nil, -1
+	s.fault, s.allowed, s.stumble = nil, -1, -1
 	if s.stalled != nil {
 		close(s.stalled)
 		s.stalled = nil
@@ -84,11 +93,17 @@ func (s *Store) put(r sinks.Record, once bool) (stalled <-chan struct{}, err err
 		return nil, s.fault
 	case s.allowed == 0:
 		return nil, ErrAway
+	case s.stumble == 0:
+		s.stumble = -1
+		return nil, ErrAway
 	case once && s.has[r.Position]:
 		return nil, nil
 	}
 	if s.allowed > 0 {
 		s.allowed--
+	}
+	if s.stumble > 0 {
+		s.stumble--
 	}
 	s.records = append(s.records, r)
 	s.has[r.Position] = true

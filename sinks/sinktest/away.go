@@ -92,6 +92,29 @@ func partial(ctx context.Context, t *trial) error {
 	return t.settled(ctx, true)
 }
 
+// stumble finds a sink that sends what follows before it knows about what it has sent.
+func stumble(ctx context.Context, t *trial) error {
+	if err := t.open(ctx); err != nil {
+		return err
+	}
+	for _, most := range []int{0, 1, 7, 39} {
+		held := len(t.ledger)
+		records, err := t.records(40)
+		if err != nil {
+			return err
+		}
+		t.Stumble(most)
+		n, _ := t.attempt(ctx, records)
+		if err := t.holds(ctx, held+n); err != nil {
+			return err
+		}
+		if err := t.push(ctx, records[n:]); err != nil {
+			return err
+		}
+	}
+	return t.settled(ctx, true)
+}
+
 func saysWhy(ctx context.Context, t *trial) error {
 	if err := t.open(ctx); err != nil {
 		return err

@@ -182,9 +182,9 @@ func deliverAfterClose(ctx context.Context, t *trial) error {
 	if err := t.closeSink(); err != nil {
 		return err
 	}
-	for range 2 {
-		if n, err := sink.Deliver(ctx, late); n != 0 || !errors.Is(err, sinks.ErrClosed) {
-			return fmt.Errorf("after Close: %s, want 0, ErrClosed", answer{n, err})
+	for _, events := range [][]sinks.Record{late, late, nil} {
+		if n, err := sink.Deliver(ctx, events); n != 0 || !errors.Is(err, sinks.ErrClosed) {
+			return fmt.Errorf("after Close, %d events: %s, want 0, ErrClosed", len(events), answer{n, err})
 		}
 	}
 	there, err := t.arrivals(ctx)

@@ -49,6 +49,22 @@ func positions(ctx context.Context, t *trial) error {
 	return t.settled(ctx, false)
 }
 
+func whole(ctx context.Context, t *trial) error {
+	if err := t.open(ctx); err != nil {
+		return err
+	}
+	for _, n := range []int{1, 2, 50, 500} {
+		records, err := t.records(n)
+		if err != nil {
+			return err
+		}
+		if n, err := t.sink.Deliver(ctx, records); n != len(records) || err != nil {
+			return fmt.Errorf("%d events: %s, want %d, nil", len(records), answer{n, err}, len(records))
+		}
+	}
+	return nil
+}
+
 func durable(ctx context.Context, t *trial) error {
 	if err := t.open(ctx); err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"slices"
 	"time"
 
@@ -22,6 +23,9 @@ var faults = []fault{
 	{"any order of positions", "takes positions for progress", func(w *world) {
 		var highest sinks.Position
 		w.spoilDeliver(func(ctx context.Context, events []sinks.Record, good deliverFunc) (int, error) {
+			if len(events) == 0 {
+				return good(ctx, events)
+			}
 			for i, e := range events {
 				if e.Position < highest {
 					continue
@@ -45,6 +49,15 @@ var faults = []fault{
 			n, err := good(ctx, events)
 			if whole++; err != nil {
 				whole = 0
+			}
+			return n, err
+		})
+	}},
+	{"whole", "returns an error with a success", func(w *world) {
+		w.spoilDeliver(func(ctx context.Context, events []sinks.Record, good deliverFunc) (int, error) {
+			n, err := good(ctx, events)
+			if n > 0 && err == nil {
+				err = io.EOF
 			}
 			return n, err
 		})
@@ -73,7 +86,7 @@ var faults = []fault{
 	{"partial success", "counts the event that failed", func(w *world) {
 		w.spoilDeliver(func(ctx context.Context, events []sinks.Record, good deliverFunc) (int, error) {
 			n, err := good(ctx, events)
-			if w.limited && n > 0 && n < len(events) {
+			if w.limited.Load() && n > 0 && n < len(events) {
 				n++
 			}
 			return n, err
@@ -186,7 +199,7 @@ var faults = []fault{
 		failures := 0
 		w.spoilDeliver(func(ctx context.Context, events []sinks.Record, good deliverFunc) (int, error) {
 			skip := 0
-			if failures == 2 && !w.away {
+			if failures == 2 && !w.away.Load() {
 				skip = 1
 			}
 			n, err := good(ctx, events[min(skip, len(events)):])
@@ -220,7 +233,7 @@ var faults = []fault{
 		w.spoilDeliver(func(ctx context.Context, events []sinks.Record, good deliverFunc) (int, error) {
 			n, err := good(ctx, events)
 			switch {
-			case n > 0 && n < len(events) && errors.Is(err, memory.ErrAway) && !w.limited:
+			case n > 0 && n < len(events) && w.away.Load():
 				late = slices.Clone(events[n:])
 			case err == nil && late != nil:
 				_, _ = good(ctx, late[:1])
@@ -229,17 +242,27 @@ var faults = []fault{
 			return n, err
 		})
 	}},
+	{"stumble", "goes on after an event that failed, and leaves it for the next time", func(w *world) {
+		w.spoilDeliver(func(ctx context.Context, events []sinks.Record, good deliverFunc) (int, error) {
+			n, err := good(ctx, events)
+			if errors.Is(err, memory.ErrAway) {
+				_, _ = good(ctx, events[n+1:])
+			}
+			return n, err
+		})
+	}},
 	{"empty", "has no use for an empty slice", func(w *world) {
 		w.spoilDeliver(func(ctx context.Context, events []sinks.Record, good deliverFunc) (int, error) {
-			if len(events) == 0 {
-				return 0, errors.New("nothing to deliver")
+			n, err := good(ctx, events)
+			if len(events) == 0 && err == nil {
+				err = errors.New("nothing to deliver")
 			}
-			return good(ctx, events)
+			return n, err
 		})
 	}},
 	{"empty", "asks the far side about an empty slice", func(w *world) {
 		w.spoilDeliver(func(ctx context.Context, events []sinks.Record, good deliverFunc) (int, error) {
-			if len(events) == 0 && w.away {
+			if len(events) == 0 && w.away.Load() {
 				return 0, memory.ErrAway
 			}
 			return good(ctx, events)
@@ -287,7 +310,7 @@ var faults = []fault{
 	{"not kept in silence", "goes on sending after the return", func(w *world) {
 		w.spoilDeliver(func(ctx context.Context, events []sinks.Record, good deliverFunc) (int, error) {
 			n, err := good(ctx, events)
-			if w.stalled && n == 0 && ctx.Err() != nil {
+			if w.stalled.Load() && n == 0 && ctx.Err() != nil {
 				go func() { _, _ = good(context.WithoutCancel(ctx), events[:1]) }()
 			}
 			return n, err
@@ -296,7 +319,7 @@ var faults = []fault{
 	{"silence", "waits for the far side whatever ctx says", func(w *world) {
 		w.spoilDeliver(func(ctx context.Context, events []sinks.Record, good deliverFunc) (int, error) {
 			n, err := good(ctx, events)
-			if w.stalled && ctx.Err() != nil {
+			if w.stalled.Load() && ctx.Err() != nil {
 				w.linger()
 			}
 			return n, err
@@ -353,7 +376,7 @@ var faults = []fault{
 	{"close in silence", "waits for the far side when it is closed", func(w *world) {
 		w.spoilDeliver(func(ctx context.Context, events []sinks.Record, good deliverFunc) (int, error) {
 			n, err := good(ctx, events)
-			if w.stalled && errors.Is(err, sinks.ErrClosed) {
+			if w.stalled.Load() && errors.Is(err, sinks.ErrClosed) {
 				w.linger()
 			}
 			return n, err
@@ -362,7 +385,7 @@ var faults = []fault{
 	{"close while away", "says farewell to a far side that is away", func(w *world) {
 		w.spoil(func(good sinks.Sink) broken {
 			return broken{close: func() error {
-				if w.away {
+				if w.away.Load() {
 					w.linger()
 				}
 				return good.Close()
@@ -381,6 +404,14 @@ var faults = []fault{
 				},
 				close: func() error { closed = true; return good.Close() },
 			}
+		})
+	}},
+	{"deliver after close", "takes nothing from nobody when it is closed", func(w *world) {
+		w.spoilDeliver(func(ctx context.Context, events []sinks.Record, good deliverFunc) (int, error) {
+			if len(events) == 0 {
+				return 0, nil
+			}
+			return good(ctx, events)
 		})
 	}},
 	{"reopen", "drops a short tail when it is opened", func(w *world) {

@@ -19,9 +19,9 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-// Harness is a fresh, empty far side, the way to open a sink onto it, and what can happen to it. Functions that are nil leave out the
-// cases that need them; those say so and count as skipped. All may call tb.Fatal. The kit has at most one sink open at a
-// time and closes every one.
+// Harness is a fresh, empty far side, the way to open a sink onto it, and what can happen to it. Functions that are nil leave
+// out the cases that need them; those say so and count as skipped. All may call tb.Fatal, which ends the case. The kit has at
+// most one sink open at a time and closes every one.
 type Harness struct {
 	// Open opens the sink. It is called again, after the last one was closed, for the same far side.
 	Open func(ctx context.Context) (sinks.Sink, error)
@@ -35,6 +35,9 @@ type Harness struct {
 	Break func()
 	// BreakAfter makes the far side go away by itself when it has taken that many more events.
 	BreakAfter func(events int)
+	// Stumble makes the far side refuse what comes after that many more events, once, as if it were away, and take what
+	// comes then.
+	Stumble func(events int)
 	// Stall makes the far side fall silent: from its return until Repair, it accepts what is sent, connections too, and
 	// neither answers nor takes anything.
 	Stall func()
@@ -91,6 +94,7 @@ func (m means) lacking(h Harness) string {
 	has := map[string]bool{
 		"Break":      h.Break != nil,
 		"BreakAfter": h.BreakAfter != nil,
+		"Stumble":    h.Stumble != nil,
 		"Stall":      h.Stall != nil,
 		"Throttle":   h.Throttle != nil,
 		"Crash":      h.Crash != nil,

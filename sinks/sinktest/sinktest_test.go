@@ -5,8 +5,10 @@ import (
 	"errors"
 	"hash/fnv"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,9 +29,9 @@ type world struct {
 	// stop is closed when the world ends.
 	stop chan struct{}
 	// stalled and away say what the far side is told to be.
-	stalled, away bool
+	stalled, away atomic.Bool
 	// limited is set once BreakAfter was called.
-	limited bool
+	limited atomic.Bool
 }
 
 func newWorld(config memory.Config) *world {
@@ -41,11 +43,12 @@ func newWorld(config memory.Config) *world {
 			return slow{sink}, err
 		},
 		Received:   func(context.Context) ([]*eventv1.Event, error) { return decode(store.Records()) },
-		Break:      func() { w.away = true; store.Break() },
-		BreakAfter: func(n int) { w.limited = true; store.BreakAfter(n) },
-		Stall:      func() { w.stalled = true; store.Stall() },
+		Break:      func() { w.away.Store(true); store.Break() },
+		BreakAfter: func(n int) { w.limited.Store(true); store.BreakAfter(n) },
+		Stumble:    store.Stumble,
+		Stall:      func() { w.stalled.Store(true); store.Stall() },
 		Throttle:   store.Throttle,
-		Repair:     func() { w.away, w.stalled = false, false; store.Repair() },
+		Repair:     func() { w.away.Store(false); w.stalled.Store(false); store.Repair() },
 		Crash:      func() {},
 		Poison: func() sinks.Record {
 			return sinks.Record{Encoded: make([]byte, features.MaxEvent+1)}
@@ -245,6 +248,31 @@ func TestHangsAreFound(t *testing.T) {
 		close(w.stop)
 		synctest.Wait()
 	})
+}
+
+// A harness may end a case, which then leaves everything as it was found.
+func TestHarnessEndsCase(t *testing.T) {
+	w := newWorld(memory.Config{})
+	repaired, closed := false, false
+	repair := w.Repair
+	w.Break = runtime.Goexit
+	w.Repair = func() { repaired = true; repair() }
+	w.spoil(func(good sinks.Sink) broken {
+		return broken{close: func() error { closed = true; return good.Close() }}
+	})
+	c := check{"ends", "", nil, func(ctx context.Context, t *trial) error {
+		if err := t.open(ctx); err != nil {
+			return err
+		}
+		t.fault(t.Break)
+		return errors.New("goes on")
+	}}
+	if err := judge(t.Context(), c, small.trial(w.Harness, features)); err != nil {
+		t.Error(err)
+	}
+	if !repaired || !closed {
+		t.Errorf("repaired: %t, closed: %t", repaired, closed)
+	}
 }
 
 // The stream has what the cases rely on.
