@@ -1,0 +1,134 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/sinks"
+)
+
+// Log is what is delivered, and where it is kept that something was not. *journal.Journal is one; its methods say more.
+type Log interface {
+	Bounds() journal.Bounds
+	// Read waits for events from a position on.
+	Read(ctx context.Context, from journal.Position, records []journal.Record) ([]journal.Record, error)
+	// CommittedAt tells how old an event is.
+	CommittedAt(p journal.Position) (time.Time, error)
+	// Park and RecordGap return once what they keep is durable. Both may be repeated.
+	Park(p *journalv1.Parked) error
+	RecordGap(sink string, from, to journal.Position) (fresh uint64, err error)
+}
+
+// Cursor is the sink's durable place in the log. *journal.Cursor is one.
+type Cursor interface {
+	Position() journal.Position
+	Save(p journal.Position) error
+}
+
+// Config says what to carry where. Name, Log, Cursor and Sinks have no default.
+type Config struct {
+	// Name is the configured sink's.
+	Name   string
+	Log    Log
+	Cursor Cursor
+	// Sinks is one for each lane, all of them onto the same far side. They belong to the caller, who closes them after Run.
+	Sinks []sinks.Sink
+
+	Batch   Batch
+	Backoff Backoff
+	Breaker Breaker
+	// StrictOrder stops at an event that is refused for good instead of parking it.
+	StrictOrder bool
+
+	// Window is how many positions one lane may be ahead of another. Default 1,000,000.
+	Window uint64
+	// SaveInterval and SaveEvents say how often the cursor is saved, whichever is reached first. Default 1s and 50,000.
+	SaveInterval time.Duration
+	SaveEvents   uint64
+	// Grace is how long a Deliver under way may go on after Run's context is done. Default 5s.
+	Grace time.Duration
+
+	// Logger is told of pauses, refusals and gaps, never of an event's content. Default is none.
+	Logger *slog.Logger
+	// Jitter returns a number in [0, 1), and is called by several goroutines. Default is random.
+	Jitter func() float64
+}
+
+// Batch says how much is delivered at once: what is reached first.
+type Batch struct {
+	// Count is in events. Default 1000.
+	Count int
+	// Bytes is of encoded events; a larger event goes alone. Default 1 MiB.
+	Bytes int
+	// Delay is how long to wait for more after the first event. Default 0: what is there goes at once.
+	Delay time.Duration
+}
+
+// Backoff is the wait after a failed attempt: Min doubled each time up to Max, of which jitter takes up to half. Default
+// 100ms and 30s.
+type Backoff struct {
+	Min, Max time.Duration
+}
+
+// Breaker stops trying for a while.
+type Breaker struct {
+	// Failures is how many attempts in a row have failed when it opens. Default 8.
+	Failures int
+	// Pause is how long nothing is tried then, of which jitter takes up to half. Default Backoff.Max.
+	Pause time.Duration
+}
+
+func (c Config) withDefaults() Config {
+	orDefault(&c.Batch.Count, 1000)
+	orDefault(&c.Batch.Bytes, 1<<20)
+	orDefault(&c.Backoff.Min, 100*time.Millisecond)
+	orDefault(&c.Backoff.Max, 30*time.Second)
+	orDefault(&c.Breaker.Failures, 8)
+	orDefault(&c.Breaker.Pause, c.Backoff.Max)
+	orDefault(&c.Window, 1_000_000)
+	orDefault(&c.SaveInterval, time.Second)
+	orDefault(&c.SaveEvents, 50_000)
+	orDefault(&c.Grace, 5*time.Second)
+	orDefault(&c.Logger, slog.New(slog.DiscardHandler))
+	if c.Jitter == nil {
+		c.Jitter = random
+	}
+	return c
+}
+
+func orDefault[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}
+
+func (c Config) check() error {
+	var errs []error
+	for _, x := range []struct {
+		bad    bool
+		reason string
+	}{
+		{c.Name == "", "no name given"},
+		{c.Log == nil, "no log given"},
+		{c.Cursor == nil, "no cursor given"},
+		{len(c.Sinks) == 0, "no sink given"},
+		{c.Batch.Count < 0 || c.Batch.Bytes < 0 || c.Batch.Delay < 0, "a batch cannot be less than nothing"},
+		{c.Backoff.Min < 0 || c.Backoff.Max < c.Backoff.Min, "backoff must have 0 <= min <= max"},
+		{c.Breaker.Failures < 0 || c.Breaker.Pause < 0, "a breaker cannot have less than no failures or pause"},
+		{c.SaveInterval < 0 || c.Grace < 0, "save interval and grace cannot be negative"},
+	} {
+		if x.bad {
+			errs = append(errs, errors.New(x.reason))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("dispatch: new: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,250 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/sinks"
+)
+
+// errShort is what a sink gets that took less than it was given and did not say why.
+var errShort = errors.New("dispatch: sink took only part of a batch, without an error")
+
+// lane delivers those events whose source and subject are its own. Its goroutine alone uses it, but for breaker.
+type lane struct {
+	d     *Dispatcher
+	index int
+	sink  sinks.Sink
+	// breaker is its State.
+	breaker atomic.Int32
+
+	// next is what to read next. The lane's events before it are dealt with, or in ahead.
+	next journal.Position
+	// ahead are events that were read and are not dealt with, of so many bytes; since is when the first was read after
+	// there were none.
+	ahead []sinks.Record
+	bytes int
+	since time.Time
+	// scratch is what is read into.
+	scratch []journal.Record
+
+	// failures counts attempts in a row that failed.
+	failures int
+	// alone is whether the next event is tried without those behind it.
+	alone bool
+	// quiet is whether the log knows already that something is wrong.
+	quiet bool
+	// tries are those of the first event ahead.
+	tries tries
+}
+
+func newLane(d *Dispatcher, index int, sink sinks.Sink, from journal.Position) *lane {
+	return &lane{d: d, index: index, sink: sink, next: from, scratch: make([]journal.Record, 0, d.cfg.Batch.Count)}
+}
+
+// run delivers until ctx is done. The sink gets work as its context.
+func (l *lane) run(ctx, work context.Context) error {
+	for ctx.Err() == nil {
+		err := l.fill(ctx)
+		if err == nil {
+			err = l.deliver(ctx, work)
+		}
+		if err != nil && ctx.Err() == nil {
+			return fmt.Errorf("dispatch: %s: %w", l.d.cfg.Name, err)
+		}
+	}
+	return nil
+}
+
+// fill reads until there is a batch.
+func (l *lane) fill(ctx context.Context) error {
+	for !l.full() {
+		enough, err := l.more(ctx)
+		if err != nil || enough {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *lane) full() bool {
+	return len(l.ahead) >= l.d.cfg.Batch.Count || l.bytes >= l.d.cfg.Batch.Bytes || l.alone && len(l.ahead) > 0
+}
+
+// more reads once. It reports whether what there is shall be delivered, full batch or not.
+func (l *lane) more(ctx context.Context) (enough bool, err error) {
+	if lowest, moved := l.d.progress.get(); uint64(l.next-lowest) >= l.d.cfg.Window {
+		if len(l.ahead) > 0 {
+			return true, nil
+		}
+		select {
+		case <-moved:
+			return false, nil
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+	}
+	if len(l.ahead) == 0 || l.next < l.d.cfg.Log.Bounds().Next {
+		return false, l.read(ctx)
+	}
+	if l.d.cfg.Batch.Delay == 0 {
+		return true, nil
+	}
+	delay, cancel := context.WithDeadline(ctx, l.since.Add(l.d.cfg.Batch.Delay))
+	defer cancel()
+	err = l.read(delay)
+	if delay.Err() != nil && ctx.Err() == nil {
+		return true, nil
+	}
+	return false, err
+}
+
+// read reads what there is, or waits for it, and keeps the lane's own. What cannot be read now is waited for. Errors:
+// journal.ErrClosed, ctx's.
+func (l *lane) read(ctx context.Context) error {
+	for failures := 1; ; failures++ {
+		records, err := l.d.cfg.Log.Read(ctx, l.next, l.scratch[:0])
+		switch {
+		case err == nil:
+			l.take(records)
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, journal.ErrClosed):
+			return err
+		case errors.Is(err, journal.ErrExpired):
+			err = l.leaveOut()
+		case errors.Is(err, journal.ErrFuture):
+			l.goBack()
+			return nil
+		}
+		if err == nil {
+			return nil
+		}
+		l.d.cfg.Logger.Error("dispatch: the journal cannot be read", "position", l.next, "error", err)
+		if !pause(ctx, l.d.wait(failures)) {
+			return ctx.Err()
+		}
+	}
+}
+
+// take keeps those records that are the lane's own.
+func (l *lane) take(records []journal.Record) {
+	if len(l.ahead) == 0 {
+		l.since = time.Now()
+	}
+	for _, r := range records {
+		l.next = r.Position + 1
+		if laneOf(r.Encoded, len(l.d.lanes)) != l.index {
+			continue
+		}
+		l.ahead = append(l.ahead, sinks.Record{Position: sinks.Position(r.Position), Encoded: r.Encoded})
+		l.bytes += len(r.Encoded)
+	}
+	clear(records)
+	l.report()
+}
+
+// leaveOut goes on at the earliest event that is kept, once it is recorded that some were not given to the sink.
+func (l *lane) leaveOut() error {
+	earliest := l.d.cfg.Log.Bounds().Earliest
+	fresh, err := l.d.recordGap(l.next, earliest)
+	if err != nil {
+		return err
+	}
+	l.d.cfg.Logger.Error("dispatch: events were given up before the sink took them",
+		"from", l.next, "to", earliest, "events", fresh)
+	l.next = earliest
+	l.report()
+	return nil
+}
+
+// goBack goes on at the log's end when that lies before the cursor: the disk lost what it had confirmed, and what comes
+// now takes the same positions.
+func (l *lane) goBack() {
+	end := l.d.cfg.Log.Bounds().Next
+	l.d.cfg.Logger.Error("dispatch: the journal ends before the sink's cursor; going on at its end", "cursor", l.next, "end", end)
+	l.next = end
+	l.report()
+}
+
+// report says how far the lane has come.
+func (l *lane) report() {
+	p := l.next
+	if len(l.ahead) > 0 {
+		p = l.head()
+	}
+	l.d.progress.set(l.index, p)
+}
+
+// head is the position of the first event ahead.
+func (l *lane) head() journal.Position { return journal.Position(l.ahead[0].Position) }
+
+// batch is what to deliver next, at least one event.
+func (l *lane) batch() []sinks.Record {
+	if l.alone {
+		return l.ahead[:1]
+	}
+	bytes := 0
+	for i, r := range l.ahead {
+		bytes += len(r.Encoded)
+		if i == l.d.cfg.Batch.Count || i > 0 && bytes > l.d.cfg.Batch.Bytes {
+			return l.ahead[:i]
+		}
+	}
+	return l.ahead
+}
+
+// deliver tries once, and waits if that failed. Errors: sinks.ErrClosed, journal.ErrClosed.
+func (l *lane) deliver(ctx, work context.Context) error {
+	batch := l.batch()
+	n, err := l.sink.Deliver(work, batch)
+	n = min(max(n, 0), len(batch))
+	switch {
+	case n == len(batch):
+		err = nil
+	case err == nil:
+		err = errShort
+	}
+	if n > 0 {
+		l.d.count(n)
+		l.drop(n)
+		l.answered()
+	}
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, sinks.ErrPermanent):
+		return l.refused(ctx, err)
+	case errors.Is(err, sinks.ErrClosed):
+		return err
+	case work.Err() != nil:
+		return nil // it was cut off
+	default:
+		l.failed(ctx, err)
+		return nil
+	}
+}
+
+// drop forgets the first n events ahead, which are dealt with.
+func (l *lane) drop(n int) {
+	if l.d.cfg.StrictOrder {
+		l.d.letGo(l.head())
+	}
+	for _, r := range l.ahead[:n] {
+		l.bytes -= len(r.Encoded)
+	}
+	l.ahead = slices.Delete(l.ahead, 0, n)
+	l.tries = tries{}
+	l.report()
+}
+
+// wait is how long to wait after so many failures in a row.
+func (d *Dispatcher) wait(failures int) time.Duration {
+	return jittered(d.cfg.Backoff.after(failures), d.cfg.Jitter())
+}
