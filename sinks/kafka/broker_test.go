@@ -72,6 +72,7 @@ func createTopic(tb testing.TB, b *kafkatest.Broker, name string, most int) {
 		tb.Fatal(err)
 	}
 	client.Transport.(*kafkago.Transport).CloseIdleConnections()
+	kafkatest.AwaitTopic(tb, b.Brokers(), name)
 }
 
 // kcat reads, with a client that nobody here wrote, what each vendor's event became.

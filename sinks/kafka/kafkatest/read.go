@@ -3,6 +3,8 @@ package kafkatest
 import (
 	"context"
 	"fmt"
+	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -62,4 +64,30 @@ func Read(ctx context.Context, brokers []string, topics ...string) ([]*kgo.Recor
 		all = append(all, held[p]...)
 	}
 	return all, nil
+}
+
+// AwaitTopic returns when every partition of a topic that was just made has a leader that knows it.
+func AwaitTopic(tb testing.TB, brokers []string, topic string) {
+	tb.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer client.Close()
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for {
+		ends, err := kadm.NewClient(client).ListEndOffsets(tb.Context(), topic)
+		if err == nil {
+			err = ends.Error()
+		}
+		if err == nil {
+			return
+		}
+		select {
+		case <-again.C:
+		case <-tb.Context().Done():
+			tb.Fatal(err)
+		}
+	}
 }

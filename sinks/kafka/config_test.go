@@ -1,0 +1,97 @@
+package kafka_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/webhook-bridge/bridge/sinks/kafka"
+)
+
+func TestConfig(t *testing.T) {
+	notPEM := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(notPEM, []byte("nothing"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		config kafka.Config
+		want   []string // Keys.
+	}{
+		"least":        {kafka.Config{Brokers: []string{"127.0.0.1:9092"}, Topic: "t"}, nil},
+		"nothing":      {kafka.Config{}, []string{"topic", "brokers"}},
+		"bad brokers":  {kafka.Config{Topic: "t", Brokers: []string{"a:1", "b", "kafka://c:1", ":1", "d:0", "[::1]:9092", "e:x"}}, []string{"brokers[1]", "brokers[2]", "brokers[3]", "brokers[4]", "brokers[6]"}},
+		"a user":       {kafka.Config{Topic: "t", Brokers: []string{"me@host:1"}}, []string{"brokers[0]"}},
+		"format":       {config(func(c *kafka.Config) { c.Format = "avro" }), []string{"format"}},
+		"compression":  {config(func(c *kafka.Config) { c.Compression = "brotli" }), []string{"compression"}},
+		"open brace":   {config(func(c *kafka.Config) { c.Topic = "a.{type" }), []string{"topic"}},
+		"close brace":  {config(func(c *kafka.Config) { c.Topic = "a.type}" }), []string{"topic"}},
+		"unknown":      {config(func(c *kafka.Config) { c.Topic = "a.{subject}" }), []string{"topic"}},
+		"empty braces": {config(func(c *kafka.Config) { c.Topic = "a.{}" }), []string{"topic"}},
+		"characters":   {config(func(c *kafka.Config) { c.Topic = "a/b" }), []string{"topic"}},
+		"dots":         {config(func(c *kafka.Config) { c.Topic = ".." }), []string{"topic"}},
+		"long":         {config(func(c *kafka.Config) { c.Topic = strings.Repeat("a", 250) }), []string{"topic"}},
+		"negative": {config(func(c *kafka.Config) {
+			c.Timeout, c.BatchBytes, c.MaxRecordBytes = -time.Second, -1, -1
+			c.CreateTopics = &kafka.CreateTopics{Partitions: -1, Replication: -1}
+		}), []string{"batch_bytes", "max_record_bytes", "timeout", "create_topics.partitions", "create_topics.replication"}},
+		"no authority":   {config(func(c *kafka.Config) { c.TLS = &kafka.TLS{CAFile: "/nowhere"} }), []string{"tls.ca_file"}},
+		"not PEM":        {config(func(c *kafka.Config) { c.TLS = &kafka.TLS{CAFile: notPEM} }), []string{"tls.ca_file"}},
+		"half a pair":    {config(func(c *kafka.Config) { c.TLS = &kafka.TLS{KeyFile: notPEM} }), []string{"tls.cert_file"}},
+		"other half":     {config(func(c *kafka.Config) { c.TLS = &kafka.TLS{CertFile: notPEM} }), []string{"tls.key_file"}},
+		"no pair":        {config(func(c *kafka.Config) { c.TLS = &kafka.TLS{CertFile: notPEM, KeyFile: notPEM} }), []string{"tls.cert_file"}},
+		"no credentials": {config(func(c *kafka.Config) { c.SASL = &kafka.SASL{Mechanism: "PLAIN"} }), []string{"sasl.username", "sasl.password"}},
+		"mechanism":      {config(func(c *kafka.Config) { c.SASL = &kafka.SASL{Mechanism: "GSSAPI", Username: "u", Password: "p"} }), []string{"sasl.mechanism"}},
+		"not for SCRAM": {config(func(c *kafka.Config) {
+			c.SASL = &kafka.SASL{Mechanism: "SCRAM-SHA-512", Username: "u", Password: "secret\x00"}
+		}), []string{"sasl"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var keys []string
+			for _, problem := range c.config.Check() {
+				var at *kafka.KeyError
+				if !errors.As(problem, &at) {
+					t.Fatalf("%v has no key", problem)
+				}
+				keys = append(keys, at.Key)
+				if strings.Contains(problem.Error(), "secret") {
+					t.Errorf("%v shows the password", problem)
+				}
+			}
+			if diff := cmp.Diff(c.want, keys); diff != "" {
+				t.Errorf("keys (-want +got):\n%s%v", diff, errors.Join(c.config.Check()...))
+			}
+			s, err := kafka.Open(t.Context(), c.config)
+			if (err != nil) != (len(c.want) > 0) {
+				t.Errorf("Open: %v", err)
+			}
+			if err == nil {
+				if err := s.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}
+
+func config(change func(c *kafka.Config)) kafka.Config {
+	c := kafka.Config{Brokers: []string{"127.0.0.1:9092"}, Topic: "t"}
+	change(&c)
+	return c
+}
+
+func TestPasswordIsNotPrinted(t *testing.T) {
+	c := kafka.Config{SASL: &kafka.SASL{Mechanism: "PLAIN", Username: "bridge", Password: "hunter2"}}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
+		for _, v := range []any{c, c.SASL, *c.SASL} {
+			if text := fmt.Sprintf(verb, v); strings.Contains(text, "hunter2") {
+				t.Errorf("%s of %T prints %s", verb, v, text)
+			}
+		}
+	}
+}
