@@ -65,7 +65,7 @@ func closeDuring(ctx context.Context, t *trial) error {
 	if err := t.open(ctx); err != nil {
 		return err
 	}
-	const rounds = 10
+	const rounds = 6
 	size := t.batch
 	pace, err := t.pace(ctx, size)
 	if err != nil {

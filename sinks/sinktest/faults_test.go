@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
@@ -394,15 +395,15 @@ var faults = []fault{
 	}},
 	{"deliver after close", "does not know that it is closed", func(w *world) {
 		w.spoil(func(good sinks.Sink) broken {
-			closed := false
+			var closed atomic.Bool
 			return broken{
 				deliver: func(ctx context.Context, events []sinks.Record) (int, error) {
-					if closed {
+					if closed.Load() {
 						return 0, errors.New("use of closed connection")
 					}
 					return good.Deliver(ctx, events)
 				},
-				close: func() error { closed = true; return good.Close() },
+				close: func() error { closed.Store(true); return good.Close() },
 			}
 		})
 	}},

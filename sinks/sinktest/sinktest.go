@@ -123,7 +123,7 @@ type limits struct {
 }
 
 var defaults = limits{
-	whole:   2 * time.Minute,
+	whole:   3 * time.Minute,
 	soon:    10 * time.Second,
 	away:    5 * time.Second,
 	largest: sinks.LargestEvent,

@@ -1,0 +1,42 @@
+package memory_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/webhook-bridge/bridge/sinks"
+	"github.com/webhook-bridge/bridge/sinks/memory"
+)
+
+// A Deliver says how far it came, and whoever called it goes on from there.
+func Example() {
+	ctx := context.Background()
+	store := memory.NewStore()
+	sink, err := memory.Open(ctx, store, memory.Config{MaxEvent: 16})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer sink.Close()
+
+	events := []sinks.Record{
+		{Position: 1, Encoded: []byte("\n\x05first")},
+		{Position: 2, Encoded: []byte("\n\x15much too large for it")},
+		{Position: 3, Encoded: []byte("\n\x05third")},
+	}
+	n, err := sink.Deliver(ctx, events)
+	fmt.Println(n, errors.Is(err, sinks.ErrPermanent), err)
+
+	store.Break()
+	n, err = sink.Deliver(ctx, events[2:])
+	fmt.Println(n, errors.Is(err, sinks.ErrPermanent), err)
+
+	store.Repair()
+	n, err = sink.Deliver(ctx, events[2:])
+	fmt.Println(n, err, len(store.Records()))
+	// Output:
+	// 1 true memory: deliver: event at 2 has 23 bytes, more than 16
+	// 0 false memory: deliver: store is away
+	// 1 <nil> 2
+}
