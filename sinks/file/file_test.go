@@ -325,3 +325,26 @@ func TestTheFileIsTakenAway(t *testing.T) {
 		t.Errorf("cut: %s", diff)
 	}
 }
+
+func TestTheFileIsCutWhileTheDiskIsAway(t *testing.T) {
+	c := Config{}.in(t.TempDir())
+	d := newFragile()
+	s, err := open(t.Context(), c, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	mustDeliver(t, s, numbers(t, 0, 3))
+	d.set(away, -1)
+	if n, err := s.Deliver(t.Context(), numbers(t, 3, 5)); n != 0 || err == nil {
+		t.Fatalf("delivered %d: %v", n, err)
+	}
+	if err := os.Truncate(c.Path, 0); err != nil {
+		t.Fatal(err)
+	}
+	d.set(nil, -1)
+	mustDeliver(t, s, numbers(t, 3, 5))
+	if diff := cmp.Diff(sequence(3, 5), mustRead(t, c)); diff != "" {
+		t.Error(diff)
+	}
+}
