@@ -110,9 +110,7 @@ func firsts(ids []string) []string {
 func TestLowestUnacknowledged(t *testing.T) {
 	var events []*eventv1.Event
 	for i := range 20 {
-		for _, e := range numbered(20, fmt.Sprint("s", i)) {
-			events = append(events, e)
-		}
+		events = append(events, numbered(20, fmt.Sprint("s", i))...)
 	}
 	for p := range int32(4) {
 		for _, with := range []*kerr.Error{kerr.NotLeaderForPartition, kerr.InvalidRecord} {

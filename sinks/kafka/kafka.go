@@ -89,8 +89,7 @@ func Open(ctx context.Context, c Config) (*Sink, error) {
 	}
 	if c.Required {
 		if err := s.cluster.check(ctx, s.topic.fixed()); err != nil {
-			s.Close()
-			return nil, fmt.Errorf("kafka: open: %w", err)
+			return nil, fmt.Errorf("kafka: open: %w", errors.Join(err, s.Close()))
 		}
 	}
 	return s, nil

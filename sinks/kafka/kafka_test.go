@@ -66,7 +66,13 @@ func newFake(tb testing.TB, opts ...kfake.Opt) *fake {
 	}
 	f.Cluster = cluster
 	f.takeOnly(math.MaxInt64)
-	f.ControlKey(int16(kmsg.Produce), f.take)
+	f.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		f.KeepControl()
+		if f.left.Add(-int64(countRecords(r.(*kmsg.ProduceRequest)))) < 0 {
+			return nil, errors.New("the broker is gone"), true
+		}
+		return nil, nil, false
+	})
 	tb.Cleanup(func() {
 		for _, g := range f.gates {
 			g.Close()
@@ -94,14 +100,6 @@ func (f *fake) each(do func(g *kafkatest.Gate)) func() {
 
 // takeOnly makes the cluster hang up on batches that exceed, with those before, a number of records.
 func (f *fake) takeOnly(records int) { f.left.Store(int64(records)) }
-
-func (f *fake) take(r kmsg.Request) (kmsg.Response, error, bool) {
-	f.KeepControl()
-	if f.left.Add(-int64(countRecords(r.(*kmsg.ProduceRequest)))) < 0 {
-		return nil, errors.New("the broker is gone"), true
-	}
-	return nil, nil, false
-}
 
 func countRecords(r *kmsg.ProduceRequest) int {
 	n := 0

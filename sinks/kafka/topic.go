@@ -110,11 +110,12 @@ func checkTopic(name string) error {
 		return fmt.Errorf("its name has %d characters, more than %d", len(name), maxTopic)
 	}
 	if name == "." || name == ".." {
-		return errors.New("cannot be . or ..")
+		return errors.New("a name of dots alone is not allowed")
 	}
 	for i := range len(name) {
 		c := name[i]
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '.' || c == '_' || c == '-') {
+		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+		if !letter && c != '.' && c != '_' && c != '-' {
 			return fmt.Errorf("%q has a character that is not a letter, a digit, '.', '_' or '-'", name)
 		}
 	}

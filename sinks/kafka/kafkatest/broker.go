@@ -140,7 +140,7 @@ func (b *Broker) prepare(ctx context.Context, more []string) error {
 
 func (b *Broker) java(ctx context.Context, class string, args ...string) *exec.Cmd {
 	args = append([]string{"-Xmx512m", "-cp", filepath.Join(b.jars, "*"), class}, args...)
-	return exec.CommandContext(ctx, "java", args...)
+	return exec.CommandContext(ctx, "java", args...) //nolint:gosec // The arguments are ours.
 }
 
 func (b *Broker) start(ctx context.Context) error {
@@ -220,7 +220,7 @@ func freePorts(n int) ([]string, error) {
 		if err != nil {
 			return nil, fmt.Errorf("kafkatest: free port: %w", err)
 		}
-		defer l.Close() //nolint:errcheck // Nothing was written to it.
+		defer l.Close()
 		_, port, err := net.SplitHostPort(l.Addr().String())
 		if err != nil {
 			return nil, fmt.Errorf("kafkatest: free port: %w", err)

@@ -39,7 +39,7 @@ func fetch(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("kafkatest: fetch: %w", err)
 	}
-	defer os.RemoveAll(work) //nolint:errcheck // What is left of it does no harm.
+	defer os.RemoveAll(work)
 	pom := filepath.Join(work, "pom.xml")
 	if err := os.WriteFile(pom, []byte(fetcher), 0o600); err != nil {
 		return "", fmt.Errorf("kafkatest: fetch: %w", err)
