@@ -65,16 +65,19 @@ var faults = []fault{
 	}},
 	{"durable", "holds a small batch's last event back", func(w *world) {
 		w.spoil(func(good sinks.Sink) broken {
-			var held []sinks.Record
+			held := make(chan sinks.Record, 1)
 			flush := func() {
-				_, _ = good.Deliver(context.Background(), held)
-				held = nil
+				select {
+				case e := <-held:
+					_, _ = good.Deliver(context.Background(), []sinks.Record{e})
+				default:
+				}
 			}
 			return broken{
 				deliver: func(ctx context.Context, events []sinks.Record) (int, error) {
 					flush()
 					if len(events) == 2 && len(events[0].Encoded)+len(events[1].Encoded) < 4096 {
-						held = []sinks.Record{{Position: events[1].Position, Encoded: bytes.Clone(events[1].Encoded)}}
+						held <- sinks.Record{Position: events[1].Position, Encoded: bytes.Clone(events[1].Encoded)}
 						n, err := good.Deliver(ctx, events[:1])
 						return n + 1, err
 					}
@@ -312,7 +315,11 @@ var faults = []fault{
 		w.spoilDeliver(func(ctx context.Context, events []sinks.Record, good deliverFunc) (int, error) {
 			n, err := good(ctx, events)
 			if w.stalled.Load() && n == 0 && ctx.Err() != nil {
-				go func() { _, _ = good(context.WithoutCancel(ctx), events[:1]) }()
+				repaired := w.repaired
+				go func() {
+					<-repaired
+					_, _ = good(context.WithoutCancel(ctx), events[:1])
+				}()
 			}
 			return n, err
 		})

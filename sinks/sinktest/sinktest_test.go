@@ -30,6 +30,8 @@ type world struct {
 	stop chan struct{}
 	// stalled and away say what the far side is told to be.
 	stalled, away atomic.Bool
+	// repaired is closed by the Repair after a Stall.
+	repaired chan struct{}
 	// limited is set once BreakAfter was called.
 	limited atomic.Bool
 }
@@ -46,10 +48,20 @@ func newWorld(config memory.Config) *world {
 		Break:      func() { w.away.Store(true); store.Break() },
 		BreakAfter: func(n int) { w.limited.Store(true); store.BreakAfter(n) },
 		Stumble:    store.Stumble,
-		Stall:      func() { w.stalled.Store(true); store.Stall() },
-		Throttle:   store.Throttle,
-		Repair:     func() { w.away.Store(false); w.stalled.Store(false); store.Repair() },
-		Crash:      func() {},
+		Stall: func() {
+			w.repaired = make(chan struct{})
+			w.stalled.Store(true)
+			store.Stall()
+		},
+		Throttle: store.Throttle,
+		Repair: func() {
+			w.away.Store(false)
+			if w.stalled.Swap(false) {
+				close(w.repaired)
+			}
+			store.Repair()
+		},
+		Crash: func() {},
 		Poison: func() sinks.Record {
 			return sinks.Record{Encoded: make([]byte, features.MaxEvent+1)}
 		},
