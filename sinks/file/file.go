@@ -8,7 +8,9 @@
 // system says about the file's tail is believed: the file is cut back in the same way and set aside as if rotated, and the
 // events are written anew, to a new file. Open cuts a record that a crash has torn off the file's end; see [Open].
 //
-// The file is synced once a Deliver, so larger batches are cheaper.
+// The file is synced once a Deliver, so larger batches are cheaper. Between events Deliver looks at its context; a write or
+// a sync that the system is busy with cannot be ended, and is waited for. When a Deliver ends early, what it has written by then
+// is synced and counted.
 //
 // # Ordering
 //

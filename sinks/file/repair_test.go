@@ -159,7 +159,8 @@ var harms = map[string]func(c Config, b []byte){
 }
 
 // A process that ended between two steps leaves names and records that no sync has covered. The next one makes up for it.
-func TestUnfinishedWorkIsSynced(t *testing.T) {
+
+func TestUnfinishedFileGetsItsName(t *testing.T) {
 	c := Config{}.in(t.TempDir())
 	d := newFragile()
 	d.set(func(op string) error {
@@ -172,6 +173,22 @@ func TestUnfinishedWorkIsSynced(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.set(nil, -1)
+	s, err := open(t.Context(), c, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustDeliver(t, s, numbers(t, 0, 3))
+	if err := errors.Join(s.Close(), d.crash(lost)); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(sequence(0, 3), mustRead(t, c)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestUnfinishedRecordsAreSynced(t *testing.T) {
+	c := Config{}.in(t.TempDir())
+	d := newFragile()
 	s, err := open(t.Context(), c, d)
 	if err != nil {
 		t.Fatal(err)
