@@ -21,6 +21,9 @@ var errMalformed = errors.New("the event is not valid protobuf")
 // parse reads the envelope of an encoded bridge.event.v1.Event.
 func (e *envelope) parse(encoded []byte) error {
 	return eachField(encoded, func(number protowire.Number, value []byte, _ uint64) error {
+		if value == nil {
+			return nil // Of another type: not this field, but an unknown one.
+		}
 		var err error
 		switch number {
 		case 1:
@@ -53,11 +56,12 @@ func (e *envelope) parse(encoded []byte) error {
 // parseTime reads a google.protobuf.Timestamp.
 func parseTime(encoded []byte) (time.Time, error) {
 	var seconds, nanos int64
-	err := eachField(encoded, func(number protowire.Number, _ []byte, value uint64) error {
-		switch number {
-		case 1:
+	err := eachField(encoded, func(number protowire.Number, other []byte, value uint64) error {
+		switch {
+		case other != nil: // Of another type.
+		case number == 1:
 			seconds = int64(value)
-		case 2:
+		case number == 2:
 			nanos = int64(int32(value))
 		}
 		return nil
@@ -65,7 +69,7 @@ func parseTime(encoded []byte) (time.Time, error) {
 	return time.Unix(seconds, nanos).UTC(), err
 }
 
-// eachField calls f with the fields of a message that are bytes or varints.
+// eachField calls f with the fields of a message that are bytes, then not nil, or varints.
 func eachField(encoded []byte, f func(number protowire.Number, value []byte, varint uint64) error) error {
 	for len(encoded) > 0 {
 		number, kind, n := protowire.ConsumeTag(encoded)
