@@ -224,7 +224,7 @@ func (l *lane) deliver(ctx, work context.Context) error {
 	case errors.Is(err, sinks.ErrClosed):
 		return err
 	case work.Err() != nil:
-		return nil // it was cut off
+		return nil //nolint:nilerr // it was cut off, which is no failure
 	default:
 		l.failed(ctx, err)
 		return nil

@@ -1,0 +1,141 @@
+package dispatch
+
+import (
+	"context"
+	"math"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
+	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/sinks"
+)
+
+// disk is in memory, and as full as a test says.
+type disk struct {
+	vfs.FS
+	full *atomic.Bool
+}
+
+func (d disk) GetDiskUsage(string) (vfs.DiskUsage, error) {
+	if d.full.Load() {
+		return vfs.DiskUsage{AvailBytes: 1}, nil
+	}
+	return vfs.DiskUsage{AvailBytes: math.MaxInt64}, nil
+}
+
+// When the disk ran low and the journal gave up what the sink had not taken, that is recorded, once, and delivery goes on
+// at the earliest event there is.
+func TestGap(t *testing.T) {
+	var full atomic.Bool
+	var later atomic.Int64
+	cfg := journal.Config{
+		Dir: "journal", FS: disk{vfs.NewMem(), &full}, MinFree: 1000, Interval: time.Millisecond,
+		Retention: journal.Retention{Age: time.Hour},
+		Now:       func() time.Time { return time.Now().Add(time.Duration(later.Load())) },
+	}
+	runOn(t, cfg, func(t *testing.T, r *rig) {
+		r.append(t, orders(10, 1)...)
+		r.store.BreakAfter(4)
+		stop := started(t, r.dispatcher(t, Config{}))
+		synctest.Wait()
+		stop()
+		r.outside(func() {
+			full.Store(true)
+			later.Store(int64(2 * time.Hour))
+			until(func() bool { return r.journal.Bounds().Earliest == 11 })
+			full.Store(false)
+			until(func() bool { return r.journal.Stats().Available })
+		})
+		r.append(t, orders(2, 1)...)
+		r.store.Repair()
+
+		lanes := []sinks.Sink{r.sink(t), r.sink(t)}
+		d := r.dispatcher(t, Config{Sinks: lanes})
+		stop = started(t, d)
+		synctest.Wait()
+		diff(t, "received", r.received(), slices.Concat(through(1, 4), through(11, 12)))
+		diff(t, "skipped", d.Stats().Skipped, 6)
+		stop()
+		diff(t, "cursor", r.saved(t), 13)
+		r.outside(func() {
+			gaps, err := r.journal.Gaps(context.Background(), sinkName)
+			if err != nil || len(gaps) != 1 || gaps[0].GetFrom() != 5 || gaps[0].GetTo() != 11 {
+				t.Errorf("gaps: %v, %v", gaps, err)
+			}
+		})
+	})
+}
+
+// until waits for the journal's own work, in real time.
+func until(reached func() bool) {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !reached() {
+		<-tick.C
+	}
+}
+
+// A journal that ends before the cursor has lost what its disk had confirmed: what comes next takes the same positions.
+func TestCursorPastTheEnd(t *testing.T) {
+	run(t, func(t *testing.T, r *rig) {
+		r.append(t, orders(3, 1)...)
+		d := r.dispatcher(t, Config{})
+		for _, l := range d.lanes {
+			l.next = 9
+			l.report()
+		}
+		stop := started(t, d)
+		synctest.Wait()
+		r.append(t, orders(2, 1)...)
+		synctest.Wait()
+		stop()
+		diff(t, "received", r.received(), through(4, 5))
+		diff(t, "cursor", r.saved(t), 6)
+	})
+}
+
+func TestLaneOf(t *testing.T) {
+	fields := (&eventv1.Event{}).ProtoReflect().Descriptor().Fields()
+	for name, want := range map[protoreflect.Name]protoreflect.FieldNumber{"source": sourceField, "subject": subjectField} {
+		diff(t, string(name), fields.ByName(name).Number(), want)
+	}
+	encode := func(source, subject, id string) []byte {
+		b, err := proto.Marshal(&eventv1.Event{
+			Id: id, Source: source, Subject: subject, Type: "order.changed",
+			Data: &eventv1.Event_Unmapped{Unmapped: &eventv1.Unmapped{Json: "{}"}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	used := map[int]int{}
+	for i := range 1000 {
+		subject := "order/" + webhookID(i)
+		lane := laneOf(encode("till", subject, "a"), 8)
+		used[lane]++
+		diff(t, "lane of another event", laneOf(encode("till", subject, "b"), 8), lane)
+		source, key := orderingKey(encode("till", subject, "c"))
+		diff(t, "source", string(source), "till")
+		diff(t, "subject", string(key), subject)
+	}
+	for lane := range 8 {
+		if used[lane] < 60 {
+			t.Errorf("lane %d has %d of 1000 subjects", lane, used[lane])
+		}
+	}
+	whole := encode("till", "order/1", "a")
+	for i := range whole {
+		if lane := laneOf(whole[:i], 8); lane < 0 || lane > 7 {
+			t.Errorf("torn at %d: lane %d", i, lane)
+		}
+	}
+}

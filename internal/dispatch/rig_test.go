@@ -1,0 +1,359 @@
+package dispatch
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/testing/protocmp"
+
+	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
+	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/sinks"
+	"github.com/webhook-bridge/bridge/sinks/memory"
+)
+
+const sinkName = "orders"
+
+// rig is a dispatcher's surroundings: a real journal on a disk in memory, and a far side. Time is the bubble's, but the
+// journal lives outside: its goroutines, and those of the store under it, pool what belongs to no bubble. So it is
+// called by a goroutine of its own, and waiting for events is done here.
+type rig struct {
+	journal *journal.Journal
+	store   *memory.Store
+
+	calling       sync.Mutex
+	calls         chan func()
+	returned      chan struct{}
+	number        int
+	mu            sync.Mutex
+	more          chan struct{}
+	saves         []journal.Position
+	parkFails     int
+	saveFails     int
+	beforeParking func()
+	commits       []time.Time
+}
+
+// run runs a test in a bubble, beside a journal.
+func run(t *testing.T, f func(t *testing.T, r *rig)) {
+	t.Helper()
+	runOn(t, journal.Config{Dir: "journal", FS: vfs.NewMem(), Interval: math.MaxInt64}, f)
+}
+
+func runOn(t *testing.T, cfg journal.Config, f func(t *testing.T, r *rig)) {
+	t.Helper()
+	j, err := journal.Open(context.Background(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rig{journal: j, calls: make(chan func()), returned: make(chan struct{})}
+	var caller sync.WaitGroup
+	caller.Go(func() {
+		for f := range r.calls {
+			f()
+			r.returned <- struct{}{}
+		}
+	})
+	t.Cleanup(func() {
+		close(r.calls)
+		caller.Wait()
+		if err := j.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		r.more, r.store = make(chan struct{}), memory.NewStore()
+		f(t, r)
+	})
+}
+
+// outside calls f outside the bubble.
+func (r *rig) outside(f func()) {
+	r.calling.Lock()
+	defer r.calling.Unlock()
+	r.calls <- f
+	<-r.returned
+}
+
+// append appends an event for each subject.
+func (r *rig) append(t *testing.T, subjects ...string) {
+	t.Helper()
+	r.outside(func() {
+		e := journal.Entry{Webhook: &journalv1.Webhook{Id: webhookID(r.number)}, Window: time.Hour}
+		for _, s := range subjects {
+			e.Events = append(e.Events, &eventv1.Event{Id: fmt.Sprint(r.number), Source: "till", Subject: s})
+		}
+		sum := sha256.Sum256(fmt.Append(nil, r.number))
+		e.Key = journal.Hash(sum[:16])
+		r.number++
+		if _, err := r.journal.Append(context.Background(), e); err != nil {
+			t.Error(err)
+		}
+	})
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	close(r.more)
+	r.more = make(chan struct{})
+}
+
+func webhookID(i int) string {
+	var u uuid.UUID
+	ms := uint64(time.Date(2026, 3, 4, 12, 30, 0, 0, time.UTC).UnixMilli()) + uint64(i)
+	binary.BigEndian.PutUint64(u[:8], ms<<16|0x7000)
+	binary.BigEndian.PutUint64(u[8:], 0x8000_0000_0000_0000|uint64(i))
+	return u.String()
+}
+
+// orders are so many events, one subject each of so many in turn.
+func orders(n, subjects int) []string {
+	all := make([]string, n)
+	for i := range all {
+		all[i] = fmt.Sprintf("order/%d", i%subjects)
+	}
+	return all
+}
+
+// Bounds, Read, CommittedAt, Park and RecordGap are the journal's.
+
+func (r *rig) Bounds() journal.Bounds { return r.journal.Bounds() }
+
+func (r *rig) Read(ctx context.Context, from journal.Position, records []journal.Record) (_ []journal.Record, err error) {
+	for {
+		r.mu.Lock()
+		more := r.more
+		r.mu.Unlock()
+		if err := ctx.Err(); err != nil {
+			return records, err
+		}
+		if from != r.journal.Bounds().Next {
+			r.outside(func() { records, err = r.journal.Read(context.Background(), from, records) })
+			return records, err
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// CommittedAt is in the bubble's time where the test says so.
+func (r *rig) CommittedAt(p journal.Position) (at time.Time, err error) {
+	r.outside(func() { at, err = r.journal.CommittedAt(p) })
+	if err == nil && int(p) <= len(r.commits) {
+		at = r.commits[p-1]
+	}
+	return at, err
+}
+
+func (r *rig) Park(p *journalv1.Parked) (err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.beforeParking != nil {
+		r.beforeParking()
+	}
+	if r.parkFails > 0 {
+		r.parkFails--
+		return journal.ErrUnavailable
+	}
+	r.outside(func() { err = r.journal.Park(p) })
+	return err
+}
+
+func (r *rig) RecordGap(sink string, from, to journal.Position) (fresh uint64, err error) {
+	r.outside(func() { fresh, err = r.journal.RecordGap(sink, from, to) })
+	return fresh, err
+}
+
+// cursor is the journal's, as a restart finds it.
+type cursor struct {
+	*journal.Cursor
+	rig *rig
+}
+
+func (c cursor) Save(p journal.Position) (err error) {
+	c.rig.mu.Lock()
+	defer c.rig.mu.Unlock()
+	if c.rig.saveFails > 0 {
+		c.rig.saveFails--
+		return journal.ErrUnavailable
+	}
+	c.rig.outside(func() { err = c.Cursor.Save(p) })
+	c.rig.saves = append(c.rig.saves, p)
+	return err
+}
+
+func (r *rig) cursor(t *testing.T) cursor {
+	t.Helper()
+	var c *journal.Cursor
+	r.outside(func() {
+		var err error
+		if c, err = r.journal.Cursor(sinkName, 1, journal.Skip); err != nil {
+			t.Error(err)
+		}
+	})
+	return cursor{c, r}
+}
+
+// saved is where the durable cursor stands.
+func (r *rig) saved(t *testing.T) journal.Position {
+	t.Helper()
+	return r.cursor(t).Position()
+}
+
+// dispatcher is one with these settings, onto the store unless they name sinks.
+func (r *rig) dispatcher(t *testing.T, cfg Config) *Dispatcher {
+	t.Helper()
+	cfg.Name, cfg.Log, cfg.Cursor = sinkName, r, r.cursor(t)
+	if cfg.Sinks == nil {
+		cfg.Sinks = []sinks.Sink{r.sink(t)}
+	}
+	if cfg.Jitter == nil {
+		cfg.Jitter = func() float64 { return 0 }
+	}
+	d, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func (r *rig) sink(t *testing.T) *memory.Sink {
+	t.Helper()
+	s, err := memory.Open(t.Context(), r.store, memory.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// start runs a dispatcher. stop ends it, and returns its error.
+func start(t *testing.T, d *Dispatcher) (stop func() error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- d.Run(ctx) }()
+	return func() error {
+		cancel()
+		return <-ended
+	}
+}
+
+// started is start for those who expect no error.
+func started(t *testing.T, d *Dispatcher) (stop func()) {
+	t.Helper()
+	end := start(t, d)
+	return func() {
+		t.Helper()
+		if err := end(); err != nil {
+			t.Errorf("run: %v", err)
+		}
+	}
+}
+
+// received are the positions that the store has, in order of arrival.
+func (r *rig) received() []sinks.Position { return positions(r.store.Records()) }
+
+func positions(records []sinks.Record) []sinks.Position {
+	var all []sinks.Position
+	for _, e := range records {
+		all = append(all, e.Position)
+	}
+	return all
+}
+
+// through are the positions from one through another.
+func through(from, to int) []sinks.Position {
+	var all []sinks.Position
+	for p := from; p <= to; p++ {
+		all = append(all, sinks.Position(p))
+	}
+	return all
+}
+
+func (r *rig) parked(t *testing.T) (all []*journalv1.Parked) {
+	t.Helper()
+	r.outside(func() {
+		var err error
+		if all, err = r.journal.Parked(context.Background(), sinkName, 0, 10_000); err != nil {
+			t.Error(err)
+		}
+	})
+	return all
+}
+
+func (r *rig) parkedAt(t *testing.T) []sinks.Position {
+	t.Helper()
+	var all []sinks.Position
+	for _, p := range r.parked(t) {
+		all = append(all, sinks.Position(p.GetPosition()))
+	}
+	return all
+}
+
+// attempt is one call of Deliver.
+type attempt struct {
+	At     time.Duration
+	Events []sinks.Position
+}
+
+// script is a sink that does as it is told, and writes down how it was called.
+type script struct {
+	deliver func(ctx context.Context, events []sinks.Record) (int, error)
+
+	mu    sync.Mutex
+	began time.Time
+	calls []attempt
+}
+
+func newScript(deliver func(ctx context.Context, events []sinks.Record) (int, error)) *script {
+	return &script{deliver: deliver, began: time.Now()}
+}
+
+func (s *script) Deliver(ctx context.Context, events []sinks.Record) (int, error) {
+	s.mu.Lock()
+	s.calls = append(s.calls, attempt{time.Since(s.began), positions(events)})
+	s.mu.Unlock()
+	return s.deliver(ctx, events)
+}
+
+func (s *script) Close() error { return nil }
+
+func (s *script) attempts() []attempt {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.calls)
+}
+
+// refusing hands all on to a sink, but refuses these positions for good.
+func refusing(next sinks.Sink, poison ...sinks.Position) *script {
+	return newScript(func(ctx context.Context, events []sinks.Record) (int, error) {
+		i := slices.IndexFunc(events, func(r sinks.Record) bool { return slices.Contains(poison, r.Position) })
+		if i < 0 {
+			return next.Deliver(ctx, events)
+		}
+		n, err := next.Deliver(ctx, events[:i])
+		if err == nil {
+			err = sinks.Permanent(fmt.Errorf("no room for %d", events[i].Position))
+		}
+		return n, err
+	})
+}
+
+func diff[T any](t *testing.T, what string, got, want T, options ...cmp.Option) {
+	t.Helper()
+	if d := cmp.Diff(want, got, append(options, protocmp.Transform())...); d != "" {
+		t.Errorf("%s (-want +got):\n%s", what, d)
+	}
+}
