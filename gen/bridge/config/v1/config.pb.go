@@ -40,8 +40,10 @@ type Config struct {
 	Access *Access `protobuf:"bytes,5,opt,name=access,proto3" json:"access,omitempty"`
 	// How long a shutdown may take before what is left is cut off. Default 10s.
 	ShutdownTimeout *durationpb.Duration `protobuf:"bytes,6,opt,name=shutdown_timeout,json=shutdownTimeout,proto3" json:"shutdown_timeout,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Where to push events to. Each has its own place in the journal, and falls behind alone.
+	Sinks         []*Sink `protobuf:"bytes,7,rep,name=sinks,proto3" json:"sinks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Config) Reset() {
@@ -112,6 +114,13 @@ func (x *Config) GetAccess() *Access {
 func (x *Config) GetShutdownTimeout() *durationpb.Duration {
 	if x != nil {
 		return x.ShutdownTimeout
+	}
+	return nil
+}
+
+func (x *Config) GetSinks() []*Sink {
+	if x != nil {
+		return x.Sinks
 	}
 	return nil
 }
@@ -1004,18 +1013,748 @@ func (x *Log) GetLevel() string {
 	return ""
 }
 
+// Sink is somewhere to push events to.
+type Sink struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name, under which the sink's place in the journal is kept: a sink with a new name starts anew. Lower case, digits and
+	// dashes.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Exactly one kind.
+	//
+	// Types that are valid to be assigned to Kind:
+	//
+	//	*Sink_File
+	//	*Sink_Kafka
+	Kind isSink_Kind `protobuf_oneof:"kind"`
+	// Where a sink with a new name starts: earliest or latest. Default earliest.
+	From string `protobuf:"bytes,4,opt,name=from,proto3" json:"from,omitempty"`
+	// What to do when the disk runs low and the sink is behind: hold the events, so that webhooks are answered 503, or skip
+	// them. Default hold.
+	WhenFull string `protobuf:"bytes,5,opt,name=when_full,json=whenFull,proto3" json:"when_full,omitempty"`
+	// Wait at an event that is refused for good instead of parking it.
+	StrictOrder bool `protobuf:"varint,6,opt,name=strict_order,json=strictOrder,proto3" json:"strict_order,omitempty"`
+	// How many events of different subjects may be under way at once. Default 1.
+	Concurrency uint32 `protobuf:"varint,7,opt,name=concurrency,proto3" json:"concurrency,omitempty"`
+	// Do not start unless the sink can be opened.
+	Required      bool         `protobuf:"varint,8,opt,name=required,proto3" json:"required,omitempty"`
+	Batch         *SinkBatch   `protobuf:"bytes,9,opt,name=batch,proto3" json:"batch,omitempty"`
+	Backoff       *SinkBackoff `protobuf:"bytes,10,opt,name=backoff,proto3" json:"backoff,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Sink) Reset() {
+	*x = Sink{}
+	mi := &file_bridge_config_v1_config_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Sink) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Sink) ProtoMessage() {}
+
+func (x *Sink) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_config_v1_config_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Sink.ProtoReflect.Descriptor instead.
+func (*Sink) Descriptor() ([]byte, []int) {
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Sink) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Sink) GetKind() isSink_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return nil
+}
+
+func (x *Sink) GetFile() *FileSink {
+	if x != nil {
+		if x, ok := x.Kind.(*Sink_File); ok {
+			return x.File
+		}
+	}
+	return nil
+}
+
+func (x *Sink) GetKafka() *KafkaSink {
+	if x != nil {
+		if x, ok := x.Kind.(*Sink_Kafka); ok {
+			return x.Kafka
+		}
+	}
+	return nil
+}
+
+func (x *Sink) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *Sink) GetWhenFull() string {
+	if x != nil {
+		return x.WhenFull
+	}
+	return ""
+}
+
+func (x *Sink) GetStrictOrder() bool {
+	if x != nil {
+		return x.StrictOrder
+	}
+	return false
+}
+
+func (x *Sink) GetConcurrency() uint32 {
+	if x != nil {
+		return x.Concurrency
+	}
+	return 0
+}
+
+func (x *Sink) GetRequired() bool {
+	if x != nil {
+		return x.Required
+	}
+	return false
+}
+
+func (x *Sink) GetBatch() *SinkBatch {
+	if x != nil {
+		return x.Batch
+	}
+	return nil
+}
+
+func (x *Sink) GetBackoff() *SinkBackoff {
+	if x != nil {
+		return x.Backoff
+	}
+	return nil
+}
+
+type isSink_Kind interface {
+	isSink_Kind()
+}
+
+type Sink_File struct {
+	// Files on this machine.
+	File *FileSink `protobuf:"bytes,2,opt,name=file,proto3,oneof"`
+}
+
+type Sink_Kafka struct {
+	// Topics of Apache Kafka.
+	Kafka *KafkaSink `protobuf:"bytes,3,opt,name=kafka,proto3,oneof"`
+}
+
+func (*Sink_File) isSink_Kind() {}
+
+func (*Sink_Kafka) isSink_Kind() {}
+
+// SinkBatch says how much is pushed at once: what is reached first.
+type SinkBatch struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Events. Default 1000.
+	Count uint32 `protobuf:"varint,1,opt,name=count,proto3" json:"count,omitempty"`
+	// Bytes of encoded events, such as "1Mi". Default "1Mi".
+	Bytes string `protobuf:"bytes,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// How long to wait for more after the first event. Default 0s.
+	Delay         *durationpb.Duration `protobuf:"bytes,3,opt,name=delay,proto3" json:"delay,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SinkBatch) Reset() {
+	*x = SinkBatch{}
+	mi := &file_bridge_config_v1_config_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SinkBatch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SinkBatch) ProtoMessage() {}
+
+func (x *SinkBatch) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_config_v1_config_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SinkBatch.ProtoReflect.Descriptor instead.
+func (*SinkBatch) Descriptor() ([]byte, []int) {
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *SinkBatch) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *SinkBatch) GetBytes() string {
+	if x != nil {
+		return x.Bytes
+	}
+	return ""
+}
+
+func (x *SinkBatch) GetDelay() *durationpb.Duration {
+	if x != nil {
+		return x.Delay
+	}
+	return nil
+}
+
+// SinkBackoff is the wait after a failed attempt: doubled each time, with jitter.
+type SinkBackoff struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The first wait. Default 100ms.
+	Min *durationpb.Duration `protobuf:"bytes,1,opt,name=min,proto3" json:"min,omitempty"`
+	// The longest wait. Default 30s.
+	Max           *durationpb.Duration `protobuf:"bytes,2,opt,name=max,proto3" json:"max,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SinkBackoff) Reset() {
+	*x = SinkBackoff{}
+	mi := &file_bridge_config_v1_config_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SinkBackoff) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SinkBackoff) ProtoMessage() {}
+
+func (x *SinkBackoff) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_config_v1_config_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SinkBackoff.ProtoReflect.Descriptor instead.
+func (*SinkBackoff) Descriptor() ([]byte, []int) {
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *SinkBackoff) GetMin() *durationpb.Duration {
+	if x != nil {
+		return x.Min
+	}
+	return nil
+}
+
+func (x *SinkBackoff) GetMax() *durationpb.Duration {
+	if x != nil {
+		return x.Max
+	}
+	return nil
+}
+
+// FileSink appends events to a file.
+type FileSink struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The active file; its folder must exist. Rotated files lie beside it.
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// jsonl, one event a line, or protobuf, each message after its length. Default jsonl.
+	Format string `protobuf:"bytes,2,opt,name=format,proto3" json:"format,omitempty"`
+	// none or zstd. Default none.
+	Compression   string        `protobuf:"bytes,3,opt,name=compression,proto3" json:"compression,omitempty"`
+	Rotate        *FileRotation `protobuf:"bytes,4,opt,name=rotate,proto3" json:"rotate,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FileSink) Reset() {
+	*x = FileSink{}
+	mi := &file_bridge_config_v1_config_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FileSink) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FileSink) ProtoMessage() {}
+
+func (x *FileSink) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_config_v1_config_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FileSink.ProtoReflect.Descriptor instead.
+func (*FileSink) Descriptor() ([]byte, []int) {
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *FileSink) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *FileSink) GetFormat() string {
+	if x != nil {
+		return x.Format
+	}
+	return ""
+}
+
+func (x *FileSink) GetCompression() string {
+	if x != nil {
+		return x.Compression
+	}
+	return ""
+}
+
+func (x *FileSink) GetRotate() *FileRotation {
+	if x != nil {
+		return x.Rotate
+	}
+	return nil
+}
+
+// FileRotation says when a new file is begun.
+type FileRotation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Size on disk, such as "256Mi". Default "256Mi".
+	Size string `protobuf:"bytes,1,opt,name=size,proto3" json:"size,omitempty"`
+	// Age. Default 24h.
+	Age           *durationpb.Duration `protobuf:"bytes,2,opt,name=age,proto3" json:"age,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FileRotation) Reset() {
+	*x = FileRotation{}
+	mi := &file_bridge_config_v1_config_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FileRotation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FileRotation) ProtoMessage() {}
+
+func (x *FileRotation) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_config_v1_config_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FileRotation.ProtoReflect.Descriptor instead.
+func (*FileRotation) Descriptor() ([]byte, []int) {
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *FileRotation) GetSize() string {
+	if x != nil {
+		return x.Size
+	}
+	return ""
+}
+
+func (x *FileRotation) GetAge() *durationpb.Duration {
+	if x != nil {
+		return x.Age
+	}
+	return nil
+}
+
+// KafkaSink writes events to topics of Apache Kafka.
+type KafkaSink struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Brokers to start from, as host:port.
+	Brokers []string `protobuf:"bytes,1,rep,name=brokers,proto3" json:"brokers,omitempty"`
+	// Topic. {source}, {connector}, {type} and {kind} in it are replaced by the event's.
+	Topic string `protobuf:"bytes,2,opt,name=topic,proto3" json:"topic,omitempty"`
+	// protobuf, json or cloudevents. Default protobuf.
+	Format string `protobuf:"bytes,3,opt,name=format,proto3" json:"format,omitempty"`
+	// none, gzip, snappy, lz4 or zstd. Default none.
+	Compression string     `protobuf:"bytes,4,opt,name=compression,proto3" json:"compression,omitempty"`
+	Tls         *KafkaTLS  `protobuf:"bytes,5,opt,name=tls,proto3" json:"tls,omitempty"`
+	Sasl        *KafkaSASL `protobuf:"bytes,6,opt,name=sasl,proto3" json:"sasl,omitempty"`
+	// Create topics that are missing. Without it, a missing topic is an error that is tried again.
+	CreateTopics *KafkaCreateTopics `protobuf:"bytes,7,opt,name=create_topics,json=createTopics,proto3" json:"create_topics,omitempty"`
+	// How long a request may take. Default 30s.
+	Timeout *durationpb.Duration `protobuf:"bytes,8,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	// Largest request, such as "1Mi", unless it holds one record. Default "1Mi".
+	BatchBytes string `protobuf:"bytes,9,opt,name=batch_bytes,json=batchBytes,proto3" json:"batch_bytes,omitempty"`
+	// Largest record that is offered to brokers at all. Default "96Mi".
+	MaxRecordBytes string `protobuf:"bytes,10,opt,name=max_record_bytes,json=maxRecordBytes,proto3" json:"max_record_bytes,omitempty"`
+	// How the sink names itself to brokers. Default "bridge".
+	ClientId      string `protobuf:"bytes,11,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KafkaSink) Reset() {
+	*x = KafkaSink{}
+	mi := &file_bridge_config_v1_config_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KafkaSink) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KafkaSink) ProtoMessage() {}
+
+func (x *KafkaSink) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_config_v1_config_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KafkaSink.ProtoReflect.Descriptor instead.
+func (*KafkaSink) Descriptor() ([]byte, []int) {
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *KafkaSink) GetBrokers() []string {
+	if x != nil {
+		return x.Brokers
+	}
+	return nil
+}
+
+func (x *KafkaSink) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *KafkaSink) GetFormat() string {
+	if x != nil {
+		return x.Format
+	}
+	return ""
+}
+
+func (x *KafkaSink) GetCompression() string {
+	if x != nil {
+		return x.Compression
+	}
+	return ""
+}
+
+func (x *KafkaSink) GetTls() *KafkaTLS {
+	if x != nil {
+		return x.Tls
+	}
+	return nil
+}
+
+func (x *KafkaSink) GetSasl() *KafkaSASL {
+	if x != nil {
+		return x.Sasl
+	}
+	return nil
+}
+
+func (x *KafkaSink) GetCreateTopics() *KafkaCreateTopics {
+	if x != nil {
+		return x.CreateTopics
+	}
+	return nil
+}
+
+func (x *KafkaSink) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
+}
+
+func (x *KafkaSink) GetBatchBytes() string {
+	if x != nil {
+		return x.BatchBytes
+	}
+	return ""
+}
+
+func (x *KafkaSink) GetMaxRecordBytes() string {
+	if x != nil {
+		return x.MaxRecordBytes
+	}
+	return ""
+}
+
+func (x *KafkaSink) GetClientId() string {
+	if x != nil {
+		return x.ClientId
+	}
+	return ""
+}
+
+// KafkaTLS encrypts connections to brokers. Without keys it trusts the system's authorities.
+type KafkaTLS struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// PEM file with the authorities to trust in place of the system's.
+	CaFile string `protobuf:"bytes,1,opt,name=ca_file,json=caFile,proto3" json:"ca_file,omitempty"`
+	// PEM file with a certificate to show.
+	CertFile string `protobuf:"bytes,2,opt,name=cert_file,json=certFile,proto3" json:"cert_file,omitempty"`
+	// PEM file with its key.
+	KeyFile string `protobuf:"bytes,3,opt,name=key_file,json=keyFile,proto3" json:"key_file,omitempty"`
+	// Name to expect in place of each broker's host.
+	ServerName    string `protobuf:"bytes,4,opt,name=server_name,json=serverName,proto3" json:"server_name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KafkaTLS) Reset() {
+	*x = KafkaTLS{}
+	mi := &file_bridge_config_v1_config_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KafkaTLS) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KafkaTLS) ProtoMessage() {}
+
+func (x *KafkaTLS) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_config_v1_config_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KafkaTLS.ProtoReflect.Descriptor instead.
+func (*KafkaTLS) Descriptor() ([]byte, []int) {
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *KafkaTLS) GetCaFile() string {
+	if x != nil {
+		return x.CaFile
+	}
+	return ""
+}
+
+func (x *KafkaTLS) GetCertFile() string {
+	if x != nil {
+		return x.CertFile
+	}
+	return ""
+}
+
+func (x *KafkaTLS) GetKeyFile() string {
+	if x != nil {
+		return x.KeyFile
+	}
+	return ""
+}
+
+func (x *KafkaTLS) GetServerName() string {
+	if x != nil {
+		return x.ServerName
+	}
+	return ""
+}
+
+// KafkaSASL says who the client is.
+type KafkaSASL struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.
+	Mechanism     string `protobuf:"bytes,1,opt,name=mechanism,proto3" json:"mechanism,omitempty"`
+	Username      string `protobuf:"bytes,2,opt,name=username,proto3" json:"username,omitempty"`
+	Password      string `protobuf:"bytes,3,opt,name=password,proto3" json:"password,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KafkaSASL) Reset() {
+	*x = KafkaSASL{}
+	mi := &file_bridge_config_v1_config_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KafkaSASL) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KafkaSASL) ProtoMessage() {}
+
+func (x *KafkaSASL) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_config_v1_config_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KafkaSASL.ProtoReflect.Descriptor instead.
+func (*KafkaSASL) Descriptor() ([]byte, []int) {
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *KafkaSASL) GetMechanism() string {
+	if x != nil {
+		return x.Mechanism
+	}
+	return ""
+}
+
+func (x *KafkaSASL) GetUsername() string {
+	if x != nil {
+		return x.Username
+	}
+	return ""
+}
+
+func (x *KafkaSASL) GetPassword() string {
+	if x != nil {
+		return x.Password
+	}
+	return ""
+}
+
+// KafkaCreateTopics says how topics are created.
+type KafkaCreateTopics struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Partitions. Default 1.
+	Partitions uint32 `protobuf:"varint,1,opt,name=partitions,proto3" json:"partitions,omitempty"`
+	// Copies. Default 1.
+	Replication   uint32 `protobuf:"varint,2,opt,name=replication,proto3" json:"replication,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KafkaCreateTopics) Reset() {
+	*x = KafkaCreateTopics{}
+	mi := &file_bridge_config_v1_config_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KafkaCreateTopics) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KafkaCreateTopics) ProtoMessage() {}
+
+func (x *KafkaCreateTopics) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_config_v1_config_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KafkaCreateTopics.ProtoReflect.Descriptor instead.
+func (*KafkaCreateTopics) Descriptor() ([]byte, []int) {
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *KafkaCreateTopics) GetPartitions() uint32 {
+	if x != nil {
+		return x.Partitions
+	}
+	return 0
+}
+
+func (x *KafkaCreateTopics) GetReplication() uint32 {
+	if x != nil {
+		return x.Replication
+	}
+	return 0
+}
+
 var File_bridge_config_v1_config_proto protoreflect.FileDescriptor
 
 const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\n" +
-	"\x1dbridge/config/v1/config.proto\x12\x10bridge.config.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\"\xce\x02\n" +
+	"\x1dbridge/config/v1/config.proto\x12\x10bridge.config.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\"\xfc\x02\n" +
 	"\x06Config\x120\n" +
 	"\x06listen\x18\x01 \x01(\v2\x18.bridge.config.v1.ListenR\x06listen\x123\n" +
 	"\ajournal\x18\x02 \x01(\v2\x19.bridge.config.v1.JournalR\ajournal\x12<\n" +
 	"\asources\x18\x03 \x03(\v2\x18.bridge.config.v1.SourceB\b\xbaH\x05\x92\x01\x02\b\x01R\asources\x12'\n" +
 	"\x03log\x18\x04 \x01(\v2\x15.bridge.config.v1.LogR\x03log\x120\n" +
 	"\x06access\x18\x05 \x01(\v2\x18.bridge.config.v1.AccessR\x06access\x12D\n" +
-	"\x10shutdown_timeout\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\x0fshutdownTimeout\"\x8f\x01\n" +
+	"\x10shutdown_timeout\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\x0fshutdownTimeout\x12,\n" +
+	"\x05sinks\x18\a \x03(\v2\x16.bridge.config.v1.SinkR\x05sinks\"\x8f\x01\n" +
 	"\x06Listen\x12\x1a\n" +
 	"\bwebhooks\x18\x01 \x01(\tR\bwebhooks\x12\x10\n" +
 	"\x03ops\x18\x02 \x01(\tR\x03ops\x12\x12\n" +
@@ -1074,7 +1813,66 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\x05_rate\"m\n" +
 	"\x03Log\x12,\n" +
 	"\x06format\x18\x01 \x01(\tB\x14\xbaH\x11\xd8\x01\x01r\fR\x04textR\x04jsonR\x06format\x128\n" +
-	"\x05level\x18\x02 \x01(\tB\"\xbaH\x1f\xd8\x01\x01r\x1aR\x05debugR\x04infoR\x04warnR\x05errorR\x05levelB\xc5\x01\n" +
+	"\x05level\x18\x02 \x01(\tB\"\xbaH\x1f\xd8\x01\x01r\x1aR\x05debugR\x04infoR\x04warnR\x05errorR\x05level\"\xf4\x03\n" +
+	"\x04Sink\x12?\n" +
+	"\x04name\x18\x01 \x01(\tB+\xbaH(r&2$^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$R\x04name\x120\n" +
+	"\x04file\x18\x02 \x01(\v2\x1a.bridge.config.v1.FileSinkH\x00R\x04file\x123\n" +
+	"\x05kafka\x18\x03 \x01(\v2\x1b.bridge.config.v1.KafkaSinkH\x00R\x05kafka\x12-\n" +
+	"\x04from\x18\x04 \x01(\tB\x19\xbaH\x16r\x14R\x00R\bearliestR\x06latestR\x04from\x120\n" +
+	"\twhen_full\x18\x05 \x01(\tB\x13\xbaH\x10r\x0eR\x00R\x04holdR\x04skipR\bwhenFull\x12!\n" +
+	"\fstrict_order\x18\x06 \x01(\bR\vstrictOrder\x12)\n" +
+	"\vconcurrency\x18\a \x01(\rB\a\xbaH\x04*\x02\x18@R\vconcurrency\x12\x1a\n" +
+	"\brequired\x18\b \x01(\bR\brequired\x121\n" +
+	"\x05batch\x18\t \x01(\v2\x1b.bridge.config.v1.SinkBatchR\x05batch\x127\n" +
+	"\abackoff\x18\n" +
+	" \x01(\v2\x1d.bridge.config.v1.SinkBackoffR\abackoffB\r\n" +
+	"\x04kind\x12\x05\xbaH\x02\b\x01\"s\n" +
+	"\tSinkBatch\x12\x1f\n" +
+	"\x05count\x18\x01 \x01(\rB\t\xbaH\x06*\x04\x18\xa0\x8d\x06R\x05count\x12\x14\n" +
+	"\x05bytes\x18\x02 \x01(\tR\x05bytes\x12/\n" +
+	"\x05delay\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x05delay\"g\n" +
+	"\vSinkBackoff\x12+\n" +
+	"\x03min\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x03min\x12+\n" +
+	"\x03max\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x03max\"\xc8\x01\n" +
+	"\bFileSink\x12\x1b\n" +
+	"\x04path\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\x04path\x120\n" +
+	"\x06format\x18\x02 \x01(\tB\x18\xbaH\x15r\x13R\x00R\x05jsonlR\bprotobufR\x06format\x125\n" +
+	"\vcompression\x18\x03 \x01(\tB\x13\xbaH\x10r\x0eR\x00R\x04noneR\x04zstdR\vcompression\x126\n" +
+	"\x06rotate\x18\x04 \x01(\v2\x1e.bridge.config.v1.FileRotationR\x06rotate\"O\n" +
+	"\fFileRotation\x12\x12\n" +
+	"\x04size\x18\x01 \x01(\tR\x04size\x12+\n" +
+	"\x03age\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x03age\"\x9e\x04\n" +
+	"\tKafkaSink\x12$\n" +
+	"\abrokers\x18\x01 \x03(\tB\n" +
+	"\xbaH\a\x92\x01\x04\b\x01\x10@R\abrokers\x12\x1d\n" +
+	"\x05topic\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\x05topic\x12<\n" +
+	"\x06format\x18\x03 \x01(\tB$\xbaH!r\x1fR\x00R\bprotobufR\x04jsonR\vcloudeventsR\x06format\x12H\n" +
+	"\vcompression\x18\x04 \x01(\tB&\xbaH#r!R\x00R\x04noneR\x04gzipR\x06snappyR\x03lz4R\x04zstdR\vcompression\x12,\n" +
+	"\x03tls\x18\x05 \x01(\v2\x1a.bridge.config.v1.KafkaTLSR\x03tls\x12/\n" +
+	"\x04sasl\x18\x06 \x01(\v2\x1b.bridge.config.v1.KafkaSASLR\x04sasl\x12H\n" +
+	"\rcreate_topics\x18\a \x01(\v2#.bridge.config.v1.KafkaCreateTopicsR\fcreateTopics\x123\n" +
+	"\atimeout\x18\b \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12\x1f\n" +
+	"\vbatch_bytes\x18\t \x01(\tR\n" +
+	"batchBytes\x12(\n" +
+	"\x10max_record_bytes\x18\n" +
+	" \x01(\tR\x0emaxRecordBytes\x12\x1b\n" +
+	"\tclient_id\x18\v \x01(\tR\bclientId\"|\n" +
+	"\bKafkaTLS\x12\x17\n" +
+	"\aca_file\x18\x01 \x01(\tR\x06caFile\x12\x1b\n" +
+	"\tcert_file\x18\x02 \x01(\tR\bcertFile\x12\x19\n" +
+	"\bkey_file\x18\x03 \x01(\tR\akeyFile\x12\x1f\n" +
+	"\vserver_name\x18\x04 \x01(\tR\n" +
+	"serverName\"\xa2\x01\n" +
+	"\tKafkaSASL\x12H\n" +
+	"\tmechanism\x18\x01 \x01(\tB*\xbaH'r%R\x05PLAINR\rSCRAM-SHA-256R\rSCRAM-SHA-512R\tmechanism\x12#\n" +
+	"\busername\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\busername\x12&\n" +
+	"\bpassword\x18\x03 \x01(\tB\n" +
+	"\xbaH\x04r\x02\x10\x01\x80\x01\x01R\bpassword\"h\n" +
+	"\x11KafkaCreateTopics\x12(\n" +
+	"\n" +
+	"partitions\x18\x01 \x01(\rB\b\xbaH\x05*\x03\x18\x90NR\n" +
+	"partitions\x12)\n" +
+	"\vreplication\x18\x02 \x01(\rB\a\xbaH\x04*\x02\x18dR\vreplicationB\xc5\x01\n" +
 	"\x14com.bridge.config.v1B\vConfigProtoP\x01Z>github.com/webhook-bridge/bridge/gen/bridge/config/v1;configv1\xa2\x02\x03BCX\xaa\x02\x10Bridge.Config.V1\xca\x02\x10Bridge\\Config\\V1\xe2\x02\x1cBridge\\Config\\V1\\GPBMetadata\xea\x02\x12Bridge::Config::V1b\x06proto3"
 
 var (
@@ -1089,7 +1887,7 @@ func file_bridge_config_v1_config_proto_rawDescGZIP() []byte {
 	return file_bridge_config_v1_config_proto_rawDescData
 }
 
-var file_bridge_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_bridge_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_bridge_config_v1_config_proto_goTypes = []any{
 	(*Config)(nil),              // 0: bridge.config.v1.Config
 	(*Listen)(nil),              // 1: bridge.config.v1.Listen
@@ -1105,7 +1903,16 @@ var file_bridge_config_v1_config_proto_goTypes = []any{
 	(*NoAuth)(nil),              // 11: bridge.config.v1.NoAuth
 	(*Limits)(nil),              // 12: bridge.config.v1.Limits
 	(*Log)(nil),                 // 13: bridge.config.v1.Log
-	(*durationpb.Duration)(nil), // 14: google.protobuf.Duration
+	(*Sink)(nil),                // 14: bridge.config.v1.Sink
+	(*SinkBatch)(nil),           // 15: bridge.config.v1.SinkBatch
+	(*SinkBackoff)(nil),         // 16: bridge.config.v1.SinkBackoff
+	(*FileSink)(nil),            // 17: bridge.config.v1.FileSink
+	(*FileRotation)(nil),        // 18: bridge.config.v1.FileRotation
+	(*KafkaSink)(nil),           // 19: bridge.config.v1.KafkaSink
+	(*KafkaTLS)(nil),            // 20: bridge.config.v1.KafkaTLS
+	(*KafkaSASL)(nil),           // 21: bridge.config.v1.KafkaSASL
+	(*KafkaCreateTopics)(nil),   // 22: bridge.config.v1.KafkaCreateTopics
+	(*durationpb.Duration)(nil), // 23: google.protobuf.Duration
 }
 var file_bridge_config_v1_config_proto_depIdxs = []int32{
 	1,  // 0: bridge.config.v1.Config.listen:type_name -> bridge.config.v1.Listen
@@ -1113,25 +1920,39 @@ var file_bridge_config_v1_config_proto_depIdxs = []int32{
 	7,  // 2: bridge.config.v1.Config.sources:type_name -> bridge.config.v1.Source
 	13, // 3: bridge.config.v1.Config.log:type_name -> bridge.config.v1.Log
 	4,  // 4: bridge.config.v1.Config.access:type_name -> bridge.config.v1.Access
-	14, // 5: bridge.config.v1.Config.shutdown_timeout:type_name -> google.protobuf.Duration
-	2,  // 6: bridge.config.v1.Listen.tls:type_name -> bridge.config.v1.ListenTLS
-	3,  // 7: bridge.config.v1.ListenTLS.webhooks:type_name -> bridge.config.v1.TLS
-	3,  // 8: bridge.config.v1.ListenTLS.ops:type_name -> bridge.config.v1.TLS
-	3,  // 9: bridge.config.v1.ListenTLS.grpc:type_name -> bridge.config.v1.TLS
-	3,  // 10: bridge.config.v1.ListenTLS.admin:type_name -> bridge.config.v1.TLS
-	6,  // 11: bridge.config.v1.Journal.retention:type_name -> bridge.config.v1.Retention
-	14, // 12: bridge.config.v1.Retention.age:type_name -> google.protobuf.Duration
-	14, // 13: bridge.config.v1.Retention.quarantine_age:type_name -> google.protobuf.Duration
-	8,  // 14: bridge.config.v1.Source.auth:type_name -> bridge.config.v1.Auth
-	12, // 15: bridge.config.v1.Source.limits:type_name -> bridge.config.v1.Limits
-	9,  // 16: bridge.config.v1.Auth.header:type_name -> bridge.config.v1.HeaderAuth
-	10, // 17: bridge.config.v1.Auth.path_token:type_name -> bridge.config.v1.PathTokenAuth
-	11, // 18: bridge.config.v1.Auth.none:type_name -> bridge.config.v1.NoAuth
-	19, // [19:19] is the sub-list for method output_type
-	19, // [19:19] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	23, // 5: bridge.config.v1.Config.shutdown_timeout:type_name -> google.protobuf.Duration
+	14, // 6: bridge.config.v1.Config.sinks:type_name -> bridge.config.v1.Sink
+	2,  // 7: bridge.config.v1.Listen.tls:type_name -> bridge.config.v1.ListenTLS
+	3,  // 8: bridge.config.v1.ListenTLS.webhooks:type_name -> bridge.config.v1.TLS
+	3,  // 9: bridge.config.v1.ListenTLS.ops:type_name -> bridge.config.v1.TLS
+	3,  // 10: bridge.config.v1.ListenTLS.grpc:type_name -> bridge.config.v1.TLS
+	3,  // 11: bridge.config.v1.ListenTLS.admin:type_name -> bridge.config.v1.TLS
+	6,  // 12: bridge.config.v1.Journal.retention:type_name -> bridge.config.v1.Retention
+	23, // 13: bridge.config.v1.Retention.age:type_name -> google.protobuf.Duration
+	23, // 14: bridge.config.v1.Retention.quarantine_age:type_name -> google.protobuf.Duration
+	8,  // 15: bridge.config.v1.Source.auth:type_name -> bridge.config.v1.Auth
+	12, // 16: bridge.config.v1.Source.limits:type_name -> bridge.config.v1.Limits
+	9,  // 17: bridge.config.v1.Auth.header:type_name -> bridge.config.v1.HeaderAuth
+	10, // 18: bridge.config.v1.Auth.path_token:type_name -> bridge.config.v1.PathTokenAuth
+	11, // 19: bridge.config.v1.Auth.none:type_name -> bridge.config.v1.NoAuth
+	17, // 20: bridge.config.v1.Sink.file:type_name -> bridge.config.v1.FileSink
+	19, // 21: bridge.config.v1.Sink.kafka:type_name -> bridge.config.v1.KafkaSink
+	15, // 22: bridge.config.v1.Sink.batch:type_name -> bridge.config.v1.SinkBatch
+	16, // 23: bridge.config.v1.Sink.backoff:type_name -> bridge.config.v1.SinkBackoff
+	23, // 24: bridge.config.v1.SinkBatch.delay:type_name -> google.protobuf.Duration
+	23, // 25: bridge.config.v1.SinkBackoff.min:type_name -> google.protobuf.Duration
+	23, // 26: bridge.config.v1.SinkBackoff.max:type_name -> google.protobuf.Duration
+	18, // 27: bridge.config.v1.FileSink.rotate:type_name -> bridge.config.v1.FileRotation
+	23, // 28: bridge.config.v1.FileRotation.age:type_name -> google.protobuf.Duration
+	20, // 29: bridge.config.v1.KafkaSink.tls:type_name -> bridge.config.v1.KafkaTLS
+	21, // 30: bridge.config.v1.KafkaSink.sasl:type_name -> bridge.config.v1.KafkaSASL
+	22, // 31: bridge.config.v1.KafkaSink.create_topics:type_name -> bridge.config.v1.KafkaCreateTopics
+	23, // 32: bridge.config.v1.KafkaSink.timeout:type_name -> google.protobuf.Duration
+	33, // [33:33] is the sub-list for method output_type
+	33, // [33:33] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_bridge_config_v1_config_proto_init() }
@@ -1145,13 +1966,17 @@ func file_bridge_config_v1_config_proto_init() {
 		(*Auth_None)(nil),
 	}
 	file_bridge_config_v1_config_proto_msgTypes[12].OneofWrappers = []any{}
+	file_bridge_config_v1_config_proto_msgTypes[14].OneofWrappers = []any{
+		(*Sink_File)(nil),
+		(*Sink_Kafka)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bridge_config_v1_config_proto_rawDesc), len(file_bridge_config_v1_config_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
