@@ -3,6 +3,7 @@ package connectors
 import (
 	"cmp"
 	"errors"
+	"strconv"
 
 	"google.golang.org/genproto/googleapis/type/date"
 	"google.golang.org/genproto/googleapis/type/decimal"
@@ -82,6 +83,19 @@ func (f *Fields) Date(path, text string) *date.Date {
 	d, err := Date(text)
 	f.check(path, err)
 	return d
+}
+
+// Each makes one of every item of a vendor's list, which is at path: do gets the item and its own path. It stops where f is
+// told of something wrong, since a translation that fails is thrown away however long its lists are.
+func Each[From, To any](f *Fields, path string, list []From, do func(path string, item From) To) []To {
+	var out []To
+	for i, item := range list {
+		if f.err != nil {
+			return nil
+		}
+		out = append(out, do(path+"["+strconv.Itoa(i)+"]", item))
+	}
+	return out
 }
 
 // Fail says what is wrong with the field at path. Only the first such report counts.

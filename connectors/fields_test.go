@@ -40,6 +40,26 @@ func TestFieldsRememberTheFirstProblem(t *testing.T) {
 	}
 }
 
+func TestEach(t *testing.T) {
+	f := connectors.NewFields(connectors.Source{})
+	visited := 0
+	read := func(path, id string) string {
+		visited++
+		return path + "=" + f.Need(path+".id", id)
+	}
+	got := connectors.Each(f, "$.items", []string{"a", "b"}, read)
+	if diff := cmp.Diff([]string{"$.items[0]=a", "$.items[1]=b"}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	visited = 0
+	if got := connectors.Each(f, "$.items", []string{"a", "", "c", "d"}, read); got != nil || visited != 2 {
+		t.Errorf("%d of 4 items read although the second is wrong; got %q", visited, got)
+	}
+	if err := f.Err(); err == nil || err.Error() != "$.items[1].id is missing" {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestFieldsKnowTheSource(t *testing.T) {
 	f := connectors.NewFields(connectors.Source{Currency: "EUR", Zone: zone(t, "Europe/Prague")})
 	cents := int64(150)

@@ -2,7 +2,6 @@ package linga
 
 import (
 	"cmp"
-	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
@@ -106,10 +105,8 @@ func (f fields) order(m *lingav1.Check, status eventv1.OrderStatus) *eventv1.Ord
 }
 
 func (f fields) lines(items []*lingav1.CheckItem) []*eventv1.OrderLine {
-	lines := make([]*eventv1.OrderLine, len(items))
-	for i, item := range items {
-		path := fmt.Sprintf("$.orders[%d]", i)
-		lines[i] = &eventv1.OrderLine{
+	return connectors.Each(f.Fields, "$.orders", items, func(path string, item *lingav1.CheckItem) *eventv1.OrderLine {
+		return &eventv1.OrderLine{
 			Name:     item.GetMenuName(),
 			Quantity: connectors.Decimal(item.GetQuantity()),
 			Total: cmp.Or(
@@ -120,21 +117,17 @@ func (f fields) lines(items []*lingav1.CheckItem) []*eventv1.OrderLine {
 			Void:     item.IsVoid,
 			Category: item.GetCategoryName(),
 		}
-	}
-	return lines
+	})
 }
 
 func (f fields) payments(payments []*lingav1.CheckPayment) []*eventv1.Payment {
-	out := make([]*eventv1.Payment, len(payments))
-	for i, p := range payments {
-		path := fmt.Sprintf("$.payments[%d]", i)
-		out[i] = &eventv1.Payment{
+	return connectors.Each(f.Fields, "$.payments", payments, func(path string, p *lingav1.CheckPayment) *eventv1.Payment {
+		return &eventv1.Payment{
 			Amount: f.text(path+".authorizedAmountStr", p.GetAuthorizedAmountStr()),
 			Tip:    f.text(path+".paymentTipStr", p.GetPaymentTipStr()),
 			Method: p.GetPaymentMethod(),
 		}
-	}
-	return out
+	})
 }
 
 // amount reads a decimal text, or else the cents beside it. Where there are both, a text without a decimal point does not

@@ -2,7 +2,6 @@ package openloyalty
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -178,19 +177,24 @@ func (f fields) campaignBought(m *openloyaltyv1.CustomerBoughtCampaign) connecto
 	})
 }
 
+// maxExpiring is ten times the longest list that Open Loyalty is known to send. An item of a few bytes makes an event of many,
+// and all of a webhook's events are stored at once.
+const maxExpiring = 10_000
+
 // pointsExpiring makes one event an item. The key is all items' together: a webhook is received once, or not at all.
 func (f fields) pointsExpiring(m *openloyaltyv1.AccountExpiringPointsNotification) connectors.Translation {
-	if len(m.GetData()) == 0 {
+	switch n := len(m.GetData()); {
+	case n == 0:
 		f.Fail("$.data", "lists nobody")
+	case n > maxExpiring:
+		f.Fail("$.data", "lists %d members, more than %d", n, maxExpiring)
 	}
-	var t connectors.Translation
-	parts := make([]string, 0, 3*len(m.GetData()))
-	for i, d := range m.GetData() {
-		t.Events = append(t.Events, f.pointsExpiringOf(fmt.Sprintf("$.data[%d]", i), m.GetCreatedAt(), d))
+	var parts []string
+	events := connectors.Each(f.Fields, "$.data", m.GetData(), func(path string, d *openloyaltyv1.ExpiringPoints) *eventv1.Event {
 		parts = append(parts, d.GetCustomerId(), d.GetPoints().GetValue(), d.GetPointsWillExpire())
-	}
-	t.Key = connectors.NaturalKey(parts...)
-	return t
+		return f.pointsExpiringOf(path, m.GetCreatedAt(), d)
+	})
+	return connectors.Translation{Key: connectors.NaturalKey(parts...), Events: events}
 }
 
 func (f fields) pointsExpiringOf(path, createdAt string, d *openloyaltyv1.ExpiringPoints) *eventv1.Event {
@@ -289,19 +293,17 @@ func buyer(d *openloyaltyv1.TransactionCustomer) *eventv1.Customer {
 }
 
 func (f fields) lines(items []*openloyaltyv1.TransactionItem) []*eventv1.PurchaseLine {
-	lines := make([]*eventv1.PurchaseLine, len(items))
-	for i, item := range items {
-		lines[i] = &eventv1.PurchaseLine{
+	return connectors.Each(f.Fields, "$.data.items", items, func(path string, item *openloyaltyv1.TransactionItem) *eventv1.PurchaseLine {
+		return &eventv1.PurchaseLine{
 			Sku:      item.GetSku().GetCode(),
 			Name:     item.GetName(),
 			Quantity: connectors.Decimal(item.GetQuantity()),
-			Total:    f.Money(fmt.Sprintf("$.data.items[%d].grossValue", i), item.GetGrossValue()),
+			Total:    f.Money(path+".grossValue", item.GetGrossValue()),
 			Category: item.GetCategory(),
 			Maker:    item.GetMaker(),
 			Labels:   labels(item.GetLabels()),
 		}
-	}
-	return lines
+	})
 }
 
 // total adds up the lines: grossValue is a line's, whatever its quantity. Without all of them there is no total.
