@@ -2,9 +2,9 @@ package openloyalty
 
 import (
 	"cmp"
+	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 
 	"google.golang.org/genproto/googleapis/type/money"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -253,20 +253,18 @@ func (f fields) customer(path, id string) string { return "customer/" + f.Need(p
 
 func (f fields) purchase(id string) string { return "purchase/" + f.Need("$.data.transactionId", id) }
 
-// lastSecond is the last second of the year 9999, the last that a Timestamp can hold.
-const lastSecond = 253402300799
+// unixSeconds are whole seconds since 1970, from March 1973 on: fewer digits are rather a year, or a date without hyphens,
+// and more are rather milliseconds. PHP writes a float's ".0".
+var unixSeconds = regexp.MustCompile(`^([0-9]{9,11})(?:\.0+)?$`)
 
 // time reads ISO 8601, or whole seconds since 1970.
 func (f fields) time(path, text string) *timestamppb.Timestamp {
-	if text == "" || strings.Trim(text, "0123456789") != "" {
-		return f.Time(path, text)
+	if digits := unixSeconds.FindStringSubmatch(text); digits != nil {
+		if seconds, err := strconv.ParseInt(digits[1], 10, 64); err == nil {
+			return &timestamppb.Timestamp{Seconds: seconds}
+		}
 	}
-	seconds, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || seconds > lastSecond {
-		f.Fail(path, "is no time in seconds since 1970")
-		return nil
-	}
-	return &timestamppb.Timestamp{Seconds: seconds}
+	return f.Time(path, text)
 }
 
 // timeOr reads the message's createdAt, or else the time of the fact itself.
