@@ -14,7 +14,8 @@
 //
 // Source, method and secret are checked before the first byte of the body is read, so that strangers cost nothing. Rate,
 // quota and room for the body come after, so that strangers cannot use them up. From then on the sender may hang up: the
-// webhook is taken in under a deadline of our own.
+// webhook is taken in under a deadline of our own. A large one waits for its turn first: what it becomes in memory is many
+// times its body.
 //
 // # What a verified sender gets
 //

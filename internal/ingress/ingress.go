@@ -34,6 +34,7 @@ type Ingress struct {
 	sources  map[string]*source
 	gateways map[string]*gateway
 	unknown  refusals
+	workload *workload
 	// deadlines of commits.
 	deadlines deadlines
 }
@@ -55,6 +56,7 @@ func New(c Config) (*Ingress, error) {
 		sources:  make(map[string]*source, len(c.Sources)),
 		gateways: make(map[string]*gateway),
 		unknown:  m.refusalsOf(unknownSource),
+		workload: newWorkload(),
 	}
 	var problems []error
 	for _, s := range c.Sources {
@@ -140,7 +142,14 @@ func (in *Ingress) receive(w http.ResponseWriter, r *http.Request, src *source, 
 		Encoding:   b.encoding(),
 	}
 	// The sender's part is over: it may hang up, and is then not asked again.
-	if _, err = in.take(in.deadlines.after(time.Now()), src, &d, &b, to.event); err == nil || refused(err) {
+	ctx := in.deadlines.after(time.Now())
+	work, err := in.workload.begin(ctx, src.share, len(b.data))
+	if err != nil {
+		b.release()
+		return err
+	}
+	defer work.end()
+	if _, err = in.take(ctx, src, &d, &b, to.event); err == nil || refused(err) {
 		// Otherwise the journal may still be writing it.
 		b.release()
 	}

@@ -86,10 +86,17 @@ func (t *typed) handle(_ any, ctx context.Context, decode func(any) error, inter
 	if err != nil {
 		return nil, t.in.refuseTyped(src, err)
 	}
+	// How large the message is shows only once it is decoded.
+	work, err := t.in.workload.begin(t.in.deadlines.after(received), src.share, maxWork)
+	if err != nil {
+		return nil, t.in.refuseTyped(src, err)
+	}
+	defer work.end()
 	msg := t.route.event.New()
 	if err := decode(msg); err != nil {
 		return nil, t.in.refuseTyped(src, fmt.Errorf("%w: %w", errMessage, err))
 	}
+	work.shrink(proto.Size(msg))
 	receive := func(ctx context.Context, req any) (any, error) {
 		if err := t.receive(ctx, src, req.(proto.Message), received); err != nil {
 			return nil, t.in.refuseTyped(src, err)
