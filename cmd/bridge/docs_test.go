@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/webhook-bridge/bridge/internal/config"
 )
 
 // TestEventsAreDocumented holds docs/events.md against the descriptors and against what the connectors' testdata become.
@@ -74,4 +76,24 @@ func readText(t *testing.T, path string) string {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// TestReadmeSendsWhatTheExampleTakes compares the secret in the README's curl with the example configuration.
+func TestReadmeSendsWhatTheExampleTakes(t *testing.T) {
+	m := regexp.MustCompile(`curl -H '([^:]+): ([^']+)'`).FindStringSubmatch(readText(t, "../../README.md"))
+	if m == nil {
+		t.Fatal("the README sends no webhook")
+	}
+	nothing := func(string) (string, bool) { return "", false }
+	cfg, err := config.Load("../../bridge.example.yaml", nothing, connectorNeeds(allConnectors()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	src, err := findSource(cfg, "returns")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if src.Auth.Header != m[1] || src.Auth.Values[0].Reveal() != m[2] {
+		t.Errorf("the README sends %s: %s, which bridge.example.yaml does not take", m[1], m[2])
+	}
 }
