@@ -385,9 +385,9 @@ type OrderLine struct {
 	OrderId string `protobuf:"bytes,2,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
 	// The vendor's id of the product. KASA FIK `id_product`.
 	ProductId string `protobuf:"bytes,3,opt,name=product_id,json=productId,proto3" json:"product_id,omitempty"`
-	// What it is called. LINGA `menuName`; KASA FIK `name`.
+	// What it is called. LINGA `menuName`.
 	Name string `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
-	// How many. LINGA `quantity`; KASA FIK `quantity`.
+	// How many. LINGA `quantity`.
 	Quantity *decimal.Decimal `protobuf:"bytes,5,opt,name=quantity,proto3" json:"quantity,omitempty"`
 	// The line's total with taxes. LINGA `totalGrossAmountStr`, else `grossAmountStr`.
 	Total *money.Money `protobuf:"bytes,6,opt,name=total,proto3" json:"total,omitempty"`
