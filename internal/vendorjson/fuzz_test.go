@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,7 +19,8 @@ import (
 //
 //   - google.type.Decimal, which protojson reads from an object, and fields marked verbatim: messages that have one of them
 //     set in either result;
-//   - duplicates, which protojson lets be in what it skips.
+//   - duplicates, which protojson lets be in what it skips;
+//   - names that fields have in the schema, which protojson takes for the field's own.
 //
 // What protojson accepts is accepted, but for duplicates, for what is past the limits, for decimals, and for what is no
 // JSON: protojson takes "0e" for a number.
@@ -72,7 +74,8 @@ func compare(t *testing.T, typ protoreflect.MessageType, data []byte) (read bool
 			t.Fatalf("%s\ndrift %+v", data, d)
 		}
 	}
-	if options.Unmarshal(data, theirs) != nil || special(ours.ProtoReflect()) || special(theirs.ProtoReflect()) {
+	if options.Unmarshal(data, theirs) != nil || special(ours.ProtoReflect()) || special(theirs.ProtoReflect()) ||
+		schemaNames(t, data, typ.Descriptor()) {
 		return false
 	}
 	if !proto.Equal(ours, theirs) {
@@ -116,6 +119,34 @@ func special(m protoreflect.Message) bool {
 		return !found
 	})
 	return found
+}
+
+// schemaNames says whether data calls a field by its name in the schema, where that is not its JSON name.
+func schemaNames(t *testing.T, data []byte, md protoreflect.MessageDescriptor) bool {
+	t.Helper()
+	var document any
+	if err := json.Unmarshal(data, &document); err != nil {
+		t.Fatal(err)
+	}
+	return hasSchemaNames(document, md)
+}
+
+func hasSchemaNames(v any, md protoreflect.MessageDescriptor) bool {
+	switch v := v.(type) {
+	case []any:
+		return slices.ContainsFunc(v, func(element any) bool { return hasSchemaNames(element, md) })
+	case map[string]any:
+		for name, member := range v {
+			fd := md.Fields().ByJSONName(name)
+			if fd == nil && md.Fields().ByName(protoreflect.Name(name)) != nil {
+				return true
+			}
+			if fd != nil && fd.Message() != nil && hasSchemaNames(member, fd.Message()) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // Documents made up field by field get further than those that a fuzzer makes of bytes. They are compared in the same way.
