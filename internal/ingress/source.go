@@ -23,7 +23,8 @@ type Source struct {
 	// Info is what the connector is told. Its Name is the path's second segment.
 	Info connectors.Source
 	Auth Auth
-	// Reject answers 400 to what cannot be decoded or translated, instead of keeping it and answering success.
+	// Reject answers 400 to what cannot be decoded or translated, instead of keeping it and answering success. A webhook that
+	// fails by a fault of ours is kept all the same.
 	Reject bool
 	// GRPC also takes typed calls.
 	GRPC bool

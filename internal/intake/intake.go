@@ -83,7 +83,7 @@ type Delivery struct {
 type SourceConfig struct {
 	Connector *connectors.Connector
 	Info      connectors.Source
-	// Reject refuses what cannot be decoded or translated, instead of keeping it.
+	// Reject refuses what cannot be decoded or translated, instead of keeping it, unless the fault is ours.
 	Reject bool
 }
 
@@ -195,13 +195,14 @@ func (in *Intake) commit(ctx context.Context, d *Delivery, t connectors.Translat
 	return d.Source.outcome(r, err, Accepted)
 }
 
-// setAside makes a webhook durable without events, or returns the fault where the source refuses such webhooks.
+// setAside makes a webhook durable without events, or returns the fault where the source refuses such webhooks. One that may
+// be fine is not refused: its sender could do nothing about it.
 func (in *Intake) setAside(ctx context.Context, d *Delivery, f *Fault, drift []vendorjson.Drift) (Outcome, error) {
 	if f.stack != nil {
 		in.log.Error("connector panicked", "source", d.Source.Info.Name, "event", clean(d.Event, maxName),
 			"problem", f.Problem, "stack", string(f.stack))
 	}
-	if d.Source.Reject {
+	if d.Source.Reject && !f.Ours() {
 		return 0, f
 	}
 	w, err := newWebhook(d, drift)

@@ -361,7 +361,13 @@ func TestFaults(t *testing.T) {
 				t.Errorf("bridge_quarantined_total = %v", got)
 			}
 			d = newDesk(t, func(c *SourceConfig) { c.Connector.Translate, c.Reject = tt.translate, true })
-			_, err := d.Accept(t.Context(), d.delivery("order", "{}"), &retinov1.Receipt{}, nil)
+			o, err := d.Accept(t.Context(), d.delivery("order", "{}"), &retinov1.Receipt{}, nil)
+			if ours := tt.want.GetReason() == "panic" || tt.want.GetReason() == "bad_events"; ours {
+				if o != Quarantined || err != nil || len(d.book.entries) != 1 {
+					t.Errorf("a fault of ours where webhooks are refused: %v, %v", o, err)
+				}
+				return
+			}
 			var fault *Fault
 			if !errors.As(err, &fault) || string(fault.Reason) != tt.want.GetReason() || len(d.book.entries) != 0 {
 				t.Errorf("refused: %v, %d stored", err, len(d.book.entries))
