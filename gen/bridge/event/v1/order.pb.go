@@ -136,8 +136,8 @@ type Order struct {
 	// When it was opened. LINGA `saleOpenTime`, with the day of `startDate` if it is a time of day; else `dateCreated`, else
 	// `orderedDateStr`, else `startDate`.
 	OpenedAt *timestamppb.Timestamp `protobuf:"bytes,23,opt,name=opened_at,json=openedAt,proto3" json:"opened_at,omitempty"`
-	// How many guests. LINGA `guestCount`.
-	GuestCount *int64 `protobuf:"varint,24,opt,name=guest_count,json=guestCount,proto3,oneof" json:"guest_count,omitempty"`
+	// How many guests, as the vendor counts them; not necessarily a whole number. LINGA `guestCount`.
+	GuestCount *decimal.Decimal `protobuf:"bytes,24,opt,name=guest_count,json=guestCount,proto3" json:"guest_count,omitempty"`
 	// The items, when the vendor lists them. LINGA `orders`.
 	Lines []*OrderLine `protobuf:"bytes,25,rep,name=lines,proto3" json:"lines,omitempty"`
 	// The payments, when the vendor lists them. LINGA `payments`.
@@ -341,11 +341,11 @@ func (x *Order) GetOpenedAt() *timestamppb.Timestamp {
 	return nil
 }
 
-func (x *Order) GetGuestCount() int64 {
-	if x != nil && x.GuestCount != nil {
-		return *x.GuestCount
+func (x *Order) GetGuestCount() *decimal.Decimal {
+	if x != nil {
+		return x.GuestCount
 	}
-	return 0
+	return nil
 }
 
 func (x *Order) GetLines() []*OrderLine {
@@ -507,7 +507,7 @@ var File_bridge_event_v1_order_proto protoreflect.FileDescriptor
 
 const file_bridge_event_v1_order_proto_rawDesc = "" +
 	"\n" +
-	"\x1bbridge/event/v1/order.proto\x12\x0fbridge.event.v1\x1a\x1dbridge/event/v1/payment.proto\x1a\x1fbridge/options/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19google/type/decimal.proto\x1a\x17google/type/money.proto\"\xa8\t\n" +
+	"\x1bbridge/event/v1/order.proto\x12\x0fbridge.event.v1\x1a\x1dbridge/event/v1/payment.proto\x1a\x1fbridge/options/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19google/type/decimal.proto\x1a\x17google/type/money.proto\"\xa9\t\n" +
 	"\x05Order\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\tR\x06number\x124\n" +
@@ -536,16 +536,15 @@ const file_bridge_event_v1_order_proto_rawDesc = "" +
 	"\x05table\x18\x15 \x01(\tR\x05table\x12\x1f\n" +
 	"\vcustomer_id\x18\x16 \x01(\tR\n" +
 	"customerId\x127\n" +
-	"\topened_at\x18\x17 \x01(\v2\x1a.google.protobuf.TimestampR\bopenedAt\x12$\n" +
-	"\vguest_count\x18\x18 \x01(\x03H\x01R\n" +
-	"guestCount\x88\x01\x01\x120\n" +
+	"\topened_at\x18\x17 \x01(\v2\x1a.google.protobuf.TimestampR\bopenedAt\x125\n" +
+	"\vguest_count\x18\x18 \x01(\v2\x14.google.type.DecimalR\n" +
+	"guestCount\x120\n" +
 	"\x05lines\x18\x19 \x03(\v2\x1a.bridge.event.v1.OrderLineR\x05lines\x124\n" +
 	"\bpayments\x18\x1a \x03(\v2\x18.bridge.event.v1.PaymentR\bpayments\x12,\n" +
 	"\x06points\x18\x1b \x01(\v2\x14.google.type.DecimalR\x06points\x12.\n" +
 	"\acredits\x18\x1c \x01(\v2\x14.google.type.DecimalR\acreditsB\n" +
 	"\n" +
-	"\b_dine_inB\x0e\n" +
-	"\f_guest_count\"\xcd\x02\n" +
+	"\b_dine_in\"\xcd\x02\n" +
 	"\tOrderLine\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x19\n" +
 	"\border_id\x18\x02 \x01(\tR\aorderId\x12\x1d\n" +
@@ -605,18 +604,19 @@ var file_bridge_event_v1_order_proto_depIdxs = []int32{
 	4,  // 10: bridge.event.v1.Order.conversion_rate:type_name -> google.type.Decimal
 	4,  // 11: bridge.event.v1.Order.product_count:type_name -> google.type.Decimal
 	5,  // 12: bridge.event.v1.Order.opened_at:type_name -> google.protobuf.Timestamp
-	2,  // 13: bridge.event.v1.Order.lines:type_name -> bridge.event.v1.OrderLine
-	6,  // 14: bridge.event.v1.Order.payments:type_name -> bridge.event.v1.Payment
-	4,  // 15: bridge.event.v1.Order.points:type_name -> google.type.Decimal
-	4,  // 16: bridge.event.v1.Order.credits:type_name -> google.type.Decimal
-	4,  // 17: bridge.event.v1.OrderLine.quantity:type_name -> google.type.Decimal
-	3,  // 18: bridge.event.v1.OrderLine.total:type_name -> google.type.Money
-	3,  // 19: bridge.event.v1.OrderLine.discount:type_name -> google.type.Money
-	20, // [20:20] is the sub-list for method output_type
-	20, // [20:20] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	4,  // 13: bridge.event.v1.Order.guest_count:type_name -> google.type.Decimal
+	2,  // 14: bridge.event.v1.Order.lines:type_name -> bridge.event.v1.OrderLine
+	6,  // 15: bridge.event.v1.Order.payments:type_name -> bridge.event.v1.Payment
+	4,  // 16: bridge.event.v1.Order.points:type_name -> google.type.Decimal
+	4,  // 17: bridge.event.v1.Order.credits:type_name -> google.type.Decimal
+	4,  // 18: bridge.event.v1.OrderLine.quantity:type_name -> google.type.Decimal
+	3,  // 19: bridge.event.v1.OrderLine.total:type_name -> google.type.Money
+	3,  // 20: bridge.event.v1.OrderLine.discount:type_name -> google.type.Money
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_bridge_event_v1_order_proto_init() }
