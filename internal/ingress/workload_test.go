@@ -74,7 +74,7 @@ func TestWorkload(t *testing.T) {
 				if got := working.Load(); got != workers()/2+2 {
 					t.Errorf("%d are worked on, want another source's and a small one", got)
 				}
-				wait(commitTimeout + time.Second)
+				wait(commitTimeout + 2*time.Second) // deadlines are shared by those of a second
 				close(hold)
 				wg.Wait()
 				if got := busy.Load(); got != flood-workers()/2 {
