@@ -186,11 +186,16 @@ func ungrouped(text string) *decimal.Decimal {
 	return &decimal.Decimal{Value: text}
 }
 
-// openedAt takes the first of the times that can be read.
+// openedAt takes the first of the times that can be read. The day of startDate alone is the last resort.
 func (f fields) openedAt(m *lingav1.Check) *timestamppb.Timestamp {
+	opened := strings.TrimSpace(m.GetSaleOpenTime())
+	dayAndTime := ""
+	if opened != "" {
+		dayAndTime = m.GetStartDate() + " " + opened
+	}
 	for _, text := range []string{
-		m.GetSaleOpenTime(),
-		m.GetStartDate() + " " + m.GetSaleOpenTime(),
+		opened,
+		dayAndTime,
 		m.GetDateCreated(),
 		m.GetOrderedDateStr(),
 		m.GetStartDate(),
