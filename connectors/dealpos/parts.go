@@ -16,9 +16,10 @@ func one(k connectors.Key, e *eventv1.Event) connectors.Translation {
 	return connectors.Translation{Key: k, Events: []*eventv1.Event{e}}
 }
 
-// key is natural for what happens to a record once. Changes come again.
+// key is natural for what happens to a record once. A change comes again, and so does a deletion, of a record that was
+// restored in between.
 func (f fields) key(parts ...string) connectors.Key {
-	if strings.HasSuffix(f.typ, ".updated") {
+	if strings.HasSuffix(f.typ, ".updated") || strings.HasSuffix(f.typ, ".deleted") {
 		return connectors.ContentHash()
 	}
 	return connectors.NaturalKey(parts...)
