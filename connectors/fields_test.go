@@ -107,6 +107,28 @@ func TestFieldsWantACurrency(t *testing.T) {
 	}
 }
 
+func TestFieldsCheckTheCurrency(t *testing.T) {
+	cents := int64(0)
+	const want = "$.a is an amount whose currency is not three capital letters, as ISO 4217 writes them"
+	for _, code := range []string{"czk", "Kč", "CZ", "CZKK", " CZK", "C1K", "€"} {
+		for name, read := range map[string]func(f *connectors.Fields){
+			"decimal": func(f *connectors.Fields) { f.MoneyIn("$.a", &decimal.Decimal{Value: "0"}, code) },
+			"scaled":  func(f *connectors.Fields) { f.ScaledMoneyIn("$.a", &cents, 2, code) },
+		} {
+			f := connectors.NewFields(connectors.Source{Currency: "EUR"})
+			f.MoneyIn("$.absent", nil, code)
+			f.ScaledMoneyIn("$.absent", nil, 2, code)
+			if err := f.Err(); err != nil {
+				t.Errorf("%s, %q: an absent amount has no currency: %v", name, code, err)
+			}
+			read(f)
+			if err := f.Err(); err == nil || err.Error() != want {
+				t.Errorf("%s, %q: error %v", name, code, err)
+			}
+		}
+	}
+}
+
 func TestDecimal(t *testing.T) {
 	d := &decimal.Decimal{Value: "24.3150"}
 	if got := connectors.Decimal(d); got.GetValue() != "24.3150" {

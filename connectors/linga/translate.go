@@ -153,8 +153,8 @@ func (f fields) amount(a amount) *money.Money {
 		return f.text(a.path+"Str", a.text)
 	}
 	if strings.Contains(a.text, ".") {
-		if m, err := connectors.Money(ungrouped(a.text), f.source.Currency); err == nil {
-			return m
+		if _, err := connectors.Money(ungrouped(a.text), ""); err == nil {
+			return f.text(a.path+"Str", a.text)
 		}
 	}
 	return f.cents(a.path, a.cents)
