@@ -189,11 +189,12 @@ func asSent(s schema, fd protoreflect.FieldDescriptor) schema {
 	case options.GetVerbatim():
 		return anything(s, "Any JSON.")
 	case len(options.GetAccepts()) > 0:
-		forms := noun(fd)
+		forms := []string{noun(fd)}
 		for _, form := range options.GetAccepts() {
-			forms += ", or " + alternate(form)
+			forms = append(forms, alternate(form))
 		}
-		return anything(s, strings.ToUpper(forms[:1])+forms[1:]+".")
+		text := strings.Join(forms, ", or ")
+		return anything(s, strings.ToUpper(text[:1])+text[1:]+".")
 	}
 	if s.Items != nil {
 		items := numeric(*s.Items)
