@@ -92,8 +92,14 @@ func (in *Ingress) add(s Source) error {
 // ServeHTTP takes one webhook. It returns once the webhook is durable, or refused.
 func (in *Ingress) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	received := time.Now()
+	var src *source
+	defer func() {
+		if p := recover(); p != nil {
+			in.refuse(w, src, in.panicked(src, p))
+		}
+	}()
 	to, ok := parsePath(r.URL)
-	src := in.sources[to.source]
+	src = in.sources[to.source]
 	if !ok || src == nil {
 		in.refuse(w, nil, errUnknownSource)
 		return
@@ -105,6 +111,19 @@ func (in *Ingress) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	in.metrics.ingest.Observe(time.Since(received).Seconds())
 	src.answer.write(w)
+}
+
+// errPanicked is a fault of ours that left the webhook where it was.
+var errPanicked = errors.New("ingress: panic")
+
+// panicked logs a panic that was recovered. Its text is left out: a value that was panicked with may hold anything.
+func (in *Ingress) panicked(src *source, p any) error {
+	name := unknownSource
+	if src != nil {
+		name = src.Info.Name
+	}
+	in.log.Error("ingress panicked", "source", name, "problem", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+	return errPanicked
 }
 
 // receive takes a webhook from its headers to the disk.

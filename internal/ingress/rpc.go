@@ -80,9 +80,15 @@ type typed struct {
 // handle is the RPC's handler as gRPC wants it.
 //
 //nolint:revive // gRPC decides the order of the parameters
-func (t *typed) handle(_ any, ctx context.Context, decode func(any) error, intercept grpc.UnaryServerInterceptor) (any, error) {
+func (t *typed) handle(_ any, ctx context.Context, decode func(any) error, intercept grpc.UnaryServerInterceptor) (reply any, err error) {
 	received := time.Now()
-	src, err := t.admit(ctx, received)
+	var src *source
+	defer func() {
+		if p := recover(); p != nil {
+			reply, err = nil, t.in.refuseTyped(src, t.in.panicked(src, p))
+		}
+	}()
+	src, err = t.admit(ctx, received)
 	if err != nil {
 		return nil, t.in.refuseTyped(src, err)
 	}
