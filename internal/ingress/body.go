@@ -111,7 +111,7 @@ func (s *source) readBody(w http.ResponseWriter, r *http.Request, l *lease) (bod
 		return body{}, errTooLarge
 	}
 	if r.ContentLength < 0 || r.ContentLength > pooledBody {
-		extendDeadline(w, r.ContentLength, s.limits.body)
+		extendDeadlines(w, r.ContentLength, s.limits.body)
 	}
 	received := newBuffer()
 	if err := received.fill(r.Context(), r.Body, r.ContentLength, s.limits.body, l); err != nil {
@@ -125,14 +125,16 @@ func (s *source) readBody(w http.ResponseWriter, r *http.Request, l *lease) (bod
 	return b, nil
 }
 
-// extendDeadline gives a large body the time it may need, and no more.
-func extendDeadline(w http.ResponseWriter, length, limit int64) {
+// extendDeadlines gives a large body the time it may need, and no more.
+func extendDeadlines(w http.ResponseWriter, length, limit int64) {
 	if length < 0 {
 		length = limit
 	}
-	patience := readTimeout + time.Duration(length/slowBody)*time.Second
-	// Only test servers without a connection cannot set it.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(patience))
+	now, more := time.Now(), time.Duration(length/slowBody)*time.Second
+	c := http.NewResponseController(w)
+	// Only test servers without a connection cannot set them.
+	_ = c.SetReadDeadline(now.Add(readTimeout + more))
+	_ = c.SetWriteDeadline(now.Add(writeTimeout + more))
 }
 
 // bodyError tells apart why a body did not arrive.

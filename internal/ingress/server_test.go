@@ -149,3 +149,44 @@ func TestStrangerReadsTheAnswer(t *testing.T) {
 		}
 	}
 }
+
+// TestNobodyReads: a sender that never reads its answers is given up.
+func TestNobodyReads(t *testing.T) {
+	for _, tt := range []struct {
+		name, framing string
+		after         time.Duration
+	}{
+		{"small body", "Content-Length: 2\r\n\r\n{}", writeTimeout},
+		{"unknown size", "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", writeTimeout + mebi/slowBody*time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
+				s := NewServer(newEdge(t), slog.New(slog.DiscardHandler))
+				closed := make(chan time.Time, 1)
+				s.ConnState = func(_ net.Conn, state http.ConnState) {
+					if state == http.StateClosed {
+						closed <- time.Now()
+					}
+				}
+				go s.Serve(l)
+				defer s.Close()
+				ours, theirs := net.Pipe()
+				defer ours.Close()
+				l.conns <- theirs
+				start := time.Now()
+				if _, err := io.WriteString(ours, "POST /webhooks/returns HTTP/1.1\r\nHost: x\r\nX-Retino-Secret: "+retinoSecret+"\r\n"+tt.framing); err != nil {
+					t.Fatal(err)
+				}
+				select {
+				case at := <-closed:
+					if took := at.Sub(start); took < tt.after || took > tt.after+time.Second {
+						t.Errorf("given up after %v, want %v", took, tt.after)
+					}
+				case <-time.After(time.Hour):
+					t.Error("still waiting after an hour")
+				}
+			})
+		})
+	}
+}
