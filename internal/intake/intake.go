@@ -28,6 +28,8 @@ const (
 	DefaultWindow = 2 * time.Minute
 	// MaxEvents is how many events one webhook may make.
 	MaxEvents = 10_000
+	// MaxSubject is the longest subject, and the longest version of one, in bytes.
+	MaxSubject = 512
 )
 
 // ErrUnavailable means that the webhook could not be made durable now. Ask the sender to come again.

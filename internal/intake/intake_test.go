@@ -328,6 +328,30 @@ func TestFaults(t *testing.T) {
 			&journalv1.Quarantine{Reason: "too_many_events", Detail: "10001 events, more than 10000", Offset: -1},
 		},
 		{
+			"long subject", func(connectors.Input) (connectors.Translation, error) {
+				return connectors.Translation{Events: []*eventv1.Event{{Type: "a", Subject: "b/" + strings.Repeat("x", 1<<20)}}}, nil
+			},
+			&journalv1.Quarantine{Reason: "bad_subject", Detail: "the subject of event 0 is longer than 512 bytes", Offset: -1},
+		},
+		{
+			"unprintable subject", func(connectors.Input) (connectors.Translation, error) {
+				return connectors.Translation{Events: []*eventv1.Event{{Type: "a", Subject: strings.Repeat("x", MaxSubject)}, {Type: "a", Subject: "b/\x00"}}}, nil
+			},
+			&journalv1.Quarantine{Reason: "bad_subject", Detail: "the subject of event 1 has the unprintable character U+0000", Offset: -1},
+		},
+		{
+			"subject of no characters", func(connectors.Input) (connectors.Translation, error) {
+				return connectors.Translation{Events: []*eventv1.Event{{Type: "a", Subject: "b/\xff"}}}, nil
+			},
+			&journalv1.Quarantine{Reason: "bad_subject", Detail: "the subject of event 0 is not valid UTF-8", Offset: -1},
+		},
+		{
+			"long version", func(connectors.Input) (connectors.Translation, error) {
+				return connectors.Translation{Events: []*eventv1.Event{{Type: "a", Subject: "b/1", SubjectVersion: strings.Repeat("1", MaxSubject+1)}}}, nil
+			},
+			&journalv1.Quarantine{Reason: "bad_subject", Detail: "the subject's version of event 0 is longer than 512 bytes", Offset: -1},
+		},
+		{
 			"panic", func(connectors.Input) (connectors.Translation, error) {
 				return connectors.Translation{Events: make([]*eventv1.Event, len(strings.Repeat("x", 1))-2)}, nil
 			},
@@ -454,6 +478,7 @@ func TestUnmappedWithEnvelope(t *testing.T) {
 		{`{"created_at":"t1","n":1}`, Duplicate, "", 0},
 		{`{"created_at":{},"n":1}`, Accepted, "", DefaultWindow}, // the envelope does not fit
 		{`{"created_at":"panic"}`, Quarantined, "", DefaultWindow},
+		{`{"created_at":"a\nb"}`, Quarantined, "", DefaultWindow},
 	} {
 		o, err := d.Unmapped(t.Context(), d.delivery("x", step.body))
 		if o != step.want || err != nil {

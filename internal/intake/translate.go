@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"unicode"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
 
@@ -57,10 +59,13 @@ func TranslateUnmapped(src *SourceConfig, event string, body []byte) (t connecto
 			t.Key, e.SubjectVersion = envelope.Identify(m)
 		}
 	}
+	if fault := inspect(t.Events); fault != nil {
+		return connectors.Translation{}, fault
+	}
 	return t, nil
 }
 
-// inspect holds a connector to its contract.
+// inspect holds a connector to its contract, and webhooks to what sinks can take for a key or a header.
 func inspect(events []*eventv1.Event) *Fault {
 	switch n := len(events); {
 	case n == 0:
@@ -71,6 +76,28 @@ func inspect(events []*eventv1.Event) *Fault {
 	for i, e := range events {
 		if e.GetType() == "" || e.GetSubject() == "" {
 			return NewFault(BadEvents, fmt.Errorf("the connector's event %d has no type or no subject", i))
+		}
+		if err := checkText(e.GetSubject(), MaxSubject); err != nil {
+			return NewFault(BadSubject, fmt.Errorf("the subject of event %d %w", i, err))
+		}
+		if err := checkText(e.GetSubjectVersion(), MaxSubject); err != nil {
+			return NewFault(BadSubject, fmt.Errorf("the subject's version of event %d %w", i, err))
+		}
+	}
+	return nil
+}
+
+// checkText says whether a sender's text can be a part of a canonical event. The error continues a sentence.
+func checkText(s string, limit int) error {
+	if len(s) > limit {
+		return fmt.Errorf("is longer than %d bytes", limit)
+	}
+	if !utf8.ValidString(s) {
+		return errors.New("is not valid UTF-8")
+	}
+	for _, r := range s {
+		if !unicode.IsPrint(r) {
+			return fmt.Errorf("has the unprintable character %U", r)
 		}
 	}
 	return nil
