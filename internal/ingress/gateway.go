@@ -194,7 +194,7 @@ func (c *call) fail(err error) {
 	case c.err != nil || c.outcome != 0:
 	case c.body.Err != nil && c.probed == nil:
 		// Kept before the error handler, and so the gateway, is done.
-		c.outcome, c.err = c.intake.Quarantine(c.ctx, c.delivery, intake.Malformed, c.body.Err)
+		c.outcome, c.err = c.intake.Quarantine(c.ctx, c.delivery, intake.NewFault(intake.Malformed, c.body.Err))
 	default:
 		c.err = fmt.Errorf("%w: %w", errBypassed, err)
 	}

@@ -180,23 +180,20 @@ func (in *Ingress) take(ctx context.Context, src *source, d *intake.Delivery, b 
 	defer func() {
 		if p := recover(); p != nil {
 			in.log.Error("decoding panicked", "source", src.Info.Name, "stack", string(debug.Stack()))
-			o, err = in.intake.Quarantine(ctx, d, intake.Panicked, fmt.Errorf("panic with a %T", p))
+			o, err = in.intake.Quarantine(ctx, d, intake.NewFault(intake.Panicked, fmt.Errorf("panic with a %T", p)))
 		}
 	}()
 	if b.fault != "" {
 		d.Event = urlEvent
-		return in.intake.Quarantine(ctx, d, b.fault, b.cause)
+		return in.intake.Quarantine(ctx, d, intake.NewFault(b.fault, b.cause))
 	}
-	name, fault := eventName(src.Connector.EventField, urlEvent, d.Body)
+	name, fault := intake.EventName(src.Connector, urlEvent, d.Body)
 	d.Event = name
 	if fault != nil {
-		return in.intake.Quarantine(ctx, d, fault.reason, fault.cause)
+		return in.intake.Quarantine(ctx, d, fault)
 	}
 	rt, known := src.gateway.routes[name]
 	if !known {
-		if err := checkName(name); err != nil {
-			return in.intake.Quarantine(ctx, d, intake.BadEventName, err)
-		}
 		return in.intake.Unmapped(ctx, d)
 	}
 	d.Event = rt.name // the descriptor's own string, which lives anyway

@@ -160,7 +160,7 @@ func (in *Intake) Accept(ctx context.Context, d *Delivery, msg proto.Message, dr
 }
 
 // Unmapped takes in a webhook of an event that nobody modelled. It is one event of type "unmapped" that carries the JSON
-// as it came, provided that it is JSON; else the webhook is quarantined.
+// as it came, provided that it is JSON and that the event's name is text; else the webhook is quarantined.
 func (in *Intake) Unmapped(ctx context.Context, d *Delivery) (Outcome, error) {
 	t, fault := TranslateUnmapped(&d.Source.SourceConfig, d.Event, d.Body)
 	if fault != nil {
@@ -169,10 +169,10 @@ func (in *Intake) Unmapped(ctx context.Context, d *Delivery) (Outcome, error) {
 	return in.commit(ctx, d, t, nil)
 }
 
-// Quarantine keeps a webhook that could not be decoded, and says why. Details of the vendor's JSON and of the connector's
-// errors are taken from err, which must not quote the body at length nor any secret.
-func (in *Intake) Quarantine(ctx context.Context, d *Delivery, reason Reason, err error) (Outcome, error) {
-	return in.setAside(ctx, d, NewFault(reason, err), nil)
+// Quarantine keeps a webhook that could not be decoded, and says why. The fault must not quote the body at length nor any
+// secret.
+func (in *Intake) Quarantine(ctx context.Context, d *Delivery, f *Fault) (Outcome, error) {
+	return in.setAside(ctx, d, f, nil)
 }
 
 // commit makes a translated webhook durable.
@@ -236,9 +236,6 @@ func (s *Source) outcome(r journal.Receipt, err error, added Outcome) (Outcome, 
 	}
 	return added, nil
 }
-
-// maxName is the longest name of an event, in bytes, that is kept of a webhook whose event is not usable.
-const maxName = 256
 
 // newWebhook is what is stored of a delivery. It shares the delivery's memory.
 func newWebhook(d *Delivery, drift []vendorjson.Drift) (*journalv1.Webhook, error) {

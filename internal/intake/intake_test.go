@@ -418,7 +418,7 @@ func TestMended(t *testing.T) {
 func TestQuarantine(t *testing.T) {
 	d := newDesk(t)
 	decoding := &vendorjson.Error{Code: vendorjson.CodeShape, Path: "$.a\xff", Offset: 7, Problem: "is odd"}
-	o, err := d.Quarantine(t.Context(), d.delivery("bad\xffname"+strings.Repeat("x", 300), "{"), NoEvent, decoding)
+	o, err := d.Quarantine(t.Context(), d.delivery("bad\xffname"+strings.Repeat("x", 300), "{"), NewFault(NoEvent, decoding))
 	if o != Quarantined || err != nil {
 		t.Fatal(o, err)
 	}
@@ -430,7 +430,7 @@ func TestQuarantine(t *testing.T) {
 	if !strings.HasPrefix(w.GetVendorEvent(), "bad\uFFFDname") || len(w.GetVendorEvent()) > 260 {
 		t.Errorf("event %q", w.GetVendorEvent())
 	}
-	if _, err := d.Quarantine(t.Context(), d.delivery("", "{"), NoEvent, nil); err != nil {
+	if _, err := d.Quarantine(t.Context(), d.delivery("", "{"), NewFault(NoEvent, nil)); err != nil {
 		t.Fatal(err)
 	}
 	if got := d.book.entries[1].Webhook.GetQuarantine(); got.GetReason() != "no_event" || got.GetOffset() != -1 {
@@ -508,7 +508,7 @@ func TestUnavailable(t *testing.T) {
 		if _, err := d.Unmapped(t.Context(), d.delivery("order", "{}")); !errors.Is(err, ErrUnavailable) {
 			t.Errorf("Unmapped: %v", err)
 		}
-		if _, err := d.Quarantine(t.Context(), d.delivery("order", "{}"), NoEvent, nil); !errors.Is(err, ErrUnavailable) {
+		if _, err := d.Quarantine(t.Context(), d.delivery("order", "{}"), NewFault(NoEvent, nil)); !errors.Is(err, ErrUnavailable) {
 			t.Errorf("Quarantine: %v", err)
 		}
 	}

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"unicode"
-	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
 
@@ -43,6 +41,9 @@ func TranslateUnmapped(src *SourceConfig, event string, body []byte) (t connecto
 			t, fault = connectors.Translation{}, newPanic(p, debug.Stack())
 		}
 	}()
+	if err := checkText(event, maxName); err != nil {
+		return connectors.Translation{}, NewFault(BadEventName, fmt.Errorf("the event's name %w", err))
+	}
 	if err := vendorjson.Check(body); err != nil {
 		return connectors.Translation{}, NewFault(Malformed, err)
 	}
@@ -82,22 +83,6 @@ func inspect(events []*eventv1.Event) *Fault {
 		}
 		if err := checkText(e.GetSubjectVersion(), MaxSubject); err != nil {
 			return NewFault(BadSubject, fmt.Errorf("the subject's version of event %d %w", i, err))
-		}
-	}
-	return nil
-}
-
-// checkText says whether a sender's text can be a part of a canonical event. The error continues a sentence.
-func checkText(s string, limit int) error {
-	if len(s) > limit {
-		return fmt.Errorf("is longer than %d bytes", limit)
-	}
-	if !utf8.ValidString(s) {
-		return errors.New("is not valid UTF-8")
-	}
-	for _, r := range s {
-		if !unicode.IsPrint(r) {
-			return fmt.Errorf("has the unprintable character %U", r)
 		}
 	}
 	return nil
