@@ -151,7 +151,6 @@ func (in *Intake) Source(c SourceConfig) *Source {
 // Accept takes in a webhook that was decoded into msg, the request message of its event's RPC, with what the decoder
 // found odd. It blocks until the webhook is durable, or ctx ends; errors are those of the package comment.
 func (in *Intake) Accept(ctx context.Context, d *Delivery, msg proto.Message, drift []vendorjson.Drift) (Outcome, error) {
-	d.Source.drift.count(d.Event, drift)
 	t, fault := Translate(&d.Source.SourceConfig, d.Event, msg)
 	if fault != nil {
 		return in.setAside(ctx, d, fault, drift)
@@ -194,7 +193,11 @@ func (in *Intake) commit(ctx context.Context, d *Delivery, t connectors.Translat
 			d.Source.revisions.Inc()
 		}
 	}
-	return d.Source.outcome(r, err, Accepted)
+	o, err := d.Source.outcome(r, err, Accepted)
+	if o == Accepted {
+		d.Source.drift.count(d.Event, drift)
+	}
+	return o, err
 }
 
 // setAside makes a webhook durable without events, or returns the fault where the source refuses such webhooks. One that may
@@ -217,6 +220,7 @@ func (in *Intake) setAside(ctx context.Context, d *Delivery, f *Fault, drift []v
 	r, err := in.journal.Append(ctx, entry)
 	o, err := d.Source.outcome(r, err, Quarantined)
 	if o == Quarantined {
+		d.Source.drift.count(d.Event, drift)
 		d.Source.quarantine.Inc()
 		d.Source.complaints.Do(func() {
 			in.log.Warn("quarantined webhook", "source", w.GetSource(), "event", w.GetVendorEvent(), "webhook", w.GetId(), "fault", f)

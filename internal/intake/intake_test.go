@@ -550,6 +550,35 @@ func TestDriftIsBounded(t *testing.T) {
 	}
 }
 
+// TestDriftOfRedeliveries: what is kept once is counted once, however often it comes, and what is not kept is not counted.
+func TestDriftOfRedeliveries(t *testing.T) {
+	d := newDesk(t)
+	drift := []vendorjson.Drift{{Kind: vendorjson.Unknown, Path: "$.new"}}
+	accept := func(body string) {
+		if _, err := d.Accept(t.Context(), d.delivery("order", body), &retinov1.Receipt{}, drift); err != nil && !errors.Is(err, ErrUnavailable) {
+			t.Fatal(err)
+		}
+	}
+	for i, translate := range []func(connectors.Input) (connectors.Translation, error){
+		func(connectors.Input) (connectors.Translation, error) {
+			return connectors.Translation{Events: []*eventv1.Event{{Type: "a", Subject: "b/1"}}}, nil
+		},
+		func(connectors.Input) (connectors.Translation, error) { return connectors.Translation{}, errors.New("no") },
+	} {
+		d.connector.Translate = translate
+		body := fmt.Sprintf(`{"new":%d}`, i)
+		d.book.err = journal.ErrUnavailable
+		accept(body)
+		d.book.err = nil
+		for range 3 {
+			accept(body)
+		}
+		if got := d.value(t, "bridge_drift_total"); got != float64(i+1) {
+			t.Errorf("counted %v after %d webhooks", got, i+1)
+		}
+	}
+}
+
 func TestMetricsAreRegisteredOnce(t *testing.T) {
 	d := newDesk(t)
 	if _, err := New(Config{Journal: d.book, Registerer: d.registry}); err == nil {
