@@ -448,10 +448,16 @@ func TestUnmapped(t *testing.T) {
 	if ev.GetType() != "unmapped" || ev.GetSubject() != "acme/x.happened" || ev.GetUnmapped().GetJson() != body || ev.GetId() == "" {
 		t.Errorf("event %v", ev)
 	}
+	if o, err := d.Unmapped(t.Context(), d.delivery("x.marked", "\uFEFF{}")); o != Accepted || err != nil {
+		t.Fatal(o, err)
+	}
+	if got := d.book.entries[1].Events[0].GetUnmapped().GetJson(); got != "{}" {
+		t.Errorf("JSON %q", got)
+	}
 	if o, err := d.Unmapped(t.Context(), d.delivery("x.happened", `{"a":1,}`)); o != Quarantined || err != nil {
 		t.Fatal(o, err)
 	}
-	if q := d.book.entries[1].Webhook.GetQuarantine(); q.GetReason() != "malformed_json" || q.GetOffset() != 7 {
+	if q := d.book.entries[2].Webhook.GetQuarantine(); q.GetReason() != "malformed_json" || q.GetOffset() != 7 {
 		t.Errorf("quarantine %v", q)
 	}
 }
@@ -563,7 +569,9 @@ func TestDriftOfRedeliveries(t *testing.T) {
 		func(connectors.Input) (connectors.Translation, error) {
 			return connectors.Translation{Events: []*eventv1.Event{{Type: "a", Subject: "b/1"}}}, nil
 		},
-		func(connectors.Input) (connectors.Translation, error) { return connectors.Translation{}, errors.New("no") },
+		func(connectors.Input) (connectors.Translation, error) {
+			return connectors.Translation{}, errors.New("no")
+		},
 	} {
 		d.connector.Translate = translate
 		body := fmt.Sprintf(`{"new":%d}`, i)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -47,10 +48,12 @@ func TranslateUnmapped(src *SourceConfig, event string, body []byte) (t connecto
 	if err := vendorjson.Check(body); err != nil {
 		return connectors.Translation{}, NewFault(Malformed, err)
 	}
+	// What consumers parse must be JSON, which a byte order mark is no part of.
+	text := strings.TrimPrefix(string(body), "\uFEFF")
 	e := &eventv1.Event{
 		Type:    UnmappedType,
 		Subject: src.Connector.Name + "/" + event,
-		Data:    &eventv1.Event_Unmapped{Unmapped: &eventv1.Unmapped{Json: string(body)}},
+		Data:    &eventv1.Event_Unmapped{Unmapped: &eventv1.Unmapped{Json: text}},
 	}
 	t = connectors.Translation{Key: connectors.ContentHash(), Events: []*eventv1.Event{e}}
 	if envelope := src.Connector.Envelope; envelope != nil {

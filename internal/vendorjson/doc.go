@@ -3,6 +3,7 @@
 // It is driven by descriptors, reads the text once, and keeps a table per message type, built on first use. It differs
 // from protojson where vendors differ from their pages:
 //
+//   - A byte order mark before the document, which .NET likes to send, is skipped. Offsets count it.
 //   - Unknown fields, at any depth, are skipped and reported.
 //   - A string where a number is declared, a number where a string is, "true", "Yes" or 1 for a bool, null anywhere, one
 //     object where a list is declared, an empty string for an absent number, are read. They are reported too, unless the

@@ -39,6 +39,7 @@ func FuzzUnmarshalAgainstProtojson(f *testing.F) {
 	}
 	f.Add(byName["webhooks.kasafik.v1.Order"], []byte(`{"id":9007199254740993,"id_c":"1.0","id_shop":1e3,"_d":false}`))
 	f.Add(byName["webhooks.kasafik.v1.Order"], []byte(`{"t":"x","_t":"y"}`))
+	f.Add(byName["webhooks.kasafik.v1.Order"], []byte("\uFEFF{"))
 	f.Add(byName["webhooks.retino.v1.Shipping"], []byte(`{"id":"\ud83d\ude00\u0000","option_name":"\ud800"}`))
 	f.Fuzz(func(t *testing.T, index int, data []byte) {
 		compare(t, types[uint(index)%uint(len(types))], data)
@@ -51,8 +52,10 @@ func compare(t *testing.T, typ protoreflect.MessageType, data []byte) (read bool
 	ours, theirs := typ.New().Interface(), typ.New().Interface()
 	drifts, err := Unmarshal(data, ours)
 	options := protojson.UnmarshalOptions{DiscardUnknown: true}
+	whole := data
+	data = bytes.TrimPrefix(data, byteOrderMark)
 	if err != nil {
-		checkError(t, data, err)
+		checkError(t, whole, err)
 		e, _ := errors.AsType[*Error](err)
 		if json.Valid(data) && e.Code != CodeLimit && e.Problem != duplicated && options.Unmarshal(data, theirs) == nil && !special(theirs.ProtoReflect()) {
 			t.Fatalf("%s\nprotojson reads it, but: %v", data, err)
@@ -290,6 +293,7 @@ func FuzzField(f *testing.F) {
 	}
 	f.Add([]byte(`{"\u0074ype":"\ud83d\ude00"}`), "type")
 	f.Add([]byte(`{"type":12}`), "type")
+	f.Add([]byte("\uFEFF{\"type\":\"x\"}"), "type")
 	f.Fuzz(func(t *testing.T, data []byte, name string) {
 		got, ok, err := Field(data, name)
 		if err != nil {
@@ -302,7 +306,7 @@ func FuzzField(f *testing.F) {
 			t.Fatalf("refuses what Check accepts: %v", err)
 		}
 		var all map[string]any
-		if err := json.Unmarshal(data, &all); err != nil {
+		if err := json.Unmarshal(bytes.TrimPrefix(data, byteOrderMark), &all); err != nil {
 			t.Fatal(err)
 		}
 		want, found := all[name].(string)
