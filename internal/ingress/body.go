@@ -148,7 +148,14 @@ func bodyError(err error) error {
 	return fmt.Errorf("%w: %w", errIncomplete, err)
 }
 
-var gunzippers = sync.Pool{New: func() any { return new(gzip.Reader) }}
+// gunzipper is pooled. Its gzip.Reader keeps a hold of what it reads from; of the data it does not.
+type gunzipper struct {
+	gzip.Reader
+
+	data bytes.Reader
+}
+
+var gunzippers = sync.Pool{New: func() any { return new(gunzipper) }}
 
 // decode undoes the content encoding. A body whose encoding is corrupt or unknown is still a verified sender's: it comes
 // back as it was received, with the fault.
@@ -163,7 +170,9 @@ func (s *source) decode(ctx context.Context, received body, encoding string, l *
 	}
 	plain := newBuffer()
 	// All of it is here: the sender may hang up.
-	err := gunzip(context.WithoutCancel(ctx), plain, received.data, s.limits.body, l)
+	z := gunzippers.Get().(*gunzipper)
+	err := z.gunzip(context.WithoutCancel(ctx), plain, received.data, s.limits.body, l)
+	gunzippers.Put(z)
 	switch {
 	case errors.Is(err, errTooLarge), errors.Is(err, errBusy):
 		plain.release()
@@ -180,10 +189,10 @@ func (s *source) decode(ctx context.Context, received body, encoding string, l *
 }
 
 // gunzip decompresses data into plain. Errors are errTooLarge, the lease's, and those of corrupt data.
-func gunzip(ctx context.Context, plain *buffer, data []byte, limit int64, l *lease) error {
-	z := gunzippers.Get().(*gzip.Reader)
-	defer gunzippers.Put(z)
-	if err := z.Reset(bytes.NewReader(data)); err != nil {
+func (z *gunzipper) gunzip(ctx context.Context, plain *buffer, data []byte, limit int64, l *lease) error {
+	z.data.Reset(data)
+	defer z.data.Reset(nil)
+	if err := z.Reset(&z.data); err != nil {
 		return notEOF(err)
 	}
 	return notEOF(plain.fill(ctx, z, -1, limit, l))
