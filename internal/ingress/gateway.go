@@ -78,7 +78,7 @@ func generatedHandlers(c *connectors.Connector) (map[rpc]runtime.HandlerFunc, er
 			registered = append(registered, next)
 			return next
 		}),
-		runtime.WithMarshalerOption(runtime.MIMEWildcard, marshaler{}),
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, vendorjson.Marshaler{}),
 		runtime.WithIncomingHeaderMatcher(noHeader),
 		runtime.WithOutgoingHeaderMatcher(noHeader),
 		runtime.WithOutgoingTrailerMatcher(noHeader),
@@ -229,11 +229,6 @@ func (connection) Invoke(ctx context.Context, method string, args, _ any, _ ...g
 func (connection) NewStream(context.Context, *grpc.StreamDesc, string, ...grpc.CallOption) (grpc.ClientStream, error) {
 	return nil, errBypassed
 }
-
-// marshaler decodes a call's body. It answers nothing: the answer is the source's.
-type marshaler struct{ vendorjson.Marshaler }
-
-func (marshaler) Marshal(any) ([]byte, error) { return nil, nil }
 
 func noHeader(string) (string, bool) { return "", false }
 

@@ -214,9 +214,9 @@ func (in *Ingress) refuse(w http.ResponseWriter, src *source, err error) {
 // note finds the answer, counts the refusal and, within reason, logs it.
 func (in *Ingress) note(src *source, err error) answer {
 	a := answerOf(err)
-	counters, name := in.unknown, unknownSource
+	counters, name := &in.unknown, unknownSource
 	if src != nil {
-		counters, name = src.refused, src.Info.Name
+		counters, name = &src.refused, src.Info.Name
 	}
 	counters.count(a.reason)
 	counters.complaints.Do(func() {
