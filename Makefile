@@ -35,7 +35,7 @@ generate: .protodeps ## Generate gen/ and the OpenAPI document from proto/
 lint: .protodeps ## Lint Go and protobuf
 	$(BUF) lint
 	$(BUF) format --diff --exit-code proto
-	$(BUF) breaking --against tools/baseline.binpb
+	$(BUF) breaking proto --against tools/baseline.binpb
 	$(LINT) run ./...
 
 .PHONY: test
@@ -63,4 +63,4 @@ bench: ## Measure, each figure against its reference in the same run
 
 .PHONY: baseline
 baseline: .protodeps ## Accept today's schemas as the ones to stay compatible with; at a release only
-	$(BUF) build -o tools/baseline.binpb
+	$(BUF) build proto -o tools/baseline.binpb
