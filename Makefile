@@ -1,4 +1,8 @@
-# Everything here needs Go alone: generators and linters are Go modules pinned under tools/.
+# Generators and linters are Go modules pinned under tools/; the rest is Go, git, bash and awk, and a C compiler for `race`.
+# A step of a pipe that fails is a failure.
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+
 BUF      := go tool -modfile=tools/go.mod buf
 LINT     := go tool -modfile=tools/lint.mod golangci-lint
 FUZZTIME ?= 30s
@@ -19,16 +23,19 @@ generate: .protodeps ## Generate gen/ and the OpenAPI document from proto/
 	rm -rf gen
 	$(BUF) generate
 
-# The public schemas that ours import, printed from the Go modules that hold them.
+# The public schemas that ours import, printed from the Go modules that hold them. The folder gets its name when all are
+# printed: half of them would look finished.
 .protodeps: tools/protodeps/main.go tools/protodeps/go.mod
-	cd tools/protodeps && go run . ../../.protodeps
-	@touch $@
+	rm -rf $@ $@.new
+	cd tools/protodeps && go run . ../../$@.new
+	@touch $@.new
+	mv $@.new $@
 
 .PHONY: lint
 lint: .protodeps ## Lint Go and protobuf
 	$(BUF) lint
 	$(BUF) format --diff --exit-code proto
-	$(BUF) breaking --against tools/baseline.binpb
+	$(BUF) breaking proto --against tools/baseline.binpb
 	$(LINT) run ./...
 
 .PHONY: test
@@ -41,11 +48,13 @@ race: ## Run the tests with the race detector
 
 .PHONY: fuzz
 fuzz: ## Fuzz each target for FUZZTIME
-	@go test -list '^Fuzz' ./... | awk '/^Fuzz/ {f[n++]=$$1} /^ok/ {for (i=0;i<n;i++) print $$2, f[i]; n=0}' | \
+	@listed=$$(go test -list '^Fuzz' ./...) || { echo "$$listed" >&2; exit 1; }; \
+	targets=$$(awk '/^Fuzz/ {f[n++]=$$1} /^ok/ {for (i=0;i<n;i++) print $$2, f[i]; n=0}' <<<"$$listed"); \
+	[ -n "$$targets" ] || { echo 'there are no fuzz targets' >&2; exit 1; }; \
 	while read -r pkg target; do \
 		echo "$$pkg $$target"; \
-		go test "$$pkg" -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) || exit 1; \
-	done
+		go test "$$pkg" -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) </dev/null; \
+	done <<<"$$targets"
 
 .PHONY: bench
 bench: ## Measure, each figure against its reference in the same run
@@ -54,4 +63,4 @@ bench: ## Measure, each figure against its reference in the same run
 
 .PHONY: baseline
 baseline: .protodeps ## Accept today's schemas as the ones to stay compatible with; at a release only
-	$(BUF) build -o tools/baseline.binpb
+	$(BUF) build proto -o tools/baseline.binpb

@@ -3,6 +3,8 @@ package connectors
 import (
 	"cmp"
 	"errors"
+	"strconv"
+	"strings"
 
 	"google.golang.org/genproto/googleapis/type/date"
 	"google.golang.org/genproto/googleapis/type/decimal"
@@ -10,7 +12,10 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
-var errNoCurrency = errors.New("is an amount without a currency, and the source has none")
+var (
+	errNoCurrency  = errors.New("is an amount without a currency, and the source has none")
+	errBadCurrency = errors.New("is an amount whose currency is not three capital letters, as ISO 4217 writes them")
+)
 
 // Fields reads the fields of one vendor message and remembers the first that is wrong, so that a translation stays one
 // literal and asks once, at its end, whether it may be used:
@@ -44,23 +49,33 @@ func (f *Fields) Money(path string, d *decimal.Decimal) *money.Money {
 	return f.MoneyIn(path, d, "")
 }
 
-// MoneyIn is [Money] in a currency of its own, or in the source's where that is empty. It must not be empty in both.
+// MoneyIn is [Money] in a currency of its own, or in the source's where that is empty. It must not be empty in both, and
+// must look like ISO 4217.
 func (f *Fields) MoneyIn(path string, d *decimal.Decimal, currency string) *money.Money {
 	m, err := Money(d, cmp.Or(currency, f.source.Currency))
-	if m != nil && m.GetCurrencyCode() == "" {
-		err = errNoCurrency
-	}
-	f.check(path, err)
+	f.check(path, cmp.Or(err, checkCurrency(m)))
 	return m
 }
 
 // ScaledMoneyIn is [ScaledMoney] in a currency as [Fields.MoneyIn] takes it.
 func (f *Fields) ScaledMoneyIn(path string, v *int64, digits int, currency string) *money.Money {
 	m := ScaledMoney(v, digits, cmp.Or(currency, f.source.Currency))
-	if m != nil && m.GetCurrencyCode() == "" {
-		f.check(path, errNoCurrency)
-	}
+	f.check(path, checkCurrency(m))
 	return m
+}
+
+// checkCurrency looks at the form alone: vendors use codes that no list has, and lists change.
+func checkCurrency(m *money.Money) error {
+	code := m.GetCurrencyCode()
+	switch {
+	case m == nil:
+		return nil
+	case code == "":
+		return errNoCurrency
+	case len(code) != 3 || strings.Trim(code, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "":
+		return errBadCurrency
+	}
+	return nil
 }
 
 // Time is [Time] in the source's zone.
@@ -82,6 +97,19 @@ func (f *Fields) Date(path, text string) *date.Date {
 	d, err := Date(text)
 	f.check(path, err)
 	return d
+}
+
+// Each makes one of every item of a vendor's list, which is at path: do gets the item and its own path. It stops where f is
+// told of something wrong, since a translation that fails is thrown away however long its lists are.
+func Each[From, To any](f *Fields, path string, list []From, do func(path string, item From) To) []To {
+	var out []To
+	for i, item := range list {
+		if f.err != nil {
+			return nil
+		}
+		out = append(out, do(path+"["+strconv.Itoa(i)+"]", item))
+	}
+	return out
 }
 
 // Fail says what is wrong with the field at path. Only the first such report counts.

@@ -40,6 +40,26 @@ func TestFieldsRememberTheFirstProblem(t *testing.T) {
 	}
 }
 
+func TestEach(t *testing.T) {
+	f := connectors.NewFields(connectors.Source{})
+	visited := 0
+	read := func(path, id string) string {
+		visited++
+		return path + "=" + f.Need(path+".id", id)
+	}
+	got := connectors.Each(f, "$.items", []string{"a", "b"}, read)
+	if diff := cmp.Diff([]string{"$.items[0]=a", "$.items[1]=b"}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	visited = 0
+	if got := connectors.Each(f, "$.items", []string{"a", "", "c", "d"}, read); got != nil || visited != 2 {
+		t.Errorf("%d of 4 items read although the second is wrong; got %q", visited, got)
+	}
+	if err := f.Err(); err == nil || err.Error() != "$.items[1].id is missing" {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestFieldsKnowTheSource(t *testing.T) {
 	f := connectors.NewFields(connectors.Source{Currency: "EUR", Zone: zone(t, "Europe/Prague")})
 	cents := int64(150)
@@ -83,6 +103,28 @@ func TestFieldsWantACurrency(t *testing.T) {
 		read(f)
 		if err := f.Err(); err == nil || err.Error() != want {
 			t.Errorf("%s: error %v", name, err)
+		}
+	}
+}
+
+func TestFieldsCheckTheCurrency(t *testing.T) {
+	cents := int64(0)
+	const want = "$.a is an amount whose currency is not three capital letters, as ISO 4217 writes them"
+	for _, code := range []string{"czk", "Kč", "CZ", "CZKK", " CZK", "C1K", "€"} {
+		for name, read := range map[string]func(f *connectors.Fields){
+			"decimal": func(f *connectors.Fields) { f.MoneyIn("$.a", &decimal.Decimal{Value: "0"}, code) },
+			"scaled":  func(f *connectors.Fields) { f.ScaledMoneyIn("$.a", &cents, 2, code) },
+		} {
+			f := connectors.NewFields(connectors.Source{Currency: "EUR"})
+			f.MoneyIn("$.absent", nil, code)
+			f.ScaledMoneyIn("$.absent", nil, 2, code)
+			if err := f.Err(); err != nil {
+				t.Errorf("%s, %q: an absent amount has no currency: %v", name, code, err)
+			}
+			read(f)
+			if err := f.Err(); err == nil || err.Error() != want {
+				t.Errorf("%s, %q: error %v", name, code, err)
+			}
 		}
 	}
 }

@@ -31,9 +31,6 @@ import (
 	"github.com/webhook-bridge/bridge/sinks/grpcstream"
 )
 
-// closeMargin is what of the shutdown timeout is left for the journal when requests and streams have been cut off.
-const closeMargin = time.Second
-
 // app is the program as a value: opened, it has its folder and its addresses; run, it serves.
 type app struct {
 	cfg     *config.Config
@@ -133,8 +130,7 @@ func (a *app) listenAll(ctx context.Context, edge *ingress.Ingress, metrics prom
 // openGRPC makes the server for subscriptions, typed calls, health and reflection.
 func (a *app) openGRPC(t *tls.Config, edge *ingress.Ingress, gate gate) error {
 	options := []grpc.ServerOption{
-		grpc.UnaryInterceptor(gate.unary),
-		grpc.StreamInterceptor(gate.stream),
+		grpc.InTapHandle(gate.tap),
 		grpc.MaxConcurrentStreams(1000),
 		grpc.MaxRecvMsgSize(maxTypedCall(a.cfg)),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
@@ -146,6 +142,7 @@ func (a *app) openGRPC(t *tls.Config, edge *ingress.Ingress, gate gate) error {
 	a.grpc = grpc.NewServer(options...)
 	streamv1.RegisterEventStreamServiceServer(a.grpc, a.streams)
 	a.health = health.NewServer()
+	a.health.SetServingStatus(streamv1.EventStreamService_ServiceDesc.ServiceName, healthv1.HealthCheckResponse_SERVING)
 	healthv1.RegisterHealthServer(a.grpc, a.health)
 	reflection.Register(a.grpc)
 	return edge.RegisterGRPC(a.grpc)
@@ -198,25 +195,33 @@ func serveHTTP(name string, s *http.Server, l net.Listener) error {
 }
 
 // shutdown stops accepting, finishes what is in flight, says goodbye to streams and closes the journal, in this order and
-// within the configured time.
+// within the configured time. Each step has a share of its own, so that a sender who dawdles or a subscriber who does not
+// read takes nothing from the others.
 func (a *app) shutdown(ctx context.Context) error {
 	began := time.Now()
 	a.log.Info("shutting down")
 	a.ready.serving.Store(false)
 	a.health.Shutdown()
-	ctx, cancel := context.WithTimeout(ctx, max(a.cfg.ShutdownTimeout-closeMargin, a.cfg.ShutdownTimeout/2))
-	defer cancel()
+	share := a.cfg.ShutdownTimeout / 4
 
-	stopHTTP(ctx, a.webhooks)
-	a.stopStreams(ctx)
-	var wg sync.WaitGroup
-	for _, s := range []*http.Server{a.ops, a.admin} {
-		wg.Go(func() { stopHTTP(ctx, s) })
-	}
-	wg.Wait()
+	within(ctx, 2*share, func(ctx context.Context) { stopHTTP(ctx, a.webhooks) })
+	within(ctx, share, a.stopStreams)
+	within(ctx, share/2, func(ctx context.Context) {
+		var wg sync.WaitGroup
+		for _, s := range []*http.Server{a.ops, a.admin} {
+			wg.Go(func() { stopHTTP(ctx, s) })
+		}
+		wg.Wait()
+	})
 	err := a.journal.Close()
 	a.log.Info("stopped", "took", time.Since(began).String())
 	return err
+}
+
+func within(ctx context.Context, d time.Duration, step func(context.Context)) {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	step(ctx)
 }
 
 // stopHTTP finishes what is in flight, and cuts off what is left when ctx is done.
@@ -226,13 +231,12 @@ func stopHTTP(ctx context.Context, s *http.Server) {
 	}
 }
 
-// stopStreams says goodbye to those who listen, gives them part of the time to hear it, and ends the gRPC server.
+// stopStreams says goodbye to those who listen, then ends the gRPC server with whoever did not hear it.
 func (a *app) stopStreams(ctx context.Context) {
-	farewell, cancel := context.WithTimeout(ctx, a.cfg.ShutdownTimeout/4)
-	defer cancel()
-	if err := a.streams.Shutdown(farewell); err != nil {
+	if err := a.streams.Shutdown(ctx); err != nil {
 		a.log.Warn("subscribers that do not read were cut off")
 		a.grpc.Stop()
+		return
 	}
 	stop := context.AfterFunc(ctx, a.grpc.Stop)
 	defer stop()

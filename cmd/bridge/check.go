@@ -15,10 +15,17 @@ func check(_ context.Context, env environment, args []string) error {
 		return err
 	}
 	w := tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "SOURCE\tCONNECTOR\tAUTH\tURL")
+	fmt.Fprintln(w, "SOURCE\tCONNECTOR\tAUTH\tUNDECODABLE\tTYPED CALLS\tURL")
 	for i := range cfg.Sources {
 		s := &cfg.Sources[i]
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", s.Name, s.Connector, authText(s), sourceURL(cfg, s))
+		undecodable, typed := "kept", "no"
+		if s.Reject {
+			undecodable = "refused"
+		}
+		if s.GRPC {
+			typed = "yes"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", s.Name, s.Connector, authText(s), undecodable, typed, sourceURL(cfg, s))
 	}
 	fmt.Fprintln(w)
 	l := cfg.Listen
@@ -32,11 +39,14 @@ func check(_ context.Context, env environment, args []string) error {
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\n", x.name, x.l.Addr, security)
 	}
+	if cfg.Access.Insecure {
+		fmt.Fprintln(w, "access\tinsecure\tgrpc and admin may be open to anyone who reaches them")
+	}
 	fmt.Fprintf(w, "journal\t%s\tkept %s or %d MiB\n", cfg.Journal.Dir, cfg.Journal.Age, cfg.Journal.Size>>20)
 	return w.Flush()
 }
 
-// configFrom parses a command's one flag and loads the configuration it names. Its problems are printed, one a line.
+// configFrom parses a command's one flag and loads the configuration it names.
 func configFrom(name string, env environment, args []string) (*config.Config, error) {
 	fs := flagSet(name, env)
 	file := fs.String("c", "bridge.yaml", "configuration `file`")
@@ -47,12 +57,7 @@ func configFrom(name string, env environment, args []string) (*config.Config, er
 	if len(rest) > 0 {
 		return nil, &usageError{"takes no arguments besides -c"}
 	}
-	cfg, err := loadConfig(*file, env)
-	if err != nil {
-		fmt.Fprintln(env.stderr, err)
-		return nil, &reportedError{exitUsage}
-	}
-	return cfg, nil
+	return loadConfig(*file, env)
 }
 
 func authText(s *config.Source) string {

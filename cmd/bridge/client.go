@@ -22,8 +22,9 @@ import (
 // defaultGRPC is where a server listens that was not told otherwise.
 const defaultGRPC = "127.0.0.1:9090"
 
-// maxEventSize is the largest message a client takes: a batch, or one event of the largest body that a source may allow.
-const maxEventSize = 64 << 20
+// maxEventSize is the largest message a client takes: a batch, or one event of the largest body that a source may allow,
+// which an unmapped event carries whole.
+const maxEventSize = 128 << 20
 
 // clientFlags says which server to talk to.
 type clientFlags struct {
@@ -127,7 +128,13 @@ func dialable(listen string) string {
 	return net.JoinHostPort(host, port)
 }
 
-// loadConfig loads a configuration and checks it against the connectors that this program has.
+// loadConfig loads a configuration and checks it against the connectors that this program has. Its problems are printed,
+// one a line.
 func loadConfig(path string, env environment) (*config.Config, error) {
-	return config.Load(path, env.lookup, connectorNeeds(allConnectors()))
+	cfg, err := config.Load(path, env.lookup, connectorNeeds(allConnectors()))
+	if err != nil {
+		fmt.Fprintln(env.stderr, err)
+		return nil, &reportedError{exitUsage}
+	}
+	return cfg, nil
 }

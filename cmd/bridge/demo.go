@@ -6,7 +6,6 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -37,8 +36,9 @@ type demoRun struct {
 	cfg    *config.Config // of the running server, with the addresses it got
 	app    *app
 	client *http.Client
-	// events are those that come by the subscription; the subscription itself prints nothing.
+	// events are those that come by the subscription, failed is why it ended.
 	events chan *eventv1.Event
+	failed chan error
 }
 
 // demo starts a server in a folder of its own, sends it each vendor's webhooks and shows what becomes of them.
@@ -61,6 +61,7 @@ func demo(ctx context.Context, env environment, args []string) (err error) {
 		dir:    dir,
 		client: &http.Client{Timeout: demoPatience},
 		events: make(chan *eventv1.Event, 16),
+		failed: make(chan error, 2),
 	}
 	return d.run(ctx, *once)
 }
@@ -75,11 +76,14 @@ func (d *demoRun) run(ctx context.Context, once bool) (err error) {
 		return err
 	}
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
-	ended := make(chan error, 1)
-	go func() { ended <- d.app.run(serving) }()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		d.failed <- d.app.run(serving)
+	}()
 	defer func() {
 		stop()
-		err = errors.Join(err, <-ended)
+		<-ended
 	}()
 
 	conn, err := grpc.NewClient(d.cfg.Listen.GRPC.Addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -89,7 +93,7 @@ func (d *demoRun) run(ctx context.Context, once bool) (err error) {
 	defer func() { _ = conn.Close() }()
 	reading, stopReading := context.WithCancel(ctx)
 	defer stopReading()
-	go d.subscribe(reading, conn)
+	go func() { d.failed <- d.subscribe(reading, conn) }()
 
 	if err := d.show(ctx); err != nil {
 		return err
@@ -97,9 +101,10 @@ func (d *demoRun) run(ctx context.Context, once bool) (err error) {
 	if once {
 		return nil
 	}
-	d.suggest()
-	d.follow(ctx)
-	return nil
+	if err := d.suggest(); err != nil {
+		return err
+	}
+	return d.follow(ctx)
 }
 
 // open starts the server on free ports, then writes its configuration down with the ports it got, for other commands.
@@ -136,7 +141,7 @@ func (d *demoRun) open(ctx context.Context, log *slog.Logger) error {
 func (d *demoRun) configPath() string { return filepath.Join(d.dir, "bridge.yaml") }
 
 // subscribe hands every event to the one who prints.
-func (d *demoRun) subscribe(ctx context.Context, conn *grpc.ClientConn) {
+func (d *demoRun) subscribe(ctx context.Context, conn *grpc.ClientConn) error {
 	t := &tailer{
 		client: streamv1.NewEventStreamServiceClient(conn),
 		handle: func(e *eventv1.Event) error {
@@ -151,7 +156,7 @@ func (d *demoRun) subscribe(ctx context.Context, conn *grpc.ClientConn) {
 		notice:  func(string, ...any) {},
 		left:    -1,
 	}
-	_ = t.follow(ctx)
+	return t.follow(ctx)
 }
 
 // show sends the webhooks and prints, for each, the answer and the events it became.
@@ -190,6 +195,8 @@ func (d *demoRun) sendAndPrint(ctx context.Context, s sample) error {
 	select {
 	case e := <-d.events:
 		return printEvent(d.env.stdout, d.style, e)
+	case err := <-d.failed:
+		return fmt.Errorf("the demo's server or subscription ended: %w", err)
 	case <-ctx.Done():
 		return fmt.Errorf("the event of %s %s did not come", s.connector, s.event)
 	}
@@ -256,33 +263,43 @@ func (d *demoRun) title(text string) {
 }
 
 // suggest prints what to try next, in commands that work as they stand.
-func (d *demoRun) suggest() {
+func (d *demoRun) suggest() error {
 	program := "bridge"
 	if exe, err := os.Executable(); err == nil && strings.Contains(exe, "go-build") {
 		program = "go run ./cmd/bridge"
 	}
+	shipped := filepath.Join(d.dir, "shipped.json")
+	if err := os.WriteFile(shipped, readSample("retino.shipping.ordered.json"), 0o600); err != nil {
+		return err
+	}
 	d.title("The server keeps running until you press Ctrl-C. In another terminal:")
 	for _, c := range []string{
-		"# be a vendor: change a digit of the id and send it again\n  curl -H 'X-Retino-Secret: demo-retino-secret' -d @cmd/bridge/samples/retino.shipping.ordered.json http://" + d.cfg.Listen.Webhooks.Addr + "/webhooks/returns",
-		"# be a service: follow the events, from the start or from where you were\n  " + program + " tail -c " + d.configPath() + " --type 'loyalty.*' --json",
+		"# be a vendor: another shipment, under an id of its own\n  sed \"s/2b20e85f/$(date +%s | tail -c 9)/\" " + shipped +
+			" |\n    curl -d @- -H 'X-Retino-Secret: demo-retino-secret' http://" + d.cfg.Listen.Webhooks.Addr + "/webhooks/returns",
+		"# be a service: follow the events, from the start or from where you were\n  " + program + " tail -c " + d.configPath() + " --json --state " + filepath.Join(d.dir, "where"),
 		"# be an operator\n  curl http://" + d.cfg.Listen.Ops.Addr + "/metrics",
 		"# read what this server was told, and what it says\n  cat " + d.configPath() + " " + filepath.Join(d.dir, "bridge.log"),
 	} {
 		fmt.Fprintf(d.env.stdout, "  %s\n\n", c)
 	}
+	return nil
 }
 
-// follow prints events until ctx is done.
-func (d *demoRun) follow(ctx context.Context) {
+// follow prints events until ctx is done, or the server or the subscription ends.
+func (d *demoRun) follow(ctx context.Context) error {
 	for {
 		select {
 		case e := <-d.events:
 			if err := printEvent(d.env.stdout, d.style, e); err != nil {
-				return
+				return err
+			}
+		case err := <-d.failed:
+			if ctx.Err() == nil {
+				return err
 			}
 		case <-ctx.Done():
-			_, _ = io.WriteString(d.env.stdout, "\n")
-			return
+			fmt.Fprintln(d.env.stdout)
+			return nil
 		}
 	}
 }

@@ -1,11 +1,17 @@
 package main
 
 import (
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/webhook-bridge/bridge/internal/config"
 )
 
 // TestEventsAreDocumented holds docs/events.md against the descriptors and against what the connectors' testdata become.
@@ -74,4 +80,70 @@ func readText(t *testing.T, path string) string {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// TestReadmeSendsWhatTheExampleTakes compares the secret in the README's curl with the example configuration.
+func TestReadmeSendsWhatTheExampleTakes(t *testing.T) {
+	m := regexp.MustCompile(`curl -H '([^:]+): ([^']+)'`).FindStringSubmatch(readText(t, "../../README.md"))
+	if m == nil {
+		t.Fatal("the README sends no webhook")
+	}
+	nothing := func(string) (string, bool) { return "", false }
+	cfg, err := config.Load("../../bridge.example.yaml", nothing, connectorNeeds(allConnectors()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	src, err := findSource(cfg, "returns")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if src.Auth.Header != m[1] || src.Auth.Values[0].Reveal() != m[2] {
+		t.Errorf("the README sends %s: %s, which bridge.example.yaml does not take", m[1], m[2])
+	}
+}
+
+// TestMetricsAreDocumented compares the metrics of a running server with docs/operating.md, both ways. Metrics that have
+// labels show once something was counted, hence the webhooks.
+func TestMetricsAreDocumented(t *testing.T) {
+	p := startBridge(t, retinoConfig(t.TempDir()))
+	good := strings.Replace(readText(t, "samples/retino.shipping.ordered.json"), "{", `{"new_field": 1,`, 1)
+	post := func(body string) {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost,
+			"http://"+p.addr("webhooks")+"/webhooks/returns/shipping.ordered", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("X-Retino-Secret", testSecret)
+		answer, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = answer.Body.Close()
+		if answer.StatusCode != http.StatusOK {
+			t.Fatalf("answered %s", answer.Status)
+		}
+	}
+	for _, body := range []string{good, good, strings.Replace(good, "Z3824826667", "Z1", 1), "{"} {
+		post(body)
+	}
+	text, err := fetch(t.Context(), "http://"+p.addr("ops")+"/metrics", "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := names(`(?m)^# HELP (bridge_[a-z_]+) `, text)
+	documented := names("`(bridge_[a-z_]+)", readText(t, "../../docs/operating.md"))
+	if diff := cmp.Diff(served, documented); diff != "" {
+		t.Errorf("docs/operating.md (-served +documented):\n%s", diff)
+	}
+}
+
+// names returns what the pattern's group matches in text, each once and in order.
+func names(pattern, text string) []string {
+	var all []string
+	for _, m := range regexp.MustCompile(pattern).FindAllStringSubmatch(text, -1) {
+		all = append(all, m[1])
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }

@@ -115,6 +115,39 @@ func lastMessage(s grpc.ServerStreamingClient[streamv1.TailResponse]) *streamv1.
 	}
 }
 
+// TestShutdownWithADawdler ends a server while a sender does not finish: subscribers hear goodbye all the same, in time.
+func TestShutdownWithADawdler(t *testing.T) {
+	p := startBridge(t, strings.Replace(retinoConfig(t.TempDir()), "log:", "shutdown_timeout: 3s\nlog:", 1))
+	conn, err := grpc.NewClient(p.addr("grpc"), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	listening, err := streamv1.NewEventStreamServiceClient(conn).Tail(t.Context(), &streamv1.TailRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := listening.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	_ = halfWebhook(t, p.addr("webhooks"))
+
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if goodbye := lastMessage(listening); goodbye.GetGoodbye().GetToken() == "" {
+		t.Errorf("the reader's last message was %v, not a goodbye with a token", goodbye)
+	}
+	select {
+	case <-p.exited:
+	case <-time.After(5 * time.Second):
+		t.Fatal("did not end in time")
+	}
+	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
 // TestSecondSignalEndsAtOnce ends a server that waits for a webhook which never comes to its end.
 func TestSecondSignalEndsAtOnce(t *testing.T) {
 	p := startBridge(t, retinoConfig(t.TempDir()))

@@ -41,8 +41,10 @@ type tailer struct {
 	batched func(token string) error // after the events of a message, or a heartbeat
 	notice  func(format string, args ...any)
 	left    int // events still wanted; negative: all
-	// untilIdle ends the tail when it has come to the journal's end.
+	// untilIdle ends the tail when it has come to the journal's end, or cannot begin.
 	untilIdle bool
+	// received is whether anything came, so that start holds a token of this server's.
+	received bool
 }
 
 func tail(ctx context.Context, env environment, args []string) error {
@@ -96,8 +98,8 @@ func tail(ctx context.Context, env environment, args []string) error {
 		return saveState(state, token)
 	}
 	err = t.follow(ctx)
-	if token := t.start.GetToken(); token != "" && state == "" {
-		t.notice("to go on from here: bridge tail --from %s", token)
+	if t.received && state == "" {
+		t.notice("to go on from here, with the same flags: --from %s", t.start.GetToken())
 	}
 	return err
 }
@@ -135,7 +137,7 @@ func (t *tailer) follow(ctx context.Context) error {
 		if ended := errors.Is(err, errEnough) || ctx.Err() != nil; ended {
 			return nil
 		}
-		if !retryable(err) {
+		if !retryable(err) || t.untilIdle && !t.received {
 			return explainRefusal(err)
 		}
 		if time.Since(began) > time.Minute {
@@ -215,7 +217,7 @@ func (t *tailer) receive(m *streamv1.TailResponse) error {
 
 // passed records that all before token was dealt with.
 func (t *tailer) passed(token string) error {
-	t.start = tokenStart(token)
+	t.start, t.received = tokenStart(token), true
 	if err := t.batched(token); err != nil {
 		return &localError{err}
 	}
@@ -236,8 +238,11 @@ func retryable(err error) bool {
 	if errors.As(err, &local) {
 		return false
 	}
-	switch status.Code(err) {
-	case codes.Unavailable, codes.Canceled, codes.DeadlineExceeded, codes.ResourceExhausted, codes.Unknown, codes.Internal, codes.Aborted:
+	switch st := status.Convert(err); st.Code() {
+	case codes.ResourceExhausted:
+		// Too many streams pass; a message that is too large for this client does not.
+		return !strings.Contains(st.Message(), "larger than max")
+	case codes.Unavailable, codes.Canceled, codes.DeadlineExceeded, codes.Unknown, codes.Internal, codes.Aborted:
 		return true
 	default:
 		return err == nil || errors.Is(err, io.EOF)
@@ -281,7 +286,10 @@ func startAt(from, state string) (*streamv1.Start, error) {
 		if err != nil {
 			return nil, err
 		}
-		return tokenStart(strings.TrimSpace(string(token))), nil
+		if len(bytes.TrimSpace(token)) == 0 {
+			return nil, fmt.Errorf("%s holds no position; remove it to start at the earliest event", state)
+		}
+		return tokenStart(string(bytes.TrimSpace(token))), nil
 	}
 	if at, err := time.Parse(time.RFC3339, from); err == nil {
 		return &streamv1.Start{At: &streamv1.Start_Time{Time: timestamppb.New(at)}}, nil
@@ -292,7 +300,7 @@ func startAt(from, state string) (*streamv1.Start, error) {
 	return tokenStart(from), nil
 }
 
-// saveState replaces the state file's content at once, so that a crash leaves the old token or the new.
+// saveState replaces the state file's content at once, so that a crash, or a power cut, leaves the old token or the new.
 func saveState(path, token string) error {
 	if path == "" {
 		return nil
@@ -302,7 +310,7 @@ func saveState(path, token string) error {
 		return err
 	}
 	_, err = f.WriteString(token + "\n")
-	if err = errors.Join(err, f.Close()); err == nil {
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
 		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {

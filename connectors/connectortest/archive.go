@@ -12,6 +12,7 @@ import (
 	"golang.org/x/tools/txtar"
 	"google.golang.org/protobuf/encoding/protojson"
 
+	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/vendorjson"
 )
 
@@ -81,9 +82,9 @@ func expectations(r result) ([]txtar.File, error) {
 	}
 	var errs []error
 	if f := r.fault; f != nil {
-		q := quarantine{Reason: f.reason, Path: f.path, Offset: f.offset}
-		if f.reason == untranslatable {
-			q.Problem = f.problem
+		q := quarantine{Reason: string(f.Reason), Path: f.Path, Offset: f.Offset}
+		if f.Reason == intake.Untranslatable {
+			q.Problem = f.Problem
 		}
 		errs = append(errs, add("quarantine.json", q))
 	} else {

@@ -75,7 +75,7 @@ func TestRulesFindWhatIsBroken(t *testing.T) {
 		fails string
 	}{
 		{"nothing", func(*connectors.Connector) {}, ""},
-		{"name of two words", func(c *connectors.Connector) { c.Name = "two words" }, "facts unmapped missing"},
+		{"name of two words", func(c *connectors.Connector) { c.Name = "two words" }, "facts unmapped"},
 		{"no gateway", func(c *connectors.Connector) { c.Register = nil }, "facts"},
 		{"gateway that does not register", func(c *connectors.Connector) {
 			c.Register = func(context.Context, *runtime.ServeMux, grpc.ClientConnInterface) error { return errors.New("no") }
@@ -85,10 +85,10 @@ func TestRulesFindWhatIsBroken(t *testing.T) {
 		{"event that nothing shows", func(c *connectors.Connector) { c.EventField = "created_at" }, "coverage"},
 		{"no events", func(c *connectors.Connector) {
 			c.Translate = then(func(_ *retinov1.ShippingOrdered, t *connectors.Translation) { t.Events = nil })
-		}, "complete"},
+		}, "coverage complete missing"},
 		{"no type", func(c *connectors.Connector) {
 			c.Translate = event(func(e *eventv1.Event) { e.Type = "" })
-		}, "complete missing"},
+		}, "coverage complete missing"},
 		{"data of another type", func(c *connectors.Connector) {
 			c.Translate = event(func(e *eventv1.Event) { e.Type = "order.changed" })
 		}, "complete missing"},
@@ -102,7 +102,7 @@ func TestRulesFindWhatIsBroken(t *testing.T) {
 			c.Translate = event(func(e *eventv1.Event) { e.OccurredAt = &timestamppb.Timestamp{Nanos: -1} })
 		}, "complete missing"},
 		{"text that protobuf refuses", func(c *connectors.Connector) {
-			c.Translate = event(func(e *eventv1.Event) { e.Subject += "\xff" })
+			c.Translate = event(func(e *eventv1.Event) { e.GetShipment().Id += "\xff" })
 		}, "complete missing"},
 		{"id of its own making", func(c *connectors.Connector) {
 			c.Translate = event(func(e *eventv1.Event) { e.Id = "1" })
@@ -138,7 +138,7 @@ func TestRulesFindWhatIsBroken(t *testing.T) {
 		}, "missing"},
 		{"panic in the envelope", func(c *connectors.Connector) {
 			c.Envelope.Identify = func(proto.Message) (connectors.Key, string) { panic("no") }
-		}, "unmapped missing"},
+		}, "unmapped"},
 	}
 	archives := readArchives(t)
 	for _, tt := range tests {

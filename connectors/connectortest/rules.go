@@ -18,6 +18,7 @@ import (
 
 	"github.com/webhook-bridge/bridge/connectors"
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
+	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/vendorjson"
 )
 
@@ -87,8 +88,8 @@ func checkCoverage(p *pipeline, archives []archive) error {
 func checkComplete(p *pipeline, archives []archive) error {
 	return each(archives, func(a archive) error {
 		r := p.run(a.event, a.body)
-		if r.fault == nil && len(r.translation.Events) == 0 {
-			return errors.New("becomes no event at all")
+		if r.broken() {
+			return r.fault
 		}
 		for _, e := range r.translation.Events {
 			if err := complete(e); err != nil {
@@ -143,7 +144,7 @@ func dataFits(e *eventv1.Event) bool {
 func checkPure(p *pipeline, archives []archive) error {
 	return each(archives, func(a archive) error {
 		r := p.run(a.event, a.body)
-		if r.message == nil || r.fault != nil && r.fault.reason == panicked {
+		if r.message == nil || r.broken() {
 			return nil
 		}
 		m := proto.Clone(r.message)
@@ -166,7 +167,7 @@ func sameTranslation(a, b connectors.Translation) bool {
 func checkErrors(p *pipeline, archives []archive) error {
 	return each(archives, func(a archive) error {
 		return variants(p, a, func(r result) error {
-			if r.fault == nil || r.fault.reason != untranslatable {
+			if r.fault == nil || r.fault.Reason != intake.Untranslatable {
 				return nil
 			}
 			_, err := p.translate(r.event, r.message)
@@ -211,7 +212,7 @@ func checkTruncated(p *pipeline, archives []archive) error {
 			switch {
 			case r.fault == nil:
 				return fmt.Errorf("cut at byte %d: accepted", n)
-			case r.fault.reason == panicked:
+			case r.broken():
 				return fmt.Errorf("cut at byte %d: %w", n, r.fault)
 			}
 		}
@@ -225,7 +226,7 @@ func checkMissing(p *pipeline, archives []archive) error {
 
 // sound says whether a result is an honest one, be it events or a refusal.
 func sound(r result) error {
-	if r.fault != nil && r.fault.reason == panicked {
+	if r.broken() {
 		return r.fault
 	}
 	for _, e := range r.translation.Events {

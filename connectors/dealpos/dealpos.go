@@ -9,11 +9,14 @@
 //
 // # Identity
 //
-// No event has an id, but most records do. What happens to a record once (created, deleted, erased, written off,
-// completed, closed) has a natural key: the record's ID or, for those that have none, outlet, number and date. What can
-// happen again goes by content hash within two minutes: changes, and whatever becomes of customers and suppliers, which
-// are known by a code alone and can be created, deleted, and created again. The bodies of created, updated and deleted
-// are alike; keys are kept apart by event. No versions, no promise of order.
+// No event has an id, but most records do. What happens to a record once (created, erased, written off, completed, closed)
+// has a natural key: the record's ID or, for those that have none, outlet, number and date. What can happen again goes by
+// content hash within two minutes, which covers the one retry: changes; deletions, since DealPOS seems to restore what was
+// deleted, and the next deletion has the same body; and whatever becomes of customers and suppliers, which are known by a
+// code alone and can be created, deleted, and created again. The bodies of created, updated and deleted are alike; keys are
+// kept apart by event. No versions, no promise of order.
+//
+// A shift that is closed a second time has another Close, so another body, and is published as a revision.
 //
 // # Mapping
 //

@@ -2,7 +2,6 @@ package dealpos
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -17,9 +16,10 @@ func one(k connectors.Key, e *eventv1.Event) connectors.Translation {
 	return connectors.Translation{Key: k, Events: []*eventv1.Event{e}}
 }
 
-// key is natural for what happens to a record once. Changes come again.
+// key is natural for what happens to a record once. A change comes again, and so does a deletion, of a record that was
+// restored in between.
 func (f fields) key(parts ...string) connectors.Key {
-	if strings.HasSuffix(f.typ, ".updated") {
+	if strings.HasSuffix(f.typ, ".updated") || strings.HasSuffix(f.typ, ".deleted") {
 		return connectors.ContentHash()
 	}
 	return connectors.NaturalKey(parts...)
@@ -38,11 +38,7 @@ func (f fields) identify(id, outlet, number, date string) (string, connectors.Ke
 }
 
 func (f fields) variants(variants []*dealposv1.ProductVariant) []*eventv1.ProductVariant {
-	out := make([]*eventv1.ProductVariant, len(variants))
-	for i, v := range variants {
-		out[i] = f.variant(at("$.Variants", i), v)
-	}
-	return out
+	return connectors.Each(f.Fields, "$.Variants", variants, f.variant)
 }
 
 func (f fields) variant(path string, v *dealposv1.ProductVariant) *eventv1.ProductVariant {
@@ -56,43 +52,37 @@ func (f fields) variant(path string, v *dealposv1.ProductVariant) *eventv1.Produ
 }
 
 func (f fields) invoiceLines(goods []*dealposv1.Goods) []*eventv1.InvoiceLine {
-	lines := make([]*eventv1.InvoiceLine, len(goods))
-	for i, g := range goods {
-		lines[i] = &eventv1.InvoiceLine{
+	return connectors.Each(f.Fields, "$.Variants", goods, func(path string, g *dealposv1.Goods) *eventv1.InvoiceLine {
+		return &eventv1.InvoiceLine{
 			VariantId: g.GetVariantId(),
 			Name:      g.GetName(),
 			Code:      g.GetCode(),
 			Quantity:  connectors.Decimal(g.GetQuantity()),
-			Price:     f.Money(at("$.Variants", i)+".Price", g.GetPrice()),
+			Price:     f.Money(path+".Price", g.GetPrice()),
 		}
-	}
-	return lines
+	})
 }
 
 func (f fields) stockLines(goods []*dealposv1.Goods) []*eventv1.StockLine {
-	lines := make([]*eventv1.StockLine, len(goods))
-	for i, g := range goods {
-		lines[i] = &eventv1.StockLine{
+	return connectors.Each(f.Fields, "$.Variants", goods, func(path string, g *dealposv1.Goods) *eventv1.StockLine {
+		return &eventv1.StockLine{
 			VariantId: g.GetVariantId(),
 			Name:      g.GetName(),
 			Code:      g.GetCode(),
 			Quantity:  connectors.Decimal(g.GetQuantity()),
-			Cost:      f.Money(at("$.Variants", i)+".Cost", g.GetCost()),
-			Price:     f.Money(at("$.Variants", i)+".Price", g.GetPrice()),
+			Cost:      f.Money(path+".Cost", g.GetCost()),
+			Price:     f.Money(path+".Price", g.GetPrice()),
 		}
-	}
-	return lines
+	})
 }
 
 func (f fields) adjustedLines(goods []*dealposv1.AdjustedGoods) []*eventv1.StockLine {
-	lines := make([]*eventv1.StockLine, len(goods))
-	for i, g := range goods {
-		path := at("$.AdjustedInventory", i)
+	return connectors.Each(f.Fields, "$.AdjustedInventory", goods, func(path string, g *dealposv1.AdjustedGoods) *eventv1.StockLine {
 		price := f.Money(path+".UnitPrice", g.GetUnitPrice())
 		if price == nil {
 			price = f.Money(path+".Price", g.GetPrice())
 		}
-		lines[i] = &eventv1.StockLine{
+		return &eventv1.StockLine{
 			VariantId: g.GetVariantId(),
 			Name:      g.GetVariant(),
 			Code:      g.GetCode(),
@@ -100,16 +90,11 @@ func (f fields) adjustedLines(goods []*dealposv1.AdjustedGoods) []*eventv1.Stock
 			Cost:      f.Money(path+".UnitCost", g.GetUnitCost()),
 			Price:     price,
 		}
-	}
-	return lines
+	})
 }
 
 func (f fields) payments(payments []*dealposv1.Payment) []*eventv1.Payment {
-	out := make([]*eventv1.Payment, len(payments))
-	for i, p := range payments {
-		out[i] = f.paymentAt(at("$.Payments", i), p)
-	}
-	return out
+	return connectors.Each(f.Fields, "$.Payments", payments, f.paymentAt)
 }
 
 func (f fields) paymentAt(path string, p *dealposv1.Payment) *eventv1.Payment {
@@ -159,5 +144,3 @@ func address(line, city string) *eventv1.PostalAddress {
 func texts(all ...string) []string {
 	return slices.DeleteFunc(all, func(text string) bool { return text == "" })
 }
-
-func at(path string, i int) string { return fmt.Sprintf("%s[%d]", path, i) }

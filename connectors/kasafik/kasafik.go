@@ -27,7 +27,7 @@
 //
 //   - Ids are beyond 2^53 since May 2024: a float ruins them.
 //   - Money is an integer of thousandths; total_products is a count all the same, and the scale of total_points and
-//     total_credits is not stated.
+//     total_credits is not stated: these three are decimals, passed on digit by digit.
 //   - `_v` is said to be a Unix timestamp, and is in milliseconds.
 //   - Deletion is a flag, `_d`, of unstated type; for products also a false `_visible`. What is null may be left out.
 //   - The sample on the page is not JSON: a no-break space has slipped in.

@@ -76,7 +76,7 @@ func order(f *connectors.Fields, m *kasafikv1.Order) *eventv1.Order {
 		Wrapping:       amount(f, m, "$.total_wrapping_tax_incl", m.TotalWrappingTaxIncl),
 		Profit:         amount(f, m, "$.total_profit_tax_excl", m.TotalProfitTaxExcl),
 		ConversionRate: connectors.Decimal(m.GetConversionRate()),
-		ProductCount:   m.TotalProducts,
+		ProductCount:   connectors.Decimal(m.GetTotalProducts()),
 		DineIn:         m.DineIn,
 		ShopId:         connectors.Digits(m.IdShop),
 		RegisterId:     connectors.Digits(m.IdCashRegister),
@@ -85,8 +85,8 @@ func order(f *connectors.Fields, m *kasafikv1.Order) *eventv1.Order {
 		ServedById:     connectors.Digits(m.IdEmployeeServed),
 		Table:          connectors.Digits(m.IdParkLocation),
 		CustomerId:     connectors.Digits(m.IdCustomer),
-		Points:         m.TotalPoints,
-		Credits:        m.TotalCredits,
+		Points:         connectors.Decimal(m.GetTotalPoints()),
+		Credits:        connectors.Decimal(m.GetTotalCredits()),
 	}
 	o.Tax = connectors.SubtractMoney(o.GetTotal(), o.GetNetTotal())
 	if m.GetD() {

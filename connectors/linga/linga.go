@@ -27,7 +27,10 @@
 //   - A check has one of three shapes: a closed sale, a sale's row, an online order. An online order may have another id
 //     than the sale that it becomes.
 //   - Amounts are cents beside a decimal text (subTotal, subTotalStr). The text is preferred, but one without a decimal
-//     point yields to the cents, since LINGA's own description calls one of the texts an integer. "1,234.00" is read.
+//     point yields to the cents, since LINGA's own description calls one of the texts an integer, and so does one that
+//     cannot be read. "1,234.00" is read.
+//   - Cents with a decimal point, also "12.00", may be whole units. Where no text settles it, the check is quarantined: that is
+//     seen, an amount off by a factor of a hundred is not. guestCount may be any decimal.
 //   - Dates are "01-Sep-2026", ISO 8601 or milliseconds. The time of opening may be a time of day beside startDate. One that
 //     cannot be read is not worth losing the order for, and stays unset.
 //   - isVoid is "false", a string.

@@ -2,7 +2,6 @@ package linga
 
 import (
 	"cmp"
-	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
@@ -60,7 +59,7 @@ func (f fields) closed(m *lingav1.Check) *eventv1.Event {
 	order := f.order(m, eventv1.OrderStatus_ORDER_STATUS_CLOSED)
 	if order.GetTotal() == nil {
 		// Before it is closed, what has been paid says nothing about what is owed.
-		order.Total = f.cents(m.PaidAmount)
+		order.Total = order.GetPaid()
 	}
 	return f.event("order.closed", order)
 }
@@ -78,91 +77,125 @@ func (f fields) order(m *lingav1.Check, status eventv1.OrderStatus) *eventv1.Ord
 		Id:     f.Need("$.saleUniqueId", cmp.Or(m.GetSaleUniqueId(), m.GetId(), m.GetUniqueOrderId())),
 		Number: cmp.Or(m.GetTicketNo(), m.GetOrderNumber()),
 		Status: status,
-		Total: cmp.Or(
-			f.text("$.grossReceiptStr", m.GetGrossReceiptStr()),
-			f.amount("$.totalAmountStr", m.GetTotalAmountStr(), m.TotalAmount),
+		Total: f.first(
+			amount{"$.grossReceipt", m.GetGrossReceiptStr(), nil},
+			amount{"$.totalAmount", m.GetTotalAmountStr(), m.GetTotalAmount()},
 		),
-		NetTotal: cmp.Or(
-			f.amount("$.netSalesStr", m.GetNetSalesStr(), m.NetSales),
-			f.amount("$.subTotalStr", m.GetSubTotalStr(), m.SubTotal),
+		NetTotal: f.first(
+			amount{"$.netSales", m.GetNetSalesStr(), m.GetNetSales()},
+			amount{"$.subTotal", m.GetSubTotalStr(), m.GetSubTotal()},
 		),
-		Paid: f.cents(m.PaidAmount),
-		Tax: cmp.Or(
-			f.text("$.totalTaxAmountStr", m.GetTotalTaxAmountStr()),
-			f.amount("$.totalTaxStr", m.GetTotalTaxStr(), m.TotalTax),
+		Paid: f.cents("$.paidAmount", m.GetPaidAmount()),
+		Tax: f.first(
+			amount{"$.totalTaxAmount", m.GetTotalTaxAmountStr(), nil},
+			amount{"$.totalTax", m.GetTotalTaxStr(), m.GetTotalTax()},
 		),
-		Tip:        f.amount("$.driverTipAmountStr", m.GetDriverTipAmountStr(), m.DriverTipAmount),
-		Shipping:   f.amount("$.deliveryChargeStr", m.GetDeliveryChargeStr(), m.DeliveryCharge),
+		Tip:        f.first(amount{"$.driverTipAmount", m.GetDriverTipAmountStr(), m.GetDriverTipAmount()}),
+		Shipping:   f.first(amount{"$.deliveryCharge", m.GetDeliveryChargeStr(), m.GetDeliveryCharge()}),
 		ShopId:     m.GetStore(),
 		EmployeeId: m.GetEmployee(),
 		ServedById: m.GetSaleCloseEmployee(),
 		Table:      m.GetTableNo(),
 		CustomerId: m.GetCustomer(),
 		OpenedAt:   f.openedAt(m),
-		GuestCount: m.GuestCount,
+		GuestCount: connectors.Decimal(m.GetGuestCount()),
 		Lines:      f.lines(m.GetOrders()),
 		Payments:   f.payments(m.GetPayments()),
 	}
 }
 
 func (f fields) lines(items []*lingav1.CheckItem) []*eventv1.OrderLine {
-	lines := make([]*eventv1.OrderLine, len(items))
-	for i, item := range items {
-		path := fmt.Sprintf("$.orders[%d]", i)
-		lines[i] = &eventv1.OrderLine{
+	return connectors.Each(f.Fields, "$.orders", items, func(path string, item *lingav1.CheckItem) *eventv1.OrderLine {
+		return &eventv1.OrderLine{
 			Name:     item.GetMenuName(),
 			Quantity: connectors.Decimal(item.GetQuantity()),
-			Total: cmp.Or(
-				f.text(path+".totalGrossAmountStr", item.GetTotalGrossAmountStr()),
-				f.text(path+".grossAmountStr", item.GetGrossAmountStr()),
+			Total: f.first(
+				amount{path + ".totalGrossAmount", item.GetTotalGrossAmountStr(), nil},
+				amount{path + ".grossAmount", item.GetGrossAmountStr(), nil},
 			),
 			Discount: f.text(path+".totalDiscountAmountStr", strings.TrimPrefix(item.GetTotalDiscountAmountStr(), "-")),
 			Void:     item.IsVoid,
 			Category: item.GetCategoryName(),
 		}
-	}
-	return lines
+	})
 }
 
 func (f fields) payments(payments []*lingav1.CheckPayment) []*eventv1.Payment {
-	out := make([]*eventv1.Payment, len(payments))
-	for i, p := range payments {
-		path := fmt.Sprintf("$.payments[%d]", i)
-		out[i] = &eventv1.Payment{
+	return connectors.Each(f.Fields, "$.payments", payments, func(path string, p *lingav1.CheckPayment) *eventv1.Payment {
+		return &eventv1.Payment{
 			Amount: f.text(path+".authorizedAmountStr", p.GetAuthorizedAmountStr()),
 			Tip:    f.text(path+".paymentTipStr", p.GetPaymentTipStr()),
 			Method: p.GetPaymentMethod(),
 		}
-	}
-	return out
+	})
 }
 
-// amount reads a decimal text, or else the cents beside it. Where there are both, a text without a decimal point does not
-// say what it counts.
-func (f fields) amount(path, text string, cents *int64) *money.Money {
-	if cents != nil && !strings.Contains(text, ".") {
-		return f.cents(cents)
-	}
-	return f.text(path, text)
+// amount is what LINGA may tell twice: as a decimal text at path + "Str", and as cents at path.
+type amount struct {
+	path, text string
+	cents      *decimal.Decimal
 }
+
+// first reads the first amount that is there, and is not held up by what may be wrong with a later one.
+func (f fields) first(amounts ...amount) *money.Money {
+	for _, a := range amounts {
+		if m := f.amount(a); m != nil || f.Err() != nil {
+			return m
+		}
+	}
+	return nil
+}
+
+// amount prefers the text. Where there are both, a text that cannot be read tells nothing, and one without a decimal point
+// does not say what it counts.
+func (f fields) amount(a amount) *money.Money {
+	if a.cents.GetValue() == "" {
+		return f.text(a.path+"Str", a.text)
+	}
+	if strings.Contains(a.text, ".") {
+		if _, err := connectors.Money(ungrouped(a.text), ""); err == nil {
+			return f.text(a.path+"Str", a.text)
+		}
+	}
+	return f.cents(a.path, a.cents)
+}
+
+// cents reads a whole number. One with a decimal point may well be of whole units, and an order in quarantine is better than
+// an amount that is off by a factor of a hundred.
+func (f fields) cents(path string, d *decimal.Decimal) *money.Money {
+	if d.GetValue() == "" {
+		return nil
+	}
+	n, err := strconv.ParseInt(d.GetValue(), 10, 64)
+	if err != nil {
+		f.Fail(path, "is no whole number of cents")
+		return nil
+	}
+	return f.ScaledMoneyIn(path, &n, 2, "")
+}
+
+func (f fields) text(path, text string) *money.Money { return f.Money(path, ungrouped(text)) }
 
 // grouped is a decimal with thousands commas, as LINGA's reports write it. "1,5" is none.
 var grouped = regexp.MustCompile(`^-?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]*)?$`)
 
-func (f fields) text(path, text string) *money.Money {
+func ungrouped(text string) *decimal.Decimal {
 	if grouped.MatchString(text) {
 		text = strings.ReplaceAll(text, ",", "")
 	}
-	return f.Money(path, &decimal.Decimal{Value: text})
+	return &decimal.Decimal{Value: text}
 }
 
-func (f fields) cents(v *int64) *money.Money { return connectors.ScaledMoney(v, 2, f.source.Currency) }
-
-// openedAt takes the first of the times that can be read.
+// openedAt takes the first of the times that can be read. The day of startDate alone is the last resort.
 func (f fields) openedAt(m *lingav1.Check) *timestamppb.Timestamp {
+	opened := strings.TrimSpace(m.GetSaleOpenTime())
+	dayAndTime := ""
+	if opened != "" {
+		dayAndTime = m.GetStartDate() + " " + opened
+	}
 	for _, text := range []string{
-		m.GetSaleOpenTime(),
-		m.GetStartDate() + " " + m.GetSaleOpenTime(),
+		opened,
+		dayAndTime,
 		m.GetDateCreated(),
 		m.GetOrderedDateStr(),
 		m.GetStartDate(),

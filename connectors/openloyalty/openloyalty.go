@@ -43,7 +43,8 @@
 // # Traps
 //
 //   - Customer phones are numbers in one event and strings in others, of up to 19 digits.
-//   - Times are ISO 8601 with offset, but for a new customer's createdAt: seconds since 1970.
+//   - Times are ISO 8601 with offset, but for a new customer's createdAt: seconds since 1970. Other counts of
+//     digits than 9 to 11 are refused, since "2019" and "20190809" would be times in 1970.
 //   - The page prints one expiring-points object, the vendor's code sends lists.
 //   - amount_change and amount_change_type are 3.x spellings, postId a slip in the vendor's code for posId; the page's spelling
 //     is preferred.

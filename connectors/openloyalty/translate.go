@@ -2,10 +2,9 @@ package openloyalty
 
 import (
 	"cmp"
-	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 
 	"google.golang.org/genproto/googleapis/type/money"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -178,19 +177,24 @@ func (f fields) campaignBought(m *openloyaltyv1.CustomerBoughtCampaign) connecto
 	})
 }
 
+// maxExpiring is ten times the longest list that Open Loyalty is known to send. An item of a few bytes makes an event of many,
+// and all of a webhook's events are stored at once.
+const maxExpiring = 10_000
+
 // pointsExpiring makes one event an item. The key is all items' together: a webhook is received once, or not at all.
 func (f fields) pointsExpiring(m *openloyaltyv1.AccountExpiringPointsNotification) connectors.Translation {
-	if len(m.GetData()) == 0 {
+	switch n := len(m.GetData()); {
+	case n == 0:
 		f.Fail("$.data", "lists nobody")
+	case n > maxExpiring:
+		f.Fail("$.data", "lists %d members, more than %d", n, maxExpiring)
 	}
-	var t connectors.Translation
-	parts := make([]string, 0, 3*len(m.GetData()))
-	for i, d := range m.GetData() {
-		t.Events = append(t.Events, f.pointsExpiringOf(fmt.Sprintf("$.data[%d]", i), m.GetCreatedAt(), d))
+	var parts []string
+	events := connectors.Each(f.Fields, "$.data", m.GetData(), func(path string, d *openloyaltyv1.ExpiringPoints) *eventv1.Event {
 		parts = append(parts, d.GetCustomerId(), d.GetPoints().GetValue(), d.GetPointsWillExpire())
-	}
-	t.Key = connectors.NaturalKey(parts...)
-	return t
+		return f.pointsExpiringOf(path, m.GetCreatedAt(), d)
+	})
+	return connectors.Translation{Key: connectors.NaturalKey(parts...), Events: events}
 }
 
 func (f fields) pointsExpiringOf(path, createdAt string, d *openloyaltyv1.ExpiringPoints) *eventv1.Event {
@@ -249,20 +253,18 @@ func (f fields) customer(path, id string) string { return "customer/" + f.Need(p
 
 func (f fields) purchase(id string) string { return "purchase/" + f.Need("$.data.transactionId", id) }
 
-// lastSecond is the last second of the year 9999, the last that a Timestamp can hold.
-const lastSecond = 253402300799
+// unixSeconds are whole seconds since 1970, from March 1973 on: fewer digits are rather a year, or a date without hyphens,
+// and more are rather milliseconds. PHP writes a float's ".0".
+var unixSeconds = regexp.MustCompile(`^([0-9]{9,11})(?:\.0+)?$`)
 
 // time reads ISO 8601, or whole seconds since 1970.
 func (f fields) time(path, text string) *timestamppb.Timestamp {
-	if text == "" || strings.Trim(text, "0123456789") != "" {
-		return f.Time(path, text)
+	if digits := unixSeconds.FindStringSubmatch(text); digits != nil {
+		if seconds, err := strconv.ParseInt(digits[1], 10, 64); err == nil {
+			return &timestamppb.Timestamp{Seconds: seconds}
+		}
 	}
-	seconds, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || seconds > lastSecond {
-		f.Fail(path, "is no time in seconds since 1970")
-		return nil
-	}
-	return &timestamppb.Timestamp{Seconds: seconds}
+	return f.Time(path, text)
 }
 
 // timeOr reads the message's createdAt, or else the time of the fact itself.
@@ -289,19 +291,17 @@ func buyer(d *openloyaltyv1.TransactionCustomer) *eventv1.Customer {
 }
 
 func (f fields) lines(items []*openloyaltyv1.TransactionItem) []*eventv1.PurchaseLine {
-	lines := make([]*eventv1.PurchaseLine, len(items))
-	for i, item := range items {
-		lines[i] = &eventv1.PurchaseLine{
+	return connectors.Each(f.Fields, "$.data.items", items, func(path string, item *openloyaltyv1.TransactionItem) *eventv1.PurchaseLine {
+		return &eventv1.PurchaseLine{
 			Sku:      item.GetSku().GetCode(),
 			Name:     item.GetName(),
 			Quantity: connectors.Decimal(item.GetQuantity()),
-			Total:    f.Money(fmt.Sprintf("$.data.items[%d].grossValue", i), item.GetGrossValue()),
+			Total:    f.Money(path+".grossValue", item.GetGrossValue()),
 			Category: item.GetCategory(),
 			Maker:    item.GetMaker(),
 			Labels:   labels(item.GetLabels()),
 		}
-	}
-	return lines
+	})
 }
 
 // total adds up the lines: grossValue is a line's, whatever its quantity. Without all of them there is no total.

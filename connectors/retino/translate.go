@@ -1,8 +1,6 @@
 package retino
 
 import (
-	"fmt"
-
 	"github.com/webhook-bridge/bridge/connectors"
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	retinov1 "github.com/webhook-bridge/bridge/gen/webhooks/retino/v1"
@@ -38,13 +36,11 @@ func shippingOrdered(f *connectors.Fields, m *retinov1.ShippingOrdered) (connect
 }
 
 func charges(f *connectors.Fields, details []*retinov1.CustomerPaymentDetail) []*eventv1.ShipmentCharge {
-	var list []*eventv1.ShipmentCharge
-	for i, d := range details {
-		path := fmt.Sprintf("$.shipping.customer_payment_details[%d].amount", i)
-		list = append(list, &eventv1.ShipmentCharge{
-			Amount:     f.MoneyIn(path, d.GetAmount(), d.GetCurrency()),
+	const path = "$.shipping.customer_payment_details"
+	return connectors.Each(f, path, details, func(path string, d *retinov1.CustomerPaymentDetail) *eventv1.ShipmentCharge {
+		return &eventv1.ShipmentCharge{
+			Amount:     f.MoneyIn(path+".amount", d.GetAmount(), d.GetCurrency()),
 			InvoiceUrl: d.GetInvoiceUrl(),
-		})
-	}
-	return list
+		}
+	})
 }

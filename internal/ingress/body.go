@@ -111,7 +111,7 @@ func (s *source) readBody(w http.ResponseWriter, r *http.Request, l *lease) (bod
 		return body{}, errTooLarge
 	}
 	if r.ContentLength < 0 || r.ContentLength > pooledBody {
-		extendDeadline(w, r.ContentLength, s.limits.body)
+		extendDeadlines(w, r.ContentLength, s.limits.body)
 	}
 	received := newBuffer()
 	if err := received.fill(r.Context(), r.Body, r.ContentLength, s.limits.body, l); err != nil {
@@ -125,14 +125,16 @@ func (s *source) readBody(w http.ResponseWriter, r *http.Request, l *lease) (bod
 	return b, nil
 }
 
-// extendDeadline gives a large body the time it may need, and no more.
-func extendDeadline(w http.ResponseWriter, length, limit int64) {
+// extendDeadlines gives a large body the time it may need, and no more.
+func extendDeadlines(w http.ResponseWriter, length, limit int64) {
 	if length < 0 {
 		length = limit
 	}
-	patience := readTimeout + time.Duration(length/slowBody)*time.Second
-	// Only test servers without a connection cannot set it.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(patience))
+	now, more := time.Now(), time.Duration(length/slowBody)*time.Second
+	c := http.NewResponseController(w)
+	// Only test servers without a connection cannot set them.
+	_ = c.SetReadDeadline(now.Add(readTimeout + more))
+	_ = c.SetWriteDeadline(now.Add(writeTimeout + more))
 }
 
 // bodyError tells apart why a body did not arrive.
@@ -146,7 +148,14 @@ func bodyError(err error) error {
 	return fmt.Errorf("%w: %w", errIncomplete, err)
 }
 
-var gunzippers = sync.Pool{New: func() any { return new(gzip.Reader) }}
+// gunzipper is pooled. Its gzip.Reader keeps a hold of what it reads from; of the data it does not.
+type gunzipper struct {
+	gzip.Reader
+
+	data bytes.Reader
+}
+
+var gunzippers = sync.Pool{New: func() any { return new(gunzipper) }}
 
 // decode undoes the content encoding. A body whose encoding is corrupt or unknown is still a verified sender's: it comes
 // back as it was received, with the fault.
@@ -161,7 +170,9 @@ func (s *source) decode(ctx context.Context, received body, encoding string, l *
 	}
 	plain := newBuffer()
 	// All of it is here: the sender may hang up.
-	err := gunzip(context.WithoutCancel(ctx), plain, received.data, s.limits.body, l)
+	z := gunzippers.Get().(*gunzipper)
+	err := z.gunzip(context.WithoutCancel(ctx), plain, received.data, s.limits.body, l)
+	gunzippers.Put(z)
 	switch {
 	case errors.Is(err, errTooLarge), errors.Is(err, errBusy):
 		plain.release()
@@ -178,10 +189,10 @@ func (s *source) decode(ctx context.Context, received body, encoding string, l *
 }
 
 // gunzip decompresses data into plain. Errors are errTooLarge, the lease's, and those of corrupt data.
-func gunzip(ctx context.Context, plain *buffer, data []byte, limit int64, l *lease) error {
-	z := gunzippers.Get().(*gzip.Reader)
-	defer gunzippers.Put(z)
-	if err := z.Reset(bytes.NewReader(data)); err != nil {
+func (z *gunzipper) gunzip(ctx context.Context, plain *buffer, data []byte, limit int64, l *lease) error {
+	z.data.Reset(data)
+	defer z.data.Reset(nil)
+	if err := z.Reset(&z.data); err != nil {
 		return notEOF(err)
 	}
 	return notEOF(plain.fill(ctx, z, -1, limit, l))

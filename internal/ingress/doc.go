@@ -14,14 +14,15 @@
 //
 // Source, method and secret are checked before the first byte of the body is read, so that strangers cost nothing. Rate,
 // quota and room for the body come after, so that strangers cannot use them up. From then on the sender may hang up: the
-// webhook is taken in under a deadline of our own.
+// webhook is taken in under a deadline of our own. A large one waits for its turn first: what it becomes in memory is many
+// times its body.
 //
 // # What a verified sender gets
 //
 // Success for all that was made durable, also for what was quarantined. A webhook under a content encoding that we cannot
 // undo, corrupt or unknown, is such a case: it is kept as it came. Where the source refuses what cannot be decoded, the
-// answer is 400. A body that is too large is 413, one that does not arrive 408 or 400, too many or too much 429; whatever
-// is our own fault is 503 with Retry-After, never a 4xx.
+// answer is 400, unless the fault is ours. A body that is too large is 413, one that does not arrive 408 or 400, too many
+// or too much 429; whatever is our own fault is 503 with Retry-After, never a 4xx.
 //
 // # The gateway
 //

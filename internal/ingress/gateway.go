@@ -78,7 +78,7 @@ func generatedHandlers(c *connectors.Connector) (map[rpc]runtime.HandlerFunc, er
 			registered = append(registered, next)
 			return next
 		}),
-		runtime.WithMarshalerOption(runtime.MIMEWildcard, marshaler{}),
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, vendorjson.Marshaler{}),
 		runtime.WithIncomingHeaderMatcher(noHeader),
 		runtime.WithOutgoingHeaderMatcher(noHeader),
 		runtime.WithOutgoingTrailerMatcher(noHeader),
@@ -194,7 +194,7 @@ func (c *call) fail(err error) {
 	case c.err != nil || c.outcome != 0:
 	case c.body.Err != nil && c.probed == nil:
 		// Kept before the error handler, and so the gateway, is done.
-		c.outcome, c.err = c.intake.Quarantine(c.ctx, c.delivery, intake.Malformed, c.body.Err)
+		c.outcome, c.err = c.intake.Quarantine(c.ctx, c.delivery, intake.NewFault(intake.Malformed, c.body.Err))
 	default:
 		c.err = fmt.Errorf("%w: %w", errBypassed, err)
 	}
@@ -229,11 +229,6 @@ func (connection) Invoke(ctx context.Context, method string, args, _ any, _ ...g
 func (connection) NewStream(context.Context, *grpc.StreamDesc, string, ...grpc.CallOption) (grpc.ClientStream, error) {
 	return nil, errBypassed
 }
-
-// marshaler decodes a call's body. It answers nothing: the answer is the source's.
-type marshaler struct{ vendorjson.Marshaler }
-
-func (marshaler) Marshal(any) ([]byte, error) { return nil, nil }
 
 func noHeader(string) (string, bool) { return "", false }
 

@@ -14,12 +14,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/webhook-bridge/bridge/connectors"
 	"github.com/webhook-bridge/bridge/connectors/retino"
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
+	retinov1 "github.com/webhook-bridge/bridge/gen/webhooks/retino/v1"
 )
 
 // witness is a connection that sees the calls which the generated code makes, and hands them on.
@@ -154,6 +158,28 @@ func TestPanics(t *testing.T) {
 	wantSuccess(t, e, "returns", e.post("/webhooks/returns", secretOf("returns"), body))
 	if w := e.book.last(t).Webhook; reasonOf(w) != "panic" || !bytes.Equal(w.GetBody(), body) {
 		t.Errorf("stored %v", w.GetQuarantine())
+	}
+}
+
+// TestPanicElsewhere: also where nothing is kept of the webhook yet, a panic is ours, is seen, and asks the sender to come
+// again.
+func TestPanicElsewhere(t *testing.T) {
+	e := newEdge(t)
+	e.workload = nil
+	w := e.post("/webhooks/returns", secretOf("returns"), make([]byte, 2*freeWork))
+	if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
+		t.Errorf("answer %d", w.Code)
+	}
+	ctx := metadata.AppendToOutgoingContext(t.Context(), "bridge-source", "returns", "x-retino-secret", retinoSecret)
+	_, err := retinov1.NewRetinoWebhookServiceClient(dial(t, e)).ShippingOrdered(ctx, shipmentMessage(t))
+	if status.Code(err) != codes.Unavailable {
+		t.Errorf("typed call: %v", err)
+	}
+	if got := e.value(t, "bridge_webhooks_refused_total", "internal", "returns"); got != 2 {
+		t.Errorf("refused{returns,internal} = %v", got)
+	}
+	if log := e.log.String(); strings.Count(log, "level=ERROR msg=\"ingress panicked\" source=returns") != 2 || !strings.Contains(log, "workload.go") {
+		t.Errorf("log: %s", log)
 	}
 }
 

@@ -34,6 +34,7 @@ type Ingress struct {
 	sources  map[string]*source
 	gateways map[string]*gateway
 	unknown  refusals
+	workload *workload
 	// deadlines of commits.
 	deadlines deadlines
 }
@@ -55,6 +56,7 @@ func New(c Config) (*Ingress, error) {
 		sources:  make(map[string]*source, len(c.Sources)),
 		gateways: make(map[string]*gateway),
 		unknown:  m.refusalsOf(unknownSource),
+		workload: newWorkload(),
 	}
 	var problems []error
 	for _, s := range c.Sources {
@@ -90,8 +92,14 @@ func (in *Ingress) add(s Source) error {
 // ServeHTTP takes one webhook. It returns once the webhook is durable, or refused.
 func (in *Ingress) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	received := time.Now()
+	var src *source
+	defer func() {
+		if p := recover(); p != nil {
+			in.refuse(w, src, in.panicked(src, p))
+		}
+	}()
 	to, ok := parsePath(r.URL)
-	src := in.sources[to.source]
+	src = in.sources[to.source]
 	if !ok || src == nil {
 		in.refuse(w, nil, errUnknownSource)
 		return
@@ -103,6 +111,19 @@ func (in *Ingress) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	in.metrics.ingest.Observe(time.Since(received).Seconds())
 	src.answer.write(w)
+}
+
+// errPanicked is a fault of ours that left the webhook where it was.
+var errPanicked = errors.New("ingress: panic")
+
+// panicked logs a panic that was recovered. Its text is left out: a value that was panicked with may hold anything.
+func (in *Ingress) panicked(src *source, p any) error {
+	name := unknownSource
+	if src != nil {
+		name = src.Info.Name
+	}
+	in.log.Error("ingress panicked", "source", name, "problem", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+	return errPanicked
 }
 
 // receive takes a webhook from its headers to the disk.
@@ -140,7 +161,14 @@ func (in *Ingress) receive(w http.ResponseWriter, r *http.Request, src *source, 
 		Encoding:   b.encoding(),
 	}
 	// The sender's part is over: it may hang up, and is then not asked again.
-	if _, err = in.take(in.deadlines.after(time.Now()), src, &d, &b, to.event); err == nil || refused(err) {
+	ctx := in.deadlines.after(time.Now())
+	work, err := in.workload.begin(ctx, src.share, len(b.data))
+	if err != nil {
+		b.release()
+		return err
+	}
+	defer work.end()
+	if _, err = in.take(ctx, src, &d, &b, to.event); err == nil || refused(err) {
 		// Otherwise the journal may still be writing it.
 		b.release()
 	}
@@ -152,23 +180,20 @@ func (in *Ingress) take(ctx context.Context, src *source, d *intake.Delivery, b 
 	defer func() {
 		if p := recover(); p != nil {
 			in.log.Error("decoding panicked", "source", src.Info.Name, "stack", string(debug.Stack()))
-			o, err = in.intake.Quarantine(ctx, d, intake.Panicked, fmt.Errorf("panic with a %T", p))
+			o, err = in.intake.Quarantine(ctx, d, intake.NewFault(intake.Panicked, fmt.Errorf("panic with a %T", p)))
 		}
 	}()
 	if b.fault != "" {
 		d.Event = urlEvent
-		return in.intake.Quarantine(ctx, d, b.fault, b.cause)
+		return in.intake.Quarantine(ctx, d, intake.NewFault(b.fault, b.cause))
 	}
-	name, fault := eventName(src.Connector.EventField, urlEvent, d.Body)
+	name, fault := intake.EventName(src.Connector, urlEvent, d.Body)
 	d.Event = name
 	if fault != nil {
-		return in.intake.Quarantine(ctx, d, fault.reason, fault.cause)
+		return in.intake.Quarantine(ctx, d, fault)
 	}
 	rt, known := src.gateway.routes[name]
 	if !known {
-		if err := checkName(name); err != nil {
-			return in.intake.Quarantine(ctx, d, intake.BadEventName, err)
-		}
 		return in.intake.Unmapped(ctx, d)
 	}
 	d.Event = rt.name // the descriptor's own string, which lives anyway
@@ -189,9 +214,9 @@ func (in *Ingress) refuse(w http.ResponseWriter, src *source, err error) {
 // note finds the answer, counts the refusal and, within reason, logs it.
 func (in *Ingress) note(src *source, err error) answer {
 	a := answerOf(err)
-	counters, name := in.unknown, unknownSource
+	counters, name := &in.unknown, unknownSource
 	if src != nil {
-		counters, name = src.refused, src.Info.Name
+		counters, name = &src.refused, src.Info.Name
 	}
 	counters.count(a.reason)
 	counters.complaints.Do(func() {

@@ -283,6 +283,18 @@ func TestGzipBomb(t *testing.T) {
 	}
 }
 
+// TestGunzipLetsGo: what is pooled keeps no body alive.
+func TestGunzipLetsGo(t *testing.T) {
+	e := newEdge(t)
+	for _, data := range [][]byte{zipped(t, []byte("{}")), zipped(t, []byte("{}"))[:12], []byte("not gzip")} {
+		var z gunzipper
+		_ = z.gunzip(t.Context(), newBuffer(), data, mebi, &lease{room: e.sources["returns"].limits.room})
+		if z.data.Size() != 0 {
+			t.Errorf("%d bytes are kept", z.data.Size())
+		}
+	}
+}
+
 // TestLimitIsInclusive: a body of exactly the limit is taken.
 func TestLimitIsInclusive(t *testing.T) {
 	shipment := sample(t, "retino", "shipping_ordered")

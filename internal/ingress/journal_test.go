@@ -86,8 +86,12 @@ func TestThroughTheJournal(t *testing.T) {
 	}
 	types, ids := map[string]int{}, map[string]bool{}
 	for _, r := range records {
-		types[r.Event.GetType()]++
-		ids[r.Event.GetId()] = true
+		event, err := r.Event()
+		if err != nil {
+			t.Fatal(err)
+		}
+		types[event.GetType()]++
+		ids[event.GetId()] = true
 	}
 	for name, want := range map[string]int{"shipment.ordered": 2, "order.changed": 1, "customer.updated": 1, "unmapped": 1} {
 		if types[name] != want {

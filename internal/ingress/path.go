@@ -63,21 +63,3 @@ func (r *route) unescape(escaped bool) bool {
 	}
 	return true
 }
-
-// MaskPath hides the token in a webhook's path, for wherever a path is shown.
-func MaskPath(path string) string {
-	rest, ok := strings.CutPrefix(path, prefix)
-	if !ok {
-		return path
-	}
-	source, rest, _ := strings.Cut(rest, "/")
-	token, ok := strings.CutPrefix(rest, tokenSegment+"/")
-	if !ok {
-		return path
-	}
-	masked := prefix + source + "/" + tokenSegment + "/***"
-	if _, event, ok := strings.Cut(token, "/"); ok {
-		masked += "/" + event
-	}
-	return masked
-}

@@ -62,22 +62,7 @@ func TestParsePath(t *testing.T) {
 	}
 }
 
-func TestMaskPath(t *testing.T) {
-	for path, want := range map[string]string{
-		"/webhooks/a/t/secret":       "/webhooks/a/t/***",
-		"/webhooks/a/t/secret/":      "/webhooks/a/t/***/",
-		"/webhooks/a/t/secret/event": "/webhooks/a/t/***/event",
-		"/webhooks/a/event":          "/webhooks/a/event",
-		"/webhooks/a":                "/webhooks/a",
-		"/elsewhere/t/x":             "/elsewhere/t/x",
-	} {
-		if got := MaskPath(path); got != want {
-			t.Errorf("%s is shown as %s, want %s", path, got, want)
-		}
-	}
-}
-
-// FuzzParsePath: what is parsed can be built again, and no token survives masking.
+// FuzzParsePath: what is parsed can be built again.
 func FuzzParsePath(f *testing.F) {
 	for _, path := range []string{"/webhooks/a", "/webhooks/a/t/k/e/", "/webhooks/a/x%2Fy", "/webhooks/%zz", "//", "/webhooks/a/t//"} {
 		f.Add(path)
@@ -107,9 +92,6 @@ func FuzzParsePath(f *testing.F) {
 		}
 		if r2, ok := parsePath(again); !ok || r2 != r {
 			t.Fatalf("%q is %+v; built again, %q is %+v", path, r, built, r2)
-		}
-		if r.tokened && strings.Contains(strings.TrimSuffix(MaskPath(built), url.PathEscape(r.event)), "/t/"+url.PathEscape(r.token)+"/") && r.token != "***" {
-			t.Fatalf("%q is masked as %q", built, MaskPath(built))
 		}
 	})
 }

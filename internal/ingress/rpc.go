@@ -80,16 +80,29 @@ type typed struct {
 // handle is the RPC's handler as gRPC wants it.
 //
 //nolint:revive // gRPC decides the order of the parameters
-func (t *typed) handle(_ any, ctx context.Context, decode func(any) error, intercept grpc.UnaryServerInterceptor) (any, error) {
+func (t *typed) handle(_ any, ctx context.Context, decode func(any) error, intercept grpc.UnaryServerInterceptor) (reply any, err error) {
 	received := time.Now()
-	src, err := t.admit(ctx, received)
+	var src *source
+	defer func() {
+		if p := recover(); p != nil {
+			reply, err = nil, t.in.refuseTyped(src, t.in.panicked(src, p))
+		}
+	}()
+	src, err = t.admit(ctx, received)
 	if err != nil {
 		return nil, t.in.refuseTyped(src, err)
 	}
+	// How large the message is shows only once it is decoded.
+	work, err := t.in.workload.begin(t.in.deadlines.after(received), src.share, maxWork)
+	if err != nil {
+		return nil, t.in.refuseTyped(src, err)
+	}
+	defer work.end()
 	msg := t.route.event.New()
 	if err := decode(msg); err != nil {
 		return nil, t.in.refuseTyped(src, fmt.Errorf("%w: %w", errMessage, err))
 	}
+	work.shrink(proto.Size(msg))
 	receive := func(ctx context.Context, req any) (any, error) {
 		if err := t.receive(ctx, src, req.(proto.Message), received); err != nil {
 			return nil, t.in.refuseTyped(src, err)

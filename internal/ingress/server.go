@@ -10,6 +10,10 @@ const (
 	// readTimeout is how long a request may take to arrive, from its first byte. Large bodies get more.
 	readTimeout = 20 * time.Second
 	idleTimeout = 2 * time.Minute
+	// writeTimeout is how long a request may take from the end of its header until its answer is written: what its body and its
+	// commit may take, and a while for a sender that is slow to read. Large bodies get more. Without it, one that never reads
+	// would hold a connection for ever.
+	writeTimeout = readTimeout + roomTimeout + commitTimeout + 15*time.Second
 	// maxHeader is what a vendor's headers may take, with room for a proxy's.
 	maxHeader = 64 * kibi
 )
@@ -21,6 +25,7 @@ func NewServer(h http.Handler, log *slog.Logger) *http.Server {
 		Handler:           h,
 		ReadTimeout:       readTimeout,
 		ReadHeaderTimeout: readTimeout,
+		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
 		// OPTIONS * is no webhook either.

@@ -3,6 +3,7 @@ package ingress
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -61,6 +62,17 @@ func TestPatience(t *testing.T) {
 			status: http.StatusRequestTimeout, after: readTimeout + mebi/slowBody*time.Second,
 		},
 		{name: "idle", sent: head + "Content-Length: 2\r\n\r\n{}", status: http.StatusOK, after: idleTimeout},
+		{name: "stranger without body", sent: strings.Replace(head, retinoSecret, "x", 1) + "Content-Length: 100000\r\n\r\n", status: http.StatusUnauthorized, after: lingering},
+		{name: "stranger elsewhere", sent: "POST /x HTTP/1.1\r\nHost: bridge\r\nContent-Length: 100000\r\n\r\n", status: http.StatusNotFound, after: lingering},
+		{
+			name: "stranger with a slow body", sent: "POST /x HTTP/1.1\r\nHost: bridge\r\nTransfer-Encoding: chunked\r\n\r\n", every: "1\r\n{\r\n",
+			status: http.StatusNotFound, after: lingering,
+		},
+		{
+			name: "stranger who asks", sent: "POST /x HTTP/1.1\r\nHost: bridge\r\nExpect: 100-continue\r\nContent-Length: 100000\r\n\r\n",
+			status: http.StatusNotFound, after: lingering,
+		},
+		{name: "too large", sent: head + "Content-Length: 2000000\r\n\r\n", status: http.StatusRequestEntityTooLarge, after: lingering},
 		{name: "OPTIONS *", sent: "OPTIONS * HTTP/1.1\r\nHost: bridge\r\n\r\n", status: http.StatusNotFound, after: 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -93,8 +105,86 @@ func TestPatience(t *testing.T) {
 					t.Error(err)
 				}
 				// The server lingers for up to half a second, so that its answer arrives.
-				if took := time.Since(start); status != tt.status || took < tt.after || took > tt.after+2*time.Second {
+				if took := time.Since(start); status != tt.status || took < tt.after || took > tt.after+time.Second {
 					t.Errorf("status %d, closed after %v; want %d and %v", status, took, tt.status, tt.after)
+				}
+			})
+		})
+	}
+}
+
+// TestStrangerReadsTheAnswer: a refused sender that is still sending, however much, gets to read why it is refused.
+func TestStrangerReadsTheAnswer(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := NewServer(newEdge(t), slog.New(slog.DiscardHandler))
+	go s.Serve(l)
+	defer s.Close()
+	for _, size := range []int{10 << 10, 200 << 10, 300 << 10} {
+		conn, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "POST /webhooks/returns HTTP/1.1\r\nHost: bridge\r\nContent-Length: %d\r\n\r\n", size)
+		answers := bufio.NewReader(conn)
+		if _, err := answers.Peek(1); err != nil {
+			t.Errorf("%d bytes: %v", size, err)
+		}
+		// The answer is there, and the sender is not done yet. A reset would now take the answer away from some.
+		for range size / 1024 {
+			if _, err := conn.Write(make([]byte, 1024)); err != nil {
+				t.Fatalf("%d bytes: %v", size, err)
+			}
+		}
+		resp, err := http.ReadResponse(answers, nil)
+		if err != nil || resp.StatusCode != http.StatusUnauthorized {
+			t.Fatalf("%d bytes: %v, %v", size, resp, err)
+		}
+		resp.Body.Close()
+		if _, err := io.Copy(io.Discard, conn); err != nil {
+			t.Errorf("%d bytes: the connection ends with %v", size, err)
+		}
+	}
+}
+
+// TestNobodyReads: a sender that never reads its answers is given up.
+func TestNobodyReads(t *testing.T) {
+	for _, tt := range []struct {
+		name, framing string
+		after         time.Duration
+	}{
+		{"small body", "Content-Length: 2\r\n\r\n{}", writeTimeout},
+		{"unknown size", "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", writeTimeout + mebi/slowBody*time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
+				s := NewServer(newEdge(t), slog.New(slog.DiscardHandler))
+				closed := make(chan time.Time, 1)
+				s.ConnState = func(_ net.Conn, state http.ConnState) {
+					if state == http.StateClosed {
+						closed <- time.Now()
+					}
+				}
+				go s.Serve(l)
+				defer s.Close()
+				ours, theirs := net.Pipe()
+				defer ours.Close()
+				l.conns <- theirs
+				start := time.Now()
+				if _, err := io.WriteString(ours, "POST /webhooks/returns HTTP/1.1\r\nHost: x\r\nX-Retino-Secret: "+retinoSecret+"\r\n"+tt.framing); err != nil {
+					t.Fatal(err)
+				}
+				select {
+				case at := <-closed:
+					if took := at.Sub(start); took < tt.after || took > tt.after+time.Second {
+						t.Errorf("given up after %v, want %v", took, tt.after)
+					}
+				case <-time.After(time.Hour):
+					t.Error("still waiting after an hour")
 				}
 			})
 		})

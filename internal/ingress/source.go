@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/webhook-bridge/bridge/connectors"
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
@@ -22,7 +23,8 @@ type Source struct {
 	// Info is what the connector is told. Its Name is the path's second segment.
 	Info connectors.Source
 	Auth Auth
-	// Reject answers 400 to what cannot be decoded or translated, instead of keeping it and answering success.
+	// Reject answers 400 to what cannot be decoded or translated, instead of keeping it and answering success. A webhook that
+	// fails by a fault of ours is kept all the same.
 	Reject bool
 	// GRPC also takes typed calls.
 	GRPC bool
@@ -88,6 +90,7 @@ type source struct {
 	intake   *intake.Source
 	verifier verifier
 	limits   *limits
+	share    *semaphore.Weighted // of the workload
 	answer   success
 	keep     []keptHeader
 	lastKept atomic.Pointer[keptHeaders]
@@ -104,6 +107,7 @@ func newSource(s Source, g *gateway, in *intake.Intake, m *metrics) *source {
 		intake:   in.Source(intake.SourceConfig{Connector: s.Connector, Info: s.Info, Reject: s.Reject}),
 		verifier: newVerifier(s.Auth),
 		limits:   newLimits(s.Limits.orDefault(s.Connector.MaxBody, s.Auth.None)),
+		share:    newShare(),
 		answer:   newSuccess(s.Connector.Answer),
 		received: m.received.WithLabelValues(s.Info.Name),
 		refused:  m.refusalsOf(s.Info.Name),

@@ -120,12 +120,26 @@ func (a answer) write(w http.ResponseWriter) {
 	switch a.status {
 	case http.StatusMethodNotAllowed:
 		h.Set("Allow", http.MethodPost)
-		h.Set("Connection", "close")
+		part(w)
 	case http.StatusUnauthorized, http.StatusNotFound, http.StatusRequestEntityTooLarge:
-		// The server would otherwise read what is left of the body, to use the connection again.
-		h.Set("Connection", "close")
+		part(w)
 	}
 	w.WriteHeader(a.status)
+}
+
+// lingering is how long the connection of a refused sender stays open after the answer. It is what the server itself allows
+// where it knows that more is on its way.
+const lingering = 500 * time.Millisecond
+
+// part has the server close the connection after the answer that is about to be written, without waiting for the body.
+//
+// With the header alone the server sends the answer at once, but before it closes the connection it still reads up to 256 KiB
+// of the body, for as long as a request may take. It is not told to stop that at once: closing while the sender still writes
+// resets the connection, and the sender may never see the answer.
+func part(w http.ResponseWriter) {
+	w.Header().Set("Connection", "close")
+	// Only test servers without a connection cannot set it.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(lingering))
 }
 
 // success is the one answer that the vendor takes for success.

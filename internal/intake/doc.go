@@ -8,7 +8,8 @@
 //   - [Accepted]: webhook and events are durable.
 //   - [Duplicate]: they were already, from an earlier receipt; nothing was added.
 //   - [Quarantined]: it could not be translated. The webhook is durable, with reason and place, and made no event.
-//   - a [*Fault]: it could not be translated, and the source refuses such webhooks instead of keeping them.
+//   - a [*Fault]: it could not be translated, the webhook itself is at fault, and the source refuses such webhooks instead
+//     of keeping them.
 //   - [ErrUnavailable]: the journal cannot commit now. The webhook exists whole or not at all; its retry is safe.
 //
 // There is no other way: what a connector does, a panic included, never loses a webhook and never ends the process.

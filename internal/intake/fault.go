@@ -36,6 +36,9 @@ const (
 	Untranslatable Reason = "untranslatable"
 	// TooManyEvents: the connector made more than [MaxEvents] of it.
 	TooManyEvents Reason = "too_many_events"
+	// BadSubject: an event's subject, or its version, is longer than [MaxSubject] or is no printable text. The connector takes
+	// them from the webhook.
+	BadSubject Reason = "bad_subject"
 	// BadEvents: the connector made no event, or one without type or subject. A fault of the connector.
 	BadEvents Reason = "bad_events"
 	// Panicked: connector or decoder panicked. A fault of ours.

@@ -28,6 +28,8 @@ const (
 	DefaultWindow = 2 * time.Minute
 	// MaxEvents is how many events one webhook may make.
 	MaxEvents = 10_000
+	// MaxSubject is the longest subject, and the longest version of one, in bytes.
+	MaxSubject = 512
 )
 
 // ErrUnavailable means that the webhook could not be made durable now. Ask the sender to come again.
@@ -83,7 +85,7 @@ type Delivery struct {
 type SourceConfig struct {
 	Connector *connectors.Connector
 	Info      connectors.Source
-	// Reject refuses what cannot be decoded or translated, instead of keeping it.
+	// Reject refuses what cannot be decoded or translated, instead of keeping it, unless the fault is ours.
 	Reject bool
 }
 
@@ -149,7 +151,6 @@ func (in *Intake) Source(c SourceConfig) *Source {
 // Accept takes in a webhook that was decoded into msg, the request message of its event's RPC, with what the decoder
 // found odd. It blocks until the webhook is durable, or ctx ends; errors are those of the package comment.
 func (in *Intake) Accept(ctx context.Context, d *Delivery, msg proto.Message, drift []vendorjson.Drift) (Outcome, error) {
-	d.Source.drift.count(d.Event, drift)
 	t, fault := Translate(&d.Source.SourceConfig, d.Event, msg)
 	if fault != nil {
 		return in.setAside(ctx, d, fault, drift)
@@ -158,7 +159,7 @@ func (in *Intake) Accept(ctx context.Context, d *Delivery, msg proto.Message, dr
 }
 
 // Unmapped takes in a webhook of an event that nobody modelled. It is one event of type "unmapped" that carries the JSON
-// as it came, provided that it is JSON; else the webhook is quarantined.
+// as it came, provided that it is JSON and that the event's name is text; else the webhook is quarantined.
 func (in *Intake) Unmapped(ctx context.Context, d *Delivery) (Outcome, error) {
 	t, fault := TranslateUnmapped(&d.Source.SourceConfig, d.Event, d.Body)
 	if fault != nil {
@@ -167,10 +168,10 @@ func (in *Intake) Unmapped(ctx context.Context, d *Delivery) (Outcome, error) {
 	return in.commit(ctx, d, t, nil)
 }
 
-// Quarantine keeps a webhook that could not be decoded, and says why. Details of the vendor's JSON and of the connector's
-// errors are taken from err, which must not quote the body at length nor any secret.
-func (in *Intake) Quarantine(ctx context.Context, d *Delivery, reason Reason, err error) (Outcome, error) {
-	return in.setAside(ctx, d, NewFault(reason, err), nil)
+// Quarantine keeps a webhook that could not be decoded, and says why. The fault must not quote the body at length nor any
+// secret.
+func (in *Intake) Quarantine(ctx context.Context, d *Delivery, f *Fault) (Outcome, error) {
+	return in.setAside(ctx, d, f, nil)
 }
 
 // commit makes a translated webhook durable.
@@ -192,16 +193,21 @@ func (in *Intake) commit(ctx context.Context, d *Delivery, t connectors.Translat
 			d.Source.revisions.Inc()
 		}
 	}
-	return d.Source.outcome(r, err, Accepted)
+	o, err := d.Source.outcome(r, err, Accepted)
+	if o == Accepted {
+		d.Source.drift.count(d.Event, drift)
+	}
+	return o, err
 }
 
-// setAside makes a webhook durable without events, or returns the fault where the source refuses such webhooks.
+// setAside makes a webhook durable without events, or returns the fault where the source refuses such webhooks. One that may
+// be fine is not refused: its sender could do nothing about it.
 func (in *Intake) setAside(ctx context.Context, d *Delivery, f *Fault, drift []vendorjson.Drift) (Outcome, error) {
 	if f.stack != nil {
 		in.log.Error("connector panicked", "source", d.Source.Info.Name, "event", clean(d.Event, maxName),
 			"problem", f.Problem, "stack", string(f.stack))
 	}
-	if d.Source.Reject {
+	if d.Source.Reject && !f.Ours() {
 		return 0, f
 	}
 	w, err := newWebhook(d, drift)
@@ -214,6 +220,7 @@ func (in *Intake) setAside(ctx context.Context, d *Delivery, f *Fault, drift []v
 	r, err := in.journal.Append(ctx, entry)
 	o, err := d.Source.outcome(r, err, Quarantined)
 	if o == Quarantined {
+		d.Source.drift.count(d.Event, drift)
 		d.Source.quarantine.Inc()
 		d.Source.complaints.Do(func() {
 			in.log.Warn("quarantined webhook", "source", w.GetSource(), "event", w.GetVendorEvent(), "webhook", w.GetId(), "fault", f)
@@ -233,9 +240,6 @@ func (s *Source) outcome(r journal.Receipt, err error, added Outcome) (Outcome, 
 	}
 	return added, nil
 }
-
-// maxName is the longest name of an event, in bytes, that is kept of a webhook whose event is not usable.
-const maxName = 256
 
 // newWebhook is what is stored of a delivery. It shares the delivery's memory.
 func newWebhook(d *Delivery, drift []vendorjson.Drift) (*journalv1.Webhook, error) {

@@ -328,6 +328,30 @@ func TestFaults(t *testing.T) {
 			&journalv1.Quarantine{Reason: "too_many_events", Detail: "10001 events, more than 10000", Offset: -1},
 		},
 		{
+			"long subject", func(connectors.Input) (connectors.Translation, error) {
+				return connectors.Translation{Events: []*eventv1.Event{{Type: "a", Subject: "b/" + strings.Repeat("x", 1<<20)}}}, nil
+			},
+			&journalv1.Quarantine{Reason: "bad_subject", Detail: "the subject of event 0 is longer than 512 bytes", Offset: -1},
+		},
+		{
+			"unprintable subject", func(connectors.Input) (connectors.Translation, error) {
+				return connectors.Translation{Events: []*eventv1.Event{{Type: "a", Subject: strings.Repeat("x", MaxSubject)}, {Type: "a", Subject: "b/\x00"}}}, nil
+			},
+			&journalv1.Quarantine{Reason: "bad_subject", Detail: "the subject of event 1 has the unprintable character U+0000", Offset: -1},
+		},
+		{
+			"subject of no characters", func(connectors.Input) (connectors.Translation, error) {
+				return connectors.Translation{Events: []*eventv1.Event{{Type: "a", Subject: "b/\xff"}}}, nil
+			},
+			&journalv1.Quarantine{Reason: "bad_subject", Detail: "the subject of event 0 is not valid UTF-8", Offset: -1},
+		},
+		{
+			"long version", func(connectors.Input) (connectors.Translation, error) {
+				return connectors.Translation{Events: []*eventv1.Event{{Type: "a", Subject: "b/1", SubjectVersion: strings.Repeat("1", MaxSubject+1)}}}, nil
+			},
+			&journalv1.Quarantine{Reason: "bad_subject", Detail: "the subject's version of event 0 is longer than 512 bytes", Offset: -1},
+		},
+		{
 			"panic", func(connectors.Input) (connectors.Translation, error) {
 				return connectors.Translation{Events: make([]*eventv1.Event, len(strings.Repeat("x", 1))-2)}, nil
 			},
@@ -361,7 +385,13 @@ func TestFaults(t *testing.T) {
 				t.Errorf("bridge_quarantined_total = %v", got)
 			}
 			d = newDesk(t, func(c *SourceConfig) { c.Connector.Translate, c.Reject = tt.translate, true })
-			_, err := d.Accept(t.Context(), d.delivery("order", "{}"), &retinov1.Receipt{}, nil)
+			o, err := d.Accept(t.Context(), d.delivery("order", "{}"), &retinov1.Receipt{}, nil)
+			if ours := tt.want.GetReason() == "panic" || tt.want.GetReason() == "bad_events"; ours {
+				if o != Quarantined || err != nil || len(d.book.entries) != 1 {
+					t.Errorf("a fault of ours where webhooks are refused: %v, %v", o, err)
+				}
+				return
+			}
 			var fault *Fault
 			if !errors.As(err, &fault) || string(fault.Reason) != tt.want.GetReason() || len(d.book.entries) != 0 {
 				t.Errorf("refused: %v, %d stored", err, len(d.book.entries))
@@ -388,7 +418,7 @@ func TestMended(t *testing.T) {
 func TestQuarantine(t *testing.T) {
 	d := newDesk(t)
 	decoding := &vendorjson.Error{Code: vendorjson.CodeShape, Path: "$.a\xff", Offset: 7, Problem: "is odd"}
-	o, err := d.Quarantine(t.Context(), d.delivery("bad\xffname"+strings.Repeat("x", 300), "{"), NoEvent, decoding)
+	o, err := d.Quarantine(t.Context(), d.delivery("bad\xffname"+strings.Repeat("x", 300), "{"), NewFault(NoEvent, decoding))
 	if o != Quarantined || err != nil {
 		t.Fatal(o, err)
 	}
@@ -400,7 +430,7 @@ func TestQuarantine(t *testing.T) {
 	if !strings.HasPrefix(w.GetVendorEvent(), "bad\uFFFDname") || len(w.GetVendorEvent()) > 260 {
 		t.Errorf("event %q", w.GetVendorEvent())
 	}
-	if _, err := d.Quarantine(t.Context(), d.delivery("", "{"), NoEvent, nil); err != nil {
+	if _, err := d.Quarantine(t.Context(), d.delivery("", "{"), NewFault(NoEvent, nil)); err != nil {
 		t.Fatal(err)
 	}
 	if got := d.book.entries[1].Webhook.GetQuarantine(); got.GetReason() != "no_event" || got.GetOffset() != -1 {
@@ -418,10 +448,16 @@ func TestUnmapped(t *testing.T) {
 	if ev.GetType() != "unmapped" || ev.GetSubject() != "acme/x.happened" || ev.GetUnmapped().GetJson() != body || ev.GetId() == "" {
 		t.Errorf("event %v", ev)
 	}
+	if o, err := d.Unmapped(t.Context(), d.delivery("x.marked", "\uFEFF{}")); o != Accepted || err != nil {
+		t.Fatal(o, err)
+	}
+	if got := d.book.entries[1].Events[0].GetUnmapped().GetJson(); got != "{}" {
+		t.Errorf("JSON %q", got)
+	}
 	if o, err := d.Unmapped(t.Context(), d.delivery("x.happened", `{"a":1,}`)); o != Quarantined || err != nil {
 		t.Fatal(o, err)
 	}
-	if q := d.book.entries[1].Webhook.GetQuarantine(); q.GetReason() != "malformed_json" || q.GetOffset() != 7 {
+	if q := d.book.entries[2].Webhook.GetQuarantine(); q.GetReason() != "malformed_json" || q.GetOffset() != 7 {
 		t.Errorf("quarantine %v", q)
 	}
 }
@@ -448,6 +484,7 @@ func TestUnmappedWithEnvelope(t *testing.T) {
 		{`{"created_at":"t1","n":1}`, Duplicate, "", 0},
 		{`{"created_at":{},"n":1}`, Accepted, "", DefaultWindow}, // the envelope does not fit
 		{`{"created_at":"panic"}`, Quarantined, "", DefaultWindow},
+		{`{"created_at":"a\nb"}`, Quarantined, "", DefaultWindow},
 	} {
 		o, err := d.Unmapped(t.Context(), d.delivery("x", step.body))
 		if o != step.want || err != nil {
@@ -477,7 +514,7 @@ func TestUnavailable(t *testing.T) {
 		if _, err := d.Unmapped(t.Context(), d.delivery("order", "{}")); !errors.Is(err, ErrUnavailable) {
 			t.Errorf("Unmapped: %v", err)
 		}
-		if _, err := d.Quarantine(t.Context(), d.delivery("order", "{}"), NoEvent, nil); !errors.Is(err, ErrUnavailable) {
+		if _, err := d.Quarantine(t.Context(), d.delivery("order", "{}"), NewFault(NoEvent, nil)); !errors.Is(err, ErrUnavailable) {
 			t.Errorf("Quarantine: %v", err)
 		}
 	}
@@ -516,6 +553,37 @@ func TestDriftIsBounded(t *testing.T) {
 	// Sources of one connector share the cap; another connector has its own.
 	if d.Source(d.source.SourceConfig).drift != d.source.drift {
 		t.Error("two sources of one connector count apart")
+	}
+}
+
+// TestDriftOfRedeliveries: what is kept once is counted once, however often it comes, and what is not kept is not counted.
+func TestDriftOfRedeliveries(t *testing.T) {
+	d := newDesk(t)
+	drift := []vendorjson.Drift{{Kind: vendorjson.Unknown, Path: "$.new"}}
+	accept := func(body string) {
+		if _, err := d.Accept(t.Context(), d.delivery("order", body), &retinov1.Receipt{}, drift); err != nil && !errors.Is(err, ErrUnavailable) {
+			t.Fatal(err)
+		}
+	}
+	for i, translate := range []func(connectors.Input) (connectors.Translation, error){
+		func(connectors.Input) (connectors.Translation, error) {
+			return connectors.Translation{Events: []*eventv1.Event{{Type: "a", Subject: "b/1"}}}, nil
+		},
+		func(connectors.Input) (connectors.Translation, error) {
+			return connectors.Translation{}, errors.New("no")
+		},
+	} {
+		d.connector.Translate = translate
+		body := fmt.Sprintf(`{"new":%d}`, i)
+		d.book.err = journal.ErrUnavailable
+		accept(body)
+		d.book.err = nil
+		for range 3 {
+			accept(body)
+		}
+		if got := d.value(t, "bridge_drift_total"); got != float64(i+1) {
+			t.Errorf("counted %v after %d webhooks", got, i+1)
+		}
 	}
 }
 

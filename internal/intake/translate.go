@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -41,13 +42,18 @@ func TranslateUnmapped(src *SourceConfig, event string, body []byte) (t connecto
 			t, fault = connectors.Translation{}, newPanic(p, debug.Stack())
 		}
 	}()
+	if err := checkText(event, maxName); err != nil {
+		return connectors.Translation{}, NewFault(BadEventName, fmt.Errorf("the event's name %w", err))
+	}
 	if err := vendorjson.Check(body); err != nil {
 		return connectors.Translation{}, NewFault(Malformed, err)
 	}
+	// What consumers parse must be JSON, which a byte order mark is no part of.
+	text := strings.TrimPrefix(string(body), "\uFEFF")
 	e := &eventv1.Event{
 		Type:    UnmappedType,
 		Subject: src.Connector.Name + "/" + event,
-		Data:    &eventv1.Event_Unmapped{Unmapped: &eventv1.Unmapped{Json: string(body)}},
+		Data:    &eventv1.Event_Unmapped{Unmapped: &eventv1.Unmapped{Json: text}},
 	}
 	t = connectors.Translation{Key: connectors.ContentHash(), Events: []*eventv1.Event{e}}
 	if envelope := src.Connector.Envelope; envelope != nil {
@@ -57,10 +63,13 @@ func TranslateUnmapped(src *SourceConfig, event string, body []byte) (t connecto
 			t.Key, e.SubjectVersion = envelope.Identify(m)
 		}
 	}
+	if fault := inspect(t.Events); fault != nil {
+		return connectors.Translation{}, fault
+	}
 	return t, nil
 }
 
-// inspect holds a connector to its contract.
+// inspect holds a connector to its contract, and webhooks to what sinks can take for a key or a header.
 func inspect(events []*eventv1.Event) *Fault {
 	switch n := len(events); {
 	case n == 0:
@@ -71,6 +80,12 @@ func inspect(events []*eventv1.Event) *Fault {
 	for i, e := range events {
 		if e.GetType() == "" || e.GetSubject() == "" {
 			return NewFault(BadEvents, fmt.Errorf("the connector's event %d has no type or no subject", i))
+		}
+		if err := checkText(e.GetSubject(), MaxSubject); err != nil {
+			return NewFault(BadSubject, fmt.Errorf("the subject of event %d %w", i, err))
+		}
+		if err := checkText(e.GetSubjectVersion(), MaxSubject); err != nil {
+			return NewFault(BadSubject, fmt.Errorf("the subject's version of event %d %w", i, err))
 		}
 	}
 	return nil

@@ -14,6 +14,10 @@ import (
 // readBytes bounds a read: it returns at least one event, and no more than so many bytes of them otherwise.
 const readBytes = 1 << 20
 
+// pieceBytes bounds the pieces of memory that events are copied to, since who keeps one event keeps its whole piece. Larger
+// ones are no faster.
+const pieceBytes = 32 << 10
+
 // Read appends to records the events from position from on, in order, as many as fit into its capacity, or about 1 MiB of
 // them, and returns the extended slice. When there is none yet it waits, also while the journal recovers, until there is
 // one or ctx is done. Position 0 reads as 1. The events are the caller's. Nothing stays open between calls.
@@ -93,7 +97,7 @@ func (j *Journal) scan(from, to Position, records []Record) (_ []Record, err err
 	if from < Position(j.earliest.Load()) {
 		return records, nil
 	}
-	var buf []byte
+	var m memory
 	bytes := 0
 	for ok := it.First(); ok && len(records) < cap(records); ok = it.Next() {
 		v, err := it.ValueAndErr()
@@ -103,25 +107,42 @@ func (j *Journal) scan(from, to Position, records []Record) (_ []Record, err err
 		if bytes += len(v); bytes > readBytes && bytes > len(v) {
 			break
 		}
-		if records, buf, err = appendRecord(records, buf, it.Key(), v); err != nil {
+		p, event, err := parseEvent(it.Key(), v)
+		if err != nil {
 			return records, fmt.Errorf("journal: read: %w", err)
 		}
+		left := min(uint64(cap(records)-len(records)), uint64(to-p))
+		records = append(records, Record{Position: p, Encoded: m.keep(event, left)})
 	}
 	return records, nil
 }
 
-// appendRecord copies an event out of the iterator's memory into buf, which it returns extended.
-func appendRecord(records []Record, buf, key, v []byte) ([]Record, []byte, error) {
-	p, err := parseEventKey(key)
-	if err != nil {
-		return records, buf, err
+func parseEvent(key, v []byte) (p Position, event []byte, err error) {
+	if p, err = parseEventKey(key); err != nil {
+		return 0, nil, err
 	}
 	if len(v) < eventHeaderLen {
-		return records, buf, fmt.Errorf("position %d: %w", p, errCorrupt)
+		return 0, nil, fmt.Errorf("position %d: %w", p, errCorrupt)
 	}
-	start := len(buf)
-	buf = append(buf, v[eventHeaderLen:]...)
-	return append(records, Record{Position: p, Encoded: buf[start:len(buf):len(buf)]}), buf, nil
+	return p, v[eventHeaderLen:], nil
+}
+
+// memory is what the events of one read are copied to, out of the iterator's. It is taken in pieces, because one buffer
+// that grows would copy what it has over and over.
+type memory struct{ piece []byte }
+
+// keep returns a copy of b. A new piece has room for as many values like b as are left, or for b alone if no piece holds it.
+func (m *memory) keep(b []byte, left uint64) []byte {
+	if len(b) > cap(m.piece)-len(m.piece) {
+		size := len(b)
+		if size > 0 && size <= pieceBytes {
+			size *= int(min(left, uint64(pieceBytes/size)))
+		}
+		m.piece = make([]byte, 0, size)
+	}
+	start := len(m.piece)
+	m.piece = append(m.piece, b...)
+	return m.piece[start:len(m.piece):len(m.piece)]
 }
 
 // Seek returns the position of the first event received at t or later, Bounds().Next if there is none. Positions are in

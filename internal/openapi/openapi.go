@@ -15,6 +15,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
 //go:embed bridge.swagger.json
@@ -111,9 +113,10 @@ func Document(routes []Route) ([]byte, error) {
 	doc := document{
 		Swagger: all.Swagger,
 		Info: info{
-			Title:       "Bridge webhooks",
-			Description: "The webhooks that this instance takes in, one tag a source. Unknown fields and events are taken too.",
-			Version:     "1",
+			Title: "Bridge webhooks",
+			Description: "The webhooks that this instance takes in, one tag a source. Unknown fields and events are taken too, " +
+				"and null stands for an absent field.",
+			Version: "1",
 		},
 		Tags:                []tag{},
 		Consumes:            all.Consumes,
@@ -123,13 +126,14 @@ func Document(routes []Route) ([]byte, error) {
 		Definitions:         map[string]json.RawMessage{},
 	}
 	sorted := slices.SortedFunc(slices.Values(routes), func(a, b Route) int { return strings.Compare(a.Source, b.Source) })
+	posted := messages()
 	for _, route := range sorted {
-		if err := doc.add(route, all.Paths); err != nil {
+		if err := doc.add(route, all, posted); err != nil {
 			return nil, fmt.Errorf("openapi: source %s: %w", route.Source, err)
 		}
 	}
 	for _, at := range doc.Paths {
-		doc.keepDefinitions(at, all.Definitions)
+		doc.keepAnswers(at, all.Definitions)
 	}
 	return encode(doc)
 }
@@ -155,7 +159,8 @@ func encode(doc document) ([]byte, error) {
 }
 
 // add describes one source by what the generator wrote of its connector.
-func (d *document) add(route Route, paths map[string]item) error {
+func (d *document) add(route Route, all document, posted map[string]protoreflect.MessageDescriptor) error {
+	paths := all.Paths
 	events := eventsOf(route.Connector, paths)
 	if len(events) == 0 {
 		return fmt.Errorf("connector %s has no service", route.Connector)
@@ -169,7 +174,14 @@ func (d *document) add(route Route, paths map[string]item) error {
 		return err
 	}
 	for _, event := range events {
-		op := paths[prefix+route.Connector+"/"+event].Post
+		path := prefix + route.Connector + "/" + event
+		op := paths[path].Post
+		if posted[path] == nil {
+			return fmt.Errorf("connector %s is not linked into the program", route.Connector)
+		}
+		if err := (bodies{all.Definitions, d.Definitions}).keepOf(op, posted[path]); err != nil {
+			return err
+		}
 		d.Paths[base+"/"+event] = item{auth.apply(route, op, op.OperationID)}
 	}
 	if route.EventInBody {
@@ -238,7 +250,9 @@ func (g guard) apply(route Route, op operation, call string) operation {
 	op.Security = g.security
 	later := map[string]header{"Retry-After": {Type: "integer", Description: "Seconds to wait."}}
 	answers := map[string]response{
+		"400": {Description: "The body ended early; or it cannot be decoded, and the source is set to refuse what cannot."},
 		"404": {Description: "No such source."},
+		"408": {Description: "The body arrived too slowly."},
 		"413": {Description: "The body is larger than the source's limit."},
 		"429": {Description: "More than the source's limits. Try again later.", Headers: later},
 		"503": {Description: "It could not be stored now. Try again later.", Headers: later},
@@ -255,8 +269,8 @@ func (g guard) apply(route Route, op operation, call string) operation {
 
 var reference = regexp.MustCompile(`"\$ref":\s*"` + definition + `([^"]+)"`)
 
-// keepDefinitions takes over the definitions that the operation refers to, and those that they refer to.
-func (d *document) keepDefinitions(at item, all map[string]json.RawMessage) {
+// keepAnswers takes over the definitions that the operation's answers refer to, and those that they refer to.
+func (d *document) keepAnswers(at item, all map[string]json.RawMessage) {
 	var keep func(json.RawMessage)
 	keep = func(schema json.RawMessage) {
 		for _, match := range reference.FindAllSubmatch(schema, -1) {
@@ -270,8 +284,5 @@ func (d *document) keepDefinitions(at item, all map[string]json.RawMessage) {
 	}
 	for _, answer := range at.Post.Responses {
 		keep(answer.Schema)
-	}
-	for _, p := range at.Post.Parameters {
-		keep(p.Schema)
 	}
 }

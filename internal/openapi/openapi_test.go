@@ -74,9 +74,9 @@ func TestSecurity(t *testing.T) {
 func TestAnswers(t *testing.T) {
 	doc := build(t, routes)
 	for path, want := range map[string][]string{
-		"/webhooks/returns":                  {"200", "401", "404", "413", "429", "503"},
-		"/webhooks/diner/close":              {"200", "404", "413", "429", "503"},
-		"/webhooks/returns/shipping.ordered": {"200", "401", "404", "413", "429", "503"},
+		"/webhooks/returns":                  {"200", "400", "401", "404", "408", "413", "429", "503"},
+		"/webhooks/diner/close":              {"200", "400", "404", "408", "413", "429", "503"},
+		"/webhooks/returns/shipping.ordered": {"200", "400", "401", "404", "408", "413", "429", "503"},
 	} {
 		answers := doc.Paths[path].Post.Responses
 		if diff := cmp.Diff(want, slices.Sorted(maps.Keys(answers))); diff != "" {

@@ -64,6 +64,9 @@ func BenchmarkField(b *testing.B) {
 // The decoder beats protojson on every sample. Of several rounds the best one counts, so that a busy machine does not
 // decide; half as fast again is what it must be at least, and far less than it is.
 func TestFasterThanProtojson(t *testing.T) {
+	if underRace {
+		t.Skip("the race detector is no stopwatch; a run without it measures")
+	}
 	for _, s := range samples(t) {
 		ours, theirs := best(t, s, compact(t, s.data), asProtojson(t, s))
 		if 2*theirs < 3*ours {

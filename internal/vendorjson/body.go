@@ -78,8 +78,8 @@ var answer = []byte("{}")
 // ContentType is JSON's.
 func (Marshaler) ContentType(any) string { return "application/json" }
 
-// Marshal returns an empty JSON object, for the caller to keep.
-func (Marshaler) Marshal(any) ([]byte, error) { return append([]byte(nil), answer...), nil }
+// Marshal returns an empty JSON object, which is shared and must not be changed.
+func (Marshaler) Marshal(any) ([]byte, error) { return answer, nil }
 
 // Unmarshal decodes data into v, a protobuf message, as [Unmarshal] does. The drift is lost.
 func (Marshaler) Unmarshal(data []byte, v any) error { return NewBody(data).decode(v) }

@@ -204,7 +204,7 @@ func TestKinds(t *testing.T) {
 		{`{}`, ``},
 		{" \t\r\n{ \"aString\" : \"x\" ,\n \"int32\" : 1 } \n", `a_string: "x" int32: 1`},
 		{`{"aString":""}`, `a_string: ""`},
-		{`{"a_string":"by its name in the schema"}`, `a_string: "by its name in the schema"`},
+		{"\uFEFF {\"aString\":\"after a byte order mark\"}", `a_string: "after a byte order mark"`},
 		{`{"\u0061String":"escaped name"}`, `a_string: "escaped name"`},
 		{`{"swap":"the JSON name wins","swapped":"x"}`, `other: "the JSON name wins" swap: "x"`},
 		{`{"aString":"\"\\\/\b\f\n\r\t\u0041\u00e9\u20AC\ud83d\ude00\u0000"}`, `a_string: "\"\\/\b\f\n\r\tAé€😀\x00"`},

@@ -1,6 +1,7 @@
 package vendorjson
 
 import (
+	"bytes"
 	"fmt"
 	"sync"
 	"unicode/utf8"
@@ -92,18 +93,22 @@ func (d *decoder) document(t *table) *Error {
 	return nil
 }
 
+// byteOrderMark is what some .NET programs put before UTF-8.
+var byteOrderMark = []byte("\uFEFF")
+
 // start moves to the brace that opens the document.
 func (d *decoder) start() *Error {
 	if len(d.data) > maxBytes {
 		return d.fail(CodeLimit, maxBytes, fmt.Sprintf("is longer than %d bytes", maxBytes))
+	}
+	if bytes.HasPrefix(d.data, byteOrderMark) {
+		d.pos = len(byteOrderMark)
 	}
 	switch c := d.space(); {
 	case c == '{':
 		return nil
 	case d.pos == len(d.data):
 		return d.fail(CodeMalformed, d.pos, "is empty")
-	case c == 0xEF && len(d.data) >= d.pos+3 && string(d.data[d.pos:d.pos+3]) == "\uFEFF":
-		return d.fail(CodeMalformed, d.pos, "starts with a byte order mark")
 	default:
 		return d.fail(CodeMalformed, d.pos, "is not a JSON object")
 	}

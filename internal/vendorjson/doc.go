@@ -3,6 +3,7 @@
 // It is driven by descriptors, reads the text once, and keeps a table per message type, built on first use. It differs
 // from protojson where vendors differ from their pages:
 //
+//   - A byte order mark before the document, which .NET likes to send, is skipped. Offsets count it.
 //   - Unknown fields, at any depth, are skipped and reported.
 //   - A string where a number is declared, a number where a string is, "true", "Yes" or 1 for a bool, null anywhere, one
 //     object where a list is declared, an empty string for an absent number, are read. They are reported too, unless the
@@ -15,8 +16,8 @@
 //   - google.type.Decimal is read from a number or a string, keeping every digit; a float is never involved.
 //   - A string field marked `verbatim` takes any JSON value but null as it stands.
 //
-// As for protojson, a field may be called by its JSON name or by its name in the schema, and names are exact. The two are
-// one field, and both in one object are a duplicate.
+// A field is called by its JSON name, exactly. Its name in the schema is no other name for it, as it is for protojson: that
+// name is ours, and a vendor that uses it means a field of its own, which is unknown (KASA FIK's _v is one thing, v another).
 //
 // What it reports is a [Drift] per field: the vendor's change is visible and costs no webhook.
 //

@@ -26,6 +26,8 @@ func TestTolerances(t *testing.T) {
 		{`{"list":[{"x":1},{"list":[{"y":2},{"y":3}]}]}`, `list {} list { list {} list {} }`, []string{`unknown $.list[].x 1`, `unknown $.list[].list[].y 2`}},
 		{`{"list":[{"x":1},{"x":2}],"nested":{"x":3},"x":4}`, `list {} list {} nested {}`, []string{`unknown $.list[].x 1`, `unknown $.nested.x 3`, `unknown $.x 4`}},
 		{`{"astring":"names are exact","ASTRING":1}`, ``, []string{`unknown $.astring "names are exact"`, `unknown $.ASTRING 1`}},
+		{`{"a_string":"a name in the schema is no name"}`, ``, []string{`unknown $.a_string "a name in the schema is no name"`}},
+		{`{"a_string":1,"aString":"x","nested":{"an_enum":{}}}`, `a_string: "x" nested {}`, []string{`unknown $.a_string 1`, `unknown $.nested.an_enum {}`}},
 		{`{"\u0078\n":1}`, ``, []string{`unknown $["x\n"] 1`}},
 		{`{"a.b":1,"":2,"c[]":3,"příliš":4,"_v-1":5,"a b":6}`, ``, []string{
 			`unknown $["a.b"] 1`, `unknown $[""] 2`, `unknown $["c[]"] 3`, `unknown $.příliš 4`, `unknown $._v-1 5`, `unknown $["a b"] 6`,

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,7 +19,8 @@ import (
 //
 //   - google.type.Decimal, which protojson reads from an object, and fields marked verbatim: messages that have one of them
 //     set in either result;
-//   - duplicates, which protojson lets be in what it skips.
+//   - duplicates, which protojson lets be in what it skips;
+//   - names that fields have in the schema, which protojson takes for the field's own.
 //
 // What protojson accepts is accepted, but for duplicates, for what is past the limits, for decimals, and for what is no
 // JSON: protojson takes "0e" for a number.
@@ -37,6 +39,7 @@ func FuzzUnmarshalAgainstProtojson(f *testing.F) {
 	}
 	f.Add(byName["webhooks.kasafik.v1.Order"], []byte(`{"id":9007199254740993,"id_c":"1.0","id_shop":1e3,"_d":false}`))
 	f.Add(byName["webhooks.kasafik.v1.Order"], []byte(`{"t":"x","_t":"y"}`))
+	f.Add(byName["webhooks.kasafik.v1.Order"], []byte("\uFEFF{"))
 	f.Add(byName["webhooks.retino.v1.Shipping"], []byte(`{"id":"\ud83d\ude00\u0000","option_name":"\ud800"}`))
 	f.Fuzz(func(t *testing.T, index int, data []byte) {
 		compare(t, types[uint(index)%uint(len(types))], data)
@@ -49,8 +52,10 @@ func compare(t *testing.T, typ protoreflect.MessageType, data []byte) (read bool
 	ours, theirs := typ.New().Interface(), typ.New().Interface()
 	drifts, err := Unmarshal(data, ours)
 	options := protojson.UnmarshalOptions{DiscardUnknown: true}
+	whole := data
+	data = bytes.TrimPrefix(data, byteOrderMark)
 	if err != nil {
-		checkError(t, data, err)
+		checkError(t, whole, err)
 		e, _ := errors.AsType[*Error](err)
 		if json.Valid(data) && e.Code != CodeLimit && e.Problem != duplicated && options.Unmarshal(data, theirs) == nil && !special(theirs.ProtoReflect()) {
 			t.Fatalf("%s\nprotojson reads it, but: %v", data, err)
@@ -72,7 +77,8 @@ func compare(t *testing.T, typ protoreflect.MessageType, data []byte) (read bool
 			t.Fatalf("%s\ndrift %+v", data, d)
 		}
 	}
-	if options.Unmarshal(data, theirs) != nil || special(ours.ProtoReflect()) || special(theirs.ProtoReflect()) {
+	if options.Unmarshal(data, theirs) != nil || special(ours.ProtoReflect()) || special(theirs.ProtoReflect()) ||
+		schemaNames(t, data, typ.Descriptor()) {
 		return false
 	}
 	if !proto.Equal(ours, theirs) {
@@ -116,6 +122,34 @@ func special(m protoreflect.Message) bool {
 		return !found
 	})
 	return found
+}
+
+// schemaNames says whether data calls a field by its name in the schema, where that is not its JSON name.
+func schemaNames(t *testing.T, data []byte, md protoreflect.MessageDescriptor) bool {
+	t.Helper()
+	var document any
+	if err := json.Unmarshal(data, &document); err != nil {
+		t.Fatal(err)
+	}
+	return hasSchemaNames(document, md)
+}
+
+func hasSchemaNames(v any, md protoreflect.MessageDescriptor) bool {
+	switch v := v.(type) {
+	case []any:
+		return slices.ContainsFunc(v, func(element any) bool { return hasSchemaNames(element, md) })
+	case map[string]any:
+		for name, member := range v {
+			fd := md.Fields().ByJSONName(name)
+			if fd == nil && md.Fields().ByName(protoreflect.Name(name)) != nil {
+				return true
+			}
+			if fd != nil && fd.Message() != nil && hasSchemaNames(member, fd.Message()) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // Documents made up field by field get further than those that a fuzzer makes of bytes. They are compared in the same way.
@@ -259,6 +293,7 @@ func FuzzField(f *testing.F) {
 	}
 	f.Add([]byte(`{"\u0074ype":"\ud83d\ude00"}`), "type")
 	f.Add([]byte(`{"type":12}`), "type")
+	f.Add([]byte("\uFEFF{\"type\":\"x\"}"), "type")
 	f.Fuzz(func(t *testing.T, data []byte, name string) {
 		got, ok, err := Field(data, name)
 		if err != nil {
@@ -271,7 +306,7 @@ func FuzzField(f *testing.F) {
 			t.Fatalf("refuses what Check accepts: %v", err)
 		}
 		var all map[string]any
-		if err := json.Unmarshal(data, &all); err != nil {
+		if err := json.Unmarshal(bytes.TrimPrefix(data, byteOrderMark), &all); err != nil {
 			t.Fatal(err)
 		}
 		want, found := all[name].(string)

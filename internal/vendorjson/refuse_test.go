@@ -42,7 +42,10 @@ func TestMalformed(t *testing.T) {
 		{`▲"text"`, "$", "is not a JSON object"},
 		{"▲12", "$", "is not a JSON object"},
 		{"▲<html>", "$", "is not a JSON object"},
-		{"▲\uFEFF{}", "$", "starts with a byte order mark"},
+		{"\uFEFF▲", "$", "is empty"},
+		{"\uFEFF▲\uFEFF{}", "$", "is not a JSON object"},
+		{" ▲\uFEFF{}", "$", "is not a JSON object"},
+		{"\uFEFF{\"x\":▲}", "$.x", "has '}' where a value should be"},
 		{"{}▲{}", "$", "is followed by more data"},
 		{"{} \n▲null", "$", "is followed by more data"},
 		{"{}▲\x00", "$", "is followed by more data"},
@@ -109,11 +112,9 @@ func TestMalformed(t *testing.T) {
 		{`{"aBool":▲fals`, "$.aBool", "has 'f' where a value should be"},
 		{`{"aString":"x" ▲// comment`, "$.aString", "has '/' where a comma or } should be"},
 		{`{"verbatim":{"a":[1,▲]}}`, "$.verbatim.a[1]", "has ']' where a value should be"},
-		// Duplicates: known, by two spellings, unknown, escaped, at depth.
+		// Duplicates: known, unknown, escaped, at depth.
 		{`{"int64":1,▲"int64":1}`, "$.int64", "is there twice"},
 		{`{"int64":null,▲"int64":null}`, "$.int64", "is there twice"},
-		{`{"aString":"x",▲"a_string":"x"}`, "$.a_string", "is there twice"},
-		{`{"a_string":"x",▲"aString":"x"}`, "$.aString", "is there twice"},
 		{`{"aString":"x",▲"a\u0053tring":"x"}`, "$.aString", "is there twice"},
 		{`{"x":1,"y":2,▲"x":3}`, "$.x", "is there twice"},
 		{`{"x":1,▲"\u0078":3}`, "$.x", "is there twice"},
@@ -128,10 +129,8 @@ func TestMalformed(t *testing.T) {
 	for _, tt := range tests {
 		doc, _ := tt.split()
 		refused(t, doc, func() error { _, err := Unmarshal(doc, kind(t, "Kinds")); return err }, tt.want(CodeMalformed))
-		if !strings.Contains(tt.doc, "_string") {
-			refused(t, doc, func() error { return Check(doc) }, tt.want(CodeMalformed))
-			refused(t, doc, func() error { _, _, err := Field(doc, "none such"); return err }, tt.want(CodeMalformed))
-		}
+		refused(t, doc, func() error { return Check(doc) }, tt.want(CodeMalformed))
+		refused(t, doc, func() error { _, _, err := Field(doc, "none such"); return err }, tt.want(CodeMalformed))
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 // table is what decoding a message type needs to know of it. It is never written after it was built.
 type table struct {
 	fields []field
-	// byName has each field by its JSON name and by its name in the schema; where two collide, the JSON name wins.
+	// byName has each field by its JSON name. Its name in the schema is ours: a vendor that uses it means something else.
 	byName map[string]int
 	// words is how many words of seen an open message takes.
 	words int
@@ -89,7 +89,7 @@ func (b builder) message(md protoreflect.MessageDescriptor) (*table, error) {
 		return nil, fmt.Errorf("%s is not supported: its JSON form is its own", md.FullName())
 	}
 	n := md.Fields().Len()
-	t := &table{fields: make([]field, n), byName: make(map[string]int, 2*n), words: (n + 63) / 64}
+	t := &table{fields: make([]field, n), byName: make(map[string]int, n), words: (n + 63) / 64}
 	b[md] = t
 	for i := range n {
 		f, err := b.field(md.Fields().Get(i))
@@ -97,9 +97,6 @@ func (b builder) message(md protoreflect.MessageDescriptor) (*table, error) {
 			return nil, err
 		}
 		t.fields[i] = f
-		t.byName[string(md.Fields().Get(i).Name())] = i
-	}
-	for i, f := range t.fields {
 		t.byName[f.name] = i
 	}
 	return t, nil

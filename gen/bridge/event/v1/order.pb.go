@@ -115,8 +115,8 @@ type Order struct {
 	Profit *money.Money `protobuf:"bytes,12,opt,name=profit,proto3" json:"profit,omitempty"`
 	// Units of the main currency for one unit of the order's currency. KASA FIK `conversion_rate`.
 	ConversionRate *decimal.Decimal `protobuf:"bytes,13,opt,name=conversion_rate,json=conversionRate,proto3" json:"conversion_rate,omitempty"`
-	// How many products, as the vendor counts them. KASA FIK `total_products`.
-	ProductCount *int64 `protobuf:"varint,14,opt,name=product_count,json=productCount,proto3,oneof" json:"product_count,omitempty"`
+	// How many products, as the vendor counts them; not necessarily a whole number. KASA FIK `total_products`.
+	ProductCount *decimal.Decimal `protobuf:"bytes,14,opt,name=product_count,json=productCount,proto3" json:"product_count,omitempty"`
 	// Whether it is eaten on the premises. KASA FIK `dine_in`.
 	DineIn *bool `protobuf:"varint,15,opt,name=dine_in,json=dineIn,proto3,oneof" json:"dine_in,omitempty"`
 	// The vendor's id of the shop. KASA FIK `id_shop`; LINGA `store`.
@@ -136,16 +136,16 @@ type Order struct {
 	// When it was opened. LINGA `saleOpenTime`, with the day of `startDate` if it is a time of day; else `dateCreated`, else
 	// `orderedDateStr`, else `startDate`.
 	OpenedAt *timestamppb.Timestamp `protobuf:"bytes,23,opt,name=opened_at,json=openedAt,proto3" json:"opened_at,omitempty"`
-	// How many guests. LINGA `guestCount`.
-	GuestCount *int64 `protobuf:"varint,24,opt,name=guest_count,json=guestCount,proto3,oneof" json:"guest_count,omitempty"`
+	// How many guests, as the vendor counts them; not necessarily a whole number. LINGA `guestCount`.
+	GuestCount *decimal.Decimal `protobuf:"bytes,24,opt,name=guest_count,json=guestCount,proto3" json:"guest_count,omitempty"`
 	// The items, when the vendor lists them. LINGA `orders`.
 	Lines []*OrderLine `protobuf:"bytes,25,rep,name=lines,proto3" json:"lines,omitempty"`
 	// The payments, when the vendor lists them. LINGA `payments`.
 	Payments []*Payment `protobuf:"bytes,26,rep,name=payments,proto3" json:"payments,omitempty"`
 	// Loyalty points collected. KASA FIK `total_points`; the vendor does not state the scale.
-	Points *int64 `protobuf:"varint,27,opt,name=points,proto3,oneof" json:"points,omitempty"`
+	Points *decimal.Decimal `protobuf:"bytes,27,opt,name=points,proto3" json:"points,omitempty"`
 	// Customer credits used. KASA FIK `total_credits`; the vendor does not state the scale.
-	Credits       *int64 `protobuf:"varint,28,opt,name=credits,proto3,oneof" json:"credits,omitempty"`
+	Credits       *decimal.Decimal `protobuf:"bytes,28,opt,name=credits,proto3" json:"credits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -271,11 +271,11 @@ func (x *Order) GetConversionRate() *decimal.Decimal {
 	return nil
 }
 
-func (x *Order) GetProductCount() int64 {
-	if x != nil && x.ProductCount != nil {
-		return *x.ProductCount
+func (x *Order) GetProductCount() *decimal.Decimal {
+	if x != nil {
+		return x.ProductCount
 	}
-	return 0
+	return nil
 }
 
 func (x *Order) GetDineIn() bool {
@@ -341,11 +341,11 @@ func (x *Order) GetOpenedAt() *timestamppb.Timestamp {
 	return nil
 }
 
-func (x *Order) GetGuestCount() int64 {
-	if x != nil && x.GuestCount != nil {
-		return *x.GuestCount
+func (x *Order) GetGuestCount() *decimal.Decimal {
+	if x != nil {
+		return x.GuestCount
 	}
-	return 0
+	return nil
 }
 
 func (x *Order) GetLines() []*OrderLine {
@@ -362,18 +362,18 @@ func (x *Order) GetPayments() []*Payment {
 	return nil
 }
 
-func (x *Order) GetPoints() int64 {
-	if x != nil && x.Points != nil {
-		return *x.Points
+func (x *Order) GetPoints() *decimal.Decimal {
+	if x != nil {
+		return x.Points
 	}
-	return 0
+	return nil
 }
 
-func (x *Order) GetCredits() int64 {
-	if x != nil && x.Credits != nil {
-		return *x.Credits
+func (x *Order) GetCredits() *decimal.Decimal {
+	if x != nil {
+		return x.Credits
 	}
-	return 0
+	return nil
 }
 
 // OrderLine is one item of an order. After schema.org/OrderItem.
@@ -385,9 +385,9 @@ type OrderLine struct {
 	OrderId string `protobuf:"bytes,2,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
 	// The vendor's id of the product. KASA FIK `id_product`.
 	ProductId string `protobuf:"bytes,3,opt,name=product_id,json=productId,proto3" json:"product_id,omitempty"`
-	// What it is called. LINGA `menuName`; KASA FIK `name`.
+	// What it is called. LINGA `menuName`.
 	Name string `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
-	// How many. LINGA `quantity`; KASA FIK `quantity`.
+	// How many. LINGA `quantity`.
 	Quantity *decimal.Decimal `protobuf:"bytes,5,opt,name=quantity,proto3" json:"quantity,omitempty"`
 	// The line's total with taxes. LINGA `totalGrossAmountStr`, else `grossAmountStr`.
 	Total *money.Money `protobuf:"bytes,6,opt,name=total,proto3" json:"total,omitempty"`
@@ -507,7 +507,7 @@ var File_bridge_event_v1_order_proto protoreflect.FileDescriptor
 
 const file_bridge_event_v1_order_proto_rawDesc = "" +
 	"\n" +
-	"\x1bbridge/event/v1/order.proto\x12\x0fbridge.event.v1\x1a\x1dbridge/event/v1/payment.proto\x1a\x1fbridge/options/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19google/type/decimal.proto\x1a\x17google/type/money.proto\"\x9e\t\n" +
+	"\x1bbridge/event/v1/order.proto\x12\x0fbridge.event.v1\x1a\x1dbridge/event/v1/payment.proto\x1a\x1fbridge/options/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19google/type/decimal.proto\x1a\x17google/type/money.proto\"\xa9\t\n" +
 	"\x05Order\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\tR\x06number\x124\n" +
@@ -522,9 +522,9 @@ const file_bridge_event_v1_order_proto_rawDesc = "" +
 	" \x01(\v2\x12.google.type.MoneyR\bshipping\x12.\n" +
 	"\bwrapping\x18\v \x01(\v2\x12.google.type.MoneyR\bwrapping\x12*\n" +
 	"\x06profit\x18\f \x01(\v2\x12.google.type.MoneyR\x06profit\x12=\n" +
-	"\x0fconversion_rate\x18\r \x01(\v2\x14.google.type.DecimalR\x0econversionRate\x12(\n" +
-	"\rproduct_count\x18\x0e \x01(\x03H\x00R\fproductCount\x88\x01\x01\x12\x1c\n" +
-	"\adine_in\x18\x0f \x01(\bH\x01R\x06dineIn\x88\x01\x01\x12\x17\n" +
+	"\x0fconversion_rate\x18\r \x01(\v2\x14.google.type.DecimalR\x0econversionRate\x129\n" +
+	"\rproduct_count\x18\x0e \x01(\v2\x14.google.type.DecimalR\fproductCount\x12\x1c\n" +
+	"\adine_in\x18\x0f \x01(\bH\x00R\x06dineIn\x88\x01\x01\x12\x17\n" +
 	"\ashop_id\x18\x10 \x01(\tR\x06shopId\x12\x1f\n" +
 	"\vregister_id\x18\x11 \x01(\tR\n" +
 	"registerId\x12\x19\n" +
@@ -536,20 +536,15 @@ const file_bridge_event_v1_order_proto_rawDesc = "" +
 	"\x05table\x18\x15 \x01(\tR\x05table\x12\x1f\n" +
 	"\vcustomer_id\x18\x16 \x01(\tR\n" +
 	"customerId\x127\n" +
-	"\topened_at\x18\x17 \x01(\v2\x1a.google.protobuf.TimestampR\bopenedAt\x12$\n" +
-	"\vguest_count\x18\x18 \x01(\x03H\x02R\n" +
-	"guestCount\x88\x01\x01\x120\n" +
+	"\topened_at\x18\x17 \x01(\v2\x1a.google.protobuf.TimestampR\bopenedAt\x125\n" +
+	"\vguest_count\x18\x18 \x01(\v2\x14.google.type.DecimalR\n" +
+	"guestCount\x120\n" +
 	"\x05lines\x18\x19 \x03(\v2\x1a.bridge.event.v1.OrderLineR\x05lines\x124\n" +
-	"\bpayments\x18\x1a \x03(\v2\x18.bridge.event.v1.PaymentR\bpayments\x12\x1b\n" +
-	"\x06points\x18\x1b \x01(\x03H\x03R\x06points\x88\x01\x01\x12\x1d\n" +
-	"\acredits\x18\x1c \x01(\x03H\x04R\acredits\x88\x01\x01B\x10\n" +
-	"\x0e_product_countB\n" +
+	"\bpayments\x18\x1a \x03(\v2\x18.bridge.event.v1.PaymentR\bpayments\x12,\n" +
+	"\x06points\x18\x1b \x01(\v2\x14.google.type.DecimalR\x06points\x12.\n" +
+	"\acredits\x18\x1c \x01(\v2\x14.google.type.DecimalR\acreditsB\n" +
 	"\n" +
-	"\b_dine_inB\x0e\n" +
-	"\f_guest_countB\t\n" +
-	"\a_pointsB\n" +
-	"\n" +
-	"\b_credits\"\xcd\x02\n" +
+	"\b_dine_in\"\xcd\x02\n" +
 	"\tOrderLine\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x19\n" +
 	"\border_id\x18\x02 \x01(\tR\aorderId\x12\x1d\n" +
@@ -607,17 +602,21 @@ var file_bridge_event_v1_order_proto_depIdxs = []int32{
 	3,  // 8: bridge.event.v1.Order.wrapping:type_name -> google.type.Money
 	3,  // 9: bridge.event.v1.Order.profit:type_name -> google.type.Money
 	4,  // 10: bridge.event.v1.Order.conversion_rate:type_name -> google.type.Decimal
-	5,  // 11: bridge.event.v1.Order.opened_at:type_name -> google.protobuf.Timestamp
-	2,  // 12: bridge.event.v1.Order.lines:type_name -> bridge.event.v1.OrderLine
-	6,  // 13: bridge.event.v1.Order.payments:type_name -> bridge.event.v1.Payment
-	4,  // 14: bridge.event.v1.OrderLine.quantity:type_name -> google.type.Decimal
-	3,  // 15: bridge.event.v1.OrderLine.total:type_name -> google.type.Money
-	3,  // 16: bridge.event.v1.OrderLine.discount:type_name -> google.type.Money
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	4,  // 11: bridge.event.v1.Order.product_count:type_name -> google.type.Decimal
+	5,  // 12: bridge.event.v1.Order.opened_at:type_name -> google.protobuf.Timestamp
+	4,  // 13: bridge.event.v1.Order.guest_count:type_name -> google.type.Decimal
+	2,  // 14: bridge.event.v1.Order.lines:type_name -> bridge.event.v1.OrderLine
+	6,  // 15: bridge.event.v1.Order.payments:type_name -> bridge.event.v1.Payment
+	4,  // 16: bridge.event.v1.Order.points:type_name -> google.type.Decimal
+	4,  // 17: bridge.event.v1.Order.credits:type_name -> google.type.Decimal
+	4,  // 18: bridge.event.v1.OrderLine.quantity:type_name -> google.type.Decimal
+	3,  // 19: bridge.event.v1.OrderLine.total:type_name -> google.type.Money
+	3,  // 20: bridge.event.v1.OrderLine.discount:type_name -> google.type.Money
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_bridge_event_v1_order_proto_init() }

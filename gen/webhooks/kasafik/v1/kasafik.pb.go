@@ -167,28 +167,28 @@ type Order struct {
 	IdCustomer        *int64  `protobuf:"varint,15,opt,name=id_customer,proto3,oneof" json:"id_customer,omitempty"`
 	OrderSerialNumber *int64  `protobuf:"varint,16,opt,name=order_serial_number,proto3,oneof" json:"order_serial_number,omitempty"`
 	// Scale not stated.
-	TotalCredits          *int64 `protobuf:"varint,17,opt,name=total_credits,proto3,oneof" json:"total_credits,omitempty"`
-	TotalDiscountsTaxExcl *int64 `protobuf:"varint,18,opt,name=total_discounts_tax_excl,proto3,oneof" json:"total_discounts_tax_excl,omitempty"`
-	TotalDiscountsTaxIncl *int64 `protobuf:"varint,19,opt,name=total_discounts_tax_incl,proto3,oneof" json:"total_discounts_tax_incl,omitempty"`
-	TotalPaidReal         *int64 `protobuf:"varint,20,opt,name=total_paid_real,proto3,oneof" json:"total_paid_real,omitempty"`
-	TotalPaidTaxExcl      *int64 `protobuf:"varint,21,opt,name=total_paid_tax_excl,proto3,oneof" json:"total_paid_tax_excl,omitempty"`
-	TotalPaidTaxIncl      *int64 `protobuf:"varint,22,opt,name=total_paid_tax_incl,proto3,oneof" json:"total_paid_tax_incl,omitempty"`
+	TotalCredits          *decimal.Decimal `protobuf:"bytes,17,opt,name=total_credits,proto3,oneof" json:"total_credits,omitempty"`
+	TotalDiscountsTaxExcl *int64           `protobuf:"varint,18,opt,name=total_discounts_tax_excl,proto3,oneof" json:"total_discounts_tax_excl,omitempty"`
+	TotalDiscountsTaxIncl *int64           `protobuf:"varint,19,opt,name=total_discounts_tax_incl,proto3,oneof" json:"total_discounts_tax_incl,omitempty"`
+	TotalPaidReal         *int64           `protobuf:"varint,20,opt,name=total_paid_real,proto3,oneof" json:"total_paid_real,omitempty"`
+	TotalPaidTaxExcl      *int64           `protobuf:"varint,21,opt,name=total_paid_tax_excl,proto3,oneof" json:"total_paid_tax_excl,omitempty"`
+	TotalPaidTaxIncl      *int64           `protobuf:"varint,22,opt,name=total_paid_tax_incl,proto3,oneof" json:"total_paid_tax_incl,omitempty"`
 	// Scale not stated.
-	TotalPoints *int64 `protobuf:"varint,23,opt,name=total_points,proto3,oneof" json:"total_points,omitempty"`
-	// A count, not money.
-	TotalProducts        *int64 `protobuf:"varint,24,opt,name=total_products,proto3,oneof" json:"total_products,omitempty"`
-	TotalProfitTaxExcl   *int64 `protobuf:"varint,25,opt,name=total_profit_tax_excl,proto3,oneof" json:"total_profit_tax_excl,omitempty"`
-	TotalProfitTaxIncl   *int64 `protobuf:"varint,26,opt,name=total_profit_tax_incl,proto3,oneof" json:"total_profit_tax_incl,omitempty"`
-	TotalShippingTaxExcl *int64 `protobuf:"varint,27,opt,name=total_shipping_tax_excl,proto3,oneof" json:"total_shipping_tax_excl,omitempty"`
-	TotalShippingTaxIncl *int64 `protobuf:"varint,28,opt,name=total_shipping_tax_incl,proto3,oneof" json:"total_shipping_tax_incl,omitempty"`
-	TotalTaxEco          *int64 `protobuf:"varint,29,opt,name=total_tax_eco,proto3,oneof" json:"total_tax_eco,omitempty"`
-	TotalTaxGst          *int64 `protobuf:"varint,30,opt,name=total_tax_gst,proto3,oneof" json:"total_tax_gst,omitempty"`
-	TotalTaxLuxury       *int64 `protobuf:"varint,31,opt,name=total_tax_luxury,proto3,oneof" json:"total_tax_luxury,omitempty"`
-	TotalTaxPst          *int64 `protobuf:"varint,32,opt,name=total_tax_pst,proto3,oneof" json:"total_tax_pst,omitempty"`
-	TotalTaxService      *int64 `protobuf:"varint,33,opt,name=total_tax_service,proto3,oneof" json:"total_tax_service,omitempty"`
-	TotalTip             *int64 `protobuf:"varint,34,opt,name=total_tip,proto3,oneof" json:"total_tip,omitempty"`
-	TotalWrappingTaxExcl *int64 `protobuf:"varint,35,opt,name=total_wrapping_tax_excl,proto3,oneof" json:"total_wrapping_tax_excl,omitempty"`
-	TotalWrappingTaxIncl *int64 `protobuf:"varint,36,opt,name=total_wrapping_tax_incl,proto3,oneof" json:"total_wrapping_tax_incl,omitempty"`
+	TotalPoints *decimal.Decimal `protobuf:"bytes,23,opt,name=total_points,proto3,oneof" json:"total_points,omitempty"`
+	// A count, not money. Whether weighed goods make it a fraction is not stated.
+	TotalProducts        *decimal.Decimal `protobuf:"bytes,24,opt,name=total_products,proto3,oneof" json:"total_products,omitempty"`
+	TotalProfitTaxExcl   *int64           `protobuf:"varint,25,opt,name=total_profit_tax_excl,proto3,oneof" json:"total_profit_tax_excl,omitempty"`
+	TotalProfitTaxIncl   *int64           `protobuf:"varint,26,opt,name=total_profit_tax_incl,proto3,oneof" json:"total_profit_tax_incl,omitempty"`
+	TotalShippingTaxExcl *int64           `protobuf:"varint,27,opt,name=total_shipping_tax_excl,proto3,oneof" json:"total_shipping_tax_excl,omitempty"`
+	TotalShippingTaxIncl *int64           `protobuf:"varint,28,opt,name=total_shipping_tax_incl,proto3,oneof" json:"total_shipping_tax_incl,omitempty"`
+	TotalTaxEco          *int64           `protobuf:"varint,29,opt,name=total_tax_eco,proto3,oneof" json:"total_tax_eco,omitempty"`
+	TotalTaxGst          *int64           `protobuf:"varint,30,opt,name=total_tax_gst,proto3,oneof" json:"total_tax_gst,omitempty"`
+	TotalTaxLuxury       *int64           `protobuf:"varint,31,opt,name=total_tax_luxury,proto3,oneof" json:"total_tax_luxury,omitempty"`
+	TotalTaxPst          *int64           `protobuf:"varint,32,opt,name=total_tax_pst,proto3,oneof" json:"total_tax_pst,omitempty"`
+	TotalTaxService      *int64           `protobuf:"varint,33,opt,name=total_tax_service,proto3,oneof" json:"total_tax_service,omitempty"`
+	TotalTip             *int64           `protobuf:"varint,34,opt,name=total_tip,proto3,oneof" json:"total_tip,omitempty"`
+	TotalWrappingTaxExcl *int64           `protobuf:"varint,35,opt,name=total_wrapping_tax_excl,proto3,oneof" json:"total_wrapping_tax_excl,omitempty"`
+	TotalWrappingTaxIncl *int64           `protobuf:"varint,36,opt,name=total_wrapping_tax_incl,proto3,oneof" json:"total_wrapping_tax_incl,omitempty"`
 	// Internal; the vendor says to ignore it.
 	Pgx           *string `protobuf:"bytes,37,opt,name=pgx,proto3,oneof" json:"pgx,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -337,11 +337,11 @@ func (x *Order) GetOrderSerialNumber() int64 {
 	return 0
 }
 
-func (x *Order) GetTotalCredits() int64 {
-	if x != nil && x.TotalCredits != nil {
-		return *x.TotalCredits
+func (x *Order) GetTotalCredits() *decimal.Decimal {
+	if x != nil {
+		return x.TotalCredits
 	}
-	return 0
+	return nil
 }
 
 func (x *Order) GetTotalDiscountsTaxExcl() int64 {
@@ -379,18 +379,18 @@ func (x *Order) GetTotalPaidTaxIncl() int64 {
 	return 0
 }
 
-func (x *Order) GetTotalPoints() int64 {
-	if x != nil && x.TotalPoints != nil {
-		return *x.TotalPoints
+func (x *Order) GetTotalPoints() *decimal.Decimal {
+	if x != nil {
+		return x.TotalPoints
 	}
-	return 0
+	return nil
 }
 
-func (x *Order) GetTotalProducts() int64 {
-	if x != nil && x.TotalProducts != nil {
-		return *x.TotalProducts
+func (x *Order) GetTotalProducts() *decimal.Decimal {
+	if x != nil {
+		return x.TotalProducts
 	}
-	return 0
+	return nil
 }
 
 func (x *Order) GetTotalProfitTaxExcl() int64 {
@@ -951,7 +951,7 @@ const file_webhooks_kasafik_v1_kasafik_proto_rawDesc = "" +
 	"\x02_vB\x04\n" +
 	"\x02_dB\x05\n" +
 	"\x03_idB\a\n" +
-	"\x05_id_c\"\xc4\x12\n" +
+	"\x05_id_c\"\x86\x13\n" +
 	"\x05Order\x12\x12\n" +
 	"\x01t\x18\x01 \x01(\tH\x00R\x02_t\x88\x01\x01\x12\x12\n" +
 	"\x01v\x18\x02 \x01(\x03H\x01R\x02_v\x88\x01\x01\x12\x1b\n" +
@@ -970,15 +970,15 @@ const file_webhooks_kasafik_v1_kasafik_proto_rawDesc = "" +
 	"\bid_shift\x18\r \x01(\x03H\fR\bid_shift\x88\x01\x01\x12\x1d\n" +
 	"\aid_shop\x18\x0e \x01(\x03H\rR\aid_shop\x88\x01\x01\x12%\n" +
 	"\vid_customer\x18\x0f \x01(\x03H\x0eR\vid_customer\x88\x01\x01\x125\n" +
-	"\x13order_serial_number\x18\x10 \x01(\x03H\x0fR\x13order_serial_number\x88\x01\x01\x12)\n" +
-	"\rtotal_credits\x18\x11 \x01(\x03H\x10R\rtotal_credits\x88\x01\x01\x12?\n" +
+	"\x13order_serial_number\x18\x10 \x01(\x03H\x0fR\x13order_serial_number\x88\x01\x01\x12?\n" +
+	"\rtotal_credits\x18\x11 \x01(\v2\x14.google.type.DecimalH\x10R\rtotal_credits\x88\x01\x01\x12?\n" +
 	"\x18total_discounts_tax_excl\x18\x12 \x01(\x03H\x11R\x18total_discounts_tax_excl\x88\x01\x01\x12?\n" +
 	"\x18total_discounts_tax_incl\x18\x13 \x01(\x03H\x12R\x18total_discounts_tax_incl\x88\x01\x01\x12-\n" +
 	"\x0ftotal_paid_real\x18\x14 \x01(\x03H\x13R\x0ftotal_paid_real\x88\x01\x01\x125\n" +
 	"\x13total_paid_tax_excl\x18\x15 \x01(\x03H\x14R\x13total_paid_tax_excl\x88\x01\x01\x125\n" +
-	"\x13total_paid_tax_incl\x18\x16 \x01(\x03H\x15R\x13total_paid_tax_incl\x88\x01\x01\x12'\n" +
-	"\ftotal_points\x18\x17 \x01(\x03H\x16R\ftotal_points\x88\x01\x01\x12+\n" +
-	"\x0etotal_products\x18\x18 \x01(\x03H\x17R\x0etotal_products\x88\x01\x01\x129\n" +
+	"\x13total_paid_tax_incl\x18\x16 \x01(\x03H\x15R\x13total_paid_tax_incl\x88\x01\x01\x12=\n" +
+	"\ftotal_points\x18\x17 \x01(\v2\x14.google.type.DecimalH\x16R\ftotal_points\x88\x01\x01\x12A\n" +
+	"\x0etotal_products\x18\x18 \x01(\v2\x14.google.type.DecimalH\x17R\x0etotal_products\x88\x01\x01\x129\n" +
 	"\x15total_profit_tax_excl\x18\x19 \x01(\x03H\x18R\x15total_profit_tax_excl\x88\x01\x01\x129\n" +
 	"\x15total_profit_tax_incl\x18\x1a \x01(\x03H\x19R\x15total_profit_tax_incl\x88\x01\x01\x12=\n" +
 	"\x17total_shipping_tax_excl\x18\x1b \x01(\x03H\x1aR\x17total_shipping_tax_excl\x88\x01\x01\x12=\n" +
@@ -1142,23 +1142,26 @@ var file_webhooks_kasafik_v1_kasafik_proto_goTypes = []any{
 	(*decimal.Decimal)(nil), // 8: google.type.Decimal
 }
 var file_webhooks_kasafik_v1_kasafik_proto_depIdxs = []int32{
-	8, // 0: webhooks.kasafik.v1.Order.conversion_rate:type_name -> google.type.Decimal
-	5, // 1: webhooks.kasafik.v1.Product.price_matrix_model:type_name -> webhooks.kasafik.v1.PriceMatrix
-	2, // 2: webhooks.kasafik.v1.KasafikWebhookService.Orders:input_type -> webhooks.kasafik.v1.Order
-	3, // 3: webhooks.kasafik.v1.KasafikWebhookService.OrderDetails:input_type -> webhooks.kasafik.v1.OrderDetail
-	4, // 4: webhooks.kasafik.v1.KasafikWebhookService.Products:input_type -> webhooks.kasafik.v1.Product
-	6, // 5: webhooks.kasafik.v1.KasafikWebhookService.Customers:input_type -> webhooks.kasafik.v1.Customer
-	7, // 6: webhooks.kasafik.v1.KasafikWebhookService.Categories:input_type -> webhooks.kasafik.v1.Category
-	0, // 7: webhooks.kasafik.v1.KasafikWebhookService.Orders:output_type -> webhooks.kasafik.v1.Receipt
-	0, // 8: webhooks.kasafik.v1.KasafikWebhookService.OrderDetails:output_type -> webhooks.kasafik.v1.Receipt
-	0, // 9: webhooks.kasafik.v1.KasafikWebhookService.Products:output_type -> webhooks.kasafik.v1.Receipt
-	0, // 10: webhooks.kasafik.v1.KasafikWebhookService.Customers:output_type -> webhooks.kasafik.v1.Receipt
-	0, // 11: webhooks.kasafik.v1.KasafikWebhookService.Categories:output_type -> webhooks.kasafik.v1.Receipt
-	7, // [7:12] is the sub-list for method output_type
-	2, // [2:7] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	8,  // 0: webhooks.kasafik.v1.Order.conversion_rate:type_name -> google.type.Decimal
+	8,  // 1: webhooks.kasafik.v1.Order.total_credits:type_name -> google.type.Decimal
+	8,  // 2: webhooks.kasafik.v1.Order.total_points:type_name -> google.type.Decimal
+	8,  // 3: webhooks.kasafik.v1.Order.total_products:type_name -> google.type.Decimal
+	5,  // 4: webhooks.kasafik.v1.Product.price_matrix_model:type_name -> webhooks.kasafik.v1.PriceMatrix
+	2,  // 5: webhooks.kasafik.v1.KasafikWebhookService.Orders:input_type -> webhooks.kasafik.v1.Order
+	3,  // 6: webhooks.kasafik.v1.KasafikWebhookService.OrderDetails:input_type -> webhooks.kasafik.v1.OrderDetail
+	4,  // 7: webhooks.kasafik.v1.KasafikWebhookService.Products:input_type -> webhooks.kasafik.v1.Product
+	6,  // 8: webhooks.kasafik.v1.KasafikWebhookService.Customers:input_type -> webhooks.kasafik.v1.Customer
+	7,  // 9: webhooks.kasafik.v1.KasafikWebhookService.Categories:input_type -> webhooks.kasafik.v1.Category
+	0,  // 10: webhooks.kasafik.v1.KasafikWebhookService.Orders:output_type -> webhooks.kasafik.v1.Receipt
+	0,  // 11: webhooks.kasafik.v1.KasafikWebhookService.OrderDetails:output_type -> webhooks.kasafik.v1.Receipt
+	0,  // 12: webhooks.kasafik.v1.KasafikWebhookService.Products:output_type -> webhooks.kasafik.v1.Receipt
+	0,  // 13: webhooks.kasafik.v1.KasafikWebhookService.Customers:output_type -> webhooks.kasafik.v1.Receipt
+	0,  // 14: webhooks.kasafik.v1.KasafikWebhookService.Categories:output_type -> webhooks.kasafik.v1.Receipt
+	10, // [10:15] is the sub-list for method output_type
+	5,  // [5:10] is the sub-list for method input_type
+	5,  // [5:5] is the sub-list for extension type_name
+	5,  // [5:5] is the sub-list for extension extendee
+	0,  // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_webhooks_kasafik_v1_kasafik_proto_init() }

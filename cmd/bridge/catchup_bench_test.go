@@ -1,0 +1,206 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/genproto/googleapis/type/money"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
+	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
+	"github.com/webhook-bridge/bridge/internal/config"
+	"github.com/webhook-bridge/bridge/internal/journal"
+)
+
+const (
+	catchUpEvents = 100_000
+	// catchUpRounds is how often each contender reads the whole journal, in turn; the figure is the median of the rounds'
+	// ratios.
+	catchUpRounds = 7
+	// catchUpRead is how many events the reference reads at a time: more are not faster.
+	catchUpRead = 512
+)
+
+// BenchmarkCatchUp measures one client that catches up over loopback with all that a journal on disk holds, from the
+// program as it serves, against reading the same open journal in process, both down to decoded events.
+func BenchmarkCatchUp(b *testing.B) {
+	dir := b.TempDir()
+	fillJournal(b, dir, catchUpEvents)
+	a := serveApp(b, retinoConfig(dir))
+	client := dialApp(b, a)
+	for range b.N {
+		var streamed, direct, ratios []float64
+		for range catchUpRounds {
+			reference := eventsPerSecond(func() { readJournal(b, a.journal, catchUpEvents) })
+			ours := eventsPerSecond(func() { readStream(b, client, catchUpEvents) })
+			streamed, direct, ratios = append(streamed, ours), append(direct, reference), append(ratios, ours/reference)
+		}
+		b.Logf("catch-up, one client, %d events on disk: stream %.0f/s, in process %.0f/s, ratio %.2f (rounds %.2f)",
+			catchUpEvents, median(streamed), median(direct), median(ratios), ratios)
+		b.ReportMetric(median(streamed), "tail-events/s")
+		b.ReportMetric(median(direct), "read-events/s")
+		b.ReportMetric(median(ratios), "of-reference")
+		b.ReportMetric(0, "ns/op")
+	}
+}
+
+func eventsPerSecond(read func()) float64 {
+	began := time.Now()
+	read()
+	return catchUpEvents / time.Since(began).Seconds()
+}
+
+// readJournal reads and decodes all events.
+func readJournal(b *testing.B, j *journal.Journal, events int) {
+	b.Helper()
+	records := make([]journal.Record, 0, catchUpRead)
+	for n := 0; n < events; {
+		read, err := j.Read(b.Context(), journal.Position(n+1), records)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, r := range read {
+			if _, err := r.Event(); err != nil {
+				b.Fatal(err)
+			}
+		}
+		n += len(read)
+	}
+}
+
+// readStream receives all events.
+func readStream(b *testing.B, client streamv1.EventStreamServiceClient, events int) {
+	b.Helper()
+	ctx, cancel := context.WithCancel(b.Context())
+	defer cancel()
+	stream, err := client.Tail(ctx, &streamv1.TailRequest{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for n := 0; n < events; {
+		m, err := stream.Recv()
+		if err != nil {
+			b.Fatal(err)
+		}
+		n += len(m.GetEvents().GetEvents())
+	}
+}
+
+// serveApp runs the program in this process, with its journal at hand, until the benchmark ends.
+func serveApp(b *testing.B, text string) *app {
+	b.Helper()
+	path := filepath.Join(b.TempDir(), "bridge.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	cfg, err := config.Load(path, os.LookupEnv, connectorNeeds(allConnectors()))
+	if err != nil {
+		b.Fatal(err)
+	}
+	a, err := openApp(b.Context(), cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- a.run(ctx) }()
+	b.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			b.Error(err)
+		}
+	})
+	return a
+}
+
+// dialApp connects as `bridge tail` does.
+func dialApp(b *testing.B, a *app) streamv1.EventStreamServiceClient {
+	b.Helper()
+	flags := clientFlags{addr: a.addr("grpc")}
+	conn, err := flags.dial(environment{lookup: func(string) (string, bool) { return "", false }})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = conn.Close() })
+	return streamv1.NewEventStreamServiceClient(conn)
+}
+
+// fillJournal writes so many webhooks of one event each, and closes the journal again: whoever opens it has them on disk.
+func fillJournal(b *testing.B, dir string, events int) {
+	b.Helper()
+	j, err := journal.Open(b.Context(), journal.Config{Dir: dir})
+	if err != nil {
+		b.Fatal(err)
+	}
+	numbers := make(chan int)
+	var writers sync.WaitGroup
+	for range 512 { // A group is what is written at the same time.
+		writers.Go(func() {
+			for n := range numbers {
+				if _, err := j.Append(b.Context(), shipmentEntry(n)); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	}
+	for n := range events {
+		numbers <- n
+	}
+	close(numbers)
+	writers.Wait()
+	if err := j.Close(); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// shipmentEntry is the nth webhook, with the event that Retino's `shipping.ordered` makes.
+func shipmentEntry(n int) journal.Entry {
+	received := time.Now()
+	webhook := uuid.Must(uuid.NewV7()).String()
+	id := fmt.Sprintf("2b20e85f-2201-494a-b3f9-%012d", n)
+	e := journal.Entry{
+		Webhook: &journalv1.Webhook{
+			Id:          webhook,
+			Source:      "returns",
+			Connector:   "retino",
+			VendorEvent: "shipping.ordered",
+			ReceivedAt:  timestamppb.New(received),
+			Body:        readSample("retino.shipping.ordered.json"),
+		},
+		Events: []*eventv1.Event{{
+			Id:             uuid.NewString(),
+			Type:           "shipment.ordered",
+			Source:         "returns",
+			Connector:      "retino",
+			VendorEvent:    "shipping.ordered",
+			Subject:        "shipment/" + id,
+			SubjectVersion: received.Format(time.RFC3339Nano),
+			OccurredAt:     timestamppb.New(received.Add(-3 * time.Second)),
+			ReceivedAt:     timestamppb.New(received),
+			WebhookId:      webhook,
+			Data: &eventv1.Event_Shipment{Shipment: &eventv1.Shipment{
+				Id:             id,
+				Reference:      fmt.Sprintf("RT%08d", n),
+				ServiceName:    "Zásilkovna – na výdejní místo",
+				TrackingNumber: fmt.Sprintf("Z%010d", n),
+				TrackingUrl:    fmt.Sprintf("https://tracking.packeta.com/cs/?id=Z%010d", n),
+				Charges: []*eventv1.ShipmentCharge{{
+					Amount:     &money.Money{CurrencyCode: "CZK", Units: 99},
+					InvoiceUrl: fmt.Sprintf("https://app.retino.com/invoices/%08d.pdf", n),
+				}},
+			}},
+		}},
+		Window: time.Hour,
+	}
+	copy(e.Key[:], fmt.Sprintf("%016d", n))
+	return e
+}

@@ -1,0 +1,75 @@
+package ingress
+
+import (
+	"context"
+	"runtime"
+
+	"golang.org/x/sync/semaphore"
+)
+
+const (
+	// freeWork is the largest body that is taken in without asking. Most are that small, and not worth a lock.
+	freeWork = smallBody
+	// maxWork is what the largest bodies count for: the limit on values bounds what they become, however long they are.
+	maxWork = 256 * kibi
+)
+
+// workload bounds what webhooks take in memory while they are decoded, translated and made durable. That is hundreds of
+// times their bodies if a sender means harm: the three bytes of `{},` may become a message and an event. So at any moment
+// only so many bytes of bodies are worked on, whoever sends them over however many connections; other webhooks wait in turn,
+// as the bodies that their lease is for.
+//
+// A webhook counts until it is durable, not only until it is encoded: its events are needed until the journal has said that
+// it is no revision.
+//
+// No source gets more than half of it, so that one which floods does not stop the others.
+type workload struct{ all *semaphore.Weighted }
+
+// workers is how many of the largest bodies are worked on at once.
+func workers() int64 { return int64(max(4, runtime.GOMAXPROCS(0))) }
+
+func newWorkload() *workload { return &workload{semaphore.NewWeighted(workers() * maxWork)} }
+
+// newShare is what one source may have of it.
+func newShare() *semaphore.Weighted { return semaphore.NewWeighted(workers() / 2 * maxWork) }
+
+// work is one webhook's part of the workload. The zero value holds nothing.
+type work struct {
+	all, own *semaphore.Weighted
+	held     int64
+}
+
+// begin waits for the turn of a body of size bytes, out of its source's own share. The error is errBusy: ctx has ended.
+func (l *workload) begin(ctx context.Context, own *semaphore.Weighted, size int) (work, error) {
+	n := workOf(size)
+	if n == 0 {
+		return work{}, nil
+	}
+	if own.Acquire(ctx, n) != nil {
+		return work{}, errBusy
+	}
+	if l.all.Acquire(ctx, n) != nil {
+		own.Release(n)
+		return work{}, errBusy
+	}
+	return work{all: l.all, own: own, held: n}, nil
+}
+
+// shrink gives back what a body of size bytes does not need.
+func (w *work) shrink(size int) {
+	if n := workOf(size); n < w.held {
+		w.all.Release(w.held - n)
+		w.own.Release(w.held - n)
+		w.held = n
+	}
+}
+
+// end gives everything back. It may be called again.
+func (w *work) end() { w.shrink(0) }
+
+func workOf(size int) int64 {
+	if size <= freeWork {
+		return 0
+	}
+	return min(int64(size), maxWork)
+}
