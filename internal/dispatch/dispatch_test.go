@@ -46,10 +46,10 @@ func TestRetries(t *testing.T) {
 		stop := started(t, d)
 		synctest.Wait()
 		diff(t, "while it is down", r.received(), through(1, 4))
-		time.Sleep(48 * time.Hour)
+		sleep(48 * time.Hour)
 		diff(t, "two days later", r.received(), through(1, 4))
 		r.store.Repair()
-		time.Sleep(30 * time.Second)
+		sleep(30 * time.Second)
 		synctest.Wait()
 		diff(t, "after repair", r.received(), through(1, 10))
 		stop()
@@ -107,9 +107,9 @@ func TestParked(t *testing.T) {
 		d := r.dispatcher(t, Config{Sinks: []sinks.Sink{s}, Breaker: Breaker{Failures: 100}, Backoff: Backoff{time.Second, time.Second}})
 		began := time.Now()
 		stop := started(t, d)
-		time.Sleep(11500 * time.Millisecond) // twelve attempts
+		sleep(11500 * time.Millisecond) // twelve attempts
 		failing = false
-		time.Sleep(time.Second)
+		sleep(time.Second)
 		synctest.Wait()
 		stop()
 		diff(t, "received", r.received(), slices.Concat(through(2, 249), through(252, 499)))
@@ -144,10 +144,10 @@ func TestParkedBeforeCursor(t *testing.T) {
 		r.beforeParking = func() { r.saves = append(r.saves, 0) }
 		d := r.dispatcher(t, Config{Sinks: []sinks.Sink{refusing(r.sink(t), 4)}, SaveInterval: time.Millisecond})
 		stop := started(t, d)
-		time.Sleep(time.Second)
+		sleep(time.Second)
 		diff(t, "received before", r.received(), through(1, 3))
 		diff(t, "cursor before", r.saved(t), 4)
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		stop()
 		diff(t, "received", r.received(), slices.Concat(through(1, 3), through(5, 10)))
 		diff(t, "parked", r.parkedAt(t), []sinks.Position{4})
@@ -177,7 +177,7 @@ func TestStuckSubject(t *testing.T) {
 		}
 		d := r.dispatcher(t, Config{Sinks: all, Window: window, Batch: Batch{Count: 10}})
 		stop := started(t, d)
-		time.Sleep(time.Hour)
+		sleep(time.Hour)
 		synctest.Wait()
 		mine := laneOf(encodedAt(t, r, 7), lanes)
 		got := map[sinks.Position]bool{}
@@ -308,14 +308,14 @@ func randomFaults(t *testing.T, r *rig, lanes int, seed uint64) {
 			n := 1 + roll(60)
 			total += n
 			r.append(t, orders(n, 13)...)
-			time.Sleep(time.Duration(roll(3000)) * time.Millisecond)
+			sleep(time.Duration(roll(3000)) * time.Millisecond)
 		}
 		stop()
 	}
 	d := r.dispatcher(t, Config{Sinks: []sinks.Sink{flaky(r.sink(t))}})
 	stop := started(t, d)
 	for d.Stats().LagEvents > 0 {
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 	}
 	stop()
 	var want []sinks.Position
@@ -350,7 +350,7 @@ func TestSinkThatMiscounts(t *testing.T) {
 			return n, nil
 		})
 		stop := started(t, r.dispatcher(t, Config{Sinks: []sinks.Sink{s}}))
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		stop()
 		diff(t, "attempts", s.attempts(), []attempt{
 			{0, through(1, 10)}, {100 * time.Millisecond, through(1, 10)}, {200 * time.Millisecond, through(5, 10)},

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -93,7 +94,7 @@ func (r *rig) append(t *testing.T, subjects ...string) {
 	r.outside(func() {
 		e := journal.Entry{Webhook: &journalv1.Webhook{Id: webhookID(r.number)}, Window: time.Hour}
 		for _, s := range subjects {
-			e.Events = append(e.Events, &eventv1.Event{Id: fmt.Sprint(r.number), Source: "till", Subject: s})
+			e.Events = append(e.Events, &eventv1.Event{Id: strconv.Itoa(r.number), Source: "till", Subject: s})
 		}
 		sum := sha256.Sum256(fmt.Append(nil, r.number))
 		e.Key = journal.Hash(sum[:16])
@@ -357,3 +358,6 @@ func diff[T any](t *testing.T, what string, got, want T, options ...cmp.Option) 
 		t.Errorf("%s (-want +got):\n%s", what, d)
 	}
 }
+
+// sleep lets the bubble's time pass.
+func sleep(d time.Duration) { <-time.After(d) }

@@ -43,7 +43,7 @@ func TestBackoff(t *testing.T) {
 					Sinks: []sinks.Sink{s}, Backoff: Backoff{Max: time.Second}, Breaker: Breaker{Failures: 1000},
 					Jitter: func() float64 { return x.jitter },
 				}))
-				time.Sleep(x.want[len(x.want)-1])
+				sleep(x.want[len(x.want)-1])
 				synctest.Wait()
 				stop()
 				diff(t, "attempts", times(s.attempts()), x.want)
@@ -80,7 +80,7 @@ func TestBackoffAfterProgress(t *testing.T) {
 			return n, nil
 		})
 		stop := started(t, r.dispatcher(t, Config{Sinks: []sinks.Sink{s}}))
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		stop()
 		diff(t, "attempts", times(s.attempts()), []time.Duration{0, 100 * ms, 300 * ms, 400 * ms, 600 * ms})
 	})
@@ -100,12 +100,12 @@ func TestBreaker(t *testing.T) {
 		stop := started(t, d)
 		synctest.Wait()
 		diff(t, "after the first failure", d.Stats().Breaker, Closed)
-		time.Sleep(2 * time.Second)
+		sleep(2 * time.Second)
 		synctest.Wait()
 		diff(t, "after the third", d.Stats().Breaker, Open)
-		time.Sleep(90 * time.Second)
+		sleep(90 * time.Second)
 		r.store.Stall()
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		synctest.Wait()
 		diff(t, "while a probe is under way", d.Stats().Breaker, HalfOpen)
 		r.store.Repair()
@@ -114,7 +114,11 @@ func TestBreaker(t *testing.T) {
 		stop()
 		all, one := through(1, 10), through(1, 1)
 		diff(t, "attempts", s.attempts(), []attempt{
-			{0, all}, {time.Second, all}, {2 * time.Second, all}, {62 * time.Second, one}, {122 * time.Second, one},
+			{0, all},
+			{time.Second, all},
+			{2 * time.Second, all},
+			{62 * time.Second, one},
+			{122 * time.Second, one},
 			{152 * time.Second, through(2, 10)},
 		})
 	})
@@ -135,11 +139,13 @@ func TestBreakerAndRefusal(t *testing.T) {
 		stop := started(t, r.dispatcher(t, Config{Sinks: []sinks.Sink{s}, Breaker: Breaker{Failures: 1, Pause: time.Minute}}))
 		synctest.Wait()
 		down = false
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		synctest.Wait()
 		stop()
 		diff(t, "attempts", s.attempts(), []attempt{
-			{0, through(1, 10)}, {time.Minute, through(1, 1)}, {time.Minute, through(2, 10)},
+			{0, through(1, 10)},
+			{time.Minute, through(1, 1)},
+			{time.Minute, through(2, 10)},
 		})
 	})
 }
@@ -160,7 +166,7 @@ func TestRetryAfter(t *testing.T) {
 			Sinks: []sinks.Sink{s}, Breaker: Breaker{Failures: 3}, Jitter: func() float64 { return 1 },
 		})
 		stop := started(t, d)
-		time.Sleep(2 * time.Hour)
+		sleep(2 * time.Hour)
 		diff(t, "breaker", d.Stats().Breaker, Closed)
 		stop()
 		end := 3610 * time.Second
@@ -179,7 +185,7 @@ func TestBatches(t *testing.T) {
 		deliver := func(b Batch) []attempt {
 			s.calls, s.began = nil, time.Now()
 			stop := started(t, r.dispatcher(t, Config{Sinks: []sinks.Sink{s}, Batch: b}))
-			time.Sleep(time.Minute)
+			sleep(time.Minute)
 			synctest.Wait()
 			stop()
 			if err := r.cursor(t).Save(1); err != nil {
@@ -202,10 +208,10 @@ func TestDelay(t *testing.T) {
 		s := newScript(r.sink(t).Deliver)
 		stop := started(t, r.dispatcher(t, Config{Sinks: []sinks.Sink{s}, Batch: Batch{Delay: time.Second}}))
 		for range 6 {
-			time.Sleep(400 * ms)
+			sleep(400 * ms)
 			r.append(t, "order/1")
 		}
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		stop()
 		diff(t, "attempts", s.attempts(), []attempt{{1400 * ms, through(1, 3)}, {2600 * ms, through(4, 6)}})
 	})
@@ -217,10 +223,10 @@ func TestCursorIsSavedNowAndThen(t *testing.T) {
 		stop := started(t, r.dispatcher(t, Config{SaveEvents: 30}))
 		for range 100 {
 			r.append(t, "order/1")
-			time.Sleep(100 * ms)
+			sleep(100 * ms)
 			synctest.Wait()
 		}
-		time.Sleep(time.Second)
+		sleep(time.Second)
 		r.mu.Lock()
 		diff(t, "saves by time, after that of the new cursor", len(r.saves), 10)
 		r.saves = nil
@@ -233,7 +239,7 @@ func TestCursorIsSavedNowAndThen(t *testing.T) {
 		r.mu.Lock()
 		r.saveFails = 2
 		r.mu.Unlock()
-		time.Sleep(4 * time.Second)
+		sleep(4 * time.Second)
 		diff(t, "cursor, after saves that failed", r.saved(t), 136)
 		stop()
 	})
@@ -292,7 +298,7 @@ func TestShutdown(t *testing.T) {
 			r.append(t, orders(4, 1)...)
 			r.parkFails = 1000
 			stop := started(t, r.dispatcher(t, Config{Sinks: []sinks.Sink{refusing(r.sink(t), 2)}}))
-			time.Sleep(time.Minute)
+			sleep(time.Minute)
 			synctest.Wait()
 			began := time.Now()
 			stop()
@@ -313,7 +319,7 @@ func TestStrictOrder(t *testing.T) {
 		d := r.dispatcher(t, Config{Sinks: []sinks.Sink{s}, StrictOrder: true, Breaker: Breaker{Pause: time.Minute}})
 		began := time.Now()
 		stop := started(t, d)
-		time.Sleep(150 * time.Second)
+		sleep(150 * time.Second)
 		diff(t, "attempts", s.attempts(), []attempt{{0, through(1, 10)}, {time.Minute, through(4, 4)}, {2 * time.Minute, through(4, 4)}})
 		diff(t, "stats", d.Stats(), Stats{
 			Position: 4, LagEvents: 7, Delivered: 3, Held: []Held{{4, "no room for 4", began}},
@@ -334,7 +340,7 @@ func TestStrictOrder(t *testing.T) {
 		diff(t, "tried", r.parked(t)[0].GetAttemptCount(), 3)
 
 		poison = nil
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		synctest.Wait()
 		diff(t, "received after the next was taken", r.received(), slices.Concat(through(1, 3), through(5, 10)))
 		diff(t, "stats", d.Stats(), Stats{Position: 11, Delivered: 9, Parked: 1})
@@ -351,9 +357,9 @@ func TestLag(t *testing.T) {
 		for range 3 {
 			r.append(t, "order/1")
 			r.commits = append(r.commits, time.Now())
-			time.Sleep(time.Second)
+			sleep(time.Second)
 		}
-		time.Sleep(10 * time.Second)
+		sleep(10 * time.Second)
 		s := d.Stats()
 		diff(t, "events", s.LagEvents, 1)
 		diff(t, "time", s.Lag, 11*time.Second)
