@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -91,11 +92,12 @@ func TestRestart(t *testing.T) {
 func TestParked(t *testing.T) {
 	run(t, func(t *testing.T, r *rig) {
 		r.append(t, orders(500, 5)...)
-		failing := true
+		var failing atomic.Bool
+		failing.Store(true)
 		next := refusing(r.sink(t), 1, 250, 251, 500)
 		s := newScript(func(ctx context.Context, events []sinks.Record) (int, error) {
 			i := slices.IndexFunc(events, func(r sinks.Record) bool { return r.Position == 250 })
-			if !failing || i < 0 {
+			if !failing.Load() || i < 0 {
 				return next.Deliver(ctx, events)
 			}
 			n, err := next.Deliver(ctx, events[:i])
@@ -108,7 +110,7 @@ func TestParked(t *testing.T) {
 		began := time.Now()
 		stop := started(t, d)
 		sleep(11500 * time.Millisecond) // twelve attempts
-		failing = false
+		failing.Store(false)
 		sleep(time.Second)
 		synctest.Wait()
 		stop()

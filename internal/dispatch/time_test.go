@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -129,16 +130,17 @@ func TestBreakerAndRefusal(t *testing.T) {
 	run(t, func(t *testing.T, r *rig) {
 		r.append(t, orders(10, 3)...)
 		next := refusing(r.sink(t), 1)
-		down := true
+		var down atomic.Bool
+		down.Store(true)
 		s := newScript(func(ctx context.Context, events []sinks.Record) (int, error) {
-			if down {
+			if down.Load() {
 				return 0, errDown
 			}
 			return next.Deliver(ctx, events)
 		})
 		stop := started(t, r.dispatcher(t, Config{Sinks: []sinks.Sink{s}, Breaker: Breaker{Failures: 1, Pause: time.Minute}}))
 		synctest.Wait()
-		down = false
+		down.Store(false)
 		sleep(time.Minute)
 		synctest.Wait()
 		stop()
@@ -311,10 +313,14 @@ func TestShutdown(t *testing.T) {
 func TestStrictOrder(t *testing.T) {
 	run(t, func(t *testing.T, r *rig) {
 		r.append(t, orders(10, 2)...)
-		poison := []sinks.Position{4, 8}
+		var mended atomic.Bool
 		next := r.sink(t)
+		bad := refusing(next, 4, 8)
 		s := newScript(func(ctx context.Context, events []sinks.Record) (int, error) {
-			return refusing(next, poison...).Deliver(ctx, events)
+			if mended.Load() {
+				return next.Deliver(ctx, events)
+			}
+			return bad.Deliver(ctx, events)
 		})
 		d := r.dispatcher(t, Config{Sinks: []sinks.Sink{s}, StrictOrder: true, Breaker: Breaker{Pause: time.Minute}})
 		began := time.Now()
@@ -339,7 +345,7 @@ func TestStrictOrder(t *testing.T) {
 		diff(t, "parked", r.parkedAt(t), []sinks.Position{4})
 		diff(t, "tried", r.parked(t)[0].GetAttemptCount(), 3)
 
-		poison = nil
+		mended.Store(true)
 		sleep(time.Minute)
 		synctest.Wait()
 		diff(t, "received after the next was taken", r.received(), slices.Concat(through(1, 3), through(5, 10)))

@@ -1,0 +1,143 @@
+package dispatch
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"math"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
+	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/sinks"
+)
+
+// backlog is a journal on disk with so many events of some 400 bytes.
+func backlog(b *testing.B, events int) *journal.Journal {
+	b.Helper()
+	j, err := journal.Open(b.Context(), journal.Config{Dir: b.TempDir(), Interval: math.MaxInt64})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := j.Close(); err != nil {
+			b.Error(err)
+		}
+	})
+	const each = 50
+	var writers sync.WaitGroup
+	for w := range 32 {
+		writers.Go(func() {
+			for i := w * each; i < events; i += 32 * each {
+				e := journal.Entry{Webhook: &journalv1.Webhook{Id: webhookID(i)}, Window: time.Hour}
+				for k := range each {
+					e.Events = append(e.Events, &eventv1.Event{
+						Id: webhookID(i + k), Source: "till", Connector: "kasafik", Type: "unmapped", Subject: fmt.Sprint("order/", (i+k)%1000),
+						Data: &eventv1.Event_Unmapped{Unmapped: &eventv1.Unmapped{Json: strings.Repeat("x", 300)}},
+					})
+				}
+				sum := sha256.Sum256(fmt.Append(nil, i))
+				e.Key = journal.Hash(sum[:16])
+				if _, err := j.Append(context.Background(), e); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	}
+	writers.Wait()
+	return j
+}
+
+// sampler is a far side that costs nothing, and looks at the heap now and then.
+type sampler struct {
+	left  *atomic.Int64
+	peak  *atomic.Uint64
+	ended func()
+}
+
+func (s sampler) Deliver(_ context.Context, events []sinks.Record) (int, error) {
+	n := int64(len(events))
+	left := s.left.Add(-n)
+	if left/20_000 != (left+n)/20_000 {
+		s.peak.Store(max(s.peak.Load(), heap()))
+	}
+	if left == 0 {
+		s.ended()
+	}
+	return len(events), nil
+}
+
+func (sampler) Close() error { return nil }
+
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// BenchmarkBacklog delivers a backlog to a far side that costs nothing: what the dispatcher itself takes. The heap is what
+// lives at most, over what did before, sampled while it runs.
+func BenchmarkBacklog(b *testing.B) {
+	for _, events := range []int{50_000, 1_000_000} {
+		j := backlog(b, events)
+		b.Run(fmt.Sprint(events, " events read alone"), func(b *testing.B) {
+			records := make([]journal.Record, 0, 1000)
+			for b.Loop() {
+				for p, end := journal.Position(1), j.Bounds().Next; p < end; p += journal.Position(len(records)) {
+					var err error
+					if records, err = j.Read(b.Context(), p, records[:0]); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			b.ReportMetric(float64(events)*float64(b.N)/b.Elapsed().Seconds(), "events/s")
+		})
+		for _, lanes := range []int{1, 4} {
+			b.Run(fmt.Sprint(events, " events in ", lanes, " lanes"), func(b *testing.B) {
+				before := heap()
+				var left atomic.Int64
+				var peak atomic.Uint64
+				for b.Loop() {
+					left.Store(int64(events))
+					drain(b, j, lanes, &left, &peak)
+				}
+				b.ReportMetric(float64(events)*float64(b.N)/b.Elapsed().Seconds(), "events/s")
+				b.ReportMetric(max(0, float64(peak.Load())-float64(before))/(1<<20), "heap-MiB")
+			})
+		}
+	}
+}
+
+func drain(b *testing.B, j *journal.Journal, lanes int, left *atomic.Int64, peak *atomic.Uint64) {
+	b.Helper()
+	cursor, err := j.Cursor(sinkName, 1, journal.Hold)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := cursor.Save(1); err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(b.Context())
+	defer cancel()
+	all := make([]sinks.Sink, lanes)
+	for i := range all {
+		all[i] = sampler{left, peak, cancel}
+	}
+	d, err := New(Config{Name: sinkName, Log: j, Cursor: cursor, Sinks: all})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := d.Run(ctx); err != nil {
+		b.Fatal(err)
+	}
+	if left.Load() != 0 {
+		b.Fatalf("%d events were not delivered", left.Load())
+	}
+}
