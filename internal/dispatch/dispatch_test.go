@@ -135,6 +135,7 @@ func TestParked(t *testing.T) {
 		}
 		got.Event = nil
 		diff(t, "what is known of it", got, want)
+		diff(t, "attempts kept in memory", r.longestStory, triesKept)
 	})
 }
 

@@ -44,6 +44,7 @@ type rig struct {
 	parkFails     int
 	saveFails     int
 	beforeParking func()
+	longestStory  int
 	commits       []time.Time
 }
 
@@ -164,6 +165,7 @@ func (r *rig) Park(p *journalv1.Parked) (err error) {
 	if r.beforeParking != nil {
 		r.beforeParking()
 	}
+	r.longestStory = max(r.longestStory, len(p.GetAttempts()))
 	if r.parkFails > 0 {
 		r.parkFails--
 		return journal.ErrUnavailable
