@@ -29,8 +29,10 @@ type Config struct {
 	Journal Journal
 	// Sources, at least one, in the file's order, with unique names.
 	Sources []Source
-	Log     Log
-	Access  Access
+	// Sinks, in the file's order, with unique names.
+	Sinks  []Sink
+	Log    Log
+	Access Access
 	// ShutdownTimeout is how long a shutdown may take before what is left is cut off.
 	ShutdownTimeout time.Duration
 }

@@ -135,7 +135,7 @@ sources:
     auth: {none: {}}
     currency: IDR
 
-sinks: []
+outputs: []
 `
 	unset := func(string) (string, bool) { return "", false }
 	_, err := Parse("bridge.yaml", []byte(file), unset, known)

@@ -22,7 +22,7 @@ import (
 const maxFile = 1 << 20
 
 // Load reads the configuration file at path. See [Parse].
-func Load(path string, env func(string) (string, bool), connectors Connectors) (*Config, error) {
+func Load(path string, env func(string) (string, bool), connectors Connectors, checks ...SinkCheck) (*Config, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
@@ -32,17 +32,17 @@ func Load(path string, env func(string) (string, bool), connectors Connectors) (
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}
-	return Parse(path, data, env, connectors)
+	return Parse(path, data, env, connectors, checks...)
 }
 
 // Parse reads a configuration out of data. The name stands for the file in errors; env looks up environment variables, as
-// [os.LookupEnv] does. Files that the configuration refers to are read. What is wrong with the configuration is returned
-// as [*Error], all of it at once.
-func Parse(name string, data []byte, env func(string) (string, bool), connectors Connectors) (*Config, error) {
-	return parse(name, data, expander{env: env, readFile: readBounded}, connectors)
+// [os.LookupEnv] does. Files that the configuration refers to are read, and checks look at each sink. What is wrong with the
+// configuration is returned as [*Error], all of it at once.
+func Parse(name string, data []byte, env func(string) (string, bool), connectors Connectors, checks ...SinkCheck) (*Config, error) {
+	return parse(name, data, expander{env: env, readFile: readBounded}, connectors, checks...)
 }
 
-func parse(name string, data []byte, x expander, connectors Connectors) (*Config, error) {
+func parse(name string, data []byte, x expander, connectors Connectors, checks ...SinkCheck) (*Config, error) {
 	r := newReport(name)
 	root, ok := parseYAML(data, r)
 	if !ok {
@@ -55,7 +55,7 @@ func parse(name string, data []byte, x expander, connectors Connectors) (*Config
 	if err := validate(file, r); err != nil {
 		return nil, err
 	}
-	rs := resolver{report: r, connectors: connectors, readFile: x.readFile}
+	rs := resolver{report: r, connectors: connectors, checks: checks, readFile: x.readFile}
 	cfg := rs.config(file)
 	if err := r.err(); err != nil {
 		return nil, err
@@ -160,6 +160,7 @@ func validate(file *configv1.Config, r *report) error {
 // patterns says in words what the schema's patterns ask for, by path without indexes.
 var (
 	patterns = map[string]string{
+		"sinks.name":               "must be 1 to 64 lower case letters, digits and inner dashes",
 		"sources.name":             "must be 1 to 64 lower case letters, digits and inner dashes",
 		"sources.currency":         `must be three capital letters, such as "EUR"`,
 		"sources.keep_headers":     "is not a header name",
@@ -175,10 +176,13 @@ func addViolation(r *report, v *protovalidate.Violation) {
 	case id == "required" && v.FieldDescriptor == nil:
 		// A oneof, whose name is not a key.
 		path, reason = path[:max(0, strings.LastIndexByte(path, '.'))], "must have exactly one of header, path_token and none"
+		if strings.HasPrefix(path, "sinks") {
+			reason = "must have exactly one of file and kafka"
+		}
 	case id == "required", id == "string.min_len", id == "repeated.min_items":
 		reason = "is missing"
 	case id == "string.in":
-		reason = "must be one of " + strings.Trim(strings.TrimPrefix(reason, "must be in list"), " []")
+		reason = "must be one of " + strings.Trim(strings.TrimPrefix(reason, "must be in list"), " [],")
 	case id == "string.pattern":
 		if words, ok := patterns[indexes.ReplaceAllString(path, "")]; ok {
 			reason = words

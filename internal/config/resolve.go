@@ -25,6 +25,7 @@ type resolver struct {
 	*report
 	connectors Connectors
 	readFile   func(string) ([]byte, error)
+	checks     []SinkCheck
 }
 
 func (r resolver) config(file *configv1.Config) *Config {
@@ -32,6 +33,7 @@ func (r resolver) config(file *configv1.Config) *Config {
 		Listen:          r.listen(file.GetListen(), file.GetAccess()),
 		Journal:         r.journal(file.GetJournal()),
 		Sources:         r.sources(file.GetSources()),
+		Sinks:           r.sinks(file.GetSinks(), r.checks),
 		Log:             logging(file.GetLog()),
 		Access:          r.access(file.GetAccess()),
 		ShutdownTimeout: r.duration("shutdown_timeout", file.GetShutdownTimeout(), 10*time.Second, time.Second, time.Hour),

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
+	"strconv"
 	"time"
 
 	"google.golang.org/genproto/googleapis/type/decimal"
@@ -48,7 +49,7 @@ func changedOrder(e *eventv1.Event, n, about int) {
 		Status:       eventv1.OrderStatus_ORDER_STATUS_CLOSED,
 		Total:        &money.Money{CurrencyCode: "CZK", Units: int64(100 + n%900), Nanos: 500_000_000},
 		Discount:     &money.Money{CurrencyCode: "CZK", Units: -int64(n % 7), Nanos: -10_000_000},
-		ProductCount: proto.Int64(int64(n % 12)),
+		ProductCount: &decimal.Decimal{Value: strconv.Itoa(n % 12)},
 		Lines: []*eventv1.OrderLine{{
 			ProductId: fmt.Sprintf("p-%d", n%100),
 			Name:      "Řízek s \"domácím\" salátem\n& okurkou",

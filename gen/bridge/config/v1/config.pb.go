@@ -1690,9 +1690,9 @@ func (x *KafkaSASL) GetPassword() string {
 // KafkaCreateTopics says how topics are created.
 type KafkaCreateTopics struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Partitions. Default 1.
+	// Partitions. Default: the brokers'.
 	Partitions uint32 `protobuf:"varint,1,opt,name=partitions,proto3" json:"partitions,omitempty"`
-	// Copies. Default 1.
+	// Copies. Default: the brokers'.
 	Replication   uint32 `protobuf:"varint,2,opt,name=replication,proto3" json:"replication,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

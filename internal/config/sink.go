@@ -1,0 +1,189 @@
+package config
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	configv1 "github.com/webhook-bridge/bridge/gen/bridge/config/v1"
+)
+
+// Sink is somewhere to push events to. Exactly one of Kafka and File is set.
+type Sink struct {
+	Name  string
+	Kafka *Kafka
+	File  *File
+	// Latest starts a sink with a new name at the journal's end, not at its beginning.
+	Latest bool
+	// Skip lets retention go past the sink when the disk runs low.
+	Skip bool
+	// StrictOrder waits at an event that is refused for good.
+	StrictOrder bool
+	// Concurrency is at least 1, and 1 for files.
+	Concurrency int
+	// Required makes it an error that the sink cannot be opened.
+	Required bool
+	Batch    Batch
+	// BackoffMin and BackoffMax are the first and the longest wait after a failure.
+	BackoffMin, BackoffMax time.Duration
+}
+
+// Batch says how much is pushed at once.
+type Batch struct {
+	Count, Bytes int
+	Delay        time.Duration
+}
+
+// File is a file to append to. Zeros and empty texts are the sink's own defaults.
+type File struct {
+	Path, Format, Compression string
+	RotateSize                int64
+	RotateAge                 time.Duration
+}
+
+// Kafka is a cluster and a topic. Zeros and empty texts are the sink's own defaults.
+type Kafka struct {
+	Brokers                    []string
+	Topic, Format, Compression string
+	TLS                        *KafkaTLS
+	SASL                       *KafkaSASL
+	CreateTopics               *KafkaCreateTopics
+	Timeout                    time.Duration
+	BatchBytes, MaxRecordBytes int
+	ClientID                   string
+}
+
+// KafkaTLS is how connections to brokers are encrypted.
+type KafkaTLS struct {
+	CAFile, CertFile, KeyFile, ServerName string
+}
+
+// KafkaSASL is who Bridge is to brokers.
+type KafkaSASL struct {
+	Mechanism, Username string
+	Password            Secret
+}
+
+// KafkaCreateTopics is how missing topics are made.
+type KafkaCreateTopics struct {
+	Partitions, Replication int
+}
+
+// SinkCheck says what the sink's own package finds wrong with a resolved sink. It contacts nobody.
+type SinkCheck func(Sink) []SinkFault
+
+// SinkFault is one thing that is wrong with a sink.
+type SinkFault struct {
+	// Key is where, below the sink: "kafka.brokers[0]".
+	Key string
+	// Reason is for people, and shows no value that may be a secret.
+	Reason string
+}
+
+// sinks resolves the sinks, and lets checks look at each.
+func (r resolver) sinks(files []*configv1.Sink, checks []SinkCheck) []Sink {
+	sinks := make([]Sink, 0, len(files))
+	lines, paths := map[string]int{}, map[string]int{}
+	for i, file := range files {
+		path := element("sinks", i)
+		r.unique(lines, path+".name", file.GetName())
+		r.unique(paths, path+".file.path", file.GetFile().GetPath())
+		s := r.sink(path, file)
+		for _, check := range checks {
+			for _, fault := range check(s) {
+				r.addf(path+"."+fault.Key, "%s", fault.Reason)
+			}
+		}
+		sinks = append(sinks, s)
+	}
+	if len(sinks) == 0 {
+		return nil
+	}
+	return sinks
+}
+
+// unique reports a value that another sink has already.
+func (r resolver) unique(lines map[string]int, path, value string) {
+	if line, taken := lines[value]; taken && value != "" {
+		r.addf(path, "is taken by the sink in line %d", line)
+		return
+	}
+	lines[value] = r.place(path).line
+}
+
+func (r resolver) sink(path string, file *configv1.Sink) Sink {
+	s := Sink{
+		Name:        file.GetName(),
+		Latest:      file.GetFrom() == "latest",
+		Skip:        file.GetWhenFull() == "skip",
+		StrictOrder: file.GetStrictOrder(),
+		Concurrency: int(max(file.GetConcurrency(), 1)),
+		Required:    file.GetRequired(),
+		Batch:       r.batch(path+".batch", file.GetBatch()),
+		BackoffMin:  r.duration(path+".backoff.min", file.GetBackoff().GetMin(), 100*time.Millisecond, time.Millisecond, time.Hour),
+		BackoffMax:  r.duration(path+".backoff.max", file.GetBackoff().GetMax(), 30*time.Second, time.Millisecond, 24*time.Hour),
+	}
+	if s.BackoffMax < s.BackoffMin {
+		r.addf(path+".backoff.max", "must be at least min, %s", s.BackoffMin)
+	}
+	switch kind := file.GetKind().(type) {
+	case *configv1.Sink_File:
+		s.File = r.file(path+".file", kind.File)
+		if s.Concurrency > 1 {
+			r.addf(path+".concurrency", "must be 1: a file is written by one")
+		}
+	case *configv1.Sink_Kafka:
+		s.Kafka = r.kafka(path+".kafka", kind.Kafka)
+	}
+	return s
+}
+
+func (r resolver) batch(path string, file *configv1.SinkBatch) Batch {
+	b := Batch{
+		Count: int(file.GetCount()),
+		Bytes: int(r.size(path+".bytes", file.GetBytes(), mib, kib, 64*mib)),
+		Delay: r.duration(path+".delay", file.GetDelay(), 0, 0, time.Minute),
+	}
+	if b.Count == 0 {
+		b.Count = 1000
+	}
+	return b
+}
+
+func (r resolver) file(path string, file *configv1.FileSink) *File {
+	return &File{
+		Path:        file.GetPath(),
+		Format:      file.GetFormat(),
+		Compression: file.GetCompression(),
+		RotateSize:  r.size(path+".rotate.size", file.GetRotate().GetSize(), 0, mib, math.MaxInt64),
+		RotateAge:   r.duration(path+".rotate.age", file.GetRotate().GetAge(), 0, time.Minute, 10*year),
+	}
+}
+
+func (r resolver) kafka(path string, file *configv1.KafkaSink) *Kafka {
+	k := &Kafka{
+		Brokers:        file.GetBrokers(),
+		Topic:          file.GetTopic(),
+		Format:         file.GetFormat(),
+		Compression:    file.GetCompression(),
+		Timeout:        r.duration(path+".timeout", file.GetTimeout(), 0, time.Second, time.Hour),
+		BatchBytes:     int(r.size(path+".batch_bytes", file.GetBatchBytes(), 0, kib, mib<<10)),
+		MaxRecordBytes: int(r.size(path+".max_record_bytes", file.GetMaxRecordBytes(), 0, kib, mib<<10)),
+		ClientID:       file.GetClientId(),
+	}
+	for i, broker := range k.Brokers {
+		if broker == "" {
+			r.addf(fmt.Sprintf("%s.brokers[%d]", path, i), "is empty")
+		}
+	}
+	if t := file.GetTls(); t != nil {
+		k.TLS = &KafkaTLS{CAFile: t.GetCaFile(), CertFile: t.GetCertFile(), KeyFile: t.GetKeyFile(), ServerName: t.GetServerName()}
+	}
+	if s := file.GetSasl(); s != nil {
+		k.SASL = &KafkaSASL{Mechanism: s.GetMechanism(), Username: s.GetUsername(), Password: NewSecret(s.GetPassword())}
+	}
+	if c := file.GetCreateTopics(); c != nil {
+		k.CreateTopics = &KafkaCreateTopics{Partitions: int(c.GetPartitions()), Replication: int(c.GetReplication())}
+	}
+	return k
+}
