@@ -34,7 +34,7 @@ func commands() []command {
 	return []command{
 		{"serve", "-c FILE", "receive webhooks and serve subscriptions", serve},
 		{"check", "-c FILE", "check a configuration and say what it would do", check},
-		{"demo", "[--once]", "see five vendors' webhooks become events, here and now", demo},
+		{"demo", "[--once]", "see vendors' webhooks become events, here and now", demo},
 		{"send", "SOURCE [EVENT] FILE", "send a webhook as the vendor would", send},
 		{"tail", "[--from WHERE] [--type PATTERN]", "print events as they come", tail},
 		{"version", "", "print the version", version},

@@ -161,7 +161,7 @@ func (d *demoRun) subscribe(ctx context.Context, conn *grpc.ClientConn) error {
 
 // show sends the webhooks and prints, for each, the answer and the events it became.
 func (d *demoRun) show(ctx context.Context) error {
-	d.title("Five vendors send webhooks; events come back by gRPC")
+	d.title("Vendors send webhooks; events come back by gRPC")
 	var last sample
 	for _, s := range goodSamples() {
 		if err := d.sendAndPrint(ctx, s); err != nil {
