@@ -62,6 +62,9 @@ func run(ctx context.Context, args []string, env environment) int {
 		printUsage(env.stdout)
 		return exitOK
 	}
+	if name == "-version" || name == "--version" {
+		name = "version"
+	}
 	for _, c := range commands() {
 		if c.name == name {
 			return exitCode(c, env, c.run(ctx, env, rest))
