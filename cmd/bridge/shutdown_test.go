@@ -188,7 +188,7 @@ func TestObey(t *testing.T) {
 			{sameSignal - 1, 1, 0},
 			{1, 1, 1},
 		} {
-			time.Sleep(step.after) // The bubble's time, not ours.
+			<-time.After(step.after) // The bubble's time, not ours.
 			signals <- syscall.SIGTERM
 			synctest.Wait()
 			if stopped != step.stopped || aborted != step.aborted {
