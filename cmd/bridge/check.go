@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/webhook-bridge/bridge/internal/config"
 )
@@ -42,7 +44,7 @@ func check(_ context.Context, env environment, args []string) error {
 	if cfg.Access.Insecure {
 		fmt.Fprintln(w, "access\tinsecure\tgrpc and admin may be open to anyone who reaches them")
 	}
-	fmt.Fprintf(w, "journal\t%s\tkept %s or %d MiB\n", cfg.Journal.Dir, cfg.Journal.Age, cfg.Journal.Size>>20)
+	fmt.Fprintf(w, "journal\t%s\tkept %s or %s\n", cfg.Journal.Dir, durationText(cfg.Journal.Age), config.FormatSize(cfg.Journal.Size))
 	return w.Flush()
 }
 
@@ -58,6 +60,18 @@ func configFrom(name string, env environment, args []string) (*config.Config, er
 		return nil, &usageError{"takes no arguments besides -c"}
 	}
 	return loadConfig(*file, env)
+}
+
+// durationText is the text of d without units that are zero at its end: 168h, not 168h0m0s.
+func durationText(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
 }
 
 func authText(s *config.Source) string {

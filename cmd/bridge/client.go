@@ -34,7 +34,8 @@ type clientFlags struct {
 
 func (c *clientFlags) register(fs *flag.FlagSet) {
 	fs.StringVar(&c.config, "c", "", "configuration `file` of the server, to find its address in")
-	fs.StringVar(&c.addr, "addr", "", "the server's gRPC `address` (default "+defaultGRPC+")")
+	fs.StringVar(&c.addr, "addr", "", "the server's gRPC `address` (default "+defaultGRPC+"); its bearer token, if it demands one,\n"+
+		"comes from the environment variable BRIDGE_TOKEN, else from the configuration")
 	fs.BoolVar(&c.tls, "tls", false, "use TLS with the system's certificates")
 	fs.StringVar(&c.ca, "ca", "", "use TLS and trust the certificates in this PEM `file`")
 }

@@ -34,7 +34,7 @@ func commands() []command {
 	return []command{
 		{"serve", "-c FILE", "receive webhooks and serve subscriptions", serve},
 		{"check", "-c FILE", "check a configuration and say what it would do", check},
-		{"demo", "[--once]", "see five vendors' webhooks become events, here and now", demo},
+		{"demo", "[--once]", "see vendors' webhooks become events, here and now", demo},
 		{"send", "SOURCE [EVENT] FILE", "send a webhook as the vendor would", send},
 		{"tail", "[--from WHERE] [--type PATTERN]", "print events as they come", tail},
 		{"version", "", "print the version", version},
@@ -61,6 +61,9 @@ func run(ctx context.Context, args []string, env environment) int {
 	if name == "help" || name == "-h" || name == "--help" {
 		printUsage(env.stdout)
 		return exitOK
+	}
+	if name == "-version" || name == "--version" {
+		name = "version"
 	}
 	for _, c := range commands() {
 		if c.name == name {

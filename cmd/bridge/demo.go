@@ -161,7 +161,7 @@ func (d *demoRun) subscribe(ctx context.Context, conn *grpc.ClientConn) error {
 
 // show sends the webhooks and prints, for each, the answer and the events it became.
 func (d *demoRun) show(ctx context.Context) error {
-	d.title("Five vendors send webhooks; events come back by gRPC")
+	d.title("Vendors send webhooks; events come back by gRPC")
 	var last sample
 	for _, s := range goodSamples() {
 		if err := d.sendAndPrint(ctx, s); err != nil {
@@ -275,7 +275,7 @@ func (d *demoRun) suggest() error {
 	d.title("The server keeps running until you press Ctrl-C. In another terminal:")
 	for _, c := range []string{
 		"# be a vendor: another shipment, under an id of its own\n  sed \"s/2b20e85f/$(date +%s | tail -c 9)/\" " + shipped +
-			" |\n    curl -d @- -H 'X-Retino-Secret: demo-retino-secret' http://" + d.cfg.Listen.Webhooks.Addr + "/webhooks/returns",
+			" |\n    curl --data-binary @- -H 'X-Retino-Secret: demo-retino-secret' http://" + d.cfg.Listen.Webhooks.Addr + "/webhooks/returns",
 		"# be a service: follow the events, from the start or from where you were\n  " + program + " tail -c " + d.configPath() + " --json --state " + filepath.Join(d.dir, "where"),
 		"# be an operator\n  curl http://" + d.cfg.Listen.Ops.Addr + "/metrics",
 		"# read what this server was told, and what it says\n  cat " + d.configPath() + " " + filepath.Join(d.dir, "bridge.log"),

@@ -9,7 +9,8 @@ import (
 	"github.com/webhook-bridge/bridge/connectors/retino"
 )
 
-// allConnectors is every vendor this program knows. A new connector is added here and nowhere else.
+// allConnectors is every vendor this program knows. In the program's code a new connector is added here and nowhere else; the
+// samples, the demo and the documentation name vendors too, see CONTRIBUTING.md.
 func allConnectors() map[string]*connectors.Connector {
 	all := make(map[string]*connectors.Connector)
 	for _, c := range []*connectors.Connector{

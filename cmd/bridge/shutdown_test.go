@@ -2,14 +2,14 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
-	"os/exec"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc"
@@ -148,7 +148,8 @@ func TestShutdownWithADawdler(t *testing.T) {
 	}
 }
 
-// TestSecondSignalEndsAtOnce ends a server that waits for a webhook which never comes to its end.
+// TestSecondSignalEndsAtOnce ends a server that waits for a webhook which never comes to its end. Signals that come right
+// after the first are the same one, so it is sent until the server obeys.
 func TestSecondSignalEndsAtOnce(t *testing.T) {
 	p := startBridge(t, retinoConfig(t.TempDir()))
 	_ = halfWebhook(t, p.addr("webhooks"))
@@ -156,18 +157,45 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.waitFor(t, "shutting down")
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for exited := false; !exited; {
+		select {
+		case <-p.exited:
+			exited = true
+		case <-tick.C:
+			_ = p.cmd.Process.Signal(syscall.SIGTERM) // Fails once it has ended.
+		}
 	}
-	select {
-	case <-p.exited:
-	case <-time.After(2 * time.Second):
-		t.Fatal("a second signal did not end it at once")
+	// After shutdown_timeout it would have ended by itself, with another code.
+	if code := p.cmd.ProcessState.ExitCode(); code != exitInterrupted {
+		t.Errorf("ended with %v, not at once", p.err)
 	}
-	var exit *exec.ExitError
-	if !errors.As(p.err, &exit) || exit.ExitCode() == 0 {
-		t.Errorf("ended with %v, as if in order", p.err)
-	}
+}
+
+// TestObey sends signals right after the first one, which change nothing, and one later.
+func TestObey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		signals := make(chan os.Signal)
+		stopped, aborted := 0, 0
+		go obey(signals, func() { stopped++ }, func() { aborted++ })
+		for _, step := range []struct {
+			after            time.Duration
+			stopped, aborted int
+		}{
+			{0, 1, 0},
+			{0, 1, 0},
+			{sameSignal - 1, 1, 0},
+			{1, 1, 1},
+		} {
+			<-time.After(step.after) // The bubble's time, not ours.
+			signals <- syscall.SIGTERM
+			synctest.Wait()
+			if stopped != step.stopped || aborted != step.aborted {
+				t.Errorf("%+v: stopped %d times, aborted %d times", step, stopped, aborted)
+			}
+		}
+	})
 }
 
 // waitFor waits until the process has logged a message.

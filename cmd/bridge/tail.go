@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -28,6 +29,9 @@ const heartbeat = 5 * time.Second
 
 // idleHeartbeat is how soon the server is to say that it has nothing more, for a tail that ends there.
 const idleHeartbeat = 100 * time.Millisecond
+
+// fromForms is what --from takes.
+const fromForms = "earliest, latest, a time such as 2026-01-31T12:00:00Z or 2026-01-31 (its start in UTC), or a token"
 
 // errEnough ends a tail that has printed what was asked for.
 var errEnough = errors.New("enough")
@@ -57,7 +61,7 @@ func tail(ctx context.Context, env environment, args []string) error {
 	)
 	fs := flagSet("tail", env)
 	client.register(fs)
-	fs.StringVar(&from, "from", "", "`where` to start: earliest, latest, a time such as 2026-01-31T12:00:00Z, or a token (default earliest)")
+	fs.StringVar(&from, "from", "", "`where` to start: "+fromForms+" (default earliest)")
 	fs.Var(&types, "type", "only events whose type matches this `pattern`: * is one segment, ** any; may be repeated")
 	fs.Var(&sources, "source", "only events of this `source`; may be repeated")
 	fs.BoolVar(&asJSON, "json", false, "print one canonical event a line in protobuf JSON")
@@ -291,14 +295,19 @@ func startAt(from, state string) (*streamv1.Start, error) {
 		}
 		return tokenStart(string(bytes.TrimSpace(token))), nil
 	}
-	if at, err := time.Parse(time.RFC3339, from); err == nil {
-		return &streamv1.Start{At: &streamv1.Start_Time{Time: timestamppb.New(at)}}, nil
+	for _, layout := range []string{time.RFC3339, time.DateOnly} {
+		if at, err := time.Parse(layout, from); err == nil {
+			return &streamv1.Start{At: &streamv1.Start_Time{Time: timestamppb.New(at)}}, nil
+		}
 	}
-	if strings.ContainsAny(from, " :") {
-		return nil, &usageError{fmt.Sprintf("--from %q is neither earliest, latest, an RFC 3339 time nor a token", from)}
+	if !tokenForm.MatchString(from) {
+		return nil, &usageError{fmt.Sprintf("--from %q is none of these: %s", from, fromForms)}
 	}
 	return tokenStart(from), nil
 }
+
+// tokenForm tells what may be a token from a slip of the pen: tokens are safe in URLs, and longer than a word or a date.
+var tokenForm = regexp.MustCompile(`^[A-Za-z0-9_-]{20,512}$`)
 
 // saveState replaces the state file's content at once, so that a crash, or a power cut, leaves the old token or the new.
 func saveState(path, token string) error {

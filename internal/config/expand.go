@@ -15,7 +15,7 @@ const maxReferenced = 1 << 20
 
 var (
 	errNotRegular = errors.New("is not a regular file")
-	errTooLarge   = errors.New("is larger than " + formatSize(maxReferenced))
+	errTooLarge   = errors.New("is larger than " + FormatSize(maxReferenced))
 )
 
 // expander replaces references in scalars. Its errors name variables, never values.

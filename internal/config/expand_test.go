@@ -137,8 +137,8 @@ func TestSize(t *testing.T) {
 		if got != test.want || ok != test.ok {
 			t.Errorf("parseSize(%q) = %d, %t; want %d, %t", test.text, got, ok, test.want, test.ok)
 		}
-		if again, ok := parseSize(formatSize(got)); !ok || again != got {
-			t.Errorf("formatSize(%d) = %q, which reads as %d, %t", got, formatSize(got), again, ok)
+		if again, ok := parseSize(FormatSize(got)); !ok || again != got {
+			t.Errorf("FormatSize(%d) = %q, which reads as %d, %t", got, FormatSize(got), again, ok)
 		}
 	}
 }

@@ -67,7 +67,7 @@ func parse(name string, data []byte, x expander, connectors Connectors, checks .
 // leaves nothing to look at.
 func parseYAML(data []byte, r *report) (*yaml.Node, bool) {
 	if len(data) > maxFile {
-		r.addAtf(place{}, "", "is larger than %s", formatSize(maxFile))
+		r.addAtf(place{}, "", "is larger than %s", FormatSize(maxFile))
 		return nil, false
 	}
 	// The parser names no place for these.

@@ -120,9 +120,9 @@ func (r resolver) size(path, text string, fallback, least, most int64) int64 {
 	case !ok:
 		r.addf(path, `must be a size, such as "64Ki", "1Mi" or "8Gi"`)
 	case n < least:
-		r.addf(path, "must be at least %s", formatSize(least))
+		r.addf(path, "must be at least %s", FormatSize(least))
 	case n > most:
-		r.addf(path, "must be at most %s", formatSize(most))
+		r.addf(path, "must be at most %s", FormatSize(most))
 	}
 	return n
 }

@@ -41,8 +41,8 @@ func parseSize(text string) (int64, bool) {
 	return int64(bytes), true
 }
 
-// formatSize is the shortest text that parseSize reads as n.
-func formatSize(n int64) string {
+// FormatSize returns the shortest text that a configuration may give for n bytes, such as "8Gi".
+func FormatSize(n int64) string {
 	for _, unit := range []struct {
 		name string
 		size int64

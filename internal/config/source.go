@@ -126,11 +126,11 @@ func (r resolver) limits(path string, file *configv1.Limits, needs Needs, open b
 	l.Body = r.size(path+".body", file.GetBody(), body, leastBody, max(int64(mostBody), needs.MaxBody))
 	l.InFlight = r.size(path+".in_flight", file.GetInFlight(), max(defaultInFlight, l.Body), leastBody, mostInFlight)
 	if l.InFlight < l.Body {
-		r.addf(path+".in_flight", "must be at least the largest body, %s", formatSize(l.Body))
+		r.addf(path+".in_flight", "must be at least the largest body, %s", FormatSize(l.Body))
 	}
 	l.Daily = r.size(path+".daily", file.GetDaily(), daily, leastBody, math.MaxInt64)
 	if l.Daily > 0 && l.Daily < l.Body {
-		r.addf(path+".daily", "must be at least the largest body, %s", formatSize(l.Body))
+		r.addf(path+".daily", "must be at least the largest body, %s", FormatSize(l.Body))
 	}
 	return l
 }

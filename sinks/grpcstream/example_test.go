@@ -31,10 +31,19 @@ type consumer struct {
 
 const heartbeat = 10 * time.Second
 
+// handlerError is the handler's own failure. It may hold a gRPC status, which says nothing about the stream.
+type handlerError struct{ err error }
+
+func (e *handlerError) Error() string { return e.err.Error() }
+
 // follow streams until ctx is done, the handler fails, or the server says that trying again cannot help.
 func (c *consumer) follow(ctx context.Context) error {
 	for {
 		err := c.once(ctx)
+		var failed *handlerError
+		if errors.As(err, &failed) {
+			return failed.err
+		}
 		switch status.Code(err) {
 		case codes.Unavailable, codes.ResourceExhausted, codes.Internal, codes.Canceled:
 		default:
@@ -72,7 +81,7 @@ func (c *consumer) once(ctx context.Context) error {
 		}
 		for _, d := range m.GetEvents().GetEvents() {
 			if err := c.handle(ctx, d.GetEvent(), d.GetToken()); err != nil {
-				return err
+				return &handlerError{err}
 			}
 			c.token = d.GetToken()
 		}
@@ -113,13 +122,13 @@ func Example() {
 		handled := false
 		c.handle = func(_ context.Context, e *eventv1.Event, _ string) error {
 			if handled || e.GetType() == "shipment.delivered" {
-				return errors.New("killed")
+				return status.Error(codes.Unavailable, "killed") // As a handler that calls another service may fail.
 			}
 			handled = true
 			fmt.Println(e.GetType())
 			return nil
 		}
-		fmt.Println(c.follow(context.Background()))
+		fmt.Println(status.Convert(c.follow(context.Background())).Message())
 	}
 	// Output:
 	// shipment.ordered
