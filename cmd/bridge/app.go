@@ -37,6 +37,7 @@ type app struct {
 	log     *slog.Logger
 	journal *journal.Journal
 	streams *grpcstream.Server
+	pushes  []*push
 	ready   *readiness
 
 	grpc                 *grpc.Server
@@ -76,9 +77,10 @@ func openApp(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *app,
 		return nil, err
 	}
 	a.streams = grpcstream.New(streamLog{a.journal}, grpcstream.Config{Logger: log})
-	if err := metrics.Register(newCollector(a.journal, a.streams)); err != nil {
+	if err := a.openPushes(ctx); err != nil {
 		return nil, err
 	}
+	metrics.MustRegister(newCollector(a.journal, a.streams), newSinkCollector(a.pushes))
 	document, err := openapi.Document(openapiRoutes(cfg, allConnectors()))
 	if err != nil {
 		return nil, err
@@ -88,6 +90,18 @@ func openApp(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *app,
 		return nil, err
 	}
 	return a, nil
+}
+
+// openPushes opens the configured sinks. Cursors that are not registered here stop holding the journal after a while.
+func (a *app) openPushes(ctx context.Context) error {
+	for _, s := range a.cfg.Sinks {
+		p, err := openPush(ctx, s, a.journal, a.cfg.ShutdownTimeout/4, a.log)
+		if err != nil {
+			return err
+		}
+		a.pushes = append(a.pushes, p)
+	}
+	return nil
 }
 
 // listenAll opens the listeners, the vendors' last: what they send must find everything else in place.
@@ -172,11 +186,24 @@ func (a *app) run(ctx context.Context) error {
 		}
 		return nil
 	})
+	pushing, stopPushing := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopPushing()
+	var pushes sync.WaitGroup
+	for _, p := range a.pushes {
+		pushes.Add(1)
+		group.Go(func() error {
+			defer pushes.Done()
+			return p.run(pushing)
+		})
+	}
 	a.ready.serving.Store(true)
 	a.log.Info("ready", "version", buildVersion(), "sources", len(a.cfg.Sources))
 	group.Go(func() error {
 		<-ctx.Done()
-		return a.shutdown(context.WithoutCancel(ctx))
+		return a.shutdown(context.WithoutCancel(ctx), func() {
+			stopPushing()
+			pushes.Wait()
+		})
 	})
 	return group.Wait()
 }
@@ -194,10 +221,10 @@ func serveHTTP(name string, s *http.Server, l net.Listener) error {
 	return nil
 }
 
-// shutdown stops accepting, finishes what is in flight, says goodbye to streams and closes the journal, in this order and
-// within the configured time. Each step has a share of its own, so that a sender who dawdles or a subscriber who does not
+// shutdown stops accepting, finishes what is in flight, says goodbye to streams, ends the sinks' deliveries and closes the
+// journal, in this order and within the configured time. Each step has a share of its own, so that a sender who dawdles or a subscriber who does not
 // read takes nothing from the others.
-func (a *app) shutdown(ctx context.Context) error {
+func (a *app) shutdown(ctx context.Context, stopPushing func()) error {
 	began := time.Now()
 	a.log.Info("shutting down")
 	a.ready.serving.Store(false)
@@ -205,7 +232,15 @@ func (a *app) shutdown(ctx context.Context) error {
 	share := a.cfg.ShutdownTimeout / 4
 
 	within(ctx, 2*share, func(ctx context.Context) { stopHTTP(ctx, a.webhooks) })
-	within(ctx, share, a.stopStreams)
+	within(ctx, share, func(ctx context.Context) {
+		var wg sync.WaitGroup
+		wg.Go(func() { a.stopStreams(ctx) })
+		wg.Go(stopPushing) // bounded by the dispatchers' own grace
+		wg.Wait()
+	})
+	for _, p := range a.pushes {
+		p.close()
+	}
 	within(ctx, share/2, func(ctx context.Context) {
 		var wg sync.WaitGroup
 		for _, s := range []*http.Server{a.ops, a.admin} {
@@ -247,6 +282,9 @@ func (a *app) stopStreams(ctx context.Context) {
 func (a *app) release() {
 	for _, l := range a.listeners {
 		_ = l.Close()
+	}
+	for _, p := range a.pushes {
+		p.close()
 	}
 	if a.journal != nil {
 		_ = a.journal.Close()

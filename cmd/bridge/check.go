@@ -29,6 +29,12 @@ func check(_ context.Context, env environment, args []string) error {
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", s.Name, s.Connector, authText(s), undecodable, typed, sourceURL(cfg, s))
 	}
+	if len(cfg.Sinks) > 0 {
+		fmt.Fprintln(w, "\nSINK\tTO")
+	}
+	for _, s := range cfg.Sinks {
+		fmt.Fprintf(w, "%s\t%s\n", s.Name, sinkText(s))
+	}
 	fmt.Fprintln(w)
 	l := cfg.Listen
 	for _, x := range []struct {
@@ -72,6 +78,13 @@ func durationText(d time.Duration) string {
 		s = strings.TrimSuffix(s, "0m")
 	}
 	return s
+}
+
+func sinkText(s config.Sink) string {
+	if s.Kafka != nil {
+		return fmt.Sprintf("topic %s at %s", s.Kafka.Topic, strings.Join(s.Kafka.Brokers, ", "))
+	}
+	return "file " + s.File.Path
 }
 
 func authText(s *config.Source) string {

@@ -129,10 +129,10 @@ func dialable(listen string) string {
 	return net.JoinHostPort(host, port)
 }
 
-// loadConfig loads a configuration and checks it against the connectors that this program has. Its problems are printed,
+// loadConfig loads a configuration and checks it against the connectors and sinks that this program has. Its problems are printed,
 // one a line.
 func loadConfig(path string, env environment) (*config.Config, error) {
-	cfg, err := config.Load(path, env.lookup, connectorNeeds(allConnectors()))
+	cfg, err := config.Load(path, env.lookup, connectorNeeds(allConnectors()), checkSink)
 	if err != nil {
 		fmt.Fprintln(env.stderr, err)
 		return nil, &reportedError{exitUsage}
