@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -105,7 +106,7 @@ func TestReadmeSendsWhatTheExampleTakes(t *testing.T) {
 // TestMetricsAreDocumented compares the metrics of a running server with docs/operating.md, both ways. Metrics that have
 // labels show once something was counted, hence the webhooks.
 func TestMetricsAreDocumented(t *testing.T) {
-	p := startBridge(t, retinoConfig(t.TempDir()))
+	p := startBridge(t, retinoConfig(t.TempDir())+fmt.Sprintf("sinks: [{name: archive, file: {path: %q}}]\n", filepath.Join(t.TempDir(), "events.jsonl")))
 	good := strings.Replace(readText(t, "samples/retino.shipping.ordered.json"), "{", `{"new_field": 1,`, 1)
 	post := func(body string) {
 		t.Helper()
