@@ -58,7 +58,7 @@ fuzz: ## Fuzz each target for FUZZTIME
 
 .PHONY: bench
 bench: ## Measure, each figure against its reference in the same run
-	go test ./internal/vendorjson ./internal/journal ./internal/ingress ./sinks/grpcstream -run '^$$' -bench . -benchmem
+	go test ./internal/vendorjson ./internal/journal ./internal/ingress ./internal/dispatch ./sinks/grpcstream ./sinks/file ./sinks/kafka -run '^$$' -bench . -benchmem
 	go test ./cmd/bridge -run '^$$' -bench . -benchtime 1x -v
 
 .PHONY: baseline

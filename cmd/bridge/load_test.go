@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // load sends webhooks over many connections, each a new fact, and counts the answers. It writes requests that were
@@ -24,6 +25,8 @@ type load struct {
 	limit int64
 	// acknowledged, if not nil, is called with the number of each webhook that was answered 200.
 	acknowledged func(n int64)
+	// answered, if not nil, is called with the time from each request to its answer.
+	answered func(took time.Duration)
 
 	next     atomic.Int64
 	ok       atomic.Int64
@@ -60,6 +63,7 @@ func (l *load) connection(ctx context.Context) {
 			return
 		}
 		copy(request[at:], fmt.Appendf(nil, "%012d", n))
+		began := time.Now()
 		if _, err := conn.Write(request); err != nil {
 			return
 		}
@@ -72,6 +76,9 @@ func (l *load) connection(ctx context.Context) {
 			continue
 		}
 		l.ok.Add(1)
+		if l.answered != nil {
+			l.answered(time.Since(began))
+		}
 		if l.acknowledged != nil {
 			l.acknowledged(n)
 		}

@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"testing"
 	"time"
@@ -44,6 +45,7 @@ func TestScripts(t *testing.T) {
 			"certificate": scriptCertificate,
 			"ready":       scriptReady,
 			"get":         scriptGet,
+			"await":       scriptAwait,
 			"exitcode":    scriptExitCode,
 		},
 		RequireExplicitExec: true,
@@ -125,6 +127,26 @@ func scriptGet(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	_, err = io.WriteString(ts.Stdout(), body)
 	ts.Check(err)
+}
+
+// scriptAwait waits until what is at a URL matches a pattern.
+func scriptAwait(ts *testscript.TestScript, _ bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	pattern := regexp.MustCompile(args[1])
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		body, err := fetch(ctx, args[0], "", "")
+		if err == nil && pattern.MatchString(body) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			ts.Fatalf("%s never matched %s:\n%s", args[0], args[1], body)
+		}
+	}
 }
 
 func fetch(ctx context.Context, url, ca, token string) (string, error) {
