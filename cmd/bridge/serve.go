@@ -17,7 +17,7 @@ import (
 // making the heap as large as that would allow.
 const (
 	gcPercent   = 400
-	memoryLimit = 192 << 20
+	memoryLimit = 160 << 20
 )
 
 // serve runs the server until ctx is done.
