@@ -92,10 +92,19 @@ func openApp(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *app,
 	return a, nil
 }
 
-// openPushes opens the configured sinks. Cursors that are not registered here stop holding the journal after a while.
+// openPushes opens the configured sinks. All their places in the journal are registered first: until then retention does
+// not know of them.
 func (a *app) openPushes(ctx context.Context) error {
+	cursors := make([]*journal.Cursor, 0, len(a.cfg.Sinks))
 	for _, s := range a.cfg.Sinks {
-		p, err := openPush(ctx, s, a.journal, a.cfg.ShutdownTimeout/4, a.log)
+		c, err := cursorOf(s, a.journal)
+		if err != nil {
+			return err
+		}
+		cursors = append(cursors, c)
+	}
+	for i, s := range a.cfg.Sinks {
+		p, err := openPush(ctx, s, a.journal, cursors[i], a.cfg.ShutdownTimeout/5, a.log)
 		if err != nil {
 			return err
 		}
@@ -188,24 +197,46 @@ func (a *app) run(ctx context.Context) error {
 	})
 	pushing, stopPushing := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopPushing()
-	var pushes sync.WaitGroup
-	for _, p := range a.pushes {
-		pushes.Add(1)
-		group.Go(func() error {
-			defer pushes.Done()
-			return p.run(pushing)
-		})
-	}
+	pushed := a.startPushing(pushing)
+	group.Go(func() error {
+		select {
+		case err := <-pushed: // before its time
+			return err
+		case <-ctx.Done():
+			return nil
+		}
+	})
 	a.ready.serving.Store(true)
 	a.log.Info("ready", "version", buildVersion(), "sources", len(a.cfg.Sources))
 	group.Go(func() error {
 		<-ctx.Done()
-		return a.shutdown(context.WithoutCancel(ctx), func() {
+		return a.shutdown(context.WithoutCancel(ctx), func(ctx context.Context) {
 			stopPushing()
-			pushes.Wait()
+			select {
+			case <-pushed:
+			case <-ctx.Done():
+				a.log.Warn("a sink does not return and is left")
+			}
 		})
 	})
 	return group.Wait()
+}
+
+// startPushing starts the sinks' dispatchers. The channel gives the first error, and is closed when all have ended. It ends,
+// too, with a dispatcher that cannot go on before ctx is done.
+func (a *app) startPushing(ctx context.Context) <-chan error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, p := range a.pushes {
+		group.Go(func() error { return p.run(ctx) })
+	}
+	ended := make(chan error, 1)
+	go func() {
+		defer close(ended)
+		if err := group.Wait(); err != nil {
+			ended <- err
+		}
+	}()
+	return ended
 }
 
 func serveHTTP(name string, s *http.Server, l net.Listener) error {
@@ -224,7 +255,7 @@ func serveHTTP(name string, s *http.Server, l net.Listener) error {
 // shutdown stops accepting, finishes what is in flight, says goodbye to streams, ends the sinks' deliveries and closes the
 // journal, in this order and within the configured time. Each step has a share of its own, so that a sender who dawdles or a subscriber who does not
 // read takes nothing from the others.
-func (a *app) shutdown(ctx context.Context, stopPushing func()) error {
+func (a *app) shutdown(ctx context.Context, stopPushing func(context.Context)) error {
 	began := time.Now()
 	a.log.Info("shutting down")
 	a.ready.serving.Store(false)
@@ -235,12 +266,11 @@ func (a *app) shutdown(ctx context.Context, stopPushing func()) error {
 	within(ctx, share, func(ctx context.Context) {
 		var wg sync.WaitGroup
 		wg.Go(func() { a.stopStreams(ctx) })
-		wg.Go(stopPushing) // bounded by the dispatchers' own grace
+		// A delivery under way has the dispatcher's grace to end; one that hangs, on a dead disk perhaps, is left behind.
+		wg.Go(func() { stopPushing(ctx) })
 		wg.Wait()
 	})
-	for _, p := range a.pushes {
-		p.close()
-	}
+	within(ctx, share/4, a.closeSinks)
 	within(ctx, share/2, func(ctx context.Context) {
 		var wg sync.WaitGroup
 		for _, s := range []*http.Server{a.ops, a.admin} {
@@ -251,6 +281,21 @@ func (a *app) shutdown(ctx context.Context, stopPushing func()) error {
 	err := a.journal.Close()
 	a.log.Info("stopped", "took", time.Since(began).String())
 	return err
+}
+
+// closeSinks closes the sinks, or gives up when ctx is done.
+func (a *app) closeSinks(ctx context.Context) {
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		for _, p := range a.pushes {
+			p.close()
+		}
+	}()
+	select {
+	case <-closed:
+	case <-ctx.Done():
+	}
 }
 
 func within(ctx context.Context, d time.Duration, step func(context.Context)) {

@@ -22,9 +22,8 @@ type push struct {
 	dispatcher *dispatch.Dispatcher
 }
 
-// openPush opens a sink and prepares its dispatcher. A sink that cannot be opened now is opened when events come for it,
-// unless it is required.
-func openPush(ctx context.Context, s config.Sink, j *journal.Journal, grace time.Duration, log *slog.Logger) (_ *push, err error) {
+// openPush opens a sink and prepares its dispatcher, which begins at cursor.
+func openPush(ctx context.Context, s config.Sink, j *journal.Journal, cursor *journal.Cursor, grace time.Duration, log *slog.Logger) (_ *push, err error) {
 	p := &push{name: s.Name}
 	defer func() {
 		if err != nil {
@@ -32,12 +31,28 @@ func openPush(ctx context.Context, s config.Sink, j *journal.Journal, grace time
 		}
 	}()
 	for range s.Concurrency {
-		lane, err := openLane(ctx, s, log)
+		lane, err := openLane(ctx, s)
 		if err != nil {
 			return nil, fmt.Errorf("sink %s: %w", s.Name, err)
 		}
 		p.sinks = append(p.sinks, lane)
 	}
+	p.dispatcher, err = dispatch.New(dispatch.Config{
+		Name:        s.Name,
+		Log:         j,
+		Cursor:      cursor,
+		Sinks:       p.sinks,
+		Batch:       dispatch.Batch{Count: s.Batch.Count, Bytes: s.Batch.Bytes, Delay: s.Batch.Delay},
+		Backoff:     dispatch.Backoff{Min: s.BackoffMin, Max: s.BackoffMax},
+		StrictOrder: s.StrictOrder,
+		Grace:       grace,
+		Logger:      log,
+	})
+	return p, err
+}
+
+// cursorOf registers a sink's place in the journal, which holds retention back from then on.
+func cursorOf(s config.Sink, j *journal.Journal) (*journal.Cursor, error) {
 	from, full := j.Bounds().Earliest, journal.Hold
 	if s.Latest {
 		from = j.Bounds().Next
@@ -49,27 +64,16 @@ func openPush(ctx context.Context, s config.Sink, j *journal.Journal, grace time
 	if err != nil {
 		return nil, fmt.Errorf("sink %s: %w", s.Name, err)
 	}
-	p.dispatcher, err = dispatch.New(dispatch.Config{
-		Name:        s.Name,
-		Log:         j,
-		Cursor:      cursor,
-		Sinks:       p.sinks,
-		Batch:       dispatch.Batch{Count: s.Batch.Count, Bytes: s.Batch.Bytes, Delay: s.Batch.Delay},
-		Backoff:     dispatch.Backoff{Min: s.BackoffMin, Max: s.BackoffMax},
-		StrictOrder: s.StrictOrder,
-		Grace:       grace,
-		Logger:      log.With("sink", s.Name),
-	})
-	return p, err
+	return cursor, nil
 }
 
-func openLane(ctx context.Context, s config.Sink, log *slog.Logger) (sinks.Sink, error) {
-	opened, err := openSink(ctx, s)
-	if err == nil || s.Required {
-		return opened, err
+// openLane opens a required sink. Another is opened when events come for it: opening may take long, and vendors do not
+// wait for it.
+func openLane(ctx context.Context, s config.Sink) (sinks.Sink, error) {
+	if s.Required {
+		return openSink(ctx, s)
 	}
-	log.Warn("sink cannot be opened yet", "sink", s.Name, "error", err)
-	return &lateSink{open: func(ctx context.Context) (sinks.Sink, error) { return openSink(ctx, s) }}, nil
+	return newLateSink(func(ctx context.Context) (sinks.Sink, error) { return openSink(ctx, s) }), nil
 }
 
 // run delivers until ctx is done.
@@ -86,14 +90,20 @@ func (p *push) close() {
 	}
 }
 
-// lateSink is a sink that could not be opened at the start: it is opened by the first Deliver that can. Until then Deliver
-// fails in a way that is tried again.
+// lateSink is opened by the first Deliver that can. Until then Deliver fails in a way that is tried again.
 type lateSink struct {
 	open func(context.Context) (sinks.Sink, error)
+	life context.Context // done when closed
+	end  context.CancelFunc
 
-	mu     sync.Mutex
-	sink   sinks.Sink // nil until opened
-	closed bool
+	mu   sync.Mutex
+	sink sinks.Sink // nil until opened
+}
+
+func newLateSink(open func(context.Context) (sinks.Sink, error)) *lateSink {
+	l := &lateSink{open: open}
+	l.life, l.end = context.WithCancel(context.Background())
+	return l
 }
 
 // Deliver implements [sinks.Sink].
@@ -108,24 +118,31 @@ func (l *lateSink) Deliver(ctx context.Context, events []sinks.Record) (int, err
 func (l *lateSink) opened(ctx context.Context) (sinks.Sink, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed {
+	if l.life.Err() != nil {
 		return nil, sinks.ErrClosed
 	}
-	if l.sink == nil {
-		s, err := l.open(ctx)
-		if err != nil {
-			return nil, err
-		}
-		l.sink = s
+	if l.sink != nil {
+		return l.sink, nil
 	}
-	return l.sink, nil
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(l.life, cancel)()
+	s, err := l.open(ctx)
+	if err != nil {
+		if l.life.Err() != nil {
+			err = sinks.ErrClosed
+		}
+		return nil, err
+	}
+	l.sink = s
+	return s, nil
 }
 
 // Close implements [sinks.Sink].
 func (l *lateSink) Close() error {
+	l.end()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.closed = true
 	if l.sink == nil {
 		return nil
 	}

@@ -24,7 +24,7 @@
 // goroutine that reads the journal by itself, leaves out the events whose source and subject belong to other lanes, and
 // delivers what is left in batches. So a subject that does not get through holds up the subjects of its own lane only,
 // and takes no memory however long it does. Lanes part by at most [Config.Window] positions, which bounds what is
-// repeated after a crash.
+// repeated after a crash; from there on one lane that stands still holds up the others.
 //
 // The cursor is the lowest position that some lane has not dealt with. It is saved behind the lanes' backs, at most every
 // [Config.SaveInterval] or so many events, and when Run ends.

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -143,8 +144,13 @@ func (l *lane) take(records []journal.Record) {
 		if laneOf(r.Encoded, len(l.d.lanes)) != l.index {
 			continue
 		}
-		l.ahead = append(l.ahead, sinks.Record{Position: sinks.Position(r.Position), Encoded: r.Encoded})
-		l.bytes += len(r.Encoded)
+		encoded := r.Encoded
+		if len(l.d.lanes) > 1 {
+			// Records of one read share memory, of which a lane that keeps a few would hold on to all.
+			encoded = bytes.Clone(encoded)
+		}
+		l.ahead = append(l.ahead, sinks.Record{Position: sinks.Position(r.Position), Encoded: encoded})
+		l.bytes += len(encoded)
 	}
 	clear(records)
 	l.report()

@@ -14,6 +14,9 @@ import (
 // connectWithin is how long connecting may take, all brokers tried.
 const connectWithin = 10 * time.Second
 
+// connectOneWithin is what a broker is given at least, however many there are.
+const connectOneWithin = 3 * time.Second
+
 // cluster is the far side: its layout, and connections to it. kafka-go's Transport keeps both, and its own time; after anything
 // went wrong, reset makes it forget them, so that the next attempt sees what is true then.
 type cluster struct {
@@ -24,10 +27,11 @@ type cluster struct {
 }
 
 func newCluster(c resolved) *cluster {
-	l := newLines(&net.Dialer{Timeout: connectWithin / time.Duration(len(c.brokers))})
+	each := max(connectWithin/time.Duration(len(c.brokers)), connectOneWithin)
+	l := newLines(&net.Dialer{Timeout: each})
 	t := &kafkago.Transport{
 		Dial:        l.dial,
-		DialTimeout: connectWithin,
+		DialTimeout: max(connectWithin, each*time.Duration(len(c.brokers))),
 		ClientID:    c.clientID,
 		TLS:         c.tls,
 		SASL:        c.sasl,

@@ -151,7 +151,7 @@ func lower(v *atomic.Int64, to int64) {
 // refusesContent reports whether a broker refused a batch for what is in it, rather than for its own condition. It then
 // keeps none of it.
 func refusesContent(err error) bool {
-	return refusesSize(err) || errors.Is(err, kafkago.InvalidRecord)
+	return refusesSize(err) || errors.Is(err, kafkago.InvalidRecord) || errors.Is(err, kafkago.InvalidTimestamp)
 }
 
 func refusesSize(err error) bool {
