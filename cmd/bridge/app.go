@@ -213,7 +213,10 @@ func (a *app) run(ctx context.Context) error {
 		return a.shutdown(context.WithoutCancel(ctx), func(ctx context.Context) {
 			stopPushing()
 			select {
-			case <-pushed:
+			case err := <-pushed:
+				if err != nil {
+					a.log.Error("sinks ended", "error", err)
+				}
 			case <-ctx.Done():
 				a.log.Warn("a sink does not return and is left")
 			}
