@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,9 +24,31 @@ const envMain = "BRIDGE_TEST_MAIN"
 // envReference makes the test binary behave as the server that throughput is compared with; its value is the folder.
 const envReference = "BRIDGE_TEST_REFERENCE"
 
+// envProfile names a file into which a server that a test starts writes a CPU profile of its first seconds. The last server
+// started has it.
+const envProfile = "BRIDGE_TEST_PROFILE"
+
+func profile(path string) {
+	if path == "" {
+		return
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		panic(err)
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		panic(err)
+	}
+	time.AfterFunc(benchSpan, func() {
+		pprof.StopCPUProfile()
+		_ = f.Close()
+	})
+}
+
 func TestMain(m *testing.M) {
 	switch {
 	case os.Getenv(envMain) != "":
+		profile(os.Getenv(envProfile))
 		main()
 	case os.Getenv(envReference) != "":
 		serveReference(os.Getenv(envReference))
