@@ -20,6 +20,7 @@ package connectors
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"strconv"
 	"time"
 
@@ -46,6 +47,25 @@ type Connector struct {
 	// EventField is the top-level JSON field that names the event, such as "event_type". Empty when the body does not say
 	// and only the URL does.
 	EventField string
+	// EventHeader names the request header that names the event, for vendors that put it there. It counts where neither body
+	// nor URL names the event; where more than one does, they must agree. It is kept with the webhook.
+	EventHeader string
+	// KeyHeader names the request header whose value is the vendor's own id of the webhook, the same when it is sent again.
+	// Where it is present it is the webhook's natural key, and the translation's own does not count. It is kept with the
+	// webhook.
+	KeyHeader string
+	// FormField is the field that holds the JSON, for vendors that send forms (application/x-www-form-urlencoded). Empty: a
+	// form is a body like any other, which is no JSON.
+	FormField string
+	// Batches says that a body may be a JSON array of webhooks. Each is a webhook of its own, with its own name, key and
+	// fate; all are made durable at once.
+	Batches bool
+	// Verification is how the vendor lets its webhooks be told from others'.
+	Verification Verification
+	// Habits are how the vendor delivers. Nothing that is received depends on them: they are for those who imitate it.
+	Habits Habits
+	// Samples are the connector's testdata: webhooks with what becomes of them, as package connectortest reads them.
+	Samples fs.FS
 	// Answer is the body of the vendor's success answer, always JSON and always with status 200. It is what the vendor's
 	// page shows; "{}" where the page shows nothing.
 	Answer string

@@ -23,6 +23,8 @@ var (
 	ErrClosed = errors.New("journal: closed")
 	// ErrRevised means that another entry with the same key and another body is there. Append again under a key of its own.
 	ErrRevised = errors.New("journal: same key, other body")
+	// ErrNotFound means that there is no such webhook, or it is no longer kept, or, where it is to leave the quarantine, it has.
+	ErrNotFound = errors.New("journal: no such webhook")
 	// ErrExpired means that the position was there and is no longer kept.
 	ErrExpired = errors.New("journal: position is no longer kept")
 	// ErrFuture means that the position lies past the end.
@@ -36,10 +38,30 @@ var (
 // Hash is the first 16 bytes of a SHA-256.
 type Hash [16]byte
 
+// Act is what an entry does.
+type Act uint8
+
+const (
+	// Receive adds a webhook that came in.
+	Receive Act = iota
+	// Release takes a webhook out of quarantine, with the events that were made of it since. The stored webhook is replaced by
+	// the entry's, whose released_at is set and whose id is the same. It stays among the quarantined on disk, for as long as
+	// those are kept. If the entry is a duplicate, the webhook is released without events. If the webhook is not in
+	// quarantine, the error is ErrNotFound.
+	Release
+	// Correct publishes events that correct earlier ones of a stored webhook, which stays as it is. If the entry is a duplicate
+	// nothing is published.
+	Correct
+)
+
 // Entry is one webhook with all that is made durable with it, at once or not at all.
 type Entry struct {
+	// Act is what to do; the zero value receives.
+	Act Act
 	// Webhook. Its first_position and event_count are set by the journal.
 	Webhook *journalv1.Webhook
+	// Indexes says, for Correct, which of the webhook's events each of Events takes the place of, counted from 0.
+	Indexes []uint32
 	// Events at consecutive positions. Empty for a quarantined webhook.
 	Events []*eventv1.Event
 	// Key is what makes the entry a duplicate of an earlier one. The caller scopes it by source and event.
@@ -57,6 +79,48 @@ type Receipt struct {
 	Duplicate bool
 	// First is the position of the first event, if events were added.
 	First Position
+}
+
+// RevisedError is the ErrRevised of several entries appended at once. None was added.
+type RevisedError struct {
+	// Entries are the indexes of those that were revised, ascending.
+	Entries []int
+}
+
+func (e *RevisedError) Error() string { return ErrRevised.Error() }
+
+// Unwrap makes it ErrRevised.
+func (e *RevisedError) Unwrap() error { return ErrRevised }
+
+// Correction is an event that corrects one of a stored webhook's.
+type Correction struct {
+	// Index is which of the webhook's events it takes the place of, counted from 0. It may be past the last.
+	Index uint32
+	// Position is its own.
+	Position Position
+}
+
+// Query selects stored webhooks. The zero value selects all, the oldest first.
+type Query struct {
+	// After and Before are ids that bound the selection, both exclusive; empty is no bound. IDAt makes one of a time.
+	After, Before string
+	// Backwards is the newest first.
+	Backwards bool
+	// Quarantined selects only what is in quarantine: neither translated nor released.
+	Quarantined bool
+	// Match selects further, if set. It must not keep what it is given.
+	Match func(*journalv1.Webhook) bool
+	// Limit is how many webhooks to return, Scan how many to look at. 0 is 100, and ten thousand.
+	Limit, Scan int
+}
+
+// Page is a part of a selection.
+type Page struct {
+	// Webhooks in order of their ids, which is that of their receipt, or in reverse. Less are returned than selected when they
+	// are large: a page has at most some 16 MiB, but at least one.
+	Webhooks []*journalv1.Webhook
+	// Next is the id to continue after, or before. Empty at the end.
+	Next string
 }
 
 // Record is an event in its place.

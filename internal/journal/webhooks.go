@@ -14,9 +14,6 @@ import (
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 )
 
-// ErrNotFound means that there is no such webhook, or it is no longer kept.
-var ErrNotFound = errors.New("journal: no such webhook")
-
 // Webhook returns the stored webhook with this id. Errors: ErrNotFound, ErrUnavailable, ErrClosed, ctx's.
 func (j *Journal) Webhook(ctx context.Context, id string) (*journalv1.Webhook, error) {
 	u, err := parseID(id)

@@ -343,7 +343,10 @@ type Access struct {
 	// token is asked for, which only a loopback address may do.
 	Tokens []string `protobuf:"bytes,1,rep,name=tokens,proto3" json:"tokens,omitempty"`
 	// Serve gRPC and admin on any address without TLS or token.
-	Insecure      bool `protobuf:"varint,2,opt,name=insecure,proto3" json:"insecure,omitempty"`
+	Insecure bool `protobuf:"varint,2,opt,name=insecure,proto3" json:"insecure,omitempty"`
+	// Bearer tokens for the operator's interface, the admin listener and `bridge.admin.v1`, which `tokens` then no longer
+	// open. None: `tokens` open it.
+	AdminTokens   []string `protobuf:"bytes,3,rep,name=admin_tokens,json=adminTokens,proto3" json:"admin_tokens,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -390,6 +393,13 @@ func (x *Access) GetInsecure() bool {
 		return x.Insecure
 	}
 	return false
+}
+
+func (x *Access) GetAdminTokens() []string {
+	if x != nil {
+		return x.AdminTokens
+	}
+	return nil
 }
 
 // Journal is the embedded store.
@@ -541,7 +551,12 @@ type Source struct {
 	// What the source may cost.
 	Limits *Limits `protobuf:"bytes,8,opt,name=limits,proto3" json:"limits,omitempty"`
 	// Request headers to keep with the stored webhook, besides content-type and user-agent. Credentials are refused.
-	KeepHeaders   []string `protobuf:"bytes,9,rep,name=keep_headers,json=keepHeaders,proto3" json:"keep_headers,omitempty"`
+	KeepHeaders []string `protobuf:"bytes,9,rep,name=keep_headers,json=keepHeaders,proto3" json:"keep_headers,omitempty"`
+	// How long the same body is taken for the same webhook where nothing better tells webhooks apart, at least 1s. Default:
+	// the connector's.
+	DedupeWindow *durationpb.Duration `protobuf:"bytes,10,opt,name=dedupe_window,json=dedupeWindow,proto3" json:"dedupe_window,omitempty"`
+	// When to raise an alarm.
+	Alarms        *Alarms `protobuf:"bytes,11,opt,name=alarms,proto3" json:"alarms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -639,6 +654,85 @@ func (x *Source) GetKeepHeaders() []string {
 	return nil
 }
 
+func (x *Source) GetDedupeWindow() *durationpb.Duration {
+	if x != nil {
+		return x.DedupeWindow
+	}
+	return nil
+}
+
+func (x *Source) GetAlarms() *Alarms {
+	if x != nil {
+		return x.Alarms
+	}
+	return nil
+}
+
+// Alarms says when something is wrong with a source although all answers look well. Each alarm is a metric and a log line.
+type Alarms struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// No webhook was taken in for so long. Default: no alarm.
+	SilentAfter *durationpb.Duration `protobuf:"bytes,1,opt,name=silent_after,json=silentAfter,proto3" json:"silent_after,omitempty"`
+	// Share of requests, in percent, that were refused for their secret in the last five minutes, of at least ten. Default
+	// 50; 0 is no alarm.
+	UnauthorizedPercent *uint32 `protobuf:"varint,2,opt,name=unauthorized_percent,json=unauthorizedPercent,proto3,oneof" json:"unauthorized_percent,omitempty"`
+	// Webhooks that were quarantined in the last hour. Default 1; 0 is no alarm.
+	Quarantined   *uint32 `protobuf:"varint,3,opt,name=quarantined,proto3,oneof" json:"quarantined,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Alarms) Reset() {
+	*x = Alarms{}
+	mi := &file_bridge_config_v1_config_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Alarms) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Alarms) ProtoMessage() {}
+
+func (x *Alarms) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_config_v1_config_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Alarms.ProtoReflect.Descriptor instead.
+func (*Alarms) Descriptor() ([]byte, []int) {
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Alarms) GetSilentAfter() *durationpb.Duration {
+	if x != nil {
+		return x.SilentAfter
+	}
+	return nil
+}
+
+func (x *Alarms) GetUnauthorizedPercent() uint32 {
+	if x != nil && x.UnauthorizedPercent != nil {
+		return *x.UnauthorizedPercent
+	}
+	return 0
+}
+
+func (x *Alarms) GetQuarantined() uint32 {
+	if x != nil && x.Quarantined != nil {
+		return *x.Quarantined
+	}
+	return 0
+}
+
 // Auth is how the sender proves who it is.
 type Auth struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -649,6 +743,7 @@ type Auth struct {
 	//	*Auth_Header
 	//	*Auth_PathToken
 	//	*Auth_None
+	//	*Auth_Hmac
 	Scheme        isAuth_Scheme `protobuf_oneof:"scheme"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -656,7 +751,7 @@ type Auth struct {
 
 func (x *Auth) Reset() {
 	*x = Auth{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[8]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -668,7 +763,7 @@ func (x *Auth) String() string {
 func (*Auth) ProtoMessage() {}
 
 func (x *Auth) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[8]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -681,7 +776,7 @@ func (x *Auth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Auth.ProtoReflect.Descriptor instead.
 func (*Auth) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{8}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Auth) GetScheme() isAuth_Scheme {
@@ -718,6 +813,15 @@ func (x *Auth) GetNone() *NoAuth {
 	return nil
 }
 
+func (x *Auth) GetHmac() *HMACAuth {
+	if x != nil {
+		if x, ok := x.Scheme.(*Auth_Hmac); ok {
+			return x.Hmac
+		}
+	}
+	return nil
+}
+
 type isAuth_Scheme interface {
 	isAuth_Scheme()
 }
@@ -737,11 +841,18 @@ type Auth_None struct {
 	None *NoAuth `protobuf:"bytes,3,opt,name=none,proto3,oneof"`
 }
 
+type Auth_Hmac struct {
+	// A signature over the request, made with a shared secret.
+	Hmac *HMACAuth `protobuf:"bytes,4,opt,name=hmac,proto3,oneof"`
+}
+
 func (*Auth_Header) isAuth_Scheme() {}
 
 func (*Auth_PathToken) isAuth_Scheme() {}
 
 func (*Auth_None) isAuth_Scheme() {}
+
+func (*Auth_Hmac) isAuth_Scheme() {}
 
 // HeaderAuth is a header with a secret value.
 type HeaderAuth struct {
@@ -757,7 +868,7 @@ type HeaderAuth struct {
 
 func (x *HeaderAuth) Reset() {
 	*x = HeaderAuth{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[9]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -769,7 +880,7 @@ func (x *HeaderAuth) String() string {
 func (*HeaderAuth) ProtoMessage() {}
 
 func (x *HeaderAuth) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[9]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -782,7 +893,7 @@ func (x *HeaderAuth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderAuth.ProtoReflect.Descriptor instead.
 func (*HeaderAuth) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{9}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *HeaderAuth) GetName() string {
@@ -811,7 +922,7 @@ type PathTokenAuth struct {
 
 func (x *PathTokenAuth) Reset() {
 	*x = PathTokenAuth{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[10]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -823,7 +934,7 @@ func (x *PathTokenAuth) String() string {
 func (*PathTokenAuth) ProtoMessage() {}
 
 func (x *PathTokenAuth) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[10]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -836,12 +947,225 @@ func (x *PathTokenAuth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathTokenAuth.ProtoReflect.Descriptor instead.
 func (*PathTokenAuth) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{10}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *PathTokenAuth) GetValues() []string {
 	if x != nil {
 		return x.Values
+	}
+	return nil
+}
+
+// HMACAuth is a signature over the request (RFC 2104). Where the connector knows how its vendor signs, `secrets` is all that
+// is needed; what is set here takes the place of what it knows.
+type HMACAuth struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Shared secrets, any of which may have been signed with, so that they can be changed without a gap. Empty ones are
+	// dropped; one must be left.
+	Secrets []string `protobuf:"bytes,1,rep,name=secrets,proto3" json:"secrets,omitempty"`
+	// Header with the signature.
+	Header string `protobuf:"bytes,2,opt,name=header,proto3" json:"header,omitempty"`
+	// sha1, sha256 or sha512. Default sha256.
+	Algorithm string `protobuf:"bytes,3,opt,name=algorithm,proto3" json:"algorithm,omitempty"`
+	// How the signature is written: hex or base64. Default hex.
+	Encoding string `protobuf:"bytes,4,opt,name=encoding,proto3" json:"encoding,omitempty"`
+	// What stands before the signature in the header, such as "sha256=" or "v1,".
+	Prefix string `protobuf:"bytes,5,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	// What stands between several parts of the header, such as "," or " ". Every part that begins with the prefix is a
+	// signature, any of which may be right.
+	Separator string `protobuf:"bytes,6,opt,name=separator,proto3" json:"separator,omitempty"`
+	// What to take off a secret before it is used, such as "whsec_".
+	SecretPrefix string `protobuf:"bytes,7,opt,name=secret_prefix,json=secretPrefix,proto3" json:"secret_prefix,omitempty"`
+	// What a secret is: text, hex or base64. Default text.
+	SecretEncoding string `protobuf:"bytes,8,opt,name=secret_encoding,json=secretEncoding,proto3" json:"secret_encoding,omitempty"`
+	// Where the time of signing is.
+	Timestamp *HMACTimestamp `protobuf:"bytes,9,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	// What is signed, as a template: {body}, {timestamp}, {method}, {host}, {path}, {url}, {header.NAME}, and {len(…)} and
+	// {sha256(…)} of any of them; {{ and }} are braces. Default "{body}".
+	Signed string `protobuf:"bytes,10,opt,name=signed,proto3" json:"signed,omitempty"`
+	// Base URL that the vendor calls, such as "https://hooks.example.com", where a proxy changes what {host} and {url} are.
+	PublicUrl     string `protobuf:"bytes,11,opt,name=public_url,json=publicUrl,proto3" json:"public_url,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HMACAuth) Reset() {
+	*x = HMACAuth{}
+	mi := &file_bridge_config_v1_config_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HMACAuth) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HMACAuth) ProtoMessage() {}
+
+func (x *HMACAuth) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_config_v1_config_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HMACAuth.ProtoReflect.Descriptor instead.
+func (*HMACAuth) Descriptor() ([]byte, []int) {
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *HMACAuth) GetSecrets() []string {
+	if x != nil {
+		return x.Secrets
+	}
+	return nil
+}
+
+func (x *HMACAuth) GetHeader() string {
+	if x != nil {
+		return x.Header
+	}
+	return ""
+}
+
+func (x *HMACAuth) GetAlgorithm() string {
+	if x != nil {
+		return x.Algorithm
+	}
+	return ""
+}
+
+func (x *HMACAuth) GetEncoding() string {
+	if x != nil {
+		return x.Encoding
+	}
+	return ""
+}
+
+func (x *HMACAuth) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *HMACAuth) GetSeparator() string {
+	if x != nil {
+		return x.Separator
+	}
+	return ""
+}
+
+func (x *HMACAuth) GetSecretPrefix() string {
+	if x != nil {
+		return x.SecretPrefix
+	}
+	return ""
+}
+
+func (x *HMACAuth) GetSecretEncoding() string {
+	if x != nil {
+		return x.SecretEncoding
+	}
+	return ""
+}
+
+func (x *HMACAuth) GetTimestamp() *HMACTimestamp {
+	if x != nil {
+		return x.Timestamp
+	}
+	return nil
+}
+
+func (x *HMACAuth) GetSigned() string {
+	if x != nil {
+		return x.Signed
+	}
+	return ""
+}
+
+func (x *HMACAuth) GetPublicUrl() string {
+	if x != nil {
+		return x.PublicUrl
+	}
+	return ""
+}
+
+// HMACTimestamp is where the time of signing is.
+type HMACTimestamp struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Header with the time.
+	Header string `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
+	// Prefix of the part of the signature's header that holds the time, such as "t=".
+	Prefix string `protobuf:"bytes,2,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	// Unit since 1970: s or ms. Default s.
+	Unit string `protobuf:"bytes,3,opt,name=unit,proto3" json:"unit,omitempty"`
+	// How far the time may be off. Default 5m.
+	Tolerance     *durationpb.Duration `protobuf:"bytes,4,opt,name=tolerance,proto3" json:"tolerance,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HMACTimestamp) Reset() {
+	*x = HMACTimestamp{}
+	mi := &file_bridge_config_v1_config_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HMACTimestamp) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HMACTimestamp) ProtoMessage() {}
+
+func (x *HMACTimestamp) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_config_v1_config_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HMACTimestamp.ProtoReflect.Descriptor instead.
+func (*HMACTimestamp) Descriptor() ([]byte, []int) {
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *HMACTimestamp) GetHeader() string {
+	if x != nil {
+		return x.Header
+	}
+	return ""
+}
+
+func (x *HMACTimestamp) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *HMACTimestamp) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *HMACTimestamp) GetTolerance() *durationpb.Duration {
+	if x != nil {
+		return x.Tolerance
 	}
 	return nil
 }
@@ -855,7 +1179,7 @@ type NoAuth struct {
 
 func (x *NoAuth) Reset() {
 	*x = NoAuth{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[11]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -867,7 +1191,7 @@ func (x *NoAuth) String() string {
 func (*NoAuth) ProtoMessage() {}
 
 func (x *NoAuth) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[11]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -880,7 +1204,7 @@ func (x *NoAuth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoAuth.ProtoReflect.Descriptor instead.
 func (*NoAuth) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{11}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{14}
 }
 
 // Limits bounds what a source may cost.
@@ -902,7 +1226,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[12]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -914,7 +1238,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[12]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -927,7 +1251,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{12}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Limits) GetBody() string {
@@ -971,7 +1295,7 @@ type Log struct {
 
 func (x *Log) Reset() {
 	*x = Log{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[13]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -983,7 +1307,7 @@ func (x *Log) String() string {
 func (*Log) ProtoMessage() {}
 
 func (x *Log) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[13]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -996,7 +1320,7 @@ func (x *Log) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Log.ProtoReflect.Descriptor instead.
 func (*Log) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{13}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Log) GetFormat() string {
@@ -1045,7 +1369,7 @@ type Sink struct {
 
 func (x *Sink) Reset() {
 	*x = Sink{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[14]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1057,7 +1381,7 @@ func (x *Sink) String() string {
 func (*Sink) ProtoMessage() {}
 
 func (x *Sink) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[14]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1070,7 +1394,7 @@ func (x *Sink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sink.ProtoReflect.Descriptor instead.
 func (*Sink) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{14}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Sink) GetName() string {
@@ -1187,7 +1511,7 @@ type SinkBatch struct {
 
 func (x *SinkBatch) Reset() {
 	*x = SinkBatch{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[15]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1199,7 +1523,7 @@ func (x *SinkBatch) String() string {
 func (*SinkBatch) ProtoMessage() {}
 
 func (x *SinkBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[15]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1212,7 +1536,7 @@ func (x *SinkBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SinkBatch.ProtoReflect.Descriptor instead.
 func (*SinkBatch) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{15}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SinkBatch) GetCount() uint32 {
@@ -1249,7 +1573,7 @@ type SinkBackoff struct {
 
 func (x *SinkBackoff) Reset() {
 	*x = SinkBackoff{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[16]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1261,7 +1585,7 @@ func (x *SinkBackoff) String() string {
 func (*SinkBackoff) ProtoMessage() {}
 
 func (x *SinkBackoff) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[16]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1274,7 +1598,7 @@ func (x *SinkBackoff) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SinkBackoff.ProtoReflect.Descriptor instead.
 func (*SinkBackoff) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{16}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SinkBackoff) GetMin() *durationpb.Duration {
@@ -1307,7 +1631,7 @@ type FileSink struct {
 
 func (x *FileSink) Reset() {
 	*x = FileSink{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[17]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1319,7 +1643,7 @@ func (x *FileSink) String() string {
 func (*FileSink) ProtoMessage() {}
 
 func (x *FileSink) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[17]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1332,7 +1656,7 @@ func (x *FileSink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileSink.ProtoReflect.Descriptor instead.
 func (*FileSink) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{17}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *FileSink) GetPath() string {
@@ -1376,7 +1700,7 @@ type FileRotation struct {
 
 func (x *FileRotation) Reset() {
 	*x = FileRotation{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[18]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1388,7 +1712,7 @@ func (x *FileRotation) String() string {
 func (*FileRotation) ProtoMessage() {}
 
 func (x *FileRotation) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[18]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1401,7 +1725,7 @@ func (x *FileRotation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileRotation.ProtoReflect.Descriptor instead.
 func (*FileRotation) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{18}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *FileRotation) GetSize() string {
@@ -1447,7 +1771,7 @@ type KafkaSink struct {
 
 func (x *KafkaSink) Reset() {
 	*x = KafkaSink{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[19]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1459,7 +1783,7 @@ func (x *KafkaSink) String() string {
 func (*KafkaSink) ProtoMessage() {}
 
 func (x *KafkaSink) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[19]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1472,7 +1796,7 @@ func (x *KafkaSink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaSink.ProtoReflect.Descriptor instead.
 func (*KafkaSink) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{19}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *KafkaSink) GetBrokers() []string {
@@ -1569,7 +1893,7 @@ type KafkaTLS struct {
 
 func (x *KafkaTLS) Reset() {
 	*x = KafkaTLS{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[20]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1581,7 +1905,7 @@ func (x *KafkaTLS) String() string {
 func (*KafkaTLS) ProtoMessage() {}
 
 func (x *KafkaTLS) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[20]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1594,7 +1918,7 @@ func (x *KafkaTLS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaTLS.ProtoReflect.Descriptor instead.
 func (*KafkaTLS) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{20}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *KafkaTLS) GetCaFile() string {
@@ -1638,7 +1962,7 @@ type KafkaSASL struct {
 
 func (x *KafkaSASL) Reset() {
 	*x = KafkaSASL{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[21]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1650,7 +1974,7 @@ func (x *KafkaSASL) String() string {
 func (*KafkaSASL) ProtoMessage() {}
 
 func (x *KafkaSASL) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[21]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1663,7 +1987,7 @@ func (x *KafkaSASL) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaSASL.ProtoReflect.Descriptor instead.
 func (*KafkaSASL) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{21}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *KafkaSASL) GetMechanism() string {
@@ -1700,7 +2024,7 @@ type KafkaCreateTopics struct {
 
 func (x *KafkaCreateTopics) Reset() {
 	*x = KafkaCreateTopics{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[22]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1712,7 +2036,7 @@ func (x *KafkaCreateTopics) String() string {
 func (*KafkaCreateTopics) ProtoMessage() {}
 
 func (x *KafkaCreateTopics) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[22]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1725,7 +2049,7 @@ func (x *KafkaCreateTopics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaCreateTopics.ProtoReflect.Descriptor instead.
 func (*KafkaCreateTopics) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{22}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *KafkaCreateTopics) GetPartitions() uint32 {
@@ -1768,10 +2092,11 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\x05admin\x18\x04 \x01(\v2\x15.bridge.config.v1.TLSR\x05admin\"O\n" +
 	"\x03TLS\x12$\n" +
 	"\tcert_file\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\bcertFile\x12\"\n" +
-	"\bkey_file\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\akeyFile\"A\n" +
+	"\bkey_file\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\akeyFile\"i\n" +
 	"\x06Access\x12\x1b\n" +
 	"\x06tokens\x18\x01 \x03(\tB\x03\x80\x01\x01R\x06tokens\x12\x1a\n" +
-	"\binsecure\x18\x02 \x01(\bR\binsecure\"q\n" +
+	"\binsecure\x18\x02 \x01(\bR\binsecure\x12&\n" +
+	"\fadmin_tokens\x18\x03 \x03(\tB\x03\x80\x01\x01R\vadminTokens\"q\n" +
 	"\aJournal\x12\x10\n" +
 	"\x03dir\x18\x01 \x01(\tR\x03dir\x129\n" +
 	"\tretention\x18\x02 \x01(\v2\x1b.bridge.config.v1.RetentionR\tretention\x12\x19\n" +
@@ -1779,7 +2104,7 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\tRetention\x12+\n" +
 	"\x03age\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x03age\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\tR\x04size\x12@\n" +
-	"\x0equarantine_age\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\rquarantineAge\"\xce\x03\n" +
+	"\x0equarantine_age\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\rquarantineAge\"\xc0\x04\n" +
 	"\x06Source\x12?\n" +
 	"\x04name\x18\x01 \x01(\tB+\xbaH(r&2$^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$R\x04name\x12%\n" +
 	"\tconnector\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\tconnector\x122\n" +
@@ -1791,19 +2116,48 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\x0eon_undecodable\x18\a \x01(\tB\x1c\xbaH\x19\xd8\x01\x01r\x14R\n" +
 	"quarantineR\x06rejectR\ronUndecodable\x120\n" +
 	"\x06limits\x18\b \x01(\v2\x18.bridge.config.v1.LimitsR\x06limits\x12N\n" +
-	"\fkeep_headers\x18\t \x03(\tB+\xbaH(\x92\x01%\x10 \"!r\x1f2\x1d^[A-Za-z0-9!#$%&'*+.^_`|~-]+$R\vkeepHeaders\"\xc1\x01\n" +
+	"\fkeep_headers\x18\t \x03(\tB+\xbaH(\x92\x01%\x10 \"!r\x1f2\x1d^[A-Za-z0-9!#$%&'*+.^_`|~-]+$R\vkeepHeaders\x12>\n" +
+	"\rdedupe_window\x18\n" +
+	" \x01(\v2\x19.google.protobuf.DurationR\fdedupeWindow\x120\n" +
+	"\x06alarms\x18\v \x01(\v2\x18.bridge.config.v1.AlarmsR\x06alarms\"\xd7\x01\n" +
+	"\x06Alarms\x12<\n" +
+	"\fsilent_after\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\vsilentAfter\x12?\n" +
+	"\x14unauthorized_percent\x18\x02 \x01(\rB\a\xbaH\x04*\x02\x18dH\x00R\x13unauthorizedPercent\x88\x01\x01\x12%\n" +
+	"\vquarantined\x18\x03 \x01(\rH\x01R\vquarantined\x88\x01\x01B\x17\n" +
+	"\x15_unauthorized_percentB\x0e\n" +
+	"\f_quarantined\"\xf3\x01\n" +
 	"\x04Auth\x126\n" +
 	"\x06header\x18\x01 \x01(\v2\x1c.bridge.config.v1.HeaderAuthH\x00R\x06header\x12@\n" +
 	"\n" +
 	"path_token\x18\x02 \x01(\v2\x1f.bridge.config.v1.PathTokenAuthH\x00R\tpathToken\x12.\n" +
-	"\x04none\x18\x03 \x01(\v2\x18.bridge.config.v1.NoAuthH\x00R\x04noneB\x0f\n" +
+	"\x04none\x18\x03 \x01(\v2\x18.bridge.config.v1.NoAuthH\x00R\x04none\x120\n" +
+	"\x04hmac\x18\x04 \x01(\v2\x1a.bridge.config.v1.HMACAuthH\x00R\x04hmacB\x0f\n" +
 	"\x06scheme\x12\x05\xbaH\x02\b\x01\"c\n" +
 	"\n" +
 	"HeaderAuth\x128\n" +
 	"\x04name\x18\x01 \x01(\tB$\xbaH!r\x1f2\x1d^[A-Za-z0-9!#$%&'*+.^_`|~-]+$R\x04name\x12\x1b\n" +
 	"\x06values\x18\x02 \x03(\tB\x03\x80\x01\x01R\x06values\",\n" +
 	"\rPathTokenAuth\x12\x1b\n" +
-	"\x06values\x18\x01 \x03(\tB\x03\x80\x01\x01R\x06values\"\b\n" +
+	"\x06values\x18\x01 \x03(\tB\x03\x80\x01\x01R\x06values\"\xef\x03\n" +
+	"\bHMACAuth\x12\x1d\n" +
+	"\asecrets\x18\x01 \x03(\tB\x03\x80\x01\x01R\asecrets\x12?\n" +
+	"\x06header\x18\x02 \x01(\tB'\xbaH$\xd8\x01\x01r\x1f2\x1d^[A-Za-z0-9!#$%&'*+.^_`|~-]+$R\x06header\x12;\n" +
+	"\talgorithm\x18\x03 \x01(\tB\x1d\xbaH\x1ar\x18R\x00R\x04sha1R\x06sha256R\x06sha512R\talgorithm\x120\n" +
+	"\bencoding\x18\x04 \x01(\tB\x14\xbaH\x11r\x0fR\x00R\x03hexR\x06base64R\bencoding\x12\x16\n" +
+	"\x06prefix\x18\x05 \x01(\tR\x06prefix\x12\x1c\n" +
+	"\tseparator\x18\x06 \x01(\tR\tseparator\x12#\n" +
+	"\rsecret_prefix\x18\a \x01(\tR\fsecretPrefix\x12C\n" +
+	"\x0fsecret_encoding\x18\b \x01(\tB\x1a\xbaH\x17r\x15R\x00R\x04textR\x03hexR\x06base64R\x0esecretEncoding\x12=\n" +
+	"\ttimestamp\x18\t \x01(\v2\x1f.bridge.config.v1.HMACTimestampR\ttimestamp\x12\x16\n" +
+	"\x06signed\x18\n" +
+	" \x01(\tR\x06signed\x12\x1d\n" +
+	"\n" +
+	"public_url\x18\v \x01(\tR\tpublicUrl\"\x9c\x01\n" +
+	"\rHMACTimestamp\x12\x16\n" +
+	"\x06header\x18\x01 \x01(\tR\x06header\x12\x16\n" +
+	"\x06prefix\x18\x02 \x01(\tR\x06prefix\x12\"\n" +
+	"\x04unit\x18\x03 \x01(\tB\x0e\xbaH\vr\tR\x00R\x01sR\x02msR\x04unit\x127\n" +
+	"\ttolerance\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\ttolerance\"\b\n" +
 	"\x06NoAuth\"~\n" +
 	"\x06Limits\x12\x12\n" +
 	"\x04body\x18\x01 \x01(\tR\x04body\x12$\n" +
@@ -1887,7 +2241,7 @@ func file_bridge_config_v1_config_proto_rawDescGZIP() []byte {
 	return file_bridge_config_v1_config_proto_rawDescData
 }
 
-var file_bridge_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_bridge_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_bridge_config_v1_config_proto_goTypes = []any{
 	(*Config)(nil),              // 0: bridge.config.v1.Config
 	(*Listen)(nil),              // 1: bridge.config.v1.Listen
@@ -1897,62 +2251,71 @@ var file_bridge_config_v1_config_proto_goTypes = []any{
 	(*Journal)(nil),             // 5: bridge.config.v1.Journal
 	(*Retention)(nil),           // 6: bridge.config.v1.Retention
 	(*Source)(nil),              // 7: bridge.config.v1.Source
-	(*Auth)(nil),                // 8: bridge.config.v1.Auth
-	(*HeaderAuth)(nil),          // 9: bridge.config.v1.HeaderAuth
-	(*PathTokenAuth)(nil),       // 10: bridge.config.v1.PathTokenAuth
-	(*NoAuth)(nil),              // 11: bridge.config.v1.NoAuth
-	(*Limits)(nil),              // 12: bridge.config.v1.Limits
-	(*Log)(nil),                 // 13: bridge.config.v1.Log
-	(*Sink)(nil),                // 14: bridge.config.v1.Sink
-	(*SinkBatch)(nil),           // 15: bridge.config.v1.SinkBatch
-	(*SinkBackoff)(nil),         // 16: bridge.config.v1.SinkBackoff
-	(*FileSink)(nil),            // 17: bridge.config.v1.FileSink
-	(*FileRotation)(nil),        // 18: bridge.config.v1.FileRotation
-	(*KafkaSink)(nil),           // 19: bridge.config.v1.KafkaSink
-	(*KafkaTLS)(nil),            // 20: bridge.config.v1.KafkaTLS
-	(*KafkaSASL)(nil),           // 21: bridge.config.v1.KafkaSASL
-	(*KafkaCreateTopics)(nil),   // 22: bridge.config.v1.KafkaCreateTopics
-	(*durationpb.Duration)(nil), // 23: google.protobuf.Duration
+	(*Alarms)(nil),              // 8: bridge.config.v1.Alarms
+	(*Auth)(nil),                // 9: bridge.config.v1.Auth
+	(*HeaderAuth)(nil),          // 10: bridge.config.v1.HeaderAuth
+	(*PathTokenAuth)(nil),       // 11: bridge.config.v1.PathTokenAuth
+	(*HMACAuth)(nil),            // 12: bridge.config.v1.HMACAuth
+	(*HMACTimestamp)(nil),       // 13: bridge.config.v1.HMACTimestamp
+	(*NoAuth)(nil),              // 14: bridge.config.v1.NoAuth
+	(*Limits)(nil),              // 15: bridge.config.v1.Limits
+	(*Log)(nil),                 // 16: bridge.config.v1.Log
+	(*Sink)(nil),                // 17: bridge.config.v1.Sink
+	(*SinkBatch)(nil),           // 18: bridge.config.v1.SinkBatch
+	(*SinkBackoff)(nil),         // 19: bridge.config.v1.SinkBackoff
+	(*FileSink)(nil),            // 20: bridge.config.v1.FileSink
+	(*FileRotation)(nil),        // 21: bridge.config.v1.FileRotation
+	(*KafkaSink)(nil),           // 22: bridge.config.v1.KafkaSink
+	(*KafkaTLS)(nil),            // 23: bridge.config.v1.KafkaTLS
+	(*KafkaSASL)(nil),           // 24: bridge.config.v1.KafkaSASL
+	(*KafkaCreateTopics)(nil),   // 25: bridge.config.v1.KafkaCreateTopics
+	(*durationpb.Duration)(nil), // 26: google.protobuf.Duration
 }
 var file_bridge_config_v1_config_proto_depIdxs = []int32{
 	1,  // 0: bridge.config.v1.Config.listen:type_name -> bridge.config.v1.Listen
 	5,  // 1: bridge.config.v1.Config.journal:type_name -> bridge.config.v1.Journal
 	7,  // 2: bridge.config.v1.Config.sources:type_name -> bridge.config.v1.Source
-	13, // 3: bridge.config.v1.Config.log:type_name -> bridge.config.v1.Log
+	16, // 3: bridge.config.v1.Config.log:type_name -> bridge.config.v1.Log
 	4,  // 4: bridge.config.v1.Config.access:type_name -> bridge.config.v1.Access
-	23, // 5: bridge.config.v1.Config.shutdown_timeout:type_name -> google.protobuf.Duration
-	14, // 6: bridge.config.v1.Config.sinks:type_name -> bridge.config.v1.Sink
+	26, // 5: bridge.config.v1.Config.shutdown_timeout:type_name -> google.protobuf.Duration
+	17, // 6: bridge.config.v1.Config.sinks:type_name -> bridge.config.v1.Sink
 	2,  // 7: bridge.config.v1.Listen.tls:type_name -> bridge.config.v1.ListenTLS
 	3,  // 8: bridge.config.v1.ListenTLS.webhooks:type_name -> bridge.config.v1.TLS
 	3,  // 9: bridge.config.v1.ListenTLS.ops:type_name -> bridge.config.v1.TLS
 	3,  // 10: bridge.config.v1.ListenTLS.grpc:type_name -> bridge.config.v1.TLS
 	3,  // 11: bridge.config.v1.ListenTLS.admin:type_name -> bridge.config.v1.TLS
 	6,  // 12: bridge.config.v1.Journal.retention:type_name -> bridge.config.v1.Retention
-	23, // 13: bridge.config.v1.Retention.age:type_name -> google.protobuf.Duration
-	23, // 14: bridge.config.v1.Retention.quarantine_age:type_name -> google.protobuf.Duration
-	8,  // 15: bridge.config.v1.Source.auth:type_name -> bridge.config.v1.Auth
-	12, // 16: bridge.config.v1.Source.limits:type_name -> bridge.config.v1.Limits
-	9,  // 17: bridge.config.v1.Auth.header:type_name -> bridge.config.v1.HeaderAuth
-	10, // 18: bridge.config.v1.Auth.path_token:type_name -> bridge.config.v1.PathTokenAuth
-	11, // 19: bridge.config.v1.Auth.none:type_name -> bridge.config.v1.NoAuth
-	17, // 20: bridge.config.v1.Sink.file:type_name -> bridge.config.v1.FileSink
-	19, // 21: bridge.config.v1.Sink.kafka:type_name -> bridge.config.v1.KafkaSink
-	15, // 22: bridge.config.v1.Sink.batch:type_name -> bridge.config.v1.SinkBatch
-	16, // 23: bridge.config.v1.Sink.backoff:type_name -> bridge.config.v1.SinkBackoff
-	23, // 24: bridge.config.v1.SinkBatch.delay:type_name -> google.protobuf.Duration
-	23, // 25: bridge.config.v1.SinkBackoff.min:type_name -> google.protobuf.Duration
-	23, // 26: bridge.config.v1.SinkBackoff.max:type_name -> google.protobuf.Duration
-	18, // 27: bridge.config.v1.FileSink.rotate:type_name -> bridge.config.v1.FileRotation
-	23, // 28: bridge.config.v1.FileRotation.age:type_name -> google.protobuf.Duration
-	20, // 29: bridge.config.v1.KafkaSink.tls:type_name -> bridge.config.v1.KafkaTLS
-	21, // 30: bridge.config.v1.KafkaSink.sasl:type_name -> bridge.config.v1.KafkaSASL
-	22, // 31: bridge.config.v1.KafkaSink.create_topics:type_name -> bridge.config.v1.KafkaCreateTopics
-	23, // 32: bridge.config.v1.KafkaSink.timeout:type_name -> google.protobuf.Duration
-	33, // [33:33] is the sub-list for method output_type
-	33, // [33:33] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	26, // 13: bridge.config.v1.Retention.age:type_name -> google.protobuf.Duration
+	26, // 14: bridge.config.v1.Retention.quarantine_age:type_name -> google.protobuf.Duration
+	9,  // 15: bridge.config.v1.Source.auth:type_name -> bridge.config.v1.Auth
+	15, // 16: bridge.config.v1.Source.limits:type_name -> bridge.config.v1.Limits
+	26, // 17: bridge.config.v1.Source.dedupe_window:type_name -> google.protobuf.Duration
+	8,  // 18: bridge.config.v1.Source.alarms:type_name -> bridge.config.v1.Alarms
+	26, // 19: bridge.config.v1.Alarms.silent_after:type_name -> google.protobuf.Duration
+	10, // 20: bridge.config.v1.Auth.header:type_name -> bridge.config.v1.HeaderAuth
+	11, // 21: bridge.config.v1.Auth.path_token:type_name -> bridge.config.v1.PathTokenAuth
+	14, // 22: bridge.config.v1.Auth.none:type_name -> bridge.config.v1.NoAuth
+	12, // 23: bridge.config.v1.Auth.hmac:type_name -> bridge.config.v1.HMACAuth
+	13, // 24: bridge.config.v1.HMACAuth.timestamp:type_name -> bridge.config.v1.HMACTimestamp
+	26, // 25: bridge.config.v1.HMACTimestamp.tolerance:type_name -> google.protobuf.Duration
+	20, // 26: bridge.config.v1.Sink.file:type_name -> bridge.config.v1.FileSink
+	22, // 27: bridge.config.v1.Sink.kafka:type_name -> bridge.config.v1.KafkaSink
+	18, // 28: bridge.config.v1.Sink.batch:type_name -> bridge.config.v1.SinkBatch
+	19, // 29: bridge.config.v1.Sink.backoff:type_name -> bridge.config.v1.SinkBackoff
+	26, // 30: bridge.config.v1.SinkBatch.delay:type_name -> google.protobuf.Duration
+	26, // 31: bridge.config.v1.SinkBackoff.min:type_name -> google.protobuf.Duration
+	26, // 32: bridge.config.v1.SinkBackoff.max:type_name -> google.protobuf.Duration
+	21, // 33: bridge.config.v1.FileSink.rotate:type_name -> bridge.config.v1.FileRotation
+	26, // 34: bridge.config.v1.FileRotation.age:type_name -> google.protobuf.Duration
+	23, // 35: bridge.config.v1.KafkaSink.tls:type_name -> bridge.config.v1.KafkaTLS
+	24, // 36: bridge.config.v1.KafkaSink.sasl:type_name -> bridge.config.v1.KafkaSASL
+	25, // 37: bridge.config.v1.KafkaSink.create_topics:type_name -> bridge.config.v1.KafkaCreateTopics
+	26, // 38: bridge.config.v1.KafkaSink.timeout:type_name -> google.protobuf.Duration
+	39, // [39:39] is the sub-list for method output_type
+	39, // [39:39] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_bridge_config_v1_config_proto_init() }
@@ -1960,13 +2323,15 @@ func file_bridge_config_v1_config_proto_init() {
 	if File_bridge_config_v1_config_proto != nil {
 		return
 	}
-	file_bridge_config_v1_config_proto_msgTypes[8].OneofWrappers = []any{
+	file_bridge_config_v1_config_proto_msgTypes[8].OneofWrappers = []any{}
+	file_bridge_config_v1_config_proto_msgTypes[9].OneofWrappers = []any{
 		(*Auth_Header)(nil),
 		(*Auth_PathToken)(nil),
 		(*Auth_None)(nil),
+		(*Auth_Hmac)(nil),
 	}
-	file_bridge_config_v1_config_proto_msgTypes[12].OneofWrappers = []any{}
-	file_bridge_config_v1_config_proto_msgTypes[14].OneofWrappers = []any{
+	file_bridge_config_v1_config_proto_msgTypes[15].OneofWrappers = []any{}
+	file_bridge_config_v1_config_proto_msgTypes[17].OneofWrappers = []any{
 		(*Sink_File)(nil),
 		(*Sink_Kafka)(nil),
 	}
@@ -1976,7 +2341,7 @@ func file_bridge_config_v1_config_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bridge_config_v1_config_proto_rawDesc), len(file_bridge_config_v1_config_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   23,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -76,6 +76,10 @@ type Event struct {
 	//	*Event_Invoice
 	//	*Event_StockMovement
 	//	*Event_Shift
+	//	*Event_CreditNote
+	//	*Event_ReturnCase
+	//	*Event_LoyaltyLevelExpiry
+	//	*Event_LoyaltyCouponExpiry
 	//	*Event_Unmapped
 	Data          isEvent_Data `protobuf_oneof:"data"`
 	unknownFields protoimpl.UnknownFields
@@ -358,6 +362,42 @@ func (x *Event) GetShift() *Shift {
 	return nil
 }
 
+func (x *Event) GetCreditNote() *CreditNote {
+	if x != nil {
+		if x, ok := x.Data.(*Event_CreditNote); ok {
+			return x.CreditNote
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetReturnCase() *ReturnCase {
+	if x != nil {
+		if x, ok := x.Data.(*Event_ReturnCase); ok {
+			return x.ReturnCase
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetLoyaltyLevelExpiry() *LoyaltyLevelExpiry {
+	if x != nil {
+		if x, ok := x.Data.(*Event_LoyaltyLevelExpiry); ok {
+			return x.LoyaltyLevelExpiry
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetLoyaltyCouponExpiry() *LoyaltyCouponExpiry {
+	if x != nil {
+		if x, ok := x.Data.(*Event_LoyaltyCouponExpiry); ok {
+			return x.LoyaltyCouponExpiry
+		}
+	}
+	return nil
+}
+
 func (x *Event) GetUnmapped() *Unmapped {
 	if x != nil {
 		if x, ok := x.Data.(*Event_Unmapped); ok {
@@ -461,6 +501,26 @@ type Event_Shift struct {
 	Shift *Shift `protobuf:"bytes,37,opt,name=shift,proto3,oneof"`
 }
 
+type Event_CreditNote struct {
+	// Set on `credit_note.*`.
+	CreditNote *CreditNote `protobuf:"bytes,38,opt,name=credit_note,json=creditNote,proto3,oneof"`
+}
+
+type Event_ReturnCase struct {
+	// Set on `return.*`.
+	ReturnCase *ReturnCase `protobuf:"bytes,39,opt,name=return_case,json=returnCase,proto3,oneof"`
+}
+
+type Event_LoyaltyLevelExpiry struct {
+	// Set on `loyalty.level_expiring`.
+	LoyaltyLevelExpiry *LoyaltyLevelExpiry `protobuf:"bytes,40,opt,name=loyalty_level_expiry,json=loyaltyLevelExpiry,proto3,oneof"`
+}
+
+type Event_LoyaltyCouponExpiry struct {
+	// Set on `loyalty.coupon_expiring`.
+	LoyaltyCouponExpiry *LoyaltyCouponExpiry `protobuf:"bytes,41,opt,name=loyalty_coupon_expiry,json=loyaltyCouponExpiry,proto3,oneof"`
+}
+
 type Event_Unmapped struct {
 	// Set on `unmapped`.
 	Unmapped *Unmapped `protobuf:"bytes,60,opt,name=unmapped,proto3,oneof"`
@@ -502,13 +562,21 @@ func (*Event_StockMovement) isEvent_Data() {}
 
 func (*Event_Shift) isEvent_Data() {}
 
+func (*Event_CreditNote) isEvent_Data() {}
+
+func (*Event_ReturnCase) isEvent_Data() {}
+
+func (*Event_LoyaltyLevelExpiry) isEvent_Data() {}
+
+func (*Event_LoyaltyCouponExpiry) isEvent_Data() {}
+
 func (*Event_Unmapped) isEvent_Data() {}
 
 var File_bridge_event_v1_event_proto protoreflect.FileDescriptor
 
 const file_bridge_event_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x1bbridge/event/v1/event.proto\x12\x0fbridge.event.v1\x1a\x1ebridge/event/v1/customer.proto\x1a\x1dbridge/event/v1/invoice.proto\x1a\x1dbridge/event/v1/loyalty.proto\x1a\x1bbridge/event/v1/order.proto\x1a\x1dbridge/event/v1/payment.proto\x1a\x1dbridge/event/v1/product.proto\x1a\x1ebridge/event/v1/purchase.proto\x1a\x1bbridge/event/v1/shift.proto\x1a\x1ebridge/event/v1/shipment.proto\x1a\x1bbridge/event/v1/stock.proto\x1a\x1ebridge/event/v1/unmapped.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8d\r\n" +
+	"\x1bbridge/event/v1/event.proto\x12\x0fbridge.event.v1\x1a!bridge/event/v1/credit_note.proto\x1a\x1ebridge/event/v1/customer.proto\x1a\x1dbridge/event/v1/invoice.proto\x1a\x1dbridge/event/v1/loyalty.proto\x1a\x1bbridge/event/v1/order.proto\x1a\x1dbridge/event/v1/payment.proto\x1a\x1dbridge/event/v1/product.proto\x1a\x1ebridge/event/v1/purchase.proto\x1a!bridge/event/v1/return_case.proto\x1a\x1bbridge/event/v1/shift.proto\x1a\x1ebridge/event/v1/shipment.proto\x1a\x1bbridge/event/v1/stock.proto\x1a\x1ebridge/event/v1/unmapped.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc2\x0f\n" +
 	"\x05Event\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x16\n" +
@@ -545,7 +613,13 @@ const file_bridge_event_v1_event_proto_rawDesc = "" +
 	"\bcategory\x18\" \x01(\v2\x19.bridge.event.v1.CategoryH\x00R\bcategory\x124\n" +
 	"\ainvoice\x18# \x01(\v2\x18.bridge.event.v1.InvoiceH\x00R\ainvoice\x12G\n" +
 	"\x0estock_movement\x18$ \x01(\v2\x1e.bridge.event.v1.StockMovementH\x00R\rstockMovement\x12.\n" +
-	"\x05shift\x18% \x01(\v2\x16.bridge.event.v1.ShiftH\x00R\x05shift\x127\n" +
+	"\x05shift\x18% \x01(\v2\x16.bridge.event.v1.ShiftH\x00R\x05shift\x12>\n" +
+	"\vcredit_note\x18& \x01(\v2\x1b.bridge.event.v1.CreditNoteH\x00R\n" +
+	"creditNote\x12>\n" +
+	"\vreturn_case\x18' \x01(\v2\x1b.bridge.event.v1.ReturnCaseH\x00R\n" +
+	"returnCase\x12W\n" +
+	"\x14loyalty_level_expiry\x18( \x01(\v2#.bridge.event.v1.LoyaltyLevelExpiryH\x00R\x12loyaltyLevelExpiry\x12Z\n" +
+	"\x15loyalty_coupon_expiry\x18) \x01(\v2$.bridge.event.v1.LoyaltyCouponExpiryH\x00R\x13loyaltyCouponExpiry\x127\n" +
 	"\bunmapped\x18< \x01(\v2\x19.bridge.event.v1.UnmappedH\x00R\bunmappedB\x06\n" +
 	"\x04dataB\xbd\x01\n" +
 	"\x13com.bridge.event.v1B\n" +
@@ -585,7 +659,11 @@ var file_bridge_event_v1_event_proto_goTypes = []any{
 	(*Invoice)(nil),                 // 17: bridge.event.v1.Invoice
 	(*StockMovement)(nil),           // 18: bridge.event.v1.StockMovement
 	(*Shift)(nil),                   // 19: bridge.event.v1.Shift
-	(*Unmapped)(nil),                // 20: bridge.event.v1.Unmapped
+	(*CreditNote)(nil),              // 20: bridge.event.v1.CreditNote
+	(*ReturnCase)(nil),              // 21: bridge.event.v1.ReturnCase
+	(*LoyaltyLevelExpiry)(nil),      // 22: bridge.event.v1.LoyaltyLevelExpiry
+	(*LoyaltyCouponExpiry)(nil),     // 23: bridge.event.v1.LoyaltyCouponExpiry
+	(*Unmapped)(nil),                // 24: bridge.event.v1.Unmapped
 }
 var file_bridge_event_v1_event_proto_depIdxs = []int32{
 	1,  // 0: bridge.event.v1.Event.occurred_at:type_name -> google.protobuf.Timestamp
@@ -608,12 +686,16 @@ var file_bridge_event_v1_event_proto_depIdxs = []int32{
 	17, // 17: bridge.event.v1.Event.invoice:type_name -> bridge.event.v1.Invoice
 	18, // 18: bridge.event.v1.Event.stock_movement:type_name -> bridge.event.v1.StockMovement
 	19, // 19: bridge.event.v1.Event.shift:type_name -> bridge.event.v1.Shift
-	20, // 20: bridge.event.v1.Event.unmapped:type_name -> bridge.event.v1.Unmapped
-	21, // [21:21] is the sub-list for method output_type
-	21, // [21:21] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	20, // 20: bridge.event.v1.Event.credit_note:type_name -> bridge.event.v1.CreditNote
+	21, // 21: bridge.event.v1.Event.return_case:type_name -> bridge.event.v1.ReturnCase
+	22, // 22: bridge.event.v1.Event.loyalty_level_expiry:type_name -> bridge.event.v1.LoyaltyLevelExpiry
+	23, // 23: bridge.event.v1.Event.loyalty_coupon_expiry:type_name -> bridge.event.v1.LoyaltyCouponExpiry
+	24, // 24: bridge.event.v1.Event.unmapped:type_name -> bridge.event.v1.Unmapped
+	25, // [25:25] is the sub-list for method output_type
+	25, // [25:25] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_bridge_event_v1_event_proto_init() }
@@ -621,6 +703,7 @@ func file_bridge_event_v1_event_proto_init() {
 	if File_bridge_event_v1_event_proto != nil {
 		return
 	}
+	file_bridge_event_v1_credit_note_proto_init()
 	file_bridge_event_v1_customer_proto_init()
 	file_bridge_event_v1_invoice_proto_init()
 	file_bridge_event_v1_loyalty_proto_init()
@@ -628,6 +711,7 @@ func file_bridge_event_v1_event_proto_init() {
 	file_bridge_event_v1_payment_proto_init()
 	file_bridge_event_v1_product_proto_init()
 	file_bridge_event_v1_purchase_proto_init()
+	file_bridge_event_v1_return_case_proto_init()
 	file_bridge_event_v1_shift_proto_init()
 	file_bridge_event_v1_shipment_proto_init()
 	file_bridge_event_v1_stock_proto_init()
@@ -651,6 +735,10 @@ func file_bridge_event_v1_event_proto_init() {
 		(*Event_Invoice)(nil),
 		(*Event_StockMovement)(nil),
 		(*Event_Shift)(nil),
+		(*Event_CreditNote)(nil),
+		(*Event_ReturnCase)(nil),
+		(*Event_LoyaltyLevelExpiry)(nil),
+		(*Event_LoyaltyCouponExpiry)(nil),
 		(*Event_Unmapped)(nil),
 	}
 	type x struct{}

@@ -619,6 +619,161 @@ func (x *LoyaltyRewardRedemption) GetStoreCode() string {
 	return ""
 }
 
+// LoyaltyLevelExpiry says that a member is about to fall to another level. After schema.org/MemberProgramTier.
+type LoyaltyLevelExpiry struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whose level. Open Loyalty `customerId`, `customerFirstName` and their siblings.
+	Customer *Customer `protobuf:"bytes,1,opt,name=customer,proto3" json:"customer,omitempty"`
+	// The vendor's id of the level that ends. Open Loyalty `levelId`.
+	LevelId string `protobuf:"bytes,2,opt,name=level_id,json=levelId,proto3" json:"level_id,omitempty"`
+	// What it is called. Open Loyalty `levelName`.
+	LevelName string `protobuf:"bytes,3,opt,name=level_name,json=levelName,proto3" json:"level_name,omitempty"`
+	// The vendor's id of the level that follows. Open Loyalty `futureLevelId`.
+	NextLevelId string `protobuf:"bytes,4,opt,name=next_level_id,json=nextLevelId,proto3" json:"next_level_id,omitempty"`
+	// What that is called. Open Loyalty `futureLevelName`.
+	NextLevelName string `protobuf:"bytes,5,opt,name=next_level_name,json=nextLevelName,proto3" json:"next_level_name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LoyaltyLevelExpiry) Reset() {
+	*x = LoyaltyLevelExpiry{}
+	mi := &file_bridge_event_v1_loyalty_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoyaltyLevelExpiry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoyaltyLevelExpiry) ProtoMessage() {}
+
+func (x *LoyaltyLevelExpiry) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_event_v1_loyalty_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoyaltyLevelExpiry.ProtoReflect.Descriptor instead.
+func (*LoyaltyLevelExpiry) Descriptor() ([]byte, []int) {
+	return file_bridge_event_v1_loyalty_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *LoyaltyLevelExpiry) GetCustomer() *Customer {
+	if x != nil {
+		return x.Customer
+	}
+	return nil
+}
+
+func (x *LoyaltyLevelExpiry) GetLevelId() string {
+	if x != nil {
+		return x.LevelId
+	}
+	return ""
+}
+
+func (x *LoyaltyLevelExpiry) GetLevelName() string {
+	if x != nil {
+		return x.LevelName
+	}
+	return ""
+}
+
+func (x *LoyaltyLevelExpiry) GetNextLevelId() string {
+	if x != nil {
+		return x.NextLevelId
+	}
+	return ""
+}
+
+func (x *LoyaltyLevelExpiry) GetNextLevelName() string {
+	if x != nil {
+		return x.NextLevelName
+	}
+	return ""
+}
+
+// LoyaltyCouponExpiry says that a member's coupon is about to end.
+type LoyaltyCouponExpiry struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whose coupon. Open Loyalty `customerId`, `customerEmail` and their siblings.
+	Customer *Customer `protobuf:"bytes,1,opt,name=customer,proto3" json:"customer,omitempty"`
+	// The coupon's code. Open Loyalty `coupon`.
+	CouponCode string `protobuf:"bytes,2,opt,name=coupon_code,json=couponCode,proto3" json:"coupon_code,omitempty"`
+	// The vendor's word for the state it is in. Open Loyalty `couponStatus`.
+	Status string `protobuf:"bytes,3,opt,name=status,proto3" json:"status,omitempty"`
+	// When it ends. Open Loyalty `couponExpiresAt`.
+	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LoyaltyCouponExpiry) Reset() {
+	*x = LoyaltyCouponExpiry{}
+	mi := &file_bridge_event_v1_loyalty_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoyaltyCouponExpiry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoyaltyCouponExpiry) ProtoMessage() {}
+
+func (x *LoyaltyCouponExpiry) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_event_v1_loyalty_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoyaltyCouponExpiry.ProtoReflect.Descriptor instead.
+func (*LoyaltyCouponExpiry) Descriptor() ([]byte, []int) {
+	return file_bridge_event_v1_loyalty_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *LoyaltyCouponExpiry) GetCustomer() *Customer {
+	if x != nil {
+		return x.Customer
+	}
+	return nil
+}
+
+func (x *LoyaltyCouponExpiry) GetCouponCode() string {
+	if x != nil {
+		return x.CouponCode
+	}
+	return ""
+}
+
+func (x *LoyaltyCouponExpiry) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *LoyaltyCouponExpiry) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
 var File_bridge_event_v1_loyalty_proto protoreflect.FileDescriptor
 
 const file_bridge_event_v1_loyalty_proto_rawDesc = "" +
@@ -680,7 +835,21 @@ const file_bridge_event_v1_loyalty_proto_rawDesc = "" +
 	"\vredeemed_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"redeemedAt\x12\x1d\n" +
 	"\n" +
-	"store_code\x18\x06 \x01(\tR\tstoreCode*O\n" +
+	"store_code\x18\x06 \x01(\tR\tstoreCode\"\xd1\x01\n" +
+	"\x12LoyaltyLevelExpiry\x125\n" +
+	"\bcustomer\x18\x01 \x01(\v2\x19.bridge.event.v1.CustomerR\bcustomer\x12\x19\n" +
+	"\blevel_id\x18\x02 \x01(\tR\alevelId\x12\x1d\n" +
+	"\n" +
+	"level_name\x18\x03 \x01(\tR\tlevelName\x12\"\n" +
+	"\rnext_level_id\x18\x04 \x01(\tR\vnextLevelId\x12&\n" +
+	"\x0fnext_level_name\x18\x05 \x01(\tR\rnextLevelName\"\xc0\x01\n" +
+	"\x13LoyaltyCouponExpiry\x125\n" +
+	"\bcustomer\x18\x01 \x01(\v2\x19.bridge.event.v1.CustomerR\bcustomer\x12\x1f\n" +
+	"\vcoupon_code\x18\x02 \x01(\tR\n" +
+	"couponCode\x12\x16\n" +
+	"\x06status\x18\x03 \x01(\tR\x06status\x129\n" +
+	"\n" +
+	"expires_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt*O\n" +
 	"\tLevelMove\x12\x1a\n" +
 	"\x16LEVEL_MOVE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rLEVEL_MOVE_UP\x10\x01\x12\x13\n" +
@@ -706,7 +875,7 @@ func file_bridge_event_v1_loyalty_proto_rawDescGZIP() []byte {
 }
 
 var file_bridge_event_v1_loyalty_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_bridge_event_v1_loyalty_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_bridge_event_v1_loyalty_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_bridge_event_v1_loyalty_proto_goTypes = []any{
 	(LevelMove)(0),                  // 0: bridge.event.v1.LevelMove
 	(PointsOperation)(0),            // 1: bridge.event.v1.PointsOperation
@@ -715,32 +884,37 @@ var file_bridge_event_v1_loyalty_proto_goTypes = []any{
 	(*LoyaltyPointsTransfer)(nil),   // 4: bridge.event.v1.LoyaltyPointsTransfer
 	(*LoyaltyPointsExpiry)(nil),     // 5: bridge.event.v1.LoyaltyPointsExpiry
 	(*LoyaltyRewardRedemption)(nil), // 6: bridge.event.v1.LoyaltyRewardRedemption
-	(*timestamppb.Timestamp)(nil),   // 7: google.protobuf.Timestamp
-	(*decimal.Decimal)(nil),         // 8: google.type.Decimal
-	(*Customer)(nil),                // 9: bridge.event.v1.Customer
+	(*LoyaltyLevelExpiry)(nil),      // 7: bridge.event.v1.LoyaltyLevelExpiry
+	(*LoyaltyCouponExpiry)(nil),     // 8: bridge.event.v1.LoyaltyCouponExpiry
+	(*timestamppb.Timestamp)(nil),   // 9: google.protobuf.Timestamp
+	(*decimal.Decimal)(nil),         // 10: google.type.Decimal
+	(*Customer)(nil),                // 11: bridge.event.v1.Customer
 }
 var file_bridge_event_v1_loyalty_proto_depIdxs = []int32{
 	0,  // 0: bridge.event.v1.LoyaltyLevelChange.move:type_name -> bridge.event.v1.LevelMove
-	7,  // 1: bridge.event.v1.LoyaltyLevelChange.achieved_at:type_name -> google.protobuf.Timestamp
-	8,  // 2: bridge.event.v1.LoyaltyPointsChange.balance:type_name -> google.type.Decimal
-	8,  // 3: bridge.event.v1.LoyaltyPointsChange.change:type_name -> google.type.Decimal
+	9,  // 1: bridge.event.v1.LoyaltyLevelChange.achieved_at:type_name -> google.protobuf.Timestamp
+	10, // 2: bridge.event.v1.LoyaltyPointsChange.balance:type_name -> google.type.Decimal
+	10, // 3: bridge.event.v1.LoyaltyPointsChange.change:type_name -> google.type.Decimal
 	1,  // 4: bridge.event.v1.LoyaltyPointsChange.operation:type_name -> bridge.event.v1.PointsOperation
-	7,  // 5: bridge.event.v1.LoyaltyPointsChange.expires_at:type_name -> google.protobuf.Timestamp
-	9,  // 6: bridge.event.v1.LoyaltyPointsTransfer.customer:type_name -> bridge.event.v1.Customer
-	8,  // 7: bridge.event.v1.LoyaltyPointsTransfer.points:type_name -> google.type.Decimal
+	9,  // 5: bridge.event.v1.LoyaltyPointsChange.expires_at:type_name -> google.protobuf.Timestamp
+	11, // 6: bridge.event.v1.LoyaltyPointsTransfer.customer:type_name -> bridge.event.v1.Customer
+	10, // 7: bridge.event.v1.LoyaltyPointsTransfer.points:type_name -> google.type.Decimal
 	1,  // 8: bridge.event.v1.LoyaltyPointsTransfer.operation:type_name -> bridge.event.v1.PointsOperation
-	7,  // 9: bridge.event.v1.LoyaltyPointsTransfer.created_at:type_name -> google.protobuf.Timestamp
-	7,  // 10: bridge.event.v1.LoyaltyPointsTransfer.expires_at:type_name -> google.protobuf.Timestamp
-	9,  // 11: bridge.event.v1.LoyaltyPointsExpiry.customer:type_name -> bridge.event.v1.Customer
-	8,  // 12: bridge.event.v1.LoyaltyPointsExpiry.points:type_name -> google.type.Decimal
-	7,  // 13: bridge.event.v1.LoyaltyPointsExpiry.expires_at:type_name -> google.protobuf.Timestamp
-	8,  // 14: bridge.event.v1.LoyaltyRewardRedemption.cost_points:type_name -> google.type.Decimal
-	7,  // 15: bridge.event.v1.LoyaltyRewardRedemption.redeemed_at:type_name -> google.protobuf.Timestamp
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	9,  // 9: bridge.event.v1.LoyaltyPointsTransfer.created_at:type_name -> google.protobuf.Timestamp
+	9,  // 10: bridge.event.v1.LoyaltyPointsTransfer.expires_at:type_name -> google.protobuf.Timestamp
+	11, // 11: bridge.event.v1.LoyaltyPointsExpiry.customer:type_name -> bridge.event.v1.Customer
+	10, // 12: bridge.event.v1.LoyaltyPointsExpiry.points:type_name -> google.type.Decimal
+	9,  // 13: bridge.event.v1.LoyaltyPointsExpiry.expires_at:type_name -> google.protobuf.Timestamp
+	10, // 14: bridge.event.v1.LoyaltyRewardRedemption.cost_points:type_name -> google.type.Decimal
+	9,  // 15: bridge.event.v1.LoyaltyRewardRedemption.redeemed_at:type_name -> google.protobuf.Timestamp
+	11, // 16: bridge.event.v1.LoyaltyLevelExpiry.customer:type_name -> bridge.event.v1.Customer
+	11, // 17: bridge.event.v1.LoyaltyCouponExpiry.customer:type_name -> bridge.event.v1.Customer
+	9,  // 18: bridge.event.v1.LoyaltyCouponExpiry.expires_at:type_name -> google.protobuf.Timestamp
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_bridge_event_v1_loyalty_proto_init() }
@@ -755,7 +929,7 @@ func file_bridge_event_v1_loyalty_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bridge_event_v1_loyalty_proto_rawDesc), len(file_bridge_event_v1_loyalty_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   5,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

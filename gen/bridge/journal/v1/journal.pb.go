@@ -37,6 +37,8 @@ const (
 	// Bytes as they came over HTTP, under a content-encoding that could not be undone: the kept `content-encoding` header
 	// names it. Only ever quarantined.
 	Encoding_ENCODING_RAW Encoding = 3
+	// A form (application/x-www-form-urlencoded) as it came over HTTP, one field of which holds the JSON.
+	Encoding_ENCODING_FORM Encoding = 4
 )
 
 // Enum value maps for Encoding.
@@ -46,12 +48,14 @@ var (
 		1: "ENCODING_JSON",
 		2: "ENCODING_PROTOBUF",
 		3: "ENCODING_RAW",
+		4: "ENCODING_FORM",
 	}
 	Encoding_value = map[string]int32{
 		"ENCODING_UNSPECIFIED": 0,
 		"ENCODING_JSON":        1,
 		"ENCODING_PROTOBUF":    2,
 		"ENCODING_RAW":         3,
+		"ENCODING_FORM":        4,
 	}
 )
 
@@ -92,6 +96,8 @@ const (
 	DriftKind_DRIFT_KIND_UNKNOWN DriftKind = 1
 	// A declared field in a JSON form that was not expected, and could be read.
 	DriftKind_DRIFT_KIND_TYPE DriftKind = 2
+	// A field that the vendor says is always there, and was absent or null.
+	DriftKind_DRIFT_KIND_MISSING DriftKind = 3
 )
 
 // Enum value maps for DriftKind.
@@ -100,11 +106,13 @@ var (
 		0: "DRIFT_KIND_UNSPECIFIED",
 		1: "DRIFT_KIND_UNKNOWN",
 		2: "DRIFT_KIND_TYPE",
+		3: "DRIFT_KIND_MISSING",
 	}
 	DriftKind_value = map[string]int32{
 		"DRIFT_KIND_UNSPECIFIED": 0,
 		"DRIFT_KIND_UNKNOWN":     1,
 		"DRIFT_KIND_TYPE":        2,
+		"DRIFT_KIND_MISSING":     3,
 	}
 )
 
@@ -155,9 +163,13 @@ type Webhook struct {
 	EventCount uint32 `protobuf:"varint,9,opt,name=event_count,json=eventCount,proto3" json:"event_count,omitempty"`
 	// Set by the journal at commit.
 	FirstPosition uint64 `protobuf:"varint,10,opt,name=first_position,json=firstPosition,proto3" json:"first_position,omitempty"`
-	// Set when the webhook could not be decoded or translated.
-	Quarantine    *Quarantine `protobuf:"bytes,11,opt,name=quarantine,proto3" json:"quarantine,omitempty"`
-	Drift         []*Drift    `protobuf:"bytes,12,rep,name=drift,proto3" json:"drift,omitempty"`
+	// Set when the webhook could not be decoded or translated. It stays set when the webhook was released since.
+	Quarantine *Quarantine `protobuf:"bytes,11,opt,name=quarantine,proto3" json:"quarantine,omitempty"`
+	Drift      []*Drift    `protobuf:"bytes,12,rep,name=drift,proto3" json:"drift,omitempty"`
+	// The event's name in the URL, if it had one, as it was received. `vendor_event` is what was made of it.
+	PathEvent string `protobuf:"bytes,13,opt,name=path_event,json=pathEvent,proto3" json:"path_event,omitempty"`
+	// When a quarantined webhook was released: translated after all. Without events it was a duplicate by then.
+	ReleasedAt    *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=released_at,json=releasedAt,proto3" json:"released_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -276,6 +288,197 @@ func (x *Webhook) GetDrift() []*Drift {
 	return nil
 }
 
+func (x *Webhook) GetPathEvent() string {
+	if x != nil {
+		return x.PathEvent
+	}
+	return ""
+}
+
+func (x *Webhook) GetReleasedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReleasedAt
+	}
+	return nil
+}
+
+// Correction says that events were published which correct earlier ones of a stored webhook. They lie at consecutive
+// positions, which the journal keeps with it.
+type Correction struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// For each of the events, which of the webhook's events it takes the place of, counted from 0.
+	Indexes       []uint32               `protobuf:"varint,1,rep,packed,name=indexes,proto3" json:"indexes,omitempty"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Correction) Reset() {
+	*x = Correction{}
+	mi := &file_bridge_journal_v1_journal_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Correction) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Correction) ProtoMessage() {}
+
+func (x *Correction) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_journal_v1_journal_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Correction.ProtoReflect.Descriptor instead.
+func (*Correction) Descriptor() ([]byte, []int) {
+	return file_bridge_journal_v1_journal_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Correction) GetIndexes() []uint32 {
+	if x != nil {
+		return x.Indexes
+	}
+	return nil
+}
+
+func (x *Correction) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+// DriftCount is how often one difference was seen. It is committed with the webhooks that it counts.
+type DriftCount struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Connector string                 `protobuf:"bytes,1,opt,name=connector,proto3" json:"connector,omitempty"`
+	// The vendor's name for the event.
+	VendorEvent string    `protobuf:"bytes,2,opt,name=vendor_event,json=vendorEvent,proto3" json:"vendor_event,omitempty"`
+	Kind        DriftKind `protobuf:"varint,3,opt,name=kind,proto3,enum=bridge.journal.v1.DriftKind" json:"kind,omitempty"`
+	// JSON path with list indexes left out. Empty where a connector had more differences than are told apart.
+	Path string `protobuf:"bytes,4,opt,name=path,proto3" json:"path,omitempty"`
+	// Webhooks that differed so.
+	Count   uint64                 `protobuf:"varint,5,opt,name=count,proto3" json:"count,omitempty"`
+	FirstAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=first_at,json=firstAt,proto3" json:"first_at,omitempty"`
+	LastAt  *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=last_at,json=lastAt,proto3" json:"last_at,omitempty"`
+	// The first such value, cut to 64 bytes.
+	Sample []byte `protobuf:"bytes,8,opt,name=sample,proto3" json:"sample,omitempty"`
+	// Ids of the first and the latest such webhook.
+	FirstWebhookId string `protobuf:"bytes,9,opt,name=first_webhook_id,json=firstWebhookId,proto3" json:"first_webhook_id,omitempty"`
+	LastWebhookId  string `protobuf:"bytes,10,opt,name=last_webhook_id,json=lastWebhookId,proto3" json:"last_webhook_id,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *DriftCount) Reset() {
+	*x = DriftCount{}
+	mi := &file_bridge_journal_v1_journal_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DriftCount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DriftCount) ProtoMessage() {}
+
+func (x *DriftCount) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_journal_v1_journal_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DriftCount.ProtoReflect.Descriptor instead.
+func (*DriftCount) Descriptor() ([]byte, []int) {
+	return file_bridge_journal_v1_journal_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *DriftCount) GetConnector() string {
+	if x != nil {
+		return x.Connector
+	}
+	return ""
+}
+
+func (x *DriftCount) GetVendorEvent() string {
+	if x != nil {
+		return x.VendorEvent
+	}
+	return ""
+}
+
+func (x *DriftCount) GetKind() DriftKind {
+	if x != nil {
+		return x.Kind
+	}
+	return DriftKind_DRIFT_KIND_UNSPECIFIED
+}
+
+func (x *DriftCount) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *DriftCount) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *DriftCount) GetFirstAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FirstAt
+	}
+	return nil
+}
+
+func (x *DriftCount) GetLastAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastAt
+	}
+	return nil
+}
+
+func (x *DriftCount) GetSample() []byte {
+	if x != nil {
+		return x.Sample
+	}
+	return nil
+}
+
+func (x *DriftCount) GetFirstWebhookId() string {
+	if x != nil {
+		return x.FirstWebhookId
+	}
+	return ""
+}
+
+func (x *DriftCount) GetLastWebhookId() string {
+	if x != nil {
+		return x.LastWebhookId
+	}
+	return ""
+}
+
 // Header is a request header.
 type Header struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -287,7 +490,7 @@ type Header struct {
 
 func (x *Header) Reset() {
 	*x = Header{}
-	mi := &file_bridge_journal_v1_journal_proto_msgTypes[1]
+	mi := &file_bridge_journal_v1_journal_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -299,7 +502,7 @@ func (x *Header) String() string {
 func (*Header) ProtoMessage() {}
 
 func (x *Header) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_journal_v1_journal_proto_msgTypes[1]
+	mi := &file_bridge_journal_v1_journal_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -312,7 +515,7 @@ func (x *Header) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Header.ProtoReflect.Descriptor instead.
 func (*Header) Descriptor() ([]byte, []int) {
-	return file_bridge_journal_v1_journal_proto_rawDescGZIP(), []int{1}
+	return file_bridge_journal_v1_journal_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Header) GetName() string {
@@ -346,7 +549,7 @@ type Quarantine struct {
 
 func (x *Quarantine) Reset() {
 	*x = Quarantine{}
-	mi := &file_bridge_journal_v1_journal_proto_msgTypes[2]
+	mi := &file_bridge_journal_v1_journal_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -358,7 +561,7 @@ func (x *Quarantine) String() string {
 func (*Quarantine) ProtoMessage() {}
 
 func (x *Quarantine) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_journal_v1_journal_proto_msgTypes[2]
+	mi := &file_bridge_journal_v1_journal_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -371,7 +574,7 @@ func (x *Quarantine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Quarantine.ProtoReflect.Descriptor instead.
 func (*Quarantine) Descriptor() ([]byte, []int) {
-	return file_bridge_journal_v1_journal_proto_rawDescGZIP(), []int{2}
+	return file_bridge_journal_v1_journal_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Quarantine) GetReason() string {
@@ -416,7 +619,7 @@ type Drift struct {
 
 func (x *Drift) Reset() {
 	*x = Drift{}
-	mi := &file_bridge_journal_v1_journal_proto_msgTypes[3]
+	mi := &file_bridge_journal_v1_journal_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -428,7 +631,7 @@ func (x *Drift) String() string {
 func (*Drift) ProtoMessage() {}
 
 func (x *Drift) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_journal_v1_journal_proto_msgTypes[3]
+	mi := &file_bridge_journal_v1_journal_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -441,7 +644,7 @@ func (x *Drift) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drift.ProtoReflect.Descriptor instead.
 func (*Drift) Descriptor() ([]byte, []int) {
-	return file_bridge_journal_v1_journal_proto_rawDescGZIP(), []int{3}
+	return file_bridge_journal_v1_journal_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Drift) GetKind() DriftKind {
@@ -469,7 +672,7 @@ var File_bridge_journal_v1_journal_proto protoreflect.FileDescriptor
 
 const file_bridge_journal_v1_journal_proto_rawDesc = "" +
 	"\n" +
-	"\x1fbridge/journal/v1/journal.proto\x12\x11bridge.journal.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe8\x03\n" +
+	"\x1fbridge/journal/v1/journal.proto\x12\x11bridge.journal.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc4\x04\n" +
 	"\aWebhook\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06source\x18\x02 \x01(\tR\x06source\x12\x1c\n" +
@@ -487,7 +690,28 @@ const file_bridge_journal_v1_journal_proto_rawDesc = "" +
 	"\n" +
 	"quarantine\x18\v \x01(\v2\x1d.bridge.journal.v1.QuarantineR\n" +
 	"quarantine\x12.\n" +
-	"\x05drift\x18\f \x03(\v2\x18.bridge.journal.v1.DriftR\x05drift\"2\n" +
+	"\x05drift\x18\f \x03(\v2\x18.bridge.journal.v1.DriftR\x05drift\x12\x1d\n" +
+	"\n" +
+	"path_event\x18\r \x01(\tR\tpathEvent\x12;\n" +
+	"\vreleased_at\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"releasedAt\"R\n" +
+	"\n" +
+	"Correction\x12\x18\n" +
+	"\aindexes\x18\x01 \x03(\rR\aindexes\x12*\n" +
+	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\xff\x02\n" +
+	"\n" +
+	"DriftCount\x12\x1c\n" +
+	"\tconnector\x18\x01 \x01(\tR\tconnector\x12!\n" +
+	"\fvendor_event\x18\x02 \x01(\tR\vvendorEvent\x120\n" +
+	"\x04kind\x18\x03 \x01(\x0e2\x1c.bridge.journal.v1.DriftKindR\x04kind\x12\x12\n" +
+	"\x04path\x18\x04 \x01(\tR\x04path\x12\x14\n" +
+	"\x05count\x18\x05 \x01(\x04R\x05count\x125\n" +
+	"\bfirst_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\afirstAt\x123\n" +
+	"\alast_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x06lastAt\x12\x16\n" +
+	"\x06sample\x18\b \x01(\fR\x06sample\x12(\n" +
+	"\x10first_webhook_id\x18\t \x01(\tR\x0efirstWebhookId\x12&\n" +
+	"\x0flast_webhook_id\x18\n" +
+	" \x01(\tR\rlastWebhookId\"2\n" +
 	"\x06Header\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\"h\n" +
@@ -500,16 +724,18 @@ const file_bridge_journal_v1_journal_proto_rawDesc = "" +
 	"\x05Drift\x120\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1c.bridge.journal.v1.DriftKindR\x04kind\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x16\n" +
-	"\x06sample\x18\x03 \x01(\fR\x06sample*`\n" +
+	"\x06sample\x18\x03 \x01(\fR\x06sample*s\n" +
 	"\bEncoding\x12\x18\n" +
 	"\x14ENCODING_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rENCODING_JSON\x10\x01\x12\x15\n" +
 	"\x11ENCODING_PROTOBUF\x10\x02\x12\x10\n" +
-	"\fENCODING_RAW\x10\x03*T\n" +
+	"\fENCODING_RAW\x10\x03\x12\x11\n" +
+	"\rENCODING_FORM\x10\x04*l\n" +
 	"\tDriftKind\x12\x1a\n" +
 	"\x16DRIFT_KIND_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12DRIFT_KIND_UNKNOWN\x10\x01\x12\x13\n" +
-	"\x0fDRIFT_KIND_TYPE\x10\x02B\xcd\x01\n" +
+	"\x0fDRIFT_KIND_TYPE\x10\x02\x12\x16\n" +
+	"\x12DRIFT_KIND_MISSING\x10\x03B\xcd\x01\n" +
 	"\x15com.bridge.journal.v1B\fJournalProtoP\x01Z@github.com/webhook-bridge/bridge/gen/bridge/journal/v1;journalv1\xa2\x02\x03BJX\xaa\x02\x11Bridge.Journal.V1\xca\x02\x11Bridge\\Journal\\V1\xe2\x02\x1dBridge\\Journal\\V1\\GPBMetadata\xea\x02\x13Bridge::Journal::V1b\x06proto3"
 
 var (
@@ -525,28 +751,35 @@ func file_bridge_journal_v1_journal_proto_rawDescGZIP() []byte {
 }
 
 var file_bridge_journal_v1_journal_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_bridge_journal_v1_journal_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_bridge_journal_v1_journal_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_bridge_journal_v1_journal_proto_goTypes = []any{
 	(Encoding)(0),                 // 0: bridge.journal.v1.Encoding
 	(DriftKind)(0),                // 1: bridge.journal.v1.DriftKind
 	(*Webhook)(nil),               // 2: bridge.journal.v1.Webhook
-	(*Header)(nil),                // 3: bridge.journal.v1.Header
-	(*Quarantine)(nil),            // 4: bridge.journal.v1.Quarantine
-	(*Drift)(nil),                 // 5: bridge.journal.v1.Drift
-	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
+	(*Correction)(nil),            // 3: bridge.journal.v1.Correction
+	(*DriftCount)(nil),            // 4: bridge.journal.v1.DriftCount
+	(*Header)(nil),                // 5: bridge.journal.v1.Header
+	(*Quarantine)(nil),            // 6: bridge.journal.v1.Quarantine
+	(*Drift)(nil),                 // 7: bridge.journal.v1.Drift
+	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
 }
 var file_bridge_journal_v1_journal_proto_depIdxs = []int32{
-	6, // 0: bridge.journal.v1.Webhook.received_at:type_name -> google.protobuf.Timestamp
-	0, // 1: bridge.journal.v1.Webhook.encoding:type_name -> bridge.journal.v1.Encoding
-	3, // 2: bridge.journal.v1.Webhook.headers:type_name -> bridge.journal.v1.Header
-	4, // 3: bridge.journal.v1.Webhook.quarantine:type_name -> bridge.journal.v1.Quarantine
-	5, // 4: bridge.journal.v1.Webhook.drift:type_name -> bridge.journal.v1.Drift
-	1, // 5: bridge.journal.v1.Drift.kind:type_name -> bridge.journal.v1.DriftKind
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	8,  // 0: bridge.journal.v1.Webhook.received_at:type_name -> google.protobuf.Timestamp
+	0,  // 1: bridge.journal.v1.Webhook.encoding:type_name -> bridge.journal.v1.Encoding
+	5,  // 2: bridge.journal.v1.Webhook.headers:type_name -> bridge.journal.v1.Header
+	6,  // 3: bridge.journal.v1.Webhook.quarantine:type_name -> bridge.journal.v1.Quarantine
+	7,  // 4: bridge.journal.v1.Webhook.drift:type_name -> bridge.journal.v1.Drift
+	8,  // 5: bridge.journal.v1.Webhook.released_at:type_name -> google.protobuf.Timestamp
+	8,  // 6: bridge.journal.v1.Correction.at:type_name -> google.protobuf.Timestamp
+	1,  // 7: bridge.journal.v1.DriftCount.kind:type_name -> bridge.journal.v1.DriftKind
+	8,  // 8: bridge.journal.v1.DriftCount.first_at:type_name -> google.protobuf.Timestamp
+	8,  // 9: bridge.journal.v1.DriftCount.last_at:type_name -> google.protobuf.Timestamp
+	1,  // 10: bridge.journal.v1.Drift.kind:type_name -> bridge.journal.v1.DriftKind
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_bridge_journal_v1_journal_proto_init() }
@@ -560,7 +793,7 @@ func file_bridge_journal_v1_journal_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bridge_journal_v1_journal_proto_rawDesc), len(file_bridge_journal_v1_journal_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   4,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -99,7 +99,9 @@ type Field struct {
 	// readable form is read too, but reported as drift.
 	Accepts []JsonForm `protobuf:"varint,2,rep,packed,name=accepts,proto3,enum=bridge.options.v1.JsonForm" json:"accepts,omitempty"`
 	// The field is a string that carries any JSON value verbatim, exactly the bytes the vendor sent.
-	Verbatim      bool `protobuf:"varint,3,opt,name=verbatim,proto3" json:"verbatim,omitempty"`
+	Verbatim bool `protobuf:"varint,3,opt,name=verbatim,proto3" json:"verbatim,omitempty"`
+	// The vendor documents the field as always there. Its absence, or null, costs no webhook; it is reported as drift.
+	Always        bool `protobuf:"varint,4,opt,name=always,proto3" json:"always,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -155,6 +157,13 @@ func (x *Field) GetVerbatim() bool {
 	return false
 }
 
+func (x *Field) GetAlways() bool {
+	if x != nil {
+		return x.Always
+	}
+	return false
+}
+
 var file_bridge_options_v1_options_proto_extTypes = []protoimpl.ExtensionInfo{
 	{
 		ExtendedType:  (*descriptorpb.FieldOptions)(nil),
@@ -178,11 +187,12 @@ var File_bridge_options_v1_options_proto protoreflect.FileDescriptor
 
 const file_bridge_options_v1_options_proto_rawDesc = "" +
 	"\n" +
-	"\x1fbridge/options/v1/options.proto\x12\x11bridge.options.v1\x1a google/protobuf/descriptor.proto\"v\n" +
+	"\x1fbridge/options/v1/options.proto\x12\x11bridge.options.v1\x1a google/protobuf/descriptor.proto\"\x8e\x01\n" +
 	"\x05Field\x12\x1a\n" +
 	"\bpersonal\x18\x01 \x01(\bR\bpersonal\x125\n" +
 	"\aaccepts\x18\x02 \x03(\x0e2\x1b.bridge.options.v1.JsonFormR\aaccepts\x12\x1a\n" +
-	"\bverbatim\x18\x03 \x01(\bR\bverbatim*\x90\x01\n" +
+	"\bverbatim\x18\x03 \x01(\bR\bverbatim\x12\x16\n" +
+	"\x06always\x18\x04 \x01(\bR\x06always*\x90\x01\n" +
 	"\bJsonForm\x12\x19\n" +
 	"\x15JSON_FORM_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10JSON_FORM_NUMBER\x10\x01\x12\x14\n" +

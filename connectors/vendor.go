@@ -1,0 +1,76 @@
+package connectors
+
+import "time"
+
+// Verification is how a vendor lets its webhooks be told from others'. It is what a source need not repeat in its
+// configuration, and what the documentation of a connector says. A vendor that offers nothing leaves it empty: its sources
+// use a secret path, or nothing.
+type Verification struct {
+	// Header is the name of the header with a constant secret, such as "X-Acme-Secret". Empty if there is none, or if whoever
+	// sets the webhook up chooses the name.
+	Header string
+	// HMAC is how the vendor signs. nil if it does not.
+	HMAC *HMAC
+}
+
+// HMAC is a signature over the request with a shared secret, as RFC 2104 has it. The zero values of the optional fields are
+// good.
+type HMAC struct {
+	// Header is the header with the signature.
+	Header string
+	// Algorithm is "sha1", "sha256" or "sha512". Empty is "sha256".
+	Algorithm string
+	// Encoding is how the signature is written: "hex" or "base64", the latter with or without padding. Empty is "hex".
+	Encoding string
+	// Prefix is what stands before the signature, such as "sha256=" or "v1,".
+	Prefix string
+	// Separator is what stands between several parts of the header, such as "," or " ". Every part that begins with the prefix
+	// is a signature, any of which may be right. Empty: the header has one part.
+	Separator string
+	// SecretPrefix is taken off a secret before it is used, such as "whsec_".
+	SecretPrefix string
+	// SecretEncoding is what a secret then is: "text", "hex" or "base64". Empty is "text".
+	SecretEncoding string
+	// TimestampHeader is the header with the time of signing, since 1970; TimestampPrefix is the prefix of the part of the
+	// signature's own header that has it, such as "t=". At most one is set; none: there is no time, and nothing bounds how long
+	// a captured request may be sent again but the dedupe key.
+	TimestampHeader, TimestampPrefix string
+	// TimestampUnit is "s" or "ms". Empty is "s".
+	TimestampUnit string
+	// Tolerance is how far the time may be off. 0 is five minutes.
+	Tolerance time.Duration
+	// Signed is what is signed, as a template: {body}, {timestamp}, {method}, {host}, {path}, {url}, {header.NAME}, and
+	// {len(X)}, the length in bytes, and {sha256(X)}, in hex, of any of them. {{ and }} are braces. Empty is "{body}". The body
+	// is what came over the wire, before any decompression.
+	Signed string
+}
+
+// Habits are how a vendor delivers.
+type Habits struct {
+	// Timeout is how long it waits for an answer. 0: not known.
+	Timeout time.Duration
+	// Retries are the waits before each further attempt. Empty: there is one attempt.
+	Retries []time.Duration
+	// RetryOn says whether a status makes it try again; 0 is no answer in time. nil: all but 2xx do.
+	RetryOn func(status int) bool
+	// Success says whether a status is success. nil: 2xx is.
+	Success func(status int) bool
+	// Repeats says that it may send a webhook again though it was answered, Disorder that one may overtake another.
+	Repeats, Disorder bool
+}
+
+// Succeeded says whether a status is success to the vendor. 0 is no answer in time, which never is.
+func (h Habits) Succeeded(status int) bool {
+	if h.Success != nil {
+		return h.Success(status)
+	}
+	return status >= 200 && status <= 299
+}
+
+// Again says whether a status, 0 being no answer in time, makes the vendor try again.
+func (h Habits) Again(status int) bool {
+	if h.RetryOn != nil {
+		return h.RetryOn(status)
+	}
+	return !h.Succeeded(status)
+}
