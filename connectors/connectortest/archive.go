@@ -109,7 +109,7 @@ func expectations(r result) ([]txtar.File, error) {
 }
 
 func driftLines(drifts []vendorjson.Drift) []any {
-	kinds := map[vendorjson.Kind]string{vendorjson.Unknown: "unknown", vendorjson.Type: "type"}
+	kinds := map[vendorjson.Kind]string{vendorjson.Unknown: "unknown", vendorjson.Type: "type", vendorjson.Missing: "missing"}
 	lines := make([]any, len(drifts))
 	for i, d := range drifts {
 		lines[i] = struct {

@@ -280,6 +280,8 @@ func driftKind(k vendorjson.Kind) journalv1.DriftKind {
 		return journalv1.DriftKind_DRIFT_KIND_UNKNOWN
 	case vendorjson.Type:
 		return journalv1.DriftKind_DRIFT_KIND_TYPE
+	case vendorjson.Missing:
+		return journalv1.DriftKind_DRIFT_KIND_MISSING
 	}
 	return journalv1.DriftKind_DRIFT_KIND_UNSPECIFIED
 }

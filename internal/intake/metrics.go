@@ -110,6 +110,8 @@ func kindLabel(k vendorjson.Kind) string {
 		return "unknown"
 	case vendorjson.Type:
 		return "type"
+	case vendorjson.Missing:
+		return "missing"
 	}
 	return other
 }

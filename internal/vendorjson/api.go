@@ -25,6 +25,8 @@ const (
 	Unknown Kind = iota + 1
 	// Type is a declared field in another JSON form than expected, which could be read all the same.
 	Type
+	// Missing is a field marked `always` that a message in the document lacks, or has as null.
+	Missing
 )
 
 // Drift is one difference between a document and its message. A document reports each pair of kind and path once.
@@ -33,7 +35,7 @@ type Drift struct {
 	// Path in the vendor's JSON names, list indexes left out: "$.items[].sku.size". A name that would not stand by itself is
 	// quoted, `$["a.b"]`, and a long one is cut.
 	Path string
-	// Sample is the first such value, cut to MaxSample bytes.
+	// Sample is the first such value, cut to MaxSample bytes. Nil for what is missing.
 	Sample []byte
 }
 

@@ -48,6 +48,9 @@ func (d *decoder) message(t *table) *Error {
 		}
 		more, fault = d.more('}')
 	}
+	if t.always != nil && fault == nil {
+		d.reportAbsent(t, d.seen[bits:])
+	}
 	d.keys.close(scope)
 	d.seen = d.seen[:bits]
 	return fault
@@ -73,6 +76,9 @@ func (d *decoder) value(f *field) *Error {
 	c := d.space()
 	switch {
 	case c == 'n':
+		if f.always {
+			d.reportMissing(f)
+		}
 		return d.null()
 	case c == '[' && f.list:
 		return d.list(f)

@@ -3,6 +3,7 @@ package vendorjson
 import (
 	"bytes"
 	"hash/maphash"
+	"math/bits"
 	"slices"
 	"strconv"
 	"unicode"
@@ -70,6 +71,22 @@ func (d *decoder) reportUnknown(at span, start int) {
 	}
 }
 
+// reportAbsent reports the fields that are always there and that the message just read, of which seen tells, lacks. One
+// that is there as null has been reported.
+func (d *decoder) reportAbsent(t *table, seen []uint64) {
+	for word, always := range t.always {
+		for absent := always &^ seen[word]; absent != 0; absent &= absent - 1 {
+			d.reportMissing(&t.fields[word<<6+bits.TrailingZeros64(absent)])
+		}
+	}
+}
+
+func (d *decoder) reportMissing(f *field) {
+	if d.isNew(Missing, d.pathHash(f.hash, false)) {
+		d.drifts = append(d.drifts, Drift{Kind: Missing, Path: d.pathOf(f.name, false)})
+	}
+}
+
 // isNew says whether a drift is to be reported, and notes that it is.
 func (d *decoder) isNew(kind Kind, path uint64) bool {
 	n := len(d.drifts)
@@ -82,13 +99,17 @@ func (d *decoder) isNew(kind Kind, path uint64) bool {
 }
 
 func (d *decoder) report(kind Kind, name string, element bool, start int) {
+	sample := bytes.Clone(cut(d.data[start:d.pos], MaxSample))
+	d.drifts = append(d.drifts, Drift{Kind: kind, Path: d.pathOf(name, element), Sample: sample})
+}
+
+// pathOf is the path of a field of the innermost message.
+func (d *decoder) pathOf(name string, element bool) string {
 	path := []byte{'$'}
 	for _, f := range d.frames[1:] {
 		path = appendStep(path, f.name, f.element)
 	}
-	path = appendStep(path, name, element)
-	sample := bytes.Clone(cut(d.data[start:d.pos], MaxSample))
-	d.drifts = append(d.drifts, Drift{Kind: kind, Path: string(path), Sample: sample})
+	return string(appendStep(path, name, element))
 }
 
 func appendStep(path []byte, name string, element bool) []byte {

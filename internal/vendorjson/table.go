@@ -19,6 +19,8 @@ type table struct {
 	byName map[string]int
 	// words is how many words of seen an open message takes.
 	words int
+	// always has a bit, as seen has, for each field that the vendor says is always there. Nil if there is none.
+	always []uint64
 }
 
 // field is what decoding a field needs to know of it.
@@ -34,6 +36,8 @@ type field struct {
 	list bool
 	// accepts has a bit for each JsonForm that is expected.
 	accepts uint8
+	// always: the vendor says that it is always there.
+	always bool
 	// message is the table of a field of form message.
 	message *table
 	// enum describes a field of kind EnumKind.
@@ -98,6 +102,12 @@ func (b builder) message(md protoreflect.MessageDescriptor) (*table, error) {
 		}
 		t.fields[i] = f
 		t.byName[f.name] = i
+		if f.always {
+			if t.always == nil {
+				t.always = make([]uint64, t.words)
+			}
+			t.always[i>>6] |= 1 << (i & 63)
+		}
 	}
 	return t, nil
 }
@@ -115,6 +125,8 @@ func (b builder) field(fd protoreflect.FieldDescriptor) (field, error) {
 		hash: maphash.String(seed, fd.JSONName()),
 		kind: fd.Kind(),
 		list: fd.IsList(),
+
+		always: options.GetAlways(),
 	}
 	for _, accepted := range options.GetAccepts() {
 		f.accepts |= 1 << accepted
