@@ -1,0 +1,210 @@
+package signature
+
+import (
+	"crypto/sha1" //nolint:gosec // an HMAC does not lean on what SHA-1 has lost, and vendors still use it
+	"crypto/sha256"
+	"crypto/sha512"
+	"errors"
+	"fmt"
+	"hash"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/webhook-bridge/bridge/connectors"
+)
+
+// defaultTolerance is how far a time of signing may be off unless the vendor says otherwise.
+const defaultTolerance = 5 * time.Minute
+
+// Bounds of the secrets. Each costs a digest of the body.
+const (
+	maxSecrets = 16
+	maxSecret  = 4 << 10
+)
+
+// Problem is one thing that is wrong with a scheme. It quotes nothing.
+type Problem struct {
+	// Field is the name of the field of [connectors.HMAC], or "Secrets".
+	Field string
+	// Index is that of the secret, or -1 when it is not about one.
+	Index int
+	// Reason is for people, and follows the field's name.
+	Reason string
+}
+
+// Error is "signature: FIELD REASON".
+func (p *Problem) Error() string {
+	field := p.Field
+	if p.Index >= 0 {
+		field += "[" + strconv.Itoa(p.Index) + "]"
+	}
+	return "signature: " + field + " " + p.Reason
+}
+
+// Compile prepares a scheme. At least one secret is needed. What is wrong is returned joined, each a [*Problem].
+func Compile(spec connectors.HMAC, secrets []string) (*Scheme, error) {
+	c := compiler{spec: spec}
+	c.scheme.encoding = choose(&c, "Encoding", spec.Encoding, "hex", map[string]encoding{"hex": asHex, "base64": asBase64}, "hex or base64")
+	c.header()
+	c.time()
+	c.digest()
+	c.signed()
+	c.secrets(secrets)
+	if len(c.problems) > 0 {
+		return nil, errors.Join(c.problems...)
+	}
+	return &c.scheme, nil
+}
+
+// compiler collects what is wrong on the way to a Scheme.
+type compiler struct {
+	spec     connectors.HMAC
+	scheme   Scheme
+	problems []error
+}
+
+func (c *compiler) addf(field, format string, args ...any) {
+	c.problems = append(c.problems, &Problem{Field: field, Index: -1, Reason: fmt.Sprintf(format, args...)})
+}
+
+// choose looks up a word, empty being the fallback, and reports one that is not known.
+func choose[T any](c *compiler, field, word, fallback string, from map[string]T, words string) T {
+	if word == "" {
+		word = fallback
+	}
+	chosen, ok := from[word]
+	if !ok {
+		c.addf(field, "must be %s", words)
+	}
+	return chosen
+}
+
+func (c *compiler) header() {
+	s, spec := &c.scheme, &c.spec
+	s.header, s.prefix, s.separator = canonical(spec.Header), spec.Prefix, spec.Separator
+	switch {
+	case spec.Header == "":
+		c.addf("Header", "is missing")
+	case !isToken(spec.Header):
+		c.addf("Header", "is not a header name")
+	}
+	switch {
+	case s.separator == "":
+	case strings.Contains(s.prefix, s.separator):
+		c.addf("Separator", "must not be part of the prefix, which would be torn apart")
+	case strings.Contains(spec.TimestampPrefix, s.separator):
+		c.addf("Separator", "must not be part of the time's prefix, which would be torn apart")
+	case strings.IndexFunc(s.separator, inSignature) >= 0:
+		c.addf("Separator", "must not be of characters that signatures are written with")
+	}
+	if s.prefix != strings.TrimLeft(s.prefix, " \t") {
+		c.addf("Prefix", "must not begin with a blank")
+	}
+}
+
+// inSignature reports whether hex or base64 has the character.
+func inSignature(r rune) bool {
+	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("+/-_=", r)
+}
+
+func (c *compiler) time() {
+	s, spec := &c.scheme, &c.spec
+	s.stampPrefix, s.tolerance = spec.TimestampPrefix, spec.Tolerance
+	unit := choose(c, "TimestampUnit", spec.TimestampUnit, "s", map[string]time.Duration{"s": time.Second, "ms": time.Millisecond}, "s or ms")
+	if spec.TimestampHeader != "" || spec.TimestampPrefix != "" {
+		s.unit = unit
+	}
+	if s.tolerance == 0 {
+		s.tolerance = defaultTolerance
+	}
+	if s.tolerance < 0 {
+		c.addf("Tolerance", "must not be negative")
+	}
+	if name := spec.TimestampHeader; name != "" {
+		s.stampHeader = canonical(name)
+		switch {
+		case !isToken(name):
+			c.addf("TimestampHeader", "is not a header name")
+		case s.stampHeader == s.header:
+			c.addf("TimestampHeader", "must not be the signature's header; its parts are told by their prefix")
+		}
+	}
+	switch {
+	case s.stampPrefix == "":
+	case spec.TimestampHeader != "":
+		c.addf("TimestampPrefix", "must not be set beside the time's header")
+	case s.separator == "":
+		c.addf("TimestampPrefix", "needs a separator: the header has more than one part")
+	case strings.HasPrefix(s.prefix, s.stampPrefix):
+		c.addf("TimestampPrefix", "must tell the time from a signature, whose prefix begins with it")
+	case s.stampPrefix != strings.TrimLeft(s.stampPrefix, " \t"):
+		c.addf("TimestampPrefix", "must not begin with a blank")
+	}
+}
+
+func (c *compiler) digest() {
+	c.scheme.hash = choose(c, "Algorithm", c.spec.Algorithm, "sha256",
+		map[string]func() hash.Hash{"sha1": sha1.New, "sha256": sha256.New, "sha512": sha512.New}, "sha1, sha256 or sha512")
+	if c.scheme.hash != nil {
+		c.scheme.size = c.scheme.hash().Size()
+	}
+}
+
+// signed parses the template and refuses those that leave out what must not be.
+func (c *compiler) signed() {
+	s, text := &c.scheme, c.spec.Signed
+	if text == "" {
+		text = "{body}"
+	}
+	message, problem := parseTemplate(text)
+	if problem != "" {
+		c.addf("Signed", "%s", problem)
+		return
+	}
+	s.message = message
+	switch {
+	case !message.proves("body"):
+		c.addf("Signed", "must have {body} or {sha256(body)}: else any body is taken for the sender's")
+	case s.unit == 0 && message.has("timestamp"):
+		c.addf("Signed", "has {timestamp}, and nothing says where the time is")
+	case s.unit > 0 && !message.proves("timestamp") && !message.provesHeader(s.stampHeader):
+		c.addf("Signed", "must have {timestamp}: else any time is taken for the sender's")
+	}
+	for _, name := range message.headers() {
+		switch name {
+		case s.header:
+			c.addf("Signed", "has the signature's own header")
+		case "Host":
+			c.addf("Signed", "has the header Host, which is written {host}")
+		}
+	}
+}
+
+func (c *compiler) secrets(secrets []string) {
+	written := choose(c, "SecretEncoding", c.spec.SecretEncoding, "text",
+		map[string]encoding{"text": asText, "hex": asHex, "base64": asBase64}, "text, hex or base64")
+	switch {
+	case len(secrets) == 0:
+		c.addf("Secrets", "are missing: give at least one")
+	case len(secrets) > maxSecrets:
+		c.addf("Secrets", "must be at most %d", maxSecrets)
+	}
+	for i, text := range secrets {
+		secret, ok := written.decode(strings.TrimPrefix(text, c.spec.SecretPrefix))
+		reason := ""
+		switch {
+		case len(text) > maxSecret:
+			reason = "is longer than " + strconv.Itoa(maxSecret) + " bytes"
+		case !ok:
+			reason = "is not " + c.spec.SecretEncoding
+		case len(secret) == 0:
+			reason = "is empty"
+		}
+		if reason != "" {
+			c.problems = append(c.problems, &Problem{Field: "Secrets", Index: i, Reason: reason})
+			continue
+		}
+		c.scheme.secrets = append(c.scheme.secrets, secret)
+	}
+}

@@ -1,0 +1,148 @@
+package signature
+
+import (
+	"crypto/hmac"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"hash"
+	"net/http"
+	"net/textproto"
+	"strconv"
+	"time"
+)
+
+// Why a request is refused. All mean that it must not be believed; which it was is for the receiver's log, never for the
+// sender.
+var (
+	// ErrMissing means that a header that the scheme needs is not there.
+	ErrMissing = errors.New("signature: missing")
+	// ErrMalformed means that a header is not as the scheme has it.
+	ErrMalformed = errors.New("signature: malformed")
+	// ErrStale means that the time of signing is too far from now, in either direction.
+	ErrStale = errors.New("signature: stale")
+	// ErrMismatch means that no signature fits the request under any secret.
+	ErrMismatch = errors.New("signature: mismatch")
+)
+
+// Bounds of what a request may bring.
+const (
+	maxHeader     = 8 << 10
+	maxSignatures = 16
+	maxDigits     = 16
+)
+
+// Request is what may be signed of one. Nothing of it is kept or changed.
+type Request struct {
+	// Method is upper case, such as "POST".
+	Method string
+	// Host and Path as the sender called them, the path still escaped and without the query.
+	Host, Path string
+	// URL is the whole of what the sender called, with scheme and query.
+	URL    string
+	Header http.Header
+	// Body as it came over the wire, before any decompression.
+	Body []byte
+}
+
+// Scheme checks and makes the signatures of one sender. It is safe for concurrent use. Make it with [Compile].
+type Scheme struct {
+	// header has the signatures, stampHeader the time, both canonical. stampHeader may be empty.
+	header, stampHeader string
+	prefix, separator   string
+	stampPrefix         string
+	unit                time.Duration
+	tolerance           time.Duration
+	hash                func() hash.Hash
+	size                int
+	encoding            encoding
+	message             template
+	secrets             [][]byte
+}
+
+// Precheck says what the headers alone tell: that the signature is there, well formed and fresh. A request that passes may
+// still be anybody's.
+func (s *Scheme) Precheck(h http.Header, now time.Time) error {
+	_, err := s.claim(h, now)
+	return err
+}
+
+// Verify returns nil if a signature of the request was made with one of the secrets, at a time close to now.
+func (s *Scheme) Verify(r Request, now time.Time) error {
+	claimed, err := s.claim(r.Header, now)
+	if err != nil {
+		return err
+	}
+	message := s.message.of(&r, claimed.stamp)
+	match := 0
+	for _, secret := range s.secrets {
+		right := s.sum(secret, message)
+		for _, signature := range claimed.signatures {
+			match |= subtle.ConstantTimeCompare(right, signature)
+		}
+	}
+	if match != 1 {
+		return ErrMismatch
+	}
+	return nil
+}
+
+// Sign returns the headers that a sender adds to the request: the signature, made with the first secret, and the time if
+// that has a header of its own. Headers that the scheme signs (see [Scheme.SignedHeaders]) must be in the request already.
+func (s *Scheme) Sign(r Request, now time.Time) http.Header {
+	added, stamp := http.Header{}, ""
+	if s.unit > 0 {
+		stamp = strconv.FormatInt(now.UnixNano()/int64(s.unit), 10)
+	}
+	if s.stampHeader != "" {
+		added.Set(s.stampHeader, stamp)
+		// It may be signed as a header, too.
+		r.Header = r.Header.Clone()
+		if r.Header == nil {
+			r.Header = http.Header{}
+		}
+		r.Header.Set(s.stampHeader, stamp)
+	}
+	value := s.prefix + s.encoding.encode(s.sum(s.secrets[0], s.message.of(&r, stamp)))
+	if s.stampPrefix != "" {
+		value = s.stampPrefix + stamp + s.separator + value
+	}
+	added.Set(s.header, value)
+	return added
+}
+
+// SignedHeaders returns the names of the headers that are signed, besides that with the time: what a sender must set before
+// it signs. The slice is the caller's own.
+func (s *Scheme) SignedHeaders() []string {
+	var names []string
+	for _, name := range s.message.headers() {
+		if name != s.stampHeader {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func (s *Scheme) sum(secret []byte, message [][]byte) []byte {
+	mac := hmac.New(s.hash, secret)
+	for _, part := range message {
+		_, _ = mac.Write(part) // a hash never fails
+	}
+	return mac.Sum(nil)
+}
+
+// one returns the value of a header that must be there once. The name is canonical.
+func one(h http.Header, name string) (string, error) {
+	switch values := h[name]; {
+	case len(values) == 0:
+		return "", fmt.Errorf("%w: header %s", ErrMissing, name)
+	case len(values) > 1:
+		return "", fmt.Errorf("%w: header %s is there %d times", ErrMalformed, name, len(values))
+	case len(values[0]) > maxHeader:
+		return "", fmt.Errorf("%w: header %s is longer than %d bytes", ErrMalformed, name, maxHeader)
+	default:
+		return values[0], nil
+	}
+}
+
+func canonical(header string) string { return textproto.CanonicalMIMEHeaderKey(header) }
