@@ -169,7 +169,9 @@ type Webhook struct {
 	// The event's name in the URL, if it had one, as it was received. `vendor_event` is what was made of it.
 	PathEvent string `protobuf:"bytes,13,opt,name=path_event,json=pathEvent,proto3" json:"path_event,omitempty"`
 	// When a quarantined webhook was released: translated after all. Without events it was a duplicate by then.
-	ReleasedAt    *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=released_at,json=releasedAt,proto3" json:"released_at,omitempty"`
+	ReleasedAt *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=released_at,json=releasedAt,proto3" json:"released_at,omitempty"`
+	// Which element it was of the JSON array that it came in, counted from 1. 0 if it came alone.
+	Element       uint32 `protobuf:"varint,15,opt,name=element,proto3" json:"element,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -300,6 +302,13 @@ func (x *Webhook) GetReleasedAt() *timestamppb.Timestamp {
 		return x.ReleasedAt
 	}
 	return nil
+}
+
+func (x *Webhook) GetElement() uint32 {
+	if x != nil {
+		return x.Element
+	}
+	return 0
 }
 
 // Correction says that events were published which correct earlier ones of a stored webhook. They lie at consecutive
@@ -541,7 +550,7 @@ type Quarantine struct {
 	Detail string `protobuf:"bytes,2,opt,name=detail,proto3" json:"detail,omitempty"`
 	// JSON path of the value at fault, such as `$.data.customerId`. Empty when not about one.
 	Path string `protobuf:"bytes,3,opt,name=path,proto3" json:"path,omitempty"`
-	// Byte offset in the body. -1 when not about one place.
+	// Byte offset in the body, or in the JSON that a form holds. -1 when not about one place.
 	Offset        int64 `protobuf:"varint,4,opt,name=offset,proto3" json:"offset,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -672,7 +681,7 @@ var File_bridge_journal_v1_journal_proto protoreflect.FileDescriptor
 
 const file_bridge_journal_v1_journal_proto_rawDesc = "" +
 	"\n" +
-	"\x1fbridge/journal/v1/journal.proto\x12\x11bridge.journal.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc4\x04\n" +
+	"\x1fbridge/journal/v1/journal.proto\x12\x11bridge.journal.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xde\x04\n" +
 	"\aWebhook\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06source\x18\x02 \x01(\tR\x06source\x12\x1c\n" +
@@ -694,7 +703,8 @@ const file_bridge_journal_v1_journal_proto_rawDesc = "" +
 	"\n" +
 	"path_event\x18\r \x01(\tR\tpathEvent\x12;\n" +
 	"\vreleased_at\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"releasedAt\"R\n" +
+	"releasedAt\x12\x18\n" +
+	"\aelement\x18\x0f \x01(\rR\aelement\"R\n" +
 	"\n" +
 	"Correction\x12\x18\n" +
 	"\aindexes\x18\x01 \x03(\rR\aindexes\x12*\n" +
