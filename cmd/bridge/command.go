@@ -28,16 +28,18 @@ type environment struct {
 type command struct {
 	name, args, about string
 	run               func(ctx context.Context, env environment, args []string) error
+	// sub are the commands that the next word names, instead of run.
+	sub []command
 }
 
 func commands() []command {
 	return []command{
-		{"serve", "-c FILE", "receive webhooks and serve subscriptions", serve},
-		{"check", "-c FILE", "check a configuration and say what it would do", check},
-		{"demo", "[--once]", "see vendors' webhooks become events, here and now", demo},
-		{"send", "SOURCE [EVENT] FILE", "send a webhook as the vendor would", send},
-		{"tail", "[--from WHERE] [--type PATTERN]", "print events as they come", tail},
-		{"version", "", "print the version", version},
+		{name: "serve", args: "-c FILE", about: "receive webhooks and serve subscriptions", run: serve},
+		{name: "check", args: "-c FILE", about: "check a configuration and say what it would do", run: check},
+		{name: "demo", args: "[--once]", about: "see vendors' webhooks become events, here and now", run: demo},
+		{name: "send", args: "SOURCE [EVENT] FILE", about: "send a webhook as the vendor would", run: send},
+		{name: "tail", args: "[--from WHERE] [--type PATTERN]", about: "print events as they come", run: tail},
+		{name: "version", about: "print the version", run: version},
 	}
 }
 
@@ -67,10 +69,34 @@ func run(ctx context.Context, args []string, env environment) int {
 	}
 	for _, c := range commands() {
 		if c.name == name {
-			return exitCode(c, env, c.run(ctx, env, rest))
+			return c.start(ctx, env, rest)
 		}
 	}
 	fmt.Fprintf(env.stderr, "bridge: no command %q; bridge help lists them\n", name)
+	return exitUsage
+}
+
+// start runs the command, or that of its own which the first argument names.
+func (c command) start(ctx context.Context, env environment, args []string) int {
+	if len(c.sub) == 0 {
+		return exitCode(c, env, c.run(ctx, env, args))
+	}
+	if len(args) == 0 {
+		c.printUsage(env.stderr)
+		return exitUsage
+	}
+	switch args[0] {
+	case "help", "-h", "-help", "--help":
+		c.printUsage(env.stdout)
+		return exitOK
+	}
+	for _, s := range c.sub {
+		if s.name == args[0] {
+			s.name = c.name + " " + s.name
+			return s.start(ctx, env, args[1:])
+		}
+	}
+	fmt.Fprintf(env.stderr, "bridge: no command %q; bridge %s -h lists them\n", c.name+" "+args[0], c.name)
 	return exitUsage
 }
 
@@ -94,9 +120,22 @@ func exitCode(c command, env environment, err error) int {
 func printUsage(w io.Writer) {
 	fmt.Fprint(w, "Bridge turns vendors' webhooks into one durable stream of typed, canonical events.\n\n")
 	for _, c := range commands() {
-		fmt.Fprintf(w, "  bridge %-40s %s\n", strings.TrimSpace(c.name+" "+c.args), c.about)
+		c.printLine(w)
 	}
-	fmt.Fprint(w, "\nbridge COMMAND -h lists a command's flags.\n")
+	fmt.Fprint(w, "\nbridge COMMAND -h lists a command's flags, or its own commands.\n")
+}
+
+// printUsage lists the command's own commands.
+func (c command) printUsage(w io.Writer) {
+	for _, s := range c.sub {
+		s.name = c.name + " " + s.name
+		s.printLine(w)
+	}
+	fmt.Fprintf(w, "\nbridge %s COMMAND -h lists a command's flags.\n", c.name)
+}
+
+func (c command) printLine(w io.Writer) {
+	fmt.Fprintf(w, "  bridge %-46s %s\n", strings.TrimSpace(c.name+" "+c.args), c.about)
 }
 
 // flagSet returns the flags of a command; its own messages go to where the command's go.
