@@ -75,7 +75,7 @@ func (d *decoder) release() {
 
 // document reads the whole text: an object of t, or any object if t is nil.
 func (d *decoder) document(t *table) *Error {
-	if fault := d.start(); fault != nil {
+	if fault := d.start('{'); fault != nil {
 		return fault
 	}
 	fault := d.count()
@@ -87,6 +87,11 @@ func (d *decoder) document(t *table) *Error {
 	if fault != nil {
 		return fault
 	}
+	return d.end()
+}
+
+// end makes sure that the document is over.
+func (d *decoder) end() *Error {
 	if d.space(); d.pos < len(d.data) {
 		return d.fail(CodeMalformed, d.pos, "is followed by more data")
 	}
@@ -96,8 +101,8 @@ func (d *decoder) document(t *table) *Error {
 // byteOrderMark is what some .NET programs put before UTF-8.
 var byteOrderMark = []byte("\uFEFF")
 
-// start moves to the brace that opens the document.
-func (d *decoder) start() *Error {
+// start moves to the brace or bracket that opens the document.
+func (d *decoder) start(opening byte) *Error {
 	if len(d.data) > maxBytes {
 		return d.fail(CodeLimit, maxBytes, fmt.Sprintf("is longer than %d bytes", maxBytes))
 	}
@@ -105,10 +110,12 @@ func (d *decoder) start() *Error {
 		d.pos = len(byteOrderMark)
 	}
 	switch c := d.space(); {
-	case c == '{':
+	case c == opening:
 		return nil
 	case d.pos == len(d.data):
 		return d.fail(CodeMalformed, d.pos, "is empty")
+	case opening == '[':
+		return d.fail(CodeMalformed, d.pos, "is not a JSON array")
 	default:
 		return d.fail(CodeMalformed, d.pos, "is not a JSON object")
 	}
@@ -116,7 +123,7 @@ func (d *decoder) start() *Error {
 
 // find reads up to the string of one top-level field.
 func (d *decoder) find(name string) (string, bool, *Error) {
-	if fault := d.start(); fault != nil {
+	if fault := d.start('{'); fault != nil {
 		return "", false, fault
 	}
 	if fault := d.count(); fault != nil {
@@ -143,10 +150,7 @@ func (d *decoder) find(name string) (string, bool, *Error) {
 	if fault != nil {
 		return "", false, fault
 	}
-	if d.space(); d.pos < len(d.data) {
-		return "", false, d.fail(CodeMalformed, d.pos, "is followed by more data")
-	}
-	return "", false, nil
+	return "", false, d.end()
 }
 
 // found reads the value of the field that was looked for.

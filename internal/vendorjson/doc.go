@@ -8,7 +8,7 @@
 //   - A string where a number is declared, a number where a string is, "true", "Yes" or 1 for a bool, null anywhere, one
 //     object where a list is declared, an empty string for an absent number, are read. They are reported too, unless the
 //     field's option bridge.options.v1.field says that they are expected.
-//   - null, like an absent field, is no report. In a list it is left out and reported.
+//   - null, like an absent field, is no report, unless the field is marked `always`. In a list it is left out and reported.
 //   - Spaces around a number or a word in a string are dropped and reported, whatever the field expects.
 //   - An empty string or an empty list stands for an absent number, bool or object. For a string, an empty string is a
 //     value and a list is refused.

@@ -52,7 +52,7 @@ func kindsOf(tb testing.TB, text string) proto.Message {
 func driftLines(drifts []Drift) []string {
 	var lines []string
 	for _, d := range drifts {
-		lines = append(lines, fmt.Sprintf("%s %s %s", map[Kind]string{Unknown: "unknown", Type: "type"}[d.Kind], d.Path, d.Sample))
+		lines = append(lines, fmt.Sprintf("%s %s %s", map[Kind]string{Unknown: "unknown", Type: "type", Missing: "missing"}[d.Kind], d.Path, d.Sample))
 	}
 	return lines
 }

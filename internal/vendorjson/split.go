@@ -1,0 +1,40 @@
+package vendorjson
+
+// Split returns the elements of data, one JSON array, as they stand: without the white space and the commas around them.
+// They are parts of data, in its order, and of any kind; no element is copied or decoded. A byte order mark before the
+// array is skipped.
+//
+// The text is checked as Unmarshal would check it, with the array as the outermost level and the limits counted over the
+// whole. Errors are of type [*Error], with a path such as "$[3].id" and the offset in data.
+func Split(data []byte) ([][]byte, error) {
+	d := take(data)
+	defer d.release()
+	elements, fault := d.split()
+	if fault != nil {
+		return nil, d.locate(fault)
+	}
+	return elements, nil
+}
+
+func (d *decoder) split() (elements [][]byte, fault *Error) {
+	if fault = d.start('['); fault != nil {
+		return nil, fault
+	}
+	if fault = d.count(); fault != nil {
+		return nil, fault
+	}
+	more, fault := d.begin(']')
+	for more && fault == nil {
+		d.space()
+		start := d.pos
+		if fault = d.skip(); fault != nil {
+			return nil, fault
+		}
+		elements = append(elements, d.data[start:d.pos:d.pos])
+		more, fault = d.more(']')
+	}
+	if fault != nil {
+		return nil, fault
+	}
+	return elements, d.end()
+}
