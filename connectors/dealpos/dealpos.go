@@ -5,7 +5,7 @@
 // # Verification
 //
 // A constant key in the header `X-API-Key`, or nothing at all; nothing is signed. DealPOS wants a 2xx within 30 seconds. It
-// tries once more, after seven seconds, and only if it was answered 408, 429 or 5xx.
+// tries once more, after seven seconds, and only if it was answered 408, 429 or 5xx: no answer at all is a loss.
 //
 // # Identity
 //
@@ -37,6 +37,10 @@
 // occurred_at is Created of what was created, Date of goods that moved (ReceivedDate of a transfer), Close of a shift.
 // DealPOS does not say when something was changed, deleted or written off.
 //
+// What has a name or a body that nobody printed is `unmapped`: bills, sales orders, write-offs of invoices and bills, loyalty
+// points, outlets. validateCoupon is no webhook but a question: DealPOS waits for the coupon's worth, which nobody here
+// knows. It must go to whoever does.
+//
 // # Traps
 //
 //   - The body does not name its event: each needs a URL of its own.
@@ -45,11 +49,15 @@
 //   - Outlet is a name, not an id.
 //   - Customer may be {}: then there is none. Gender is a number or a word. Void is "Yes" or "No".
 //   - Amounts are numbers of whole units without a currency.
-//   - Fields are added without notice: CreatorID, TagID and CouponNote were.
+//   - A line's Discount is an amount or a percentage and does not say which: nothing canonical is made of it.
+//   - Fields are added without notice: CreatorID, TagID and CouponNote were. Of what is there today, some is promised, and
+//     reported when it is missing (field option `always`): all of a payment, a supplier, a customer and a shift, but for the
+//     later fields and a supplier's Title.
 package dealpos
 
 import (
 	"context"
+	"embed"
 	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
@@ -59,6 +67,9 @@ import (
 	dealposv1 "github.com/webhook-bridge/bridge/gen/webhooks/dealpos/v1"
 )
 
+//go:embed testdata/*.txtar
+var samples embed.FS
+
 // New returns the connector.
 func New() *connectors.Connector {
 	return &connectors.Connector{
@@ -67,10 +78,22 @@ func New() *connectors.Connector {
 		Register: func(ctx context.Context, mux *runtime.ServeMux, conn grpc.ClientConnInterface) error {
 			return dealposv1.RegisterDealposWebhookServiceHandlerClient(ctx, mux, dealposv1.NewDealposWebhookServiceClient(conn))
 		},
+		Verification: connectors.Verification{Header: "X-API-Key"},
+		Habits: connectors.Habits{
+			Timeout: 30 * time.Second,
+			Retries: []time.Duration{7 * time.Second},
+			RetryOn: retryOn,
+		},
+		Samples:       samples,
 		Answer:        `{"status":"success"}`,
 		NeedsCurrency: true,
 		NeedsTimeZone: true,
 		Window:        2 * time.Minute,
 		Translate:     translate,
 	}
+}
+
+// retryOn says which answers DealPOS tries again after. It never does without one, which is status 0.
+func retryOn(status int) bool {
+	return status == 408 || status == 429 || status >= 500 && status <= 599
 }

@@ -35,6 +35,7 @@ package kasafik
 
 import (
 	"context"
+	"embed"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc"
@@ -43,6 +44,9 @@ import (
 	"github.com/webhook-bridge/bridge/connectors"
 	kasafikv1 "github.com/webhook-bridge/bridge/gen/webhooks/kasafik/v1"
 )
+
+//go:embed testdata/*.txtar
+var samples embed.FS
 
 // New returns the connector.
 func New() *connectors.Connector {
@@ -53,8 +57,13 @@ func New() *connectors.Connector {
 			return kasafikv1.RegisterKasafikWebhookServiceHandlerClient(ctx, mux, kasafikv1.NewKasafikWebhookServiceClient(conn))
 		},
 		EventField: "_t",
-		Answer:     "{}",
-		Translate:  translate,
+		Habits: connectors.Habits{
+			Success:  func(status int) bool { return status == 200 },
+			Disorder: true,
+		},
+		Samples:   samples,
+		Answer:    "{}",
+		Translate: translate,
 		Envelope: &connectors.Envelope{
 			New:      func() proto.Message { return new(kasafikv1.Record) },
 			Identify: func(m proto.Message) (connectors.Key, string) { return identify(m.(*kasafikv1.Record)) },

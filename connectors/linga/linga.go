@@ -39,6 +39,7 @@ package linga
 
 import (
 	"context"
+	"embed"
 	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
@@ -48,6 +49,9 @@ import (
 	lingav1 "github.com/webhook-bridge/bridge/gen/webhooks/linga/v1"
 )
 
+//go:embed testdata/*.txtar
+var samples embed.FS
+
 // New returns the connector.
 func New() *connectors.Connector {
 	return &connectors.Connector{
@@ -56,6 +60,10 @@ func New() *connectors.Connector {
 		Register: func(ctx context.Context, mux *runtime.ServeMux, conn grpc.ClientConnInterface) error {
 			return lingav1.RegisterLingaWebhookServiceHandlerClient(ctx, mux, lingav1.NewLingaWebhookServiceClient(conn))
 		},
+		// What LINGA's settings call the header unless the operator chooses another name.
+		Verification:  connectors.Verification{Header: "X-API-Key"},
+		Habits:        connectors.Habits{Repeats: true, Disorder: true},
+		Samples:       samples,
 		Answer:        "{}",
 		NeedsCurrency: true,
 		NeedsTimeZone: true,

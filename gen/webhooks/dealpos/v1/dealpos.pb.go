@@ -595,8 +595,8 @@ type Invoice struct {
 	Void     *bool    `protobuf:"varint,29,opt,name=void,json=Void,proto3,oneof" json:"void,omitempty"`
 	Variants []*Goods `protobuf:"bytes,30,rep,name=variants,json=Variants,proto3" json:"variants,omitempty"`
 	// Fields not known.
-	OutboundLogistics *string    `protobuf:"bytes,31,opt,name=outbound_logistics,json=OutboundLogistics,proto3,oneof" json:"outbound_logistics,omitempty"`
-	Payments          []*Payment `protobuf:"bytes,32,rep,name=payments,json=Payments,proto3" json:"payments,omitempty"`
+	OutboundLogistics *string           `protobuf:"bytes,31,opt,name=outbound_logistics,json=OutboundLogistics,proto3,oneof" json:"outbound_logistics,omitempty"`
+	Payments          []*InvoicePayment `protobuf:"bytes,32,rep,name=payments,json=Payments,proto3" json:"payments,omitempty"`
 	// Fields not known.
 	OrderFulfillmentRecipient *string `protobuf:"bytes,33,opt,name=order_fulfillment_recipient,json=OrderFulfillmentRecipient,proto3,oneof" json:"order_fulfillment_recipient,omitempty"`
 	unknownFields             protoimpl.UnknownFields
@@ -850,7 +850,7 @@ func (x *Invoice) GetOutboundLogistics() string {
 	return ""
 }
 
-func (x *Invoice) GetPayments() []*Payment {
+func (x *Invoice) GetPayments() []*InvoicePayment {
 	if x != nil {
 		return x.Payments
 	}
@@ -860,6 +860,123 @@ func (x *Invoice) GetPayments() []*Payment {
 func (x *Invoice) GetOrderFulfillmentRecipient() string {
 	if x != nil && x.OrderFulfillmentRecipient != nil {
 		return *x.OrderFulfillmentRecipient
+	}
+	return ""
+}
+
+// InvoicePayment is a payment as an invoice lists it: the fields of a payment, none of them promised.
+type InvoicePayment struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            *string                `protobuf:"bytes,1,opt,name=id,json=ID,proto3,oneof" json:"id,omitempty"`
+	InvoiceId     *string                `protobuf:"bytes,2,opt,name=invoice_id,json=InvoiceID,proto3,oneof" json:"invoice_id,omitempty"`
+	Outlet        *string                `protobuf:"bytes,3,opt,name=outlet,json=Outlet,proto3,oneof" json:"outlet,omitempty"`
+	Number        *string                `protobuf:"bytes,4,opt,name=number,json=Number,proto3,oneof" json:"number,omitempty"`
+	Amount        *decimal.Decimal       `protobuf:"bytes,5,opt,name=amount,json=Amount,proto3,oneof" json:"amount,omitempty"`
+	Method        *string                `protobuf:"bytes,6,opt,name=method,json=Method,proto3,oneof" json:"method,omitempty"`
+	Date          *string                `protobuf:"bytes,7,opt,name=date,json=Date,proto3,oneof" json:"date,omitempty"`
+	Created       *string                `protobuf:"bytes,8,opt,name=created,json=Created,proto3,oneof" json:"created,omitempty"`
+	Creator       *string                `protobuf:"bytes,9,opt,name=creator,json=Creator,proto3,oneof" json:"creator,omitempty"`
+	CreatorId     *string                `protobuf:"bytes,10,opt,name=creator_id,json=CreatorID,proto3,oneof" json:"creator_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InvoicePayment) Reset() {
+	*x = InvoicePayment{}
+	mi := &file_webhooks_dealpos_v1_dealpos_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InvoicePayment) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InvoicePayment) ProtoMessage() {}
+
+func (x *InvoicePayment) ProtoReflect() protoreflect.Message {
+	mi := &file_webhooks_dealpos_v1_dealpos_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InvoicePayment.ProtoReflect.Descriptor instead.
+func (*InvoicePayment) Descriptor() ([]byte, []int) {
+	return file_webhooks_dealpos_v1_dealpos_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *InvoicePayment) GetId() string {
+	if x != nil && x.Id != nil {
+		return *x.Id
+	}
+	return ""
+}
+
+func (x *InvoicePayment) GetInvoiceId() string {
+	if x != nil && x.InvoiceId != nil {
+		return *x.InvoiceId
+	}
+	return ""
+}
+
+func (x *InvoicePayment) GetOutlet() string {
+	if x != nil && x.Outlet != nil {
+		return *x.Outlet
+	}
+	return ""
+}
+
+func (x *InvoicePayment) GetNumber() string {
+	if x != nil && x.Number != nil {
+		return *x.Number
+	}
+	return ""
+}
+
+func (x *InvoicePayment) GetAmount() *decimal.Decimal {
+	if x != nil {
+		return x.Amount
+	}
+	return nil
+}
+
+func (x *InvoicePayment) GetMethod() string {
+	if x != nil && x.Method != nil {
+		return *x.Method
+	}
+	return ""
+}
+
+func (x *InvoicePayment) GetDate() string {
+	if x != nil && x.Date != nil {
+		return *x.Date
+	}
+	return ""
+}
+
+func (x *InvoicePayment) GetCreated() string {
+	if x != nil && x.Created != nil {
+		return *x.Created
+	}
+	return ""
+}
+
+func (x *InvoicePayment) GetCreator() string {
+	if x != nil && x.Creator != nil {
+		return *x.Creator
+	}
+	return ""
+}
+
+func (x *InvoicePayment) GetCreatorId() string {
+	if x != nil && x.CreatorId != nil {
+		return *x.CreatorId
 	}
 	return ""
 }
@@ -884,7 +1001,7 @@ type Party struct {
 
 func (x *Party) Reset() {
 	*x = Party{}
-	mi := &file_webhooks_dealpos_v1_dealpos_proto_msgTypes[6]
+	mi := &file_webhooks_dealpos_v1_dealpos_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -896,7 +1013,7 @@ func (x *Party) String() string {
 func (*Party) ProtoMessage() {}
 
 func (x *Party) ProtoReflect() protoreflect.Message {
-	mi := &file_webhooks_dealpos_v1_dealpos_proto_msgTypes[6]
+	mi := &file_webhooks_dealpos_v1_dealpos_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -909,7 +1026,7 @@ func (x *Party) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Party.ProtoReflect.Descriptor instead.
 func (*Party) Descriptor() ([]byte, []int) {
-	return file_webhooks_dealpos_v1_dealpos_proto_rawDescGZIP(), []int{6}
+	return file_webhooks_dealpos_v1_dealpos_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Party) GetId() string {
@@ -1013,7 +1130,7 @@ type Customer struct {
 
 func (x *Customer) Reset() {
 	*x = Customer{}
-	mi := &file_webhooks_dealpos_v1_dealpos_proto_msgTypes[7]
+	mi := &file_webhooks_dealpos_v1_dealpos_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1025,7 +1142,7 @@ func (x *Customer) String() string {
 func (*Customer) ProtoMessage() {}
 
 func (x *Customer) ProtoReflect() protoreflect.Message {
-	mi := &file_webhooks_dealpos_v1_dealpos_proto_msgTypes[7]
+	mi := &file_webhooks_dealpos_v1_dealpos_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1038,7 +1155,7 @@ func (x *Customer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Customer.ProtoReflect.Descriptor instead.
 func (*Customer) Descriptor() ([]byte, []int) {
-	return file_webhooks_dealpos_v1_dealpos_proto_rawDescGZIP(), []int{7}
+	return file_webhooks_dealpos_v1_dealpos_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Customer) GetFirstName() string {
@@ -1158,7 +1275,7 @@ type Supplier struct {
 
 func (x *Supplier) Reset() {
 	*x = Supplier{}
-	mi := &file_webhooks_dealpos_v1_dealpos_proto_msgTypes[8]
+	mi := &file_webhooks_dealpos_v1_dealpos_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1170,7 +1287,7 @@ func (x *Supplier) String() string {
 func (*Supplier) ProtoMessage() {}
 
 func (x *Supplier) ProtoReflect() protoreflect.Message {
-	mi := &file_webhooks_dealpos_v1_dealpos_proto_msgTypes[8]
+	mi := &file_webhooks_dealpos_v1_dealpos_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1183,7 +1300,7 @@ func (x *Supplier) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Supplier.ProtoReflect.Descriptor instead.
 func (*Supplier) Descriptor() ([]byte, []int) {
-	return file_webhooks_dealpos_v1_dealpos_proto_rawDescGZIP(), []int{8}
+	return file_webhooks_dealpos_v1_dealpos_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Supplier) GetFirstName() string {
@@ -1278,7 +1395,7 @@ type TransferOrder struct {
 
 func (x *TransferOrder) Reset() {
 	*x = TransferOrder{}
-	mi := &file_webhooks_dealpos_v1_dealpos_proto_msgTypes[9]
+	mi := &file_webhooks_dealpos_v1_dealpos_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1290,7 +1407,7 @@ func (x *TransferOrder) String() string {
 func (*TransferOrder) ProtoMessage() {}
 
 func (x *TransferOrder) ProtoReflect() protoreflect.Message {
-	mi := &file_webhooks_dealpos_v1_dealpos_proto_msgTypes[9]
+	mi := &file_webhooks_dealpos_v1_dealpos_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1303,7 +1420,7 @@ func (x *TransferOrder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferOrder.ProtoReflect.Descriptor instead.
 func (*TransferOrder) Descriptor() ([]byte, []int) {
-	return file_webhooks_dealpos_v1_dealpos_proto_rawDescGZIP(), []int{9}
+	return file_webhooks_dealpos_v1_dealpos_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *TransferOrder) GetOutlet() string {
@@ -1414,7 +1531,7 @@ type OutboundLogistic struct {
 
 func (x *OutboundLogistic) Reset() {
 	*x = OutboundLogistic{}
-	mi := &file_webhooks_dealpos_v1_dealpos_proto_msgTypes[10]
+	mi := &file_webhooks_dealpos_v1_dealpos_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1426,7 +1543,7 @@ func (x *OutboundLogistic) String() string {
 func (*OutboundLogistic) ProtoMessage() {}
 
 func (x *OutboundLogistic) ProtoReflect() protoreflect.Message {
-	mi := &file_webhooks_dealpos_v1_dealpos_proto_msgTypes[10]
+	mi := &file_webhooks_dealpos_v1_dealpos_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1439,7 +1556,7 @@ func (x *OutboundLogistic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutboundLogistic.ProtoReflect.Descriptor instead.
 func (*OutboundLogistic) Descriptor() ([]byte, []int) {
-	return file_webhooks_dealpos_v1_dealpos_proto_rawDescGZIP(), []int{10}
+	return file_webhooks_dealpos_v1_dealpos_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *OutboundLogistic) GetId() string {
@@ -1514,7 +1631,7 @@ type InboundLogistic struct {
 
 func (x *InboundLogistic) Reset() {
 	*x = InboundLogistic{}
-	mi := &file_webhooks_dealpos_v1_dealpos_proto_msgTypes[11]
+	mi := &file_webhooks_dealpos_v1_dealpos_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1526,7 +1643,7 @@ func (x *InboundLogistic) String() string {
 func (*InboundLogistic) ProtoMessage() {}
 
 func (x *InboundLogistic) ProtoReflect() protoreflect.Message {
-	mi := &file_webhooks_dealpos_v1_dealpos_proto_msgTypes[11]
+	mi := &file_webhooks_dealpos_v1_dealpos_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1539,7 +1656,7 @@ func (x *InboundLogistic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InboundLogistic.ProtoReflect.Descriptor instead.
 func (*InboundLogistic) Descriptor() ([]byte, []int) {
-	return file_webhooks_dealpos_v1_dealpos_proto_rawDescGZIP(), []int{11}
+	return file_webhooks_dealpos_v1_dealpos_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *InboundLogistic) GetOutlet() string {
@@ -1611,7 +1728,7 @@ type Adjustment struct {
 
 func (x *Adjustment) Reset() {
 	*x = Adjustment{}
-	mi := &file_webhooks_dealpos_v1_dealpos_proto_msgTypes[12]
+	mi := &file_webhooks_dealpos_v1_dealpos_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1623,7 +1740,7 @@ func (x *Adjustment) String() string {
 func (*Adjustment) ProtoMessage() {}
 
 func (x *Adjustment) ProtoReflect() protoreflect.Message {
-	mi := &file_webhooks_dealpos_v1_dealpos_proto_msgTypes[12]
+	mi := &file_webhooks_dealpos_v1_dealpos_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1636,7 +1753,7 @@ func (x *Adjustment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Adjustment.ProtoReflect.Descriptor instead.
 func (*Adjustment) Descriptor() ([]byte, []int) {
-	return file_webhooks_dealpos_v1_dealpos_proto_rawDescGZIP(), []int{12}
+	return file_webhooks_dealpos_v1_dealpos_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Adjustment) GetId() string {
@@ -1727,7 +1844,7 @@ type Goods struct {
 
 func (x *Goods) Reset() {
 	*x = Goods{}
-	mi := &file_webhooks_dealpos_v1_dealpos_proto_msgTypes[13]
+	mi := &file_webhooks_dealpos_v1_dealpos_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1739,7 +1856,7 @@ func (x *Goods) String() string {
 func (*Goods) ProtoMessage() {}
 
 func (x *Goods) ProtoReflect() protoreflect.Message {
-	mi := &file_webhooks_dealpos_v1_dealpos_proto_msgTypes[13]
+	mi := &file_webhooks_dealpos_v1_dealpos_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1752,7 +1869,7 @@ func (x *Goods) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Goods.ProtoReflect.Descriptor instead.
 func (*Goods) Descriptor() ([]byte, []int) {
-	return file_webhooks_dealpos_v1_dealpos_proto_rawDescGZIP(), []int{13}
+	return file_webhooks_dealpos_v1_dealpos_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Goods) GetVariantId() string {
@@ -1827,7 +1944,7 @@ type AdjustedGoods struct {
 
 func (x *AdjustedGoods) Reset() {
 	*x = AdjustedGoods{}
-	mi := &file_webhooks_dealpos_v1_dealpos_proto_msgTypes[14]
+	mi := &file_webhooks_dealpos_v1_dealpos_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1839,7 +1956,7 @@ func (x *AdjustedGoods) String() string {
 func (*AdjustedGoods) ProtoMessage() {}
 
 func (x *AdjustedGoods) ProtoReflect() protoreflect.Message {
-	mi := &file_webhooks_dealpos_v1_dealpos_proto_msgTypes[14]
+	mi := &file_webhooks_dealpos_v1_dealpos_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1852,7 +1969,7 @@ func (x *AdjustedGoods) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdjustedGoods.ProtoReflect.Descriptor instead.
 func (*AdjustedGoods) Descriptor() ([]byte, []int) {
-	return file_webhooks_dealpos_v1_dealpos_proto_rawDescGZIP(), []int{14}
+	return file_webhooks_dealpos_v1_dealpos_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *AdjustedGoods) GetVariant() string {
@@ -1925,7 +2042,7 @@ type Shift struct {
 
 func (x *Shift) Reset() {
 	*x = Shift{}
-	mi := &file_webhooks_dealpos_v1_dealpos_proto_msgTypes[15]
+	mi := &file_webhooks_dealpos_v1_dealpos_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1937,7 +2054,7 @@ func (x *Shift) String() string {
 func (*Shift) ProtoMessage() {}
 
 func (x *Shift) ProtoReflect() protoreflect.Message {
-	mi := &file_webhooks_dealpos_v1_dealpos_proto_msgTypes[15]
+	mi := &file_webhooks_dealpos_v1_dealpos_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1950,7 +2067,7 @@ func (x *Shift) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Shift.ProtoReflect.Descriptor instead.
 func (*Shift) Descriptor() ([]byte, []int) {
-	return file_webhooks_dealpos_v1_dealpos_proto_rawDescGZIP(), []int{15}
+	return file_webhooks_dealpos_v1_dealpos_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Shift) GetId() string {
@@ -2036,18 +2153,18 @@ const file_webhooks_dealpos_v1_dealpos_proto_rawDesc = "" +
 	"\n" +
 	"!webhooks/dealpos/v1/dealpos.proto\x12\x13webhooks.dealpos.v1\x1a\x1fbridge/options/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/type/decimal.proto\"!\n" +
 	"\aReceipt\x12\x16\n" +
-	"\x06status\x18\x01 \x01(\tR\x06status\"\xe8\x03\n" +
-	"\aPayment\x12\x13\n" +
-	"\x02id\x18\x01 \x01(\tH\x00R\x02ID\x88\x01\x01\x12\"\n" +
+	"\x06status\x18\x01 \x01(\tR\x06status\"\xaa\x04\n" +
+	"\aPayment\x12\x1b\n" +
+	"\x02id\x18\x01 \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\x00R\x02ID\x88\x01\x01\x12*\n" +
 	"\n" +
-	"invoice_id\x18\x02 \x01(\tH\x01R\tInvoiceID\x88\x01\x01\x12\x1b\n" +
-	"\x06outlet\x18\x03 \x01(\tH\x02R\x06Outlet\x88\x01\x01\x12\x1b\n" +
-	"\x06number\x18\x04 \x01(\tH\x03R\x06Number\x88\x01\x01\x121\n" +
-	"\x06amount\x18\x05 \x01(\v2\x14.google.type.DecimalH\x04R\x06Amount\x88\x01\x01\x12\x1b\n" +
-	"\x06method\x18\x06 \x01(\tH\x05R\x06Method\x88\x01\x01\x12\x17\n" +
-	"\x04date\x18\a \x01(\tH\x06R\x04Date\x88\x01\x01\x12\x1d\n" +
-	"\acreated\x18\b \x01(\tH\aR\aCreated\x88\x01\x01\x12%\n" +
-	"\acreator\x18\t \x01(\tB\x06\xaa\xaa\x19\x02\b\x01H\bR\aCreator\x88\x01\x01\x12\"\n" +
+	"invoice_id\x18\x02 \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\x01R\tInvoiceID\x88\x01\x01\x12#\n" +
+	"\x06outlet\x18\x03 \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\x02R\x06Outlet\x88\x01\x01\x12#\n" +
+	"\x06number\x18\x04 \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\x03R\x06Number\x88\x01\x01\x129\n" +
+	"\x06amount\x18\x05 \x01(\v2\x14.google.type.DecimalB\x06\xaa\xaa\x19\x02 \x01H\x04R\x06Amount\x88\x01\x01\x12#\n" +
+	"\x06method\x18\x06 \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\x05R\x06Method\x88\x01\x01\x12\x1f\n" +
+	"\x04date\x18\a \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\x06R\x04Date\x88\x01\x01\x12%\n" +
+	"\acreated\x18\b \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\aR\aCreated\x88\x01\x01\x12'\n" +
+	"\acreator\x18\t \x01(\tB\b\xaa\xaa\x19\x04\b\x01 \x01H\bR\aCreator\x88\x01\x01\x12\"\n" +
 	"\n" +
 	"creator_id\x18\n" +
 	" \x01(\tH\tR\tCreatorID\x88\x01\x01\x12\x1a\n" +
@@ -2065,17 +2182,17 @@ const file_webhooks_dealpos_v1_dealpos_proto_rawDesc = "" +
 	"\n" +
 	"\b_creatorB\r\n" +
 	"\v_creator_idB\t\n" +
-	"\a_tag_id\"\xbc\x03\n" +
-	"\vBillPayment\x12\x13\n" +
-	"\x02id\x18\x01 \x01(\tH\x00R\x02ID\x88\x01\x01\x12\x1c\n" +
-	"\abill_id\x18\x02 \x01(\tH\x01R\x06BillID\x88\x01\x01\x12\x1b\n" +
-	"\x06outlet\x18\x03 \x01(\tH\x02R\x06Outlet\x88\x01\x01\x12\x1b\n" +
-	"\x06number\x18\x04 \x01(\tH\x03R\x06Number\x88\x01\x01\x121\n" +
-	"\x06amount\x18\x05 \x01(\v2\x14.google.type.DecimalH\x04R\x06Amount\x88\x01\x01\x12\x1b\n" +
-	"\x06method\x18\x06 \x01(\tH\x05R\x06Method\x88\x01\x01\x12\x17\n" +
-	"\x04date\x18\a \x01(\tH\x06R\x04Date\x88\x01\x01\x12\x1d\n" +
-	"\acreated\x18\b \x01(\tH\aR\aCreated\x88\x01\x01\x12%\n" +
-	"\acreator\x18\t \x01(\tB\x06\xaa\xaa\x19\x02\b\x01H\bR\aCreator\x88\x01\x01\x12\"\n" +
+	"\a_tag_id\"\xfe\x03\n" +
+	"\vBillPayment\x12\x1b\n" +
+	"\x02id\x18\x01 \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\x00R\x02ID\x88\x01\x01\x12$\n" +
+	"\abill_id\x18\x02 \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\x01R\x06BillID\x88\x01\x01\x12#\n" +
+	"\x06outlet\x18\x03 \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\x02R\x06Outlet\x88\x01\x01\x12#\n" +
+	"\x06number\x18\x04 \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\x03R\x06Number\x88\x01\x01\x129\n" +
+	"\x06amount\x18\x05 \x01(\v2\x14.google.type.DecimalB\x06\xaa\xaa\x19\x02 \x01H\x04R\x06Amount\x88\x01\x01\x12#\n" +
+	"\x06method\x18\x06 \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\x05R\x06Method\x88\x01\x01\x12\x1f\n" +
+	"\x04date\x18\a \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\x06R\x04Date\x88\x01\x01\x12%\n" +
+	"\acreated\x18\b \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\aR\aCreated\x88\x01\x01\x12'\n" +
+	"\acreator\x18\t \x01(\tB\b\xaa\xaa\x19\x04\b\x01 \x01H\bR\aCreator\x88\x01\x01\x12\"\n" +
 	"\n" +
 	"creator_id\x18\n" +
 	" \x01(\tH\tR\tCreatorID\x88\x01\x01B\x05\n" +
@@ -2136,7 +2253,7 @@ const file_webhooks_dealpos_v1_dealpos_proto_rawDesc = "" +
 	"\v_product_idB\a\n" +
 	"\x05_nameB\a\n" +
 	"\x05_codeB\b\n" +
-	"\x06_price\"\xa2\x0f\n" +
+	"\x06_price\"\xa9\x0f\n" +
 	"\aInvoice\x12\x13\n" +
 	"\x02id\x18\x01 \x01(\tH\x00R\x02ID\x88\x01\x01\x12\x1b\n" +
 	"\x06outlet\x18\x02 \x01(\tH\x01R\x06Outlet\x88\x01\x01\x12\x1b\n" +
@@ -2173,8 +2290,8 @@ const file_webhooks_dealpos_v1_dealpos_proto_rawDesc = "" +
 	"\bdelivery\x18\x1c \x01(\tH\x1bR\bDelivery\x88\x01\x01\x12 \n" +
 	"\x04void\x18\x1d \x01(\bB\a\xaa\xaa\x19\x03\x12\x01\x02H\x1cR\x04Void\x88\x01\x01\x126\n" +
 	"\bvariants\x18\x1e \x03(\v2\x1a.webhooks.dealpos.v1.GoodsR\bVariants\x12:\n" +
-	"\x12outbound_logistics\x18\x1f \x01(\tB\x06\xaa\xaa\x19\x02\x18\x01H\x1dR\x11OutboundLogistics\x88\x01\x01\x128\n" +
-	"\bpayments\x18  \x03(\v2\x1c.webhooks.dealpos.v1.PaymentR\bPayments\x12M\n" +
+	"\x12outbound_logistics\x18\x1f \x01(\tB\x06\xaa\xaa\x19\x02\x18\x01H\x1dR\x11OutboundLogistics\x88\x01\x01\x12?\n" +
+	"\bpayments\x18  \x03(\v2#.webhooks.dealpos.v1.InvoicePaymentR\bPayments\x12M\n" +
 	"\x1border_fulfillment_recipient\x18! \x01(\tB\b\xaa\xaa\x19\x04\b\x01\x18\x01H\x1eR\x19OrderFulfillmentRecipient\x88\x01\x01B\x05\n" +
 	"\x03_idB\t\n" +
 	"\a_outletB\t\n" +
@@ -2210,7 +2327,33 @@ const file_webhooks_dealpos_v1_dealpos_proto_rawDesc = "" +
 	"\t_deliveryB\a\n" +
 	"\x05_voidB\x15\n" +
 	"\x13_outbound_logisticsB\x1e\n" +
-	"\x1c_order_fulfillment_recipient\"\xfd\x03\n" +
+	"\x1c_order_fulfillment_recipient\"\xc8\x03\n" +
+	"\x0eInvoicePayment\x12\x13\n" +
+	"\x02id\x18\x01 \x01(\tH\x00R\x02ID\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"invoice_id\x18\x02 \x01(\tH\x01R\tInvoiceID\x88\x01\x01\x12\x1b\n" +
+	"\x06outlet\x18\x03 \x01(\tH\x02R\x06Outlet\x88\x01\x01\x12\x1b\n" +
+	"\x06number\x18\x04 \x01(\tH\x03R\x06Number\x88\x01\x01\x121\n" +
+	"\x06amount\x18\x05 \x01(\v2\x14.google.type.DecimalH\x04R\x06Amount\x88\x01\x01\x12\x1b\n" +
+	"\x06method\x18\x06 \x01(\tH\x05R\x06Method\x88\x01\x01\x12\x17\n" +
+	"\x04date\x18\a \x01(\tH\x06R\x04Date\x88\x01\x01\x12\x1d\n" +
+	"\acreated\x18\b \x01(\tH\aR\aCreated\x88\x01\x01\x12%\n" +
+	"\acreator\x18\t \x01(\tB\x06\xaa\xaa\x19\x02\b\x01H\bR\aCreator\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"creator_id\x18\n" +
+	" \x01(\tH\tR\tCreatorID\x88\x01\x01B\x05\n" +
+	"\x03_idB\r\n" +
+	"\v_invoice_idB\t\n" +
+	"\a_outletB\t\n" +
+	"\a_numberB\t\n" +
+	"\a_amountB\t\n" +
+	"\a_methodB\a\n" +
+	"\x05_dateB\n" +
+	"\n" +
+	"\b_createdB\n" +
+	"\n" +
+	"\b_creatorB\r\n" +
+	"\v_creator_id\"\xfd\x03\n" +
 	"\x05Party\x12\x13\n" +
 	"\x02id\x18\x01 \x01(\tH\x00R\x02ID\x88\x01\x01\x12\x1f\n" +
 	"\x04name\x18\x02 \x01(\tB\x06\xaa\xaa\x19\x02\b\x01H\x01R\x04Name\x88\x01\x01\x12\x19\n" +
@@ -2238,25 +2381,25 @@ const file_webhooks_dealpos_v1_dealpos_proto_rawDesc = "" +
 	"\x05_codeB\n" +
 	"\n" +
 	"\b_addressB\t\n" +
-	"\a_gender\"\xcb\x05\n" +
-	"\bCustomer\x12*\n" +
+	"\a_gender\"\xf9\x05\n" +
+	"\bCustomer\x12,\n" +
 	"\n" +
-	"first_name\x18\x01 \x01(\tB\x06\xaa\xaa\x19\x02\b\x01H\x00R\tFirstName\x88\x01\x01\x12(\n" +
-	"\tlast_name\x18\x02 \x01(\tB\x06\xaa\xaa\x19\x02\b\x01H\x01R\bLastName\x88\x01\x01\x12\x19\n" +
-	"\x05title\x18\x03 \x01(\tH\x02R\x05Title\x88\x01\x01\x12)\n" +
-	"\tbirthdate\x18\x04 \x01(\tB\x06\xaa\xaa\x19\x02\b\x01H\x03R\tBirthdate\x88\x01\x01\x12$\n" +
-	"\x05phone\x18\x05 \x01(\tB\t\xaa\xaa\x19\x05\b\x01\x12\x01\x01H\x04R\x05Phone\x88\x01\x01\x12!\n" +
-	"\x05email\x18\x06 \x01(\tB\x06\xaa\xaa\x19\x02\b\x01H\x05R\x05Email\x88\x01\x01\x12&\n" +
-	"\x06gender\x18\a \x01(\tB\t\xaa\xaa\x19\x05\b\x01\x12\x01\x01H\x06R\x06Gender\x88\x01\x01\x12\x1b\n" +
-	"\x06outlet\x18\b \x01(\tH\aR\x06Outlet\x88\x01\x01\x12\x1f\n" +
-	"\x04name\x18\t \x01(\tB\x06\xaa\xaa\x19\x02\b\x01H\bR\x04Name\x88\x01\x01\x12\x17\n" +
+	"first_name\x18\x01 \x01(\tB\b\xaa\xaa\x19\x04\b\x01 \x01H\x00R\tFirstName\x88\x01\x01\x12*\n" +
+	"\tlast_name\x18\x02 \x01(\tB\b\xaa\xaa\x19\x04\b\x01 \x01H\x01R\bLastName\x88\x01\x01\x12!\n" +
+	"\x05title\x18\x03 \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\x02R\x05Title\x88\x01\x01\x12+\n" +
+	"\tbirthdate\x18\x04 \x01(\tB\b\xaa\xaa\x19\x04\b\x01 \x01H\x03R\tBirthdate\x88\x01\x01\x12&\n" +
+	"\x05phone\x18\x05 \x01(\tB\v\xaa\xaa\x19\a\b\x01\x12\x01\x01 \x01H\x04R\x05Phone\x88\x01\x01\x12#\n" +
+	"\x05email\x18\x06 \x01(\tB\b\xaa\xaa\x19\x04\b\x01 \x01H\x05R\x05Email\x88\x01\x01\x12(\n" +
+	"\x06gender\x18\a \x01(\tB\v\xaa\xaa\x19\a\b\x01\x12\x01\x01 \x01H\x06R\x06Gender\x88\x01\x01\x12#\n" +
+	"\x06outlet\x18\b \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\aR\x06Outlet\x88\x01\x01\x12!\n" +
+	"\x04name\x18\t \x01(\tB\b\xaa\xaa\x19\x04\b\x01 \x01H\bR\x04Name\x88\x01\x01\x12\x1f\n" +
 	"\x04code\x18\n" +
-	" \x01(\tH\tR\x04Code\x88\x01\x01\x12%\n" +
-	"\aaddress\x18\v \x01(\tB\x06\xaa\xaa\x19\x02\b\x01H\n" +
-	"R\aAddress\x88\x01\x01\x12\x1f\n" +
-	"\x04city\x18\f \x01(\tB\x06\xaa\xaa\x19\x02\b\x01H\vR\x04City\x88\x01\x01\x12&\n" +
-	"\x06mobile\x18\r \x01(\tB\t\xaa\xaa\x19\x05\b\x01\x12\x01\x01H\fR\x06Mobile\x88\x01\x01\x12@\n" +
-	"\x15member_identification\x18\x0e \x01(\tB\x06\xaa\xaa\x19\x02\b\x01H\rR\x14MemberIdentification\x88\x01\x01B\r\n" +
+	" \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\tR\x04Code\x88\x01\x01\x12'\n" +
+	"\aaddress\x18\v \x01(\tB\b\xaa\xaa\x19\x04\b\x01 \x01H\n" +
+	"R\aAddress\x88\x01\x01\x12!\n" +
+	"\x04city\x18\f \x01(\tB\b\xaa\xaa\x19\x04\b\x01 \x01H\vR\x04City\x88\x01\x01\x12(\n" +
+	"\x06mobile\x18\r \x01(\tB\v\xaa\xaa\x19\a\b\x01\x12\x01\x01 \x01H\fR\x06Mobile\x88\x01\x01\x12B\n" +
+	"\x15member_identification\x18\x0e \x01(\tB\b\xaa\xaa\x19\x04\b\x01 \x01H\rR\x14MemberIdentification\x88\x01\x01B\r\n" +
 	"\v_first_nameB\f\n" +
 	"\n" +
 	"_last_nameB\b\n" +
@@ -2273,20 +2416,20 @@ const file_webhooks_dealpos_v1_dealpos_proto_rawDesc = "" +
 	"\b_addressB\a\n" +
 	"\x05_cityB\t\n" +
 	"\a_mobileB\x18\n" +
-	"\x16_member_identification\"\xe4\x03\n" +
-	"\bSupplier\x12*\n" +
+	"\x16_member_identification\"\xfc\x03\n" +
+	"\bSupplier\x12,\n" +
 	"\n" +
-	"first_name\x18\x01 \x01(\tB\x06\xaa\xaa\x19\x02\b\x01H\x00R\tFirstName\x88\x01\x01\x12(\n" +
-	"\tlast_name\x18\x02 \x01(\tB\x06\xaa\xaa\x19\x02\b\x01H\x01R\bLastName\x88\x01\x01\x12\x19\n" +
-	"\x05title\x18\x03 \x01(\tH\x02R\x05Title\x88\x01\x01\x12$\n" +
-	"\x05phone\x18\x04 \x01(\tB\t\xaa\xaa\x19\x05\b\x01\x12\x01\x01H\x03R\x05Phone\x88\x01\x01\x12!\n" +
-	"\x05email\x18\x05 \x01(\tB\x06\xaa\xaa\x19\x02\b\x01H\x04R\x05Email\x88\x01\x01\x12&\n" +
-	"\x06gender\x18\x06 \x01(\tB\t\xaa\xaa\x19\x05\b\x01\x12\x01\x01H\x05R\x06Gender\x88\x01\x01\x12\x1f\n" +
-	"\x04name\x18\a \x01(\tB\x06\xaa\xaa\x19\x02\b\x01H\x06R\x04Name\x88\x01\x01\x12\x17\n" +
-	"\x04code\x18\b \x01(\tH\aR\x04Code\x88\x01\x01\x12%\n" +
-	"\aaddress\x18\t \x01(\tB\x06\xaa\xaa\x19\x02\b\x01H\bR\aAddress\x88\x01\x01\x12&\n" +
+	"first_name\x18\x01 \x01(\tB\b\xaa\xaa\x19\x04\b\x01 \x01H\x00R\tFirstName\x88\x01\x01\x12*\n" +
+	"\tlast_name\x18\x02 \x01(\tB\b\xaa\xaa\x19\x04\b\x01 \x01H\x01R\bLastName\x88\x01\x01\x12\x19\n" +
+	"\x05title\x18\x03 \x01(\tH\x02R\x05Title\x88\x01\x01\x12&\n" +
+	"\x05phone\x18\x04 \x01(\tB\v\xaa\xaa\x19\a\b\x01\x12\x01\x01 \x01H\x03R\x05Phone\x88\x01\x01\x12#\n" +
+	"\x05email\x18\x05 \x01(\tB\b\xaa\xaa\x19\x04\b\x01 \x01H\x04R\x05Email\x88\x01\x01\x12(\n" +
+	"\x06gender\x18\x06 \x01(\tB\v\xaa\xaa\x19\a\b\x01\x12\x01\x01 \x01H\x05R\x06Gender\x88\x01\x01\x12!\n" +
+	"\x04name\x18\a \x01(\tB\b\xaa\xaa\x19\x04\b\x01 \x01H\x06R\x04Name\x88\x01\x01\x12\x1f\n" +
+	"\x04code\x18\b \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\aR\x04Code\x88\x01\x01\x12'\n" +
+	"\aaddress\x18\t \x01(\tB\b\xaa\xaa\x19\x04\b\x01 \x01H\bR\aAddress\x88\x01\x01\x12(\n" +
 	"\x06mobile\x18\n" +
-	" \x01(\tB\t\xaa\xaa\x19\x05\b\x01\x12\x01\x01H\tR\x06Mobile\x88\x01\x01B\r\n" +
+	" \x01(\tB\v\xaa\xaa\x19\a\b\x01\x12\x01\x01 \x01H\tR\x06Mobile\x88\x01\x01B\r\n" +
 	"\v_first_nameB\f\n" +
 	"\n" +
 	"_last_nameB\b\n" +
@@ -2298,14 +2441,14 @@ const file_webhooks_dealpos_v1_dealpos_proto_rawDesc = "" +
 	"\x05_codeB\n" +
 	"\n" +
 	"\b_addressB\t\n" +
-	"\a_mobile\"\xe8\x04\n" +
+	"\a_mobile\"\xf0\x04\n" +
 	"\rTransferOrder\x12\x1b\n" +
 	"\x06outlet\x18\x01 \x01(\tH\x00R\x06Outlet\x88\x01\x01\x12 \n" +
 	"\toutlet_id\x18\x02 \x01(\tH\x01R\bOutletID\x88\x01\x01\x12%\n" +
 	"\vdestination\x18\x03 \x01(\tH\x02R\vDestination\x88\x01\x01\x12\x17\n" +
 	"\x04date\x18\x04 \x01(\tH\x03R\x04Date\x88\x01\x01\x12\x1b\n" +
-	"\x06number\x18\x05 \x01(\tH\x04R\x06Number\x88\x01\x01\x12\x1d\n" +
-	"\acourier\x18\x06 \x01(\tH\x05R\aCourier\x88\x01\x01\x12\x17\n" +
+	"\x06number\x18\x05 \x01(\tH\x04R\x06Number\x88\x01\x01\x12%\n" +
+	"\acourier\x18\x06 \x01(\tB\x06\xaa\xaa\x19\x02\b\x01H\x05R\aCourier\x88\x01\x01\x12\x17\n" +
 	"\x04note\x18\a \x01(\tH\x06R\x04Note\x88\x01\x01\x12\x19\n" +
 	"\x05state\x18\b \x01(\tH\aR\x05State\x88\x01\x01\x12(\n" +
 	"\rreceived_date\x18\t \x01(\tH\bR\fReceivedDate\x88\x01\x01\x12(\n" +
@@ -2424,20 +2567,21 @@ const file_webhooks_dealpos_v1_dealpos_proto_rawDesc = "" +
 	"\n" +
 	"_unit_costB\r\n" +
 	"\v_unit_priceB\b\n" +
-	"\x06_price\"\x82\x04\n" +
-	"\x05Shift\x12\x13\n" +
-	"\x02id\x18\x01 \x01(\tH\x00R\x02ID\x88\x01\x01\x12\x1b\n" +
-	"\x06outlet\x18\x02 \x01(\tH\x01R\x06Outlet\x88\x01\x01\x12\x1f\n" +
-	"\bregister\x18\x03 \x01(\tH\x02R\bRegister\x88\x01\x01\x12\x17\n" +
-	"\x04open\x18\x04 \x01(\tH\x03R\x04Open\x88\x01\x01\x12\x19\n" +
-	"\x05close\x18\x05 \x01(\tH\x04R\x05Close\x88\x01\x01\x12%\n" +
-	"\acashier\x18\x06 \x01(\tB\x06\xaa\xaa\x19\x02\b\x01H\x05R\aCashier\x88\x01\x01\x129\n" +
-	"\vsales_n_tax\x18\a \x01(\v2\x14.google.type.DecimalH\x06R\tSalesNTax\x88\x01\x01\x12(\n" +
-	"\rtotal_invoice\x18\b \x01(\x03H\aR\fTotalInvoice\x88\x01\x01\x12\x1d\n" +
-	"\avisitor\x18\t \x01(\x03H\bR\aVisitor\x88\x01\x01\x12\x1b\n" +
+	"\x06_price\"\xce\x04\n" +
+	"\x05Shift\x12\x1b\n" +
+	"\x02id\x18\x01 \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\x00R\x02ID\x88\x01\x01\x12#\n" +
+	"\x06outlet\x18\x02 \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\x01R\x06Outlet\x88\x01\x01\x12'\n" +
+	"\bregister\x18\x03 \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\x02R\bRegister\x88\x01\x01\x12\x1f\n" +
+	"\x04open\x18\x04 \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\x03R\x04Open\x88\x01\x01\x12!\n" +
+	"\x05close\x18\x05 \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\x04R\x05Close\x88\x01\x01\x12'\n" +
+	"\acashier\x18\x06 \x01(\tB\b\xaa\xaa\x19\x04\b\x01 \x01H\x05R\aCashier\x88\x01\x01\x12A\n" +
+	"\vsales_n_tax\x18\a \x01(\v2\x14.google.type.DecimalB\x06\xaa\xaa\x19\x02 \x01H\x06R\tSalesNTax\x88\x01\x01\x120\n" +
+	"\rtotal_invoice\x18\b \x01(\x03B\x06\xaa\xaa\x19\x02 \x01H\aR\fTotalInvoice\x88\x01\x01\x12%\n" +
+	"\avisitor\x18\t \x01(\x03B\x06\xaa\xaa\x19\x02 \x01H\bR\aVisitor\x88\x01\x01\x12#\n" +
 	"\x06number\x18\n" +
-	" \x01(\tH\tR\x06Number\x88\x01\x01\x12'\n" +
-	"\asession\x18\v \x01(\tB\b\xaa\xaa\x19\x04\b\x01\x18\x01H\n" +
+	" \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\tR\x06Number\x88\x01\x01\x12)\n" +
+	"\asession\x18\v \x01(\tB\n" +
+	"\xaa\xaa\x19\x06\b\x01\x18\x01 \x01H\n" +
 	"R\aSession\x88\x01\x01B\x05\n" +
 	"\x03_idB\t\n" +
 	"\a_outletB\v\n" +
@@ -2492,7 +2636,7 @@ func file_webhooks_dealpos_v1_dealpos_proto_rawDescGZIP() []byte {
 	return file_webhooks_dealpos_v1_dealpos_proto_rawDescData
 }
 
-var file_webhooks_dealpos_v1_dealpos_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_webhooks_dealpos_v1_dealpos_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_webhooks_dealpos_v1_dealpos_proto_goTypes = []any{
 	(*Receipt)(nil),          // 0: webhooks.dealpos.v1.Receipt
 	(*Payment)(nil),          // 1: webhooks.dealpos.v1.Payment
@@ -2500,104 +2644,106 @@ var file_webhooks_dealpos_v1_dealpos_proto_goTypes = []any{
 	(*Product)(nil),          // 3: webhooks.dealpos.v1.Product
 	(*ProductVariant)(nil),   // 4: webhooks.dealpos.v1.ProductVariant
 	(*Invoice)(nil),          // 5: webhooks.dealpos.v1.Invoice
-	(*Party)(nil),            // 6: webhooks.dealpos.v1.Party
-	(*Customer)(nil),         // 7: webhooks.dealpos.v1.Customer
-	(*Supplier)(nil),         // 8: webhooks.dealpos.v1.Supplier
-	(*TransferOrder)(nil),    // 9: webhooks.dealpos.v1.TransferOrder
-	(*OutboundLogistic)(nil), // 10: webhooks.dealpos.v1.OutboundLogistic
-	(*InboundLogistic)(nil),  // 11: webhooks.dealpos.v1.InboundLogistic
-	(*Adjustment)(nil),       // 12: webhooks.dealpos.v1.Adjustment
-	(*Goods)(nil),            // 13: webhooks.dealpos.v1.Goods
-	(*AdjustedGoods)(nil),    // 14: webhooks.dealpos.v1.AdjustedGoods
-	(*Shift)(nil),            // 15: webhooks.dealpos.v1.Shift
-	(*decimal.Decimal)(nil),  // 16: google.type.Decimal
+	(*InvoicePayment)(nil),   // 6: webhooks.dealpos.v1.InvoicePayment
+	(*Party)(nil),            // 7: webhooks.dealpos.v1.Party
+	(*Customer)(nil),         // 8: webhooks.dealpos.v1.Customer
+	(*Supplier)(nil),         // 9: webhooks.dealpos.v1.Supplier
+	(*TransferOrder)(nil),    // 10: webhooks.dealpos.v1.TransferOrder
+	(*OutboundLogistic)(nil), // 11: webhooks.dealpos.v1.OutboundLogistic
+	(*InboundLogistic)(nil),  // 12: webhooks.dealpos.v1.InboundLogistic
+	(*Adjustment)(nil),       // 13: webhooks.dealpos.v1.Adjustment
+	(*Goods)(nil),            // 14: webhooks.dealpos.v1.Goods
+	(*AdjustedGoods)(nil),    // 15: webhooks.dealpos.v1.AdjustedGoods
+	(*Shift)(nil),            // 16: webhooks.dealpos.v1.Shift
+	(*decimal.Decimal)(nil),  // 17: google.type.Decimal
 }
 var file_webhooks_dealpos_v1_dealpos_proto_depIdxs = []int32{
-	16, // 0: webhooks.dealpos.v1.Payment.amount:type_name -> google.type.Decimal
-	16, // 1: webhooks.dealpos.v1.BillPayment.amount:type_name -> google.type.Decimal
+	17, // 0: webhooks.dealpos.v1.Payment.amount:type_name -> google.type.Decimal
+	17, // 1: webhooks.dealpos.v1.BillPayment.amount:type_name -> google.type.Decimal
 	4,  // 2: webhooks.dealpos.v1.Product.variants:type_name -> webhooks.dealpos.v1.ProductVariant
-	16, // 3: webhooks.dealpos.v1.ProductVariant.price:type_name -> google.type.Decimal
-	6,  // 4: webhooks.dealpos.v1.Invoice.customer:type_name -> webhooks.dealpos.v1.Party
-	16, // 5: webhooks.dealpos.v1.Invoice.discount1:type_name -> google.type.Decimal
-	16, // 6: webhooks.dealpos.v1.Invoice.discount2:type_name -> google.type.Decimal
-	16, // 7: webhooks.dealpos.v1.Invoice.discount_amount:type_name -> google.type.Decimal
-	16, // 8: webhooks.dealpos.v1.Invoice.gross:type_name -> google.type.Decimal
-	16, // 9: webhooks.dealpos.v1.Invoice.discount_total:type_name -> google.type.Decimal
-	16, // 10: webhooks.dealpos.v1.Invoice.tax:type_name -> google.type.Decimal
-	16, // 11: webhooks.dealpos.v1.Invoice.tax_rate:type_name -> google.type.Decimal
-	16, // 12: webhooks.dealpos.v1.Invoice.sales:type_name -> google.type.Decimal
-	16, // 13: webhooks.dealpos.v1.Invoice.surcharge:type_name -> google.type.Decimal
-	16, // 14: webhooks.dealpos.v1.Invoice.sales_n_tax:type_name -> google.type.Decimal
-	16, // 15: webhooks.dealpos.v1.Invoice.point_used:type_name -> google.type.Decimal
-	16, // 16: webhooks.dealpos.v1.Invoice.points_earned:type_name -> google.type.Decimal
-	13, // 17: webhooks.dealpos.v1.Invoice.variants:type_name -> webhooks.dealpos.v1.Goods
-	1,  // 18: webhooks.dealpos.v1.Invoice.payments:type_name -> webhooks.dealpos.v1.Payment
-	13, // 19: webhooks.dealpos.v1.TransferOrder.variants:type_name -> webhooks.dealpos.v1.Goods
-	6,  // 20: webhooks.dealpos.v1.OutboundLogistic.customer:type_name -> webhooks.dealpos.v1.Party
-	13, // 21: webhooks.dealpos.v1.OutboundLogistic.variants:type_name -> webhooks.dealpos.v1.Goods
-	6,  // 22: webhooks.dealpos.v1.InboundLogistic.supplier:type_name -> webhooks.dealpos.v1.Party
-	13, // 23: webhooks.dealpos.v1.InboundLogistic.variants:type_name -> webhooks.dealpos.v1.Goods
-	14, // 24: webhooks.dealpos.v1.Adjustment.adjusted_inventory:type_name -> webhooks.dealpos.v1.AdjustedGoods
-	16, // 25: webhooks.dealpos.v1.Goods.quantity:type_name -> google.type.Decimal
-	16, // 26: webhooks.dealpos.v1.Goods.discount:type_name -> google.type.Decimal
-	16, // 27: webhooks.dealpos.v1.Goods.cost:type_name -> google.type.Decimal
-	16, // 28: webhooks.dealpos.v1.Goods.price:type_name -> google.type.Decimal
-	16, // 29: webhooks.dealpos.v1.AdjustedGoods.quantity:type_name -> google.type.Decimal
-	16, // 30: webhooks.dealpos.v1.AdjustedGoods.unit_cost:type_name -> google.type.Decimal
-	16, // 31: webhooks.dealpos.v1.AdjustedGoods.unit_price:type_name -> google.type.Decimal
-	16, // 32: webhooks.dealpos.v1.AdjustedGoods.price:type_name -> google.type.Decimal
-	16, // 33: webhooks.dealpos.v1.Shift.sales_n_tax:type_name -> google.type.Decimal
-	1,  // 34: webhooks.dealpos.v1.DealposWebhookService.PaymentCreated:input_type -> webhooks.dealpos.v1.Payment
-	1,  // 35: webhooks.dealpos.v1.DealposWebhookService.PaymentUpdated:input_type -> webhooks.dealpos.v1.Payment
-	1,  // 36: webhooks.dealpos.v1.DealposWebhookService.PaymentDeleted:input_type -> webhooks.dealpos.v1.Payment
-	1,  // 37: webhooks.dealpos.v1.DealposWebhookService.PaymentWriteoff:input_type -> webhooks.dealpos.v1.Payment
-	3,  // 38: webhooks.dealpos.v1.DealposWebhookService.ProductCreated:input_type -> webhooks.dealpos.v1.Product
-	3,  // 39: webhooks.dealpos.v1.DealposWebhookService.ProductUpdated:input_type -> webhooks.dealpos.v1.Product
-	3,  // 40: webhooks.dealpos.v1.DealposWebhookService.ProductDeleted:input_type -> webhooks.dealpos.v1.Product
-	4,  // 41: webhooks.dealpos.v1.DealposWebhookService.ProductVariantCreated:input_type -> webhooks.dealpos.v1.ProductVariant
-	4,  // 42: webhooks.dealpos.v1.DealposWebhookService.ProductVariantUpdated:input_type -> webhooks.dealpos.v1.ProductVariant
-	5,  // 43: webhooks.dealpos.v1.DealposWebhookService.InvoiceCreated:input_type -> webhooks.dealpos.v1.Invoice
-	5,  // 44: webhooks.dealpos.v1.DealposWebhookService.InvoiceDeleted:input_type -> webhooks.dealpos.v1.Invoice
-	5,  // 45: webhooks.dealpos.v1.DealposWebhookService.InvoiceErased:input_type -> webhooks.dealpos.v1.Invoice
-	7,  // 46: webhooks.dealpos.v1.DealposWebhookService.CustomerCreated:input_type -> webhooks.dealpos.v1.Customer
-	7,  // 47: webhooks.dealpos.v1.DealposWebhookService.CustomerDeleted:input_type -> webhooks.dealpos.v1.Customer
-	8,  // 48: webhooks.dealpos.v1.DealposWebhookService.SupplierCreated:input_type -> webhooks.dealpos.v1.Supplier
-	8,  // 49: webhooks.dealpos.v1.DealposWebhookService.SupplierDeleted:input_type -> webhooks.dealpos.v1.Supplier
-	9,  // 50: webhooks.dealpos.v1.DealposWebhookService.TransferOrderCreated:input_type -> webhooks.dealpos.v1.TransferOrder
-	10, // 51: webhooks.dealpos.v1.DealposWebhookService.OutboundLogisticComplete:input_type -> webhooks.dealpos.v1.OutboundLogistic
-	11, // 52: webhooks.dealpos.v1.DealposWebhookService.InboundLogisticComplete:input_type -> webhooks.dealpos.v1.InboundLogistic
-	12, // 53: webhooks.dealpos.v1.DealposWebhookService.AdjustmentCreated:input_type -> webhooks.dealpos.v1.Adjustment
-	2,  // 54: webhooks.dealpos.v1.DealposWebhookService.SupplierBillPaymentCreated:input_type -> webhooks.dealpos.v1.BillPayment
-	2,  // 55: webhooks.dealpos.v1.DealposWebhookService.SupplierBillPaymentDeleted:input_type -> webhooks.dealpos.v1.BillPayment
-	15, // 56: webhooks.dealpos.v1.DealposWebhookService.CloseShift:input_type -> webhooks.dealpos.v1.Shift
-	0,  // 57: webhooks.dealpos.v1.DealposWebhookService.PaymentCreated:output_type -> webhooks.dealpos.v1.Receipt
-	0,  // 58: webhooks.dealpos.v1.DealposWebhookService.PaymentUpdated:output_type -> webhooks.dealpos.v1.Receipt
-	0,  // 59: webhooks.dealpos.v1.DealposWebhookService.PaymentDeleted:output_type -> webhooks.dealpos.v1.Receipt
-	0,  // 60: webhooks.dealpos.v1.DealposWebhookService.PaymentWriteoff:output_type -> webhooks.dealpos.v1.Receipt
-	0,  // 61: webhooks.dealpos.v1.DealposWebhookService.ProductCreated:output_type -> webhooks.dealpos.v1.Receipt
-	0,  // 62: webhooks.dealpos.v1.DealposWebhookService.ProductUpdated:output_type -> webhooks.dealpos.v1.Receipt
-	0,  // 63: webhooks.dealpos.v1.DealposWebhookService.ProductDeleted:output_type -> webhooks.dealpos.v1.Receipt
-	0,  // 64: webhooks.dealpos.v1.DealposWebhookService.ProductVariantCreated:output_type -> webhooks.dealpos.v1.Receipt
-	0,  // 65: webhooks.dealpos.v1.DealposWebhookService.ProductVariantUpdated:output_type -> webhooks.dealpos.v1.Receipt
-	0,  // 66: webhooks.dealpos.v1.DealposWebhookService.InvoiceCreated:output_type -> webhooks.dealpos.v1.Receipt
-	0,  // 67: webhooks.dealpos.v1.DealposWebhookService.InvoiceDeleted:output_type -> webhooks.dealpos.v1.Receipt
-	0,  // 68: webhooks.dealpos.v1.DealposWebhookService.InvoiceErased:output_type -> webhooks.dealpos.v1.Receipt
-	0,  // 69: webhooks.dealpos.v1.DealposWebhookService.CustomerCreated:output_type -> webhooks.dealpos.v1.Receipt
-	0,  // 70: webhooks.dealpos.v1.DealposWebhookService.CustomerDeleted:output_type -> webhooks.dealpos.v1.Receipt
-	0,  // 71: webhooks.dealpos.v1.DealposWebhookService.SupplierCreated:output_type -> webhooks.dealpos.v1.Receipt
-	0,  // 72: webhooks.dealpos.v1.DealposWebhookService.SupplierDeleted:output_type -> webhooks.dealpos.v1.Receipt
-	0,  // 73: webhooks.dealpos.v1.DealposWebhookService.TransferOrderCreated:output_type -> webhooks.dealpos.v1.Receipt
-	0,  // 74: webhooks.dealpos.v1.DealposWebhookService.OutboundLogisticComplete:output_type -> webhooks.dealpos.v1.Receipt
-	0,  // 75: webhooks.dealpos.v1.DealposWebhookService.InboundLogisticComplete:output_type -> webhooks.dealpos.v1.Receipt
-	0,  // 76: webhooks.dealpos.v1.DealposWebhookService.AdjustmentCreated:output_type -> webhooks.dealpos.v1.Receipt
-	0,  // 77: webhooks.dealpos.v1.DealposWebhookService.SupplierBillPaymentCreated:output_type -> webhooks.dealpos.v1.Receipt
-	0,  // 78: webhooks.dealpos.v1.DealposWebhookService.SupplierBillPaymentDeleted:output_type -> webhooks.dealpos.v1.Receipt
-	0,  // 79: webhooks.dealpos.v1.DealposWebhookService.CloseShift:output_type -> webhooks.dealpos.v1.Receipt
-	57, // [57:80] is the sub-list for method output_type
-	34, // [34:57] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	17, // 3: webhooks.dealpos.v1.ProductVariant.price:type_name -> google.type.Decimal
+	7,  // 4: webhooks.dealpos.v1.Invoice.customer:type_name -> webhooks.dealpos.v1.Party
+	17, // 5: webhooks.dealpos.v1.Invoice.discount1:type_name -> google.type.Decimal
+	17, // 6: webhooks.dealpos.v1.Invoice.discount2:type_name -> google.type.Decimal
+	17, // 7: webhooks.dealpos.v1.Invoice.discount_amount:type_name -> google.type.Decimal
+	17, // 8: webhooks.dealpos.v1.Invoice.gross:type_name -> google.type.Decimal
+	17, // 9: webhooks.dealpos.v1.Invoice.discount_total:type_name -> google.type.Decimal
+	17, // 10: webhooks.dealpos.v1.Invoice.tax:type_name -> google.type.Decimal
+	17, // 11: webhooks.dealpos.v1.Invoice.tax_rate:type_name -> google.type.Decimal
+	17, // 12: webhooks.dealpos.v1.Invoice.sales:type_name -> google.type.Decimal
+	17, // 13: webhooks.dealpos.v1.Invoice.surcharge:type_name -> google.type.Decimal
+	17, // 14: webhooks.dealpos.v1.Invoice.sales_n_tax:type_name -> google.type.Decimal
+	17, // 15: webhooks.dealpos.v1.Invoice.point_used:type_name -> google.type.Decimal
+	17, // 16: webhooks.dealpos.v1.Invoice.points_earned:type_name -> google.type.Decimal
+	14, // 17: webhooks.dealpos.v1.Invoice.variants:type_name -> webhooks.dealpos.v1.Goods
+	6,  // 18: webhooks.dealpos.v1.Invoice.payments:type_name -> webhooks.dealpos.v1.InvoicePayment
+	17, // 19: webhooks.dealpos.v1.InvoicePayment.amount:type_name -> google.type.Decimal
+	14, // 20: webhooks.dealpos.v1.TransferOrder.variants:type_name -> webhooks.dealpos.v1.Goods
+	7,  // 21: webhooks.dealpos.v1.OutboundLogistic.customer:type_name -> webhooks.dealpos.v1.Party
+	14, // 22: webhooks.dealpos.v1.OutboundLogistic.variants:type_name -> webhooks.dealpos.v1.Goods
+	7,  // 23: webhooks.dealpos.v1.InboundLogistic.supplier:type_name -> webhooks.dealpos.v1.Party
+	14, // 24: webhooks.dealpos.v1.InboundLogistic.variants:type_name -> webhooks.dealpos.v1.Goods
+	15, // 25: webhooks.dealpos.v1.Adjustment.adjusted_inventory:type_name -> webhooks.dealpos.v1.AdjustedGoods
+	17, // 26: webhooks.dealpos.v1.Goods.quantity:type_name -> google.type.Decimal
+	17, // 27: webhooks.dealpos.v1.Goods.discount:type_name -> google.type.Decimal
+	17, // 28: webhooks.dealpos.v1.Goods.cost:type_name -> google.type.Decimal
+	17, // 29: webhooks.dealpos.v1.Goods.price:type_name -> google.type.Decimal
+	17, // 30: webhooks.dealpos.v1.AdjustedGoods.quantity:type_name -> google.type.Decimal
+	17, // 31: webhooks.dealpos.v1.AdjustedGoods.unit_cost:type_name -> google.type.Decimal
+	17, // 32: webhooks.dealpos.v1.AdjustedGoods.unit_price:type_name -> google.type.Decimal
+	17, // 33: webhooks.dealpos.v1.AdjustedGoods.price:type_name -> google.type.Decimal
+	17, // 34: webhooks.dealpos.v1.Shift.sales_n_tax:type_name -> google.type.Decimal
+	1,  // 35: webhooks.dealpos.v1.DealposWebhookService.PaymentCreated:input_type -> webhooks.dealpos.v1.Payment
+	1,  // 36: webhooks.dealpos.v1.DealposWebhookService.PaymentUpdated:input_type -> webhooks.dealpos.v1.Payment
+	1,  // 37: webhooks.dealpos.v1.DealposWebhookService.PaymentDeleted:input_type -> webhooks.dealpos.v1.Payment
+	1,  // 38: webhooks.dealpos.v1.DealposWebhookService.PaymentWriteoff:input_type -> webhooks.dealpos.v1.Payment
+	3,  // 39: webhooks.dealpos.v1.DealposWebhookService.ProductCreated:input_type -> webhooks.dealpos.v1.Product
+	3,  // 40: webhooks.dealpos.v1.DealposWebhookService.ProductUpdated:input_type -> webhooks.dealpos.v1.Product
+	3,  // 41: webhooks.dealpos.v1.DealposWebhookService.ProductDeleted:input_type -> webhooks.dealpos.v1.Product
+	4,  // 42: webhooks.dealpos.v1.DealposWebhookService.ProductVariantCreated:input_type -> webhooks.dealpos.v1.ProductVariant
+	4,  // 43: webhooks.dealpos.v1.DealposWebhookService.ProductVariantUpdated:input_type -> webhooks.dealpos.v1.ProductVariant
+	5,  // 44: webhooks.dealpos.v1.DealposWebhookService.InvoiceCreated:input_type -> webhooks.dealpos.v1.Invoice
+	5,  // 45: webhooks.dealpos.v1.DealposWebhookService.InvoiceDeleted:input_type -> webhooks.dealpos.v1.Invoice
+	5,  // 46: webhooks.dealpos.v1.DealposWebhookService.InvoiceErased:input_type -> webhooks.dealpos.v1.Invoice
+	8,  // 47: webhooks.dealpos.v1.DealposWebhookService.CustomerCreated:input_type -> webhooks.dealpos.v1.Customer
+	8,  // 48: webhooks.dealpos.v1.DealposWebhookService.CustomerDeleted:input_type -> webhooks.dealpos.v1.Customer
+	9,  // 49: webhooks.dealpos.v1.DealposWebhookService.SupplierCreated:input_type -> webhooks.dealpos.v1.Supplier
+	9,  // 50: webhooks.dealpos.v1.DealposWebhookService.SupplierDeleted:input_type -> webhooks.dealpos.v1.Supplier
+	10, // 51: webhooks.dealpos.v1.DealposWebhookService.TransferOrderCreated:input_type -> webhooks.dealpos.v1.TransferOrder
+	11, // 52: webhooks.dealpos.v1.DealposWebhookService.OutboundLogisticComplete:input_type -> webhooks.dealpos.v1.OutboundLogistic
+	12, // 53: webhooks.dealpos.v1.DealposWebhookService.InboundLogisticComplete:input_type -> webhooks.dealpos.v1.InboundLogistic
+	13, // 54: webhooks.dealpos.v1.DealposWebhookService.AdjustmentCreated:input_type -> webhooks.dealpos.v1.Adjustment
+	2,  // 55: webhooks.dealpos.v1.DealposWebhookService.SupplierBillPaymentCreated:input_type -> webhooks.dealpos.v1.BillPayment
+	2,  // 56: webhooks.dealpos.v1.DealposWebhookService.SupplierBillPaymentDeleted:input_type -> webhooks.dealpos.v1.BillPayment
+	16, // 57: webhooks.dealpos.v1.DealposWebhookService.CloseShift:input_type -> webhooks.dealpos.v1.Shift
+	0,  // 58: webhooks.dealpos.v1.DealposWebhookService.PaymentCreated:output_type -> webhooks.dealpos.v1.Receipt
+	0,  // 59: webhooks.dealpos.v1.DealposWebhookService.PaymentUpdated:output_type -> webhooks.dealpos.v1.Receipt
+	0,  // 60: webhooks.dealpos.v1.DealposWebhookService.PaymentDeleted:output_type -> webhooks.dealpos.v1.Receipt
+	0,  // 61: webhooks.dealpos.v1.DealposWebhookService.PaymentWriteoff:output_type -> webhooks.dealpos.v1.Receipt
+	0,  // 62: webhooks.dealpos.v1.DealposWebhookService.ProductCreated:output_type -> webhooks.dealpos.v1.Receipt
+	0,  // 63: webhooks.dealpos.v1.DealposWebhookService.ProductUpdated:output_type -> webhooks.dealpos.v1.Receipt
+	0,  // 64: webhooks.dealpos.v1.DealposWebhookService.ProductDeleted:output_type -> webhooks.dealpos.v1.Receipt
+	0,  // 65: webhooks.dealpos.v1.DealposWebhookService.ProductVariantCreated:output_type -> webhooks.dealpos.v1.Receipt
+	0,  // 66: webhooks.dealpos.v1.DealposWebhookService.ProductVariantUpdated:output_type -> webhooks.dealpos.v1.Receipt
+	0,  // 67: webhooks.dealpos.v1.DealposWebhookService.InvoiceCreated:output_type -> webhooks.dealpos.v1.Receipt
+	0,  // 68: webhooks.dealpos.v1.DealposWebhookService.InvoiceDeleted:output_type -> webhooks.dealpos.v1.Receipt
+	0,  // 69: webhooks.dealpos.v1.DealposWebhookService.InvoiceErased:output_type -> webhooks.dealpos.v1.Receipt
+	0,  // 70: webhooks.dealpos.v1.DealposWebhookService.CustomerCreated:output_type -> webhooks.dealpos.v1.Receipt
+	0,  // 71: webhooks.dealpos.v1.DealposWebhookService.CustomerDeleted:output_type -> webhooks.dealpos.v1.Receipt
+	0,  // 72: webhooks.dealpos.v1.DealposWebhookService.SupplierCreated:output_type -> webhooks.dealpos.v1.Receipt
+	0,  // 73: webhooks.dealpos.v1.DealposWebhookService.SupplierDeleted:output_type -> webhooks.dealpos.v1.Receipt
+	0,  // 74: webhooks.dealpos.v1.DealposWebhookService.TransferOrderCreated:output_type -> webhooks.dealpos.v1.Receipt
+	0,  // 75: webhooks.dealpos.v1.DealposWebhookService.OutboundLogisticComplete:output_type -> webhooks.dealpos.v1.Receipt
+	0,  // 76: webhooks.dealpos.v1.DealposWebhookService.InboundLogisticComplete:output_type -> webhooks.dealpos.v1.Receipt
+	0,  // 77: webhooks.dealpos.v1.DealposWebhookService.AdjustmentCreated:output_type -> webhooks.dealpos.v1.Receipt
+	0,  // 78: webhooks.dealpos.v1.DealposWebhookService.SupplierBillPaymentCreated:output_type -> webhooks.dealpos.v1.Receipt
+	0,  // 79: webhooks.dealpos.v1.DealposWebhookService.SupplierBillPaymentDeleted:output_type -> webhooks.dealpos.v1.Receipt
+	0,  // 80: webhooks.dealpos.v1.DealposWebhookService.CloseShift:output_type -> webhooks.dealpos.v1.Receipt
+	58, // [58:81] is the sub-list for method output_type
+	35, // [35:58] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_webhooks_dealpos_v1_dealpos_proto_init() }
@@ -2620,13 +2766,14 @@ func file_webhooks_dealpos_v1_dealpos_proto_init() {
 	file_webhooks_dealpos_v1_dealpos_proto_msgTypes[13].OneofWrappers = []any{}
 	file_webhooks_dealpos_v1_dealpos_proto_msgTypes[14].OneofWrappers = []any{}
 	file_webhooks_dealpos_v1_dealpos_proto_msgTypes[15].OneofWrappers = []any{}
+	file_webhooks_dealpos_v1_dealpos_proto_msgTypes[16].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_webhooks_dealpos_v1_dealpos_proto_rawDesc), len(file_webhooks_dealpos_v1_dealpos_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

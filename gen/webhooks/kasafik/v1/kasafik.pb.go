@@ -486,14 +486,16 @@ func (x *Order) GetPgx() string {
 
 // OrderDetail is a record of `order_details`. The page names the table alone; its fields follow the common rules.
 type OrderDetail struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	T             *string                `protobuf:"bytes,1,opt,name=t,json=_t,proto3,oneof" json:"t,omitempty"`
-	V             *int64                 `protobuf:"varint,2,opt,name=v,json=_v,proto3,oneof" json:"v,omitempty"`
-	D             *bool                  `protobuf:"varint,3,opt,name=d,json=_d,proto3,oneof" json:"d,omitempty"`
-	Id            *int64                 `protobuf:"varint,4,opt,name=id,proto3,oneof" json:"id,omitempty"`
-	IdC           *int64                 `protobuf:"varint,5,opt,name=id_c,proto3,oneof" json:"id_c,omitempty"`
-	IdOrder       *int64                 `protobuf:"varint,6,opt,name=id_order,proto3,oneof" json:"id_order,omitempty"`
-	IdProduct     *int64                 `protobuf:"varint,7,opt,name=id_product,proto3,oneof" json:"id_product,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	T         *string                `protobuf:"bytes,1,opt,name=t,json=_t,proto3,oneof" json:"t,omitempty"`
+	V         *int64                 `protobuf:"varint,2,opt,name=v,json=_v,proto3,oneof" json:"v,omitempty"`
+	D         *bool                  `protobuf:"varint,3,opt,name=d,json=_d,proto3,oneof" json:"d,omitempty"`
+	Id        *int64                 `protobuf:"varint,4,opt,name=id,proto3,oneof" json:"id,omitempty"`
+	IdC       *int64                 `protobuf:"varint,5,opt,name=id_c,proto3,oneof" json:"id_c,omitempty"`
+	IdOrder   *int64                 `protobuf:"varint,6,opt,name=id_order,proto3,oneof" json:"id_order,omitempty"`
+	IdProduct *int64                 `protobuf:"varint,7,opt,name=id_product,proto3,oneof" json:"id_product,omitempty"`
+	// Internal; the vendor says to ignore it.
+	Pgx           *string `protobuf:"bytes,8,opt,name=pgx,proto3,oneof" json:"pgx,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -577,6 +579,13 @@ func (x *OrderDetail) GetIdProduct() int64 {
 	return 0
 }
 
+func (x *OrderDetail) GetPgx() string {
+	if x != nil && x.Pgx != nil {
+		return *x.Pgx
+	}
+	return ""
+}
+
 // Product is a record of `products`.
 type Product struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -592,8 +601,10 @@ type Product struct {
 	DateUpdated       *int64       `protobuf:"varint,9,opt,name=date_updated,proto3,oneof" json:"date_updated,omitempty"`
 	AttributesBitmask *int64       `protobuf:"varint,10,opt,name=attributes_bitmask,proto3,oneof" json:"attributes_bitmask,omitempty"`
 	PriceMatrixModel  *PriceMatrix `protobuf:"bytes,11,opt,name=price_matrix_model,json=__price_matrix_model,proto3,oneof" json:"price_matrix_model,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// Internal; the vendor says to ignore it.
+	Pgx           *string `protobuf:"bytes,12,opt,name=pgx,proto3,oneof" json:"pgx,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Product) Reset() {
@@ -703,8 +714,15 @@ func (x *Product) GetPriceMatrixModel() *PriceMatrix {
 	return nil
 }
 
-// PriceMatrix is the price record embedded in a product. The vendor's own example is scaled inconsistently (550 beside
-// 454546), so nothing canonical is made of it.
+func (x *Product) GetPgx() string {
+	if x != nil && x.Pgx != nil {
+		return *x.Pgx
+	}
+	return ""
+}
+
+// PriceMatrix is the price record embedded in a product. The vendor's own example has two scales: with a tax of 21 %, the
+// 454546 thousandths before it are the 550 after it in whole units. So nothing canonical is made of it.
 type PriceMatrix struct {
 	state                   protoimpl.MessageState `protogen:"open.v1"`
 	DateStarts              *int64                 `protobuf:"varint,1,opt,name=date_starts,proto3,oneof" json:"date_starts,omitempty"`
@@ -775,12 +793,14 @@ func (x *PriceMatrix) GetUnitPriceCTaxExcl() int64 {
 
 // Customer is a record of `customers`. The page names the event alone; its fields follow the common rules.
 type Customer struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	T             *string                `protobuf:"bytes,1,opt,name=t,json=_t,proto3,oneof" json:"t,omitempty"`
-	V             *int64                 `protobuf:"varint,2,opt,name=v,json=_v,proto3,oneof" json:"v,omitempty"`
-	D             *bool                  `protobuf:"varint,3,opt,name=d,json=_d,proto3,oneof" json:"d,omitempty"`
-	Id            *int64                 `protobuf:"varint,4,opt,name=id,proto3,oneof" json:"id,omitempty"`
-	IdC           *int64                 `protobuf:"varint,5,opt,name=id_c,proto3,oneof" json:"id_c,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	T     *string                `protobuf:"bytes,1,opt,name=t,json=_t,proto3,oneof" json:"t,omitempty"`
+	V     *int64                 `protobuf:"varint,2,opt,name=v,json=_v,proto3,oneof" json:"v,omitempty"`
+	D     *bool                  `protobuf:"varint,3,opt,name=d,json=_d,proto3,oneof" json:"d,omitempty"`
+	Id    *int64                 `protobuf:"varint,4,opt,name=id,proto3,oneof" json:"id,omitempty"`
+	IdC   *int64                 `protobuf:"varint,5,opt,name=id_c,proto3,oneof" json:"id_c,omitempty"`
+	// Internal; the vendor says to ignore it.
+	Pgx           *string `protobuf:"bytes,6,opt,name=pgx,proto3,oneof" json:"pgx,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -850,15 +870,24 @@ func (x *Customer) GetIdC() int64 {
 	return 0
 }
 
+func (x *Customer) GetPgx() string {
+	if x != nil && x.Pgx != nil {
+		return *x.Pgx
+	}
+	return ""
+}
+
 // Category is a record of `categories`, a table known from the vendor's REST interface.
 type Category struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	T             *string                `protobuf:"bytes,1,opt,name=t,json=_t,proto3,oneof" json:"t,omitempty"`
-	V             *int64                 `protobuf:"varint,2,opt,name=v,json=_v,proto3,oneof" json:"v,omitempty"`
-	D             *bool                  `protobuf:"varint,3,opt,name=d,json=_d,proto3,oneof" json:"d,omitempty"`
-	Id            *int64                 `protobuf:"varint,4,opt,name=id,proto3,oneof" json:"id,omitempty"`
-	IdC           *int64                 `protobuf:"varint,5,opt,name=id_c,proto3,oneof" json:"id_c,omitempty"`
-	Name          *string                `protobuf:"bytes,6,opt,name=name,proto3,oneof" json:"name,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	T     *string                `protobuf:"bytes,1,opt,name=t,json=_t,proto3,oneof" json:"t,omitempty"`
+	V     *int64                 `protobuf:"varint,2,opt,name=v,json=_v,proto3,oneof" json:"v,omitempty"`
+	D     *bool                  `protobuf:"varint,3,opt,name=d,json=_d,proto3,oneof" json:"d,omitempty"`
+	Id    *int64                 `protobuf:"varint,4,opt,name=id,proto3,oneof" json:"id,omitempty"`
+	IdC   *int64                 `protobuf:"varint,5,opt,name=id_c,proto3,oneof" json:"id_c,omitempty"`
+	Name  *string                `protobuf:"bytes,6,opt,name=name,proto3,oneof" json:"name,omitempty"`
+	// Internal; the vendor says to ignore it.
+	Pgx           *string `protobuf:"bytes,7,opt,name=pgx,proto3,oneof" json:"pgx,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -935,28 +964,35 @@ func (x *Category) GetName() string {
 	return ""
 }
 
+func (x *Category) GetPgx() string {
+	if x != nil && x.Pgx != nil {
+		return *x.Pgx
+	}
+	return ""
+}
+
 var File_webhooks_kasafik_v1_kasafik_proto protoreflect.FileDescriptor
 
 const file_webhooks_kasafik_v1_kasafik_proto_rawDesc = "" +
 	"\n" +
 	"!webhooks/kasafik/v1/kasafik.proto\x12\x13webhooks.kasafik.v1\x1a\x1fbridge/options/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/type/decimal.proto\"\t\n" +
-	"\aReceipt\"\x9d\x01\n" +
-	"\x06Record\x12\x12\n" +
-	"\x01t\x18\x01 \x01(\tH\x00R\x02_t\x88\x01\x01\x12\x12\n" +
-	"\x01v\x18\x02 \x01(\x03H\x01R\x02_v\x88\x01\x01\x12\x1b\n" +
-	"\x01d\x18\x03 \x01(\bB\a\xaa\xaa\x19\x03\x12\x01\x01H\x02R\x02_d\x88\x01\x01\x12\x13\n" +
-	"\x02id\x18\x04 \x01(\x03H\x03R\x02id\x88\x01\x01\x12\x17\n" +
+	"\aReceipt\"\xb5\x01\n" +
+	"\x06Record\x12\x1a\n" +
+	"\x01t\x18\x01 \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\x00R\x02_t\x88\x01\x01\x12\x1a\n" +
+	"\x01v\x18\x02 \x01(\x03B\x06\xaa\xaa\x19\x02 \x01H\x01R\x02_v\x88\x01\x01\x12\x1b\n" +
+	"\x01d\x18\x03 \x01(\bB\a\xaa\xaa\x19\x03\x12\x01\x01H\x02R\x02_d\x88\x01\x01\x12\x1b\n" +
+	"\x02id\x18\x04 \x01(\x03B\x06\xaa\xaa\x19\x02 \x01H\x03R\x02id\x88\x01\x01\x12\x17\n" +
 	"\x04id_c\x18\x05 \x01(\x03H\x04R\x04id_c\x88\x01\x01B\x04\n" +
 	"\x02_tB\x04\n" +
 	"\x02_vB\x04\n" +
 	"\x02_dB\x05\n" +
 	"\x03_idB\a\n" +
-	"\x05_id_c\"\x86\x13\n" +
-	"\x05Order\x12\x12\n" +
-	"\x01t\x18\x01 \x01(\tH\x00R\x02_t\x88\x01\x01\x12\x12\n" +
-	"\x01v\x18\x02 \x01(\x03H\x01R\x02_v\x88\x01\x01\x12\x1b\n" +
-	"\x01d\x18\x03 \x01(\bB\a\xaa\xaa\x19\x03\x12\x01\x01H\x02R\x02_d\x88\x01\x01\x12\x13\n" +
-	"\x02id\x18\x04 \x01(\x03H\x03R\x02id\x88\x01\x01\x12\x17\n" +
+	"\x05_id_c\"\x9e\x13\n" +
+	"\x05Order\x12\x1a\n" +
+	"\x01t\x18\x01 \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\x00R\x02_t\x88\x01\x01\x12\x1a\n" +
+	"\x01v\x18\x02 \x01(\x03B\x06\xaa\xaa\x19\x02 \x01H\x01R\x02_v\x88\x01\x01\x12\x1b\n" +
+	"\x01d\x18\x03 \x01(\bB\a\xaa\xaa\x19\x03\x12\x01\x01H\x02R\x02_d\x88\x01\x01\x12\x1b\n" +
+	"\x02id\x18\x04 \x01(\x03B\x06\xaa\xaa\x19\x02 \x01H\x03R\x02id\x88\x01\x01\x12\x17\n" +
 	"\x04id_c\x18\x05 \x01(\x03H\x04R\x04id_c\x88\x01\x01\x12C\n" +
 	"\x0fconversion_rate\x18\x06 \x01(\v2\x14.google.type.DecimalH\x05R\x0fconversion_rate\x88\x01\x01\x12\x1f\n" +
 	"\bcurrency\x18\a \x01(\tH\x06R\bcurrency\x88\x01\x01\x12\x1d\n" +
@@ -1031,29 +1067,31 @@ const file_webhooks_kasafik_v1_kasafik_proto_rawDesc = "" +
 	"_total_tipB\x1a\n" +
 	"\x18_total_wrapping_tax_exclB\x1a\n" +
 	"\x18_total_wrapping_tax_inclB\x06\n" +
-	"\x04_pgx\"\x84\x02\n" +
-	"\vOrderDetail\x12\x12\n" +
-	"\x01t\x18\x01 \x01(\tH\x00R\x02_t\x88\x01\x01\x12\x12\n" +
-	"\x01v\x18\x02 \x01(\x03H\x01R\x02_v\x88\x01\x01\x12\x1b\n" +
-	"\x01d\x18\x03 \x01(\bB\a\xaa\xaa\x19\x03\x12\x01\x01H\x02R\x02_d\x88\x01\x01\x12\x13\n" +
-	"\x02id\x18\x04 \x01(\x03H\x03R\x02id\x88\x01\x01\x12\x17\n" +
+	"\x04_pgx\"\xc3\x02\n" +
+	"\vOrderDetail\x12\x1a\n" +
+	"\x01t\x18\x01 \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\x00R\x02_t\x88\x01\x01\x12\x1a\n" +
+	"\x01v\x18\x02 \x01(\x03B\x06\xaa\xaa\x19\x02 \x01H\x01R\x02_v\x88\x01\x01\x12\x1b\n" +
+	"\x01d\x18\x03 \x01(\bB\a\xaa\xaa\x19\x03\x12\x01\x01H\x02R\x02_d\x88\x01\x01\x12\x1b\n" +
+	"\x02id\x18\x04 \x01(\x03B\x06\xaa\xaa\x19\x02 \x01H\x03R\x02id\x88\x01\x01\x12\x17\n" +
 	"\x04id_c\x18\x05 \x01(\x03H\x04R\x04id_c\x88\x01\x01\x12\x1f\n" +
 	"\bid_order\x18\x06 \x01(\x03H\x05R\bid_order\x88\x01\x01\x12#\n" +
 	"\n" +
 	"id_product\x18\a \x01(\x03H\x06R\n" +
-	"id_product\x88\x01\x01B\x04\n" +
+	"id_product\x88\x01\x01\x12\x1d\n" +
+	"\x03pgx\x18\b \x01(\tB\x06\xaa\xaa\x19\x02\x18\x01H\aR\x03pgx\x88\x01\x01B\x04\n" +
 	"\x02_tB\x04\n" +
 	"\x02_vB\x04\n" +
 	"\x02_dB\x05\n" +
 	"\x03_idB\a\n" +
 	"\x05_id_cB\v\n" +
 	"\t_id_orderB\r\n" +
-	"\v_id_product\"\x8d\x04\n" +
-	"\aProduct\x12\x12\n" +
-	"\x01t\x18\x01 \x01(\tH\x00R\x02_t\x88\x01\x01\x12\x12\n" +
-	"\x01v\x18\x02 \x01(\x03H\x01R\x02_v\x88\x01\x01\x12\x1b\n" +
-	"\x01d\x18\x03 \x01(\bB\a\xaa\xaa\x19\x03\x12\x01\x01H\x02R\x02_d\x88\x01\x01\x12\x13\n" +
-	"\x02id\x18\x04 \x01(\x03H\x03R\x02id\x88\x01\x01\x12\x17\n" +
+	"\v_id_productB\x06\n" +
+	"\x04_pgx\"\xcc\x04\n" +
+	"\aProduct\x12\x1a\n" +
+	"\x01t\x18\x01 \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\x00R\x02_t\x88\x01\x01\x12\x1a\n" +
+	"\x01v\x18\x02 \x01(\x03B\x06\xaa\xaa\x19\x02 \x01H\x01R\x02_v\x88\x01\x01\x12\x1b\n" +
+	"\x01d\x18\x03 \x01(\bB\a\xaa\xaa\x19\x03\x12\x01\x01H\x02R\x02_d\x88\x01\x01\x12\x1b\n" +
+	"\x02id\x18\x04 \x01(\x03B\x06\xaa\xaa\x19\x02 \x01H\x03R\x02id\x88\x01\x01\x12\x17\n" +
 	"\x04id_c\x18\x05 \x01(\x03H\x04R\x04id_c\x88\x01\x01\x12'\n" +
 	"\avisible\x18\x06 \x01(\bB\a\xaa\xaa\x19\x03\x12\x01\x01H\x05R\b_visible\x88\x01\x01\x12\x17\n" +
 	"\x04name\x18\a \x01(\tH\x06R\x04name\x88\x01\x01\x12\x17\n" +
@@ -1062,7 +1100,8 @@ const file_webhooks_kasafik_v1_kasafik_proto_rawDesc = "" +
 	"\x12attributes_bitmask\x18\n" +
 	" \x01(\x03H\tR\x12attributes_bitmask\x88\x01\x01\x12W\n" +
 	"\x12price_matrix_model\x18\v \x01(\v2 .webhooks.kasafik.v1.PriceMatrixH\n" +
-	"R\x14__price_matrix_model\x88\x01\x01B\x04\n" +
+	"R\x14__price_matrix_model\x88\x01\x01\x12\x1d\n" +
+	"\x03pgx\x18\f \x01(\tB\x06\xaa\xaa\x19\x02\x18\x01H\vR\x03pgx\x88\x01\x01B\x04\n" +
 	"\x02_tB\x04\n" +
 	"\x02_vB\x04\n" +
 	"\x02_dB\x05\n" +
@@ -1074,7 +1113,8 @@ const file_webhooks_kasafik_v1_kasafik_proto_rawDesc = "" +
 	"\x05_unitB\x0f\n" +
 	"\r_date_updatedB\x15\n" +
 	"\x13_attributes_bitmaskB\x15\n" +
-	"\x13_price_matrix_model\"\xde\x02\n" +
+	"\x13_price_matrix_modelB\x06\n" +
+	"\x04_pgx\"\xde\x02\n" +
 	"\vPriceMatrix\x12%\n" +
 	"\vdate_starts\x18\x01 \x01(\x03H\x00R\vdate_starts\x88\x01\x01\x12?\n" +
 	"\x18unit_price_base_tax_incl\x18\x02 \x01(\x03H\x01R\x18unit_price_base_tax_incl\x88\x01\x01\x12E\n" +
@@ -1083,31 +1123,35 @@ const file_webhooks_kasafik_v1_kasafik_proto_rawDesc = "" +
 	"\f_date_startsB\x1b\n" +
 	"\x19_unit_price_base_tax_inclB\x1e\n" +
 	"\x1c_unit_price_regular_tax_exclB\x18\n" +
-	"\x16_unit_price_c_tax_excl\"\x9f\x01\n" +
-	"\bCustomer\x12\x12\n" +
-	"\x01t\x18\x01 \x01(\tH\x00R\x02_t\x88\x01\x01\x12\x12\n" +
-	"\x01v\x18\x02 \x01(\x03H\x01R\x02_v\x88\x01\x01\x12\x1b\n" +
-	"\x01d\x18\x03 \x01(\bB\a\xaa\xaa\x19\x03\x12\x01\x01H\x02R\x02_d\x88\x01\x01\x12\x13\n" +
-	"\x02id\x18\x04 \x01(\x03H\x03R\x02id\x88\x01\x01\x12\x17\n" +
-	"\x04id_c\x18\x05 \x01(\x03H\x04R\x04id_c\x88\x01\x01B\x04\n" +
+	"\x16_unit_price_c_tax_excl\"\xde\x01\n" +
+	"\bCustomer\x12\x1a\n" +
+	"\x01t\x18\x01 \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\x00R\x02_t\x88\x01\x01\x12\x1a\n" +
+	"\x01v\x18\x02 \x01(\x03B\x06\xaa\xaa\x19\x02 \x01H\x01R\x02_v\x88\x01\x01\x12\x1b\n" +
+	"\x01d\x18\x03 \x01(\bB\a\xaa\xaa\x19\x03\x12\x01\x01H\x02R\x02_d\x88\x01\x01\x12\x1b\n" +
+	"\x02id\x18\x04 \x01(\x03B\x06\xaa\xaa\x19\x02 \x01H\x03R\x02id\x88\x01\x01\x12\x17\n" +
+	"\x04id_c\x18\x05 \x01(\x03H\x04R\x04id_c\x88\x01\x01\x12\x1d\n" +
+	"\x03pgx\x18\x06 \x01(\tB\x06\xaa\xaa\x19\x02\x18\x01H\x05R\x03pgx\x88\x01\x01B\x04\n" +
 	"\x02_tB\x04\n" +
 	"\x02_vB\x04\n" +
 	"\x02_dB\x05\n" +
 	"\x03_idB\a\n" +
-	"\x05_id_c\"\xc1\x01\n" +
-	"\bCategory\x12\x12\n" +
-	"\x01t\x18\x01 \x01(\tH\x00R\x02_t\x88\x01\x01\x12\x12\n" +
-	"\x01v\x18\x02 \x01(\x03H\x01R\x02_v\x88\x01\x01\x12\x1b\n" +
-	"\x01d\x18\x03 \x01(\bB\a\xaa\xaa\x19\x03\x12\x01\x01H\x02R\x02_d\x88\x01\x01\x12\x13\n" +
-	"\x02id\x18\x04 \x01(\x03H\x03R\x02id\x88\x01\x01\x12\x17\n" +
+	"\x05_id_cB\x06\n" +
+	"\x04_pgx\"\x80\x02\n" +
+	"\bCategory\x12\x1a\n" +
+	"\x01t\x18\x01 \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\x00R\x02_t\x88\x01\x01\x12\x1a\n" +
+	"\x01v\x18\x02 \x01(\x03B\x06\xaa\xaa\x19\x02 \x01H\x01R\x02_v\x88\x01\x01\x12\x1b\n" +
+	"\x01d\x18\x03 \x01(\bB\a\xaa\xaa\x19\x03\x12\x01\x01H\x02R\x02_d\x88\x01\x01\x12\x1b\n" +
+	"\x02id\x18\x04 \x01(\x03B\x06\xaa\xaa\x19\x02 \x01H\x03R\x02id\x88\x01\x01\x12\x17\n" +
 	"\x04id_c\x18\x05 \x01(\x03H\x04R\x04id_c\x88\x01\x01\x12\x17\n" +
-	"\x04name\x18\x06 \x01(\tH\x05R\x04name\x88\x01\x01B\x04\n" +
+	"\x04name\x18\x06 \x01(\tH\x05R\x04name\x88\x01\x01\x12\x1d\n" +
+	"\x03pgx\x18\a \x01(\tB\x06\xaa\xaa\x19\x02\x18\x01H\x06R\x03pgx\x88\x01\x01B\x04\n" +
 	"\x02_tB\x04\n" +
 	"\x02_vB\x04\n" +
 	"\x02_dB\x05\n" +
 	"\x03_idB\a\n" +
 	"\x05_id_cB\a\n" +
-	"\x05_name2\xd1\x04\n" +
+	"\x05_nameB\x06\n" +
+	"\x04_pgx2\xd1\x04\n" +
 	"\x15KasafikWebhookService\x12g\n" +
 	"\x06Orders\x12\x1a.webhooks.kasafik.v1.Order\x1a\x1c.webhooks.kasafik.v1.Receipt\"#\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/webhooks/kasafik/orders\x12z\n" +
 	"\fOrderDetails\x12 .webhooks.kasafik.v1.OrderDetail\x1a\x1c.webhooks.kasafik.v1.Receipt\"*\x82\xd3\xe4\x93\x02$:\x01*\"\x1f/webhooks/kasafik/order_details\x12m\n" +

@@ -772,7 +772,7 @@ var File_webhooks_linga_v1_linga_proto protoreflect.FileDescriptor
 const file_webhooks_linga_v1_linga_proto_rawDesc = "" +
 	"\n" +
 	"\x1dwebhooks/linga/v1/linga.proto\x12\x11webhooks.linga.v1\x1a\x1fbridge/options/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/type/decimal.proto\"\t\n" +
-	"\aReceipt\"\x8f\x1d\n" +
+	"\aReceipt\"\x97\x1d\n" +
 	"\x05Check\x12)\n" +
 	"\x0esale_unique_id\x18\x01 \x01(\tH\x00R\fsaleUniqueId\x88\x01\x01\x12\x13\n" +
 	"\x02id\x18\x02 \x01(\tH\x01R\x02id\x88\x01\x01\x12:\n" +
@@ -825,8 +825,8 @@ const file_webhooks_linga_v1_linga_proto_rawDesc = "" +
 	"\fpayment_type\x18+ \x01(\tB\a\xaa\xaa\x19\x03\x12\x01\x01H(R\vpaymentType\x88\x01\x01\x12B\n" +
 	"\x0fdelivery_charge\x18, \x01(\v2\x14.google.type.DecimalH)R\x0edeliveryCharge\x88\x01\x01\x12<\n" +
 	"\x13delivery_charge_str\x18- \x01(\tB\a\xaa\xaa\x19\x03\x12\x01\x01H*R\x11deliveryChargeStr\x88\x01\x01\x121\n" +
-	"\rdelivery_time\x18. \x01(\tB\a\xaa\xaa\x19\x03\x12\x01\x01H+R\fdeliveryTime\x88\x01\x01\x12\x1f\n" +
-	"\bcomments\x18/ \x01(\tH,R\bcomments\x88\x01\x01\x127\n" +
+	"\rdelivery_time\x18. \x01(\tB\a\xaa\xaa\x19\x03\x12\x01\x01H+R\fdeliveryTime\x88\x01\x01\x12'\n" +
+	"\bcomments\x18/ \x01(\tB\x06\xaa\xaa\x19\x02\b\x01H,R\bcomments\x88\x01\x01\x127\n" +
 	"\x10discount_applied\x180 \x01(\bB\a\xaa\xaa\x19\x03\x12\x01\x02H-R\x0fdiscountApplied\x88\x01\x01\x12-\n" +
 	"\vdiscount_id\x181 \x01(\tB\a\xaa\xaa\x19\x03\x12\x01\x01H.R\n" +
 	"discountId\x88\x01\x01\x127\n" +
