@@ -7,6 +7,7 @@
 package eventv1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	_ "github.com/webhook-bridge/bridge/gen/bridge/options/v1"
 	decimal "google.golang.org/genproto/googleapis/type/decimal"
 	money "google.golang.org/genproto/googleapis/type/money"
@@ -321,24 +322,25 @@ var File_bridge_event_v1_credit_note_proto protoreflect.FileDescriptor
 
 const file_bridge_event_v1_credit_note_proto_rawDesc = "" +
 	"\n" +
-	"!bridge/event/v1/credit_note.proto\x12\x0fbridge.event.v1\x1a\x1ebridge/event/v1/customer.proto\x1a\x1fbridge/options/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19google/type/decimal.proto\x1a\x17google/type/money.proto\"\xd7\x03\n" +
+	"!bridge/event/v1/credit_note.proto\x12\x0fbridge.event.v1\x1a\x1ebridge/event/v1/customer.proto\x1a\x1fbridge/options/v1/options.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19google/type/decimal.proto\x1a\x17google/type/money.proto\"\xf6\x03\n" +
 	"\n" +
-	"CreditNote\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\x12$\n" +
+	"CreditNote\x12\x17\n" +
+	"\x02id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\x02id\x12$\n" +
 	"\x0ereturn_case_id\x18\x02 \x01(\tR\freturnCaseId\x12\x19\n" +
 	"\border_id\x18\x03 \x01(\tR\aorderId\x12+\n" +
 	"\x11payment_reference\x18\x04 \x01(\tR\x10paymentReference\x129\n" +
 	"\n" +
 	"created_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12\x1d\n" +
 	"\arestock\x18\x06 \x01(\bH\x00R\arestock\x88\x01\x01\x12\x1a\n" +
-	"\blanguage\x18\a \x01(\tR\blanguage\x12\x1a\n" +
-	"\bcurrency\x18\b \x01(\tR\bcurrency\x125\n" +
+	"\blanguage\x18\a \x01(\tR\blanguage\x120\n" +
+	"\bcurrency\x18\b \x01(\tB\x14\xbaH\x11\xd8\x01\x01r\f2\n" +
+	"^[A-Z]{3}$R\bcurrency\x125\n" +
 	"\bcustomer\x18\t \x01(\v2\x19.bridge.event.v1.CustomerR\bcustomer\x12?\n" +
 	"\fbank_account\x18\n" +
 	" \x01(\v2\x1c.bridge.event.v1.BankAccountR\vbankAccount\x125\n" +
 	"\x05lines\x18\v \x03(\v2\x1f.bridge.event.v1.CreditNoteLineR\x05linesB\n" +
 	"\n" +
-	"\b_restock\"\xfa\x01\n" +
+	"\b_restock\"\xe7\x05\n" +
 	"\x0eCreditNoteLine\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
@@ -347,7 +349,9 @@ const file_bridge_event_v1_credit_note_proto_rawDesc = "" +
 	"\avariant\x18\x04 \x01(\tR\avariant\x120\n" +
 	"\bquantity\x18\x05 \x01(\v2\x14.google.type.DecimalR\bquantity\x12(\n" +
 	"\x05price\x18\x06 \x01(\v2\x12.google.type.MoneyR\x05price\x12/\n" +
-	"\btax_rate\x18\a \x01(\v2\x14.google.type.DecimalR\ataxRate\"E\n" +
+	"\btax_rate\x18\a \x01(\v2\x14.google.type.DecimalR\ataxRate:\xea\x03\xbaH\xe6\x03\x1a\xcc\x02\n" +
+	"\x05money\x12Vmoney has a currency of three capital letters, less than a unit of nanos, and one sign\x1a\xea\x01[this.price].all(m, (m.currency_code == '' && m.units == 0 && m.nanos == 0) || m.currency_code.matches('^[A-Z]{3}$') && m.nanos > -1000000000 && m.nanos < 1000000000 && (m.units <= 0 || m.nanos >= 0) && (m.units >= 0 || m.nanos <= 0))\x1a\x94\x01\n" +
+	"\adecimal\x12\x15a decimal is a number\x1ar[this.quantity, this.tax_rate].all(d, d.value.matches('^([+-]?([0-9]+\\\\.?[0-9]*|\\\\.[0-9]+)([eE][+-]?[0-9]+)?)?$'))\"E\n" +
 	"\vBankAccount\x12\x16\n" +
 	"\x06scheme\x18\x01 \x01(\tR\x06scheme\x12\x1e\n" +
 	"\x06number\x18\x02 \x01(\tB\x06\xaa\xaa\x19\x02\b\x01R\x06numberB\xc2\x01\n" +

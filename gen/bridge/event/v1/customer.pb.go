@@ -7,6 +7,7 @@
 package eventv1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	_ "github.com/webhook-bridge/bridge/gen/bridge/options/v1"
 	date "google.golang.org/genproto/googleapis/type/date"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
@@ -52,7 +53,8 @@ type Customer struct {
 	Address *PostalAddress `protobuf:"bytes,11,opt,name=address,proto3" json:"address,omitempty"`
 	// The company bought for. Open Loyalty `company.name`.
 	Company string `protobuf:"bytes,12,opt,name=company,proto3" json:"company,omitempty"`
-	// Tax number of the company. Open Loyalty `company.nip`, `customerData.nip`.
+	// Tax number of the company. Open Loyalty `company.nip`, `customerData.nip`; Retino
+	// `company_vat_number`.
 	TaxId string `protobuf:"bytes,13,opt,name=tax_id,json=taxId,proto3" json:"tax_id,omitempty"`
 	// Number of the loyalty card, digits with leading zeros. Open Loyalty `loyaltyCardNumber`; DealPOS
 	// `MemberIdentification`.
@@ -70,7 +72,9 @@ type Customer struct {
 	// A code people use. DealPOS `Code`.
 	Code string `protobuf:"bytes,20,opt,name=code,proto3" json:"code,omitempty"`
 	// The vendor's id of the seller who registered the customer. Open Loyalty `sellerId`.
-	SellerId      string `protobuf:"bytes,21,opt,name=seller_id,json=sellerId,proto3" json:"seller_id,omitempty"`
+	SellerId string `protobuf:"bytes,21,opt,name=seller_id,json=sellerId,proto3" json:"seller_id,omitempty"`
+	// The company's number in its country's register. Retino `company_id`.
+	CompanyId     string `protobuf:"bytes,22,opt,name=company_id,json=companyId,proto3" json:"company_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -248,6 +252,13 @@ func (x *Customer) GetCode() string {
 func (x *Customer) GetSellerId() string {
 	if x != nil {
 		return x.SellerId
+	}
+	return ""
+}
+
+func (x *Customer) GetCompanyId() string {
+	if x != nil {
+		return x.CompanyId
 	}
 	return ""
 }
@@ -576,7 +587,7 @@ var File_bridge_event_v1_customer_proto protoreflect.FileDescriptor
 
 const file_bridge_event_v1_customer_proto_rawDesc = "" +
 	"\n" +
-	"\x1ebridge/event/v1/customer.proto\x12\x0fbridge.event.v1\x1a\x1fbridge/options/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\"\x90\x06\n" +
+	"\x1ebridge/event/v1/customer.proto\x12\x0fbridge.event.v1\x1a\x1fbridge/options/v1/options.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\"\xaf\x06\n" +
 	"\bCustomer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\x04name\x18\x02 \x01(\tB\x06\xaa\xaa\x19\x02\b\x01R\x04name\x12%\n" +
@@ -605,9 +616,11 @@ const file_bridge_event_v1_customer_proto_rawDesc = "" +
 	"agreements\x18\x13 \x03(\v2\x1a.bridge.event.v1.AgreementR\n" +
 	"agreements\x12\x12\n" +
 	"\x04code\x18\x14 \x01(\tR\x04code\x12\x1b\n" +
-	"\tseller_id\x18\x15 \x01(\tR\bsellerId\"\xe6\x02\n" +
-	"\bSupplier\x12\x12\n" +
-	"\x04code\x18\x01 \x01(\tR\x04code\x12\x1a\n" +
+	"\tseller_id\x18\x15 \x01(\tR\bsellerId\x12\x1d\n" +
+	"\n" +
+	"company_id\x18\x16 \x01(\tR\tcompanyId\"\xef\x02\n" +
+	"\bSupplier\x12\x1b\n" +
+	"\x04code\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\x04code\x12\x1a\n" +
 	"\x04name\x18\x02 \x01(\tB\x06\xaa\xaa\x19\x02\b\x01R\x04name\x12%\n" +
 	"\n" +
 	"given_name\x18\x03 \x01(\tB\x06\xaa\xaa\x19\x02\b\x01R\tgivenName\x12'\n" +
@@ -629,9 +642,9 @@ const file_bridge_event_v1_customer_proto_rawDesc = "" +
 	"\acountry\x18\x05 \x01(\tR\acountry\"/\n" +
 	"\x05Label\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value\"9\n" +
-	"\tAgreement\x12\x16\n" +
-	"\x06number\x18\x01 \x01(\x05R\x06number\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"B\n" +
+	"\tAgreement\x12\x1f\n" +
+	"\x06number\x18\x01 \x01(\x05B\a\xbaH\x04\x1a\x02 \x00R\x06number\x12\x14\n" +
 	"\x05given\x18\x02 \x01(\bR\x05givenB\xc0\x01\n" +
 	"\x13com.bridge.event.v1B\rCustomerProtoP\x01Z<github.com/webhook-bridge/bridge/gen/bridge/event/v1;eventv1\xa2\x02\x03BEX\xaa\x02\x0fBridge.Event.V1\xca\x02\x0fBridge\\Event\\V1\xe2\x02\x1bBridge\\Event\\V1\\GPBMetadata\xea\x02\x11Bridge::Event::V1b\x06proto3"
 

@@ -9,6 +9,7 @@
 package eventv1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
@@ -576,24 +577,25 @@ var File_bridge_event_v1_event_proto protoreflect.FileDescriptor
 
 const file_bridge_event_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x1bbridge/event/v1/event.proto\x12\x0fbridge.event.v1\x1a!bridge/event/v1/credit_note.proto\x1a\x1ebridge/event/v1/customer.proto\x1a\x1dbridge/event/v1/invoice.proto\x1a\x1dbridge/event/v1/loyalty.proto\x1a\x1bbridge/event/v1/order.proto\x1a\x1dbridge/event/v1/payment.proto\x1a\x1dbridge/event/v1/product.proto\x1a\x1ebridge/event/v1/purchase.proto\x1a!bridge/event/v1/return_case.proto\x1a\x1bbridge/event/v1/shift.proto\x1a\x1ebridge/event/v1/shipment.proto\x1a\x1bbridge/event/v1/stock.proto\x1a\x1ebridge/event/v1/unmapped.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc2\x0f\n" +
-	"\x05Event\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
-	"\x04type\x18\x02 \x01(\tR\x04type\x12\x16\n" +
-	"\x06source\x18\x03 \x01(\tR\x06source\x12\x1c\n" +
-	"\tconnector\x18\x04 \x01(\tR\tconnector\x12!\n" +
-	"\fvendor_event\x18\x05 \x01(\tR\vvendorEvent\x12\x18\n" +
-	"\asubject\x18\x06 \x01(\tR\asubject\x12'\n" +
-	"\x0fsubject_version\x18\a \x01(\tR\x0esubjectVersion\x12;\n" +
-	"\voccurred_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"occurredAt\x12;\n" +
-	"\vreceived_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"receivedAt\x12\x1d\n" +
+	"\x1bbridge/event/v1/event.proto\x12\x0fbridge.event.v1\x1a!bridge/event/v1/credit_note.proto\x1a\x1ebridge/event/v1/customer.proto\x1a\x1dbridge/event/v1/invoice.proto\x1a\x1dbridge/event/v1/loyalty.proto\x1a\x1bbridge/event/v1/order.proto\x1a\x1dbridge/event/v1/payment.proto\x1a\x1dbridge/event/v1/product.proto\x1a\x1ebridge/event/v1/purchase.proto\x1a!bridge/event/v1/return_case.proto\x1a\x1bbridge/event/v1/shift.proto\x1a\x1ebridge/event/v1/shipment.proto\x1a\x1bbridge/event/v1/stock.proto\x1a\x1ebridge/event/v1/unmapped.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb9 \n" +
+	"\x05Event\x12\x18\n" +
+	"\x02id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x02id\x12<\n" +
+	"\x04type\x18\x02 \x01(\tB(\xbaH%r#(@2\x1f^[a-z][a-z_]*(\\.[a-z][a-z_]*)*$R\x04type\x12C\n" +
+	"\x06source\x18\x03 \x01(\tB+\xbaH(r&2$^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$R\x06source\x127\n" +
+	"\tconnector\x18\x04 \x01(\tB\x19\xbaH\x16r\x14(@2\x10^[a-z][a-z0-9]*$R\tconnector\x12-\n" +
+	"\fvendor_event\x18\x05 \x01(\tB\n" +
+	"\xbaH\ar\x05 \x01(\x80\x02R\vvendorEvent\x126\n" +
+	"\asubject\x18\x06 \x01(\tB\x1c\xbaH\x19r\x17(\x80\x042\x12^[a-z][a-z0-9_]*/.R\asubject\x121\n" +
+	"\x0fsubject_version\x18\a \x01(\tB\b\xbaH\x05r\x03(\x80\x04R\x0esubjectVersion\x12Y\n" +
+	"\voccurred_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampB\x1c\xbaH\x19\xb2\x01\x16\"\a\b\xff\x82\xd1\xff\xaf\a2\v\b\x80\x92\xb8Ø\xfe\xff\xff\xff\x01R\n" +
+	"occurredAt\x12\\\n" +
+	"\vreceived_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampB\x1f\xbaH\x1c\xc8\x01\x01\xb2\x01\x16\"\a\b\xff\x82\xd1\xff\xaf\a2\v\b\x80\x92\xb8Ø\xfe\xff\xff\xff\x01R\n" +
+	"receivedAt\x12'\n" +
 	"\n" +
 	"webhook_id\x18\n" +
-	" \x01(\tR\twebhookId\x12\x1e\n" +
+	" \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\twebhookId\x12+\n" +
 	"\n" +
-	"supersedes\x18\v \x01(\tR\n" +
+	"supersedes\x18\v \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\n" +
 	"supersedes\x12.\n" +
 	"\x05order\x18\x14 \x01(\v2\x16.bridge.event.v1.OrderH\x00R\x05order\x12;\n" +
 	"\n" +
@@ -620,8 +622,10 @@ const file_bridge_event_v1_event_proto_rawDesc = "" +
 	"returnCase\x12W\n" +
 	"\x14loyalty_level_expiry\x18( \x01(\v2#.bridge.event.v1.LoyaltyLevelExpiryH\x00R\x12loyaltyLevelExpiry\x12Z\n" +
 	"\x15loyalty_coupon_expiry\x18) \x01(\v2$.bridge.event.v1.LoyaltyCouponExpiryH\x00R\x13loyaltyCouponExpiry\x127\n" +
-	"\bunmapped\x18< \x01(\v2\x19.bridge.event.v1.UnmappedH\x00R\bunmappedB\x06\n" +
-	"\x04dataB\xbd\x01\n" +
+	"\bunmapped\x18< \x01(\v2\x19.bridge.event.v1.UnmappedH\x00R\bunmapped:\xe7\x0e\xbaH\xe3\x0e\x1a\xdd\f\n" +
+	"\tdata.type\x12\x1adata is what type promises\x1a\xb3\f(!has(this.order) || this.type.startsWith('order.')) && (!has(this.order_line) || this.type.startsWith('order_line.')) && (!has(this.purchase) || this.type.startsWith('purchase.')) && (!has(this.payment) || this.type.matches('^(bill_)?payment\\\\.')) && (!has(this.customer) || this.type.startsWith('customer.')) && (!has(this.supplier) || this.type.startsWith('supplier.')) && (!has(this.loyalty_level_change) || this.type == 'loyalty.level_changed') && (!has(this.loyalty_points_change) || this.type == 'loyalty.points_changed') && (!has(this.loyalty_points_transfer) || this.type == 'loyalty.points_transferred') && (!has(this.loyalty_points_expiry) || this.type == 'loyalty.points_expiring') && (!has(this.loyalty_reward_redemption) || this.type == 'loyalty.reward_redeemed') && (!has(this.shipment) || this.type.startsWith('shipment.')) && (!has(this.product) || this.type.startsWith('product.')) && (!has(this.product_variant) || this.type.startsWith('product_variant.')) && (!has(this.category) || this.type.startsWith('category.')) && (!has(this.invoice) || this.type.startsWith('invoice.')) && (!has(this.stock_movement) || this.type.matches('^(transfer|outbound|inbound|stock)\\\\.')) && (!has(this.shift) || this.type.startsWith('shift.')) && (!has(this.credit_note) || this.type.startsWith('credit_note.')) && (!has(this.return_case) || this.type.startsWith('return.')) && (!has(this.loyalty_level_expiry) || this.type == 'loyalty.level_expiring') && (!has(this.loyalty_coupon_expiry) || this.type == 'loyalty.coupon_expiring') && (!has(this.unmapped) || this.type == 'unmapped')\x1a\x80\x02\n" +
+	"\adata.id\x12\x1adata says what it is about\x1a\xd8\x01(!has(this.order_line) || this.order_line.id != '') && (!has(this.payment) || this.payment.id != '') && (!has(this.customer) || this.customer.id != '') && (!has(this.product_variant) || this.product_variant.id != '')B\r\n" +
+	"\x04data\x12\x05\xbaH\x02\b\x01B\xbd\x01\n" +
 	"\x13com.bridge.event.v1B\n" +
 	"EventProtoP\x01Z<github.com/webhook-bridge/bridge/gen/bridge/event/v1;eventv1\xa2\x02\x03BEX\xaa\x02\x0fBridge.Event.V1\xca\x02\x0fBridge\\Event\\V1\xe2\x02\x1bBridge\\Event\\V1\\GPBMetadata\xea\x02\x11Bridge::Event::V1b\x06proto3"
 

@@ -7,6 +7,7 @@
 package eventv1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	decimal "google.golang.org/genproto/googleapis/type/decimal"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -778,36 +779,37 @@ var File_bridge_event_v1_loyalty_proto protoreflect.FileDescriptor
 
 const file_bridge_event_v1_loyalty_proto_rawDesc = "" +
 	"\n" +
-	"\x1dbridge/event/v1/loyalty.proto\x12\x0fbridge.event.v1\x1a\x1ebridge/event/v1/customer.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19google/type/decimal.proto\"\xfa\x01\n" +
-	"\x12LoyaltyLevelChange\x12\x1f\n" +
-	"\vcustomer_id\x18\x01 \x01(\tR\n" +
+	"\x1dbridge/event/v1/loyalty.proto\x12\x0fbridge.event.v1\x1a\x1ebridge/event/v1/customer.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19google/type/decimal.proto\"\x8d\x02\n" +
+	"\x12LoyaltyLevelChange\x12(\n" +
+	"\vcustomer_id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\n" +
 	"customerId\x12\x19\n" +
 	"\blevel_id\x18\x02 \x01(\tR\alevelId\x12\x1d\n" +
 	"\n" +
-	"level_name\x18\x03 \x01(\tR\tlevelName\x12.\n" +
-	"\x04move\x18\x04 \x01(\x0e2\x1a.bridge.event.v1.LevelMoveR\x04move\x12;\n" +
+	"level_name\x18\x03 \x01(\tR\tlevelName\x128\n" +
+	"\x04move\x18\x04 \x01(\x0e2\x1a.bridge.event.v1.LevelMoveB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04move\x12;\n" +
 	"\vachieved_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"achievedAt\x12\x1c\n" +
-	"\tautomatic\x18\x06 \x01(\bR\tautomatic\"\xd1\x02\n" +
-	"\x13LoyaltyPointsChange\x12\x1f\n" +
-	"\vcustomer_id\x18\x01 \x01(\tR\n" +
+	"\tautomatic\x18\x06 \x01(\bR\tautomatic\"\xff\x03\n" +
+	"\x13LoyaltyPointsChange\x12(\n" +
+	"\vcustomer_id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\n" +
 	"customerId\x12.\n" +
 	"\abalance\x18\x02 \x01(\v2\x14.google.type.DecimalR\abalance\x12,\n" +
-	"\x06change\x18\x03 \x01(\v2\x14.google.type.DecimalR\x06change\x12>\n" +
-	"\toperation\x18\x04 \x01(\x0e2 .bridge.event.v1.PointsOperationR\toperation\x12\x1f\n" +
+	"\x06change\x18\x03 \x01(\v2\x14.google.type.DecimalR\x06change\x12H\n" +
+	"\toperation\x18\x04 \x01(\x0e2 .bridge.event.v1.PointsOperationB\b\xbaH\x05\x82\x01\x02\x10\x01R\toperation\x12\x1f\n" +
 	"\vtransfer_id\x18\x05 \x01(\tR\n" +
 	"transferId\x12\x1f\n" +
 	"\vpurchase_id\x18\x06 \x01(\tR\n" +
 	"purchaseId\x129\n" +
 	"\n" +
-	"expires_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"\xae\x03\n" +
+	"expires_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt:\x98\x01\xbaH\x94\x01\x1a\x91\x01\n" +
+	"\adecimal\x12\x15a decimal is a number\x1ao[this.balance, this.change].all(d, d.value.matches('^([+-]?([0-9]+\\\\.?[0-9]*|\\\\.[0-9]+)([eE][+-]?[0-9]+)?)?$'))\"\xcd\x04\n" +
 	"\x15LoyaltyPointsTransfer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
-	"account_id\x18\x02 \x01(\tR\taccountId\x125\n" +
-	"\bcustomer\x18\x03 \x01(\v2\x19.bridge.event.v1.CustomerR\bcustomer\x12,\n" +
-	"\x06points\x18\x04 \x01(\v2\x14.google.type.DecimalR\x06points\x12>\n" +
-	"\toperation\x18\x05 \x01(\x0e2 .bridge.event.v1.PointsOperationR\toperation\x12\x14\n" +
+	"account_id\x18\x02 \x01(\tR\taccountId\x12=\n" +
+	"\bcustomer\x18\x03 \x01(\v2\x19.bridge.event.v1.CustomerB\x06\xbaH\x03\xc8\x01\x01R\bcustomer\x12,\n" +
+	"\x06points\x18\x04 \x01(\v2\x14.google.type.DecimalR\x06points\x12H\n" +
+	"\toperation\x18\x05 \x01(\x0e2 .bridge.event.v1.PointsOperationB\b\xbaH\x05\x82\x01\x02\x10\x01R\toperation\x12\x14\n" +
 	"\x05state\x18\x06 \x01(\tR\x05state\x12\x16\n" +
 	"\x06issuer\x18\a \x01(\tR\x06issuer\x129\n" +
 	"\n" +
@@ -816,16 +818,18 @@ const file_bridge_event_v1_loyalty_proto_rawDesc = "" +
 	"expires_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12\x1d\n" +
 	"\n" +
 	"store_code\x18\n" +
-	" \x01(\tR\tstoreCode\"\xd4\x01\n" +
-	"\x13LoyaltyPointsExpiry\x125\n" +
-	"\bcustomer\x18\x01 \x01(\v2\x19.bridge.event.v1.CustomerR\bcustomer\x12,\n" +
+	" \x01(\tR\tstoreCode:\x8a\x01\xbaH\x86\x01\x1a\x83\x01\n" +
+	"\adecimal\x12\x15a decimal is a number\x1aa[this.points].all(d, d.value.matches('^([+-]?([0-9]+\\\\.?[0-9]*|\\\\.[0-9]+)([eE][+-]?[0-9]+)?)?$'))\"\xe9\x02\n" +
+	"\x13LoyaltyPointsExpiry\x12=\n" +
+	"\bcustomer\x18\x01 \x01(\v2\x19.bridge.event.v1.CustomerB\x06\xbaH\x03\xc8\x01\x01R\bcustomer\x12,\n" +
 	"\x06points\x18\x02 \x01(\v2\x14.google.type.DecimalR\x06points\x129\n" +
 	"\n" +
 	"expires_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12\x1d\n" +
 	"\n" +
-	"store_code\x18\x04 \x01(\tR\tstoreCode\"\x8b\x02\n" +
-	"\x17LoyaltyRewardRedemption\x12\x1f\n" +
-	"\vcustomer_id\x18\x01 \x01(\tR\n" +
+	"store_code\x18\x04 \x01(\tR\tstoreCode:\x8a\x01\xbaH\x86\x01\x1a\x83\x01\n" +
+	"\adecimal\x12\x15a decimal is a number\x1aa[this.points].all(d, d.value.matches('^([+-]?([0-9]+\\\\.?[0-9]*|\\\\.[0-9]+)([eE][+-]?[0-9]+)?)?$'))\"\xa6\x03\n" +
+	"\x17LoyaltyRewardRedemption\x12(\n" +
+	"\vcustomer_id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\n" +
 	"customerId\x12\x1b\n" +
 	"\treward_id\x18\x02 \x01(\tR\brewardId\x125\n" +
 	"\vcost_points\x18\x03 \x01(\v2\x14.google.type.DecimalR\n" +
@@ -835,16 +839,17 @@ const file_bridge_event_v1_loyalty_proto_rawDesc = "" +
 	"\vredeemed_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"redeemedAt\x12\x1d\n" +
 	"\n" +
-	"store_code\x18\x06 \x01(\tR\tstoreCode\"\xd1\x01\n" +
-	"\x12LoyaltyLevelExpiry\x125\n" +
-	"\bcustomer\x18\x01 \x01(\v2\x19.bridge.event.v1.CustomerR\bcustomer\x12\x19\n" +
+	"store_code\x18\x06 \x01(\tR\tstoreCode:\x8f\x01\xbaH\x8b\x01\x1a\x88\x01\n" +
+	"\adecimal\x12\x15a decimal is a number\x1af[this.cost_points].all(d, d.value.matches('^([+-]?([0-9]+\\\\.?[0-9]*|\\\\.[0-9]+)([eE][+-]?[0-9]+)?)?$'))\"\xd9\x01\n" +
+	"\x12LoyaltyLevelExpiry\x12=\n" +
+	"\bcustomer\x18\x01 \x01(\v2\x19.bridge.event.v1.CustomerB\x06\xbaH\x03\xc8\x01\x01R\bcustomer\x12\x19\n" +
 	"\blevel_id\x18\x02 \x01(\tR\alevelId\x12\x1d\n" +
 	"\n" +
 	"level_name\x18\x03 \x01(\tR\tlevelName\x12\"\n" +
 	"\rnext_level_id\x18\x04 \x01(\tR\vnextLevelId\x12&\n" +
-	"\x0fnext_level_name\x18\x05 \x01(\tR\rnextLevelName\"\xc0\x01\n" +
-	"\x13LoyaltyCouponExpiry\x125\n" +
-	"\bcustomer\x18\x01 \x01(\v2\x19.bridge.event.v1.CustomerR\bcustomer\x12\x1f\n" +
+	"\x0fnext_level_name\x18\x05 \x01(\tR\rnextLevelName\"\xc8\x01\n" +
+	"\x13LoyaltyCouponExpiry\x12=\n" +
+	"\bcustomer\x18\x01 \x01(\v2\x19.bridge.event.v1.CustomerB\x06\xbaH\x03\xc8\x01\x01R\bcustomer\x12\x1f\n" +
 	"\vcoupon_code\x18\x02 \x01(\tR\n" +
 	"couponCode\x12\x16\n" +
 	"\x06status\x18\x03 \x01(\tR\x06status\x129\n" +

@@ -7,6 +7,7 @@
 package eventv1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	_ "github.com/webhook-bridge/bridge/gen/bridge/options/v1"
 	date "google.golang.org/genproto/googleapis/type/date"
 	money "google.golang.org/genproto/googleapis/type/money"
@@ -174,7 +175,7 @@ var File_bridge_event_v1_payment_proto protoreflect.FileDescriptor
 
 const file_bridge_event_v1_payment_proto_rawDesc = "" +
 	"\n" +
-	"\x1dbridge/event/v1/payment.proto\x12\x0fbridge.event.v1\x1a\x1fbridge/options/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x17google/type/money.proto\"\x98\x03\n" +
+	"\x1dbridge/event/v1/payment.proto\x12\x0fbridge.event.v1\x1a\x1fbridge/options/v1/options.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x17google/type/money.proto\"\xf9\x05\n" +
 	"\aPayment\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
@@ -191,7 +192,8 @@ const file_bridge_event_v1_payment_proto_rawDesc = "" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12%\n" +
 	"\n" +
 	"created_by\x18\v \x01(\tB\x06\xaa\xaa\x19\x02\b\x01R\tcreatedBy\x12\"\n" +
-	"\rcreated_by_id\x18\f \x01(\tR\vcreatedByIdB\xbf\x01\n" +
+	"\rcreated_by_id\x18\f \x01(\tR\vcreatedById:\xde\x02\xbaH\xda\x02\x1a\xd7\x02\n" +
+	"\x05money\x12Vmoney has a currency of three capital letters, less than a unit of nanos, and one sign\x1a\xf5\x01[this.amount, this.tip].all(m, (m.currency_code == '' && m.units == 0 && m.nanos == 0) || m.currency_code.matches('^[A-Z]{3}$') && m.nanos > -1000000000 && m.nanos < 1000000000 && (m.units <= 0 || m.nanos >= 0) && (m.units >= 0 || m.nanos <= 0))B\xbf\x01\n" +
 	"\x13com.bridge.event.v1B\fPaymentProtoP\x01Z<github.com/webhook-bridge/bridge/gen/bridge/event/v1;eventv1\xa2\x02\x03BEX\xaa\x02\x0fBridge.Event.V1\xca\x02\x0fBridge\\Event\\V1\xe2\x02\x1bBridge\\Event\\V1\\GPBMetadata\xea\x02\x11Bridge::Event::V1b\x06proto3"
 
 var (

@@ -7,6 +7,7 @@
 package eventv1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	money "google.golang.org/genproto/googleapis/type/money"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -327,9 +328,9 @@ var File_bridge_event_v1_product_proto protoreflect.FileDescriptor
 
 const file_bridge_event_v1_product_proto_rawDesc = "" +
 	"\n" +
-	"\x1dbridge/event/v1/product.proto\x12\x0fbridge.event.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\"\xb0\x03\n" +
-	"\aProduct\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x1dbridge/event/v1/product.proto\x12\x0fbridge.event.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\"\xb9\x03\n" +
+	"\aProduct\x12\x17\n" +
+	"\x02id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
 	"\x04code\x18\x03 \x01(\tR\x04code\x12 \n" +
 	"\vdescription\x18\x04 \x01(\tR\vdescription\x12\x1a\n" +
@@ -345,16 +346,17 @@ const file_bridge_event_v1_product_proto_rawDesc = "" +
 	"\n" +
 	"updated_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt\x12;\n" +
 	"\bvariants\x18\r \x03(\v2\x1f.bridge.event.v1.ProductVariantR\bvariantsB\x0f\n" +
-	"\r_discontinued\"\x91\x01\n" +
+	"\r_discontinued\"\xe7\x03\n" +
 	"\x0eProductVariant\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
 	"product_id\x18\x02 \x01(\tR\tproductId\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x12\n" +
 	"\x04code\x18\x04 \x01(\tR\x04code\x12(\n" +
-	"\x05price\x18\x05 \x01(\v2\x12.google.type.MoneyR\x05price\"H\n" +
-	"\bCategory\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x05price\x18\x05 \x01(\v2\x12.google.type.MoneyR\x05price:\xd3\x02\xbaH\xcf\x02\x1a\xcc\x02\n" +
+	"\x05money\x12Vmoney has a currency of three capital letters, less than a unit of nanos, and one sign\x1a\xea\x01[this.price].all(m, (m.currency_code == '' && m.units == 0 && m.nanos == 0) || m.currency_code.matches('^[A-Z]{3}$') && m.nanos > -1000000000 && m.nanos < 1000000000 && (m.units <= 0 || m.nanos >= 0) && (m.units >= 0 || m.nanos <= 0))\"Q\n" +
+	"\bCategory\x12\x17\n" +
+	"\x02id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
 	"\adeleted\x18\x03 \x01(\bR\adeletedB\xbf\x01\n" +
 	"\x13com.bridge.event.v1B\fProductProtoP\x01Z<github.com/webhook-bridge/bridge/gen/bridge/event/v1;eventv1\xa2\x02\x03BEX\xaa\x02\x0fBridge.Event.V1\xca\x02\x0fBridge\\Event\\V1\xe2\x02\x1bBridge\\Event\\V1\\GPBMetadata\xea\x02\x11Bridge::Event::V1b\x06proto3"

@@ -7,6 +7,7 @@
 package eventv1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	_ "github.com/webhook-bridge/bridge/gen/bridge/options/v1"
 	money "google.golang.org/genproto/googleapis/type/money"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
@@ -155,9 +156,9 @@ var File_bridge_event_v1_shift_proto protoreflect.FileDescriptor
 
 const file_bridge_event_v1_shift_proto_rawDesc = "" +
 	"\n" +
-	"\x1bbridge/event/v1/shift.proto\x12\x0fbridge.event.v1\x1a\x1fbridge/options/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\"\x99\x03\n" +
-	"\x05Shift\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x1bbridge/event/v1/shift.proto\x12\x0fbridge.event.v1\x1a\x1fbridge/options/v1/options.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\"\xf8\x05\n" +
+	"\x05Shift\x12\x17\n" +
+	"\x02id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\x02id\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\tR\x06number\x12\x16\n" +
 	"\x06outlet\x18\x03 \x01(\tR\x06outlet\x12\x1a\n" +
 	"\bregister\x18\x04 \x01(\tR\bregister\x12 \n" +
@@ -167,7 +168,8 @@ const file_bridge_event_v1_shift_proto_rawDesc = "" +
 	"\x05total\x18\b \x01(\v2\x12.google.type.MoneyR\x05total\x12(\n" +
 	"\rinvoice_count\x18\t \x01(\x03H\x00R\finvoiceCount\x88\x01\x01\x12(\n" +
 	"\rvisitor_count\x18\n" +
-	" \x01(\x03H\x01R\fvisitorCount\x88\x01\x01B\x10\n" +
+	" \x01(\x03H\x01R\fvisitorCount\x88\x01\x01:\xd3\x02\xbaH\xcf\x02\x1a\xcc\x02\n" +
+	"\x05money\x12Vmoney has a currency of three capital letters, less than a unit of nanos, and one sign\x1a\xea\x01[this.total].all(m, (m.currency_code == '' && m.units == 0 && m.nanos == 0) || m.currency_code.matches('^[A-Z]{3}$') && m.nanos > -1000000000 && m.nanos < 1000000000 && (m.units <= 0 || m.nanos >= 0) && (m.units >= 0 || m.nanos <= 0))B\x10\n" +
 	"\x0e_invoice_countB\x10\n" +
 	"\x0e_visitor_countB\xbd\x01\n" +
 	"\x13com.bridge.event.v1B\n" +

@@ -7,6 +7,7 @@
 package eventv1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	money "google.golang.org/genproto/googleapis/type/money"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -172,18 +173,19 @@ var File_bridge_event_v1_shipment_proto protoreflect.FileDescriptor
 
 const file_bridge_event_v1_shipment_proto_rawDesc = "" +
 	"\n" +
-	"\x1ebridge/event/v1/shipment.proto\x12\x0fbridge.event.v1\x1a\x17google/type/money.proto\"\xe2\x01\n" +
-	"\bShipment\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
+	"\x1ebridge/event/v1/shipment.proto\x12\x0fbridge.event.v1\x1a\x1bbuf/validate/validate.proto\x1a\x17google/type/money.proto\"\xeb\x01\n" +
+	"\bShipment\x12\x17\n" +
+	"\x02id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\x02id\x12\x1c\n" +
 	"\treference\x18\x02 \x01(\tR\treference\x12!\n" +
 	"\fservice_name\x18\x03 \x01(\tR\vserviceName\x12'\n" +
 	"\x0ftracking_number\x18\x04 \x01(\tR\x0etrackingNumber\x12!\n" +
 	"\ftracking_url\x18\x05 \x01(\tR\vtrackingUrl\x129\n" +
-	"\acharges\x18\x06 \x03(\v2\x1f.bridge.event.v1.ShipmentChargeR\acharges\"]\n" +
+	"\acharges\x18\x06 \x03(\v2\x1f.bridge.event.v1.ShipmentChargeR\acharges\"\xb4\x03\n" +
 	"\x0eShipmentCharge\x12*\n" +
 	"\x06amount\x18\x01 \x01(\v2\x12.google.type.MoneyR\x06amount\x12\x1f\n" +
 	"\vinvoice_url\x18\x02 \x01(\tR\n" +
-	"invoiceUrlB\xc0\x01\n" +
+	"invoiceUrl:\xd4\x02\xbaH\xd0\x02\x1a\xcd\x02\n" +
+	"\x05money\x12Vmoney has a currency of three capital letters, less than a unit of nanos, and one sign\x1a\xeb\x01[this.amount].all(m, (m.currency_code == '' && m.units == 0 && m.nanos == 0) || m.currency_code.matches('^[A-Z]{3}$') && m.nanos > -1000000000 && m.nanos < 1000000000 && (m.units <= 0 || m.nanos >= 0) && (m.units >= 0 || m.nanos <= 0))B\xc0\x01\n" +
 	"\x13com.bridge.event.v1B\rShipmentProtoP\x01Z<github.com/webhook-bridge/bridge/gen/bridge/event/v1;eventv1\xa2\x02\x03BEX\xaa\x02\x0fBridge.Event.V1\xca\x02\x0fBridge\\Event\\V1\xe2\x02\x1bBridge\\Event\\V1\\GPBMetadata\xea\x02\x11Bridge::Event::V1b\x06proto3"
 
 var (

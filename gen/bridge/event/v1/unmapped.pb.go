@@ -7,6 +7,7 @@
 package eventv1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	_ "github.com/webhook-bridge/bridge/gen/bridge/options/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -72,9 +73,9 @@ var File_bridge_event_v1_unmapped_proto protoreflect.FileDescriptor
 
 const file_bridge_event_v1_unmapped_proto_rawDesc = "" +
 	"\n" +
-	"\x1ebridge/event/v1/unmapped.proto\x12\x0fbridge.event.v1\x1a\x1fbridge/options/v1/options.proto\"&\n" +
-	"\bUnmapped\x12\x1a\n" +
-	"\x04json\x18\x01 \x01(\tB\x06\xaa\xaa\x19\x02\b\x01R\x04jsonB\xc0\x01\n" +
+	"\x1ebridge/event/v1/unmapped.proto\x12\x0fbridge.event.v1\x1a\x1fbridge/options/v1/options.proto\x1a\x1bbuf/validate/validate.proto\"-\n" +
+	"\bUnmapped\x12!\n" +
+	"\x04json\x18\x01 \x01(\tB\r\xbaH\x04r\x02\x10\x01\xaa\xaa\x19\x02\b\x01R\x04jsonB\xc0\x01\n" +
 	"\x13com.bridge.event.v1B\rUnmappedProtoP\x01Z<github.com/webhook-bridge/bridge/gen/bridge/event/v1;eventv1\xa2\x02\x03BEX\xaa\x02\x0fBridge.Event.V1\xca\x02\x0fBridge\\Event\\V1\xe2\x02\x1bBridge\\Event\\V1\\GPBMetadata\xea\x02\x11Bridge::Event::V1b\x06proto3"
 
 var (
