@@ -36,7 +36,7 @@ func (r result) broken() bool { return r.fault != nil && r.fault.Ours() }
 
 // run takes a webhook through all steps. inURL is the event's name in the URL, if any.
 func (p *pipeline) run(inURL string, body []byte) (r result) {
-	if r.event, r.fault = intake.EventName(p.connector, inURL, body); r.fault != nil {
+	if r.event, r.fault = intake.EventName(p.connector, intake.Names{Path: inURL}, body); r.fault != nil {
 		return r
 	}
 	src := intake.SourceConfig{Connector: p.connector, Info: p.source}

@@ -16,9 +16,9 @@ type Reason string
 
 // Reasons of the package's own callers. The decoder's are vendorjson's codes: see [Decoder].
 const (
-	// NoEvent: neither body nor URL names the event.
+	// NoEvent: neither body, URL nor header names the event.
 	NoEvent Reason = "no_event"
-	// EventMismatch: body and URL name different events.
+	// EventMismatch: body, URL and header name different events.
 	EventMismatch Reason = "event_mismatch"
 	// BadEventName: the name is longer than 256 bytes or is no printable text.
 	BadEventName Reason = "bad_event_name"
@@ -26,6 +26,8 @@ const (
 	CorruptEncoding Reason = "corrupt_encoding"
 	// UnknownEncoding: the content encoding is not one that we undo.
 	UnknownEncoding Reason = "unknown_encoding"
+	// BadForm: a form without the field that holds the JSON, with several of it, or with one whose escapes are wrong.
+	BadForm Reason = "bad_form"
 	// Malformed: not one JSON object, or not valid UTF-8.
 	Malformed Reason = vendorjson.CodeMalformed
 	// Limit: nested too deeply, or too many values.

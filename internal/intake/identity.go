@@ -33,8 +33,11 @@ type identity struct {
 	natural []byte
 }
 
-// identify returns the identity of a webhook under the connector's key.
+// identify returns the identity of a webhook under the vendor's own id of it, if it came with one, else the connector's key.
 func identify(d *Delivery, k connectors.Key) identity {
+	if key, ok := headerKey(d); ok {
+		k = key
+	}
 	id := identity{body: hash(d.Body), window: d.Source.window}
 	parts, natural := k.Natural()
 	if !natural {
@@ -46,10 +49,13 @@ func identify(d *Delivery, k connectors.Key) identity {
 	return id
 }
 
-// identifyQuarantined returns the identity of a webhook that could not be understood.
+// identifyQuarantined returns the identity of a webhook that could not be understood. The vendor's own id of it, if it came
+// with one, keeps apart those with the same body.
 func identifyQuarantined(d *Delivery) identity {
 	body := hash(d.Body)
-	return identity{key: hash(scoped(keyQuarantine, d, string(body[:]))), body: body, window: d.Source.window}
+	key, _ := headerKey(d)
+	parts, _ := key.Natural()
+	return identity{key: hash(scoped(keyQuarantine, d, parts+string(body[:]))), body: body, window: d.Source.window}
 }
 
 // revised is the identity of a webhook whose natural key is taken by another body. It is stable too: a redelivery of the

@@ -19,7 +19,7 @@ const maxDriftField = 256
 const other = "other"
 
 type metrics struct {
-	duplicates, quarantined, revisions *prometheus.CounterVec
+	duplicates, quarantined, revisions, released *prometheus.CounterVec
 
 	drift *prometheus.CounterVec
 	mu    sync.Mutex
@@ -35,6 +35,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		duplicates:  counter("bridge_duplicates_total", "Webhooks that had been received before.", "source"),
 		quarantined: counter("bridge_quarantined_total", "Webhooks kept without having become events.", "source"),
 		revisions:   counter("bridge_revisions_total", "Webhooks that repeat a known fact with another body.", "source"),
+		released:    counter("bridge_released_total", "Quarantined webhooks that were translated after all.", "source"),
 		drift: counter("bridge_drift_total", "Differences between webhooks and what their vendor documents.",
 			"connector", "event", "field", "kind"),
 		drifts: make(map[string]*driftCounter),
@@ -42,7 +43,8 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	if r == nil {
 		return m, nil
 	}
-	return m, errors.Join(r.Register(m.duplicates), r.Register(m.quarantined), r.Register(m.revisions), r.Register(m.drift))
+	return m, errors.Join(r.Register(m.duplicates), r.Register(m.quarantined), r.Register(m.revisions),
+		r.Register(m.released), r.Register(m.drift))
 }
 
 func (m *metrics) driftOf(connector string) *driftCounter {

@@ -3,6 +3,7 @@ package intake
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 
@@ -13,25 +14,54 @@ import (
 // maxName is the longest name of an event, in bytes: of one that nobody modelled, and of what is kept of one not usable.
 const maxName = 256
 
-// EventName finds the event's name in the body's field, if the vendor has one, and the URL. Where both have it they must
-// agree. With a fault, the name is the one that is likelier meant.
-func EventName(c *connectors.Connector, inURL string, body []byte) (string, *Fault) {
-	inBody := ""
+// Names is what says, outside the body, which event a webhook is of.
+type Names struct {
+	// Path is the name in the URL, Header that in the connector's EventHeader; each is empty where there is none.
+	Path, Header string
+}
+
+// outside is the name that counts where the body has none.
+func (n Names) outside() string {
+	if n.Path != "" {
+		return n.Path
+	}
+	return n.Header
+}
+
+// EventName finds the event's name in the body's field, if the vendor has one, the URL and the header. Those that have it
+// must agree. With a fault, the name is the one that is likelier meant.
+func EventName(c *connectors.Connector, named Names, body []byte) (string, *Fault) {
+	name := named.outside()
 	if c.EventField != "" {
-		var err error
-		if inBody, _, err = vendorjson.Field(body, c.EventField); err != nil {
-			return inURL, NewFault(Malformed, err)
+		inBody, _, err := vendorjson.Field(body, c.EventField)
+		if err != nil {
+			return name, NewFault(Malformed, err)
+		}
+		if inBody != "" {
+			name = inBody
 		}
 	}
 	switch {
-	case inBody == "" && inURL == "":
-		return "", NewFault(NoEvent, errors.New("neither the body nor the URL names the event"))
-	case inBody == "":
-		return inURL, nil
-	case inURL != "" && inURL != inBody:
-		return inBody, NewFault(EventMismatch, fmt.Errorf("the body says %.64q, the URL says %.64q", inBody, inURL))
+	case name == "":
+		return "", NewFault(NoEvent, errors.New("neither the body nor the request names the event"))
+	case named.Path != "" && named.Path != name:
+		return name, NewFault(EventMismatch, fmt.Errorf("the body says %.64q, the URL says %.64q", name, named.Path))
+	case named.Header != "" && named.Header != name:
+		return name, NewFault(EventMismatch, fmt.Errorf("the body or the URL says %.64q, the header says %.64q", name, named.Header))
 	}
-	return inBody, nil
+	return name, nil
+}
+
+// checkName says whether an event's name can be a part of a canonical event. The error continues a sentence.
+func checkName(s string) error {
+	if err := checkText(s, maxName); err != nil {
+		return err
+	}
+	// What is stored of a name that was no text must not be taken for one later.
+	if strings.ContainsRune(s, utf8.RuneError) {
+		return errors.New("is not valid UTF-8")
+	}
+	return nil
 }
 
 // checkText says whether a sender's text can be a part of a canonical event. The error continues a sentence.

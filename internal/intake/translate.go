@@ -42,7 +42,7 @@ func TranslateUnmapped(src *SourceConfig, event string, body []byte) (t connecto
 			t, fault = connectors.Translation{}, newPanic(p, debug.Stack())
 		}
 	}()
-	if err := checkText(event, maxName); err != nil {
+	if err := checkName(event); err != nil {
 		return connectors.Translation{}, NewFault(BadEventName, fmt.Errorf("the event's name %w", err))
 	}
 	if err := vendorjson.Check(body); err != nil {

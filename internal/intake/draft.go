@@ -1,0 +1,184 @@
+package intake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/webhook-bridge/bridge/connectors"
+	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
+	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/vendorjson"
+)
+
+// draft is a webhook on its way into the journal.
+type draft struct {
+	source *Source
+	entry  journal.Entry
+	id     identity
+	// event is the vendor's name for it as it was received, whose drift is counted.
+	event string
+	drift []vendorjson.Drift
+	// fault is why it is quarantined; nil if it is not.
+	fault *Fault
+	// revised: the key was taken by another body, so that it has one of its own.
+	revised bool
+}
+
+// commit makes a translated webhook durable.
+func (in *Intake) commit(ctx context.Context, d *Delivery, t connectors.Translation, drift []vendorjson.Drift) (Outcome, error) {
+	w, err := newWebhook(d, drift)
+	if err != nil {
+		return 0, err
+	}
+	id := identify(d, t.Key)
+	fill(t.Events, w)
+	id.name(t.Events, w.GetId())
+	return in.put(ctx, d.Batch, draft{
+		source: d.Source, entry: entryOf(w, t.Events, id), id: id, event: d.Event, drift: drift,
+	})
+}
+
+// setAside makes a webhook durable without events, or returns the fault where the source refuses such webhooks. One that may
+// be fine is not refused: its sender could do nothing about it.
+func (in *Intake) setAside(ctx context.Context, d *Delivery, f *Fault, drift []vendorjson.Drift) (Outcome, error) {
+	if f.stack != nil {
+		in.log.Error("connector panicked", "source", d.Source.Info.Name, "event", clean(d.Event, maxName),
+			"problem", f.Problem, "stack", string(f.stack))
+	}
+	if d.Source.Reject && !f.Ours() {
+		return 0, f
+	}
+	w, err := newWebhook(d, drift)
+	if err != nil {
+		return 0, err
+	}
+	w.Quarantine = f.quarantine()
+	id := identifyQuarantined(d)
+	return in.put(ctx, d.Batch, draft{
+		source: d.Source, entry: entryOf(w, nil, id), id: id, event: d.Event, drift: drift, fault: f,
+	})
+}
+
+func entryOf(w *journalv1.Webhook, events []*eventv1.Event, id identity) journal.Entry {
+	return journal.Entry{Webhook: w, Events: events, Key: id.key, Body: id.body, Window: id.window}
+}
+
+// put makes a draft durable, or a part of a batch.
+func (in *Intake) put(ctx context.Context, batch *Batch, w draft) (Outcome, error) {
+	if batch != nil {
+		batch.add(w)
+		return Collected, nil
+	}
+	r, err := in.append(ctx, &w)
+	if err != nil {
+		return 0, unavailable(err)
+	}
+	return in.settle(&w, r), nil
+}
+
+// append makes a draft durable, as a revision where its key is taken by another body.
+func (in *Intake) append(ctx context.Context, w *draft) (journal.Receipt, error) {
+	r, err := in.journal.Append(ctx, w.entry)
+	if errors.Is(err, journal.ErrRevised) {
+		w.revise()
+		r, err = in.journal.Append(ctx, w.entry)
+	}
+	return r, err
+}
+
+func unavailable(err error) error { return fmt.Errorf("%w: %w", ErrUnavailable, err) }
+
+// revise gives a draft whose key is taken by another body a key of its own, and its events the ids that go with it.
+func (w *draft) revise() {
+	w.id, w.revised = w.id.revised(), true
+	w.id.name(w.entry.Events, w.entry.Webhook.GetId())
+	w.entry.Key = w.id.key
+}
+
+// settle counts what has become durable.
+func (in *Intake) settle(w *draft, r journal.Receipt) Outcome {
+	if r.Duplicate {
+		w.source.duplicates.Inc()
+		return Duplicate
+	}
+	w.source.drift.count(w.event, w.drift)
+	if w.revised {
+		w.source.revisions.Inc()
+	}
+	if w.fault == nil {
+		return Accepted
+	}
+	w.source.quarantine.Inc()
+	w.source.complaints.Do(func() {
+		in.log.Warn("quarantined webhook", "source", w.entry.Webhook.GetSource(), "event", w.entry.Webhook.GetVendorEvent(),
+			"webhook", w.entry.Webhook.GetId(), "fault", w.fault)
+	})
+	return Quarantined
+}
+
+// newWebhook is what is stored of a delivery. It shares the delivery's memory.
+func newWebhook(d *Delivery, drift []vendorjson.Drift) (*journalv1.Webhook, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return nil, unavailable(fmt.Errorf("webhook id: %w", err))
+	}
+	w := &journalv1.Webhook{
+		Id:          id.String(),
+		Source:      d.Source.Info.Name,
+		Connector:   d.Source.Connector.Name,
+		VendorEvent: clean(d.Event, maxName),
+		PathEvent:   clean(d.PathEvent, 2*maxName), // still too long for a name if it was
+		ReceivedAt:  timestamppb.New(d.ReceivedAt),
+		Encoding:    d.Encoding,
+		Body:        d.Body,
+		Headers:     d.Headers,
+		Element:     uint32(d.Element),
+	}
+	w.Drift = storedDrift(drift)
+	return w, nil
+}
+
+func storedDrift(drift []vendorjson.Drift) []*journalv1.Drift {
+	var stored []*journalv1.Drift
+	for _, x := range drift {
+		stored = append(stored, &journalv1.Drift{Kind: driftKind(x.Kind), Path: x.Path, Sample: x.Sample})
+	}
+	return stored
+}
+
+// fill completes what the connector left to us, but for the ids.
+func fill(events []*eventv1.Event, w *journalv1.Webhook) {
+	for _, e := range events {
+		e.Source = w.GetSource()
+		e.Connector = w.GetConnector()
+		e.VendorEvent = w.GetVendorEvent()
+		e.ReceivedAt = w.GetReceivedAt()
+		e.WebhookId = w.GetId()
+	}
+}
+
+func driftKind(k vendorjson.Kind) journalv1.DriftKind {
+	switch k {
+	case vendorjson.Unknown:
+		return journalv1.DriftKind_DRIFT_KIND_UNKNOWN
+	case vendorjson.Type:
+		return journalv1.DriftKind_DRIFT_KIND_TYPE
+	case vendorjson.Missing:
+		return journalv1.DriftKind_DRIFT_KIND_MISSING
+	}
+	return journalv1.DriftKind_DRIFT_KIND_UNSPECIFIED
+}
+
+// clean makes a string of a sender's fit to be stored: valid UTF-8 of at most limit bytes.
+func clean(s string, limit int) string {
+	if len(s) > limit {
+		s = s[:limit]
+	}
+	return strings.ToValidUTF8(s, "\uFFFD")
+}

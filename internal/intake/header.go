@@ -1,0 +1,43 @@
+package intake
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/webhook-bridge/bridge/connectors"
+	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+)
+
+// HeaderOf returns the value of a kept header, whose name may be in any case. One that came several times is a list, as HTTP
+// has it: the values with commas between them. Empty if it did not come.
+func HeaderOf(headers []*journalv1.Header, name string) string {
+	if name == "" {
+		return ""
+	}
+	value, found := "", false
+	for _, h := range headers {
+		switch {
+		case !strings.EqualFold(h.GetName(), name):
+		case found:
+			value += ", " + h.GetValue()
+		default:
+			value, found = h.GetValue(), true
+		}
+	}
+	return value
+}
+
+// maxHeaderKey is the longest id of a webhook that a header may have, in bytes.
+const maxHeaderKey = 256
+
+// headerKey is the natural key that the connector's KeyHeader makes. ok is false if there is none, or none that is usable.
+func headerKey(d *Delivery) (key connectors.Key, ok bool) {
+	value := HeaderOf(d.Headers, d.Source.Connector.KeyHeader)
+	if value == "" || len(value) > maxHeaderKey || checkName(value) != nil {
+		return connectors.Key{}, false
+	}
+	if d.Element == 0 {
+		return connectors.NaturalKey("header", value), true
+	}
+	return connectors.NaturalKey("header", value, strconv.Itoa(d.Element)), true
+}
