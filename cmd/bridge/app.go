@@ -341,5 +341,6 @@ func (a *app) release() {
 
 // quarantined returns the webhooks in quarantine, the newest first, at most a hundred.
 func (a *app) quarantined(ctx context.Context) ([]*journalv1.Webhook, error) {
-	return a.journal.Quarantined(ctx, "", 100)
+	page, err := a.journal.Find(ctx, journal.Query{Quarantined: true, Backwards: true})
+	return page.Webhooks, err
 }

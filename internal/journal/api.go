@@ -50,7 +50,7 @@ const (
 	// quarantine, the error is ErrNotFound.
 	Release
 	// Correct publishes events that correct earlier ones of a stored webhook, which stays as it is. If the entry is a duplicate
-	// nothing is published.
+	// nothing is published. If the webhook is not there, or is in quarantine, the error is ErrNotFound.
 	Correct
 )
 
@@ -108,9 +108,10 @@ type Query struct {
 	Backwards bool
 	// Quarantined selects only what is in quarantine: neither translated nor released.
 	Quarantined bool
-	// Match selects further, if set. It must not keep what it is given.
+	// Match selects further, if set. It must not call the journal, nor keep what it is given.
 	Match func(*journalv1.Webhook) bool
-	// Limit is how many webhooks to return, Scan how many to look at. 0 is 100, and ten thousand.
+	// Limit is how many webhooks to return, Scan how many to look at, of which some 64 MiB are read. 0 is 100, and ten
+	// thousand.
 	Limit, Scan int
 }
 

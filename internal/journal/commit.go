@@ -3,163 +3,40 @@ package journal
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/google/uuid"
-	"google.golang.org/protobuf/proto"
 )
 
 const (
-	// A group is at most so many entries, and ends with the entry that makes it so many bytes.
+	// A group ends with the append that makes it so many entries or bytes.
 	groupEntries = 1024
 	groupBytes   = 4 << 20
 	// groupsAhead is how many groups may wait for their sync. While they do, the next one fills up.
 	groupsAhead = 2
-	// bufferKept bounds the buffers that are kept for the next entry.
-	bufferKept = 64 << 10
 )
 
 // Commit describes a group of entries that was committed.
 type Commit struct {
 	// Webhooks and Events were added; Duplicates and Revised were not.
 	Webhooks, Events, Duplicates, Revised int
+	// Released webhooks left the quarantine with or without events; Discarded ones are gone.
+	Released, Discarded int
 	// Bytes were written.
 	Bytes int
 	// Took is the time from taking the first entry to the end of the sync.
 	Took time.Duration
 }
 
-// pending is an entry on its way to the disk.
-type pending struct {
-	id          uuid.UUID
-	quarantined bool
-	key, body   Hash
-	window      time.Duration
-	// buf holds the webhook and then the events, encoded; ends says where each ends.
-	buf  []byte
-	ends []int
-	// fresh is whether it is added, and first the position of its first event then. They are the committer's.
-	fresh bool
-	first Position
-
-	receipt Receipt
-	err     error
-	// done gets one value, when receipt and err are set.
-	done chan struct{}
-}
-
-var pendings = sync.Pool{New: func() any { return &pending{done: make(chan struct{}, 1)} }}
-
-func (p *pending) finish(r Receipt, err error) {
-	p.receipt, p.err = r, err
-	p.done <- struct{}{}
-}
-
-func (p *pending) events() int { return len(p.ends) - 1 }
-
-// encode takes over all of the entry, so that the caller may change it afterwards.
-func (p *pending) encode(e *Entry, dedupeAge time.Duration) (err error) {
-	if p.id, err = parseID(e.Webhook.GetId()); err != nil {
-		return err
-	}
-	if e.Window < time.Second || e.Window > dedupeAge {
-		return fmt.Errorf("window of %v is not between 1s and %v", e.Window, dedupeAge)
-	}
-	p.quarantined = e.Webhook.GetQuarantine() != nil
-	p.key, p.body, p.window = e.Key, e.Body, e.Window
-	p.buf, p.ends = p.buf[:0], p.ends[:0]
-	if err := p.marshal(e.Webhook); err != nil {
-		return err
-	}
-	for _, event := range e.Events {
-		if err := p.marshal(event); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (p *pending) marshal(m proto.Message) (err error) {
-	p.buf, err = proto.MarshalOptions{}.MarshalAppend(p.buf, m)
-	p.ends = append(p.ends, len(p.buf))
-	return err
-}
-
-// release gives the entry back for the next append. Nobody else may know it any more.
-func (p *pending) release() {
-	if cap(p.buf) > bufferKept {
-		p.buf = nil
-	}
-	p.receipt, p.err, p.fresh = Receipt{}, nil, false
-	pendings.Put(p)
-}
-
-// Append adds an entry, whole or not at all, and returns once it is durable. It encodes the entry in the caller's
-// goroutine and keeps nothing of it. An entry whose key was seen within its window is not added; a duplicate is
-// acknowledged when the entry it repeats is durable, and fails with it.
-//
-// When ctx is done before that, Append returns its error, and the entry may still be committed.
-//
-// Errors: ErrUnavailable, ErrRevised, ErrClosed, ctx's, and that of an entry that cannot be encoded.
-func (j *Journal) Append(ctx context.Context, e Entry) (Receipt, error) {
-	p, _ := pendings.Get().(*pending)
-	if err := p.encode(&e, j.cfg.DedupeAge); err != nil {
-		p.release()
-		return Receipt{}, fmt.Errorf("journal: append: %w", err)
-	}
-	if err := j.enqueue(p); err != nil {
-		p.release()
-		return Receipt{}, err
-	}
-	select {
-	case <-p.done:
-	case <-ctx.Done():
-		return Receipt{}, ctx.Err() // p stays with the committer
-	}
-	r, err := p.receipt, p.err
-	p.release()
-	return r, err
-}
-
-func (j *Journal) enqueue(p *pending) error {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.down != nil {
-		return j.down
-	}
-	if j.low != nil {
-		return j.low
-	}
-	j.queue = append(j.queue, p)
-	if len(j.queue) == 1 {
-		j.signal()
-	}
-	return nil
-}
-
-// take moves what waits, up to a group, from the queue to members.
-func (j *Journal) take(members []*pending) []*pending {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	n, bytes := 0, 0
-	for n < min(len(j.queue), groupEntries) && bytes < groupBytes {
-		bytes += len(j.queue[n].buf)
-		n++
-	}
-	members = append(members, j.queue[:n]...)
-	rest := copy(j.queue, j.queue[n:])
-	clear(j.queue[rest:])
-	j.queue = j.queue[:rest]
-	return members
-}
-
 // group is what is committed at once.
 type group struct {
-	batch   *pebble.Batch
-	members []*pending
+	batch *pebble.Batch
+	// members are the appends to answer, entries what is added of them, in order.
+	members, entries []*pending
 	// next is the durable position once the group is.
 	next Position
 	// written is whether there is anything to sync. The batch cannot tell: Pebble takes the data of a large one.
@@ -177,8 +54,10 @@ type committer struct {
 	// syncing carries groups to the syncer, in order.
 	syncing chan *group
 	spare   sync.Pool
-	// flying are the keys of the group being built, which Pebble cannot be asked for yet.
+	// flying are the keys of the group being built, and left the webhooks that leave the quarantine with it, which Pebble
+	// cannot be asked for yet.
 	flying map[Hash]Hash
+	left   map[uuid.UUID]struct{}
 }
 
 // commit runs until a write fails, and returns why, or until the journal closes and the queue is empty, and returns nil.
@@ -190,6 +69,7 @@ func (j *Journal) commit(st *store) error {
 		syncing: make(chan *group, groupsAhead),
 		spare:   sync.Pool{New: func() any { return new(group) }},
 		flying:  make(map[Hash]Hash, groupEntries),
+		left:    make(map[uuid.UUID]struct{}),
 	}
 	var syncer sync.WaitGroup
 	syncer.Go(c.sync)
@@ -236,90 +116,172 @@ func (c *committer) apply(g *group) error {
 		g.batch = c.st.db.NewBatch(pebble.WithInitialSizeBytes(256<<10), pebble.WithMaxRetainedSizeBytes(2*groupBytes))
 	}
 	clear(c.flying)
+	clear(c.left)
 	// Events sort by commit time as they do by position, also when the clock was put back.
 	c.st.lastCommit = max(c.st.lastCommit, now.UnixNano())
 	c.st.turn(now)
+	g.entries = g.entries[:0]
 	for _, p := range g.members {
 		c.place(g, p, now)
 	}
 	g.next = c.st.next
-	g.written = g.stats.Webhooks > 0
+	if err := c.write(g, now); err != nil {
+		return err
+	}
+	g.written = !g.batch.Empty()
 	if !g.written {
 		return nil
 	}
-	c.st.bucketKeys += g.stats.Webhooks
-	c.write(g, now)
 	g.stats.Bytes = g.batch.Len()
 	c.j.applied.Add(1)
 	return c.st.db.ApplyNoSyncWait(g.batch, pebble.Sync)
 }
 
-// place decides on an entry, and adds it to the batch if it is new. An entry whose key cannot be looked up is refused
-// alone.
+// place decides on what was appended at once, and adds it to the group, or refuses it whole.
 func (c *committer) place(g *group, p *pending, now time.Time) {
-	v, err := c.judge(p, now)
-	switch {
-	case err != nil:
-		p.err = fmt.Errorf("%w: dedupe key: %w", ErrUnavailable, err)
+	from := len(g.entries)
+	g.entries = append(append(g.entries, p), p.more...)
+	all := g.entries[from:]
+	p.err = c.decide(all, now)
+	if p.err != nil {
+		var revised *RevisedError
+		if errors.As(p.err, &revised) {
+			g.stats.Revised += len(revised.Entries)
+		}
+		g.entries = g.entries[:from]
 		return
-	case v == duplicate:
+	}
+	for _, p := range all {
+		c.admit(g, p)
+	}
+}
+
+// decide sets the verdicts of what was appended at once. On an error it is as if it had never been.
+func (c *committer) decide(all []*pending, now time.Time) error {
+	var revisions []int
+	for i, p := range all {
+		if err := c.judge(p, now); err != nil {
+			c.undo(all[:i])
+			return err
+		}
+		if p.verdict == revised {
+			revisions = append(revisions, i)
+		}
+		if p.leaves() {
+			c.left[p.id] = struct{}{}
+		}
+		if p.keyed() {
+			c.flying[p.key] = p.body
+		}
+	}
+	if len(revisions) > 0 {
+		c.undo(all)
+		return &RevisedError{Entries: revisions}
+	}
+	return nil
+}
+
+// undo forgets entries that were decided on.
+func (c *committer) undo(all []*pending) {
+	for _, p := range all {
+		if p.leaves() {
+			delete(c.left, p.id)
+		}
+		if p.keyed() {
+			delete(c.flying, p.key)
+		}
+	}
+}
+
+// judge sets an entry's verdict. Errors: ErrNotFound, and ErrUnavailable of what cannot be looked up.
+func (c *committer) judge(p *pending, now time.Time) (err error) {
+	if p.act != Receive {
+		if err := c.locate(p); err != nil || p.act == discard {
+			return err
+		}
+	}
+	if body, ok := c.flying[p.key]; ok {
+		p.verdict = judge(body, p.body)
+		return nil
+	}
+	if p.verdict, err = c.st.lookup(p, now); err != nil {
+		return fmt.Errorf("%w: dedupe key: %w", ErrUnavailable, err)
+	}
+	return nil
+}
+
+// admit gives an entry its place in the group.
+func (c *committer) admit(g *group, p *pending) {
+	switch {
+	case p.act == discard:
+		if p.verdict == fresh {
+			g.stats.Discarded++
+		}
+		return
+	case p.act == Release:
+		g.stats.Released++
+	}
+	if p.verdict == duplicate {
 		g.stats.Duplicates++
 		p.receipt = Receipt{Duplicate: true}
 		return
-	case v == revised:
-		g.stats.Revised++
-		p.err = ErrRevised
-		return
 	}
-	c.flying[p.key] = p.body
+	if p.act == Receive {
+		g.stats.Webhooks++
+	}
 	c.st.filter.add(c.st.bucket, &p.key)
-	p.fresh, p.first = true, c.st.next
+	c.st.bucketKeys++
+	p.first = c.st.next
 	if p.events() > 0 {
 		p.receipt.First = p.first
 	}
 	c.st.next += Position(p.events())
-	g.stats.Webhooks++
 	g.stats.Events += p.events()
-}
-
-func (c *committer) judge(p *pending, now time.Time) (verdict, error) {
-	if body, ok := c.flying[p.key]; ok {
-		return judge(body, p.body), nil
+	if p.drift != nil {
+		c.st.drift.count(p)
 	}
-	return c.st.lookup(p, now)
 }
 
 // write adds the keys of the entries that are new to the batch: their webhooks, then their events, then what makes them
 // duplicates next time, since keys that come in order are cheaper to apply.
-func (c *committer) write(g *group, now time.Time) {
-	for _, p := range g.members {
-		if p.fresh {
-			p.writeWebhook(g.batch)
+func (c *committer) write(g *group, now time.Time) error {
+	for _, p := range g.entries {
+		if err := p.writeRecord(g.batch); err != nil {
+			return err
 		}
 	}
-	for _, p := range g.members {
-		if p.fresh {
-			p.writeEvents(g.batch, c.st.lastCommit)
-		}
+	for _, p := range g.entries {
+		p.writeEvents(g.batch, c.st.lastCommit)
 	}
-	for _, p := range g.members {
-		if p.fresh {
+	for _, p := range g.entries {
+		if p.keyed() {
 			op := g.batch.SetDeferred(dedupeKeyLen, dedupeValueLen)
 			appendDedupeKey(op.Key[:0], c.st.bucket, p.key)
 			putDedupeValue(op.Value, now, p.body)
 		}
 	}
+	return c.st.drift.write(g.batch)
+}
+
+// writeRecord writes, or removes, what the entry is besides its events.
+func (p *pending) writeRecord(b *pebble.Batch) error {
+	switch {
+	case p.verdict != fresh && p.act != Release:
+	case p.act == Correct:
+		return b.Set(correctionKey(p.prefix, p.id, p.first), p.buf[:p.ends[0]], nil)
+	case p.act == discard:
+		return b.Delete(webhookKey(p.prefix, p.id), nil)
+	default:
+		p.writeWebhook(b)
+	}
+	return nil
 }
 
 // writeWebhook puts the webhook's position, known only now, in front of what was encoded before.
 func (p *pending) writeWebhook(b *pebble.Batch) {
-	prefix := byte(prefixWebhook)
-	if p.quarantined {
-		prefix = prefixQuarantine
-	}
 	end := p.ends[0]
 	op := b.SetDeferred(webhookKeyLen, webhookHeaderLen+end)
-	op.Key[0] = prefix
+	op.Key[0] = p.prefix
 	copy(op.Key[1:], p.id[:])
 	binary.BigEndian.PutUint64(op.Value, uint64(p.first))
 	binary.BigEndian.PutUint32(op.Value[8:], uint32(p.events()))
@@ -380,6 +342,7 @@ func (c *committer) await(g *group) error {
 
 func (c *committer) recycle(g *group) {
 	clear(g.members)
+	clear(g.entries)
 	g.batch.Reset()
 	c.spare.Put(g)
 }

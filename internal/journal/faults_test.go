@@ -371,7 +371,7 @@ func TestUnsyncedIsUnseen(t *testing.T) {
 	e := entry(2, 10, 1)
 	send := func() *pending {
 		p := &pending{done: make(chan struct{}, 1)}
-		if err := errors.Join(p.encode(&e, j.cfg.DedupeAge), j.enqueue(p)); err != nil {
+		if err := errors.Join(p.encode(&e, &j.cfg), j.enqueue(p)); err != nil {
 			t.Fatal(err)
 		}
 		return p

@@ -71,3 +71,18 @@ func eventOf(t *testing.T, r Record) *eventv1.Event {
 	}
 	return e
 }
+
+// allWebhooks returns all stored webhooks, by pages.
+func allWebhooks(t *testing.T, j *Journal) (all []*journalv1.Webhook) {
+	t.Helper()
+	for q := (Query{}); ; {
+		page, err := j.Find(t.Context(), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, page.Webhooks...)
+		if q.After = page.Next; q.After == "" {
+			return all
+		}
+	}
+}

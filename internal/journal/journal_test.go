@@ -165,39 +165,6 @@ func TestAppendAndRead(t *testing.T) {
 	diff(t, "next", appendAll(t, j, entry(6, 10, 1)), []Receipt{{First: 7}})
 }
 
-func TestWebhooks(t *testing.T) {
-	j := open(t, testConfig(vfs.NewMem()))
-	entries := []Entry{entry(1, 10, 1), quarantined(2), entry(3, 10, 1), quarantined(4), quarantined(5), entry(6, 10, 0)}
-	appendAll(t, j, entries...)
-	ids := func(ws []*journalv1.Webhook, err error) (ids []string) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, w := range ws {
-			ids = append(ids, w.GetId())
-		}
-		return ids
-	}
-	want := func(is ...int) (ids []string) {
-		for _, i := range is {
-			ids = append(ids, webhookID(i))
-		}
-		return ids
-	}
-	ctx := t.Context()
-	diff(t, "first page", ids(j.Webhooks(ctx, "", 4)), want(1, 2, 3, 4))
-	diff(t, "second page", ids(j.Webhooks(ctx, webhookID(4), 4)), want(5, 6))
-	diff(t, "past the end", ids(j.Webhooks(ctx, webhookID(6), 4)), want())
-	diff(t, "quarantine", ids(j.Quarantined(ctx, "", 2)), want(5, 4))
-	diff(t, "older quarantine", ids(j.Quarantined(ctx, webhookID(4), 2)), want(2))
-	for _, id := range []string{webhookID(7), "", "6ba7b810-9dad-11d1-80b4-00c04fd430c8"} {
-		if _, err := j.Webhook(ctx, id); !errors.Is(err, ErrNotFound) {
-			t.Errorf("webhook %q: %v", id, err)
-		}
-	}
-}
-
 func TestAppendRefusesWhatCannotBeStored(t *testing.T) {
 	j := open(t, testConfig(vfs.NewMem()))
 	cases := map[string]func(*Entry){

@@ -14,9 +14,11 @@ const (
 	prefixCursor     = 'c' // name → position, time of the last save
 	prefixDedupe     = 'd' // bucket, key → time, body
 	prefixEvent      = 'e' // position → commit time, event
+	prefixDrift      = 'f' // number → bridge.journal.v1.DriftCount
 	prefixMeta       = 'm' // format, id, kept
 	prefixQuarantine = 'q' // webhook id → as prefixWebhook, for webhooks that were quarantined
 	prefixWebhook    = 'w' // webhook id → first position, number of events, webhook
+	prefixCorrection = 'x' // key of the webhook, first position → bridge.journal.v1.Correction
 )
 
 var (
@@ -33,6 +35,8 @@ const (
 	eventHeaderLen   = 8
 	webhookKeyLen    = 1 + 16
 	webhookHeaderLen = 8 + 4
+	correctionKeyLen = 1 + webhookKeyLen + 8
+	driftKeyLen      = 1 + 4
 	dedupeKeyLen     = 1 + 6 + 16
 	dedupeValueLen   = 8 + 16
 )
@@ -76,6 +80,20 @@ func webhookTime(k []byte) (time.Time, error) {
 		return time.Time{}, errCorrupt
 	}
 	return time.UnixMilli(int64(binary.BigEndian.Uint64(k[1:]) >> 16)), nil
+}
+
+// IDAt is the least id of a webhook received in the millisecond of t or later, for [Query].
+func IDAt(t time.Time) string {
+	var u uuid.UUID
+	binary.BigEndian.PutUint64(u[:], uint64(max(t.UnixMilli(), 0))<<16|7<<12)
+	u[8] = 0x80
+	return u.String()
+}
+
+// correctionKey starts as the key of the corrected webhook does, so that one range of keys gives up both.
+func correctionKey(prefix byte, id uuid.UUID, first Position) []byte {
+	k := append(make([]byte, 0, correctionKeyLen), prefixCorrection, prefix)
+	return binary.BigEndian.AppendUint64(append(k, id[:]...), uint64(first))
 }
 
 func parseID(id string) (uuid.UUID, error) {

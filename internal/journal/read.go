@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 )
 
 // readBytes bounds a read: it returns at least one event, and no more than so many bytes of them otherwise.
@@ -115,6 +117,28 @@ func (j *Journal) scan(from, to Position, records []Record) (_ []Record, err err
 		records = append(records, Record{Position: p, Encoded: m.keep(event, left)})
 	}
 	return records, nil
+}
+
+// EventAt returns the event at a position; it is the caller's own. Errors: ErrExpired, ErrFuture, ErrUnavailable,
+// ErrClosed, ctx's, and that of a record that cannot be read.
+func (j *Journal) EventAt(ctx context.Context, p Position) (*eventv1.Event, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	switch b := j.Bounds(); {
+	case p < b.Earliest:
+		return nil, ErrExpired
+	case p >= b.Next:
+		return nil, ErrFuture
+	}
+	got, err := j.scan(p, p+1, make([]Record, 0, 1))
+	switch {
+	case err != nil:
+		return nil, err
+	case len(got) == 0:
+		return nil, ErrExpired // given up while we looked
+	}
+	return got[0].Event()
 }
 
 func parseEvent(key, v []byte) (p Position, event []byte, err error) {

@@ -181,13 +181,17 @@ func (s *store) oldestWebhook() (t time.Time, err error) {
 func (j *Journal) giveUp(st *store, k kept, keys bucket) error {
 	j.filter.forget(keys)
 	b := st.db.NewBatch()
-	for _, end := range [][]byte{
-		eventKey(k.earliest),
-		webhookKeyAt(prefixWebhook, time.UnixMilli(k.webhooks)),
-		webhookKeyAt(prefixQuarantine, time.UnixMilli(k.quarantine)),
-		bucketKey(keys),
+	webhooks := webhookKeyAt(prefixWebhook, time.UnixMilli(k.webhooks))
+	quarantined := webhookKeyAt(prefixQuarantine, time.UnixMilli(k.quarantine))
+	for _, gone := range [][2][]byte{
+		{{prefixEvent}, eventKey(k.earliest)},
+		{{prefixWebhook}, webhooks},
+		{{prefixQuarantine}, quarantined},
+		{{prefixCorrection, prefixWebhook}, append([]byte{prefixCorrection}, webhooks...)},
+		{{prefixCorrection, prefixQuarantine}, append([]byte{prefixCorrection}, quarantined...)},
+		{{prefixDedupe}, bucketKey(keys)},
 	} {
-		if err := st.removeBefore(b, end); err != nil {
+		if err := st.remove(b, gone[0], gone[1]); err != nil {
 			return errors.Join(err, b.Close())
 		}
 	}
@@ -208,10 +212,9 @@ func (j *Journal) giveUp(st *store, k kept, keys bucket) error {
 	return nil
 }
 
-// removeBefore removes the keys before end that share its first byte, if there are any.
-func (s *store) removeBefore(b *pebble.Batch, end []byte) (err error) {
-	lower := end[:1]
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: end})
+// remove removes the keys from lower up to, not including, upper, if there are any.
+func (s *store) remove(b *pebble.Batch, lower, upper []byte) (err error) {
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
 		return err
 	}
@@ -219,5 +222,5 @@ func (s *store) removeBefore(b *pebble.Batch, end []byte) (err error) {
 	if !it.First() {
 		return it.Error()
 	}
-	return b.DeleteRange(lower, end, nil)
+	return b.DeleteRange(lower, upper, nil)
 }

@@ -37,6 +37,8 @@ type store struct {
 	next       Position
 	lastCommit int64
 	filter     *filter
+	// drift is the committer's.
+	drift *driftCounts
 	// bucket is where the committer puts dedupe keys, and bucketKeys how many it has put there. found and key are its for
 	// lookups.
 	bucket     bucket
@@ -175,6 +177,9 @@ func (s *store) recover() error {
 	}
 	// Retention may have taken all events: their positions are still not to be used again.
 	s.next = s.kept.earliest
+	if s.drift, err = s.loadDrift(); err != nil {
+		return err
+	}
 	return s.recoverLast()
 }
 

@@ -1,14 +1,14 @@
 package journal
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
+	"math"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
 
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
@@ -37,26 +37,18 @@ func (j *Journal) Webhook(ctx context.Context, id string) (*journalv1.Webhook, e
 	return w, err
 }
 
-// Webhooks returns up to limit stored webhooks, quarantined ones among them, in order of their ids, which is that of their
-// receipt. It starts after the id given, "" being before the first. Errors: ErrUnavailable, ErrClosed, ctx's.
-func (j *Journal) Webhooks(ctx context.Context, after string, limit int) ([]*journalv1.Webhook, error) {
-	from := func(prefix byte) ([]byte, error) {
-		if after == "" {
-			return []byte{prefix}, nil
-		}
-		u, err := parseID(after)
-		return append(webhookKey(prefix, u), 0), err
+// Corrections returns what was published to correct the events of a stored webhook, in order of publication. None were of
+// a webhook that is not there. Errors: ErrUnavailable, ErrClosed, ctx's.
+func (j *Journal) Corrections(ctx context.Context, webhookID string) (all []Correction, err error) {
+	u, err := parseID(webhookID)
+	if err != nil {
+		return nil, nil //nolint:nilerr // there is no such webhook
 	}
-	var all []*journalv1.Webhook
-	err := j.view(ctx, func(st *store) error {
+	err = j.view(ctx, func(st *store) error {
 		for _, prefix := range []byte{prefixWebhook, prefixQuarantine} {
-			lower, err := from(prefix)
+			some, err := st.corrections(prefix, u)
 			if err != nil {
-				return err
-			}
-			some, err := st.webhooks(lower, []byte{prefix + 1}, limit, false)
-			if err != nil {
-				return err
+				return fmt.Errorf("journal: corrections: %w", err)
 			}
 			all = append(all, some...)
 		}
@@ -65,30 +57,33 @@ func (j *Journal) Webhooks(ctx context.Context, after string, limit int) ([]*jou
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(all, func(a, b *journalv1.Webhook) int { return bytes.Compare([]byte(a.GetId()), []byte(b.GetId())) })
-	return all[:min(limit, len(all))], nil
+	return all, nil
 }
 
-// Quarantined returns up to limit quarantined webhooks, the newest first. It starts before the id given, "" being after
-// the last. Errors: ErrUnavailable, ErrClosed, ctx's.
-func (j *Journal) Quarantined(ctx context.Context, before string, limit int) ([]*journalv1.Webhook, error) {
-	lower, upper := span(prefixQuarantine)
-	if before != "" {
-		u, err := parseID(before)
-		if err != nil {
-			return nil, fmt.Errorf("journal: quarantined: %w", err)
-		}
-		upper = webhookKey(prefixQuarantine, u)
-	}
-	var all []*journalv1.Webhook
-	err := j.view(ctx, func(st *store) (err error) {
-		all, err = st.webhooks(lower, upper, limit, true)
-		return err
+func (s *store) corrections(prefix byte, id uuid.UUID) (all []Correction, err error) {
+	it, err := s.db.NewIter(&pebble.IterOptions{
+		LowerBound: correctionKey(prefix, id, 0),
+		UpperBound: correctionKey(prefix, id, math.MaxUint64),
 	})
 	if err != nil {
 		return nil, err
 	}
-	return all, nil
+	defer func() { err = errors.Join(err, it.Close()) }()
+	for ok := it.First(); ok; ok = it.Next() {
+		v, err := it.ValueAndErr()
+		if err != nil {
+			return nil, err
+		}
+		c := new(journalv1.Correction)
+		if err := proto.Unmarshal(v, c); err != nil {
+			return nil, err
+		}
+		first := Position(binary.BigEndian.Uint64(it.Key()[correctionKeyLen-8:]))
+		for i, index := range c.GetIndexes() {
+			all = append(all, Correction{Index: index, Position: first + Position(i)})
+		}
+	}
+	return all, it.Error()
 }
 
 // view reads from the store, then waits until all that may have been seen is durable.
@@ -106,30 +101,6 @@ func (j *Journal) view(ctx context.Context, read func(*store) error) error {
 		return err
 	}
 	return j.barrier(ctx, st)
-}
-
-func (s *store) webhooks(lower, upper []byte, limit int, backwards bool) (all []*journalv1.Webhook, err error) {
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, it.Close()) }()
-	first, next := it.First, it.Next
-	if backwards {
-		first, next = it.Last, it.Prev
-	}
-	for ok := first(); ok && len(all) < limit; ok = next() {
-		v, err := it.ValueAndErr()
-		if err != nil {
-			return nil, err
-		}
-		w, err := decodeWebhook(v)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, w)
-	}
-	return all, it.Error()
 }
 
 func decodeWebhook(v []byte) (*journalv1.Webhook, error) {
