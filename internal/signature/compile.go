@@ -23,8 +23,8 @@ const (
 	maxSecret  = 4 << 10
 )
 
-// Problem is one thing that is wrong with a scheme. It quotes nothing.
-type Problem struct {
+// FieldError is one thing that is wrong with a scheme. It quotes nothing.
+type FieldError struct {
 	// Field is the name of the field of [connectors.HMAC], or "Secrets".
 	Field string
 	// Index is that of the secret, or -1 when it is not about one.
@@ -34,7 +34,7 @@ type Problem struct {
 }
 
 // Error is "signature: FIELD REASON".
-func (p *Problem) Error() string {
+func (p *FieldError) Error() string {
 	field := p.Field
 	if p.Index >= 0 {
 		field += "[" + strconv.Itoa(p.Index) + "]"
@@ -42,7 +42,7 @@ func (p *Problem) Error() string {
 	return "signature: " + field + " " + p.Reason
 }
 
-// Compile prepares a scheme. At least one secret is needed. What is wrong is returned joined, each a [*Problem].
+// Compile prepares a scheme. At least one secret is needed. What is wrong is returned joined, each a [*FieldError].
 func Compile(spec connectors.HMAC, secrets []string) (*Scheme, error) {
 	c := compiler{spec: spec}
 	c.scheme.encoding = choose(&c, "Encoding", spec.Encoding, "hex", map[string]encoding{"hex": asHex, "base64": asBase64}, "hex or base64")
@@ -65,7 +65,7 @@ type compiler struct {
 }
 
 func (c *compiler) addf(field, format string, args ...any) {
-	c.problems = append(c.problems, &Problem{Field: field, Index: -1, Reason: fmt.Sprintf(format, args...)})
+	c.problems = append(c.problems, &FieldError{Field: field, Index: -1, Reason: fmt.Sprintf(format, args...)})
 }
 
 // choose looks up a word, empty being the fallback, and reports one that is not known.
@@ -202,7 +202,7 @@ func (c *compiler) secrets(secrets []string) {
 			reason = "is empty"
 		}
 		if reason != "" {
-			c.problems = append(c.problems, &Problem{Field: "Secrets", Index: i, Reason: reason})
+			c.problems = append(c.problems, &FieldError{Field: "Secrets", Index: i, Reason: reason})
 			continue
 		}
 		c.scheme.secrets = append(c.scheme.secrets, secret)
