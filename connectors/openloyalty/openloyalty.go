@@ -1,28 +1,36 @@
-// Package openloyalty knows the webhooks of Open Loyalty 3.x and 4.x, a loyalty programme. The vendor's page is "Webhooks" in
-// its documentation. The current cloud product speaks another language (CamelCase names, nested customers): its events come
-// out as unmapped.
+// Package openloyalty knows the webhooks of Open Loyalty, a loyalty programme: those of generations 3 and 4, which the
+// vendor's page "Webhooks" prints, and those of today's cloud product, which has other names (CamelCase), another shape (a
+// customer is an object) and signatures. Of the cloud product nothing is verified: all of it is from others' integrations.
 //
 // # Verification
 //
-// One HTTP header, whose name and value the operator chooses in Open Loyalty's configuration. It is constant; nothing is
-// signed. Open Loyalty waits one second, ignores the answer, and never tries again: what is not taken then is gone.
+// Generations 3 and 4 send one HTTP header, whose name and value the operator chooses in Open Loyalty's configuration. It is
+// constant; nothing is signed. Open Loyalty waits one second, ignores the answer, and never tries again: what is not taken
+// then is gone.
+//
+// The cloud product can sign (unverified): HMAC-SHA256, in hex, in X-Webhook-Signature, over method, host, path, hash of the
+// body, X-Webhook-Timestamp and X-Webhook-Request-Id; the secret begins with whsec_, which does not count, and a webhook is
+// good for five minutes. It sends a webhook once more after a 4xx or 5xx.
 //
 // # Identity
 //
-// No event has an id. The key is natural where the data tell occurrences apart:
+// The cloud product's X-Webhook-Request-Id, where it comes, is the key. Without it, and in generations 3 and 4, no event has
+// an id. The key is then natural where the data tell occurrences apart, whichever product they are from:
 //
 //   - transaction.registered by transactionId, since a purchase is registered once;
 //   - account.available_points_amount_changed by customer, transfer and kind of change, since a transfer that adds points to
 //     one balance may later take them off again, or off another's; older versions send no transfer id: content hash;
 //   - account.points_transfer by customer, transfer and state, since a booking is reported again when its state changes;
-//   - account.expiring_points_notification by customer, points and expiry of every item in order: to say a second time that
-//     the same points expire at the same instant is the same warning. Where the message carries its own createdAt, a
-//     second warning has another body, and is published as a revision;
+//   - account.expiring_points_notification, under either name, by customer, points and expiry of every item in order, and
+//     campaign.coupon_expiration by customer, coupon and expiry: to say a second time that the same points or the same coupon
+//     expire at the same instant is the same warning. Where the message carries its own createdAt, a second warning has
+//     another body, and is published as a revision;
 //   - customer.bought_campaign by customer, campaign, coupon and the message's createdAt, since the same reward can be bought
 //     again and coupons need not be unique.
 //
 // Everything else, and each of these when a part is missing, goes by content hash within ten seconds: customer.updated is
-// an id alone, and comes byte for byte the same next week. No versions, no promise of order.
+// an id alone, and comes byte for byte the same next week; a level may expire every year, and the warning does not say
+// when. No versions, no promise of order.
 //
 // # Mapping
 //
@@ -34,7 +42,18 @@
 //	account.available_points_amount_changed                  loyalty.points_changed        customer/<customerId>
 //	customer.bought_campaign                                 loyalty.reward_redeemed       customer/<customerId>
 //	account.expiring_points_notification                     loyalty.points_expiring       customer/<customerId>, one an item
+//	account.expiring_points_reminder_generated               loyalty.points_expiring       the same under its earlier name
 //	account.points_transfer                                  loyalty.points_transferred    customer/<customerId>
+//	account.expiring_level_notification                      loyalty.level_expiring        customer/<customerId>, one an item
+//	campaign.coupon_expiration                               loyalty.coupon_expiring       customer/<customerId>, one an item
+//	CustomerRegistered, CustomerUpdated, CustomerDeactivated,
+//	CustomerLevelChanged, TransactionRegistered,
+//	TransactionAssignedToCustomer, CustomerBoughtReward,
+//	AvailablePointsAmountChanged, PointsWillExpire,
+//	LevelWillExpire, CouponWillExpire                        as their namesakes above
+//
+// WalletBalanceUpdated comes beside AvailablePointsAmountChanged, and what it says of which wallet is not known; it stays
+// unmapped, as do CampaignEffectWasApplied and the others whose data nobody has described.
 //
 // occurred_at is the message's createdAt; without one it is the time of the fact itself where the data have that: a new
 // customer's createdAt, levelAchievementDate, a transfer's createdAt. The date of a purchase is not the time of its
@@ -43,18 +62,21 @@
 // # Traps
 //
 //   - Customer phones are numbers in one event and strings in others, of up to 19 digits.
-//   - Times are ISO 8601 with offset, but for a new customer's createdAt: seconds since 1970. Other counts of
-//     digits than 9 to 11 are refused, since "2019" and "20190809" would be times in 1970.
-//   - The page prints one expiring-points object, the vendor's code sends lists.
+//   - Times are ISO 8601 with offset, but for a new customer's createdAt and couponExpiresAt: seconds since 1970. Other counts
+//     of digits than 9 to 11 are refused, since "2019" and "20190809" would be times in 1970.
+//   - The page prints one expiring-points object, the vendor's code sends lists: in chunks of 1000, but for coupons, whose
+//     list is as long as it is.
 //   - amount_change and amount_change_type are 3.x spellings, postId a slip in the vendor's code for posId; the page's spelling
 //     is preferred.
 //   - Six of the page's twelve samples are not JSON. Real bodies are; the samples are kept as quarantine cases.
 //   - country need not be an ISO code ("EN" on the page) and is passed on as it is.
 //   - Amounts of money carry no currency: the source's configuration must.
+//   - Both products have a TransactionRegistered, told apart by how the type is written.
 package openloyalty
 
 import (
 	"context"
+	"embed"
 	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
@@ -63,6 +85,9 @@ import (
 	"github.com/webhook-bridge/bridge/connectors"
 	openloyaltyv1 "github.com/webhook-bridge/bridge/gen/webhooks/openloyalty/v1"
 )
+
+//go:embed testdata/*.txtar
+var samples embed.FS
 
 // maxBody has room for the largest list that Open Loyalty is known to send in one piece.
 const maxBody = 8 << 20
@@ -76,7 +101,22 @@ func New() *connectors.Connector {
 			client := openloyaltyv1.NewOpenloyaltyWebhookServiceClient(conn)
 			return openloyaltyv1.RegisterOpenloyaltyWebhookServiceHandlerClient(ctx, mux, client)
 		},
-		EventField:    "type",
+		EventField: "type",
+		KeyHeader:  "X-Webhook-Request-Id",
+		// Of the cloud product, unverified. Generations 3 and 4 have a header of the operator's choice.
+		Verification: connectors.Verification{HMAC: &connectors.HMAC{
+			Header:          "X-Webhook-Signature",
+			Algorithm:       "sha256",
+			Encoding:        "hex",
+			SecretPrefix:    "whsec_",
+			TimestampHeader: "X-Webhook-Timestamp",
+			Tolerance:       5 * time.Minute,
+			Signed: "{method}\n{len(host)}:{host}\n{len(path)}:{path}\n{sha256(body)}\n{timestamp}\n" +
+				"{header.X-Webhook-Request-Id}",
+		}},
+		// Of generations 3 and 4, which never try again. The cloud product does once, after a 4xx or 5xx.
+		Habits:        connectors.Habits{Timeout: time.Second, Repeats: true},
+		Samples:       samples,
 		Answer:        "{}",
 		MaxBody:       maxBody,
 		NeedsCurrency: true,

@@ -42,6 +42,12 @@ func translate(in connectors.Input) (connectors.Translation, error) {
 		t = f.pointsExpiring(m)
 	case *openloyaltyv1.AccountPointsTransfer:
 		t = f.pointsTransferred(m)
+	case *openloyaltyv1.AccountExpiringLevelNotification:
+		t = f.levelsExpiring(m)
+	case *openloyaltyv1.CampaignCouponExpiration:
+		t = f.couponsExpiring(m)
+	case *openloyaltyv1.CloudEvent:
+		t = f.cloud(in.Event, m)
 	default:
 		f.Fail("$", "is a %T, which is no event of Open Loyalty's", m)
 	}
@@ -175,47 +181,6 @@ func (f fields) campaignBought(m *openloyaltyv1.CustomerBoughtCampaign) connecto
 			StoreCode:  d.GetStoreCode(),
 		}},
 	})
-}
-
-// maxExpiring is ten times the longest list that Open Loyalty is known to send. An item of a few bytes makes an event of many,
-// and all of a webhook's events are stored at once.
-const maxExpiring = 10_000
-
-// pointsExpiring makes one event an item. The key is all items' together: a webhook is received once, or not at all.
-func (f fields) pointsExpiring(m *openloyaltyv1.AccountExpiringPointsNotification) connectors.Translation {
-	switch n := len(m.GetData()); {
-	case n == 0:
-		f.Fail("$.data", "lists nobody")
-	case n > maxExpiring:
-		f.Fail("$.data", "lists %d members, more than %d", n, maxExpiring)
-	}
-	var parts []string
-	events := connectors.Each(f.Fields, "$.data", m.GetData(), func(path string, d *openloyaltyv1.ExpiringPoints) *eventv1.Event {
-		parts = append(parts, d.GetCustomerId(), d.GetPoints().GetValue(), d.GetPointsWillExpire())
-		return f.pointsExpiringOf(path, m.GetCreatedAt(), d)
-	})
-	return connectors.Translation{Key: connectors.NaturalKey(parts...), Events: events}
-}
-
-func (f fields) pointsExpiringOf(path, createdAt string, d *openloyaltyv1.ExpiringPoints) *eventv1.Event {
-	return &eventv1.Event{
-		Type:       "loyalty.points_expiring",
-		Subject:    f.customer(path, d.GetCustomerId()),
-		OccurredAt: f.time("$.createdAt", createdAt),
-		Data: &eventv1.Event_LoyaltyPointsExpiry{LoyaltyPointsExpiry: &eventv1.LoyaltyPointsExpiry{
-			Customer: &eventv1.Customer{
-				Id:                d.GetCustomerId(),
-				GivenName:         d.GetCustomerFirstName(),
-				FamilyName:        d.GetCustomerLastName(),
-				Email:             d.GetCustomerEmail(),
-				Phone:             d.GetCustomerPhone(),
-				LoyaltyCardNumber: d.GetCustomerLoyaltyCardNumber(),
-			},
-			Points:    connectors.Decimal(d.GetPoints()),
-			ExpiresAt: f.time(path+".pointsWillExpire", d.GetPointsWillExpire()),
-			StoreCode: d.GetStoreCode(),
-		}},
-	}
 }
 
 func (f fields) pointsTransferred(m *openloyaltyv1.AccountPointsTransfer) connectors.Translation {

@@ -1,7 +1,10 @@
-// Package retino knows Retino, a system for returns and complaints, and its webhook about ordered shipping.
+// Package retino knows Retino, a system for returns and complaints: its webhooks about ordered shipping, credit notes and new
+// cases.
 //
-// The vendor's page is "Webhook o objednání dopravy". Only `shipping.ordered` is printed there; Retino's other events
-// (tickets, credit notes, tracking) flow through as `unmapped`.
+// The vendor's pages print `shipping.ordered` ("Webhook o objednání dopravy") and, for the add-on that makes credit notes,
+// `retino_credit_note.created`. Of `ticket.created` they say that it carries ticket, products, shipping and order, and not
+// what these look like; Retino's other events (changes of tickets and their products, tracking) flow through as
+// `unmapped`.
 //
 // # Verification
 //
@@ -11,24 +14,36 @@
 //
 // # Identity
 //
-// Retino sends no id of the event and says that a webhook may come twice. `shipping.ordered` is told by shipping id and
+// Retino sends no id of the event and says that a webhook may come twice. The events below are told by the subject's id and
 // created_at, any other event by created_at alone: two that share a millisecond differ in their bodies, and are both
-// published. What has no created_at is told by its content. Order is not promised; shipping is ordered once, so there is
-// no version.
+// published. What has no created_at is told by its content. Order is not promised; all three happen once to their
+// subject, so there is no version.
 //
 // # Mapping
 //
-//	shipping.ordered    shipment.ordered    shipment/<shipping.id>
+//	shipping.ordered              shipment.ordered       shipment/<shipping.id>
+//	retino_credit_note.created    credit_note.created    credit_note/<credit_note.id>
+//	ticket.created                return.created         return/<ticket.id>
+//
+// Of a ticket the id alone is required. Products, shipping and order, whose shapes are not known, stay in the webhook, as
+// they came.
 //
 // # Traps
 //
 //   - tracking_number and tracking_url may be empty or null: the carrier has not given one yet.
-//   - amount is a decimal in a string here, while the credit note's amount is a quantity and its price a number.
-//   - Times have three decimals and Z here, six and +00:00 in credit notes.
+//   - amount is a decimal in a string in a delivery, and money; in a credit note it is a number, and a quantity. A credit
+//     note's money is price, a number.
+//   - Times have three decimals and Z in deliveries, six and +00:00 in credit notes.
+//   - A credit note's bank account is a union: type, in capitals, names the sibling that has the number. Only
+//     CZECH_BANK_ACCOUNT is known.
+//   - company_id and company_vat_number are empty for people; vat_rate is absent from the older sample.
+//   - Tracking webhooks have no envelope, so that the URL has to name them.
 package retino
 
 import (
 	"context"
+	"embed"
+	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc"
@@ -38,6 +53,9 @@ import (
 	retinov1 "github.com/webhook-bridge/bridge/gen/webhooks/retino/v1"
 )
 
+//go:embed testdata/*.txtar
+var samples embed.FS
+
 // New returns the connector.
 func New() *connectors.Connector {
 	return &connectors.Connector{
@@ -46,9 +64,16 @@ func New() *connectors.Connector {
 		Register: func(ctx context.Context, mux *runtime.ServeMux, conn grpc.ClientConnInterface) error {
 			return retinov1.RegisterRetinoWebhookServiceHandlerClient(ctx, mux, retinov1.NewRetinoWebhookServiceClient(conn))
 		},
-		EventField: "event_type",
-		Answer:     `{"status":"accepted"}`,
-		Translate:  translate,
+		EventField:   "event_type",
+		Verification: connectors.Verification{Header: "X-Retino-Secret"},
+		Habits: connectors.Habits{
+			Timeout: 10 * time.Second,
+			Retries: retries(),
+			Repeats: true,
+		},
+		Samples:   samples,
+		Answer:    `{"status":"accepted"}`,
+		Translate: translate,
 		Envelope: &connectors.Envelope{
 			New: func() proto.Message { return new(retinov1.Envelope) },
 			Identify: func(m proto.Message) (connectors.Key, string) {
@@ -56,4 +81,16 @@ func New() *connectors.Connector {
 			},
 		},
 	}
+}
+
+// retries are the waits before Retino tries again: twice as long each time up to an hour, until 72 hours have passed.
+func retries() []time.Duration {
+	const end = 72 * time.Hour
+	var waits []time.Duration
+	wait := 2 * time.Minute
+	for passed := wait; passed <= end; passed += wait {
+		waits = append(waits, wait)
+		wait = min(2*wait, time.Hour)
+	}
+	return waits
 }

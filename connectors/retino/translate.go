@@ -1,6 +1,10 @@
 package retino
 
 import (
+	"cmp"
+	"encoding/json"
+	"strings"
+
 	"github.com/webhook-bridge/bridge/connectors"
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	retinov1 "github.com/webhook-bridge/bridge/gen/webhooks/retino/v1"
@@ -11,6 +15,10 @@ func translate(in connectors.Input) (connectors.Translation, error) {
 	switch m := in.Message.(type) {
 	case *retinov1.ShippingOrdered:
 		return shippingOrdered(f, m)
+	case *retinov1.RetinoCreditNoteCreated:
+		return creditNoteCreated(f, m)
+	case *retinov1.TicketCreated:
+		return ticketCreated(f, m)
 	default:
 		return connectors.Translation{}, connectors.Errorf("$", "is a %T, which has no translation", m)
 	}
@@ -18,7 +26,7 @@ func translate(in connectors.Input) (connectors.Translation, error) {
 
 func shippingOrdered(f *connectors.Fields, m *retinov1.ShippingOrdered) (connectors.Translation, error) {
 	s := m.GetShipping()
-	e := &eventv1.Event{
+	return one(f, s.GetId(), m.GetCreatedAt(), &eventv1.Event{
 		Type:       "shipment.ordered",
 		Subject:    "shipment/" + f.Need("$.shipping.id", s.GetId()),
 		OccurredAt: f.Time("$.created_at", m.GetCreatedAt()),
@@ -30,9 +38,51 @@ func shippingOrdered(f *connectors.Fields, m *retinov1.ShippingOrdered) (connect
 			TrackingUrl:    s.GetTrackingUrl(),
 			Charges:        charges(f, s.GetCustomerPaymentDetails()),
 		}},
-	}
-	key := connectors.NaturalKey(s.GetId(), m.GetCreatedAt())
-	return connectors.Translation{Key: key, Events: []*eventv1.Event{e}}, f.Err()
+	})
+}
+
+func creditNoteCreated(f *connectors.Fields, m *retinov1.RetinoCreditNoteCreated) (connectors.Translation, error) {
+	n := cmp.Or(m.GetCreditNote(), new(retinov1.CreditNote))
+	return one(f, n.GetId(), m.GetCreatedAt(), &eventv1.Event{
+		Type:       "credit_note.created",
+		Subject:    "credit_note/" + f.Need("$.credit_note.id", n.GetId()),
+		OccurredAt: f.Time("$.created_at", m.GetCreatedAt()),
+		Data: &eventv1.Event_CreditNote{CreditNote: &eventv1.CreditNote{
+			Id:               n.GetId(),
+			ReturnCaseId:     n.GetTicketId(),
+			OrderId:          n.GetOrderId(),
+			PaymentReference: n.GetVariableSymbol(),
+			CreatedAt:        f.Time("$.created_at", m.GetCreatedAt()),
+			Restock:          n.Stock,
+			Language:         n.GetLanguage(),
+			Currency:         n.GetCurrency(),
+			Customer:         customer(n.GetCustomer()),
+			BankAccount:      bankAccount(n.GetBankAccount()),
+			Lines:            lines(f, n),
+		}},
+	})
+}
+
+func ticketCreated(f *connectors.Fields, m *retinov1.TicketCreated) (connectors.Translation, error) {
+	t := m.GetTicket()
+	return one(f, t.GetId(), m.GetCreatedAt(), &eventv1.Event{
+		Type:       "return.created",
+		Subject:    "return/" + f.Need("$.ticket.id", t.GetId()),
+		OccurredAt: f.Time("$.created_at", m.GetCreatedAt()),
+		Data: &eventv1.Event_ReturnCase{ReturnCase: &eventv1.ReturnCase{
+			Id:        t.GetId(),
+			Code:      t.GetCode(),
+			OrderId:   word(t.GetOrderId()),
+			Kind:      word(t.GetType()),
+			Status:    word(t.GetState()),
+			CreatedAt: f.Time("$.created_at", m.GetCreatedAt()),
+		}},
+	})
+}
+
+// one is a translation to one event, told by the subject's id and the time.
+func one(f *connectors.Fields, id, createdAt string, e *eventv1.Event) (connectors.Translation, error) {
+	return connectors.Translation{Key: connectors.NaturalKey(id, createdAt), Events: []*eventv1.Event{e}}, f.Err()
 }
 
 func charges(f *connectors.Fields, details []*retinov1.CustomerPaymentDetail) []*eventv1.ShipmentCharge {
@@ -43,4 +93,67 @@ func charges(f *connectors.Fields, details []*retinov1.CustomerPaymentDetail) []
 			InvoiceUrl: d.GetInvoiceUrl(),
 		}
 	})
+}
+
+func lines(f *connectors.Fields, n *retinov1.CreditNote) []*eventv1.CreditNoteLine {
+	const path = "$.credit_note.lines"
+	return connectors.Each(f, path, n.GetLines(), func(path string, l *retinov1.CreditNoteLine) *eventv1.CreditNoteLine {
+		return &eventv1.CreditNoteLine{
+			Id:        l.GetId(),
+			ProductId: l.GetProductId(),
+			Name:      l.GetName(),
+			Variant:   l.GetVariant(),
+			Quantity:  connectors.Decimal(l.GetAmount()),
+			Price:     f.MoneyIn(path+".price", l.GetPrice(), n.GetCurrency()),
+			TaxRate:   connectors.Decimal(l.GetVatRate()),
+		}
+	})
+}
+
+func customer(c *retinov1.CreditNoteCustomer) *eventv1.Customer {
+	if c == nil {
+		return nil
+	}
+	return &eventv1.Customer{
+		Name:      c.GetName(),
+		Address:   address(c),
+		TaxId:     c.GetCompanyVatNumber(),
+		CompanyId: c.GetCompanyId(),
+	}
+}
+
+func address(c *retinov1.CreditNoteCustomer) *eventv1.PostalAddress {
+	a := &eventv1.PostalAddress{City: c.GetCity(), PostalCode: c.GetPostalCode(), Country: c.GetCountry()}
+	for _, line := range []string{c.GetStreet(), c.GetHouseNumber()} {
+		if line != "" {
+			a.Lines = append(a.Lines, line)
+		}
+	}
+	return a
+}
+
+// bankAccount takes the number from the field that has the type's name. Of a type that nobody declared there is no number;
+// its field is reported as unknown.
+func bankAccount(a *retinov1.BankAccount) *eventv1.BankAccount {
+	if a == nil {
+		return nil
+	}
+	account := &eventv1.BankAccount{Scheme: a.GetType()}
+	if strings.EqualFold(a.GetType(), "czech_bank_account") {
+		account.Number = a.GetCzechBankAccount()
+	}
+	return account
+}
+
+// word returns a JSON value that is a text or a number; empty for any other, such as an object.
+func word(text string) string {
+	var s string
+	if json.Unmarshal([]byte(text), &s) == nil {
+		return s
+	}
+	var n json.Number
+	if json.Unmarshal([]byte(text), &n) == nil {
+		return n.String()
+	}
+	return ""
 }

@@ -1,4 +1,5 @@
-// Open Loyalty's webhooks, generation 3 and 4, as Open Loyalty sends them. Page: "Webhooks".
+// Open Loyalty's webhooks as Open Loyalty sends them: those of generation 3 and 4 here, those of its cloud product in
+// cloud.proto. Page: "Webhooks".
 //
 // The page's spelling and the one of the vendor's published source both occur; each has a field of its own.
 
@@ -747,6 +748,129 @@ func (x *AccountExpiringPointsNotification) GetData() []*ExpiringPoints {
 	return nil
 }
 
+// AccountExpiringLevelNotification is `account.expiring_level_notification`.
+type AccountExpiringLevelNotification struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Type          *string                `protobuf:"bytes,1,opt,name=type,proto3,oneof" json:"type,omitempty"`
+	CreatedAt     *string                `protobuf:"bytes,2,opt,name=created_at,json=createdAt,proto3,oneof" json:"created_at,omitempty"`
+	Data          []*ExpiringLevel       `protobuf:"bytes,3,rep,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AccountExpiringLevelNotification) Reset() {
+	*x = AccountExpiringLevelNotification{}
+	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AccountExpiringLevelNotification) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AccountExpiringLevelNotification) ProtoMessage() {}
+
+func (x *AccountExpiringLevelNotification) ProtoReflect() protoreflect.Message {
+	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AccountExpiringLevelNotification.ProtoReflect.Descriptor instead.
+func (*AccountExpiringLevelNotification) Descriptor() ([]byte, []int) {
+	return file_webhooks_openloyalty_v1_openloyalty_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *AccountExpiringLevelNotification) GetType() string {
+	if x != nil && x.Type != nil {
+		return *x.Type
+	}
+	return ""
+}
+
+func (x *AccountExpiringLevelNotification) GetCreatedAt() string {
+	if x != nil && x.CreatedAt != nil {
+		return *x.CreatedAt
+	}
+	return ""
+}
+
+func (x *AccountExpiringLevelNotification) GetData() []*ExpiringLevel {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+// CampaignCouponExpiration is `campaign.coupon_expiration`.
+type CampaignCouponExpiration struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Type      *string                `protobuf:"bytes,1,opt,name=type,proto3,oneof" json:"type,omitempty"`
+	CreatedAt *string                `protobuf:"bytes,2,opt,name=created_at,json=createdAt,proto3,oneof" json:"created_at,omitempty"`
+	// All coupons that expire, in one list of any length.
+	Data          []*ExpiringCoupon `protobuf:"bytes,3,rep,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CampaignCouponExpiration) Reset() {
+	*x = CampaignCouponExpiration{}
+	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CampaignCouponExpiration) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CampaignCouponExpiration) ProtoMessage() {}
+
+func (x *CampaignCouponExpiration) ProtoReflect() protoreflect.Message {
+	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CampaignCouponExpiration.ProtoReflect.Descriptor instead.
+func (*CampaignCouponExpiration) Descriptor() ([]byte, []int) {
+	return file_webhooks_openloyalty_v1_openloyalty_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *CampaignCouponExpiration) GetType() string {
+	if x != nil && x.Type != nil {
+		return *x.Type
+	}
+	return ""
+}
+
+func (x *CampaignCouponExpiration) GetCreatedAt() string {
+	if x != nil && x.CreatedAt != nil {
+		return *x.CreatedAt
+	}
+	return ""
+}
+
+func (x *CampaignCouponExpiration) GetData() []*ExpiringCoupon {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
 // AccountPointsTransfer is `account.points_transfer`.
 type AccountPointsTransfer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -760,7 +884,7 @@ type AccountPointsTransfer struct {
 
 func (x *AccountPointsTransfer) Reset() {
 	*x = AccountPointsTransfer{}
-	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[12]
+	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -772,7 +896,7 @@ func (x *AccountPointsTransfer) String() string {
 func (*AccountPointsTransfer) ProtoMessage() {}
 
 func (x *AccountPointsTransfer) ProtoReflect() protoreflect.Message {
-	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[12]
+	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -785,7 +909,7 @@ func (x *AccountPointsTransfer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountPointsTransfer.ProtoReflect.Descriptor instead.
 func (*AccountPointsTransfer) Descriptor() ([]byte, []int) {
-	return file_webhooks_openloyalty_v1_openloyalty_proto_rawDescGZIP(), []int{12}
+	return file_webhooks_openloyalty_v1_openloyalty_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *AccountPointsTransfer) GetType() string {
@@ -819,7 +943,7 @@ type CustomerReference struct {
 
 func (x *CustomerReference) Reset() {
 	*x = CustomerReference{}
-	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[13]
+	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -831,7 +955,7 @@ func (x *CustomerReference) String() string {
 func (*CustomerReference) ProtoMessage() {}
 
 func (x *CustomerReference) ProtoReflect() protoreflect.Message {
-	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[13]
+	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -844,7 +968,7 @@ func (x *CustomerReference) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CustomerReference.ProtoReflect.Descriptor instead.
 func (*CustomerReference) Descriptor() ([]byte, []int) {
-	return file_webhooks_openloyalty_v1_openloyalty_proto_rawDescGZIP(), []int{13}
+	return file_webhooks_openloyalty_v1_openloyalty_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CustomerReference) GetCustomerId() string {
@@ -867,7 +991,7 @@ type Registration struct {
 
 func (x *Registration) Reset() {
 	*x = Registration{}
-	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[14]
+	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -879,7 +1003,7 @@ func (x *Registration) String() string {
 func (*Registration) ProtoMessage() {}
 
 func (x *Registration) ProtoReflect() protoreflect.Message {
-	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[14]
+	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -892,7 +1016,7 @@ func (x *Registration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Registration.ProtoReflect.Descriptor instead.
 func (*Registration) Descriptor() ([]byte, []int) {
-	return file_webhooks_openloyalty_v1_openloyalty_proto_rawDescGZIP(), []int{14}
+	return file_webhooks_openloyalty_v1_openloyalty_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Registration) GetCustomerId() string {
@@ -946,7 +1070,7 @@ type CustomerData struct {
 
 func (x *CustomerData) Reset() {
 	*x = CustomerData{}
-	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[15]
+	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -958,7 +1082,7 @@ func (x *CustomerData) String() string {
 func (*CustomerData) ProtoMessage() {}
 
 func (x *CustomerData) ProtoReflect() protoreflect.Message {
-	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[15]
+	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -971,7 +1095,7 @@ func (x *CustomerData) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CustomerData.ProtoReflect.Descriptor instead.
 func (*CustomerData) Descriptor() ([]byte, []int) {
-	return file_webhooks_openloyalty_v1_openloyalty_proto_rawDescGZIP(), []int{15}
+	return file_webhooks_openloyalty_v1_openloyalty_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *CustomerData) GetFirstName() string {
@@ -1110,7 +1234,7 @@ type Address struct {
 
 func (x *Address) Reset() {
 	*x = Address{}
-	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[16]
+	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1122,7 +1246,7 @@ func (x *Address) String() string {
 func (*Address) ProtoMessage() {}
 
 func (x *Address) ProtoReflect() protoreflect.Message {
-	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[16]
+	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1135,7 +1259,7 @@ func (x *Address) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Address.ProtoReflect.Descriptor instead.
 func (*Address) Descriptor() ([]byte, []int) {
-	return file_webhooks_openloyalty_v1_openloyalty_proto_rawDescGZIP(), []int{16}
+	return file_webhooks_openloyalty_v1_openloyalty_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Address) GetStreet() string {
@@ -1199,7 +1323,7 @@ type Company struct {
 
 func (x *Company) Reset() {
 	*x = Company{}
-	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[17]
+	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1211,7 +1335,7 @@ func (x *Company) String() string {
 func (*Company) ProtoMessage() {}
 
 func (x *Company) ProtoReflect() protoreflect.Message {
-	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[17]
+	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1224,7 +1348,7 @@ func (x *Company) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Company.ProtoReflect.Descriptor instead.
 func (*Company) Descriptor() ([]byte, []int) {
-	return file_webhooks_openloyalty_v1_openloyalty_proto_rawDescGZIP(), []int{17}
+	return file_webhooks_openloyalty_v1_openloyalty_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Company) GetName() string {
@@ -1252,7 +1376,7 @@ type Label struct {
 
 func (x *Label) Reset() {
 	*x = Label{}
-	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[18]
+	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1264,7 +1388,7 @@ func (x *Label) String() string {
 func (*Label) ProtoMessage() {}
 
 func (x *Label) ProtoReflect() protoreflect.Message {
-	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[18]
+	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1277,7 +1401,7 @@ func (x *Label) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Label.ProtoReflect.Descriptor instead.
 func (*Label) Descriptor() ([]byte, []int) {
-	return file_webhooks_openloyalty_v1_openloyalty_proto_rawDescGZIP(), []int{18}
+	return file_webhooks_openloyalty_v1_openloyalty_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Label) GetKey() string {
@@ -1309,7 +1433,7 @@ type LevelChange struct {
 
 func (x *LevelChange) Reset() {
 	*x = LevelChange{}
-	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[19]
+	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1321,7 +1445,7 @@ func (x *LevelChange) String() string {
 func (*LevelChange) ProtoMessage() {}
 
 func (x *LevelChange) ProtoReflect() protoreflect.Message {
-	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[19]
+	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1334,7 +1458,7 @@ func (x *LevelChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LevelChange.ProtoReflect.Descriptor instead.
 func (*LevelChange) Descriptor() ([]byte, []int) {
-	return file_webhooks_openloyalty_v1_openloyalty_proto_rawDescGZIP(), []int{19}
+	return file_webhooks_openloyalty_v1_openloyalty_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *LevelChange) GetCustomerId() string {
@@ -1388,7 +1512,7 @@ type Transaction struct {
 
 func (x *Transaction) Reset() {
 	*x = Transaction{}
-	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[20]
+	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1400,7 +1524,7 @@ func (x *Transaction) String() string {
 func (*Transaction) ProtoMessage() {}
 
 func (x *Transaction) ProtoReflect() protoreflect.Message {
-	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[20]
+	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1413,7 +1537,7 @@ func (x *Transaction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Transaction.ProtoReflect.Descriptor instead.
 func (*Transaction) Descriptor() ([]byte, []int) {
-	return file_webhooks_openloyalty_v1_openloyalty_proto_rawDescGZIP(), []int{20}
+	return file_webhooks_openloyalty_v1_openloyalty_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Transaction) GetTransactionId() string {
@@ -1472,7 +1596,7 @@ type TransactionData struct {
 
 func (x *TransactionData) Reset() {
 	*x = TransactionData{}
-	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[21]
+	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1484,7 +1608,7 @@ func (x *TransactionData) String() string {
 func (*TransactionData) ProtoMessage() {}
 
 func (x *TransactionData) ProtoReflect() protoreflect.Message {
-	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[21]
+	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1497,7 +1621,7 @@ func (x *TransactionData) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransactionData.ProtoReflect.Descriptor instead.
 func (*TransactionData) Descriptor() ([]byte, []int) {
-	return file_webhooks_openloyalty_v1_openloyalty_proto_rawDescGZIP(), []int{21}
+	return file_webhooks_openloyalty_v1_openloyalty_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *TransactionData) GetDocumentType() string {
@@ -1543,7 +1667,7 @@ type TransactionCustomer struct {
 
 func (x *TransactionCustomer) Reset() {
 	*x = TransactionCustomer{}
-	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[22]
+	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1555,7 +1679,7 @@ func (x *TransactionCustomer) String() string {
 func (*TransactionCustomer) ProtoMessage() {}
 
 func (x *TransactionCustomer) ProtoReflect() protoreflect.Message {
-	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[22]
+	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1568,7 +1692,7 @@ func (x *TransactionCustomer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransactionCustomer.ProtoReflect.Descriptor instead.
 func (*TransactionCustomer) Descriptor() ([]byte, []int) {
-	return file_webhooks_openloyalty_v1_openloyalty_proto_rawDescGZIP(), []int{22}
+	return file_webhooks_openloyalty_v1_openloyalty_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *TransactionCustomer) GetName() string {
@@ -1629,7 +1753,7 @@ type TransactionItem struct {
 
 func (x *TransactionItem) Reset() {
 	*x = TransactionItem{}
-	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[23]
+	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1641,7 +1765,7 @@ func (x *TransactionItem) String() string {
 func (*TransactionItem) ProtoMessage() {}
 
 func (x *TransactionItem) ProtoReflect() protoreflect.Message {
-	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[23]
+	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1654,7 +1778,7 @@ func (x *TransactionItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransactionItem.ProtoReflect.Descriptor instead.
 func (*TransactionItem) Descriptor() ([]byte, []int) {
-	return file_webhooks_openloyalty_v1_openloyalty_proto_rawDescGZIP(), []int{23}
+	return file_webhooks_openloyalty_v1_openloyalty_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *TransactionItem) GetSku() *Sku {
@@ -1716,7 +1840,7 @@ type Sku struct {
 
 func (x *Sku) Reset() {
 	*x = Sku{}
-	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[24]
+	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1728,7 +1852,7 @@ func (x *Sku) String() string {
 func (*Sku) ProtoMessage() {}
 
 func (x *Sku) ProtoReflect() protoreflect.Message {
-	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[24]
+	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1741,7 +1865,7 @@ func (x *Sku) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sku.ProtoReflect.Descriptor instead.
 func (*Sku) Descriptor() ([]byte, []int) {
-	return file_webhooks_openloyalty_v1_openloyalty_proto_rawDescGZIP(), []int{24}
+	return file_webhooks_openloyalty_v1_openloyalty_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Sku) GetCode() string {
@@ -1764,7 +1888,7 @@ type TransactionAssignment struct {
 
 func (x *TransactionAssignment) Reset() {
 	*x = TransactionAssignment{}
-	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[25]
+	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1776,7 +1900,7 @@ func (x *TransactionAssignment) String() string {
 func (*TransactionAssignment) ProtoMessage() {}
 
 func (x *TransactionAssignment) ProtoReflect() protoreflect.Message {
-	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[25]
+	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1789,7 +1913,7 @@ func (x *TransactionAssignment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransactionAssignment.ProtoReflect.Descriptor instead.
 func (*TransactionAssignment) Descriptor() ([]byte, []int) {
-	return file_webhooks_openloyalty_v1_openloyalty_proto_rawDescGZIP(), []int{25}
+	return file_webhooks_openloyalty_v1_openloyalty_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *TransactionAssignment) GetTransactionId() string {
@@ -1834,7 +1958,7 @@ type PointsChange struct {
 
 func (x *PointsChange) Reset() {
 	*x = PointsChange{}
-	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[26]
+	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1846,7 +1970,7 @@ func (x *PointsChange) String() string {
 func (*PointsChange) ProtoMessage() {}
 
 func (x *PointsChange) ProtoReflect() protoreflect.Message {
-	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[26]
+	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1859,7 +1983,7 @@ func (x *PointsChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PointsChange.ProtoReflect.Descriptor instead.
 func (*PointsChange) Descriptor() ([]byte, []int) {
-	return file_webhooks_openloyalty_v1_openloyalty_proto_rawDescGZIP(), []int{26}
+	return file_webhooks_openloyalty_v1_openloyalty_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *PointsChange) GetCustomerId() string {
@@ -1939,7 +2063,7 @@ type CampaignPurchase struct {
 
 func (x *CampaignPurchase) Reset() {
 	*x = CampaignPurchase{}
-	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[27]
+	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1951,7 +2075,7 @@ func (x *CampaignPurchase) String() string {
 func (*CampaignPurchase) ProtoMessage() {}
 
 func (x *CampaignPurchase) ProtoReflect() protoreflect.Message {
-	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[27]
+	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1964,7 +2088,7 @@ func (x *CampaignPurchase) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CampaignPurchase.ProtoReflect.Descriptor instead.
 func (*CampaignPurchase) Descriptor() ([]byte, []int) {
-	return file_webhooks_openloyalty_v1_openloyalty_proto_rawDescGZIP(), []int{27}
+	return file_webhooks_openloyalty_v1_openloyalty_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *CampaignPurchase) GetStoreCode() string {
@@ -2020,7 +2144,7 @@ type ExpiringPoints struct {
 
 func (x *ExpiringPoints) Reset() {
 	*x = ExpiringPoints{}
-	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[28]
+	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2032,7 +2156,7 @@ func (x *ExpiringPoints) String() string {
 func (*ExpiringPoints) ProtoMessage() {}
 
 func (x *ExpiringPoints) ProtoReflect() protoreflect.Message {
-	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[28]
+	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2045,7 +2169,7 @@ func (x *ExpiringPoints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExpiringPoints.ProtoReflect.Descriptor instead.
 func (*ExpiringPoints) Descriptor() ([]byte, []int) {
-	return file_webhooks_openloyalty_v1_openloyalty_proto_rawDescGZIP(), []int{28}
+	return file_webhooks_openloyalty_v1_openloyalty_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ExpiringPoints) GetCustomerId() string {
@@ -2111,6 +2235,217 @@ func (x *ExpiringPoints) GetStoreCode() string {
 	return ""
 }
 
+// ExpiringLevel is a member who is about to fall to another level.
+type ExpiringLevel struct {
+	state                     protoimpl.MessageState `protogen:"open.v1"`
+	CustomerId                *string                `protobuf:"bytes,1,opt,name=customer_id,json=customerId,proto3,oneof" json:"customer_id,omitempty"`
+	CustomerEmail             *string                `protobuf:"bytes,2,opt,name=customer_email,json=customerEmail,proto3,oneof" json:"customer_email,omitempty"`
+	CustomerPhone             *string                `protobuf:"bytes,3,opt,name=customer_phone,json=customerPhone,proto3,oneof" json:"customer_phone,omitempty"`
+	CustomerLoyaltyCardNumber *string                `protobuf:"bytes,4,opt,name=customer_loyalty_card_number,json=customerLoyaltyCardNumber,proto3,oneof" json:"customer_loyalty_card_number,omitempty"`
+	CustomerFirstName         *string                `protobuf:"bytes,5,opt,name=customer_first_name,json=customerFirstName,proto3,oneof" json:"customer_first_name,omitempty"`
+	CustomerLastName          *string                `protobuf:"bytes,6,opt,name=customer_last_name,json=customerLastName,proto3,oneof" json:"customer_last_name,omitempty"`
+	LevelId                   *string                `protobuf:"bytes,7,opt,name=level_id,json=levelId,proto3,oneof" json:"level_id,omitempty"`
+	LevelName                 *string                `protobuf:"bytes,8,opt,name=level_name,json=levelName,proto3,oneof" json:"level_name,omitempty"`
+	FutureLevelId             *string                `protobuf:"bytes,9,opt,name=future_level_id,json=futureLevelId,proto3,oneof" json:"future_level_id,omitempty"`
+	FutureLevelName           *string                `protobuf:"bytes,10,opt,name=future_level_name,json=futureLevelName,proto3,oneof" json:"future_level_name,omitempty"`
+	unknownFields             protoimpl.UnknownFields
+	sizeCache                 protoimpl.SizeCache
+}
+
+func (x *ExpiringLevel) Reset() {
+	*x = ExpiringLevel{}
+	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExpiringLevel) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExpiringLevel) ProtoMessage() {}
+
+func (x *ExpiringLevel) ProtoReflect() protoreflect.Message {
+	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExpiringLevel.ProtoReflect.Descriptor instead.
+func (*ExpiringLevel) Descriptor() ([]byte, []int) {
+	return file_webhooks_openloyalty_v1_openloyalty_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *ExpiringLevel) GetCustomerId() string {
+	if x != nil && x.CustomerId != nil {
+		return *x.CustomerId
+	}
+	return ""
+}
+
+func (x *ExpiringLevel) GetCustomerEmail() string {
+	if x != nil && x.CustomerEmail != nil {
+		return *x.CustomerEmail
+	}
+	return ""
+}
+
+func (x *ExpiringLevel) GetCustomerPhone() string {
+	if x != nil && x.CustomerPhone != nil {
+		return *x.CustomerPhone
+	}
+	return ""
+}
+
+func (x *ExpiringLevel) GetCustomerLoyaltyCardNumber() string {
+	if x != nil && x.CustomerLoyaltyCardNumber != nil {
+		return *x.CustomerLoyaltyCardNumber
+	}
+	return ""
+}
+
+func (x *ExpiringLevel) GetCustomerFirstName() string {
+	if x != nil && x.CustomerFirstName != nil {
+		return *x.CustomerFirstName
+	}
+	return ""
+}
+
+func (x *ExpiringLevel) GetCustomerLastName() string {
+	if x != nil && x.CustomerLastName != nil {
+		return *x.CustomerLastName
+	}
+	return ""
+}
+
+func (x *ExpiringLevel) GetLevelId() string {
+	if x != nil && x.LevelId != nil {
+		return *x.LevelId
+	}
+	return ""
+}
+
+func (x *ExpiringLevel) GetLevelName() string {
+	if x != nil && x.LevelName != nil {
+		return *x.LevelName
+	}
+	return ""
+}
+
+func (x *ExpiringLevel) GetFutureLevelId() string {
+	if x != nil && x.FutureLevelId != nil {
+		return *x.FutureLevelId
+	}
+	return ""
+}
+
+func (x *ExpiringLevel) GetFutureLevelName() string {
+	if x != nil && x.FutureLevelName != nil {
+		return *x.FutureLevelName
+	}
+	return ""
+}
+
+// ExpiringCoupon is a coupon that a member is about to lose.
+type ExpiringCoupon struct {
+	state                     protoimpl.MessageState `protogen:"open.v1"`
+	CustomerId                *string                `protobuf:"bytes,1,opt,name=customer_id,json=customerId,proto3,oneof" json:"customer_id,omitempty"`
+	CustomerEmail             *string                `protobuf:"bytes,2,opt,name=customer_email,json=customerEmail,proto3,oneof" json:"customer_email,omitempty"`
+	CustomerPhone             *string                `protobuf:"bytes,3,opt,name=customer_phone,json=customerPhone,proto3,oneof" json:"customer_phone,omitempty"`
+	CustomerLoyaltyCardNumber *string                `protobuf:"bytes,4,opt,name=customer_loyalty_card_number,json=customerLoyaltyCardNumber,proto3,oneof" json:"customer_loyalty_card_number,omitempty"`
+	Coupon                    *string                `protobuf:"bytes,5,opt,name=coupon,proto3,oneof" json:"coupon,omitempty"`
+	// Seconds since 1970, ISO 8601 elsewhere.
+	CouponExpiresAt *string `protobuf:"bytes,6,opt,name=coupon_expires_at,json=couponExpiresAt,proto3,oneof" json:"coupon_expires_at,omitempty"`
+	CouponStatus    *string `protobuf:"bytes,7,opt,name=coupon_status,json=couponStatus,proto3,oneof" json:"coupon_status,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *ExpiringCoupon) Reset() {
+	*x = ExpiringCoupon{}
+	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExpiringCoupon) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExpiringCoupon) ProtoMessage() {}
+
+func (x *ExpiringCoupon) ProtoReflect() protoreflect.Message {
+	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExpiringCoupon.ProtoReflect.Descriptor instead.
+func (*ExpiringCoupon) Descriptor() ([]byte, []int) {
+	return file_webhooks_openloyalty_v1_openloyalty_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *ExpiringCoupon) GetCustomerId() string {
+	if x != nil && x.CustomerId != nil {
+		return *x.CustomerId
+	}
+	return ""
+}
+
+func (x *ExpiringCoupon) GetCustomerEmail() string {
+	if x != nil && x.CustomerEmail != nil {
+		return *x.CustomerEmail
+	}
+	return ""
+}
+
+func (x *ExpiringCoupon) GetCustomerPhone() string {
+	if x != nil && x.CustomerPhone != nil {
+		return *x.CustomerPhone
+	}
+	return ""
+}
+
+func (x *ExpiringCoupon) GetCustomerLoyaltyCardNumber() string {
+	if x != nil && x.CustomerLoyaltyCardNumber != nil {
+		return *x.CustomerLoyaltyCardNumber
+	}
+	return ""
+}
+
+func (x *ExpiringCoupon) GetCoupon() string {
+	if x != nil && x.Coupon != nil {
+		return *x.Coupon
+	}
+	return ""
+}
+
+func (x *ExpiringCoupon) GetCouponExpiresAt() string {
+	if x != nil && x.CouponExpiresAt != nil {
+		return *x.CouponExpiresAt
+	}
+	return ""
+}
+
+func (x *ExpiringCoupon) GetCouponStatus() string {
+	if x != nil && x.CouponStatus != nil {
+		return *x.CouponStatus
+	}
+	return ""
+}
+
 // PointsTransfer is one booking on an account of points.
 type PointsTransfer struct {
 	state             protoimpl.MessageState `protogen:"open.v1"`
@@ -2136,7 +2471,7 @@ type PointsTransfer struct {
 
 func (x *PointsTransfer) Reset() {
 	*x = PointsTransfer{}
-	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[29]
+	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2148,7 +2483,7 @@ func (x *PointsTransfer) String() string {
 func (*PointsTransfer) ProtoMessage() {}
 
 func (x *PointsTransfer) ProtoReflect() protoreflect.Message {
-	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[29]
+	mi := &file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2161,7 +2496,7 @@ func (x *PointsTransfer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PointsTransfer.ProtoReflect.Descriptor instead.
 func (*PointsTransfer) Descriptor() ([]byte, []int) {
-	return file_webhooks_openloyalty_v1_openloyalty_proto_rawDescGZIP(), []int{29}
+	return file_webhooks_openloyalty_v1_openloyalty_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *PointsTransfer) GetStoreCode() string {
@@ -2266,7 +2601,7 @@ var File_webhooks_openloyalty_v1_openloyalty_proto protoreflect.FileDescriptor
 
 const file_webhooks_openloyalty_v1_openloyalty_proto_rawDesc = "" +
 	"\n" +
-	")webhooks/openloyalty/v1/openloyalty.proto\x12\x17webhooks.openloyalty.v1\x1a\x1fbridge/options/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/type/decimal.proto\"\t\n" +
+	")webhooks/openloyalty/v1/openloyalty.proto\x12\x17webhooks.openloyalty.v1\x1a\x1fbridge/options/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/type/decimal.proto\x1a#webhooks/openloyalty/v1/cloud.proto\"\t\n" +
 	"\aReceipt\"\xb4\x01\n" +
 	"\x0fCustomerUpdated\x12\x17\n" +
 	"\x04type\x18\x01 \x01(\tH\x00R\x04type\x88\x01\x01\x12\"\n" +
@@ -2354,6 +2689,20 @@ const file_webhooks_openloyalty_v1_openloyalty_proto_rawDesc = "" +
 	"created_at\x18\x02 \x01(\tH\x01R\tcreatedAt\x88\x01\x01\x12D\n" +
 	"\x04data\x18\x03 \x03(\v2'.webhooks.openloyalty.v1.ExpiringPointsB\a\xaa\xaa\x19\x03\x12\x01\x04R\x04dataB\a\n" +
 	"\x05_typeB\r\n" +
+	"\v_created_at\"\xbc\x01\n" +
+	" AccountExpiringLevelNotification\x12\x17\n" +
+	"\x04type\x18\x01 \x01(\tH\x00R\x04type\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"created_at\x18\x02 \x01(\tH\x01R\tcreatedAt\x88\x01\x01\x12C\n" +
+	"\x04data\x18\x03 \x03(\v2&.webhooks.openloyalty.v1.ExpiringLevelB\a\xaa\xaa\x19\x03\x12\x01\x04R\x04dataB\a\n" +
+	"\x05_typeB\r\n" +
+	"\v_created_at\"\xb5\x01\n" +
+	"\x18CampaignCouponExpiration\x12\x17\n" +
+	"\x04type\x18\x01 \x01(\tH\x00R\x04type\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"created_at\x18\x02 \x01(\tH\x01R\tcreatedAt\x88\x01\x01\x12D\n" +
+	"\x04data\x18\x03 \x03(\v2'.webhooks.openloyalty.v1.ExpiringCouponB\a\xaa\xaa\x19\x03\x12\x01\x04R\x04dataB\a\n" +
+	"\x05_typeB\r\n" +
 	"\v_created_at\"\xb7\x01\n" +
 	"\x15AccountPointsTransfer\x12\x17\n" +
 	"\x04type\x18\x01 \x01(\tH\x00R\x04type\x88\x01\x01\x12\"\n" +
@@ -2362,15 +2711,15 @@ const file_webhooks_openloyalty_v1_openloyalty_proto_rawDesc = "" +
 	"\x04data\x18\x03 \x01(\v2'.webhooks.openloyalty.v1.PointsTransferH\x02R\x04data\x88\x01\x01B\a\n" +
 	"\x05_typeB\r\n" +
 	"\v_created_atB\a\n" +
-	"\x05_data\"I\n" +
-	"\x11CustomerReference\x12$\n" +
-	"\vcustomer_id\x18\x01 \x01(\tH\x00R\n" +
+	"\x05_data\"Q\n" +
+	"\x11CustomerReference\x12,\n" +
+	"\vcustomer_id\x18\x01 \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\x00R\n" +
 	"customerId\x88\x01\x01B\x0e\n" +
-	"\f_customer_id\"\xf0\x01\n" +
-	"\fRegistration\x12$\n" +
-	"\vcustomer_id\x18\x01 \x01(\tH\x00R\n" +
-	"customerId\x88\x01\x01\x12>\n" +
-	"\x04data\x18\x02 \x01(\v2%.webhooks.openloyalty.v1.CustomerDataH\x01R\x04data\x88\x01\x01\x12E\n" +
+	"\f_customer_id\"\x80\x02\n" +
+	"\fRegistration\x12,\n" +
+	"\vcustomer_id\x18\x01 \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\x00R\n" +
+	"customerId\x88\x01\x01\x12F\n" +
+	"\x04data\x18\x02 \x01(\v2%.webhooks.openloyalty.v1.CustomerDataB\x06\xaa\xaa\x19\x02 \x01H\x01R\x04data\x88\x01\x01\x12E\n" +
 	"\x17referral_customer_email\x18\x03 \x01(\tB\x06\xaa\xaa\x19\x02\b\x01H\x02R\x17referral_customer_email\x88\x01\x01B\x0e\n" +
 	"\f_customer_idB\a\n" +
 	"\x05_dataB\x1a\n" +
@@ -2448,11 +2797,11 @@ const file_webhooks_openloyalty_v1_openloyalty_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tH\x00R\x03key\x88\x01\x01\x12\x19\n" +
 	"\x05value\x18\x02 \x01(\tH\x01R\x05value\x88\x01\x01B\x06\n" +
 	"\x04_keyB\b\n" +
-	"\x06_value\"\xac\x02\n" +
-	"\vLevelChange\x12$\n" +
-	"\vcustomer_id\x18\x01 \x01(\tH\x00R\n" +
-	"customerId\x88\x01\x01\x12\x1e\n" +
-	"\blevel_id\x18\x02 \x01(\tH\x01R\alevelId\x88\x01\x01\x12\"\n" +
+	"\x06_value\"\xbc\x02\n" +
+	"\vLevelChange\x12,\n" +
+	"\vcustomer_id\x18\x01 \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\x00R\n" +
+	"customerId\x88\x01\x01\x12&\n" +
+	"\blevel_id\x18\x02 \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\x01R\alevelId\x88\x01\x01\x12\"\n" +
 	"\n" +
 	"level_name\x18\x03 \x01(\tH\x02R\tlevelName\x88\x01\x01\x12\"\n" +
 	"\n" +
@@ -2462,12 +2811,12 @@ const file_webhooks_openloyalty_v1_openloyalty_proto_rawDesc = "" +
 	"\t_level_idB\r\n" +
 	"\v_level_nameB\r\n" +
 	"\v_level_moveB\x19\n" +
-	"\x17_level_achievement_date\"\xbf\x03\n" +
-	"\vTransaction\x12*\n" +
-	"\x0etransaction_id\x18\x01 \x01(\tH\x00R\rtransactionId\x88\x01\x01\x12X\n" +
-	"\x10transaction_data\x18\x02 \x01(\v2(.webhooks.openloyalty.v1.TransactionDataH\x01R\x0ftransactionData\x88\x01\x01\x12_\n" +
-	"\rcustomer_data\x18\x03 \x01(\v2,.webhooks.openloyalty.v1.TransactionCustomerB\a\xaa\xaa\x19\x03\x12\x01\x05H\x02R\fcustomerData\x88\x01\x01\x12>\n" +
-	"\x05items\x18\x04 \x03(\v2(.webhooks.openloyalty.v1.TransactionItemR\x05items\x12\x1a\n" +
+	"\x17_level_achievement_date\"\xd7\x03\n" +
+	"\vTransaction\x122\n" +
+	"\x0etransaction_id\x18\x01 \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\x00R\rtransactionId\x88\x01\x01\x12`\n" +
+	"\x10transaction_data\x18\x02 \x01(\v2(.webhooks.openloyalty.v1.TransactionDataB\x06\xaa\xaa\x19\x02 \x01H\x01R\x0ftransactionData\x88\x01\x01\x12_\n" +
+	"\rcustomer_data\x18\x03 \x01(\v2,.webhooks.openloyalty.v1.TransactionCustomerB\a\xaa\xaa\x19\x03\x12\x01\x05H\x02R\fcustomerData\x88\x01\x01\x12F\n" +
+	"\x05items\x18\x04 \x03(\v2(.webhooks.openloyalty.v1.TransactionItemB\x06\xaa\xaa\x19\x02 \x01R\x05items\x12\x1a\n" +
 	"\x06pos_id\x18\x05 \x01(\tH\x03R\x05posId\x88\x01\x01\x12\x1c\n" +
 	"\apost_id\x18\x06 \x01(\tH\x04R\x06postId\x88\x01\x01B\x11\n" +
 	"\x0f_transaction_idB\x13\n" +
@@ -2475,12 +2824,12 @@ const file_webhooks_openloyalty_v1_openloyalty_proto_rawDesc = "" +
 	"\x0e_customer_dataB\t\n" +
 	"\a_pos_idB\n" +
 	"\n" +
-	"\b_post_id\"\x8a\x02\n" +
-	"\x0fTransactionData\x12(\n" +
-	"\rdocument_type\x18\x01 \x01(\tH\x00R\fdocumentType\x88\x01\x01\x12,\n" +
-	"\x0fdocument_number\x18\x02 \x01(\tH\x01R\x0edocumentNumber\x88\x01\x01\x12*\n" +
-	"\x0epurchase_place\x18\x03 \x01(\tH\x02R\rpurchasePlace\x88\x01\x01\x12(\n" +
-	"\rpurchase_date\x18\x04 \x01(\tH\x03R\fpurchaseDate\x88\x01\x01B\x10\n" +
+	"\b_post_id\"\xa2\x02\n" +
+	"\x0fTransactionData\x120\n" +
+	"\rdocument_type\x18\x01 \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\x00R\fdocumentType\x88\x01\x01\x124\n" +
+	"\x0fdocument_number\x18\x02 \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\x01R\x0edocumentNumber\x88\x01\x01\x12*\n" +
+	"\x0epurchase_place\x18\x03 \x01(\tH\x02R\rpurchasePlace\x88\x01\x01\x120\n" +
+	"\rpurchase_date\x18\x04 \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\x03R\fpurchaseDate\x88\x01\x01B\x10\n" +
 	"\x0e_document_typeB\x12\n" +
 	"\x10_document_numberB\x11\n" +
 	"\x0f_purchase_placeB\x10\n" +
@@ -2498,12 +2847,12 @@ const file_webhooks_openloyalty_v1_openloyalty_proto_rawDesc = "" +
 	"\x14_loyalty_card_numberB\x06\n" +
 	"\x04_nipB\n" +
 	"\n" +
-	"\b_address\"\x8b\x03\n" +
-	"\x0fTransactionItem\x123\n" +
-	"\x03sku\x18\x01 \x01(\v2\x1c.webhooks.openloyalty.v1.SkuH\x00R\x03sku\x88\x01\x01\x12\x17\n" +
-	"\x04name\x18\x02 \x01(\tH\x01R\x04name\x88\x01\x01\x125\n" +
-	"\bquantity\x18\x03 \x01(\v2\x14.google.type.DecimalH\x02R\bquantity\x88\x01\x01\x12:\n" +
-	"\vgross_value\x18\x04 \x01(\v2\x14.google.type.DecimalH\x03R\n" +
+	"\b_address\"\xa3\x03\n" +
+	"\x0fTransactionItem\x12;\n" +
+	"\x03sku\x18\x01 \x01(\v2\x1c.webhooks.openloyalty.v1.SkuB\x06\xaa\xaa\x19\x02 \x01H\x00R\x03sku\x88\x01\x01\x12\x17\n" +
+	"\x04name\x18\x02 \x01(\tH\x01R\x04name\x88\x01\x01\x12=\n" +
+	"\bquantity\x18\x03 \x01(\v2\x14.google.type.DecimalB\x06\xaa\xaa\x19\x02 \x01H\x02R\bquantity\x88\x01\x01\x12B\n" +
+	"\vgross_value\x18\x04 \x01(\v2\x14.google.type.DecimalB\x06\xaa\xaa\x19\x02 \x01H\x03R\n" +
 	"grossValue\x88\x01\x01\x12\x1f\n" +
 	"\bcategory\x18\x05 \x01(\tH\x04R\bcategory\x88\x01\x01\x12\x19\n" +
 	"\x05maker\x18\x06 \x01(\tH\x05R\x05maker\x88\x01\x01\x126\n" +
@@ -2516,20 +2865,20 @@ const file_webhooks_openloyalty_v1_openloyalty_proto_rawDesc = "" +
 	"\x06_maker\"'\n" +
 	"\x03Sku\x12\x17\n" +
 	"\x04code\x18\x01 \x01(\tH\x00R\x04code\x88\x01\x01B\a\n" +
-	"\x05_code\"\xd8\x01\n" +
-	"\x15TransactionAssignment\x12*\n" +
-	"\x0etransaction_id\x18\x01 \x01(\tH\x00R\rtransactionId\x88\x01\x01\x12$\n" +
-	"\vcustomer_id\x18\x02 \x01(\tH\x01R\n" +
+	"\x05_code\"\xe8\x01\n" +
+	"\x15TransactionAssignment\x122\n" +
+	"\x0etransaction_id\x18\x01 \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\x00R\rtransactionId\x88\x01\x01\x12,\n" +
+	"\vcustomer_id\x18\x02 \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\x01R\n" +
 	"customerId\x88\x01\x01\x12:\n" +
 	"\vgross_value\x18\x03 \x01(\v2\x14.google.type.DecimalH\x02R\n" +
 	"grossValue\x88\x01\x01B\x11\n" +
 	"\x0f_transaction_idB\x0e\n" +
 	"\f_customer_idB\x0e\n" +
-	"\f_gross_value\"\x91\x05\n" +
-	"\fPointsChange\x12$\n" +
-	"\vcustomer_id\x18\x01 \x01(\tH\x00R\n" +
-	"customerId\x88\x01\x01\x121\n" +
-	"\x06amount\x18\x02 \x01(\v2\x14.google.type.DecimalH\x01R\x06amount\x88\x01\x01\x12>\n" +
+	"\f_gross_value\"\xa1\x05\n" +
+	"\fPointsChange\x12,\n" +
+	"\vcustomer_id\x18\x01 \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\x00R\n" +
+	"customerId\x88\x01\x01\x129\n" +
+	"\x06amount\x18\x02 \x01(\v2\x14.google.type.DecimalB\x06\xaa\xaa\x19\x02 \x01H\x01R\x06amount\x88\x01\x01\x12>\n" +
 	"\ramount_change\x18\x03 \x01(\v2\x14.google.type.DecimalH\x02R\famountChange\x88\x01\x01\x121\n" +
 	"\x12amount_change_type\x18\x04 \x01(\tH\x03R\x10amountChangeType\x88\x01\x01\x121\n" +
 	"\x12points_transfer_id\x18\x05 \x01(\tH\x04R\x10pointsTransferId\x88\x01\x01\x12\"\n" +
@@ -2546,32 +2895,32 @@ const file_webhooks_openloyalty_v1_openloyalty_proto_rawDesc = "" +
 	"\v_expires_atB\x11\n" +
 	"\x0f_transaction_idB\x16\n" +
 	"\x14_amount_change_snakeB\x1b\n" +
-	"\x19_amount_change_type_snake\"\xbb\x02\n" +
+	"\x19_amount_change_type_snake\"\xd3\x02\n" +
 	"\x10CampaignPurchase\x12\"\n" +
 	"\n" +
-	"store_code\x18\x01 \x01(\tH\x00R\tstoreCode\x88\x01\x01\x12$\n" +
-	"\vcustomer_id\x18\x02 \x01(\tH\x01R\n" +
-	"customerId\x88\x01\x01\x12$\n" +
-	"\vcampaign_id\x18\x03 \x01(\tH\x02R\n" +
-	"campaignId\x88\x01\x01\x12?\n" +
-	"\x0ecost_in_points\x18\x04 \x01(\v2\x14.google.type.DecimalH\x03R\fcostInPoints\x88\x01\x01\x12$\n" +
+	"store_code\x18\x01 \x01(\tH\x00R\tstoreCode\x88\x01\x01\x12,\n" +
+	"\vcustomer_id\x18\x02 \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\x01R\n" +
+	"customerId\x88\x01\x01\x12,\n" +
+	"\vcampaign_id\x18\x03 \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\x02R\n" +
+	"campaignId\x88\x01\x01\x12G\n" +
+	"\x0ecost_in_points\x18\x04 \x01(\v2\x14.google.type.DecimalB\x06\xaa\xaa\x19\x02 \x01H\x03R\fcostInPoints\x88\x01\x01\x12$\n" +
 	"\vcoupon_code\x18\x05 \x01(\tH\x04R\n" +
 	"couponCode\x88\x01\x01B\r\n" +
 	"\v_store_codeB\x0e\n" +
 	"\f_customer_idB\x0e\n" +
 	"\f_campaign_idB\x11\n" +
 	"\x0f_cost_in_pointsB\x0e\n" +
-	"\f_coupon_code\"\xa8\x05\n" +
-	"\x0eExpiringPoints\x12$\n" +
-	"\vcustomer_id\x18\x01 \x01(\tH\x00R\n" +
+	"\f_coupon_code\"\xc0\x05\n" +
+	"\x0eExpiringPoints\x12,\n" +
+	"\vcustomer_id\x18\x01 \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\x00R\n" +
 	"customerId\x88\x01\x01\x122\n" +
 	"\x0ecustomer_email\x18\x02 \x01(\tB\x06\xaa\xaa\x19\x02\b\x01H\x01R\rcustomerEmail\x88\x01\x01\x125\n" +
 	"\x0ecustomer_phone\x18\x03 \x01(\tB\t\xaa\xaa\x19\x05\b\x01\x12\x01\x01H\x02R\rcustomerPhone\x88\x01\x01\x12L\n" +
 	"\x1ccustomer_loyalty_card_number\x18\x04 \x01(\tB\x06\xaa\xaa\x19\x02\b\x01H\x03R\x19customerLoyaltyCardNumber\x88\x01\x01\x12;\n" +
 	"\x13customer_first_name\x18\x05 \x01(\tB\x06\xaa\xaa\x19\x02\b\x01H\x04R\x11customerFirstName\x88\x01\x01\x129\n" +
-	"\x12customer_last_name\x18\x06 \x01(\tB\x06\xaa\xaa\x19\x02\b\x01H\x05R\x10customerLastName\x88\x01\x01\x121\n" +
-	"\x06points\x18\a \x01(\v2\x14.google.type.DecimalH\x06R\x06points\x88\x01\x01\x121\n" +
-	"\x12points_will_expire\x18\b \x01(\tH\aR\x10pointsWillExpire\x88\x01\x01\x12\"\n" +
+	"\x12customer_last_name\x18\x06 \x01(\tB\x06\xaa\xaa\x19\x02\b\x01H\x05R\x10customerLastName\x88\x01\x01\x129\n" +
+	"\x06points\x18\a \x01(\v2\x14.google.type.DecimalB\x06\xaa\xaa\x19\x02 \x01H\x06R\x06points\x88\x01\x01\x129\n" +
+	"\x12points_will_expire\x18\b \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\aR\x10pointsWillExpire\x88\x01\x01\x12\"\n" +
 	"\n" +
 	"store_code\x18\t \x01(\tH\bR\tstoreCode\x88\x01\x01B\x0e\n" +
 	"\f_customer_idB\x11\n" +
@@ -2582,29 +2931,69 @@ const file_webhooks_openloyalty_v1_openloyalty_proto_rawDesc = "" +
 	"\x13_customer_last_nameB\t\n" +
 	"\a_pointsB\x15\n" +
 	"\x13_points_will_expireB\r\n" +
-	"\v_store_code\"\xbe\x06\n" +
+	"\v_store_code\"\xd4\x05\n" +
+	"\rExpiringLevel\x12$\n" +
+	"\vcustomer_id\x18\x01 \x01(\tH\x00R\n" +
+	"customerId\x88\x01\x01\x122\n" +
+	"\x0ecustomer_email\x18\x02 \x01(\tB\x06\xaa\xaa\x19\x02\b\x01H\x01R\rcustomerEmail\x88\x01\x01\x125\n" +
+	"\x0ecustomer_phone\x18\x03 \x01(\tB\t\xaa\xaa\x19\x05\b\x01\x12\x01\x01H\x02R\rcustomerPhone\x88\x01\x01\x12L\n" +
+	"\x1ccustomer_loyalty_card_number\x18\x04 \x01(\tB\x06\xaa\xaa\x19\x02\b\x01H\x03R\x19customerLoyaltyCardNumber\x88\x01\x01\x12;\n" +
+	"\x13customer_first_name\x18\x05 \x01(\tB\x06\xaa\xaa\x19\x02\b\x01H\x04R\x11customerFirstName\x88\x01\x01\x129\n" +
+	"\x12customer_last_name\x18\x06 \x01(\tB\x06\xaa\xaa\x19\x02\b\x01H\x05R\x10customerLastName\x88\x01\x01\x12\x1e\n" +
+	"\blevel_id\x18\a \x01(\tH\x06R\alevelId\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"level_name\x18\b \x01(\tH\aR\tlevelName\x88\x01\x01\x12+\n" +
+	"\x0ffuture_level_id\x18\t \x01(\tH\bR\rfutureLevelId\x88\x01\x01\x12/\n" +
+	"\x11future_level_name\x18\n" +
+	" \x01(\tH\tR\x0ffutureLevelName\x88\x01\x01B\x0e\n" +
+	"\f_customer_idB\x11\n" +
+	"\x0f_customer_emailB\x11\n" +
+	"\x0f_customer_phoneB\x1f\n" +
+	"\x1d_customer_loyalty_card_numberB\x16\n" +
+	"\x14_customer_first_nameB\x15\n" +
+	"\x13_customer_last_nameB\v\n" +
+	"\t_level_idB\r\n" +
+	"\v_level_nameB\x12\n" +
+	"\x10_future_level_idB\x14\n" +
+	"\x12_future_level_name\"\xfa\x03\n" +
+	"\x0eExpiringCoupon\x12$\n" +
+	"\vcustomer_id\x18\x01 \x01(\tH\x00R\n" +
+	"customerId\x88\x01\x01\x122\n" +
+	"\x0ecustomer_email\x18\x02 \x01(\tB\x06\xaa\xaa\x19\x02\b\x01H\x01R\rcustomerEmail\x88\x01\x01\x125\n" +
+	"\x0ecustomer_phone\x18\x03 \x01(\tB\t\xaa\xaa\x19\x05\b\x01\x12\x01\x01H\x02R\rcustomerPhone\x88\x01\x01\x12L\n" +
+	"\x1ccustomer_loyalty_card_number\x18\x04 \x01(\tB\x06\xaa\xaa\x19\x02\b\x01H\x03R\x19customerLoyaltyCardNumber\x88\x01\x01\x12\x1b\n" +
+	"\x06coupon\x18\x05 \x01(\tH\x04R\x06coupon\x88\x01\x01\x128\n" +
+	"\x11coupon_expires_at\x18\x06 \x01(\tB\a\xaa\xaa\x19\x03\x12\x01\x01H\x05R\x0fcouponExpiresAt\x88\x01\x01\x12(\n" +
+	"\rcoupon_status\x18\a \x01(\tH\x06R\fcouponStatus\x88\x01\x01B\x0e\n" +
+	"\f_customer_idB\x11\n" +
+	"\x0f_customer_emailB\x11\n" +
+	"\x0f_customer_phoneB\x1f\n" +
+	"\x1d_customer_loyalty_card_numberB\t\n" +
+	"\a_couponB\x14\n" +
+	"\x12_coupon_expires_atB\x10\n" +
+	"\x0e_coupon_status\"\xe6\x06\n" +
 	"\x0ePointsTransfer\x12\"\n" +
 	"\n" +
 	"store_code\x18\x01 \x01(\tH\x00R\tstoreCode\x88\x01\x01\x12\"\n" +
 	"\n" +
-	"account_id\x18\x02 \x01(\tH\x01R\taccountId\x88\x01\x01\x12$\n" +
-	"\vcustomer_id\x18\x03 \x01(\tH\x02R\n" +
+	"account_id\x18\x02 \x01(\tH\x01R\taccountId\x88\x01\x01\x12,\n" +
+	"\vcustomer_id\x18\x03 \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\x02R\n" +
 	"customerId\x88\x01\x01\x12;\n" +
 	"\x13customer_first_name\x18\x04 \x01(\tB\x06\xaa\xaa\x19\x02\b\x01H\x03R\x11customerFirstName\x88\x01\x01\x129\n" +
 	"\x12customer_last_name\x18\x05 \x01(\tB\x06\xaa\xaa\x19\x02\b\x01H\x04R\x10customerLastName\x88\x01\x01\x122\n" +
 	"\x0ecustomer_email\x18\x06 \x01(\tB\x06\xaa\xaa\x19\x02\b\x01H\x05R\rcustomerEmail\x88\x01\x01\x125\n" +
 	"\x0ecustomer_phone\x18\a \x01(\tB\t\xaa\xaa\x19\x05\b\x01\x12\x01\x01H\x06R\rcustomerPhone\x88\x01\x01\x12\"\n" +
 	"\n" +
-	"created_at\x18\b \x01(\tH\aR\tcreatedAt\x88\x01\x01\x121\n" +
-	"\x12points_transfer_id\x18\t \x01(\tH\bR\x10pointsTransferId\x88\x01\x01\x12\"\n" +
+	"created_at\x18\b \x01(\tH\aR\tcreatedAt\x88\x01\x01\x129\n" +
+	"\x12points_transfer_id\x18\t \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\bR\x10pointsTransferId\x88\x01\x01\x12\"\n" +
 	"\n" +
 	"expires_at\x18\n" +
-	" \x01(\tH\tR\texpiresAt\x88\x01\x01\x12/\n" +
-	"\x05value\x18\v \x01(\v2\x14.google.type.DecimalH\n" +
+	" \x01(\tH\tR\texpiresAt\x88\x01\x01\x127\n" +
+	"\x05value\x18\v \x01(\v2\x14.google.type.DecimalB\x06\xaa\xaa\x19\x02 \x01H\n" +
 	"R\x05value\x88\x01\x01\x12\x1b\n" +
-	"\x06issuer\x18\f \x01(\tH\vR\x06issuer\x88\x01\x01\x12\x17\n" +
-	"\x04type\x18\r \x01(\tH\fR\x04type\x88\x01\x01\x12\x19\n" +
-	"\x05state\x18\x0e \x01(\tH\rR\x05state\x88\x01\x01B\r\n" +
+	"\x06issuer\x18\f \x01(\tH\vR\x06issuer\x88\x01\x01\x12\x1f\n" +
+	"\x04type\x18\r \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\fR\x04type\x88\x01\x01\x12!\n" +
+	"\x05state\x18\x0e \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\rR\x05state\x88\x01\x01B\r\n" +
 	"\v_store_codeB\r\n" +
 	"\v_account_idB\x0e\n" +
 	"\f_customer_idB\x16\n" +
@@ -2618,7 +3007,7 @@ const file_webhooks_openloyalty_v1_openloyalty_proto_rawDesc = "" +
 	"\x06_valueB\t\n" +
 	"\a_issuerB\a\n" +
 	"\x05_typeB\b\n" +
-	"\x06_state2\xba\x10\n" +
+	"\x06_state2\xb5\"\n" +
 	"\x19OpenloyaltyWebhookService\x12\x90\x01\n" +
 	"\x0fCustomerUpdated\x12(.webhooks.openloyalty.v1.CustomerUpdated\x1a .webhooks.openloyalty.v1.Receipt\"1\x82\xd3\xe4\x93\x02+:\x01*\"&/webhooks/openloyalty/customer.updated\x12\x90\x01\n" +
 	"\x0fCustomerDeleted\x12(.webhooks.openloyalty.v1.CustomerDeleted\x1a .webhooks.openloyalty.v1.Receipt\"1\x82\xd3\xe4\x93\x02+:\x01*\"&/webhooks/openloyalty/customer.deleted\x12\x99\x01\n" +
@@ -2631,7 +3020,21 @@ const file_webhooks_openloyalty_v1_openloyalty_proto_rawDesc = "" +
 	"#AccountAvailablePointsAmountChanged\x12<.webhooks.openloyalty.v1.AccountAvailablePointsAmountChanged\x1a .webhooks.openloyalty.v1.Receipt\"H\x82\xd3\xe4\x93\x02B:\x01*\"=/webhooks/openloyalty/account.available_points_amount_changed\x12\xa6\x01\n" +
 	"\x16CustomerBoughtCampaign\x12/.webhooks.openloyalty.v1.CustomerBoughtCampaign\x1a .webhooks.openloyalty.v1.Receipt\"9\x82\xd3\xe4\x93\x023:\x01*\"./webhooks/openloyalty/customer.bought_campaign\x12\xc8\x01\n" +
 	"!AccountExpiringPointsNotification\x12:.webhooks.openloyalty.v1.AccountExpiringPointsNotification\x1a .webhooks.openloyalty.v1.Receipt\"E\x82\xd3\xe4\x93\x02?:\x01*\":/webhooks/openloyalty/account.expiring_points_notification\x12\xa3\x01\n" +
-	"\x15AccountPointsTransfer\x12..webhooks.openloyalty.v1.AccountPointsTransfer\x1a .webhooks.openloyalty.v1.Receipt\"8\x82\xd3\xe4\x93\x022:\x01*\"-/webhooks/openloyalty/account.points_transferB\xf9\x01\n" +
+	"\x15AccountPointsTransfer\x12..webhooks.openloyalty.v1.AccountPointsTransfer\x1a .webhooks.openloyalty.v1.Receipt\"8\x82\xd3\xe4\x93\x022:\x01*\"-/webhooks/openloyalty/account.points_transfer\x12\xd3\x01\n" +
+	"&AccountExpiringPointsReminderGenerated\x12:.webhooks.openloyalty.v1.AccountExpiringPointsNotification\x1a .webhooks.openloyalty.v1.Receipt\"K\x82\xd3\xe4\x93\x02E:\x01*\"@/webhooks/openloyalty/account.expiring_points_reminder_generated\x12\xc5\x01\n" +
+	" AccountExpiringLevelNotification\x129.webhooks.openloyalty.v1.AccountExpiringLevelNotification\x1a .webhooks.openloyalty.v1.Receipt\"D\x82\xd3\xe4\x93\x02>:\x01*\"9/webhooks/openloyalty/account.expiring_level_notification\x12\xac\x01\n" +
+	"\x18CampaignCouponExpiration\x121.webhooks.openloyalty.v1.CampaignCouponExpiration\x1a .webhooks.openloyalty.v1.Receipt\";\x82\xd3\xe4\x93\x025:\x01*\"0/webhooks/openloyalty/campaign.coupon_expiration\x12\x95\x01\n" +
+	"\x17CloudCustomerRegistered\x12#.webhooks.openloyalty.v1.CloudEvent\x1a .webhooks.openloyalty.v1.Receipt\"3\x82\xd3\xe4\x93\x02-:\x01*\"(/webhooks/openloyalty/CustomerRegistered\x12\x8f\x01\n" +
+	"\x14CloudCustomerUpdated\x12#.webhooks.openloyalty.v1.CloudEvent\x1a .webhooks.openloyalty.v1.Receipt\"0\x82\xd3\xe4\x93\x02*:\x01*\"%/webhooks/openloyalty/CustomerUpdated\x12\x97\x01\n" +
+	"\x18CloudCustomerDeactivated\x12#.webhooks.openloyalty.v1.CloudEvent\x1a .webhooks.openloyalty.v1.Receipt\"4\x82\xd3\xe4\x93\x02.:\x01*\")/webhooks/openloyalty/CustomerDeactivated\x12\x99\x01\n" +
+	"\x19CloudCustomerLevelChanged\x12#.webhooks.openloyalty.v1.CloudEvent\x1a .webhooks.openloyalty.v1.Receipt\"5\x82\xd3\xe4\x93\x02/:\x01*\"*/webhooks/openloyalty/CustomerLevelChanged\x12\x9b\x01\n" +
+	"\x1aCloudTransactionRegistered\x12#.webhooks.openloyalty.v1.CloudEvent\x1a .webhooks.openloyalty.v1.Receipt\"6\x82\xd3\xe4\x93\x020:\x01*\"+/webhooks/openloyalty/TransactionRegistered\x12\xab\x01\n" +
+	"\"CloudTransactionAssignedToCustomer\x12#.webhooks.openloyalty.v1.CloudEvent\x1a .webhooks.openloyalty.v1.Receipt\">\x82\xd3\xe4\x93\x028:\x01*\"3/webhooks/openloyalty/TransactionAssignedToCustomer\x12\xa9\x01\n" +
+	"!CloudAvailablePointsAmountChanged\x12#.webhooks.openloyalty.v1.CloudEvent\x1a .webhooks.openloyalty.v1.Receipt\"=\x82\xd3\xe4\x93\x027:\x01*\"2/webhooks/openloyalty/AvailablePointsAmountChanged\x12\x99\x01\n" +
+	"\x19CloudCustomerBoughtReward\x12#.webhooks.openloyalty.v1.CloudEvent\x1a .webhooks.openloyalty.v1.Receipt\"5\x82\xd3\xe4\x93\x02/:\x01*\"*/webhooks/openloyalty/CustomerBoughtReward\x12\x91\x01\n" +
+	"\x15CloudPointsWillExpire\x12#.webhooks.openloyalty.v1.CloudEvent\x1a .webhooks.openloyalty.v1.Receipt\"1\x82\xd3\xe4\x93\x02+:\x01*\"&/webhooks/openloyalty/PointsWillExpire\x12\x8f\x01\n" +
+	"\x14CloudLevelWillExpire\x12#.webhooks.openloyalty.v1.CloudEvent\x1a .webhooks.openloyalty.v1.Receipt\"0\x82\xd3\xe4\x93\x02*:\x01*\"%/webhooks/openloyalty/LevelWillExpire\x12\x91\x01\n" +
+	"\x15CloudCouponWillExpire\x12#.webhooks.openloyalty.v1.CloudEvent\x1a .webhooks.openloyalty.v1.Receipt\"1\x82\xd3\xe4\x93\x02+:\x01*\"&/webhooks/openloyalty/CouponWillExpireB\xf9\x01\n" +
 	"\x1bcom.webhooks.openloyalty.v1B\x10OpenloyaltyProtoP\x01ZJgithub.com/webhook-bridge/bridge/gen/webhooks/openloyalty/v1;openloyaltyv1\xa2\x02\x03WOX\xaa\x02\x17Webhooks.Openloyalty.V1\xca\x02\x17Webhooks\\Openloyalty\\V1\xe2\x02#Webhooks\\Openloyalty\\V1\\GPBMetadata\xea\x02\x19Webhooks::Openloyalty::V1b\x06proto3"
 
 var (
@@ -2646,7 +3049,7 @@ func file_webhooks_openloyalty_v1_openloyalty_proto_rawDescGZIP() []byte {
 	return file_webhooks_openloyalty_v1_openloyalty_proto_rawDescData
 }
 
-var file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_webhooks_openloyalty_v1_openloyalty_proto_goTypes = []any{
 	(*Receipt)(nil),                             // 0: webhooks.openloyalty.v1.Receipt
 	(*CustomerUpdated)(nil),                     // 1: webhooks.openloyalty.v1.CustomerUpdated
@@ -2660,87 +3063,122 @@ var file_webhooks_openloyalty_v1_openloyalty_proto_goTypes = []any{
 	(*AccountAvailablePointsAmountChanged)(nil), // 9: webhooks.openloyalty.v1.AccountAvailablePointsAmountChanged
 	(*CustomerBoughtCampaign)(nil),              // 10: webhooks.openloyalty.v1.CustomerBoughtCampaign
 	(*AccountExpiringPointsNotification)(nil),   // 11: webhooks.openloyalty.v1.AccountExpiringPointsNotification
-	(*AccountPointsTransfer)(nil),               // 12: webhooks.openloyalty.v1.AccountPointsTransfer
-	(*CustomerReference)(nil),                   // 13: webhooks.openloyalty.v1.CustomerReference
-	(*Registration)(nil),                        // 14: webhooks.openloyalty.v1.Registration
-	(*CustomerData)(nil),                        // 15: webhooks.openloyalty.v1.CustomerData
-	(*Address)(nil),                             // 16: webhooks.openloyalty.v1.Address
-	(*Company)(nil),                             // 17: webhooks.openloyalty.v1.Company
-	(*Label)(nil),                               // 18: webhooks.openloyalty.v1.Label
-	(*LevelChange)(nil),                         // 19: webhooks.openloyalty.v1.LevelChange
-	(*Transaction)(nil),                         // 20: webhooks.openloyalty.v1.Transaction
-	(*TransactionData)(nil),                     // 21: webhooks.openloyalty.v1.TransactionData
-	(*TransactionCustomer)(nil),                 // 22: webhooks.openloyalty.v1.TransactionCustomer
-	(*TransactionItem)(nil),                     // 23: webhooks.openloyalty.v1.TransactionItem
-	(*Sku)(nil),                                 // 24: webhooks.openloyalty.v1.Sku
-	(*TransactionAssignment)(nil),               // 25: webhooks.openloyalty.v1.TransactionAssignment
-	(*PointsChange)(nil),                        // 26: webhooks.openloyalty.v1.PointsChange
-	(*CampaignPurchase)(nil),                    // 27: webhooks.openloyalty.v1.CampaignPurchase
-	(*ExpiringPoints)(nil),                      // 28: webhooks.openloyalty.v1.ExpiringPoints
-	(*PointsTransfer)(nil),                      // 29: webhooks.openloyalty.v1.PointsTransfer
-	(*decimal.Decimal)(nil),                     // 30: google.type.Decimal
+	(*AccountExpiringLevelNotification)(nil),    // 12: webhooks.openloyalty.v1.AccountExpiringLevelNotification
+	(*CampaignCouponExpiration)(nil),            // 13: webhooks.openloyalty.v1.CampaignCouponExpiration
+	(*AccountPointsTransfer)(nil),               // 14: webhooks.openloyalty.v1.AccountPointsTransfer
+	(*CustomerReference)(nil),                   // 15: webhooks.openloyalty.v1.CustomerReference
+	(*Registration)(nil),                        // 16: webhooks.openloyalty.v1.Registration
+	(*CustomerData)(nil),                        // 17: webhooks.openloyalty.v1.CustomerData
+	(*Address)(nil),                             // 18: webhooks.openloyalty.v1.Address
+	(*Company)(nil),                             // 19: webhooks.openloyalty.v1.Company
+	(*Label)(nil),                               // 20: webhooks.openloyalty.v1.Label
+	(*LevelChange)(nil),                         // 21: webhooks.openloyalty.v1.LevelChange
+	(*Transaction)(nil),                         // 22: webhooks.openloyalty.v1.Transaction
+	(*TransactionData)(nil),                     // 23: webhooks.openloyalty.v1.TransactionData
+	(*TransactionCustomer)(nil),                 // 24: webhooks.openloyalty.v1.TransactionCustomer
+	(*TransactionItem)(nil),                     // 25: webhooks.openloyalty.v1.TransactionItem
+	(*Sku)(nil),                                 // 26: webhooks.openloyalty.v1.Sku
+	(*TransactionAssignment)(nil),               // 27: webhooks.openloyalty.v1.TransactionAssignment
+	(*PointsChange)(nil),                        // 28: webhooks.openloyalty.v1.PointsChange
+	(*CampaignPurchase)(nil),                    // 29: webhooks.openloyalty.v1.CampaignPurchase
+	(*ExpiringPoints)(nil),                      // 30: webhooks.openloyalty.v1.ExpiringPoints
+	(*ExpiringLevel)(nil),                       // 31: webhooks.openloyalty.v1.ExpiringLevel
+	(*ExpiringCoupon)(nil),                      // 32: webhooks.openloyalty.v1.ExpiringCoupon
+	(*PointsTransfer)(nil),                      // 33: webhooks.openloyalty.v1.PointsTransfer
+	(*decimal.Decimal)(nil),                     // 34: google.type.Decimal
+	(*CloudEvent)(nil),                          // 35: webhooks.openloyalty.v1.CloudEvent
 }
 var file_webhooks_openloyalty_v1_openloyalty_proto_depIdxs = []int32{
-	13, // 0: webhooks.openloyalty.v1.CustomerUpdated.data:type_name -> webhooks.openloyalty.v1.CustomerReference
-	13, // 1: webhooks.openloyalty.v1.CustomerDeleted.data:type_name -> webhooks.openloyalty.v1.CustomerReference
-	14, // 2: webhooks.openloyalty.v1.CustomerRegistered.data:type_name -> webhooks.openloyalty.v1.Registration
-	13, // 3: webhooks.openloyalty.v1.CustomerDeactivated.data:type_name -> webhooks.openloyalty.v1.CustomerReference
-	19, // 4: webhooks.openloyalty.v1.CustomerLevelChangedAutomatically.data:type_name -> webhooks.openloyalty.v1.LevelChange
-	19, // 5: webhooks.openloyalty.v1.CustomerLevelChanged.data:type_name -> webhooks.openloyalty.v1.LevelChange
-	20, // 6: webhooks.openloyalty.v1.TransactionRegistered.data:type_name -> webhooks.openloyalty.v1.Transaction
-	25, // 7: webhooks.openloyalty.v1.TransactionAssignedToCustomer.data:type_name -> webhooks.openloyalty.v1.TransactionAssignment
-	26, // 8: webhooks.openloyalty.v1.AccountAvailablePointsAmountChanged.data:type_name -> webhooks.openloyalty.v1.PointsChange
-	27, // 9: webhooks.openloyalty.v1.CustomerBoughtCampaign.data:type_name -> webhooks.openloyalty.v1.CampaignPurchase
-	28, // 10: webhooks.openloyalty.v1.AccountExpiringPointsNotification.data:type_name -> webhooks.openloyalty.v1.ExpiringPoints
-	29, // 11: webhooks.openloyalty.v1.AccountPointsTransfer.data:type_name -> webhooks.openloyalty.v1.PointsTransfer
-	15, // 12: webhooks.openloyalty.v1.Registration.data:type_name -> webhooks.openloyalty.v1.CustomerData
-	16, // 13: webhooks.openloyalty.v1.CustomerData.address:type_name -> webhooks.openloyalty.v1.Address
-	17, // 14: webhooks.openloyalty.v1.CustomerData.company:type_name -> webhooks.openloyalty.v1.Company
-	18, // 15: webhooks.openloyalty.v1.CustomerData.labels:type_name -> webhooks.openloyalty.v1.Label
-	21, // 16: webhooks.openloyalty.v1.Transaction.transaction_data:type_name -> webhooks.openloyalty.v1.TransactionData
-	22, // 17: webhooks.openloyalty.v1.Transaction.customer_data:type_name -> webhooks.openloyalty.v1.TransactionCustomer
-	23, // 18: webhooks.openloyalty.v1.Transaction.items:type_name -> webhooks.openloyalty.v1.TransactionItem
-	16, // 19: webhooks.openloyalty.v1.TransactionCustomer.address:type_name -> webhooks.openloyalty.v1.Address
-	24, // 20: webhooks.openloyalty.v1.TransactionItem.sku:type_name -> webhooks.openloyalty.v1.Sku
-	30, // 21: webhooks.openloyalty.v1.TransactionItem.quantity:type_name -> google.type.Decimal
-	30, // 22: webhooks.openloyalty.v1.TransactionItem.gross_value:type_name -> google.type.Decimal
-	18, // 23: webhooks.openloyalty.v1.TransactionItem.labels:type_name -> webhooks.openloyalty.v1.Label
-	30, // 24: webhooks.openloyalty.v1.TransactionAssignment.gross_value:type_name -> google.type.Decimal
-	30, // 25: webhooks.openloyalty.v1.PointsChange.amount:type_name -> google.type.Decimal
-	30, // 26: webhooks.openloyalty.v1.PointsChange.amount_change:type_name -> google.type.Decimal
-	30, // 27: webhooks.openloyalty.v1.PointsChange.amount_change_snake:type_name -> google.type.Decimal
-	30, // 28: webhooks.openloyalty.v1.CampaignPurchase.cost_in_points:type_name -> google.type.Decimal
-	30, // 29: webhooks.openloyalty.v1.ExpiringPoints.points:type_name -> google.type.Decimal
-	30, // 30: webhooks.openloyalty.v1.PointsTransfer.value:type_name -> google.type.Decimal
-	1,  // 31: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CustomerUpdated:input_type -> webhooks.openloyalty.v1.CustomerUpdated
-	2,  // 32: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CustomerDeleted:input_type -> webhooks.openloyalty.v1.CustomerDeleted
-	3,  // 33: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CustomerRegistered:input_type -> webhooks.openloyalty.v1.CustomerRegistered
-	4,  // 34: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CustomerDeactivated:input_type -> webhooks.openloyalty.v1.CustomerDeactivated
-	5,  // 35: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CustomerLevelChangedAutomatically:input_type -> webhooks.openloyalty.v1.CustomerLevelChangedAutomatically
-	6,  // 36: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CustomerLevelChanged:input_type -> webhooks.openloyalty.v1.CustomerLevelChanged
-	7,  // 37: webhooks.openloyalty.v1.OpenloyaltyWebhookService.TransactionRegistered:input_type -> webhooks.openloyalty.v1.TransactionRegistered
-	8,  // 38: webhooks.openloyalty.v1.OpenloyaltyWebhookService.TransactionAssignedToCustomer:input_type -> webhooks.openloyalty.v1.TransactionAssignedToCustomer
-	9,  // 39: webhooks.openloyalty.v1.OpenloyaltyWebhookService.AccountAvailablePointsAmountChanged:input_type -> webhooks.openloyalty.v1.AccountAvailablePointsAmountChanged
-	10, // 40: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CustomerBoughtCampaign:input_type -> webhooks.openloyalty.v1.CustomerBoughtCampaign
-	11, // 41: webhooks.openloyalty.v1.OpenloyaltyWebhookService.AccountExpiringPointsNotification:input_type -> webhooks.openloyalty.v1.AccountExpiringPointsNotification
-	12, // 42: webhooks.openloyalty.v1.OpenloyaltyWebhookService.AccountPointsTransfer:input_type -> webhooks.openloyalty.v1.AccountPointsTransfer
-	0,  // 43: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CustomerUpdated:output_type -> webhooks.openloyalty.v1.Receipt
-	0,  // 44: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CustomerDeleted:output_type -> webhooks.openloyalty.v1.Receipt
-	0,  // 45: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CustomerRegistered:output_type -> webhooks.openloyalty.v1.Receipt
-	0,  // 46: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CustomerDeactivated:output_type -> webhooks.openloyalty.v1.Receipt
-	0,  // 47: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CustomerLevelChangedAutomatically:output_type -> webhooks.openloyalty.v1.Receipt
-	0,  // 48: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CustomerLevelChanged:output_type -> webhooks.openloyalty.v1.Receipt
-	0,  // 49: webhooks.openloyalty.v1.OpenloyaltyWebhookService.TransactionRegistered:output_type -> webhooks.openloyalty.v1.Receipt
-	0,  // 50: webhooks.openloyalty.v1.OpenloyaltyWebhookService.TransactionAssignedToCustomer:output_type -> webhooks.openloyalty.v1.Receipt
-	0,  // 51: webhooks.openloyalty.v1.OpenloyaltyWebhookService.AccountAvailablePointsAmountChanged:output_type -> webhooks.openloyalty.v1.Receipt
-	0,  // 52: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CustomerBoughtCampaign:output_type -> webhooks.openloyalty.v1.Receipt
-	0,  // 53: webhooks.openloyalty.v1.OpenloyaltyWebhookService.AccountExpiringPointsNotification:output_type -> webhooks.openloyalty.v1.Receipt
-	0,  // 54: webhooks.openloyalty.v1.OpenloyaltyWebhookService.AccountPointsTransfer:output_type -> webhooks.openloyalty.v1.Receipt
-	43, // [43:55] is the sub-list for method output_type
-	31, // [31:43] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	15, // 0: webhooks.openloyalty.v1.CustomerUpdated.data:type_name -> webhooks.openloyalty.v1.CustomerReference
+	15, // 1: webhooks.openloyalty.v1.CustomerDeleted.data:type_name -> webhooks.openloyalty.v1.CustomerReference
+	16, // 2: webhooks.openloyalty.v1.CustomerRegistered.data:type_name -> webhooks.openloyalty.v1.Registration
+	15, // 3: webhooks.openloyalty.v1.CustomerDeactivated.data:type_name -> webhooks.openloyalty.v1.CustomerReference
+	21, // 4: webhooks.openloyalty.v1.CustomerLevelChangedAutomatically.data:type_name -> webhooks.openloyalty.v1.LevelChange
+	21, // 5: webhooks.openloyalty.v1.CustomerLevelChanged.data:type_name -> webhooks.openloyalty.v1.LevelChange
+	22, // 6: webhooks.openloyalty.v1.TransactionRegistered.data:type_name -> webhooks.openloyalty.v1.Transaction
+	27, // 7: webhooks.openloyalty.v1.TransactionAssignedToCustomer.data:type_name -> webhooks.openloyalty.v1.TransactionAssignment
+	28, // 8: webhooks.openloyalty.v1.AccountAvailablePointsAmountChanged.data:type_name -> webhooks.openloyalty.v1.PointsChange
+	29, // 9: webhooks.openloyalty.v1.CustomerBoughtCampaign.data:type_name -> webhooks.openloyalty.v1.CampaignPurchase
+	30, // 10: webhooks.openloyalty.v1.AccountExpiringPointsNotification.data:type_name -> webhooks.openloyalty.v1.ExpiringPoints
+	31, // 11: webhooks.openloyalty.v1.AccountExpiringLevelNotification.data:type_name -> webhooks.openloyalty.v1.ExpiringLevel
+	32, // 12: webhooks.openloyalty.v1.CampaignCouponExpiration.data:type_name -> webhooks.openloyalty.v1.ExpiringCoupon
+	33, // 13: webhooks.openloyalty.v1.AccountPointsTransfer.data:type_name -> webhooks.openloyalty.v1.PointsTransfer
+	17, // 14: webhooks.openloyalty.v1.Registration.data:type_name -> webhooks.openloyalty.v1.CustomerData
+	18, // 15: webhooks.openloyalty.v1.CustomerData.address:type_name -> webhooks.openloyalty.v1.Address
+	19, // 16: webhooks.openloyalty.v1.CustomerData.company:type_name -> webhooks.openloyalty.v1.Company
+	20, // 17: webhooks.openloyalty.v1.CustomerData.labels:type_name -> webhooks.openloyalty.v1.Label
+	23, // 18: webhooks.openloyalty.v1.Transaction.transaction_data:type_name -> webhooks.openloyalty.v1.TransactionData
+	24, // 19: webhooks.openloyalty.v1.Transaction.customer_data:type_name -> webhooks.openloyalty.v1.TransactionCustomer
+	25, // 20: webhooks.openloyalty.v1.Transaction.items:type_name -> webhooks.openloyalty.v1.TransactionItem
+	18, // 21: webhooks.openloyalty.v1.TransactionCustomer.address:type_name -> webhooks.openloyalty.v1.Address
+	26, // 22: webhooks.openloyalty.v1.TransactionItem.sku:type_name -> webhooks.openloyalty.v1.Sku
+	34, // 23: webhooks.openloyalty.v1.TransactionItem.quantity:type_name -> google.type.Decimal
+	34, // 24: webhooks.openloyalty.v1.TransactionItem.gross_value:type_name -> google.type.Decimal
+	20, // 25: webhooks.openloyalty.v1.TransactionItem.labels:type_name -> webhooks.openloyalty.v1.Label
+	34, // 26: webhooks.openloyalty.v1.TransactionAssignment.gross_value:type_name -> google.type.Decimal
+	34, // 27: webhooks.openloyalty.v1.PointsChange.amount:type_name -> google.type.Decimal
+	34, // 28: webhooks.openloyalty.v1.PointsChange.amount_change:type_name -> google.type.Decimal
+	34, // 29: webhooks.openloyalty.v1.PointsChange.amount_change_snake:type_name -> google.type.Decimal
+	34, // 30: webhooks.openloyalty.v1.CampaignPurchase.cost_in_points:type_name -> google.type.Decimal
+	34, // 31: webhooks.openloyalty.v1.ExpiringPoints.points:type_name -> google.type.Decimal
+	34, // 32: webhooks.openloyalty.v1.PointsTransfer.value:type_name -> google.type.Decimal
+	1,  // 33: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CustomerUpdated:input_type -> webhooks.openloyalty.v1.CustomerUpdated
+	2,  // 34: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CustomerDeleted:input_type -> webhooks.openloyalty.v1.CustomerDeleted
+	3,  // 35: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CustomerRegistered:input_type -> webhooks.openloyalty.v1.CustomerRegistered
+	4,  // 36: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CustomerDeactivated:input_type -> webhooks.openloyalty.v1.CustomerDeactivated
+	5,  // 37: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CustomerLevelChangedAutomatically:input_type -> webhooks.openloyalty.v1.CustomerLevelChangedAutomatically
+	6,  // 38: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CustomerLevelChanged:input_type -> webhooks.openloyalty.v1.CustomerLevelChanged
+	7,  // 39: webhooks.openloyalty.v1.OpenloyaltyWebhookService.TransactionRegistered:input_type -> webhooks.openloyalty.v1.TransactionRegistered
+	8,  // 40: webhooks.openloyalty.v1.OpenloyaltyWebhookService.TransactionAssignedToCustomer:input_type -> webhooks.openloyalty.v1.TransactionAssignedToCustomer
+	9,  // 41: webhooks.openloyalty.v1.OpenloyaltyWebhookService.AccountAvailablePointsAmountChanged:input_type -> webhooks.openloyalty.v1.AccountAvailablePointsAmountChanged
+	10, // 42: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CustomerBoughtCampaign:input_type -> webhooks.openloyalty.v1.CustomerBoughtCampaign
+	11, // 43: webhooks.openloyalty.v1.OpenloyaltyWebhookService.AccountExpiringPointsNotification:input_type -> webhooks.openloyalty.v1.AccountExpiringPointsNotification
+	14, // 44: webhooks.openloyalty.v1.OpenloyaltyWebhookService.AccountPointsTransfer:input_type -> webhooks.openloyalty.v1.AccountPointsTransfer
+	11, // 45: webhooks.openloyalty.v1.OpenloyaltyWebhookService.AccountExpiringPointsReminderGenerated:input_type -> webhooks.openloyalty.v1.AccountExpiringPointsNotification
+	12, // 46: webhooks.openloyalty.v1.OpenloyaltyWebhookService.AccountExpiringLevelNotification:input_type -> webhooks.openloyalty.v1.AccountExpiringLevelNotification
+	13, // 47: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CampaignCouponExpiration:input_type -> webhooks.openloyalty.v1.CampaignCouponExpiration
+	35, // 48: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CloudCustomerRegistered:input_type -> webhooks.openloyalty.v1.CloudEvent
+	35, // 49: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CloudCustomerUpdated:input_type -> webhooks.openloyalty.v1.CloudEvent
+	35, // 50: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CloudCustomerDeactivated:input_type -> webhooks.openloyalty.v1.CloudEvent
+	35, // 51: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CloudCustomerLevelChanged:input_type -> webhooks.openloyalty.v1.CloudEvent
+	35, // 52: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CloudTransactionRegistered:input_type -> webhooks.openloyalty.v1.CloudEvent
+	35, // 53: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CloudTransactionAssignedToCustomer:input_type -> webhooks.openloyalty.v1.CloudEvent
+	35, // 54: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CloudAvailablePointsAmountChanged:input_type -> webhooks.openloyalty.v1.CloudEvent
+	35, // 55: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CloudCustomerBoughtReward:input_type -> webhooks.openloyalty.v1.CloudEvent
+	35, // 56: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CloudPointsWillExpire:input_type -> webhooks.openloyalty.v1.CloudEvent
+	35, // 57: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CloudLevelWillExpire:input_type -> webhooks.openloyalty.v1.CloudEvent
+	35, // 58: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CloudCouponWillExpire:input_type -> webhooks.openloyalty.v1.CloudEvent
+	0,  // 59: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CustomerUpdated:output_type -> webhooks.openloyalty.v1.Receipt
+	0,  // 60: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CustomerDeleted:output_type -> webhooks.openloyalty.v1.Receipt
+	0,  // 61: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CustomerRegistered:output_type -> webhooks.openloyalty.v1.Receipt
+	0,  // 62: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CustomerDeactivated:output_type -> webhooks.openloyalty.v1.Receipt
+	0,  // 63: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CustomerLevelChangedAutomatically:output_type -> webhooks.openloyalty.v1.Receipt
+	0,  // 64: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CustomerLevelChanged:output_type -> webhooks.openloyalty.v1.Receipt
+	0,  // 65: webhooks.openloyalty.v1.OpenloyaltyWebhookService.TransactionRegistered:output_type -> webhooks.openloyalty.v1.Receipt
+	0,  // 66: webhooks.openloyalty.v1.OpenloyaltyWebhookService.TransactionAssignedToCustomer:output_type -> webhooks.openloyalty.v1.Receipt
+	0,  // 67: webhooks.openloyalty.v1.OpenloyaltyWebhookService.AccountAvailablePointsAmountChanged:output_type -> webhooks.openloyalty.v1.Receipt
+	0,  // 68: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CustomerBoughtCampaign:output_type -> webhooks.openloyalty.v1.Receipt
+	0,  // 69: webhooks.openloyalty.v1.OpenloyaltyWebhookService.AccountExpiringPointsNotification:output_type -> webhooks.openloyalty.v1.Receipt
+	0,  // 70: webhooks.openloyalty.v1.OpenloyaltyWebhookService.AccountPointsTransfer:output_type -> webhooks.openloyalty.v1.Receipt
+	0,  // 71: webhooks.openloyalty.v1.OpenloyaltyWebhookService.AccountExpiringPointsReminderGenerated:output_type -> webhooks.openloyalty.v1.Receipt
+	0,  // 72: webhooks.openloyalty.v1.OpenloyaltyWebhookService.AccountExpiringLevelNotification:output_type -> webhooks.openloyalty.v1.Receipt
+	0,  // 73: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CampaignCouponExpiration:output_type -> webhooks.openloyalty.v1.Receipt
+	0,  // 74: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CloudCustomerRegistered:output_type -> webhooks.openloyalty.v1.Receipt
+	0,  // 75: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CloudCustomerUpdated:output_type -> webhooks.openloyalty.v1.Receipt
+	0,  // 76: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CloudCustomerDeactivated:output_type -> webhooks.openloyalty.v1.Receipt
+	0,  // 77: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CloudCustomerLevelChanged:output_type -> webhooks.openloyalty.v1.Receipt
+	0,  // 78: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CloudTransactionRegistered:output_type -> webhooks.openloyalty.v1.Receipt
+	0,  // 79: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CloudTransactionAssignedToCustomer:output_type -> webhooks.openloyalty.v1.Receipt
+	0,  // 80: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CloudAvailablePointsAmountChanged:output_type -> webhooks.openloyalty.v1.Receipt
+	0,  // 81: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CloudCustomerBoughtReward:output_type -> webhooks.openloyalty.v1.Receipt
+	0,  // 82: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CloudPointsWillExpire:output_type -> webhooks.openloyalty.v1.Receipt
+	0,  // 83: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CloudLevelWillExpire:output_type -> webhooks.openloyalty.v1.Receipt
+	0,  // 84: webhooks.openloyalty.v1.OpenloyaltyWebhookService.CloudCouponWillExpire:output_type -> webhooks.openloyalty.v1.Receipt
+	59, // [59:85] is the sub-list for method output_type
+	33, // [33:59] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_webhooks_openloyalty_v1_openloyalty_proto_init() }
@@ -2748,6 +3186,7 @@ func file_webhooks_openloyalty_v1_openloyalty_proto_init() {
 	if File_webhooks_openloyalty_v1_openloyalty_proto != nil {
 		return
 	}
+	file_webhooks_openloyalty_v1_cloud_proto_init()
 	file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[1].OneofWrappers = []any{}
 	file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[2].OneofWrappers = []any{}
 	file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[3].OneofWrappers = []any{}
@@ -2777,13 +3216,17 @@ func file_webhooks_openloyalty_v1_openloyalty_proto_init() {
 	file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[27].OneofWrappers = []any{}
 	file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[28].OneofWrappers = []any{}
 	file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[29].OneofWrappers = []any{}
+	file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[30].OneofWrappers = []any{}
+	file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[31].OneofWrappers = []any{}
+	file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[32].OneofWrappers = []any{}
+	file_webhooks_openloyalty_v1_openloyalty_proto_msgTypes[33].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_webhooks_openloyalty_v1_openloyalty_proto_rawDesc), len(file_webhooks_openloyalty_v1_openloyalty_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   30,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

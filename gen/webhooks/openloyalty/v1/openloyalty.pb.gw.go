@@ -359,6 +359,384 @@ func local_request_OpenloyaltyWebhookService_AccountPointsTransfer_0(ctx context
 	return msg, metadata, err
 }
 
+func request_OpenloyaltyWebhookService_AccountExpiringPointsReminderGenerated_0(ctx context.Context, marshaler runtime.Marshaler, client OpenloyaltyWebhookServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq AccountExpiringPointsNotification
+		metadata runtime.ServerMetadata
+	)
+	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if req.Body != nil {
+		_, _ = io.Copy(io.Discard, req.Body)
+	}
+	msg, err := client.AccountExpiringPointsReminderGenerated(ctx, &protoReq, grpc.Header(&metadata.HeaderMD), grpc.Trailer(&metadata.TrailerMD))
+	return msg, metadata, err
+}
+
+func local_request_OpenloyaltyWebhookService_AccountExpiringPointsReminderGenerated_0(ctx context.Context, marshaler runtime.Marshaler, server OpenloyaltyWebhookServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq AccountExpiringPointsNotification
+		metadata runtime.ServerMetadata
+	)
+	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	msg, err := server.AccountExpiringPointsReminderGenerated(ctx, &protoReq)
+	return msg, metadata, err
+}
+
+func request_OpenloyaltyWebhookService_AccountExpiringLevelNotification_0(ctx context.Context, marshaler runtime.Marshaler, client OpenloyaltyWebhookServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq AccountExpiringLevelNotification
+		metadata runtime.ServerMetadata
+	)
+	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if req.Body != nil {
+		_, _ = io.Copy(io.Discard, req.Body)
+	}
+	msg, err := client.AccountExpiringLevelNotification(ctx, &protoReq, grpc.Header(&metadata.HeaderMD), grpc.Trailer(&metadata.TrailerMD))
+	return msg, metadata, err
+}
+
+func local_request_OpenloyaltyWebhookService_AccountExpiringLevelNotification_0(ctx context.Context, marshaler runtime.Marshaler, server OpenloyaltyWebhookServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq AccountExpiringLevelNotification
+		metadata runtime.ServerMetadata
+	)
+	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	msg, err := server.AccountExpiringLevelNotification(ctx, &protoReq)
+	return msg, metadata, err
+}
+
+func request_OpenloyaltyWebhookService_CampaignCouponExpiration_0(ctx context.Context, marshaler runtime.Marshaler, client OpenloyaltyWebhookServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq CampaignCouponExpiration
+		metadata runtime.ServerMetadata
+	)
+	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if req.Body != nil {
+		_, _ = io.Copy(io.Discard, req.Body)
+	}
+	msg, err := client.CampaignCouponExpiration(ctx, &protoReq, grpc.Header(&metadata.HeaderMD), grpc.Trailer(&metadata.TrailerMD))
+	return msg, metadata, err
+}
+
+func local_request_OpenloyaltyWebhookService_CampaignCouponExpiration_0(ctx context.Context, marshaler runtime.Marshaler, server OpenloyaltyWebhookServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq CampaignCouponExpiration
+		metadata runtime.ServerMetadata
+	)
+	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	msg, err := server.CampaignCouponExpiration(ctx, &protoReq)
+	return msg, metadata, err
+}
+
+func request_OpenloyaltyWebhookService_CloudCustomerRegistered_0(ctx context.Context, marshaler runtime.Marshaler, client OpenloyaltyWebhookServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq CloudEvent
+		metadata runtime.ServerMetadata
+	)
+	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if req.Body != nil {
+		_, _ = io.Copy(io.Discard, req.Body)
+	}
+	msg, err := client.CloudCustomerRegistered(ctx, &protoReq, grpc.Header(&metadata.HeaderMD), grpc.Trailer(&metadata.TrailerMD))
+	return msg, metadata, err
+}
+
+func local_request_OpenloyaltyWebhookService_CloudCustomerRegistered_0(ctx context.Context, marshaler runtime.Marshaler, server OpenloyaltyWebhookServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq CloudEvent
+		metadata runtime.ServerMetadata
+	)
+	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	msg, err := server.CloudCustomerRegistered(ctx, &protoReq)
+	return msg, metadata, err
+}
+
+func request_OpenloyaltyWebhookService_CloudCustomerUpdated_0(ctx context.Context, marshaler runtime.Marshaler, client OpenloyaltyWebhookServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq CloudEvent
+		metadata runtime.ServerMetadata
+	)
+	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if req.Body != nil {
+		_, _ = io.Copy(io.Discard, req.Body)
+	}
+	msg, err := client.CloudCustomerUpdated(ctx, &protoReq, grpc.Header(&metadata.HeaderMD), grpc.Trailer(&metadata.TrailerMD))
+	return msg, metadata, err
+}
+
+func local_request_OpenloyaltyWebhookService_CloudCustomerUpdated_0(ctx context.Context, marshaler runtime.Marshaler, server OpenloyaltyWebhookServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq CloudEvent
+		metadata runtime.ServerMetadata
+	)
+	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	msg, err := server.CloudCustomerUpdated(ctx, &protoReq)
+	return msg, metadata, err
+}
+
+func request_OpenloyaltyWebhookService_CloudCustomerDeactivated_0(ctx context.Context, marshaler runtime.Marshaler, client OpenloyaltyWebhookServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq CloudEvent
+		metadata runtime.ServerMetadata
+	)
+	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if req.Body != nil {
+		_, _ = io.Copy(io.Discard, req.Body)
+	}
+	msg, err := client.CloudCustomerDeactivated(ctx, &protoReq, grpc.Header(&metadata.HeaderMD), grpc.Trailer(&metadata.TrailerMD))
+	return msg, metadata, err
+}
+
+func local_request_OpenloyaltyWebhookService_CloudCustomerDeactivated_0(ctx context.Context, marshaler runtime.Marshaler, server OpenloyaltyWebhookServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq CloudEvent
+		metadata runtime.ServerMetadata
+	)
+	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	msg, err := server.CloudCustomerDeactivated(ctx, &protoReq)
+	return msg, metadata, err
+}
+
+func request_OpenloyaltyWebhookService_CloudCustomerLevelChanged_0(ctx context.Context, marshaler runtime.Marshaler, client OpenloyaltyWebhookServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq CloudEvent
+		metadata runtime.ServerMetadata
+	)
+	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if req.Body != nil {
+		_, _ = io.Copy(io.Discard, req.Body)
+	}
+	msg, err := client.CloudCustomerLevelChanged(ctx, &protoReq, grpc.Header(&metadata.HeaderMD), grpc.Trailer(&metadata.TrailerMD))
+	return msg, metadata, err
+}
+
+func local_request_OpenloyaltyWebhookService_CloudCustomerLevelChanged_0(ctx context.Context, marshaler runtime.Marshaler, server OpenloyaltyWebhookServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq CloudEvent
+		metadata runtime.ServerMetadata
+	)
+	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	msg, err := server.CloudCustomerLevelChanged(ctx, &protoReq)
+	return msg, metadata, err
+}
+
+func request_OpenloyaltyWebhookService_CloudTransactionRegistered_0(ctx context.Context, marshaler runtime.Marshaler, client OpenloyaltyWebhookServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq CloudEvent
+		metadata runtime.ServerMetadata
+	)
+	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if req.Body != nil {
+		_, _ = io.Copy(io.Discard, req.Body)
+	}
+	msg, err := client.CloudTransactionRegistered(ctx, &protoReq, grpc.Header(&metadata.HeaderMD), grpc.Trailer(&metadata.TrailerMD))
+	return msg, metadata, err
+}
+
+func local_request_OpenloyaltyWebhookService_CloudTransactionRegistered_0(ctx context.Context, marshaler runtime.Marshaler, server OpenloyaltyWebhookServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq CloudEvent
+		metadata runtime.ServerMetadata
+	)
+	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	msg, err := server.CloudTransactionRegistered(ctx, &protoReq)
+	return msg, metadata, err
+}
+
+func request_OpenloyaltyWebhookService_CloudTransactionAssignedToCustomer_0(ctx context.Context, marshaler runtime.Marshaler, client OpenloyaltyWebhookServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq CloudEvent
+		metadata runtime.ServerMetadata
+	)
+	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if req.Body != nil {
+		_, _ = io.Copy(io.Discard, req.Body)
+	}
+	msg, err := client.CloudTransactionAssignedToCustomer(ctx, &protoReq, grpc.Header(&metadata.HeaderMD), grpc.Trailer(&metadata.TrailerMD))
+	return msg, metadata, err
+}
+
+func local_request_OpenloyaltyWebhookService_CloudTransactionAssignedToCustomer_0(ctx context.Context, marshaler runtime.Marshaler, server OpenloyaltyWebhookServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq CloudEvent
+		metadata runtime.ServerMetadata
+	)
+	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	msg, err := server.CloudTransactionAssignedToCustomer(ctx, &protoReq)
+	return msg, metadata, err
+}
+
+func request_OpenloyaltyWebhookService_CloudAvailablePointsAmountChanged_0(ctx context.Context, marshaler runtime.Marshaler, client OpenloyaltyWebhookServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq CloudEvent
+		metadata runtime.ServerMetadata
+	)
+	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if req.Body != nil {
+		_, _ = io.Copy(io.Discard, req.Body)
+	}
+	msg, err := client.CloudAvailablePointsAmountChanged(ctx, &protoReq, grpc.Header(&metadata.HeaderMD), grpc.Trailer(&metadata.TrailerMD))
+	return msg, metadata, err
+}
+
+func local_request_OpenloyaltyWebhookService_CloudAvailablePointsAmountChanged_0(ctx context.Context, marshaler runtime.Marshaler, server OpenloyaltyWebhookServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq CloudEvent
+		metadata runtime.ServerMetadata
+	)
+	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	msg, err := server.CloudAvailablePointsAmountChanged(ctx, &protoReq)
+	return msg, metadata, err
+}
+
+func request_OpenloyaltyWebhookService_CloudCustomerBoughtReward_0(ctx context.Context, marshaler runtime.Marshaler, client OpenloyaltyWebhookServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq CloudEvent
+		metadata runtime.ServerMetadata
+	)
+	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if req.Body != nil {
+		_, _ = io.Copy(io.Discard, req.Body)
+	}
+	msg, err := client.CloudCustomerBoughtReward(ctx, &protoReq, grpc.Header(&metadata.HeaderMD), grpc.Trailer(&metadata.TrailerMD))
+	return msg, metadata, err
+}
+
+func local_request_OpenloyaltyWebhookService_CloudCustomerBoughtReward_0(ctx context.Context, marshaler runtime.Marshaler, server OpenloyaltyWebhookServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq CloudEvent
+		metadata runtime.ServerMetadata
+	)
+	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	msg, err := server.CloudCustomerBoughtReward(ctx, &protoReq)
+	return msg, metadata, err
+}
+
+func request_OpenloyaltyWebhookService_CloudPointsWillExpire_0(ctx context.Context, marshaler runtime.Marshaler, client OpenloyaltyWebhookServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq CloudEvent
+		metadata runtime.ServerMetadata
+	)
+	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if req.Body != nil {
+		_, _ = io.Copy(io.Discard, req.Body)
+	}
+	msg, err := client.CloudPointsWillExpire(ctx, &protoReq, grpc.Header(&metadata.HeaderMD), grpc.Trailer(&metadata.TrailerMD))
+	return msg, metadata, err
+}
+
+func local_request_OpenloyaltyWebhookService_CloudPointsWillExpire_0(ctx context.Context, marshaler runtime.Marshaler, server OpenloyaltyWebhookServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq CloudEvent
+		metadata runtime.ServerMetadata
+	)
+	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	msg, err := server.CloudPointsWillExpire(ctx, &protoReq)
+	return msg, metadata, err
+}
+
+func request_OpenloyaltyWebhookService_CloudLevelWillExpire_0(ctx context.Context, marshaler runtime.Marshaler, client OpenloyaltyWebhookServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq CloudEvent
+		metadata runtime.ServerMetadata
+	)
+	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if req.Body != nil {
+		_, _ = io.Copy(io.Discard, req.Body)
+	}
+	msg, err := client.CloudLevelWillExpire(ctx, &protoReq, grpc.Header(&metadata.HeaderMD), grpc.Trailer(&metadata.TrailerMD))
+	return msg, metadata, err
+}
+
+func local_request_OpenloyaltyWebhookService_CloudLevelWillExpire_0(ctx context.Context, marshaler runtime.Marshaler, server OpenloyaltyWebhookServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq CloudEvent
+		metadata runtime.ServerMetadata
+	)
+	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	msg, err := server.CloudLevelWillExpire(ctx, &protoReq)
+	return msg, metadata, err
+}
+
+func request_OpenloyaltyWebhookService_CloudCouponWillExpire_0(ctx context.Context, marshaler runtime.Marshaler, client OpenloyaltyWebhookServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq CloudEvent
+		metadata runtime.ServerMetadata
+	)
+	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if req.Body != nil {
+		_, _ = io.Copy(io.Discard, req.Body)
+	}
+	msg, err := client.CloudCouponWillExpire(ctx, &protoReq, grpc.Header(&metadata.HeaderMD), grpc.Trailer(&metadata.TrailerMD))
+	return msg, metadata, err
+}
+
+func local_request_OpenloyaltyWebhookService_CloudCouponWillExpire_0(ctx context.Context, marshaler runtime.Marshaler, server OpenloyaltyWebhookServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq CloudEvent
+		metadata runtime.ServerMetadata
+	)
+	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	msg, err := server.CloudCouponWillExpire(ctx, &protoReq)
+	return msg, metadata, err
+}
+
 // RegisterOpenloyaltyWebhookServiceHandlerServer registers the http handlers for service OpenloyaltyWebhookService to "mux".
 // UnaryRPC     :call OpenloyaltyWebhookServiceServer directly.
 // StreamingRPC :currently unsupported pending https://github.com/grpc/grpc-go/issues/906.
@@ -605,6 +983,286 @@ func RegisterOpenloyaltyWebhookServiceHandlerServer(ctx context.Context, mux *ru
 		}
 		forward_OpenloyaltyWebhookService_AccountPointsTransfer_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
 	})
+	mux.Handle(http.MethodPost, pattern_OpenloyaltyWebhookService_AccountExpiringPointsReminderGenerated_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		var stream runtime.ServerTransportStream
+		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/AccountExpiringPointsReminderGenerated", runtime.WithHTTPPathPattern("/webhooks/openloyalty/account.expiring_points_reminder_generated"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := local_request_OpenloyaltyWebhookService_AccountExpiringPointsReminderGenerated_0(annotatedContext, inboundMarshaler, server, req, pathParams)
+		md.HeaderMD, md.TrailerMD = metadata.Join(md.HeaderMD, stream.Header()), metadata.Join(md.TrailerMD, stream.Trailer())
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_OpenloyaltyWebhookService_AccountExpiringPointsReminderGenerated_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
+	mux.Handle(http.MethodPost, pattern_OpenloyaltyWebhookService_AccountExpiringLevelNotification_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		var stream runtime.ServerTransportStream
+		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/AccountExpiringLevelNotification", runtime.WithHTTPPathPattern("/webhooks/openloyalty/account.expiring_level_notification"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := local_request_OpenloyaltyWebhookService_AccountExpiringLevelNotification_0(annotatedContext, inboundMarshaler, server, req, pathParams)
+		md.HeaderMD, md.TrailerMD = metadata.Join(md.HeaderMD, stream.Header()), metadata.Join(md.TrailerMD, stream.Trailer())
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_OpenloyaltyWebhookService_AccountExpiringLevelNotification_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
+	mux.Handle(http.MethodPost, pattern_OpenloyaltyWebhookService_CampaignCouponExpiration_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		var stream runtime.ServerTransportStream
+		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CampaignCouponExpiration", runtime.WithHTTPPathPattern("/webhooks/openloyalty/campaign.coupon_expiration"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := local_request_OpenloyaltyWebhookService_CampaignCouponExpiration_0(annotatedContext, inboundMarshaler, server, req, pathParams)
+		md.HeaderMD, md.TrailerMD = metadata.Join(md.HeaderMD, stream.Header()), metadata.Join(md.TrailerMD, stream.Trailer())
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_OpenloyaltyWebhookService_CampaignCouponExpiration_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
+	mux.Handle(http.MethodPost, pattern_OpenloyaltyWebhookService_CloudCustomerRegistered_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		var stream runtime.ServerTransportStream
+		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CloudCustomerRegistered", runtime.WithHTTPPathPattern("/webhooks/openloyalty/CustomerRegistered"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := local_request_OpenloyaltyWebhookService_CloudCustomerRegistered_0(annotatedContext, inboundMarshaler, server, req, pathParams)
+		md.HeaderMD, md.TrailerMD = metadata.Join(md.HeaderMD, stream.Header()), metadata.Join(md.TrailerMD, stream.Trailer())
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_OpenloyaltyWebhookService_CloudCustomerRegistered_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
+	mux.Handle(http.MethodPost, pattern_OpenloyaltyWebhookService_CloudCustomerUpdated_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		var stream runtime.ServerTransportStream
+		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CloudCustomerUpdated", runtime.WithHTTPPathPattern("/webhooks/openloyalty/CustomerUpdated"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := local_request_OpenloyaltyWebhookService_CloudCustomerUpdated_0(annotatedContext, inboundMarshaler, server, req, pathParams)
+		md.HeaderMD, md.TrailerMD = metadata.Join(md.HeaderMD, stream.Header()), metadata.Join(md.TrailerMD, stream.Trailer())
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_OpenloyaltyWebhookService_CloudCustomerUpdated_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
+	mux.Handle(http.MethodPost, pattern_OpenloyaltyWebhookService_CloudCustomerDeactivated_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		var stream runtime.ServerTransportStream
+		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CloudCustomerDeactivated", runtime.WithHTTPPathPattern("/webhooks/openloyalty/CustomerDeactivated"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := local_request_OpenloyaltyWebhookService_CloudCustomerDeactivated_0(annotatedContext, inboundMarshaler, server, req, pathParams)
+		md.HeaderMD, md.TrailerMD = metadata.Join(md.HeaderMD, stream.Header()), metadata.Join(md.TrailerMD, stream.Trailer())
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_OpenloyaltyWebhookService_CloudCustomerDeactivated_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
+	mux.Handle(http.MethodPost, pattern_OpenloyaltyWebhookService_CloudCustomerLevelChanged_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		var stream runtime.ServerTransportStream
+		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CloudCustomerLevelChanged", runtime.WithHTTPPathPattern("/webhooks/openloyalty/CustomerLevelChanged"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := local_request_OpenloyaltyWebhookService_CloudCustomerLevelChanged_0(annotatedContext, inboundMarshaler, server, req, pathParams)
+		md.HeaderMD, md.TrailerMD = metadata.Join(md.HeaderMD, stream.Header()), metadata.Join(md.TrailerMD, stream.Trailer())
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_OpenloyaltyWebhookService_CloudCustomerLevelChanged_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
+	mux.Handle(http.MethodPost, pattern_OpenloyaltyWebhookService_CloudTransactionRegistered_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		var stream runtime.ServerTransportStream
+		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CloudTransactionRegistered", runtime.WithHTTPPathPattern("/webhooks/openloyalty/TransactionRegistered"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := local_request_OpenloyaltyWebhookService_CloudTransactionRegistered_0(annotatedContext, inboundMarshaler, server, req, pathParams)
+		md.HeaderMD, md.TrailerMD = metadata.Join(md.HeaderMD, stream.Header()), metadata.Join(md.TrailerMD, stream.Trailer())
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_OpenloyaltyWebhookService_CloudTransactionRegistered_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
+	mux.Handle(http.MethodPost, pattern_OpenloyaltyWebhookService_CloudTransactionAssignedToCustomer_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		var stream runtime.ServerTransportStream
+		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CloudTransactionAssignedToCustomer", runtime.WithHTTPPathPattern("/webhooks/openloyalty/TransactionAssignedToCustomer"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := local_request_OpenloyaltyWebhookService_CloudTransactionAssignedToCustomer_0(annotatedContext, inboundMarshaler, server, req, pathParams)
+		md.HeaderMD, md.TrailerMD = metadata.Join(md.HeaderMD, stream.Header()), metadata.Join(md.TrailerMD, stream.Trailer())
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_OpenloyaltyWebhookService_CloudTransactionAssignedToCustomer_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
+	mux.Handle(http.MethodPost, pattern_OpenloyaltyWebhookService_CloudAvailablePointsAmountChanged_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		var stream runtime.ServerTransportStream
+		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CloudAvailablePointsAmountChanged", runtime.WithHTTPPathPattern("/webhooks/openloyalty/AvailablePointsAmountChanged"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := local_request_OpenloyaltyWebhookService_CloudAvailablePointsAmountChanged_0(annotatedContext, inboundMarshaler, server, req, pathParams)
+		md.HeaderMD, md.TrailerMD = metadata.Join(md.HeaderMD, stream.Header()), metadata.Join(md.TrailerMD, stream.Trailer())
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_OpenloyaltyWebhookService_CloudAvailablePointsAmountChanged_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
+	mux.Handle(http.MethodPost, pattern_OpenloyaltyWebhookService_CloudCustomerBoughtReward_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		var stream runtime.ServerTransportStream
+		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CloudCustomerBoughtReward", runtime.WithHTTPPathPattern("/webhooks/openloyalty/CustomerBoughtReward"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := local_request_OpenloyaltyWebhookService_CloudCustomerBoughtReward_0(annotatedContext, inboundMarshaler, server, req, pathParams)
+		md.HeaderMD, md.TrailerMD = metadata.Join(md.HeaderMD, stream.Header()), metadata.Join(md.TrailerMD, stream.Trailer())
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_OpenloyaltyWebhookService_CloudCustomerBoughtReward_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
+	mux.Handle(http.MethodPost, pattern_OpenloyaltyWebhookService_CloudPointsWillExpire_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		var stream runtime.ServerTransportStream
+		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CloudPointsWillExpire", runtime.WithHTTPPathPattern("/webhooks/openloyalty/PointsWillExpire"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := local_request_OpenloyaltyWebhookService_CloudPointsWillExpire_0(annotatedContext, inboundMarshaler, server, req, pathParams)
+		md.HeaderMD, md.TrailerMD = metadata.Join(md.HeaderMD, stream.Header()), metadata.Join(md.TrailerMD, stream.Trailer())
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_OpenloyaltyWebhookService_CloudPointsWillExpire_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
+	mux.Handle(http.MethodPost, pattern_OpenloyaltyWebhookService_CloudLevelWillExpire_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		var stream runtime.ServerTransportStream
+		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CloudLevelWillExpire", runtime.WithHTTPPathPattern("/webhooks/openloyalty/LevelWillExpire"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := local_request_OpenloyaltyWebhookService_CloudLevelWillExpire_0(annotatedContext, inboundMarshaler, server, req, pathParams)
+		md.HeaderMD, md.TrailerMD = metadata.Join(md.HeaderMD, stream.Header()), metadata.Join(md.TrailerMD, stream.Trailer())
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_OpenloyaltyWebhookService_CloudLevelWillExpire_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
+	mux.Handle(http.MethodPost, pattern_OpenloyaltyWebhookService_CloudCouponWillExpire_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		var stream runtime.ServerTransportStream
+		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CloudCouponWillExpire", runtime.WithHTTPPathPattern("/webhooks/openloyalty/CouponWillExpire"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := local_request_OpenloyaltyWebhookService_CloudCouponWillExpire_0(annotatedContext, inboundMarshaler, server, req, pathParams)
+		md.HeaderMD, md.TrailerMD = metadata.Join(md.HeaderMD, stream.Header()), metadata.Join(md.TrailerMD, stream.Trailer())
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_OpenloyaltyWebhookService_CloudCouponWillExpire_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
 
 	return nil
 }
@@ -849,35 +1507,301 @@ func RegisterOpenloyaltyWebhookServiceHandlerClient(ctx context.Context, mux *ru
 		}
 		forward_OpenloyaltyWebhookService_AccountPointsTransfer_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
 	})
+	mux.Handle(http.MethodPost, pattern_OpenloyaltyWebhookService_AccountExpiringPointsReminderGenerated_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/AccountExpiringPointsReminderGenerated", runtime.WithHTTPPathPattern("/webhooks/openloyalty/account.expiring_points_reminder_generated"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := request_OpenloyaltyWebhookService_AccountExpiringPointsReminderGenerated_0(annotatedContext, inboundMarshaler, client, req, pathParams)
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_OpenloyaltyWebhookService_AccountExpiringPointsReminderGenerated_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
+	mux.Handle(http.MethodPost, pattern_OpenloyaltyWebhookService_AccountExpiringLevelNotification_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/AccountExpiringLevelNotification", runtime.WithHTTPPathPattern("/webhooks/openloyalty/account.expiring_level_notification"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := request_OpenloyaltyWebhookService_AccountExpiringLevelNotification_0(annotatedContext, inboundMarshaler, client, req, pathParams)
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_OpenloyaltyWebhookService_AccountExpiringLevelNotification_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
+	mux.Handle(http.MethodPost, pattern_OpenloyaltyWebhookService_CampaignCouponExpiration_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CampaignCouponExpiration", runtime.WithHTTPPathPattern("/webhooks/openloyalty/campaign.coupon_expiration"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := request_OpenloyaltyWebhookService_CampaignCouponExpiration_0(annotatedContext, inboundMarshaler, client, req, pathParams)
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_OpenloyaltyWebhookService_CampaignCouponExpiration_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
+	mux.Handle(http.MethodPost, pattern_OpenloyaltyWebhookService_CloudCustomerRegistered_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CloudCustomerRegistered", runtime.WithHTTPPathPattern("/webhooks/openloyalty/CustomerRegistered"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := request_OpenloyaltyWebhookService_CloudCustomerRegistered_0(annotatedContext, inboundMarshaler, client, req, pathParams)
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_OpenloyaltyWebhookService_CloudCustomerRegistered_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
+	mux.Handle(http.MethodPost, pattern_OpenloyaltyWebhookService_CloudCustomerUpdated_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CloudCustomerUpdated", runtime.WithHTTPPathPattern("/webhooks/openloyalty/CustomerUpdated"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := request_OpenloyaltyWebhookService_CloudCustomerUpdated_0(annotatedContext, inboundMarshaler, client, req, pathParams)
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_OpenloyaltyWebhookService_CloudCustomerUpdated_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
+	mux.Handle(http.MethodPost, pattern_OpenloyaltyWebhookService_CloudCustomerDeactivated_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CloudCustomerDeactivated", runtime.WithHTTPPathPattern("/webhooks/openloyalty/CustomerDeactivated"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := request_OpenloyaltyWebhookService_CloudCustomerDeactivated_0(annotatedContext, inboundMarshaler, client, req, pathParams)
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_OpenloyaltyWebhookService_CloudCustomerDeactivated_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
+	mux.Handle(http.MethodPost, pattern_OpenloyaltyWebhookService_CloudCustomerLevelChanged_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CloudCustomerLevelChanged", runtime.WithHTTPPathPattern("/webhooks/openloyalty/CustomerLevelChanged"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := request_OpenloyaltyWebhookService_CloudCustomerLevelChanged_0(annotatedContext, inboundMarshaler, client, req, pathParams)
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_OpenloyaltyWebhookService_CloudCustomerLevelChanged_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
+	mux.Handle(http.MethodPost, pattern_OpenloyaltyWebhookService_CloudTransactionRegistered_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CloudTransactionRegistered", runtime.WithHTTPPathPattern("/webhooks/openloyalty/TransactionRegistered"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := request_OpenloyaltyWebhookService_CloudTransactionRegistered_0(annotatedContext, inboundMarshaler, client, req, pathParams)
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_OpenloyaltyWebhookService_CloudTransactionRegistered_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
+	mux.Handle(http.MethodPost, pattern_OpenloyaltyWebhookService_CloudTransactionAssignedToCustomer_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CloudTransactionAssignedToCustomer", runtime.WithHTTPPathPattern("/webhooks/openloyalty/TransactionAssignedToCustomer"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := request_OpenloyaltyWebhookService_CloudTransactionAssignedToCustomer_0(annotatedContext, inboundMarshaler, client, req, pathParams)
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_OpenloyaltyWebhookService_CloudTransactionAssignedToCustomer_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
+	mux.Handle(http.MethodPost, pattern_OpenloyaltyWebhookService_CloudAvailablePointsAmountChanged_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CloudAvailablePointsAmountChanged", runtime.WithHTTPPathPattern("/webhooks/openloyalty/AvailablePointsAmountChanged"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := request_OpenloyaltyWebhookService_CloudAvailablePointsAmountChanged_0(annotatedContext, inboundMarshaler, client, req, pathParams)
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_OpenloyaltyWebhookService_CloudAvailablePointsAmountChanged_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
+	mux.Handle(http.MethodPost, pattern_OpenloyaltyWebhookService_CloudCustomerBoughtReward_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CloudCustomerBoughtReward", runtime.WithHTTPPathPattern("/webhooks/openloyalty/CustomerBoughtReward"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := request_OpenloyaltyWebhookService_CloudCustomerBoughtReward_0(annotatedContext, inboundMarshaler, client, req, pathParams)
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_OpenloyaltyWebhookService_CloudCustomerBoughtReward_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
+	mux.Handle(http.MethodPost, pattern_OpenloyaltyWebhookService_CloudPointsWillExpire_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CloudPointsWillExpire", runtime.WithHTTPPathPattern("/webhooks/openloyalty/PointsWillExpire"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := request_OpenloyaltyWebhookService_CloudPointsWillExpire_0(annotatedContext, inboundMarshaler, client, req, pathParams)
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_OpenloyaltyWebhookService_CloudPointsWillExpire_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
+	mux.Handle(http.MethodPost, pattern_OpenloyaltyWebhookService_CloudLevelWillExpire_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CloudLevelWillExpire", runtime.WithHTTPPathPattern("/webhooks/openloyalty/LevelWillExpire"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := request_OpenloyaltyWebhookService_CloudLevelWillExpire_0(annotatedContext, inboundMarshaler, client, req, pathParams)
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_OpenloyaltyWebhookService_CloudLevelWillExpire_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
+	mux.Handle(http.MethodPost, pattern_OpenloyaltyWebhookService_CloudCouponWillExpire_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CloudCouponWillExpire", runtime.WithHTTPPathPattern("/webhooks/openloyalty/CouponWillExpire"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := request_OpenloyaltyWebhookService_CloudCouponWillExpire_0(annotatedContext, inboundMarshaler, client, req, pathParams)
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_OpenloyaltyWebhookService_CloudCouponWillExpire_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
 	return nil
 }
 
 var (
-	pattern_OpenloyaltyWebhookService_CustomerUpdated_0                     = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"webhooks", "openloyalty", "customer.updated"}, ""))
-	pattern_OpenloyaltyWebhookService_CustomerDeleted_0                     = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"webhooks", "openloyalty", "customer.deleted"}, ""))
-	pattern_OpenloyaltyWebhookService_CustomerRegistered_0                  = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"webhooks", "openloyalty", "customer.registered"}, ""))
-	pattern_OpenloyaltyWebhookService_CustomerDeactivated_0                 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"webhooks", "openloyalty", "customer.deactivated"}, ""))
-	pattern_OpenloyaltyWebhookService_CustomerLevelChangedAutomatically_0   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"webhooks", "openloyalty", "customer.level_changed_automatically"}, ""))
-	pattern_OpenloyaltyWebhookService_CustomerLevelChanged_0                = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"webhooks", "openloyalty", "customer.level_changed"}, ""))
-	pattern_OpenloyaltyWebhookService_TransactionRegistered_0               = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"webhooks", "openloyalty", "transaction.registered"}, ""))
-	pattern_OpenloyaltyWebhookService_TransactionAssignedToCustomer_0       = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"webhooks", "openloyalty", "transaction.assigned_to_customer"}, ""))
-	pattern_OpenloyaltyWebhookService_AccountAvailablePointsAmountChanged_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"webhooks", "openloyalty", "account.available_points_amount_changed"}, ""))
-	pattern_OpenloyaltyWebhookService_CustomerBoughtCampaign_0              = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"webhooks", "openloyalty", "customer.bought_campaign"}, ""))
-	pattern_OpenloyaltyWebhookService_AccountExpiringPointsNotification_0   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"webhooks", "openloyalty", "account.expiring_points_notification"}, ""))
-	pattern_OpenloyaltyWebhookService_AccountPointsTransfer_0               = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"webhooks", "openloyalty", "account.points_transfer"}, ""))
+	pattern_OpenloyaltyWebhookService_CustomerUpdated_0                        = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"webhooks", "openloyalty", "customer.updated"}, ""))
+	pattern_OpenloyaltyWebhookService_CustomerDeleted_0                        = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"webhooks", "openloyalty", "customer.deleted"}, ""))
+	pattern_OpenloyaltyWebhookService_CustomerRegistered_0                     = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"webhooks", "openloyalty", "customer.registered"}, ""))
+	pattern_OpenloyaltyWebhookService_CustomerDeactivated_0                    = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"webhooks", "openloyalty", "customer.deactivated"}, ""))
+	pattern_OpenloyaltyWebhookService_CustomerLevelChangedAutomatically_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"webhooks", "openloyalty", "customer.level_changed_automatically"}, ""))
+	pattern_OpenloyaltyWebhookService_CustomerLevelChanged_0                   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"webhooks", "openloyalty", "customer.level_changed"}, ""))
+	pattern_OpenloyaltyWebhookService_TransactionRegistered_0                  = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"webhooks", "openloyalty", "transaction.registered"}, ""))
+	pattern_OpenloyaltyWebhookService_TransactionAssignedToCustomer_0          = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"webhooks", "openloyalty", "transaction.assigned_to_customer"}, ""))
+	pattern_OpenloyaltyWebhookService_AccountAvailablePointsAmountChanged_0    = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"webhooks", "openloyalty", "account.available_points_amount_changed"}, ""))
+	pattern_OpenloyaltyWebhookService_CustomerBoughtCampaign_0                 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"webhooks", "openloyalty", "customer.bought_campaign"}, ""))
+	pattern_OpenloyaltyWebhookService_AccountExpiringPointsNotification_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"webhooks", "openloyalty", "account.expiring_points_notification"}, ""))
+	pattern_OpenloyaltyWebhookService_AccountPointsTransfer_0                  = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"webhooks", "openloyalty", "account.points_transfer"}, ""))
+	pattern_OpenloyaltyWebhookService_AccountExpiringPointsReminderGenerated_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"webhooks", "openloyalty", "account.expiring_points_reminder_generated"}, ""))
+	pattern_OpenloyaltyWebhookService_AccountExpiringLevelNotification_0       = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"webhooks", "openloyalty", "account.expiring_level_notification"}, ""))
+	pattern_OpenloyaltyWebhookService_CampaignCouponExpiration_0               = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"webhooks", "openloyalty", "campaign.coupon_expiration"}, ""))
+	pattern_OpenloyaltyWebhookService_CloudCustomerRegistered_0                = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"webhooks", "openloyalty", "CustomerRegistered"}, ""))
+	pattern_OpenloyaltyWebhookService_CloudCustomerUpdated_0                   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"webhooks", "openloyalty", "CustomerUpdated"}, ""))
+	pattern_OpenloyaltyWebhookService_CloudCustomerDeactivated_0               = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"webhooks", "openloyalty", "CustomerDeactivated"}, ""))
+	pattern_OpenloyaltyWebhookService_CloudCustomerLevelChanged_0              = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"webhooks", "openloyalty", "CustomerLevelChanged"}, ""))
+	pattern_OpenloyaltyWebhookService_CloudTransactionRegistered_0             = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"webhooks", "openloyalty", "TransactionRegistered"}, ""))
+	pattern_OpenloyaltyWebhookService_CloudTransactionAssignedToCustomer_0     = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"webhooks", "openloyalty", "TransactionAssignedToCustomer"}, ""))
+	pattern_OpenloyaltyWebhookService_CloudAvailablePointsAmountChanged_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"webhooks", "openloyalty", "AvailablePointsAmountChanged"}, ""))
+	pattern_OpenloyaltyWebhookService_CloudCustomerBoughtReward_0              = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"webhooks", "openloyalty", "CustomerBoughtReward"}, ""))
+	pattern_OpenloyaltyWebhookService_CloudPointsWillExpire_0                  = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"webhooks", "openloyalty", "PointsWillExpire"}, ""))
+	pattern_OpenloyaltyWebhookService_CloudLevelWillExpire_0                   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"webhooks", "openloyalty", "LevelWillExpire"}, ""))
+	pattern_OpenloyaltyWebhookService_CloudCouponWillExpire_0                  = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"webhooks", "openloyalty", "CouponWillExpire"}, ""))
 )
 
 var (
-	forward_OpenloyaltyWebhookService_CustomerUpdated_0                     = runtime.ForwardResponseMessage
-	forward_OpenloyaltyWebhookService_CustomerDeleted_0                     = runtime.ForwardResponseMessage
-	forward_OpenloyaltyWebhookService_CustomerRegistered_0                  = runtime.ForwardResponseMessage
-	forward_OpenloyaltyWebhookService_CustomerDeactivated_0                 = runtime.ForwardResponseMessage
-	forward_OpenloyaltyWebhookService_CustomerLevelChangedAutomatically_0   = runtime.ForwardResponseMessage
-	forward_OpenloyaltyWebhookService_CustomerLevelChanged_0                = runtime.ForwardResponseMessage
-	forward_OpenloyaltyWebhookService_TransactionRegistered_0               = runtime.ForwardResponseMessage
-	forward_OpenloyaltyWebhookService_TransactionAssignedToCustomer_0       = runtime.ForwardResponseMessage
-	forward_OpenloyaltyWebhookService_AccountAvailablePointsAmountChanged_0 = runtime.ForwardResponseMessage
-	forward_OpenloyaltyWebhookService_CustomerBoughtCampaign_0              = runtime.ForwardResponseMessage
-	forward_OpenloyaltyWebhookService_AccountExpiringPointsNotification_0   = runtime.ForwardResponseMessage
-	forward_OpenloyaltyWebhookService_AccountPointsTransfer_0               = runtime.ForwardResponseMessage
+	forward_OpenloyaltyWebhookService_CustomerUpdated_0                        = runtime.ForwardResponseMessage
+	forward_OpenloyaltyWebhookService_CustomerDeleted_0                        = runtime.ForwardResponseMessage
+	forward_OpenloyaltyWebhookService_CustomerRegistered_0                     = runtime.ForwardResponseMessage
+	forward_OpenloyaltyWebhookService_CustomerDeactivated_0                    = runtime.ForwardResponseMessage
+	forward_OpenloyaltyWebhookService_CustomerLevelChangedAutomatically_0      = runtime.ForwardResponseMessage
+	forward_OpenloyaltyWebhookService_CustomerLevelChanged_0                   = runtime.ForwardResponseMessage
+	forward_OpenloyaltyWebhookService_TransactionRegistered_0                  = runtime.ForwardResponseMessage
+	forward_OpenloyaltyWebhookService_TransactionAssignedToCustomer_0          = runtime.ForwardResponseMessage
+	forward_OpenloyaltyWebhookService_AccountAvailablePointsAmountChanged_0    = runtime.ForwardResponseMessage
+	forward_OpenloyaltyWebhookService_CustomerBoughtCampaign_0                 = runtime.ForwardResponseMessage
+	forward_OpenloyaltyWebhookService_AccountExpiringPointsNotification_0      = runtime.ForwardResponseMessage
+	forward_OpenloyaltyWebhookService_AccountPointsTransfer_0                  = runtime.ForwardResponseMessage
+	forward_OpenloyaltyWebhookService_AccountExpiringPointsReminderGenerated_0 = runtime.ForwardResponseMessage
+	forward_OpenloyaltyWebhookService_AccountExpiringLevelNotification_0       = runtime.ForwardResponseMessage
+	forward_OpenloyaltyWebhookService_CampaignCouponExpiration_0               = runtime.ForwardResponseMessage
+	forward_OpenloyaltyWebhookService_CloudCustomerRegistered_0                = runtime.ForwardResponseMessage
+	forward_OpenloyaltyWebhookService_CloudCustomerUpdated_0                   = runtime.ForwardResponseMessage
+	forward_OpenloyaltyWebhookService_CloudCustomerDeactivated_0               = runtime.ForwardResponseMessage
+	forward_OpenloyaltyWebhookService_CloudCustomerLevelChanged_0              = runtime.ForwardResponseMessage
+	forward_OpenloyaltyWebhookService_CloudTransactionRegistered_0             = runtime.ForwardResponseMessage
+	forward_OpenloyaltyWebhookService_CloudTransactionAssignedToCustomer_0     = runtime.ForwardResponseMessage
+	forward_OpenloyaltyWebhookService_CloudAvailablePointsAmountChanged_0      = runtime.ForwardResponseMessage
+	forward_OpenloyaltyWebhookService_CloudCustomerBoughtReward_0              = runtime.ForwardResponseMessage
+	forward_OpenloyaltyWebhookService_CloudPointsWillExpire_0                  = runtime.ForwardResponseMessage
+	forward_OpenloyaltyWebhookService_CloudLevelWillExpire_0                   = runtime.ForwardResponseMessage
+	forward_OpenloyaltyWebhookService_CloudCouponWillExpire_0                  = runtime.ForwardResponseMessage
 )

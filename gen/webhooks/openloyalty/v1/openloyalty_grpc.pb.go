@@ -1,4 +1,5 @@
-// Open Loyalty's webhooks, generation 3 and 4, as Open Loyalty sends them. Page: "Webhooks".
+// Open Loyalty's webhooks as Open Loyalty sends them: those of generation 3 and 4 here, those of its cloud product in
+// cloud.proto. Page: "Webhooks".
 //
 // The page's spelling and the one of the vendor's published source both occur; each has a field of its own.
 
@@ -23,25 +24,40 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	OpenloyaltyWebhookService_CustomerUpdated_FullMethodName                     = "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CustomerUpdated"
-	OpenloyaltyWebhookService_CustomerDeleted_FullMethodName                     = "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CustomerDeleted"
-	OpenloyaltyWebhookService_CustomerRegistered_FullMethodName                  = "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CustomerRegistered"
-	OpenloyaltyWebhookService_CustomerDeactivated_FullMethodName                 = "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CustomerDeactivated"
-	OpenloyaltyWebhookService_CustomerLevelChangedAutomatically_FullMethodName   = "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CustomerLevelChangedAutomatically"
-	OpenloyaltyWebhookService_CustomerLevelChanged_FullMethodName                = "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CustomerLevelChanged"
-	OpenloyaltyWebhookService_TransactionRegistered_FullMethodName               = "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/TransactionRegistered"
-	OpenloyaltyWebhookService_TransactionAssignedToCustomer_FullMethodName       = "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/TransactionAssignedToCustomer"
-	OpenloyaltyWebhookService_AccountAvailablePointsAmountChanged_FullMethodName = "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/AccountAvailablePointsAmountChanged"
-	OpenloyaltyWebhookService_CustomerBoughtCampaign_FullMethodName              = "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CustomerBoughtCampaign"
-	OpenloyaltyWebhookService_AccountExpiringPointsNotification_FullMethodName   = "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/AccountExpiringPointsNotification"
-	OpenloyaltyWebhookService_AccountPointsTransfer_FullMethodName               = "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/AccountPointsTransfer"
+	OpenloyaltyWebhookService_CustomerUpdated_FullMethodName                        = "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CustomerUpdated"
+	OpenloyaltyWebhookService_CustomerDeleted_FullMethodName                        = "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CustomerDeleted"
+	OpenloyaltyWebhookService_CustomerRegistered_FullMethodName                     = "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CustomerRegistered"
+	OpenloyaltyWebhookService_CustomerDeactivated_FullMethodName                    = "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CustomerDeactivated"
+	OpenloyaltyWebhookService_CustomerLevelChangedAutomatically_FullMethodName      = "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CustomerLevelChangedAutomatically"
+	OpenloyaltyWebhookService_CustomerLevelChanged_FullMethodName                   = "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CustomerLevelChanged"
+	OpenloyaltyWebhookService_TransactionRegistered_FullMethodName                  = "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/TransactionRegistered"
+	OpenloyaltyWebhookService_TransactionAssignedToCustomer_FullMethodName          = "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/TransactionAssignedToCustomer"
+	OpenloyaltyWebhookService_AccountAvailablePointsAmountChanged_FullMethodName    = "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/AccountAvailablePointsAmountChanged"
+	OpenloyaltyWebhookService_CustomerBoughtCampaign_FullMethodName                 = "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CustomerBoughtCampaign"
+	OpenloyaltyWebhookService_AccountExpiringPointsNotification_FullMethodName      = "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/AccountExpiringPointsNotification"
+	OpenloyaltyWebhookService_AccountPointsTransfer_FullMethodName                  = "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/AccountPointsTransfer"
+	OpenloyaltyWebhookService_AccountExpiringPointsReminderGenerated_FullMethodName = "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/AccountExpiringPointsReminderGenerated"
+	OpenloyaltyWebhookService_AccountExpiringLevelNotification_FullMethodName       = "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/AccountExpiringLevelNotification"
+	OpenloyaltyWebhookService_CampaignCouponExpiration_FullMethodName               = "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CampaignCouponExpiration"
+	OpenloyaltyWebhookService_CloudCustomerRegistered_FullMethodName                = "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CloudCustomerRegistered"
+	OpenloyaltyWebhookService_CloudCustomerUpdated_FullMethodName                   = "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CloudCustomerUpdated"
+	OpenloyaltyWebhookService_CloudCustomerDeactivated_FullMethodName               = "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CloudCustomerDeactivated"
+	OpenloyaltyWebhookService_CloudCustomerLevelChanged_FullMethodName              = "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CloudCustomerLevelChanged"
+	OpenloyaltyWebhookService_CloudTransactionRegistered_FullMethodName             = "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CloudTransactionRegistered"
+	OpenloyaltyWebhookService_CloudTransactionAssignedToCustomer_FullMethodName     = "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CloudTransactionAssignedToCustomer"
+	OpenloyaltyWebhookService_CloudAvailablePointsAmountChanged_FullMethodName      = "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CloudAvailablePointsAmountChanged"
+	OpenloyaltyWebhookService_CloudCustomerBoughtReward_FullMethodName              = "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CloudCustomerBoughtReward"
+	OpenloyaltyWebhookService_CloudPointsWillExpire_FullMethodName                  = "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CloudPointsWillExpire"
+	OpenloyaltyWebhookService_CloudLevelWillExpire_FullMethodName                   = "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CloudLevelWillExpire"
+	OpenloyaltyWebhookService_CloudCouponWillExpire_FullMethodName                  = "/webhooks.openloyalty.v1.OpenloyaltyWebhookService/CloudCouponWillExpire"
 )
 
 // OpenloyaltyWebhookServiceClient is the client API for OpenloyaltyWebhookService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// OpenloyaltyWebhookService has one call per event, in the order of the page.
+// OpenloyaltyWebhookService has one call per event, in the order of the page; then those that are not on it; then the cloud
+// product's, whose calls begin with its name because some events of both are called the same.
 type OpenloyaltyWebhookServiceClient interface {
 	// onCustomerUpdate.
 	CustomerUpdated(ctx context.Context, in *CustomerUpdated, opts ...grpc.CallOption) (*Receipt, error)
@@ -67,6 +83,34 @@ type OpenloyaltyWebhookServiceClient interface {
 	AccountExpiringPointsNotification(ctx context.Context, in *AccountExpiringPointsNotification, opts ...grpc.CallOption) (*Receipt, error)
 	// onPointsTransfer.
 	AccountPointsTransfer(ctx context.Context, in *AccountPointsTransfer, opts ...grpc.CallOption) (*Receipt, error)
+	// The earlier name of account.expiring_points_notification.
+	AccountExpiringPointsReminderGenerated(ctx context.Context, in *AccountExpiringPointsNotification, opts ...grpc.CallOption) (*Receipt, error)
+	// Not on the page, but in the vendor's source.
+	AccountExpiringLevelNotification(ctx context.Context, in *AccountExpiringLevelNotification, opts ...grpc.CallOption) (*Receipt, error)
+	// Not on the page, but in the vendor's source.
+	CampaignCouponExpiration(ctx context.Context, in *CampaignCouponExpiration, opts ...grpc.CallOption) (*Receipt, error)
+	// As customer.registered.
+	CloudCustomerRegistered(ctx context.Context, in *CloudEvent, opts ...grpc.CallOption) (*Receipt, error)
+	// As customer.updated.
+	CloudCustomerUpdated(ctx context.Context, in *CloudEvent, opts ...grpc.CallOption) (*Receipt, error)
+	// As customer.deactivated.
+	CloudCustomerDeactivated(ctx context.Context, in *CloudEvent, opts ...grpc.CallOption) (*Receipt, error)
+	// As customer.level_changed.
+	CloudCustomerLevelChanged(ctx context.Context, in *CloudEvent, opts ...grpc.CallOption) (*Receipt, error)
+	// As transaction.registered.
+	CloudTransactionRegistered(ctx context.Context, in *CloudEvent, opts ...grpc.CallOption) (*Receipt, error)
+	// As transaction.assigned_to_customer.
+	CloudTransactionAssignedToCustomer(ctx context.Context, in *CloudEvent, opts ...grpc.CallOption) (*Receipt, error)
+	// As account.available_points_amount_changed; two come of a transfer between members.
+	CloudAvailablePointsAmountChanged(ctx context.Context, in *CloudEvent, opts ...grpc.CallOption) (*Receipt, error)
+	// As customer.bought_campaign.
+	CloudCustomerBoughtReward(ctx context.Context, in *CloudEvent, opts ...grpc.CallOption) (*Receipt, error)
+	// As account.expiring_points_notification.
+	CloudPointsWillExpire(ctx context.Context, in *CloudEvent, opts ...grpc.CallOption) (*Receipt, error)
+	// As account.expiring_level_notification.
+	CloudLevelWillExpire(ctx context.Context, in *CloudEvent, opts ...grpc.CallOption) (*Receipt, error)
+	// As campaign.coupon_expiration.
+	CloudCouponWillExpire(ctx context.Context, in *CloudEvent, opts ...grpc.CallOption) (*Receipt, error)
 }
 
 type openloyaltyWebhookServiceClient struct {
@@ -197,11 +241,152 @@ func (c *openloyaltyWebhookServiceClient) AccountPointsTransfer(ctx context.Cont
 	return out, nil
 }
 
+func (c *openloyaltyWebhookServiceClient) AccountExpiringPointsReminderGenerated(ctx context.Context, in *AccountExpiringPointsNotification, opts ...grpc.CallOption) (*Receipt, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Receipt)
+	err := c.cc.Invoke(ctx, OpenloyaltyWebhookService_AccountExpiringPointsReminderGenerated_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *openloyaltyWebhookServiceClient) AccountExpiringLevelNotification(ctx context.Context, in *AccountExpiringLevelNotification, opts ...grpc.CallOption) (*Receipt, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Receipt)
+	err := c.cc.Invoke(ctx, OpenloyaltyWebhookService_AccountExpiringLevelNotification_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *openloyaltyWebhookServiceClient) CampaignCouponExpiration(ctx context.Context, in *CampaignCouponExpiration, opts ...grpc.CallOption) (*Receipt, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Receipt)
+	err := c.cc.Invoke(ctx, OpenloyaltyWebhookService_CampaignCouponExpiration_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *openloyaltyWebhookServiceClient) CloudCustomerRegistered(ctx context.Context, in *CloudEvent, opts ...grpc.CallOption) (*Receipt, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Receipt)
+	err := c.cc.Invoke(ctx, OpenloyaltyWebhookService_CloudCustomerRegistered_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *openloyaltyWebhookServiceClient) CloudCustomerUpdated(ctx context.Context, in *CloudEvent, opts ...grpc.CallOption) (*Receipt, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Receipt)
+	err := c.cc.Invoke(ctx, OpenloyaltyWebhookService_CloudCustomerUpdated_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *openloyaltyWebhookServiceClient) CloudCustomerDeactivated(ctx context.Context, in *CloudEvent, opts ...grpc.CallOption) (*Receipt, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Receipt)
+	err := c.cc.Invoke(ctx, OpenloyaltyWebhookService_CloudCustomerDeactivated_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *openloyaltyWebhookServiceClient) CloudCustomerLevelChanged(ctx context.Context, in *CloudEvent, opts ...grpc.CallOption) (*Receipt, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Receipt)
+	err := c.cc.Invoke(ctx, OpenloyaltyWebhookService_CloudCustomerLevelChanged_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *openloyaltyWebhookServiceClient) CloudTransactionRegistered(ctx context.Context, in *CloudEvent, opts ...grpc.CallOption) (*Receipt, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Receipt)
+	err := c.cc.Invoke(ctx, OpenloyaltyWebhookService_CloudTransactionRegistered_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *openloyaltyWebhookServiceClient) CloudTransactionAssignedToCustomer(ctx context.Context, in *CloudEvent, opts ...grpc.CallOption) (*Receipt, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Receipt)
+	err := c.cc.Invoke(ctx, OpenloyaltyWebhookService_CloudTransactionAssignedToCustomer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *openloyaltyWebhookServiceClient) CloudAvailablePointsAmountChanged(ctx context.Context, in *CloudEvent, opts ...grpc.CallOption) (*Receipt, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Receipt)
+	err := c.cc.Invoke(ctx, OpenloyaltyWebhookService_CloudAvailablePointsAmountChanged_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *openloyaltyWebhookServiceClient) CloudCustomerBoughtReward(ctx context.Context, in *CloudEvent, opts ...grpc.CallOption) (*Receipt, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Receipt)
+	err := c.cc.Invoke(ctx, OpenloyaltyWebhookService_CloudCustomerBoughtReward_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *openloyaltyWebhookServiceClient) CloudPointsWillExpire(ctx context.Context, in *CloudEvent, opts ...grpc.CallOption) (*Receipt, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Receipt)
+	err := c.cc.Invoke(ctx, OpenloyaltyWebhookService_CloudPointsWillExpire_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *openloyaltyWebhookServiceClient) CloudLevelWillExpire(ctx context.Context, in *CloudEvent, opts ...grpc.CallOption) (*Receipt, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Receipt)
+	err := c.cc.Invoke(ctx, OpenloyaltyWebhookService_CloudLevelWillExpire_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *openloyaltyWebhookServiceClient) CloudCouponWillExpire(ctx context.Context, in *CloudEvent, opts ...grpc.CallOption) (*Receipt, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Receipt)
+	err := c.cc.Invoke(ctx, OpenloyaltyWebhookService_CloudCouponWillExpire_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // OpenloyaltyWebhookServiceServer is the server API for OpenloyaltyWebhookService service.
 // All implementations must embed UnimplementedOpenloyaltyWebhookServiceServer
 // for forward compatibility.
 //
-// OpenloyaltyWebhookService has one call per event, in the order of the page.
+// OpenloyaltyWebhookService has one call per event, in the order of the page; then those that are not on it; then the cloud
+// product's, whose calls begin with its name because some events of both are called the same.
 type OpenloyaltyWebhookServiceServer interface {
 	// onCustomerUpdate.
 	CustomerUpdated(context.Context, *CustomerUpdated) (*Receipt, error)
@@ -227,6 +412,34 @@ type OpenloyaltyWebhookServiceServer interface {
 	AccountExpiringPointsNotification(context.Context, *AccountExpiringPointsNotification) (*Receipt, error)
 	// onPointsTransfer.
 	AccountPointsTransfer(context.Context, *AccountPointsTransfer) (*Receipt, error)
+	// The earlier name of account.expiring_points_notification.
+	AccountExpiringPointsReminderGenerated(context.Context, *AccountExpiringPointsNotification) (*Receipt, error)
+	// Not on the page, but in the vendor's source.
+	AccountExpiringLevelNotification(context.Context, *AccountExpiringLevelNotification) (*Receipt, error)
+	// Not on the page, but in the vendor's source.
+	CampaignCouponExpiration(context.Context, *CampaignCouponExpiration) (*Receipt, error)
+	// As customer.registered.
+	CloudCustomerRegistered(context.Context, *CloudEvent) (*Receipt, error)
+	// As customer.updated.
+	CloudCustomerUpdated(context.Context, *CloudEvent) (*Receipt, error)
+	// As customer.deactivated.
+	CloudCustomerDeactivated(context.Context, *CloudEvent) (*Receipt, error)
+	// As customer.level_changed.
+	CloudCustomerLevelChanged(context.Context, *CloudEvent) (*Receipt, error)
+	// As transaction.registered.
+	CloudTransactionRegistered(context.Context, *CloudEvent) (*Receipt, error)
+	// As transaction.assigned_to_customer.
+	CloudTransactionAssignedToCustomer(context.Context, *CloudEvent) (*Receipt, error)
+	// As account.available_points_amount_changed; two come of a transfer between members.
+	CloudAvailablePointsAmountChanged(context.Context, *CloudEvent) (*Receipt, error)
+	// As customer.bought_campaign.
+	CloudCustomerBoughtReward(context.Context, *CloudEvent) (*Receipt, error)
+	// As account.expiring_points_notification.
+	CloudPointsWillExpire(context.Context, *CloudEvent) (*Receipt, error)
+	// As account.expiring_level_notification.
+	CloudLevelWillExpire(context.Context, *CloudEvent) (*Receipt, error)
+	// As campaign.coupon_expiration.
+	CloudCouponWillExpire(context.Context, *CloudEvent) (*Receipt, error)
 	mustEmbedUnimplementedOpenloyaltyWebhookServiceServer()
 }
 
@@ -272,6 +485,48 @@ func (UnimplementedOpenloyaltyWebhookServiceServer) AccountExpiringPointsNotific
 }
 func (UnimplementedOpenloyaltyWebhookServiceServer) AccountPointsTransfer(context.Context, *AccountPointsTransfer) (*Receipt, error) {
 	return nil, status.Error(codes.Unimplemented, "method AccountPointsTransfer not implemented")
+}
+func (UnimplementedOpenloyaltyWebhookServiceServer) AccountExpiringPointsReminderGenerated(context.Context, *AccountExpiringPointsNotification) (*Receipt, error) {
+	return nil, status.Error(codes.Unimplemented, "method AccountExpiringPointsReminderGenerated not implemented")
+}
+func (UnimplementedOpenloyaltyWebhookServiceServer) AccountExpiringLevelNotification(context.Context, *AccountExpiringLevelNotification) (*Receipt, error) {
+	return nil, status.Error(codes.Unimplemented, "method AccountExpiringLevelNotification not implemented")
+}
+func (UnimplementedOpenloyaltyWebhookServiceServer) CampaignCouponExpiration(context.Context, *CampaignCouponExpiration) (*Receipt, error) {
+	return nil, status.Error(codes.Unimplemented, "method CampaignCouponExpiration not implemented")
+}
+func (UnimplementedOpenloyaltyWebhookServiceServer) CloudCustomerRegistered(context.Context, *CloudEvent) (*Receipt, error) {
+	return nil, status.Error(codes.Unimplemented, "method CloudCustomerRegistered not implemented")
+}
+func (UnimplementedOpenloyaltyWebhookServiceServer) CloudCustomerUpdated(context.Context, *CloudEvent) (*Receipt, error) {
+	return nil, status.Error(codes.Unimplemented, "method CloudCustomerUpdated not implemented")
+}
+func (UnimplementedOpenloyaltyWebhookServiceServer) CloudCustomerDeactivated(context.Context, *CloudEvent) (*Receipt, error) {
+	return nil, status.Error(codes.Unimplemented, "method CloudCustomerDeactivated not implemented")
+}
+func (UnimplementedOpenloyaltyWebhookServiceServer) CloudCustomerLevelChanged(context.Context, *CloudEvent) (*Receipt, error) {
+	return nil, status.Error(codes.Unimplemented, "method CloudCustomerLevelChanged not implemented")
+}
+func (UnimplementedOpenloyaltyWebhookServiceServer) CloudTransactionRegistered(context.Context, *CloudEvent) (*Receipt, error) {
+	return nil, status.Error(codes.Unimplemented, "method CloudTransactionRegistered not implemented")
+}
+func (UnimplementedOpenloyaltyWebhookServiceServer) CloudTransactionAssignedToCustomer(context.Context, *CloudEvent) (*Receipt, error) {
+	return nil, status.Error(codes.Unimplemented, "method CloudTransactionAssignedToCustomer not implemented")
+}
+func (UnimplementedOpenloyaltyWebhookServiceServer) CloudAvailablePointsAmountChanged(context.Context, *CloudEvent) (*Receipt, error) {
+	return nil, status.Error(codes.Unimplemented, "method CloudAvailablePointsAmountChanged not implemented")
+}
+func (UnimplementedOpenloyaltyWebhookServiceServer) CloudCustomerBoughtReward(context.Context, *CloudEvent) (*Receipt, error) {
+	return nil, status.Error(codes.Unimplemented, "method CloudCustomerBoughtReward not implemented")
+}
+func (UnimplementedOpenloyaltyWebhookServiceServer) CloudPointsWillExpire(context.Context, *CloudEvent) (*Receipt, error) {
+	return nil, status.Error(codes.Unimplemented, "method CloudPointsWillExpire not implemented")
+}
+func (UnimplementedOpenloyaltyWebhookServiceServer) CloudLevelWillExpire(context.Context, *CloudEvent) (*Receipt, error) {
+	return nil, status.Error(codes.Unimplemented, "method CloudLevelWillExpire not implemented")
+}
+func (UnimplementedOpenloyaltyWebhookServiceServer) CloudCouponWillExpire(context.Context, *CloudEvent) (*Receipt, error) {
+	return nil, status.Error(codes.Unimplemented, "method CloudCouponWillExpire not implemented")
 }
 func (UnimplementedOpenloyaltyWebhookServiceServer) mustEmbedUnimplementedOpenloyaltyWebhookServiceServer() {
 }
@@ -511,6 +766,258 @@ func _OpenloyaltyWebhookService_AccountPointsTransfer_Handler(srv interface{}, c
 	return interceptor(ctx, in, info, handler)
 }
 
+func _OpenloyaltyWebhookService_AccountExpiringPointsReminderGenerated_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AccountExpiringPointsNotification)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OpenloyaltyWebhookServiceServer).AccountExpiringPointsReminderGenerated(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OpenloyaltyWebhookService_AccountExpiringPointsReminderGenerated_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OpenloyaltyWebhookServiceServer).AccountExpiringPointsReminderGenerated(ctx, req.(*AccountExpiringPointsNotification))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OpenloyaltyWebhookService_AccountExpiringLevelNotification_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AccountExpiringLevelNotification)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OpenloyaltyWebhookServiceServer).AccountExpiringLevelNotification(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OpenloyaltyWebhookService_AccountExpiringLevelNotification_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OpenloyaltyWebhookServiceServer).AccountExpiringLevelNotification(ctx, req.(*AccountExpiringLevelNotification))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OpenloyaltyWebhookService_CampaignCouponExpiration_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CampaignCouponExpiration)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OpenloyaltyWebhookServiceServer).CampaignCouponExpiration(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OpenloyaltyWebhookService_CampaignCouponExpiration_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OpenloyaltyWebhookServiceServer).CampaignCouponExpiration(ctx, req.(*CampaignCouponExpiration))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OpenloyaltyWebhookService_CloudCustomerRegistered_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CloudEvent)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OpenloyaltyWebhookServiceServer).CloudCustomerRegistered(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OpenloyaltyWebhookService_CloudCustomerRegistered_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OpenloyaltyWebhookServiceServer).CloudCustomerRegistered(ctx, req.(*CloudEvent))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OpenloyaltyWebhookService_CloudCustomerUpdated_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CloudEvent)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OpenloyaltyWebhookServiceServer).CloudCustomerUpdated(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OpenloyaltyWebhookService_CloudCustomerUpdated_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OpenloyaltyWebhookServiceServer).CloudCustomerUpdated(ctx, req.(*CloudEvent))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OpenloyaltyWebhookService_CloudCustomerDeactivated_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CloudEvent)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OpenloyaltyWebhookServiceServer).CloudCustomerDeactivated(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OpenloyaltyWebhookService_CloudCustomerDeactivated_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OpenloyaltyWebhookServiceServer).CloudCustomerDeactivated(ctx, req.(*CloudEvent))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OpenloyaltyWebhookService_CloudCustomerLevelChanged_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CloudEvent)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OpenloyaltyWebhookServiceServer).CloudCustomerLevelChanged(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OpenloyaltyWebhookService_CloudCustomerLevelChanged_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OpenloyaltyWebhookServiceServer).CloudCustomerLevelChanged(ctx, req.(*CloudEvent))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OpenloyaltyWebhookService_CloudTransactionRegistered_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CloudEvent)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OpenloyaltyWebhookServiceServer).CloudTransactionRegistered(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OpenloyaltyWebhookService_CloudTransactionRegistered_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OpenloyaltyWebhookServiceServer).CloudTransactionRegistered(ctx, req.(*CloudEvent))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OpenloyaltyWebhookService_CloudTransactionAssignedToCustomer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CloudEvent)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OpenloyaltyWebhookServiceServer).CloudTransactionAssignedToCustomer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OpenloyaltyWebhookService_CloudTransactionAssignedToCustomer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OpenloyaltyWebhookServiceServer).CloudTransactionAssignedToCustomer(ctx, req.(*CloudEvent))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OpenloyaltyWebhookService_CloudAvailablePointsAmountChanged_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CloudEvent)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OpenloyaltyWebhookServiceServer).CloudAvailablePointsAmountChanged(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OpenloyaltyWebhookService_CloudAvailablePointsAmountChanged_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OpenloyaltyWebhookServiceServer).CloudAvailablePointsAmountChanged(ctx, req.(*CloudEvent))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OpenloyaltyWebhookService_CloudCustomerBoughtReward_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CloudEvent)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OpenloyaltyWebhookServiceServer).CloudCustomerBoughtReward(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OpenloyaltyWebhookService_CloudCustomerBoughtReward_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OpenloyaltyWebhookServiceServer).CloudCustomerBoughtReward(ctx, req.(*CloudEvent))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OpenloyaltyWebhookService_CloudPointsWillExpire_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CloudEvent)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OpenloyaltyWebhookServiceServer).CloudPointsWillExpire(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OpenloyaltyWebhookService_CloudPointsWillExpire_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OpenloyaltyWebhookServiceServer).CloudPointsWillExpire(ctx, req.(*CloudEvent))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OpenloyaltyWebhookService_CloudLevelWillExpire_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CloudEvent)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OpenloyaltyWebhookServiceServer).CloudLevelWillExpire(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OpenloyaltyWebhookService_CloudLevelWillExpire_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OpenloyaltyWebhookServiceServer).CloudLevelWillExpire(ctx, req.(*CloudEvent))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OpenloyaltyWebhookService_CloudCouponWillExpire_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CloudEvent)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OpenloyaltyWebhookServiceServer).CloudCouponWillExpire(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OpenloyaltyWebhookService_CloudCouponWillExpire_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OpenloyaltyWebhookServiceServer).CloudCouponWillExpire(ctx, req.(*CloudEvent))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // OpenloyaltyWebhookService_ServiceDesc is the grpc.ServiceDesc for OpenloyaltyWebhookService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -565,6 +1072,62 @@ var OpenloyaltyWebhookService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "AccountPointsTransfer",
 			Handler:    _OpenloyaltyWebhookService_AccountPointsTransfer_Handler,
+		},
+		{
+			MethodName: "AccountExpiringPointsReminderGenerated",
+			Handler:    _OpenloyaltyWebhookService_AccountExpiringPointsReminderGenerated_Handler,
+		},
+		{
+			MethodName: "AccountExpiringLevelNotification",
+			Handler:    _OpenloyaltyWebhookService_AccountExpiringLevelNotification_Handler,
+		},
+		{
+			MethodName: "CampaignCouponExpiration",
+			Handler:    _OpenloyaltyWebhookService_CampaignCouponExpiration_Handler,
+		},
+		{
+			MethodName: "CloudCustomerRegistered",
+			Handler:    _OpenloyaltyWebhookService_CloudCustomerRegistered_Handler,
+		},
+		{
+			MethodName: "CloudCustomerUpdated",
+			Handler:    _OpenloyaltyWebhookService_CloudCustomerUpdated_Handler,
+		},
+		{
+			MethodName: "CloudCustomerDeactivated",
+			Handler:    _OpenloyaltyWebhookService_CloudCustomerDeactivated_Handler,
+		},
+		{
+			MethodName: "CloudCustomerLevelChanged",
+			Handler:    _OpenloyaltyWebhookService_CloudCustomerLevelChanged_Handler,
+		},
+		{
+			MethodName: "CloudTransactionRegistered",
+			Handler:    _OpenloyaltyWebhookService_CloudTransactionRegistered_Handler,
+		},
+		{
+			MethodName: "CloudTransactionAssignedToCustomer",
+			Handler:    _OpenloyaltyWebhookService_CloudTransactionAssignedToCustomer_Handler,
+		},
+		{
+			MethodName: "CloudAvailablePointsAmountChanged",
+			Handler:    _OpenloyaltyWebhookService_CloudAvailablePointsAmountChanged_Handler,
+		},
+		{
+			MethodName: "CloudCustomerBoughtReward",
+			Handler:    _OpenloyaltyWebhookService_CloudCustomerBoughtReward_Handler,
+		},
+		{
+			MethodName: "CloudPointsWillExpire",
+			Handler:    _OpenloyaltyWebhookService_CloudPointsWillExpire_Handler,
+		},
+		{
+			MethodName: "CloudLevelWillExpire",
+			Handler:    _OpenloyaltyWebhookService_CloudLevelWillExpire_Handler,
+		},
+		{
+			MethodName: "CloudCouponWillExpire",
+			Handler:    _OpenloyaltyWebhookService_CloudCouponWillExpire_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

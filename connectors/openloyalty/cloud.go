@@ -1,0 +1,176 @@
+package openloyalty
+
+import (
+	"cmp"
+	"strings"
+
+	"google.golang.org/genproto/googleapis/type/decimal"
+
+	"github.com/webhook-bridge/bridge/connectors"
+	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
+	openloyaltyv1 "github.com/webhook-bridge/bridge/gen/webhooks/openloyalty/v1"
+)
+
+// cloud translates the cloud product's events. Their names differ from those before, what they mean does not; what they look
+// like is known from others alone, so nothing is required but the subject.
+func (f fields) cloud(event string, m *openloyaltyv1.CloudEvent) connectors.Translation {
+	d := m.GetData()
+	c := cloudFields{f, d, cloudCustomer(d)}
+	e, key := c.event(event)
+	e.OccurredAt = f.time("$.createdAt", m.GetCreatedAt())
+	return one(key, e)
+}
+
+// cloudFields reads one event's data.
+type cloudFields struct {
+	fields
+	d        *openloyaltyv1.CloudData
+	customer *eventv1.Customer
+}
+
+func (c cloudFields) event(name string) (*eventv1.Event, connectors.Key) {
+	switch name {
+	case "CustomerRegistered":
+		return c.customerEvent("customer.registered"), connectors.ContentHash()
+	case "CustomerUpdated":
+		return c.customerEvent("customer.updated"), connectors.ContentHash()
+	case "CustomerDeactivated":
+		return c.customerEvent("customer.deactivated"), connectors.ContentHash()
+	case "CustomerLevelChanged":
+		return c.levelChanged(), connectors.ContentHash()
+	case "TransactionRegistered":
+		return c.purchaseEvent("purchase.registered"), connectors.NaturalKey(c.d.GetTransactionId())
+	case "TransactionAssignedToCustomer":
+		return c.purchaseEvent("purchase.assigned"), connectors.ContentHash()
+	case "AvailablePointsAmountChanged":
+		return c.pointsChanged(), connectors.NaturalKey(c.customer.GetId(), c.d.GetPointsTransferId(), c.d.GetAmountChangeType())
+	case "CustomerBoughtReward":
+		return c.rewardBought(), connectors.ContentHash()
+	case "PointsWillExpire":
+		return c.pointsExpiring(), connectors.NaturalKey(c.customer.GetId(), c.d.GetPoints().GetValue(), c.d.GetPointsWillExpire())
+	case "LevelWillExpire":
+		return c.levelExpiring(), connectors.ContentHash()
+	case "CouponWillExpire":
+		return c.couponExpiring(), connectors.NaturalKey(c.customer.GetId(), c.d.GetCoupon(), c.d.GetCouponExpiresAt())
+	}
+	c.Fail("$.type", "is %q, which is no event of Open Loyalty's cloud product", name)
+	return new(eventv1.Event), connectors.ContentHash()
+}
+
+func (c cloudFields) customerEvent(typ string) *eventv1.Event {
+	return &eventv1.Event{Type: typ, Subject: c.subject(), Data: &eventv1.Event_Customer{Customer: c.customer}}
+}
+
+func (c cloudFields) levelChanged() *eventv1.Event {
+	return &eventv1.Event{
+		Type:    "loyalty.level_changed",
+		Subject: c.subject(),
+		Data: &eventv1.Event_LoyaltyLevelChange{LoyaltyLevelChange: &eventv1.LoyaltyLevelChange{
+			CustomerId: c.customer.GetId(),
+			LevelId:    c.d.GetTier().GetId(),
+			LevelName:  c.d.GetTier().GetName(),
+		}},
+	}
+}
+
+func (c cloudFields) purchaseEvent(typ string) *eventv1.Event {
+	return &eventv1.Event{
+		Type:    typ,
+		Subject: c.purchase(c.d.GetTransactionId()),
+		Data: &eventv1.Event_Purchase{Purchase: &eventv1.Purchase{
+			Id:       c.d.GetTransactionId(),
+			Customer: c.customer,
+			Total:    c.Money("$.data.grossValue", c.d.GetGrossValue()),
+		}},
+	}
+}
+
+func (c cloudFields) pointsChanged() *eventv1.Event {
+	change, operation := signed(c.d.GetAmountChange(), pointsOperation(c.d.GetAmountChangeType()))
+	return &eventv1.Event{
+		Type:    "loyalty.points_changed",
+		Subject: c.subject(),
+		Data: &eventv1.Event_LoyaltyPointsChange{LoyaltyPointsChange: &eventv1.LoyaltyPointsChange{
+			CustomerId: c.customer.GetId(),
+			Balance:    connectors.Decimal(c.d.GetAmount()),
+			Change:     change,
+			Operation:  operation,
+			TransferId: c.d.GetPointsTransferId(),
+			PurchaseId: c.d.GetTransactionId(),
+		}},
+	}
+}
+
+func (c cloudFields) rewardBought() *eventv1.Event {
+	return &eventv1.Event{
+		Type:    "loyalty.reward_redeemed",
+		Subject: c.subject(),
+		Data: &eventv1.Event_LoyaltyRewardRedemption{LoyaltyRewardRedemption: &eventv1.LoyaltyRewardRedemption{
+			CustomerId: c.customer.GetId(),
+			CostPoints: connectors.Decimal(c.d.GetCostInPoints()),
+			CouponCode: c.d.GetCouponCode(),
+		}},
+	}
+}
+
+func (c cloudFields) pointsExpiring() *eventv1.Event {
+	return &eventv1.Event{
+		Type:    "loyalty.points_expiring",
+		Subject: c.subject(),
+		Data: &eventv1.Event_LoyaltyPointsExpiry{LoyaltyPointsExpiry: &eventv1.LoyaltyPointsExpiry{
+			Customer:  c.customer,
+			Points:    connectors.Decimal(c.d.GetPoints()),
+			ExpiresAt: c.time("$.data.pointsWillExpire", c.d.GetPointsWillExpire()),
+		}},
+	}
+}
+
+func (c cloudFields) levelExpiring() *eventv1.Event {
+	return &eventv1.Event{
+		Type:    "loyalty.level_expiring",
+		Subject: c.subject(),
+		Data: &eventv1.Event_LoyaltyLevelExpiry{LoyaltyLevelExpiry: &eventv1.LoyaltyLevelExpiry{
+			Customer:  c.customer,
+			LevelId:   c.d.GetTier().GetId(),
+			LevelName: c.d.GetTier().GetName(),
+		}},
+	}
+}
+
+func (c cloudFields) couponExpiring() *eventv1.Event {
+	return &eventv1.Event{
+		Type:    "loyalty.coupon_expiring",
+		Subject: c.subject(),
+		Data: &eventv1.Event_LoyaltyCouponExpiry{LoyaltyCouponExpiry: &eventv1.LoyaltyCouponExpiry{
+			Customer:   c.customer,
+			CouponCode: c.d.GetCoupon(),
+			ExpiresAt:  c.time("$.data.couponExpiresAt", c.d.GetCouponExpiresAt()),
+		}},
+	}
+}
+
+// subject needs an id. Card number and e-mail address tell a person, too, but subjects are seen where people are not.
+func (c cloudFields) subject() string {
+	return "customer/" + c.Need("$.data.customer.customerId", c.customer.GetId())
+}
+
+func cloudCustomer(d *openloyaltyv1.CloudData) *eventv1.Customer {
+	who := d.GetCustomer()
+	if who == nil && d.GetCustomerId() == "" {
+		return nil
+	}
+	return &eventv1.Customer{
+		Id:                cmp.Or(who.GetCustomerId(), who.GetId(), d.GetCustomerId()),
+		Email:             who.GetEmail(),
+		LoyaltyCardNumber: who.GetLoyaltyCardNumber(),
+	}
+}
+
+// signed returns a change without its sign, which says what was done where no word does.
+func signed(change *decimal.Decimal, word eventv1.PointsOperation) (*decimal.Decimal, eventv1.PointsOperation) {
+	size, negative := strings.CutPrefix(change.GetValue(), "-")
+	if !negative || word != eventv1.PointsOperation_POINTS_OPERATION_UNSPECIFIED {
+		return connectors.Decimal(change), word
+	}
+	return &decimal.Decimal{Value: size}, eventv1.PointsOperation_POINTS_OPERATION_SUBTRACT
+}
