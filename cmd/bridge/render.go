@@ -17,7 +17,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
-	optionsv1 "github.com/webhook-bridge/bridge/gen/bridge/options/v1"
+	"github.com/webhook-bridge/bridge/internal/mask"
 )
 
 // styles are the escape sequences that set off parts of a line; all empty where the output is no terminal.
@@ -67,8 +67,8 @@ func facts(b *strings.Builder, s styles, prefix string, m protoreflect.Message, 
 			continue
 		}
 		name := prefix + string(f.Name())
-		if isPersonal(f) {
-			fact(b, s, name, "•••")
+		if mask.Personal(f) {
+			fact(b, s, name, mask.Mark)
 			continue
 		}
 		if f.IsList() {
@@ -146,11 +146,6 @@ func moneyText(m *money.Money) string {
 		fraction += "0"
 	}
 	return strings.TrimSpace(fmt.Sprintf("%s%s.%s %s", sign, strings.TrimPrefix(strconv.FormatInt(units, 10), "-"), fraction, m.GetCurrencyCode()))
-}
-
-func isPersonal(f protoreflect.FieldDescriptor) bool {
-	o, _ := proto.GetExtension(f.Options(), optionsv1.E_Field).(*optionsv1.Field)
-	return o.GetPersonal()
 }
 
 // printable replaces what could steer a terminal: the text comes from outside.
