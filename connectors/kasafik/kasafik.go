@@ -29,7 +29,11 @@
 //   - Money is an integer of thousandths; total_products is a count all the same, and the scale of total_points and
 //     total_credits is not stated: these three are decimals, passed on digit by digit.
 //   - `_v` is said to be a Unix timestamp, and is in milliseconds.
-//   - Deletion is a flag, `_d`, of unstated type; for products also a false `_visible`. What is null may be left out.
+//   - Deletion is a flag, `_d`, of unstated type; for products also a false `_visible`. What is null may be left out, but for
+//     `_t`, `_v` and `id`, which the page promises: where one is missing, that is reported (field option `always`).
+//   - Names with two underscores are records of other tables, embedded. A product's price record is decoded, and not
+//     translated: the vendor's example has one price in thousandths and the same price with tax in whole units. For the same
+//     reason the table `product_price_matrix` stays unmapped. Other embedded records are drift.
 //   - The sample on the page is not JSON: a no-break space has slipped in.
 package kasafik
 

@@ -4,8 +4,8 @@
 //
 // # Verification
 //
-// One HTTP header, named `X-API-Key` in LINGA's settings, whose name and value the operator chooses. It is constant;
-// nothing is signed. LINGA states no rule for the answer, no time-out, and no retries.
+// One HTTP header, labelled `X-API-Key` in LINGA's settings, whose name and value the operator chooses. It is constant;
+// nothing is signed. LINGA states no rule for the answer, no time-out, and no retries; 2xx is taken for success.
 //
 // # Identity
 //
@@ -28,7 +28,8 @@
 //     than the sale that it becomes.
 //   - Amounts are cents beside a decimal text (subTotal, subTotalStr). The text is preferred, but one without a decimal
 //     point yields to the cents, since LINGA's own description calls one of the texts an integer, and so does one that
-//     cannot be read. "1,234.00" is read.
+//     cannot be read. So it is also where the two disagree. "1,234.00" is read.
+//   - A list, such as LINGA's reports are, is no webhook: its last row would be the total of the others.
 //   - Cents with a decimal point, also "12.00", may be whole units. Where no text settles it, the check is quarantined: that is
 //     seen, an amount off by a factor of a hundred is not. guestCount may be any decimal.
 //   - Dates are "01-Sep-2026", ISO 8601 or milliseconds. The time of opening may be a time of day beside startDate. One that

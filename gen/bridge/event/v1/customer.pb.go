@@ -31,17 +31,17 @@ type Customer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The vendor's id. Open Loyalty `customerId`; KASA FIK `id`. DealPOS has none: its `Code`.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// The whole name. DealPOS `Name`; Open Loyalty `customerData.name`; KASA FIK `name`.
+	// The whole name. DealPOS `Name`; Open Loyalty `customerData.name`.
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	// Given name. Open Loyalty `firstName`; DealPOS `FirstName`; KASA FIK `first_name`.
+	// Given name. Open Loyalty `firstName`; DealPOS `FirstName`.
 	GivenName string `protobuf:"bytes,3,opt,name=given_name,json=givenName,proto3" json:"given_name,omitempty"`
-	// Family name. Open Loyalty `lastName`; DealPOS `LastName`; KASA FIK `last_name`.
+	// Family name. Open Loyalty `lastName`; DealPOS `LastName`.
 	FamilyName string `protobuf:"bytes,4,opt,name=family_name,json=familyName,proto3" json:"family_name,omitempty"`
 	// Title before the name. DealPOS `Title`.
 	Honorific string `protobuf:"bytes,5,opt,name=honorific,proto3" json:"honorific,omitempty"`
-	// E-mail address. Open Loyalty `email`; DealPOS `Email`; KASA FIK `email`.
+	// E-mail address. Open Loyalty `email`; DealPOS `Email`.
 	Email string `protobuf:"bytes,6,opt,name=email,proto3" json:"email,omitempty"`
-	// Telephone number as the vendor writes it. Open Loyalty `phone`; DealPOS `Phone`; KASA FIK `phone`.
+	// Telephone number as the vendor writes it. Open Loyalty `phone`; DealPOS `Phone`.
 	Phone string `protobuf:"bytes,7,opt,name=phone,proto3" json:"phone,omitempty"`
 	// Mobile number as the vendor writes it. DealPOS `Mobile`.
 	Mobile string `protobuf:"bytes,8,opt,name=mobile,proto3" json:"mobile,omitempty"`
