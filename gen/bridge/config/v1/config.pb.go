@@ -857,7 +857,7 @@ func (*Auth_Hmac) isAuth_Scheme() {}
 // HeaderAuth is a header with a secret value.
 type HeaderAuth struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Name of the header.
+	// Name of the header. May be left out where the connector knows it.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Values, any of which is accepted, so that they can be changed without a gap. Empty ones are dropped; one must
 	// be left.
@@ -2132,10 +2132,10 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"path_token\x18\x02 \x01(\v2\x1f.bridge.config.v1.PathTokenAuthH\x00R\tpathToken\x12.\n" +
 	"\x04none\x18\x03 \x01(\v2\x18.bridge.config.v1.NoAuthH\x00R\x04none\x120\n" +
 	"\x04hmac\x18\x04 \x01(\v2\x1a.bridge.config.v1.HMACAuthH\x00R\x04hmacB\x0f\n" +
-	"\x06scheme\x12\x05\xbaH\x02\b\x01\"c\n" +
+	"\x06scheme\x12\x05\xbaH\x02\b\x01\"f\n" +
 	"\n" +
-	"HeaderAuth\x128\n" +
-	"\x04name\x18\x01 \x01(\tB$\xbaH!r\x1f2\x1d^[A-Za-z0-9!#$%&'*+.^_`|~-]+$R\x04name\x12\x1b\n" +
+	"HeaderAuth\x12;\n" +
+	"\x04name\x18\x01 \x01(\tB'\xbaH$\xd8\x01\x01r\x1f2\x1d^[A-Za-z0-9!#$%&'*+.^_`|~-]+$R\x04name\x12\x1b\n" +
 	"\x06values\x18\x02 \x03(\tB\x03\x80\x01\x01R\x06values\",\n" +
 	"\rPathTokenAuth\x12\x1b\n" +
 	"\x06values\x18\x01 \x03(\tB\x03\x80\x01\x01R\x06values\"\xef\x03\n" +
