@@ -30,14 +30,19 @@ func HeaderOf(headers []*journalv1.Header, name string) string {
 // maxHeaderKey is the longest id of a webhook that a header may have, in bytes.
 const maxHeaderKey = 256
 
-// headerKey is the natural key that the connector's KeyHeader makes. ok is false if there is none, or none that is usable.
-func headerKey(d *Delivery) (key connectors.Key, ok bool) {
-	value := HeaderOf(d.Headers, d.Source.Connector.KeyHeader)
+// HeaderKey is the natural key that the connector's KeyHeader makes of the kept headers, for the webhook at element of an
+// array, counted from 1, or for a whole body, which is 0. ok is false if there is none, or none that is usable.
+func HeaderKey(c *connectors.Connector, headers []*journalv1.Header, element int) (key connectors.Key, ok bool) {
+	value := HeaderOf(headers, c.KeyHeader)
 	if value == "" || len(value) > maxHeaderKey || checkName(value) != nil {
 		return connectors.Key{}, false
 	}
-	if d.Element == 0 {
+	if element == 0 {
 		return connectors.NaturalKey("header", value), true
 	}
-	return connectors.NaturalKey("header", value, strconv.Itoa(d.Element)), true
+	return connectors.NaturalKey("header", value, strconv.Itoa(element)), true
+}
+
+func headerKey(d *Delivery) (key connectors.Key, ok bool) {
+	return HeaderKey(d.Source.Connector, d.Headers, d.Element)
 }
