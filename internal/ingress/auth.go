@@ -3,16 +3,25 @@ package ingress
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"errors"
+	"fmt"
 	"net/http"
 	"net/textproto"
+	"net/url"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc/metadata"
+
+	"github.com/webhook-bridge/bridge/internal/signature"
 )
 
 // verifier checks a source's secret. How long that takes tells nothing of the secrets but their number.
 type verifier struct {
 	none bool
+	// scheme, if set, is how the sender signs, and public the base of the URL that it calls, nil if that is what arrives here.
+	scheme *signature.Scheme
+	public *url.URL
 	// tokens: the secret is in the path.
 	tokens bool
 	// header is canonical, lower its name in gRPC metadata.
@@ -24,8 +33,11 @@ type verifier struct {
 // tokenMetadata carries a path token in a typed call.
 const tokenMetadata = "bridge-token"
 
-func newVerifier(a Auth) verifier {
+func newVerifier(a Auth) (verifier, error) {
 	v := verifier{none: a.None, tokens: len(a.Tokens) > 0}
+	if a.HMAC != nil {
+		return v, v.sign(a.HMAC)
+	}
 	secrets := a.Tokens
 	if a.Header != "" {
 		v.header, v.lower = textproto.CanonicalMIMEHeaderKey(a.Header), strings.ToLower(a.Header)
@@ -34,19 +46,79 @@ func newVerifier(a Auth) verifier {
 	for _, s := range secrets {
 		v.digests = append(v.digests, sha256.Sum256([]byte(s)))
 	}
-	return v
+	return v, nil
 }
 
-// verifyHTTP checks a request by its headers and the token in its path.
-func (v *verifier) verifyHTTP(h http.Header, token string) bool {
+// sign prepares the check of signatures. The error names all problems.
+func (v *verifier) sign(h *HMAC) error {
+	var compiling, parsing error
+	v.scheme, compiling = signature.Compile(h.Spec, h.Secrets)
+	if h.PublicURL != "" {
+		v.public, parsing = parseBase(h.PublicURL)
+	}
+	return errors.Join(compiling, parsing)
+}
+
+// parseBase reads a URL that others are made of by appending a path.
+func parseBase(base string) (*url.URL, error) {
+	u, err := url.Parse(strings.TrimRight(base, "/"))
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return nil, fmt.Errorf("has a public URL that is no http or https URL of a host and a path: %q", base)
+	}
+	return u, nil
+}
+
+// unverified is errUnauthorized with what was wrong with a signature: for the debug log, since it tells a forger how close
+// it is.
+type unverified struct{ cause error }
+
+func (e *unverified) Error() string { return errUnauthorized.Error() }
+func (e *unverified) Unwrap() error { return errUnauthorized }
+
+// verifyHTTP checks all of a request that can be checked before its body: the secret, in its headers or path, or that it
+// has a signature which may yet be right. The error is errUnauthorized.
+func (v *verifier) verifyHTTP(h http.Header, token string, now time.Time) error {
+	ok := false
 	switch {
 	case v.none:
-		return true
+		ok = true
+	case v.scheme != nil:
+		if err := v.scheme.Precheck(h, now); err != nil {
+			return &unverified{err}
+		}
+		ok = true
 	case v.tokens:
-		return v.verify(token)
+		ok = v.verify(token)
+	default:
+		values := h[v.header]
+		ok = len(values) == 1 && v.verify(values[0])
 	}
-	values := h[v.header]
-	return len(values) == 1 && v.verify(values[0])
+	if !ok {
+		return errUnauthorized
+	}
+	return nil
+}
+
+// verifySigned checks the signature of a request whose body, as it came over the wire, has been read. The error is
+// errUnauthorized.
+func (v *verifier) verifySigned(r *http.Request, body []byte, now time.Time) error {
+	signed := signature.Request{Method: r.Method, Host: r.Host, Path: r.URL.EscapedPath(), Header: r.Header, Body: body}
+	base := "http://" + r.Host
+	switch {
+	case v.public != nil:
+		signed.Host, signed.Path = v.public.Host, v.public.EscapedPath()+signed.Path
+		base = v.public.Scheme + "://" + v.public.Host
+	case r.TLS != nil:
+		base = "https://" + r.Host
+	}
+	signed.URL = base + signed.Path
+	if r.URL.RawQuery != "" || r.URL.ForceQuery {
+		signed.URL += "?" + r.URL.RawQuery
+	}
+	if err := v.scheme.Verify(signed, now); err != nil {
+		return &unverified{err}
+	}
+	return nil
 }
 
 // verifyGRPC checks a typed call by its metadata.

@@ -34,11 +34,16 @@ type body struct {
 	// fault is why the content encoding could not be undone; data is then what was received. cause says more.
 	fault intake.Reason
 	cause error
+	// form: data is a form that holds the JSON.
+	form bool
 }
 
 func (b *body) encoding() journalv1.Encoding {
-	if b.fault != "" {
+	switch {
+	case b.fault != "":
 		return journalv1.Encoding_ENCODING_RAW
+	case b.form:
+		return journalv1.Encoding_ENCODING_FORM
 	}
 	return journalv1.Encoding_ENCODING_JSON
 }
@@ -105,8 +110,70 @@ func (b *buffer) grow(ctx context.Context, size int, l *lease) error {
 	return nil
 }
 
-// readBody reads a request's body within the source's limits. The caller releases it, unless there is an error.
-func (s *source) readBody(w http.ResponseWriter, r *http.Request, l *lease) (body, error) {
+// readBody reads a request's body within the source's limits, and verifies it if that could not be done before. The caller
+// releases it, unless there is an error.
+func (s *source) readBody(w http.ResponseWriter, r *http.Request, now time.Time, l *lease) (body, error) {
+	b, err := s.readVerified(w, r, now, l)
+	if err != nil {
+		return body{}, err
+	}
+	if encodings := r.Header["Content-Encoding"]; encodings != nil {
+		if b, err = s.decode(r.Context(), b, strings.Join(encodings, ","), l); err != nil {
+			return body{}, err
+		}
+	}
+	if b.form = b.fault == "" && s.Connector.FormField != "" && isForm(r.Header.Get("Content-Type")); b.form {
+		// What it holds is as long as itself, at most.
+		if err := l.grow(context.WithoutCancel(r.Context()), int64(len(b.data))); err != nil {
+			b.release()
+			return body{}, err
+		}
+	}
+	return b, nil
+}
+
+// isForm says whether a body of this type is a form.
+func isForm(contentType string) bool {
+	mediaType, _, _ := strings.Cut(contentType, ";")
+	return strings.EqualFold(strings.TrimSpace(mediaType), "application/x-www-form-urlencoded")
+}
+
+// readVerified reads a verified sender's body as it came over the wire. The sender's share is asked for once it is verified.
+func (s *source) readVerified(w http.ResponseWriter, r *http.Request, now time.Time, l *lease) (body, error) {
+	if s.verifier.scheme != nil {
+		return s.readSigned(w, r, now, l)
+	}
+	if err := s.limits.admit(now); err != nil {
+		return body{}, err
+	}
+	return s.readWire(w, r, r.ContentLength, l)
+}
+
+// readSigned reads a body whose signature shows only then whose it is. Until it does, it takes room that is set aside for
+// such bodies, and no more than has arrived: a length that is only announced costs nothing.
+func (s *source) readSigned(w http.ResponseWriter, r *http.Request, now time.Time, l *lease) (body, error) {
+	unverified := lease{room: s.limits.unverified}
+	defer unverified.release()
+	b, err := s.readWire(w, r, -1, &unverified)
+	if err != nil {
+		return body{}, err
+	}
+	err = s.verifier.verifySigned(r, b.data, now)
+	if err == nil {
+		err = s.limits.admit(now)
+	}
+	if err == nil {
+		err = l.grow(context.WithoutCancel(r.Context()), int64(b.buffer.usable))
+	}
+	if err != nil {
+		b.release()
+		return body{}, err
+	}
+	return b, nil
+}
+
+// readWire reads a body as it came over the wire, whose size is about hint, or unknown if that is negative.
+func (s *source) readWire(w http.ResponseWriter, r *http.Request, hint int64, l *lease) (body, error) {
 	if r.ContentLength > s.limits.body {
 		return body{}, errTooLarge
 	}
@@ -114,15 +181,11 @@ func (s *source) readBody(w http.ResponseWriter, r *http.Request, l *lease) (bod
 		extendDeadlines(w, r.ContentLength, s.limits.body)
 	}
 	received := newBuffer()
-	if err := received.fill(r.Context(), r.Body, r.ContentLength, s.limits.body, l); err != nil {
+	if err := received.fill(r.Context(), r.Body, hint, s.limits.body, l); err != nil {
 		received.release()
 		return body{}, bodyError(err)
 	}
-	b := body{data: received.bytes, buffer: received}
-	if encodings := r.Header["Content-Encoding"]; encodings != nil {
-		return s.decode(r.Context(), b, strings.Join(encodings, ","), l)
-	}
-	return b, nil
+	return body{data: received.bytes, buffer: received}, nil
 }
 
 // extendDeadlines gives a large body the time it may need, and no more.

@@ -164,7 +164,7 @@ func newCall() *call {
 
 func (c *call) begin(ctx context.Context, in *intake.Intake, rt *rpcRoute, d *intake.Delivery) {
 	c.ctx, c.intake, c.route, c.delivery = ctx, in, rt, d
-	c.body = vendorjson.Body{Data: d.Body}
+	c.body = vendorjson.Body{Data: d.JSON()}
 	c.request.URL = rt.url
 }
 

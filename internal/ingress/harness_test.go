@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -46,25 +47,53 @@ type book struct {
 	mu      sync.Mutex
 	entries []journal.Entry
 	keys    map[journal.Hash]journal.Hash
+	commits int
 }
 
 func (b *book) Append(ctx context.Context, e journal.Entry) (journal.Receipt, error) {
+	receipts, err := b.AppendAll(ctx, []journal.Entry{e})
+	if err != nil {
+		return journal.Receipt{}, err
+	}
+	return receipts[0], nil
+}
+
+func (b *book) AppendAll(ctx context.Context, entries []journal.Entry) ([]journal.Receipt, error) {
 	if b.before != nil {
 		if err := b.before(ctx); err != nil {
-			return journal.Receipt{}, err
+			return nil, err
 		}
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if known, ok := b.keys[e.Key]; ok && known != e.Body {
-		return journal.Receipt{}, journal.ErrRevised
-	} else if ok {
-		return journal.Receipt{Duplicate: true}, nil
+	keys, kept := maps.Clone(b.keys), b.entries
+	if keys == nil {
+		keys = make(map[journal.Hash]journal.Hash)
 	}
-	if b.keys == nil {
-		b.keys = make(map[journal.Hash]journal.Hash)
+	receipts := make([]journal.Receipt, len(entries))
+	var revised journal.RevisedError
+	for i, e := range entries {
+		known, ok := keys[e.Key]
+		switch {
+		case ok && known != e.Body:
+			revised.Entries = append(revised.Entries, i)
+		case ok:
+			receipts[i].Duplicate = true
+		default:
+			keys[e.Key] = e.Body
+			kept = append(kept, cloneOf(e))
+			receipts[i].First = journal.Position(len(kept))
+		}
 	}
-	b.keys[e.Key] = e.Body
+	if revised.Entries != nil {
+		return nil, &revised
+	}
+	b.keys, b.entries = keys, kept
+	b.commits++
+	return receipts, nil
+}
+
+func cloneOf(e journal.Entry) journal.Entry {
 	e.Webhook = proto.CloneOf(e.Webhook)
 	e.Webhook.Body = bytes.Clone(e.Webhook.GetBody())
 	events := make([]*eventv1.Event, len(e.Events))
@@ -72,8 +101,7 @@ func (b *book) Append(ctx context.Context, e journal.Entry) (journal.Receipt, er
 		events[i] = proto.CloneOf(e.Events[i])
 	}
 	e.Events = events
-	b.entries = append(b.entries, e)
-	return journal.Receipt{First: journal.Position(len(b.entries))}, nil
+	return e
 }
 
 func (b *book) all() []journal.Entry {

@@ -1,6 +1,7 @@
 package ingress
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -74,7 +75,8 @@ func (in *Ingress) add(s Source) error {
 	if _, taken := in.sources[s.Info.Name]; taken {
 		return errors.New("is configured twice")
 	}
-	if err := s.validate(); err != nil {
+	v, err := newVerifier(s.Auth)
+	if err := errors.Join(s.validate(), err); err != nil {
 		return err
 	}
 	g, ok := in.gateways[s.Connector.Name]
@@ -85,7 +87,7 @@ func (in *Ingress) add(s Source) error {
 		}
 		in.gateways[s.Connector.Name] = g
 	}
-	in.sources[s.Info.Name] = newSource(s, g, in.intake, in.metrics)
+	in.sources[s.Info.Name] = newSource(s, v, g, in.intake, in.metrics)
 	return nil
 }
 
@@ -137,15 +139,12 @@ func (in *Ingress) receive(w http.ResponseWriter, r *http.Request, src *source, 
 	if r.Method != http.MethodPost {
 		return errMethod
 	}
-	if !src.verifier.verifyHTTP(r.Header, to.token) {
-		return errUnauthorized
-	}
-	if err := src.limits.admit(received); err != nil {
+	if err := src.verifier.verifyHTTP(r.Header, to.token, received); err != nil {
 		return err
 	}
 	lease := lease{room: src.limits.room}
 	defer lease.release()
-	b, err := src.readBody(w, r, &lease)
+	b, err := src.readBody(w, r, received, &lease)
 	if err != nil {
 		return err
 	}
@@ -155,6 +154,7 @@ func (in *Ingress) receive(w http.ResponseWriter, r *http.Request, src *source, 
 	}
 	d := intake.Delivery{
 		Source:     src.intake,
+		PathEvent:  to.event,
 		ReceivedAt: received,
 		Headers:    src.headersToKeep(r.Header, b.fault != ""),
 		Body:       b.data,
@@ -168,26 +168,42 @@ func (in *Ingress) receive(w http.ResponseWriter, r *http.Request, src *source, 
 		return err
 	}
 	defer work.end()
-	if _, err = in.take(ctx, src, &d, &b, to.event); err == nil || refused(err) {
+	if _, err = in.take(ctx, src, &d, &b); err == nil || refused(err) {
 		// Otherwise the journal may still be writing it.
 		b.release()
 	}
 	return err
 }
 
-// take takes in a webhook whose body has been read. A panic on the way is our fault and not the webhook's, which is kept.
-func (in *Ingress) take(ctx context.Context, src *source, d *intake.Delivery, b *body, urlEvent string) (o intake.Outcome, err error) {
+// take takes in what a body is, whatever it is.
+func (in *Ingress) take(ctx context.Context, src *source, d *intake.Delivery, b *body) (intake.Outcome, error) {
+	named := intake.Names{Path: d.PathEvent, Header: intake.HeaderOf(d.Headers, src.Connector.EventHeader)}
+	d.Event = cmp.Or(named.Path, named.Header)
+	if b.fault != "" {
+		return in.intake.Quarantine(ctx, d, intake.NewFault(b.fault, b.cause))
+	}
+	document, fault := intake.Document(src.Connector, d.Encoding, d.Body)
+	if fault != nil {
+		return in.intake.Quarantine(ctx, d, fault)
+	}
+	if b.form {
+		d.Form = document
+	}
+	if src.Connector.Batches && isList(document) {
+		return in.takeBatch(ctx, src, d, named)
+	}
+	return in.takeOne(ctx, src, d, named)
+}
+
+// takeOne takes in a webhook. A panic on the way is our fault and not the webhook's, which is kept.
+func (in *Ingress) takeOne(ctx context.Context, src *source, d *intake.Delivery, named intake.Names) (o intake.Outcome, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			in.log.Error("decoding panicked", "source", src.Info.Name, "stack", string(debug.Stack()))
 			o, err = in.intake.Quarantine(ctx, d, intake.NewFault(intake.Panicked, fmt.Errorf("panic with a %T", p)))
 		}
 	}()
-	if b.fault != "" {
-		d.Event = urlEvent
-		return in.intake.Quarantine(ctx, d, intake.NewFault(b.fault, b.cause))
-	}
-	name, fault := intake.EventName(src.Connector, urlEvent, d.Body)
+	name, fault := intake.EventName(src.Connector, named, d.JSON())
 	d.Event = name
 	if fault != nil {
 		return in.intake.Quarantine(ctx, d, fault)
@@ -221,6 +237,10 @@ func (in *Ingress) note(src *source, err error) answer {
 	counters.count(a.reason)
 	counters.complaints.Do(func() {
 		in.log.Warn("refused webhook", "source", name, "reason", a.reason.String(), "status", a.status, "cause", err)
+		var u *unverified
+		if errors.As(err, &u) {
+			in.log.Debug("refused signature", "source", name, "cause", u.cause)
+		}
 	})
 	return a
 }

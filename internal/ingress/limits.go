@@ -37,10 +37,13 @@ func (l Limits) orDefault(needed int64, unauthenticated bool) Limits {
 	}
 	l.Body = positive(l.Body, defaults.Body)
 	l.Rate = positive(l.Rate, defaults.Rate)
-	l.InFlight = max(positive(l.InFlight, defaults.InFlight), 2*(max(l.Body, smallBody)+1))
+	l.InFlight = max(positive(l.InFlight, defaults.InFlight), 2*l.largest())
 	l.Daily = positive(l.Daily, defaults.Daily)
 	return l
 }
+
+// largest is the room that the largest body takes.
+func (l Limits) largest() int64 { return max(l.Body, smallBody) + 1 }
 
 func positive[T int | int64](v, otherwise T) T {
 	if v > 0 {
@@ -54,6 +57,9 @@ type limits struct {
 	body int64
 	rate *rate.Limiter // nil: no limit
 	room *semaphore.Weighted
+	// unverified is the room of bodies that are read before it is known whose they are. It is apart, so that strangers cannot
+	// take up that of the source.
+	unverified *semaphore.Weighted
 
 	daily int64 // 0: no limit
 	mu    sync.Mutex
@@ -62,7 +68,10 @@ type limits struct {
 }
 
 func newLimits(l Limits) *limits {
-	e := &limits{body: l.Body, room: semaphore.NewWeighted(l.InFlight), daily: l.Daily}
+	e := &limits{
+		body: l.Body, room: semaphore.NewWeighted(l.InFlight), daily: l.Daily,
+		unverified: semaphore.NewWeighted(max(l.InFlight/4, l.largest())),
+	}
 	if l.Rate > 0 {
 		e.rate = rate.NewLimiter(rate.Limit(l.Rate), l.Rate)
 	}

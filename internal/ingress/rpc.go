@@ -15,6 +15,7 @@ import (
 	"github.com/webhook-bridge/bridge/connectors"
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/intake"
+	"github.com/webhook-bridge/bridge/internal/vendorjson"
 )
 
 // sourceMetadata names the source in a typed call.
@@ -128,7 +129,7 @@ func (t *typed) admit(ctx context.Context, now time.Time) (*source, error) {
 	}
 	src.received.Inc()
 	switch {
-	case !src.GRPC:
+	case !src.GRPC, src.verifier.scheme != nil:
 		return src, errNoGRPC
 	case !src.verifier.verifyGRPC(md):
 		return src, errUnauthorized
@@ -156,13 +157,20 @@ func (t *typed) receive(ctx context.Context, src *source, msg proto.Message, rec
 	if err := src.limits.charge(received, int64(len(raw))); err != nil {
 		return err
 	}
-	_, err = t.in.intake.Accept(t.in.deadlines.after(time.Now()), &intake.Delivery{
+	d := &intake.Delivery{
 		Source:     src.intake,
 		Event:      t.route.name,
 		ReceivedAt: received,
 		Body:       raw,
 		Encoding:   journalv1.Encoding_ENCODING_PROTOBUF,
-	}, msg, nil)
+	}
+	ctx = t.in.deadlines.after(time.Now())
+	drift, err := vendorjson.Inspect(msg)
+	if err != nil {
+		_, err = t.in.intake.Quarantine(ctx, d, intake.NewFault(intake.Limit, err))
+		return err
+	}
+	_, err = t.in.intake.Accept(ctx, d, msg, drift)
 	return err
 }
 

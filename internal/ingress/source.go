@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/semaphore"
@@ -28,20 +29,35 @@ type Source struct {
 	Reject bool
 	// GRPC also takes typed calls.
 	GRPC bool
-	// KeepHeaders are request headers to store, besides content-type and user-agent. Credentials are refused.
+	// KeepHeaders are request headers to store, besides content-type, user-agent and those that mean something to the
+	// connector. Credentials are refused.
 	KeepHeaders []string
-	Limits      Limits
+	// Window is how long the same body is taken for the same webhook, at least a second. 0 is the connector's.
+	Window time.Duration
+	Limits Limits
 }
 
-// Auth is how the sender proves who it is. Exactly one of Header, Tokens and None is set.
+// Auth is how the sender proves who it is. Exactly one of Header, Tokens, HMAC and None is set.
 type Auth struct {
 	// Header is the name of a header with a secret value, Values the values of which any is accepted.
 	Header string
 	Values []string
 	// Tokens are secret segments of the URL, any of which is accepted.
 	Tokens []string
+	// HMAC is a signature over the request.
+	HMAC *HMAC
 	// None lets in everybody.
 	None bool
+}
+
+// HMAC is how a sender signs.
+type HMAC struct {
+	Spec connectors.HMAC
+	// Secrets, any of which may have been signed with.
+	Secrets []string
+	// PublicURL is the base of the URL that the sender calls, such as "https://hooks.example.com", where a proxy changes it on
+	// the way: {host}, {path} and {url} are made of it. Empty: they are as they arrive.
+	PublicURL string
 }
 
 // neverKept are headers that carry credentials by definition.
@@ -53,7 +69,7 @@ var alwaysKept = []string{"Content-Type", "User-Agent"}
 func (s Source) validate() error {
 	var problems []error
 	ways := 0
-	for _, set := range []bool{s.Auth.Header != "", len(s.Auth.Tokens) > 0, s.Auth.None} {
+	for _, set := range []bool{s.Auth.Header != "", len(s.Auth.Tokens) > 0, s.Auth.HMAC != nil, s.Auth.None} {
 		if set {
 			ways++
 		}
@@ -73,13 +89,37 @@ func (s Source) validate() error {
 	if s.Info.Zone == nil {
 		problems = append(problems, errors.New("has no time zone"))
 	}
-	for _, h := range s.KeepHeaders {
-		h = textproto.CanonicalMIMEHeaderKey(h)
-		if slices.Contains(neverKept, h) || h == textproto.CanonicalMIMEHeaderKey(s.Auth.Header) {
+	if s.Window != 0 && s.Window < time.Second {
+		problems = append(problems, errors.New("has a window shorter than a second"))
+	}
+	if s.GRPC && s.Auth.HMAC != nil {
+		problems = append(problems, errors.New("takes typed calls, which nobody signs"))
+	}
+	for _, h := range s.headers() {
+		if h = textproto.CanonicalMIMEHeaderKey(h); s.isCredential(h) {
 			problems = append(problems, fmt.Errorf("would keep the credential in header %q", h))
 		}
 	}
 	return errors.Join(problems...)
+}
+
+// headers are those to store, besides alwaysKept.
+func (s *Source) headers() []string {
+	names := slices.Clone(s.KeepHeaders)
+	for _, h := range []string{s.Connector.EventHeader, s.Connector.KeyHeader} {
+		if h != "" {
+			names = append(names, h)
+		}
+	}
+	return names
+}
+
+func (s *Source) isCredential(canonical string) bool {
+	secret := s.Auth.Header
+	if s.Auth.HMAC != nil {
+		secret = s.Auth.HMAC.Spec.Header
+	}
+	return slices.Contains(neverKept, canonical) || canonical == textproto.CanonicalMIMEHeaderKey(secret)
 }
 
 // source is a Source with all that can be prepared.
@@ -100,25 +140,37 @@ type source struct {
 
 type keptHeader struct{ canonical, lower string }
 
-func newSource(s Source, g *gateway, in *intake.Intake, m *metrics) *source {
+func newSource(s Source, v verifier, g *gateway, in *intake.Intake, m *metrics) *source {
 	src := &source{
-		Source:   s,
-		gateway:  g,
-		intake:   in.Source(intake.SourceConfig{Connector: s.Connector, Info: s.Info, Reject: s.Reject}),
-		verifier: newVerifier(s.Auth),
-		limits:   newLimits(s.Limits.orDefault(s.Connector.MaxBody, s.Auth.None)),
+		Source:  s,
+		gateway: g,
+		intake: in.Source(intake.SourceConfig{
+			Connector: s.Connector, Info: s.Info, Reject: s.Reject, Window: s.Window,
+		}),
+		verifier: v,
+		limits:   newLimits(s.bounds()),
 		share:    newShare(),
 		answer:   newSuccess(s.Connector.Answer),
 		received: m.received.WithLabelValues(s.Info.Name),
 		refused:  m.refusalsOf(s.Info.Name),
 	}
-	for _, h := range slices.Concat(alwaysKept, s.KeepHeaders) {
+	for _, h := range slices.Concat(alwaysKept, s.headers()) {
 		k := keptHeader{canonical: textproto.CanonicalMIMEHeaderKey(h), lower: strings.ToLower(h)}
 		if !slices.Contains(src.keep, k) {
 			src.keep = append(src.keep, k)
 		}
 	}
 	return src
+}
+
+// bounds are the source's own, where they are set, and else what its sender needs.
+func (s *Source) bounds() Limits {
+	l := s.Limits.orDefault(s.Connector.MaxBody, s.Auth.None)
+	if s.Connector.FormField != "" {
+		// What a form holds is held beside it.
+		l.InFlight = max(l.InFlight, 3*l.largest())
+	}
+	return l
 }
 
 // encodingHeader is kept beside a body that is still encoded.

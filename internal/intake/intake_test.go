@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -29,29 +30,57 @@ type book struct {
 	err     error
 	entries []journal.Entry
 	keys    map[journal.Hash]journal.Hash
+	// appends is how often something was asked to be appended.
+	appends int
 }
 
-func (b *book) Append(_ context.Context, e journal.Entry) (journal.Receipt, error) {
+func (b *book) Append(ctx context.Context, e journal.Entry) (journal.Receipt, error) {
+	receipts, err := b.AppendAll(ctx, []journal.Entry{e})
+	if err != nil {
+		return journal.Receipt{}, err
+	}
+	return receipts[0], nil
+}
+
+func (b *book) AppendAll(_ context.Context, entries []journal.Entry) ([]journal.Receipt, error) {
 	if b.err != nil {
-		return journal.Receipt{}, b.err
+		return nil, b.err
 	}
-	if known, ok := b.keys[e.Key]; ok && known != e.Body {
-		return journal.Receipt{}, journal.ErrRevised
-	} else if ok {
-		return journal.Receipt{Duplicate: true}, nil
+	b.appends++
+	keys, kept := maps.Clone(b.keys), b.entries
+	if keys == nil {
+		keys = make(map[journal.Hash]journal.Hash)
 	}
-	if b.keys == nil {
-		b.keys = make(map[journal.Hash]journal.Hash)
+	receipts := make([]journal.Receipt, len(entries))
+	var revised journal.RevisedError
+	for i, e := range entries {
+		known, ok := keys[e.Key]
+		switch {
+		case ok && known != e.Body:
+			revised.Entries = append(revised.Entries, i)
+		case ok:
+			receipts[i].Duplicate = true
+		default:
+			keys[e.Key] = e.Body
+			kept = append(kept, cloneOf(e))
+			receipts[i].First = 1
+		}
 	}
-	b.keys[e.Key] = e.Body
+	if revised.Entries != nil {
+		return nil, &revised
+	}
+	b.keys, b.entries = keys, kept
+	return receipts, nil
+}
+
+func cloneOf(e journal.Entry) journal.Entry {
 	e.Webhook = proto.CloneOf(e.Webhook)
 	events := make([]*eventv1.Event, len(e.Events))
 	for i := range e.Events {
 		events[i] = proto.CloneOf(e.Events[i])
 	}
 	e.Events = events
-	b.entries = append(b.entries, e)
-	return journal.Receipt{First: 1}, nil
+	return e
 }
 
 // desk is an Intake with one source, whose connector's answers the test decides.

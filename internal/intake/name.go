@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -20,18 +21,10 @@ type Names struct {
 	Path, Header string
 }
 
-// outside is the name that counts where the body has none.
-func (n Names) outside() string {
-	if n.Path != "" {
-		return n.Path
-	}
-	return n.Header
-}
-
 // EventName finds the event's name in the body's field, if the vendor has one, the URL and the header. Those that have it
 // must agree. With a fault, the name is the one that is likelier meant.
 func EventName(c *connectors.Connector, named Names, body []byte) (string, *Fault) {
-	name := named.outside()
+	name := cmp.Or(named.Path, named.Header)
 	if c.EventField != "" {
 		inBody, _, err := vendorjson.Field(body, c.EventField)
 		if err != nil {

@@ -1,0 +1,114 @@
+package vendorjson
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// Inspect is for messages that came in protobuf's own form, not through Unmarshal: it returns the fields that m's type does
+// not declare, at any depth, as drift of kind Unknown, whose path ends in the field's number and which has no sample. The
+// error, an [*Error] without offset (-1), says that m is past the limits of a document. m is not changed.
+func Inspect(m proto.Message) ([]Drift, error) {
+	var s survey
+	if fault := s.message(m.ProtoReflect(), []byte{'$'}, 1); fault != nil {
+		return nil, fault
+	}
+	return s.drifts, nil
+}
+
+// survey walks a message.
+type survey struct {
+	values int
+	drifts []Drift
+}
+
+// message counts a message with all that it holds. path is its own; what follows it in memory may be overwritten.
+func (s *survey) message(m protoreflect.Message, path []byte, depth int) *Error {
+	if depth > MaxDepth {
+		return beyond(path, fmt.Sprintf("is nested deeper than %d", MaxDepth))
+	}
+	if fault := s.count(1, path); fault != nil {
+		return fault
+	}
+	for unknown := m.GetUnknown(); len(unknown) > 0; {
+		number, _, n := protowire.ConsumeField(unknown)
+		if n < 0 {
+			break // never: it was parsed once
+		}
+		unknown = unknown[n:]
+		if fault := s.count(1, path); fault != nil {
+			return fault
+		}
+		s.report(strconv.AppendInt(append(path, '.'), int64(number), 10))
+	}
+	var fault *Error
+	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		fault = s.field(f, v, appendName(path, f.JSONName()), depth)
+		return fault == nil
+	})
+	return fault
+}
+
+func (s *survey) field(f protoreflect.FieldDescriptor, v protoreflect.Value, path []byte, depth int) *Error {
+	switch {
+	case f.IsMap():
+		return s.entries(f, v.Map(), path, depth+1)
+	case f.IsList():
+		return s.list(f, v.List(), append(path, "[]"...), depth+1)
+	case f.Message() != nil:
+		return s.message(v.Message(), path, depth+1)
+	}
+	return s.count(1, path)
+}
+
+func (s *survey) list(f protoreflect.FieldDescriptor, list protoreflect.List, path []byte, depth int) *Error {
+	if f.Message() == nil {
+		return s.count(1+list.Len(), path)
+	}
+	if fault := s.count(1, path); fault != nil {
+		return fault
+	}
+	for i := range list.Len() {
+		if fault := s.message(list.Get(i).Message(), path, depth+1); fault != nil {
+			return fault
+		}
+	}
+	return nil
+}
+
+func (s *survey) entries(f protoreflect.FieldDescriptor, entries protoreflect.Map, path []byte, depth int) *Error {
+	if f.MapValue().Message() == nil {
+		return s.count(1+entries.Len(), path)
+	}
+	fault := s.count(1, path)
+	entries.Range(func(_ protoreflect.MapKey, v protoreflect.Value) bool {
+		if fault == nil {
+			fault = s.message(v.Message(), path, depth+1)
+		}
+		return fault == nil
+	})
+	return fault
+}
+
+func (s *survey) count(n int, path []byte) *Error {
+	if s.values += n; s.values > MaxValues {
+		return beyond(path, fmt.Sprintf("is past the document's %d values", MaxValues))
+	}
+	return nil
+}
+
+func (s *survey) report(path []byte) {
+	known := func(d Drift) bool { return d.Path == string(path) }
+	if len(s.drifts) < MaxDrifts && !slices.ContainsFunc(s.drifts, known) {
+		s.drifts = append(s.drifts, Drift{Kind: Unknown, Path: string(path)})
+	}
+}
+
+func beyond(path []byte, problem string) *Error {
+	return &Error{Code: CodeLimit, Path: string(path), Offset: -1, Problem: problem}
+}
