@@ -38,8 +38,10 @@ func TestJSON(t *testing.T) {
 		{`{"_id":null,"count":true,"price":false,"age":null}`, ""},
 		{`{"price":1.50,"prices":["1.50",2e3],"tags":"one"}`, ""},
 		{`{"_id":"a\"b\\\u0061","fullName":"a\"b\\\u0061"}`, `{"_id":"a\"b\\\u0061","fullName":"x\"x\\\x0000"}`},
-		{`{"mails":["a@b.cz",7],"picture":"eHh4","born":{"year":1985},"kin":[{"_id":"7"}]}`,
-			`{"mails":["x@x.xx",0],"picture":"xxx0","born":{"year":0000},"kin":[{"_id":"0"}]}`},
+		{
+			`{"mails":["a@b.cz",7],"picture":"eHh4","born":{"year":1985},"kin":[{"_id":"7"}]}`,
+			`{"mails":["x@x.xx",0],"picture":"xxx0","born":{"year":0000},"kin":[{"_id":"0"}]}`,
+		},
 		{`{"friend":{"friends":[{"_id":"A","fullName":"B"},{"count":-1}]}}`, `{"friend":{"friends":[{"_id":"A","fullName":"x"},{"count":-1}]}}`},
 		{`[{"_id":"A","fullName":"B"},{"x":"C"}]`, `[{"_id":"A","fullName":"x"},{"x":"x"}]`},
 
@@ -47,8 +49,10 @@ func TestJSON(t *testing.T) {
 		{`{"_id":{"count":1},"count":["A",{"_id":"B"}]}`, `{"_id":{"count":0},"count":["x",{"_id":"x"}]}`},
 		{`{"friend":"Jan","friends":{"_id":"A"}}`, `{"friend":"xxx","friends":{"_id":"A"}}`},
 		{`{"friends":[[{"_id":"A"}],"Jan"],"tags":[["Jan"]]}`, `{"friends":[[{"_id":"x"}],"xxx"],"tags":[["xxx"]]}`},
-		{`{"price":{"value":"1"},"more":{"_id":"A"},"labels":{"k":"V"},"groups":{"k":{"_id":"V"}}}`,
-			`{"price":{"value":"0"},"more":{"_id":"x"},"labels":{"k":"x"},"groups":{"k":{"_id":"x"}}}`},
+		{
+			`{"price":{"value":"1"},"more":{"_id":"A"},"labels":{"k":"V"},"groups":{"k":{"_id":"V"}}}`,
+			`{"price":{"value":"0"},"more":{"_id":"x"},"labels":{"k":"x"},"groups":{"k":{"_id":"x"}}}`,
+		},
 		// A name in the schema is no name, and neither is one in disguise.
 		{`{"id":"A","name":"B","\u005fid":"C"}`, `{"id":"x","name":"x","\x000xxx":"x"}`},
 		{`"Jan"`, `"xxx"`},
@@ -57,8 +61,10 @@ func TestJSON(t *testing.T) {
 
 		// Names of what is not declared.
 		{`{"příliš-_$.1":"A","@type":1,"$ref":2,"_":3,"a":{"b":{"c":4}}}`, `{"příliš-_$.1":"x","@type":0,"$ref":0,"_":0,"a":{"b":{"c":0}}}`},
-		{`{"777123456":1,"jan@novak.cz":2,"Jan Novák":3,"":4,"a\tb":5,"-a":6,".a":7}`,
-			`{"000000000":0,"xxx@xxxxx.xx":0,"xxx xxxxx":0,"":0,"x\xx":0,"-x":0,".x":0}`},
+		{
+			`{"777123456":1,"jan@novak.cz":2,"Jan Novák":3,"":4,"a\tb":5,"-a":6,".a":7}`,
+			`{"000000000":0,"xxx@xxxxx.xx":0,"xxx xxxxx":0,"":0,"x\xx":0,"-x":0,".x":0}`,
+		},
 		{`{"` + strings.Repeat("a", 64) + `":1,"` + strings.Repeat("a", 65) + `":1}`, `{"` + strings.Repeat("a", 64) + `":0,"` + strings.Repeat("x", 65) + `":0}`},
 
 		// Text that stops being JSON.
@@ -171,10 +177,6 @@ func reference(body []byte, md protoreflect.MessageDescriptor) (out []byte, ok b
 		return nil, false
 	}
 	out = append(out, body[:len(body)-len(text)]...)
-	type level struct {
-		object, name bool
-		place, value place
-	}
 	levels := []level{{value: place{message: md, list: true}}}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber()
@@ -211,30 +213,42 @@ func reference(body []byte, md protoreflect.MessageDescriptor) (out []byte, ok b
 			}
 			continue
 		}
-		shown := false
-		switch token.(type) {
-		case bool, nil:
-			shown = true
-		case string:
-			if shown = top.value.scalar; top.name {
-				top.value = place{}
-				name := raw[1 : len(raw)-1]
-				shown = isName(name)
-				if top.place.message != nil {
-					if fd := top.place.message.Fields().ByJSONName(string(name)); fd != nil {
-						top.value, shown = placeOf(fd), true
-					}
-				}
-			}
-		default:
-			shown = top.value.scalar
-		}
-		if shown {
+		if top.shows(token, raw) {
 			out = append(out, raw...)
 		} else {
 			out = appendShape(out, raw)
 		}
 		top.name = top.object && !top.name
+	}
+}
+
+// level is an object or list that reference is in.
+type level struct {
+	object bool
+	// name: the next token is one.
+	name bool
+	// place of the object, and of the next value.
+	place, value place
+}
+
+// shows says whether a token that is no bracket is shown, and takes the place of the value after a name.
+func (l *level) shows(token json.Token, raw []byte) bool {
+	if l.name {
+		l.value = place{}
+		name := string(raw[1 : len(raw)-1])
+		if l.place.message != nil {
+			if fd := l.place.message.Fields().ByJSONName(name); fd != nil {
+				l.value = placeOf(fd)
+				return true
+			}
+		}
+		return isName([]byte(name))
+	}
+	switch token.(type) {
+	case bool, nil:
+		return true
+	default:
+		return l.value.scalar
 	}
 }
 
