@@ -50,9 +50,8 @@
 //   - Customer may be {}: then there is none. Gender is a number or a word. Void is "Yes" or "No".
 //   - Amounts are numbers of whole units without a currency.
 //   - A line's Discount is an amount or a percentage and does not say which: nothing canonical is made of it.
-//   - Fields are added without notice: CreatorID, TagID and CouponNote were. Of what is there today, some is promised, and
-//     reported when it is missing (field option `always`): all of a payment, a supplier, a customer and a shift, but for the
-//     later fields and a supplier's Title.
+//   - Fields are added without notice: CreatorID, TagID and CouponNote were. Those that the vendor's pages mark as required
+//     are reported when they are missing (field option `always`), of all but products and invoices, where none is.
 package dealpos
 
 import (
