@@ -32,6 +32,16 @@ type Decoded struct {
 	Drift []vendorjson.Drift
 }
 
+// Event returns the event of this name, if somebody modelled it.
+func (s *Source) Event(name string) (connectors.Event, bool) {
+	events, err := s.events()
+	if err != nil {
+		return connectors.Event{}, false
+	}
+	e, known := events[name]
+	return e, known
+}
+
 // Decode reads a stored webhook with today's connector: as the event named, or, where that is empty, as the event it names
 // itself. With a fault, what it returns is what could be read. It changes nothing.
 func (s *Source) Decode(w *journalv1.Webhook, event string) (d Decoded, fault *Fault) {
@@ -236,7 +246,7 @@ type Retranslated struct {
 // what the connector says: type, subject, its version, time and data. Ids follow from what is superseded and what is
 // made, so that the same corrections are published once, whoever finds them however often.
 //
-// Errors are [ErrUnavailable].
+// Errors: [journal.ErrNotFound] if the webhook is no longer kept; else [ErrUnavailable].
 func (in *Intake) Retranslate(
 	ctx context.Context, src *Source, w *journalv1.Webhook, published []*eventv1.Event, dryRun bool,
 ) (Retranslated, error) {
@@ -268,7 +278,10 @@ func (in *Intake) Retranslate(
 	}
 	entry.Key = correctionKey(d, w.GetId(), entry.Events)
 	entry.Body = entry.Key
-	if _, err := in.journal.Append(ctx, entry); err != nil {
+	switch _, err := in.journal.Append(ctx, entry); {
+	case errors.Is(err, journal.ErrNotFound):
+		return Retranslated{}, fmt.Errorf("intake: retranslate: %w", err)
+	case err != nil:
 		return Retranslated{}, unavailable(err)
 	}
 	return r, nil

@@ -1,0 +1,76 @@
+package admin
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	adminv1 "github.com/webhook-bridge/bridge/gen/bridge/admin/v1"
+	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+	"github.com/webhook-bridge/bridge/internal/mask"
+)
+
+// ListDrift implements [adminv1.AdminServiceServer].
+func (s *Server) ListDrift(ctx context.Context, r *adminv1.ListDriftRequest) (*adminv1.ListDriftResponse, error) {
+	return call(ctx, s, r, s.listDrift)
+}
+
+func (s *Server) listDrift(ctx context.Context, r *adminv1.ListDriftRequest) (*adminv1.ListDriftResponse, error) {
+	if r.GetSince() != nil {
+		if err := r.GetSince().CheckValid(); err != nil {
+			return nil, invalid(err)
+		}
+	}
+	all, err := s.journal.Drift(ctx)
+	if err != nil {
+		return nil, err
+	}
+	a := &adminv1.ListDriftResponse{}
+	for _, d := range all {
+		if selected(r, d) {
+			a.Fields = append(a.Fields, driftField(d))
+		}
+	}
+	slices.SortFunc(a.Fields, func(x, y *adminv1.DriftField) int {
+		return cmp.Or(
+			cmp.Compare(x.GetConnector(), y.GetConnector()),
+			cmp.Compare(x.GetVendorEvent(), y.GetVendorEvent()),
+			cmp.Compare(x.GetField(), y.GetField()),
+			cmp.Compare(x.GetKind(), y.GetKind()))
+	})
+	return a, nil
+}
+
+func selected(r *adminv1.ListDriftRequest, d *journalv1.DriftCount) bool {
+	return (r.GetConnector() == "" || r.GetConnector() == d.GetConnector()) &&
+		(r.GetVendorEvent() == "" || r.GetVendorEvent() == d.GetVendorEvent()) &&
+		(r.GetKind() == "" || r.GetKind() == kindName(d.GetKind())) &&
+		(r.GetSince() == nil || !d.GetLastAt().AsTime().Before(r.GetSince().AsTime()))
+}
+
+func driftField(d *journalv1.DriftCount) *adminv1.DriftField {
+	return &adminv1.DriftField{
+		Connector:   d.GetConnector(),
+		VendorEvent: d.GetVendorEvent(),
+		Kind:        kindName(d.GetKind()),
+		Field:       d.GetPath(),
+		Count:       d.GetCount(),
+		FirstAt:     d.GetFirstAt(),
+		LastAt:      d.GetLastAt(),
+		Sample:      mask.Shape(d.GetSample()),
+		WebhookId:   d.GetLastWebhookId(),
+	}
+}
+
+func kindName(k journalv1.DriftKind) string {
+	switch k {
+	case journalv1.DriftKind_DRIFT_KIND_UNKNOWN:
+		return "unknown"
+	case journalv1.DriftKind_DRIFT_KIND_TYPE:
+		return "type"
+	case journalv1.DriftKind_DRIFT_KIND_MISSING:
+		return "missing"
+	default:
+		return ""
+	}
+}

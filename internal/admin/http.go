@@ -1,0 +1,60 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+	"mime"
+	"net"
+	"net/http"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	adminv1 "github.com/webhook-bridge/bridge/gen/bridge/admin/v1"
+)
+
+// maxRequest bounds the body of a request, in bytes.
+const maxRequest = 1 << 20
+
+// Handler serves the service as JSON, under /v1. Requests that change something are taken as application/json only, which no
+// web page elsewhere can make a browser send unasked. A field that the service does not have is an error: what a slip of the
+// pen leaves out of a filter would select more.
+func Handler(s *Server) (http.Handler, error) {
+	mux := runtime.NewServeMux(
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, &runtime.JSONPb{
+			MarshalOptions:   protojson.MarshalOptions{EmitUnpopulated: true},
+			UnmarshalOptions: protojson.UnmarshalOptions{DiscardUnknown: false},
+		}),
+		runtime.WithIncomingHeaderMatcher(func(string) (string, bool) { return "", false }),
+		runtime.WithDisableHTTPMethodOverride(),
+		runtime.WithDisablePathLengthFallback(),
+	)
+	if err := adminv1.RegisterAdminServiceHandlerServer(context.Background(), mux, s); err != nil {
+		return nil, fmt.Errorf("admin: gateway: %w", err)
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
+				http.Error(w, "write application/json", http.StatusUnsupportedMediaType)
+				return
+			}
+		}
+		if r.ContentLength > maxRequest {
+			http.Error(w, "the request is too large", http.StatusRequestEntityTooLarge)
+			return
+		}
+		r = r.WithContext(withPeer(r.Context(), r.RemoteAddr))
+		r.Body = http.MaxBytesReader(w, r.Body, maxRequest)
+		mux.ServeHTTP(w, r)
+	}), nil
+}
+
+// withPeer says who asks, as a gRPC connection would.
+func withPeer(ctx context.Context, addr string) context.Context {
+	tcp, err := net.ResolveTCPAddr("tcp", addr)
+	if err != nil {
+		return ctx
+	}
+	return peer.NewContext(ctx, &peer.Peer{Addr: tcp})
+}

@@ -1,0 +1,123 @@
+package admin
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	adminv1 "github.com/webhook-bridge/bridge/gen/bridge/admin/v1"
+	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+	"github.com/webhook-bridge/bridge/internal/journal"
+)
+
+// readingTime is how much later than its receipt a webhook may get its id, which has the time in it: after its body.
+const readingTime = time.Hour
+
+// query makes a journal's query of a filter. Without a limit and a token it begins at the selection's end that comes first.
+func (s *Server) query(f *adminv1.Filter) (journal.Query, error) {
+	var q journal.Query
+	since, until := f.GetSince(), f.GetUntil()
+	if since != nil {
+		if err := since.CheckValid(); err != nil {
+			return q, invalid(fmt.Errorf("filter.since: %w", err))
+		}
+		if t := since.AsTime(); t.Unix() > 0 {
+			q.After = journal.IDAt(t)
+		}
+	}
+	if until != nil {
+		if err := until.CheckValid(); err != nil {
+			return q, invalid(fmt.Errorf("filter.until: %w", err))
+		}
+		if t := until.AsTime().Add(readingTime); t.Unix() > 0 && t.Year() < maxYear {
+			q.Before = journal.IDAt(t)
+		}
+	}
+	q.Quarantined = f.GetOutcome() == adminv1.Outcome_OUTCOME_QUARANTINED
+	q.Match = func(w *journalv1.Webhook) bool {
+		at := w.GetReceivedAt().AsTime()
+		return (since == nil || !at.Before(since.AsTime())) &&
+			(until == nil || at.Before(until.AsTime())) &&
+			(f.GetSource() == "" || f.GetSource() == w.GetSource()) &&
+			(f.GetVendorEvent() == "" || f.GetVendorEvent() == w.GetVendorEvent()) &&
+			(f.GetReason() == "" || f.GetReason() == w.GetQuarantine().GetReason()) &&
+			(f.GetOutcome() == adminv1.Outcome_OUTCOME_UNSPECIFIED || f.GetOutcome() == s.outcome(w))
+	}
+	return q, nil
+}
+
+// maxYear is beyond what a webhook's id can say.
+const maxYear = 9000
+
+// outcome is what became of a stored webhook.
+func (s *Server) outcome(w *journalv1.Webhook) adminv1.Outcome {
+	switch {
+	case w.GetQuarantine() == nil:
+		return s.outcomeOf(w)
+	case w.GetReleasedAt() == nil:
+		return adminv1.Outcome_OUTCOME_QUARANTINED
+	case w.GetEventCount() == 0:
+		return adminv1.Outcome_OUTCOME_DUPLICATE
+	default:
+		return adminv1.Outcome_OUTCOME_RELEASED
+	}
+}
+
+// outcomeOf tells what somebody modelled from what nobody did.
+func (s *Server) outcomeOf(w *journalv1.Webhook) adminv1.Outcome {
+	if src, fault := s.source(w); fault == nil {
+		if _, modelled := src.Event(w.GetVendorEvent()); !modelled {
+			return adminv1.Outcome_OUTCOME_UNMAPPED
+		}
+	}
+	return adminv1.Outcome_OUTCOME_ACCEPTED
+}
+
+// resume makes a query go on where a page ended.
+func resume(q *journal.Query, token string) error {
+	if token == "" {
+		return nil
+	}
+	id, err := parseToken(token)
+	if err != nil {
+		return err
+	}
+	if q.Backwards {
+		if q.Before == "" || id < q.Before {
+			q.Before = id
+		}
+		return nil
+	}
+	q.After = max(q.After, id)
+	return nil
+}
+
+// tokenVersion is the first byte of a page token. The rest is the id of the webhook that the page ended at.
+const tokenVersion = 1
+
+func newToken(id string) string {
+	u, err := uuid.Parse(id)
+	if err != nil {
+		return ""
+	}
+	return base64.RawURLEncoding.EncodeToString(append([]byte{tokenVersion}, u[:]...))
+}
+
+func parseToken(token string) (string, error) {
+	b, err := base64.RawURLEncoding.DecodeString(token)
+	if err != nil || len(b) != 1+len(uuid.UUID{}) || b[0] != tokenVersion {
+		return "", invalid(errors.New("page_token is none that this server gave out"))
+	}
+	return uuid.UUID(b[1:]).String(), nil
+}
+
+// sizeOf is a page's size: the one asked for, or the default.
+func sizeOf(asked uint32, fallback int) int {
+	if asked == 0 {
+		return fallback
+	}
+	return int(asked)
+}

@@ -1,0 +1,239 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"regexp"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	adminv1 "github.com/webhook-bridge/bridge/gen/bridge/admin/v1"
+	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
+	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+	"github.com/webhook-bridge/bridge/internal/intake"
+	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/mask"
+)
+
+const (
+	// defaultList is how many webhooks a list has unless asked otherwise.
+	defaultList = 50
+	// maxShown is the largest body that is shown as text and as a message, besides as it came. In bytes.
+	maxShown = 16 << 20
+	// maxEvents is how much of a webhook's events is shown, in bytes.
+	maxEvents = 16 << 20
+)
+
+// ListWebhooks implements [adminv1.AdminServiceServer].
+func (s *Server) ListWebhooks(ctx context.Context, r *adminv1.ListWebhooksRequest) (*adminv1.ListWebhooksResponse, error) {
+	return call(ctx, s, r, s.listWebhooks)
+}
+
+func (s *Server) listWebhooks(ctx context.Context, r *adminv1.ListWebhooksRequest) (*adminv1.ListWebhooksResponse, error) {
+	q, err := s.query(r.GetFilter())
+	if err != nil {
+		return nil, err
+	}
+	q.Backwards, q.Limit = true, sizeOf(r.GetPageSize(), defaultList)
+	if err := resume(&q, r.GetPageToken()); err != nil {
+		return nil, err
+	}
+	page, err := s.journal.Find(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	a := &adminv1.ListWebhooksResponse{NextPageToken: newToken(page.Next)}
+	for _, w := range page.Webhooks {
+		a.Webhooks = append(a.Webhooks, s.short(w))
+	}
+	return a, nil
+}
+
+// short is a stored webhook without what is in it.
+func (s *Server) short(w *journalv1.Webhook) *adminv1.Webhook {
+	v := &adminv1.Webhook{
+		Id:          w.GetId(),
+		Source:      w.GetSource(),
+		Connector:   w.GetConnector(),
+		VendorEvent: w.GetVendorEvent(),
+		ReceivedAt:  w.GetReceivedAt(),
+		Outcome:     s.outcome(w),
+		EventCount:  w.GetEventCount(),
+		BodySize:    uint64(len(w.GetBody())),
+		DriftCount:  uint32(len(w.GetDrift())),
+		ReleasedAt:  w.GetReleasedAt(),
+	}
+	if q := w.GetQuarantine(); q != nil {
+		v.Fault = &adminv1.Fault{Reason: q.GetReason(), Problem: quoteless(q.GetDetail()), Path: q.GetPath(), Offset: q.GetOffset()}
+	}
+	return v
+}
+
+func faultOf(f *intake.Fault) *adminv1.Fault {
+	if f == nil {
+		return nil
+	}
+	return &adminv1.Fault{Reason: string(f.Reason), Problem: quoteless(f.Problem), Path: f.Path, Offset: f.Offset}
+}
+
+// quoted is what a problem quotes, of a body perhaps. A quote that was cut has no end.
+var quoted = regexp.MustCompile(`"(?:[^"\\]|\\.)*(?:"|$)`)
+
+// quoteless shows a problem's quotes by their shape.
+func quoteless(problem string) string {
+	return quoted.ReplaceAllStringFunc(problem, func(q string) string { return mask.Shape([]byte(q)) })
+}
+
+// GetWebhook implements [adminv1.AdminServiceServer].
+func (s *Server) GetWebhook(ctx context.Context, r *adminv1.GetWebhookRequest) (*adminv1.GetWebhookResponse, error) {
+	return call(ctx, s, r, s.webhook)
+}
+
+func (s *Server) webhook(ctx context.Context, r *adminv1.GetWebhookRequest) (*adminv1.GetWebhookResponse, error) {
+	w, err := s.journal.Webhook(ctx, r.GetId())
+	if err != nil {
+		return nil, err
+	}
+	a := &adminv1.GetWebhookResponse{Webhook: s.short(w), Encoding: encodingName(w.GetEncoding())}
+	for _, h := range w.GetHeaders() {
+		a.Headers = append(a.Headers, &adminv1.Header{Name: h.GetName(), Value: h.GetValue()})
+	}
+	for _, d := range w.GetDrift() {
+		a.Drift = append(a.Drift, &adminv1.DriftField{
+			Connector:   w.GetConnector(),
+			VendorEvent: w.GetVendorEvent(),
+			Kind:        kindName(d.GetKind()),
+			Field:       d.GetPath(),
+			Sample:      mask.Shape(d.GetSample()),
+			WebhookId:   w.GetId(),
+		})
+	}
+	s.showBody(a, w, r.GetReveal())
+	if a.Events, err = s.showEvents(ctx, w, r.GetReveal()); err != nil {
+		return nil, err
+	}
+	if r.GetReveal() {
+		a.RawBody = w.GetBody()
+		s.log.Info("webhook revealed", "by", caller(ctx), "webhook", w.GetId(), "source", w.GetSource())
+	}
+	return a, nil
+}
+
+// showBody shows the body as text and, if today's connector can read it, as the vendor's message.
+func (s *Server) showBody(a *adminv1.GetWebhookResponse, w *journalv1.Webhook, reveal bool) {
+	if len(w.GetBody()) > maxShown {
+		return
+	}
+	var decoded intake.Decoded
+	var declared protoreflect.MessageDescriptor
+	if src, fault := s.source(w); fault == nil {
+		decoded, _ = src.Decode(w, "")
+		if e, known := src.Event(decoded.Event); known {
+			declared = e.Method.Input()
+		}
+	}
+	switch w.GetEncoding() {
+	case journalv1.Encoding_ENCODING_JSON, journalv1.Encoding_ENCODING_FORM:
+		a.Body = bodyText(w.GetBody(), decoded.Document, declared, reveal)
+	default:
+	}
+	if m := decoded.Message; m != nil {
+		a.MessageType = string(m.ProtoReflect().Descriptor().FullName())
+		if !reveal {
+			m = mask.Message(m)
+		}
+		a.Message = jsonText(m)
+	}
+}
+
+// bodyText is a body as it may be shown: as it came, or the masked document in it.
+func bodyText(body, document []byte, declared protoreflect.MessageDescriptor, reveal bool) string {
+	if reveal {
+		if !utf8.Valid(body) {
+			return ""
+		}
+		return string(body)
+	}
+	if document == nil {
+		document, declared = body, nil
+	}
+	return string(mask.JSON(document, declared))
+}
+
+// jsonText is a message as protobuf's JSON.
+func jsonText(m proto.Message) string {
+	text, err := protojson.Marshal(m)
+	if err != nil {
+		return ""
+	}
+	return compact(text)
+}
+
+// compact takes out the spaces, which protojson varies from build to build.
+func compact(text []byte) string {
+	var b bytes.Buffer
+	if err := json.Compact(&b, text); err != nil {
+		return ""
+	}
+	return b.String()
+}
+
+// showEvents shows what was published of a webhook and is still kept.
+func (s *Server) showEvents(ctx context.Context, w *journalv1.Webhook, reveal bool) ([]*adminv1.PublishedEvent, error) {
+	places, err := s.places(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	var shown []*adminv1.PublishedEvent
+	size := 0
+	for _, p := range places {
+		e, err := s.journal.EventAt(ctx, p.Position)
+		if errors.Is(err, journal.ErrExpired) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if size += proto.Size(e); size > maxEvents {
+			break
+		}
+		if !reveal {
+			e = mask.Message(e).(*eventv1.Event)
+		}
+		shown = append(shown, &adminv1.PublishedEvent{Event: e, Position: uint64(p.Position)})
+	}
+	return shown, nil
+}
+
+// places are the positions of a webhook's events, and then of what corrects them.
+func (s *Server) places(ctx context.Context, w *journalv1.Webhook) ([]journal.Correction, error) {
+	corrections, err := s.journal.Corrections(ctx, w.GetId())
+	if err != nil {
+		return nil, err
+	}
+	places := make([]journal.Correction, 0, int(w.GetEventCount())+len(corrections))
+	for i := range w.GetEventCount() {
+		places = append(places, journal.Correction{Index: i, Position: journal.Position(w.GetFirstPosition()) + journal.Position(i)})
+	}
+	return append(places, corrections...), nil
+}
+
+func encodingName(e journalv1.Encoding) string {
+	switch e {
+	case journalv1.Encoding_ENCODING_JSON:
+		return "json"
+	case journalv1.Encoding_ENCODING_FORM:
+		return "form"
+	case journalv1.Encoding_ENCODING_PROTOBUF:
+		return "protobuf"
+	case journalv1.Encoding_ENCODING_RAW:
+		return "raw"
+	default:
+		return ""
+	}
+}
