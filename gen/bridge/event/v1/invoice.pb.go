@@ -8,6 +8,7 @@ package eventv1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	_ "github.com/webhook-bridge/bridge/gen/bridge/options/v1"
 	date "google.golang.org/genproto/googleapis/type/date"
 	decimal "google.golang.org/genproto/googleapis/type/decimal"
 	money "google.golang.org/genproto/googleapis/type/money"
@@ -347,7 +348,7 @@ var File_bridge_event_v1_invoice_proto protoreflect.FileDescriptor
 
 const file_bridge_event_v1_invoice_proto_rawDesc = "" +
 	"\n" +
-	"\x1dbridge/event/v1/invoice.proto\x12\x0fbridge.event.v1\x1a\x1ebridge/event/v1/customer.proto\x1a\x1dbridge/event/v1/payment.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x19google/type/decimal.proto\x1a\x17google/type/money.proto\"\xcc\v\n" +
+	"\x1dbridge/event/v1/invoice.proto\x12\x0fbridge.event.v1\x1a\x1ebridge/event/v1/customer.proto\x1a\x1dbridge/event/v1/payment.proto\x1a\x1fbridge/options/v1/options.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x19google/type/decimal.proto\x1a\x17google/type/money.proto\"\xd4\v\n" +
 	"\aInvoice\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\tR\x06number\x12\x16\n" +
@@ -369,8 +370,8 @@ const file_bridge_event_v1_invoice_proto_rawDesc = "" +
 	"\rpoints_earned\x18\x0f \x01(\v2\x14.google.type.DecimalR\fpointsEarned\x12\x17\n" +
 	"\x04void\x18\x10 \x01(\bH\x00R\x04void\x88\x01\x01\x12\x1f\n" +
 	"\vcoupon_code\x18\x11 \x01(\tR\n" +
-	"couponCode\x12\x12\n" +
-	"\x04note\x18\x12 \x01(\tR\x04note\x12\x1c\n" +
+	"couponCode\x12\x1a\n" +
+	"\x04note\x18\x12 \x01(\tB\x06\xaa\xaa\x19\x02\b\x01R\x04note\x12\x1c\n" +
 	"\treference\x18\x13 \x01(\tR\treference\x122\n" +
 	"\x05lines\x18\x14 \x03(\v2\x1c.bridge.event.v1.InvoiceLineR\x05lines\x124\n" +
 	"\bpayments\x18\x15 \x03(\v2\x18.bridge.event.v1.PaymentR\bpayments\x12\"\n" +

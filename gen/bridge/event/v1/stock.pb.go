@@ -8,6 +8,7 @@ package eventv1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	_ "github.com/webhook-bridge/bridge/gen/bridge/options/v1"
 	decimal "google.golang.org/genproto/googleapis/type/decimal"
 	money "google.golang.org/genproto/googleapis/type/money"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
@@ -335,7 +336,7 @@ var File_bridge_event_v1_stock_proto protoreflect.FileDescriptor
 
 const file_bridge_event_v1_stock_proto_rawDesc = "" +
 	"\n" +
-	"\x1bbridge/event/v1/stock.proto\x12\x0fbridge.event.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19google/type/decimal.proto\x1a\x17google/type/money.proto\"\x83\x04\n" +
+	"\x1bbridge/event/v1/stock.proto\x12\x0fbridge.event.v1\x1a\x1fbridge/options/v1/options.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19google/type/decimal.proto\x1a\x17google/type/money.proto\"\x8b\x04\n" +
 	"\rStockMovement\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\tR\x06number\x12B\n" +
@@ -348,9 +349,9 @@ const file_bridge_event_v1_stock_proto_rawDesc = "" +
 	"\bmoved_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\amovedAt\x12;\n" +
 	"\vreceived_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"receivedAt\x12\x14\n" +
-	"\x05state\x18\t \x01(\tR\x05state\x12\x12\n" +
+	"\x05state\x18\t \x01(\tR\x05state\x12\x1a\n" +
 	"\x04note\x18\n" +
-	" \x01(\tR\x04note\x120\n" +
+	" \x01(\tB\x06\xaa\xaa\x19\x02\b\x01R\x04note\x120\n" +
 	"\x05lines\x18\v \x03(\v2\x1a.bridge.event.v1.StockLineR\x05lines\x129\n" +
 	"\n" +
 	"created_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12\"\n" +
