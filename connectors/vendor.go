@@ -6,8 +6,8 @@ import "time"
 // configuration, and what the documentation of a connector says. A vendor that offers nothing leaves it empty: its sources
 // use a secret path, or nothing.
 type Verification struct {
-	// Header is the name of the header with a constant secret, such as "X-Acme-Secret". Empty if there is none, or if whoever
-	// sets the webhook up chooses the name.
+	// Header is the name of the header with a constant secret, such as "X-Acme-Secret". Where whoever sets the webhook up
+	// chooses it, the name that the vendor suggests. Empty if there is none.
 	Header string
 	// HMAC is how the vendor signs. nil if it does not.
 	HMAC *HMAC
