@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -15,6 +16,10 @@ import (
 	"golang.org/x/tools/txtar"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protodesc"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/webhook-bridge/bridge/connectors"
@@ -26,7 +31,7 @@ import (
 func good() *connectors.Connector {
 	return &connectors.Connector{
 		Name:    "fake",
-		Service: retinov1.File_webhooks_retino_v1_retino_proto.Services().Get(0),
+		Service: oneEvent(),
 		Register: func(ctx context.Context, mux *runtime.ServeMux, conn grpc.ClientConnInterface) error {
 			return retinov1.RegisterRetinoWebhookServiceHandlerClient(ctx, mux, retinov1.NewRetinoWebhookServiceClient(conn))
 		},
@@ -38,6 +43,20 @@ func good() *connectors.Connector {
 			Identify: func(proto.Message) (connectors.Key, string) { return connectors.ContentHash(), "" },
 		},
 	}
+}
+
+// oneEvent is Retino's service without its events but shipping.ordered.
+func oneEvent() protoreflect.ServiceDescriptor {
+	file := protodesc.ToFileDescriptorProto(retinov1.File_webhooks_retino_v1_retino_proto)
+	service := file.GetService()[0]
+	service.Method = slices.DeleteFunc(service.GetMethod(), func(m *descriptorpb.MethodDescriptorProto) bool {
+		return m.GetName() != "ShippingOrdered"
+	})
+	fd, err := protodesc.NewFile(file, protoregistry.GlobalFiles)
+	if err != nil {
+		panic(err)
+	}
+	return fd.Services().Get(0)
 }
 
 func translate(in connectors.Input) (connectors.Translation, error) {

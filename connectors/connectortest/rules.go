@@ -124,7 +124,8 @@ var dataKinds = map[string]string{
 	"bill_payment": "payment", "transfer": "stock_movement", "outbound": "stock_movement", "inbound": "stock_movement",
 	"stock": "stock_movement", "loyalty.level_changed": "loyalty_level_change", "loyalty.points_changed": "loyalty_points_change",
 	"loyalty.points_transferred": "loyalty_points_transfer", "loyalty.points_expiring": "loyalty_points_expiry",
-	"loyalty.reward_redeemed": "loyalty_reward_redemption",
+	"loyalty.reward_redeemed": "loyalty_reward_redemption", "loyalty.level_expiring": "loyalty_level_expiry",
+	"loyalty.coupon_expiring": "loyalty_coupon_expiry", "return": "return_case",
 }
 
 // dataFits says whether the event's data is set and is what its type promises.
