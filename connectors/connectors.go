@@ -57,6 +57,10 @@ type Connector struct {
 	// FormField is the field that holds the JSON, for vendors that send forms (application/x-www-form-urlencoded). Empty: a
 	// form is a body like any other, which is no JSON.
 	FormField string
+	// Mend, for vendors whose text is not quite JSON, makes it JSON before it is read: a comma too many, a quotation mark of
+	// print. It returns text of the same length, in memory of its own or as it was, so that places in it stay the vendor's
+	// own; spaces fill up. What it cannot mend it returns as it is. What is stored is what was received.
+	Mend func(text []byte) []byte
 	// Batches says that a body may be a JSON array of webhooks. Each is a webhook of its own, with its own name, key and
 	// fate; all are made durable at once.
 	Batches bool

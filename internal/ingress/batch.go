@@ -30,7 +30,7 @@ func (in *Ingress) takeBatch(ctx context.Context, src *source, d *intake.Deliver
 	}
 	var batch intake.Batch
 	element := *d
-	element.Encoding, element.Form, element.Batch = journalv1.Encoding_ENCODING_JSON, nil, &batch
+	element.Encoding, element.Text, element.Batch = journalv1.Encoding_ENCODING_JSON, nil, &batch
 	for i, text := range elements {
 		element.Body, element.Element = text, i+1
 		if _, err := in.takeOne(ctx, src, &element, named); err != nil {

@@ -186,9 +186,7 @@ func (in *Ingress) take(ctx context.Context, src *source, d *intake.Delivery, b 
 	if fault != nil {
 		return in.intake.Quarantine(ctx, d, fault)
 	}
-	if b.form {
-		d.Form = document
-	}
+	d.Text = document
 	if src.Connector.Batches && isList(document) {
 		return in.takeBatch(ctx, src, d, named)
 	}

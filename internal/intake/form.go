@@ -9,17 +9,33 @@ import (
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 )
 
-// Document returns the JSON of a body: what the connector's FormField holds, if it is a form, else the body itself. It is
-// at most as long as the body.
+// Document returns the JSON of a body: what the connector's FormField holds, if it is a form, else the body itself; mended,
+// if the connector does that. It is at most as long as the body.
 func Document(c *connectors.Connector, encoding journalv1.Encoding, body []byte) ([]byte, *Fault) {
-	if encoding != journalv1.Encoding_ENCODING_FORM {
-		return body, nil
+	if encoding == journalv1.Encoding_ENCODING_FORM {
+		field, err := formField(body, c.FormField)
+		if err != nil {
+			return nil, NewFault(BadForm, err)
+		}
+		body = field
 	}
-	document, err := formField(body, c.FormField)
-	if err != nil {
-		return nil, NewFault(BadForm, err)
+	if c.Mend != nil {
+		body = mended(c, body)
 	}
-	return document, nil
+	return body, nil
+}
+
+// mended has the connector mend a document. One that panics, or does not keep to the length, has mended nothing.
+func mended(c *connectors.Connector, text []byte) (document []byte) {
+	defer func() {
+		if recover() != nil {
+			document = text
+		}
+	}()
+	if document = c.Mend(text); len(document) != len(text) {
+		return text
+	}
+	return document
 }
 
 // formField returns the value of a form's field, which must be there once.

@@ -83,8 +83,8 @@ type Delivery struct {
 	Body []byte
 	// Encoding of Body.
 	Encoding journalv1.Encoding
-	// Form is what [Document] made of Body, if that is a form.
-	Form []byte
+	// Text is what [Document] made of Body, if that is not Body itself.
+	Text []byte
 	// Batch, if set, collects the webhook instead of making it durable.
 	Batch *Batch
 	// Element is which of its batch it is, counted from 1.
@@ -93,8 +93,8 @@ type Delivery struct {
 
 // JSON returns the document that the body is, or holds.
 func (d *Delivery) JSON() []byte {
-	if d.Encoding == journalv1.Encoding_ENCODING_FORM {
-		return d.Form
+	if d.Text != nil {
+		return d.Text
 	}
 	return d.Body
 }
