@@ -53,7 +53,7 @@ func driftField(d *journalv1.DriftCount) *adminv1.DriftField {
 		Connector:   d.GetConnector(),
 		VendorEvent: d.GetVendorEvent(),
 		Kind:        kindName(d.GetKind()),
-		Field:       d.GetPath(),
+		Field:       mask.Path(d.GetPath()),
 		Count:       d.GetCount(),
 		FirstAt:     d.GetFirstAt(),
 		LastAt:      d.GetLastAt(),

@@ -69,7 +69,7 @@ func (s *Server) short(w *journalv1.Webhook) *adminv1.Webhook {
 		ReleasedAt:  w.GetReleasedAt(),
 	}
 	if q := w.GetQuarantine(); q != nil {
-		v.Fault = &adminv1.Fault{Reason: q.GetReason(), Problem: quoteless(q.GetDetail()), Path: q.GetPath(), Offset: q.GetOffset()}
+		v.Fault = &adminv1.Fault{Reason: q.GetReason(), Problem: quoteless(q.GetDetail()), Path: mask.Path(q.GetPath()), Offset: q.GetOffset()}
 	}
 	return v
 }
@@ -78,7 +78,7 @@ func faultOf(f *intake.Fault) *adminv1.Fault {
 	if f == nil {
 		return nil
 	}
-	return &adminv1.Fault{Reason: string(f.Reason), Problem: quoteless(f.Problem), Path: f.Path, Offset: f.Offset}
+	return &adminv1.Fault{Reason: string(f.Reason), Problem: quoteless(f.Problem), Path: mask.Path(f.Path), Offset: f.Offset}
 }
 
 // quoted is what a problem quotes, of a body perhaps. A quote that was cut has no end.
@@ -108,7 +108,7 @@ func (s *Server) webhook(ctx context.Context, r *adminv1.GetWebhookRequest) (*ad
 			Connector:   w.GetConnector(),
 			VendorEvent: w.GetVendorEvent(),
 			Kind:        kindName(d.GetKind()),
-			Field:       d.GetPath(),
+			Field:       mask.Path(d.GetPath()),
 			Sample:      mask.Shape(d.GetSample()),
 			WebhookId:   w.GetId(),
 		})

@@ -8,6 +8,7 @@ import (
 
 	"github.com/webhook-bridge/bridge/connectors"
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+	"github.com/webhook-bridge/bridge/internal/mask"
 	"github.com/webhook-bridge/bridge/internal/vendorjson"
 )
 
@@ -74,10 +75,10 @@ func (f *Fault) Error() string {
 // Ours reports whether the webhook may be fine and this program is at fault.
 func (f *Fault) Ours() bool { return f.Reason == Panicked || f.Reason == BadEvents }
 
-// LogValue leaves out the problem: it may quote a few bytes of the body.
+// LogValue leaves out the problem, which may quote a few bytes of the body, and names in the path that could be somebody's.
 func (f *Fault) LogValue() slog.Value {
 	return slog.GroupValue(
-		slog.String("reason", string(f.Reason)), slog.String("path", clean(f.Path, maxDetail)), slog.Int64("offset", f.Offset))
+		slog.String("reason", string(f.Reason)), slog.String("path", mask.Path(clean(f.Path, maxDetail))), slog.Int64("offset", f.Offset))
 }
 
 // NewFault returns a fault for a reason, with path and offset if err has them. The code of a decoder's error takes the

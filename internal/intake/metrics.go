@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/webhook-bridge/bridge/internal/mask"
 	"github.com/webhook-bridge/bridge/internal/vendorjson"
 )
 
@@ -101,7 +102,7 @@ func (c *driftCounter) counter(k driftKey) prometheus.Counter {
 	if len(c.series) >= maxDriftSeries {
 		return c.vec.WithLabelValues(c.connector, other, other, other)
 	}
-	counter = c.vec.WithLabelValues(c.connector, k.event, k.field, kindLabel(k.kind))
+	counter = c.vec.WithLabelValues(c.connector, k.event, mask.Path(k.field), kindLabel(k.kind))
 	c.series[k] = counter
 	return counter
 }

@@ -1,0 +1,52 @@
+package mask
+
+import (
+	"strconv"
+	"strings"
+)
+
+// Path returns a JSON path, as the decoder writes it, with those names shaped that [JSON] would not show:
+// `$.phones["xxx@xxxxx.xx"].kind`. The path of what is declared stays as it is.
+func Path(path string) string {
+	var out strings.Builder
+	for rest := path; rest != ""; {
+		step := stepOf(rest)
+		rest = rest[len(step):]
+		out.WriteString(maskedStep(step))
+	}
+	return out.String()
+}
+
+// stepOf is the first step of a path: "$", ".name", `["na.me"]`, "[3]" or "[]".
+func stepOf(path string) string {
+	if name, ok := strings.CutPrefix(path, "["); ok {
+		if quoted, err := strconv.QuotedPrefix(name); err == nil && strings.HasPrefix(name[len(quoted):], "]") {
+			return path[:1+len(quoted)+1]
+		}
+	}
+	if end := strings.IndexAny(path[1:], ".["); end >= 0 {
+		return path[:1+end]
+	}
+	return path
+}
+
+func maskedStep(step string) string {
+	if step == "$" {
+		return step
+	}
+	if name, ok := strings.CutPrefix(step, "."); ok {
+		if isName([]byte(name)) {
+			return step
+		}
+		return "." + Shape([]byte(name))
+	}
+	if quoted := strings.TrimSuffix(strings.TrimPrefix(step, "["), "]"); quoted != "" && quoted[0] == '"' {
+		if name, err := strconv.Unquote(quoted); err == nil && isName([]byte(name)) {
+			return step
+		}
+	}
+	if _, err := strconv.ParseUint(strings.Trim(step, "[]"), 10, 32); err == nil || step == "[]" {
+		return step
+	}
+	return Shape([]byte(step))
+}
