@@ -34,7 +34,8 @@ func build(t *testing.T, routes []Route) document {
 func TestPaths(t *testing.T) {
 	want := []string{
 		"/webhooks/diner/close", "/webhooks/diner/open", "/webhooks/diner/update",
-		"/webhooks/returns", "/webhooks/returns/shipping.ordered",
+		"/webhooks/returns", "/webhooks/returns/retino_credit_note.created", "/webhooks/returns/shipping.ordered",
+		"/webhooks/returns/ticket.created",
 	}
 	for _, till := range []string{"/webhooks/till-brno/t/{token}", "/webhooks/till-prague/t/{token}"} {
 		want = append(want, till, till+"/categories", till+"/customers", till+"/order_details", till+"/orders", till+"/products")

@@ -64,7 +64,7 @@ func TestGatewayDecodesBody(t *testing.T) {
 	if diff := cmp.Diff(want, r.got, protocmp.Transform()); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]string{`type $.shipping.id 12`, `unknown $.shipping.new true`}, driftLines(body.Drift)); diff != "" {
+	if diff := cmp.Diff([]string{`type $.shipping.id 12`, `unknown $.shipping.new true`, `missing $.created_at `}, driftLines(body.Drift)); diff != "" {
 		t.Error(diff)
 	}
 	if body.Err != nil {

@@ -180,7 +180,8 @@ func TestDriftsAreFew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"type $.data.items[].name 0", "unknown $.data.items[].x 0", `type $.data.items[].quantity ""`}
+	want := []string{"missing $.data.items[].sku ", "missing $.data.items[].quantity ", "missing $.data.items[].grossValue "}
+	want = append(want, "type $.data.items[].name 0", "unknown $.data.items[].x 0", `type $.data.items[].quantity ""`)
 	for i := range MaxDrifts - len(want) {
 		want = append(want, fmt.Sprintf("unknown $.data.items[].y%d 1", i))
 	}
