@@ -1,0 +1,422 @@
+package ingress
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/webhook-bridge/bridge/connectors"
+	"github.com/webhook-bridge/bridge/connectors/retino"
+	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+	"github.com/webhook-bridge/bridge/internal/journal"
+)
+
+// acme is a vendor with every habit: it names events and webhooks in headers, sends forms, and several webhooks at once.
+func acme() *connectors.Connector {
+	c := retino.New()
+	c.EventHeader, c.KeyHeader, c.FormField, c.Batches = "X-Acme-Event", "X-Acme-Id", "payload", true
+	return c
+}
+
+// newShop is an edge with one source of acme's, without authentication.
+func newShop(tb testing.TB, change ...func(*Source)) *edge {
+	tb.Helper()
+	return newEdge(tb, func(c *Config) {
+		s := Source{
+			Connector: acme(), Info: connectors.Source{Name: "shop", Zone: time.UTC}, Auth: Auth{None: true},
+			Limits: Limits{Rate: 1000, Body: 4 * mebi},
+		}
+		for _, f := range change {
+			f(&s)
+		}
+		c.Sources = []Source{s}
+	})
+}
+
+// shipment is a good webhook about a shipment.
+func shipment(id string) string {
+	return `{"event_type":"shipping.ordered","created_at":"2023-01-23T10:28:10.010Z","shipping":{"id":"` + id + `"}}`
+}
+
+// stored lists what was kept: event, subject or reason, encoding.
+func (e *edge) stored() []string {
+	var all []string
+	for _, entry := range e.book.all() {
+		s := entry.Webhook.GetVendorEvent() + " " + reasonOf(entry.Webhook)
+		for _, ev := range entry.Events {
+			s += ev.GetSubject()
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+func wantStored(t *testing.T, e *edge, want ...string) {
+	t.Helper()
+	if diff := cmp.Diff(want, e.stored()); diff != "" {
+		t.Errorf("stored (-want +got):\n%s", diff)
+	}
+}
+
+// TestNamesOfEvents: in body, URL and header.
+func TestNamesOfEvents(t *testing.T) {
+	const ordered, nameless = `{"event_type":"shipping.ordered","shipping":{"id":"s1"}}`, `{"shipping":{"id":"s1"}}`
+	for _, tt := range []struct{ name, path, header, body, want string }{
+		{"header", "", "shipping.ordered", nameless, "shipping.ordered shipment/s1"},
+		{"header and body", "", "shipping.ordered", ordered, "shipping.ordered shipment/s1"},
+		{"all", "/shipping.ordered", "shipping.ordered", ordered, "shipping.ordered shipment/s1"},
+		{"unmodelled", "", "shipping.lost", `{}`, "shipping.lost retino/shipping.lost"},
+		{"header and body disagree", "", "shipping.lost", ordered, "shipping.ordered event_mismatch"},
+		{"header and URL disagree", "/shipping.ordered", "shipping.lost", nameless, "shipping.ordered event_mismatch"},
+		{"header came twice", "", "shipping.ordered,shipping.ordered", nameless, "shipping.ordered, shipping.ordered retino/shipping.ordered, shipping.ordered"},
+		{"unprintable", "", "a\x80b", nameless, "a\uFFFDb bad_event_name"},
+		{"none", "", "", nameless, " no_event"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			e := newShop(t)
+			h := http.Header{}
+			if tt.header != "" {
+				h["X-Acme-Event"] = strings.Split(tt.header, ",")
+			}
+			wantSuccess(t, e, "shop", e.post("/webhooks/shop"+tt.path, h, []byte(tt.body)))
+			wantStored(t, e, tt.want)
+			w := e.book.last(t).Webhook
+			if got := strings.TrimPrefix(tt.path, "/"); w.GetPathEvent() != got {
+				t.Errorf("path_event %q, want %q", w.GetPathEvent(), got)
+			}
+			kept := 0
+			for _, k := range w.GetHeaders() {
+				if k.GetName() == "x-acme-event" {
+					kept++
+				}
+			}
+			if kept != len(h["X-Acme-Event"]) {
+				t.Errorf("%d of %d headers with the name are kept", kept, len(h["X-Acme-Event"]))
+			}
+		})
+	}
+}
+
+// TestNameOfWhatCannotBeRead: a corrupt body is kept under the name that the request gives.
+func TestNameOfWhatCannotBeRead(t *testing.T) {
+	e := newShop(t)
+	h := http.Header{"Content-Encoding": {"gzip"}, "X-Acme-Event": {"shipping.ordered"}}
+	wantSuccess(t, e, "shop", e.post("/webhooks/shop", h, []byte("no gzip")))
+	wantStored(t, e, "shipping.ordered corrupt_encoding")
+}
+
+// TestIDsInHeaders: with one id a webhook is the same however often it comes; with another it is another, though the body
+// is the same.
+func TestIDsInHeaders(t *testing.T) {
+	e := newShop(t)
+	send := func(id, body string) {
+		t.Helper()
+		wantSuccess(t, e, "shop", e.post("/webhooks/shop", http.Header{"X-Acme-Id": {id}}, []byte(body)))
+	}
+	send("1", shipment("s1"))
+	send("1", shipment("s1"))
+	wantStored(t, e, "shipping.ordered shipment/s1")
+	send("2", shipment("s1"))
+	wantStored(t, e, "shipping.ordered shipment/s1", "shipping.ordered shipment/s1")
+	all := e.book.all()
+	if all[0].Events[0].GetId() == all[1].Events[0].GetId() {
+		t.Error("two webhooks made events of one id")
+	}
+	send("3", `{"event_type":"new"}`)
+	send("3", `{"event_type":"new"}`)
+	send("4", `{"event_type":"new"}`)
+	if n := len(e.book.all()); n != 4 {
+		t.Errorf("%d webhooks", n)
+	}
+}
+
+// TestForms: stored as they came, and taken for the JSON that they hold.
+func TestForms(t *testing.T) {
+	form := "x=1&payload=" + url.QueryEscape(shipment("s1")) + "&y=2"
+	for _, tt := range []struct {
+		name, contentType, encoding, body string
+		want                              string
+		stored                            journalv1.Encoding
+	}{
+		{"form", "application/x-www-form-urlencoded", "", form, "shipping.ordered shipment/s1", journalv1.Encoding_ENCODING_FORM},
+		{
+			"form with a parameter", "Application/X-WWW-Form-URLEncoded ; charset=UTF-8", "", form,
+			"shipping.ordered shipment/s1", journalv1.Encoding_ENCODING_FORM,
+		},
+		{"compressed", "application/x-www-form-urlencoded", "gzip", form, "shipping.ordered shipment/s1", journalv1.Encoding_ENCODING_FORM},
+		{"JSON", "application/json", "", shipment("s1"), "shipping.ordered shipment/s1", journalv1.Encoding_ENCODING_JSON},
+		{"no type", "", "", shipment("s1"), "shipping.ordered shipment/s1", journalv1.Encoding_ENCODING_JSON},
+		{"unmodelled", "application/x-www-form-urlencoded", "", `payload={"event_type":"x"}`, "x retino/x", journalv1.Encoding_ENCODING_FORM},
+		{"no field", "application/x-www-form-urlencoded", "", "x=1", " bad_form", journalv1.Encoding_ENCODING_FORM},
+		{"two fields", "application/x-www-form-urlencoded", "", form + "&payload=1", " bad_form", journalv1.Encoding_ENCODING_FORM},
+		{"bad escape", "application/x-www-form-urlencoded", "", "payload=%7", " bad_form", journalv1.Encoding_ENCODING_FORM},
+		{"JSON that says it is a form", "application/x-www-form-urlencoded", "", shipment("s1"), " bad_form", journalv1.Encoding_ENCODING_FORM},
+		{"broken JSON", "application/x-www-form-urlencoded", "", `payload={"event_type":}`, " malformed_json", journalv1.Encoding_ENCODING_FORM},
+		{"form that says it is JSON", "application/json", "", form, " malformed_json", journalv1.Encoding_ENCODING_JSON},
+		{"corrupt gzip", "application/x-www-form-urlencoded", "gzip", form, " corrupt_encoding", journalv1.Encoding_ENCODING_RAW},
+		{"empty", "application/x-www-form-urlencoded", "", "", " bad_form", journalv1.Encoding_ENCODING_FORM},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			e := newShop(t)
+			h, body := http.Header{"Content-Type": {tt.contentType}}, []byte(tt.body)
+			if tt.encoding != "" {
+				h.Set("Content-Encoding", tt.encoding)
+				if tt.stored != journalv1.Encoding_ENCODING_RAW {
+					body = zipped(t, body)
+				}
+			}
+			wantSuccess(t, e, "shop", e.post("/webhooks/shop", h, body))
+			wantStored(t, e, tt.want)
+			if w := e.book.last(t).Webhook; w.GetEncoding() != tt.stored || string(w.GetBody()) != tt.body {
+				t.Errorf("stored as %v: %q", w.GetEncoding(), w.GetBody())
+			}
+		})
+	}
+}
+
+// TestFormsOfOthers: a vendor that sends none has its body taken as it is, whatever it calls it.
+func TestFormsOfOthers(t *testing.T) {
+	e := newEdge(t)
+	h := secretOf("returns")
+	h.Set("Content-Type", "application/x-www-form-urlencoded")
+	e.post("/webhooks/returns", h, []byte(shipment("s1")))
+	if w := e.book.last(t).Webhook; w.GetEncoding() != journalv1.Encoding_ENCODING_JSON || reasonOf(w) != "" {
+		t.Errorf("stored as %v, %q", w.GetEncoding(), reasonOf(w))
+	}
+}
+
+// TestLargestForm: a form of the largest size has room, compressed or not, even where there is only as much as must be; and
+// gives it all back.
+func TestLargestForm(t *testing.T) {
+	e := newShop(t, func(s *Source) { s.Limits.Body, s.Limits.InFlight = 100*kibi, 1 })
+	for i, encoding := range []string{"identity", "gzip"} {
+		form := []byte(`payload={"event_type":"new","n":` + strconv.Itoa(i) + `,"filler":"` + strings.Repeat("x", 100*kibi-46) + `"}`)
+		if len(form) != 100*kibi {
+			t.Fatalf("the form has %d bytes", len(form))
+		}
+		h := http.Header{"Content-Type": {"application/x-www-form-urlencoded"}, "Content-Encoding": {encoding}}
+		wire := func(form []byte) []byte {
+			if encoding == "gzip" {
+				return zipped(t, form)
+			}
+			return form
+		}
+		wantSuccess(t, e, "shop", e.post("/webhooks/shop", h, wire(form)))
+		if w := e.book.last(t).Webhook; !bytes.Equal(w.GetBody(), form) || reasonOf(w) != "" {
+			t.Errorf("%s: stored %q", encoding, reasonOf(w))
+		}
+		if w := e.post("/webhooks/shop", h, wire(append(form, ' '))); w.Code != http.StatusRequestEntityTooLarge {
+			t.Errorf("%s, a byte more: %d", encoding, w.Code)
+		}
+	}
+	if !e.sources["shop"].limits.room.TryAcquire(3 * (100*kibi + 1)) {
+		t.Error("room was lost")
+	}
+}
+
+// TestBatch: every webhook of an array by itself, all in one commit.
+func TestBatch(t *testing.T) {
+	e := newShop(t)
+	body := "\uFEFF [" + shipment("s1") + ",\n" + `{"event_type":"new","n":1}, {"event_type":"shipping.ordered","shipping":7},` +
+		shipment("s1") + `, 5, {"event_type":"shipping.ordered","shipping":{}}, {}, ` + shipment("s2") + "] "
+	h := http.Header{"Content-Type": {"application/json"}, "User-Agent": {"Acme/1"}}
+	wantSuccess(t, e, "shop", e.post("/webhooks/shop", h, []byte(body)))
+	wantStored(t, e, "shipping.ordered shipment/s1", "new retino/new", "shipping.ordered wrong_shape", " malformed_json",
+		"shipping.ordered untranslatable", " no_event", "shipping.ordered shipment/s2")
+	if e.book.commits != 1 {
+		t.Errorf("%d commits", e.book.commits)
+	}
+	var elements []uint32
+	for _, entry := range e.book.all() {
+		w := entry.Webhook
+		elements = append(elements, w.GetElement())
+		if w.GetEncoding() != journalv1.Encoding_ENCODING_JSON || len(w.GetHeaders()) != 2 {
+			t.Errorf("stored as %v with %v", w.GetEncoding(), w.GetHeaders())
+		}
+	}
+	if diff := cmp.Diff([]uint32{1, 2, 3, 5, 6, 7, 8}, elements); diff != "" {
+		t.Errorf("elements (-want +got):\n%s", diff)
+	}
+	if got := string(e.book.all()[1].Webhook.GetBody()); got != `{"event_type":"new","n":1}` {
+		t.Errorf("body %q", got)
+	}
+	if got := e.value(t, "bridge_duplicates_total", "shop"); got != 1 {
+		t.Errorf("bridge_duplicates_total = %v", got)
+	}
+	// Redelivered, it adds nothing; with one more, one.
+	wantSuccess(t, e, "shop", e.post("/webhooks/shop", h, []byte(body)))
+	wantSuccess(t, e, "shop", e.post("/webhooks/shop", h, []byte("["+shipment("s1")+","+shipment("s3")+"]")))
+	if n := len(e.book.all()); n != 8 {
+		t.Errorf("%d webhooks", n)
+	}
+	// So does what came in an array, alone.
+	wantSuccess(t, e, "shop", e.post("/webhooks/shop", h, []byte(shipment("s3"))))
+	if n := len(e.book.all()); n != 8 {
+		t.Errorf("%d webhooks", n)
+	}
+	if got := e.value(t, "bridge_webhooks_received_total", "shop"); got != 4 {
+		t.Errorf("bridge_webhooks_received_total = %v", got)
+	}
+}
+
+// TestBatchOfRevisions: a known fact with another body, beside what is new.
+func TestBatchOfRevisions(t *testing.T) {
+	e := newShop(t)
+	e.post("/webhooks/shop", nil, []byte(shipment("s1")))
+	revised := strings.Replace(shipment("s1"), `"s1"`, `"s1","code":"c"`, 1)
+	for range 2 {
+		wantSuccess(t, e, "shop", e.post("/webhooks/shop", nil, []byte("["+revised+","+shipment("s2")+","+shipment("s1")+"]")))
+	}
+	wantStored(t, e, "shipping.ordered shipment/s1", "shipping.ordered shipment/s1", "shipping.ordered shipment/s2")
+	if got := e.value(t, "bridge_revisions_total", "shop"); got != 1 {
+		t.Errorf("bridge_revisions_total = %v", got)
+	}
+}
+
+// TestBatchIsAllOrNothing: what cannot be committed is asked for again, whole.
+func TestBatchIsAllOrNothing(t *testing.T) {
+	e := newShop(t)
+	e.book.before = func(context.Context) error { return journal.ErrUnavailable }
+	body := []byte("[" + shipment("s1") + ",{}," + shipment("s2") + "]")
+	if w := e.post("/webhooks/shop", nil, body); w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
+		t.Errorf("answer %d", w.Code)
+	}
+	wantStored(t, e)
+	if got := e.value(t, "bridge_quarantined_total", "shop"); got != 0 {
+		t.Errorf("bridge_quarantined_total = %v", got)
+	}
+	e.book.before = nil
+	wantSuccess(t, e, "shop", e.post("/webhooks/shop", nil, body))
+	wantStored(t, e, "shipping.ordered shipment/s1", " no_event", "shipping.ordered shipment/s2")
+}
+
+// TestBatchKeptWhole: an array that is no batch of webhooks is one broken webhook.
+func TestBatchKeptWhole(t *testing.T) {
+	for name, tt := range map[string]struct{ body, want, at string }{
+		"empty":             {"[]", "x wrong_shape", ""},
+		"blank":             {" [ ] ", "x wrong_shape", ""},
+		"cut off":           {"[" + shipment("s1") + ",", "x malformed_json", "$[1]"},
+		"bad element":       {"[" + shipment("s1") + `,{"a":}]`, "x malformed_json", "$[1].a"},
+		"more after it":     {"[" + shipment("s1") + "]{}", "x malformed_json", "$"},
+		"too many webhooks": {"[{}" + strings.Repeat(",{}", maxElements) + "]", "x limit_exceeded", ""},
+		"too many values":   {"[[" + strings.Repeat("0,", 100_000) + "0]]", "x limit_exceeded", "$[0][99998]"},
+		"too deep":          {strings.Repeat("[", 100) + strings.Repeat("]", 100), "x limit_exceeded", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := newShop(t)
+			wantSuccess(t, e, "shop", e.post("/webhooks/shop/x", nil, []byte(tt.body)))
+			wantStored(t, e, tt.want)
+			w := e.book.last(t).Webhook
+			if string(w.GetBody()) != tt.body || w.GetElement() != 0 || w.GetPathEvent() != "x" {
+				t.Errorf("stored element %d of %q: %.80q", w.GetElement(), w.GetPathEvent(), w.GetBody())
+			}
+			if at := w.GetQuarantine().GetPath(); tt.at != "" && at != tt.at {
+				t.Errorf("at %s, want %s", at, tt.at)
+			}
+		})
+	}
+}
+
+// TestLargestBatch: as many webhooks as may be are one commit, and as many events.
+func TestLargestBatch(t *testing.T) {
+	e := newShop(t)
+	array := func(n int) []byte {
+		var b bytes.Buffer
+		for i := range n {
+			fmt.Fprintf(&b, `,{"event_type":"new","n":%d}`, i)
+		}
+		b.WriteByte(']')
+		b.Bytes()[0] = '['
+		return b.Bytes()
+	}
+	wantSuccess(t, e, "shop", e.post("/webhooks/shop", nil, array(maxElements)))
+	if n := len(e.book.all()); n != maxElements || e.book.commits != 1 {
+		t.Errorf("%d webhooks in %d commits", n, e.book.commits)
+	}
+	e = newShop(t, func(s *Source) {
+		translate := s.Connector.Translate
+		s.Connector.Translate = func(in connectors.Input) (connectors.Translation, error) {
+			tr, err := translate(in)
+			for range 5000 {
+				tr.Events = append(tr.Events, tr.Events[0])
+			}
+			return tr, err
+		}
+	})
+	body := "[" + shipment("s1") + "," + shipment("s2") + "]"
+	wantSuccess(t, e, "shop", e.post("/webhooks/shop", nil, []byte(body)))
+	wantStored(t, e, " too_many_events")
+}
+
+// TestBatchNames: names in URL and header count for all, and are held against each.
+func TestBatchNames(t *testing.T) {
+	e := newShop(t)
+	h := http.Header{"X-Acme-Event": {"shipping.ordered"}, "X-Acme-Id": {"1"}}
+	body := []byte(`[{"shipping":{"id":"s1"}},{"event_type":"new"},{"shipping":{"id":"s1"}}]`)
+	for range 2 {
+		wantSuccess(t, e, "shop", e.post("/webhooks/shop/shipping.ordered", h, body))
+	}
+	// The header's id tells the first from the third by their places.
+	wantStored(t, e, "shipping.ordered shipment/s1", "new event_mismatch", "shipping.ordered shipment/s1")
+	for _, entry := range e.book.all() {
+		if got := entry.Webhook.GetPathEvent(); got != "shipping.ordered" {
+			t.Errorf("path_event %q", got)
+		}
+	}
+}
+
+// TestBatchInAForm: what the form holds is an array.
+func TestBatchInAForm(t *testing.T) {
+	e := newShop(t)
+	h := http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}
+	wantSuccess(t, e, "shop", e.post("/webhooks/shop", h, []byte("payload="+url.QueryEscape("["+shipment("s1")+","+shipment("s2")+"]"))))
+	wantStored(t, e, "shipping.ordered shipment/s1", "shipping.ordered shipment/s2")
+	if w := e.book.last(t).Webhook; w.GetEncoding() != journalv1.Encoding_ENCODING_JSON || string(w.GetBody()) != shipment("s2") {
+		t.Errorf("stored as %v: %q", w.GetEncoding(), w.GetBody())
+	}
+}
+
+// TestBatchRefused: where broken webhooks are refused, one refuses all.
+func TestBatchRefused(t *testing.T) {
+	e := newShop(t, func(s *Source) { s.Reject = true })
+	for _, body := range []string{"[" + shipment("s1") + ",{}]", "[" + shipment("s1"), "[]", "[" + shipment("s1") + `,{"event_type":"shipping.ordered"}]`} {
+		if w := e.post("/webhooks/shop", nil, []byte(body)); w.Code != http.StatusBadRequest {
+			t.Errorf("%s: %d", body, w.Code)
+		}
+	}
+	wantStored(t, e)
+	wantSuccess(t, e, "shop", e.post("/webhooks/shop", nil, []byte("["+shipment("s1")+"]")))
+	wantStored(t, e, "shipping.ordered shipment/s1")
+}
+
+// TestBatchWithAPanic: one webhook's panic costs the others nothing.
+func TestBatchWithAPanic(t *testing.T) {
+	e := newShop(t)
+	e.gateways["retino"].routes["shipping.ordered"].handle = nil
+	wantSuccess(t, e, "shop", e.post("/webhooks/shop", nil, []byte("["+shipment("s1")+`,{"event_type":"new"}]`)))
+	wantStored(t, e, "shipping.ordered panic", "new retino/new")
+}
+
+// TestBatchesOfOthers: a vendor that sends one webhook at a time sends no arrays.
+func TestBatchesOfOthers(t *testing.T) {
+	e := newShop(t, func(s *Source) { s.Connector.Batches = false })
+	wantSuccess(t, e, "shop", e.post("/webhooks/shop", nil, []byte("["+shipment("s1")+"]")))
+	wantStored(t, e, " malformed_json")
+}
+
+// TestWindowOfSource: the source's own window counts.
+func TestWindowOfSource(t *testing.T) {
+	e := newShop(t, func(s *Source) { s.Window = time.Hour })
+	e.post("/webhooks/shop", nil, []byte(`{"event_type":"new"}`))
+	if got := e.book.last(t).Window; got != time.Hour {
+		t.Errorf("window %v", got)
+	}
+}
