@@ -29,9 +29,10 @@ const (
 // does, for all but registration) leaves the other fields empty: they are unknown, not erased.
 type Customer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The vendor's id. Open Loyalty `customerId`; KASA FIK `id`. DealPOS has none: its `Code`.
+	// The vendor's id. Open Loyalty `customerId`, of the cloud product also `customer.id`; KASA FIK `id`. DealPOS has none: its
+	// `Code`.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// The whole name. DealPOS `Name`; Open Loyalty `customerData.name`.
+	// The whole name. DealPOS `Name`; Open Loyalty `customerData.name`; Retino `name`.
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	// Given name. Open Loyalty `firstName`; DealPOS `FirstName`.
 	GivenName string `protobuf:"bytes,3,opt,name=given_name,json=givenName,proto3" json:"given_name,omitempty"`
@@ -49,7 +50,8 @@ type Customer struct {
 	Gender string `protobuf:"bytes,9,opt,name=gender,proto3" json:"gender,omitempty"`
 	// Day of birth. DealPOS `Birthdate`.
 	BirthDate *date.Date `protobuf:"bytes,10,opt,name=birth_date,json=birthDate,proto3" json:"birth_date,omitempty"`
-	// Postal address. Open Loyalty `address`; DealPOS `Address` and `City`.
+	// Postal address. Open Loyalty `address`; DealPOS `Address` and `City`; Retino `street` and its
+	// siblings.
 	Address *PostalAddress `protobuf:"bytes,11,opt,name=address,proto3" json:"address,omitempty"`
 	// The company bought for. Open Loyalty `company.name`.
 	Company string `protobuf:"bytes,12,opt,name=company,proto3" json:"company,omitempty"`
@@ -394,15 +396,16 @@ func (x *Supplier) GetAddress() *PostalAddress {
 type PostalAddress struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Street with house number and flat, one part a line. Open Loyalty `street`, `address1`, `address2`; DealPOS
-	// `Address`.
+	// `Address`; Retino `street`, `house_number`.
 	Lines []string `protobuf:"bytes,1,rep,name=lines,proto3" json:"lines,omitempty"`
-	// Town. Open Loyalty and DealPOS `city`.
+	// Town. Open Loyalty, DealPOS and Retino `city`.
 	City string `protobuf:"bytes,2,opt,name=city,proto3" json:"city,omitempty"`
 	// State or province. Open Loyalty `province`.
 	Region string `protobuf:"bytes,3,opt,name=region,proto3" json:"region,omitempty"`
-	// Postal code. Open Loyalty `postal`.
+	// Postal code. Open Loyalty `postal`; Retino `postal_code`.
 	PostalCode string `protobuf:"bytes,4,opt,name=postal_code,json=postalCode,proto3" json:"postal_code,omitempty"`
-	// Country as the vendor writes it, ISO 3166-1 alpha-2 where the vendor keeps to it. Open Loyalty `country`.
+	// Country as the vendor writes it, ISO 3166-1 alpha-2 where the vendor keeps to it. Open Loyalty
+	// and Retino `country`.
 	Country       string `protobuf:"bytes,5,opt,name=country,proto3" json:"country,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -143,9 +143,9 @@ type LoyaltyLevelChange struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The vendor's id of the customer. Open Loyalty `customerId`.
 	CustomerId string `protobuf:"bytes,1,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
-	// The vendor's id of the new level. Open Loyalty `levelId`.
+	// The vendor's id of the new level. Open Loyalty `levelId`; of the cloud product `tier.id`.
 	LevelId string `protobuf:"bytes,2,opt,name=level_id,json=levelId,proto3" json:"level_id,omitempty"`
-	// What the new level is called. Open Loyalty `levelName`.
+	// What the new level is called. Open Loyalty `levelName`; of the cloud product `tier.name`.
 	LevelName string `protobuf:"bytes,3,opt,name=level_name,json=levelName,proto3" json:"level_name,omitempty"`
 	// In which direction. Open Loyalty `levelMove`.
 	Move LevelMove `protobuf:"varint,4,opt,name=move,proto3,enum=bridge.event.v1.LevelMove" json:"move,omitempty"`
@@ -625,9 +625,9 @@ type LoyaltyLevelExpiry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Whose level. Open Loyalty `customerId`, `customerFirstName` and their siblings.
 	Customer *Customer `protobuf:"bytes,1,opt,name=customer,proto3" json:"customer,omitempty"`
-	// The vendor's id of the level that ends. Open Loyalty `levelId`.
+	// The vendor's id of the level that ends. Open Loyalty `levelId`; of the cloud product `tier.id`.
 	LevelId string `protobuf:"bytes,2,opt,name=level_id,json=levelId,proto3" json:"level_id,omitempty"`
-	// What it is called. Open Loyalty `levelName`.
+	// What it is called. Open Loyalty `levelName`; of the cloud product `tier.name`.
 	LevelName string `protobuf:"bytes,3,opt,name=level_name,json=levelName,proto3" json:"level_name,omitempty"`
 	// The vendor's id of the level that follows. Open Loyalty `futureLevelId`.
 	NextLevelId string `protobuf:"bytes,4,opt,name=next_level_id,json=nextLevelId,proto3" json:"next_level_id,omitempty"`
