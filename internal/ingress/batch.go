@@ -30,9 +30,13 @@ func (in *Ingress) takeBatch(ctx context.Context, src *source, d *intake.Deliver
 	}
 	var batch intake.Batch
 	element := *d
-	element.Encoding, element.Text, element.Batch = journalv1.Encoding_ENCODING_JSON, nil, &batch
+	element.Encoding, element.Batch = journalv1.Encoding_ENCODING_JSON, &batch
+	raw := unmended{document: d.JSON(), received: d.JSON()}
+	if d.Encoding == journalv1.Encoding_ENCODING_JSON {
+		raw.received = d.Body
+	}
 	for i, text := range elements {
-		element.Body, element.Element = text, i+1
+		element.Body, element.Text, element.Element = raw.next(text), text, i+1
 		if _, err := in.takeOne(ctx, src, &element, named); err != nil {
 			return 0, err
 		}
@@ -42,6 +46,20 @@ func (in *Ingress) takeBatch(ctx context.Context, src *source, d *intake.Deliver
 		}
 	}
 	return intake.Collected, in.intake.Commit(ctx, &batch)
+}
+
+// unmended finds what was received for the elements of a document that the connector may have mended. Mending moves nothing.
+type unmended struct {
+	document, received []byte
+	// at is where the last element ended.
+	at int
+}
+
+// next returns what was received for the next element. What precedes it can be no beginning of it.
+func (u *unmended) next(element []byte) []byte {
+	start := u.at + bytes.Index(u.document[u.at:], element)
+	u.at = start + len(element)
+	return u.received[start:u.at:u.at]
 }
 
 // faultOf says why an array is no batch of webhooks.

@@ -122,9 +122,9 @@ func (s *source) readBody(w http.ResponseWriter, r *http.Request, now time.Time,
 			return body{}, err
 		}
 	}
-	if b.form = b.fault == "" && s.Connector.FormField != "" && isForm(r.Header.Get("Content-Type")); b.form {
-		// What it holds is as long as itself, at most.
-		if err := l.grow(context.WithoutCancel(r.Context()), int64(len(b.data))); err != nil {
+	b.form = b.fault == "" && s.Connector.FormField != "" && isForm(r.Header.Get("Content-Type"))
+	if copies := s.copies(b.form); copies > 0 && b.fault == "" {
+		if err := l.grow(context.WithoutCancel(r.Context()), int64(copies*len(b.data))); err != nil {
 			b.release()
 			return body{}, err
 		}

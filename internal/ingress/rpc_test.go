@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 
@@ -21,6 +22,7 @@ import (
 	openloyaltyv1 "github.com/webhook-bridge/bridge/gen/webhooks/openloyalty/v1"
 	retinov1 "github.com/webhook-bridge/bridge/gen/webhooks/retino/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/vendorjson"
 )
 
 // dial serves the edge's typed calls in memory.
@@ -167,5 +169,41 @@ func TestTypedCallsOfUnconfiguredConnectors(t *testing.T) {
 	_, err := openloyaltyv1.NewOpenloyaltyWebhookServiceClient(dial(t, e)).CustomerUpdated(t.Context(), new(openloyaltyv1.CustomerUpdated))
 	if status.Code(err) != codes.Unimplemented {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestTypedCallUndeclared: what the type does not declare is drift, and is stored with the rest.
+func TestTypedCallUndeclared(t *testing.T) {
+	e := newEdge(t)
+	ctx := metadata.AppendToOutgoingContext(t.Context(), "bridge-source", "returns", "x-retino-secret", retinoSecret)
+	m := shipmentMessage(t)
+	m.GetShipping().ProtoReflect().SetUnknown(protowire.AppendVarint(protowire.AppendTag(nil, 999, protowire.VarintType), 1))
+	if _, err := retinov1.NewRetinoWebhookServiceClient(dial(t, e)).ShippingOrdered(ctx, m); err != nil {
+		t.Fatal(err)
+	}
+	want := []*journalv1.Drift{{Kind: journalv1.DriftKind_DRIFT_KIND_UNKNOWN, Path: "$.shipping.field_999"}}
+	if diff := cmp.Diff(want, e.book.last(t).Webhook.GetDrift(), protocmp.Transform()); diff != "" {
+		t.Errorf("drift (-want +got):\n%s", diff)
+	}
+	if got := e.value(t, "bridge_drift_total", "retino", "shipping.ordered", "$.shipping.field_999", "unknown"); got != 1 {
+		t.Errorf("bridge_drift_total = %v", got)
+	}
+}
+
+// TestTypedCallOfManyValues: as over HTTP, it is kept, and not translated.
+func TestTypedCallOfManyValues(t *testing.T) {
+	e := newEdge(t)
+	ctx := metadata.AppendToOutgoingContext(t.Context(), "bridge-source", "returns", "x-retino-secret", retinoSecret)
+	m := shipmentMessage(t)
+	var raw []byte
+	for range vendorjson.MaxValues {
+		raw = protowire.AppendVarint(protowire.AppendTag(raw, 999, protowire.VarintType), 1)
+	}
+	m.ProtoReflect().SetUnknown(raw)
+	if _, err := retinov1.NewRetinoWebhookServiceClient(dial(t, e)).ShippingOrdered(ctx, m); err != nil {
+		t.Fatal(err)
+	}
+	if w := e.book.last(t).Webhook; reasonOf(w) != "limit_exceeded" || w.GetQuarantine().GetOffset() != -1 {
+		t.Errorf("stored %v", w.GetQuarantine())
 	}
 }

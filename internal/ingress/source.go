@@ -166,11 +166,22 @@ func newSource(s Source, v verifier, g *gateway, in *intake.Intake, m *metrics) 
 // bounds are the source's own, where they are set, and else what its sender needs.
 func (s *Source) bounds() Limits {
 	l := s.Limits.orDefault(s.Connector.MaxBody, s.Auth.None)
-	if s.Connector.FormField != "" {
-		// What a form holds is held beside it.
-		l.InFlight = max(l.InFlight, 3*l.largest())
-	}
+	// A body may be held twice, compressed and not, and its document beside it.
+	l.InFlight = max(l.InFlight, int64(2+s.copies(s.Connector.FormField != ""))*l.largest())
 	return l
+}
+
+// copies is how much is made of a body before it is decoded, in times of its length at most: what a form holds, and what the
+// connector mends.
+func (s *Source) copies(form bool) int {
+	n := 0
+	if form {
+		n++
+	}
+	if s.Connector.Mend != nil {
+		n++
+	}
+	return n
 }
 
 // encodingHeader is kept beside a body that is still encoded.

@@ -420,3 +420,21 @@ func TestWindowOfSource(t *testing.T) {
 		t.Errorf("window %v", got)
 	}
 }
+
+// TestMendedBatch: webhooks are read as the connector mends them, and stored as they came.
+func TestMendedBatch(t *testing.T) {
+	e := newShop(t, func(s *Source) {
+		s.Limits.Body, s.Limits.InFlight = 100*kibi, 1
+		s.Connector.Mend = func(text []byte) []byte { return bytes.ReplaceAll(text, []byte("'"), []byte(`"`)) }
+	})
+	quoted := strings.ReplaceAll(shipment("s1"), `"`, "'")
+	body := "\uFEFF [ " + quoted + ` , {'event_type':'new','a':[[]]}, ['x'] ,` + quoted + "]"
+	wantSuccess(t, e, "shop", e.post("/webhooks/shop", nil, []byte(body)))
+	wantStored(t, e, "shipping.ordered shipment/s1", "new retino/new", " malformed_json")
+	for i, want := range []string{quoted, "{'event_type':'new','a':[[]]}", "['x']"} {
+		if got := string(e.book.all()[i].Webhook.GetBody()); got != want {
+			t.Errorf("webhook %d is stored as %s", i, got)
+		}
+	}
+	wantRoom(t, e, "shop")
+}

@@ -11,8 +11,9 @@ import (
 )
 
 // Inspect is for messages that came in protobuf's own form, not through Unmarshal: it returns the fields that m's type does
-// not declare, at any depth, as drift of kind Unknown, whose path ends in the field's number and which has no sample. The
-// error, an [*Error] without offset (-1), says that m is past the limits of a document. m is not changed.
+// not declare, at any depth, as drift of kind Unknown. The wire has no names: "$.shipping.field_17" is the field of
+// number 17. There is no sample. The error, an [*Error] without offset (-1), says that m is past the limits of a document, a decimal counting for two values. m is
+// not changed.
 func Inspect(m proto.Message) ([]Drift, error) {
 	var s survey
 	if fault := s.message(m.ProtoReflect(), []byte{'$'}, 1); fault != nil {
@@ -44,7 +45,7 @@ func (s *survey) message(m protoreflect.Message, path []byte, depth int) *Error 
 		if fault := s.count(1, path); fault != nil {
 			return fault
 		}
-		s.report(strconv.AppendInt(append(path, '.'), int64(number), 10))
+		s.report(strconv.AppendInt(append(path, ".field_"...), int64(number), 10))
 	}
 	var fault *Error
 	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
@@ -56,8 +57,8 @@ func (s *survey) message(m protoreflect.Message, path []byte, depth int) *Error 
 
 func (s *survey) field(f protoreflect.FieldDescriptor, v protoreflect.Value, path []byte, depth int) *Error {
 	switch {
-	case f.IsMap():
-		return s.entries(f, v.Map(), path, depth+1)
+	case f.IsMap(): // which no message has that Prepare takes
+		return s.count(1+v.Map().Len(), path)
 	case f.IsList():
 		return s.list(f, v.List(), append(path, "[]"...), depth+1)
 	case f.Message() != nil:
@@ -79,20 +80,6 @@ func (s *survey) list(f protoreflect.FieldDescriptor, list protoreflect.List, pa
 		}
 	}
 	return nil
-}
-
-func (s *survey) entries(f protoreflect.FieldDescriptor, entries protoreflect.Map, path []byte, depth int) *Error {
-	if f.MapValue().Message() == nil {
-		return s.count(1+entries.Len(), path)
-	}
-	fault := s.count(1, path)
-	entries.Range(func(_ protoreflect.MapKey, v protoreflect.Value) bool {
-		if fault == nil {
-			fault = s.message(v.Message(), path, depth+1)
-		}
-		return fault == nil
-	})
-	return fault
 }
 
 func (s *survey) count(n int, path []byte) *Error {
