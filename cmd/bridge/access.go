@@ -11,6 +11,9 @@ import (
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/tap"
+
+	adminv1 "github.com/webhook-bridge/bridge/gen/bridge/admin/v1"
+	"github.com/webhook-bridge/bridge/internal/config"
 )
 
 // gate lets those in who bear one of its tokens; without tokens, everybody.
@@ -65,6 +68,31 @@ func (g gate) tap(ctx context.Context, info *tap.Info) (context.Context, error) 
 		return nil, status.Error(codes.Unauthenticated, "a bearer token is needed")
 	}
 	return ctx, nil
+}
+
+// doors are the gates of what clients may call.
+type doors struct{ streams, operators gate }
+
+// newDoors returns the configured doors. Operators have tokens of their own, or those of everybody.
+func newDoors(a config.Access) doors {
+	streams := newGate(revealAll(a.Tokens))
+	if len(a.AdminTokens) == 0 {
+		return doors{streams, streams}
+	}
+	return doors{streams, newGate(revealAll(a.AdminTokens))}
+}
+
+// tap checks a call as [gate.tap] does, at the door that leads to it. Who passes either may ask what there is.
+func (d doors) tap(ctx context.Context, info *tap.Info) (context.Context, error) {
+	switch service, _, _ := strings.Cut(strings.TrimPrefix(info.FullMethodName, "/"), "/"); {
+	case service == adminv1.AdminService_ServiceDesc.ServiceName:
+		return d.operators.tap(ctx, info)
+	case strings.HasPrefix(service, "grpc.reflection."):
+		if passed, err := d.operators.tap(ctx, info); err == nil {
+			return passed, nil
+		}
+	}
+	return d.streams.tap(ctx, info)
 }
 
 // bearer is the token as a client's credentials.

@@ -3,7 +3,14 @@ package main
 import (
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
+
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/tap"
+
+	"github.com/webhook-bridge/bridge/internal/admin"
+	"github.com/webhook-bridge/bridge/internal/config"
 )
 
 func TestGate(t *testing.T) {
@@ -43,7 +50,7 @@ func TestAdminIsNotForOtherSites(t *testing.T) {
 		{"a real name on a public address", ":8082", "bridge.example:8082", "", http.StatusOK},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			h := adminHandler([]byte("{}"), newGate(nil), c.listen)
+			h := testAdminHandler(t, newGate(nil), c.listen)
 			r := httptest.NewRequest(http.MethodGet, "/openapi.json", nil)
 			r.Host = c.host
 			if c.origin != "" {
@@ -59,17 +66,75 @@ func TestAdminIsNotForOtherSites(t *testing.T) {
 }
 
 func TestAdminAsksForTheToken(t *testing.T) {
-	h := adminHandler([]byte("{}"), newGate([]string{"token-of-the-operator"}), ":8082")
-	for authorization, want := range map[string]int{
-		"":                             http.StatusUnauthorized,
-		"Bearer token-of-the-operator": http.StatusOK,
+	h := testAdminHandler(t, newGate([]string{"token-of-the-operator"}), ":8082")
+	for _, path := range []string{"/openapi.json", "/openapi/admin.json", "/v1/webhooks?page_size=1001"} {
+		for authorization, want := range map[string]int{
+			"":                             http.StatusUnauthorized,
+			"Bearer token-of-the-operator": http.StatusOK,
+		} {
+			if strings.HasPrefix(path, "/v1/") && want == http.StatusOK {
+				want = http.StatusBadRequest // by the service itself
+			}
+			r := httptest.NewRequest(http.MethodGet, path, nil)
+			r.Header.Set("Authorization", authorization)
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			if w.Code != want {
+				t.Errorf("%s, authorization %q: status %d, want %d", path, authorization, w.Code, want)
+			}
+		}
+	}
+}
+
+// testAdminHandler is a handler without a journal, which no request here comes to.
+func testAdminHandler(t *testing.T, g gate, listen string) http.Handler {
+	t.Helper()
+	h, err := adminHandler(admin.New(admin.Config{}), []byte("{}"), g, listen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// TestDoors: operators' tokens open what operators do and nothing else, and without them everybody's do.
+func TestDoors(t *testing.T) {
+	apart := newDoors(config.Access{
+		Tokens: []config.Secret{config.NewSecret("streams")}, AdminTokens: []config.Secret{config.NewSecret("operators")},
+	})
+	shared := newDoors(config.Access{Tokens: []config.Secret{config.NewSecret("streams")}})
+	const (
+		operator = "/bridge.admin.v1.AdminService/ListWebhooks"
+		stream   = "/bridge.stream.v1.EventStreamService/Tail"
+		reflect  = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+		alive    = "/grpc.health.v1.Health/Check"
+		// Not the operator's service, whatever it is called.
+		similar = "/bridge.admin.v1.AdminServiceTwo/ListWebhooks"
+	)
+	for _, c := range []struct {
+		doors         doors
+		token, method string
+		want          bool
+	}{
+		{apart, "operators", operator, true},
+		{apart, "streams", operator, false},
+		{apart, "", operator, false},
+		{apart, "operators", stream, false},
+		{apart, "streams", stream, true},
+		{apart, "operators", similar, false},
+		{apart, "operators", reflect, true},
+		{apart, "streams", reflect, true},
+		{apart, "", reflect, false},
+		{apart, "", alive, true},
+		{shared, "streams", operator, true},
+		{shared, "", operator, false},
+		{newDoors(config.Access{}), "", operator, true},
 	} {
-		r := httptest.NewRequest(http.MethodGet, "/openapi.json", nil)
-		r.Header.Set("Authorization", authorization)
-		w := httptest.NewRecorder()
-		h.ServeHTTP(w, r)
-		if w.Code != want {
-			t.Errorf("authorization %q: status %d, want %d", authorization, w.Code, want)
+		info := &tap.Info{FullMethodName: c.method}
+		if c.token != "" {
+			info.Header = metadata.Pairs("authorization", "Bearer "+c.token)
+		}
+		if _, err := c.doors.tap(t.Context(), info); (err == nil) != c.want {
+			t.Errorf("%s with %q: %v", c.method, c.token, err)
 		}
 	}
 }

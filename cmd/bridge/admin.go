@@ -1,20 +1,43 @@
 package main
 
 import (
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
 	"strings"
+
+	"github.com/webhook-bridge/bridge/internal/admin"
+	"github.com/webhook-bridge/bridge/internal/ingress"
+	"github.com/webhook-bridge/bridge/internal/intake"
+	"github.com/webhook-bridge/bridge/internal/journal"
 )
 
-// adminHandler serves the operator's listener: the OpenAPI document of what this instance receives.
-func adminHandler(document []byte, g gate, listen string) http.Handler {
+// newOperators makes the operator's service over the sources that receive.
+func newOperators(j *journal.Journal, in *intake.Intake, sources []ingress.Source, log *slog.Logger) *admin.Server {
+	all := make(map[string]*intake.Source, len(sources))
+	for _, s := range sources {
+		all[s.Info.Name] = in.Source(intake.SourceConfig{Connector: s.Connector, Info: s.Info, Window: s.Window})
+	}
+	return admin.New(admin.Config{Journal: j, Intake: in, Sources: all, Logger: log})
+}
+
+// adminHandler serves the operator's listener: the operator's service as JSON, and the OpenAPI documents of that and of what
+// this instance receives.
+func adminHandler(operators *admin.Server, document []byte, g gate, listen string) (http.Handler, error) {
+	service, err := admin.Handler(operators)
+	if err != nil {
+		return nil, err
+	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(document)
-	})
-	return sameOrigin(listen, g.http(mux))
+	mux.Handle("/v1/", service)
+	for path, text := range map[string][]byte{"/openapi.json": document, "/openapi/admin.json": admin.OpenAPI} {
+		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = w.Write(text)
+		})
+	}
+	return sameOrigin(listen, g.http(mux)), nil
 }
 
 // sameOrigin refuses what a web page elsewhere could make an operator's browser send: a request with another site's

@@ -21,8 +21,10 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 
+	adminv1 "github.com/webhook-bridge/bridge/gen/bridge/admin/v1"
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
+	"github.com/webhook-bridge/bridge/internal/admin"
 	"github.com/webhook-bridge/bridge/internal/config"
 	"github.com/webhook-bridge/bridge/internal/ingress"
 	"github.com/webhook-bridge/bridge/internal/intake"
@@ -37,8 +39,10 @@ type app struct {
 	log     *slog.Logger
 	journal *journal.Journal
 	streams *grpcstream.Server
-	pushes  []*push
-	ready   *readiness
+	// operators is the operator's service.
+	operators *admin.Server
+	pushes    []*push
+	ready     *readiness
 
 	grpc                 *grpc.Server
 	health               *health.Server
@@ -67,9 +71,10 @@ func openApp(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *app,
 	if err != nil {
 		return nil, err
 	}
+	sources := ingressSources(cfg, allConnectors())
 	edge, err := ingress.New(ingress.Config{
 		Intake:     in,
-		Sources:    ingressSources(cfg, allConnectors()),
+		Sources:    sources,
 		Logger:     log,
 		Registerer: metrics,
 	})
@@ -85,8 +90,8 @@ func openApp(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *app,
 	if err != nil {
 		return nil, err
 	}
-	gate := newGate(revealAll(cfg.Access.Tokens))
-	if err := a.listenAll(ctx, edge, metrics, document, gate); err != nil {
+	a.operators = newOperators(a.journal, in, sources, log)
+	if err := a.listenAll(ctx, edge, metrics, document, newDoors(cfg.Access)); err != nil {
 		return nil, err
 	}
 	return a, nil
@@ -114,7 +119,7 @@ func (a *app) openPushes(ctx context.Context) error {
 }
 
 // listenAll opens the listeners, the vendors' last: what they send must find everything else in place.
-func (a *app) listenAll(ctx context.Context, edge *ingress.Ingress, metrics prometheus.Gatherer, document []byte, gate gate) error {
+func (a *app) listenAll(ctx context.Context, edge *ingress.Ingress, metrics prometheus.Gatherer, document []byte, doors doors) error {
 	l := a.cfg.Listen
 	for _, x := range []struct {
 		name     string
@@ -126,11 +131,12 @@ func (a *app) listenAll(ctx context.Context, edge *ingress.Ingress, metrics prom
 			return nil
 		}},
 		{"admin", l.Admin, func(t *tls.Config) error {
-			a.admin = httpServer(adminHandler(document, gate, l.Admin.Addr), t, a.log)
-			return nil
+			h, err := adminHandler(a.operators, document, doors.operators, l.Admin.Addr)
+			a.admin = httpServer(h, t, a.log)
+			return err
 		}},
 		{"grpc", l.GRPC, func(t *tls.Config) error {
-			return a.openGRPC(t, edge, gate)
+			return a.openGRPC(t, edge, doors)
 		}},
 		{"webhooks", l.Webhooks, func(t *tls.Config) error {
 			a.webhooks = ingress.NewServer(edge, a.log)
@@ -150,10 +156,10 @@ func (a *app) listenAll(ctx context.Context, edge *ingress.Ingress, metrics prom
 	return nil
 }
 
-// openGRPC makes the server for subscriptions, typed calls, health and reflection.
-func (a *app) openGRPC(t *tls.Config, edge *ingress.Ingress, gate gate) error {
+// openGRPC makes the server for subscriptions, operators, typed calls, health and reflection.
+func (a *app) openGRPC(t *tls.Config, edge *ingress.Ingress, doors doors) error {
 	options := []grpc.ServerOption{
-		grpc.InTapHandle(gate.tap),
+		grpc.InTapHandle(doors.tap),
 		grpc.MaxConcurrentStreams(1000),
 		grpc.MaxRecvMsgSize(maxTypedCall(a.cfg)),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
@@ -164,6 +170,7 @@ func (a *app) openGRPC(t *tls.Config, edge *ingress.Ingress, gate gate) error {
 	}
 	a.grpc = grpc.NewServer(options...)
 	streamv1.RegisterEventStreamServiceServer(a.grpc, a.streams)
+	adminv1.RegisterAdminServiceServer(a.grpc, a.operators)
 	a.health = health.NewServer()
 	a.health.SetServingStatus(streamv1.EventStreamService_ServiceDesc.ServiceName, healthv1.HealthCheckResponse_SERVING)
 	healthv1.RegisterHealthServer(a.grpc, a.health)

@@ -30,6 +30,8 @@ const maxEventSize = 128 << 20
 type clientFlags struct {
 	config, addr, ca string
 	tls              bool
+	// operator is set for commands that call the operator's service, which may have tokens of its own.
+	operator bool
 }
 
 func (c *clientFlags) register(fs *flag.FlagSet) {
@@ -55,8 +57,12 @@ func (c *clientFlags) dial(env environment) (*grpc.ClientConn, error) {
 			// The server's own file: enough for a certificate that signed itself, and the system's are trusted too.
 			ca = t.CertFile
 		}
-		if len(cfg.Access.Tokens) > 0 {
-			token = cfg.Access.Tokens[0].Reveal()
+		tokens := cfg.Access.Tokens
+		if c.operator && len(cfg.Access.AdminTokens) > 0 {
+			tokens = cfg.Access.AdminTokens
+		}
+		if len(tokens) > 0 {
+			token = tokens[0].Reveal()
 		}
 	}
 	if addr == "" {
@@ -132,7 +138,7 @@ func dialable(listen string) string {
 // loadConfig loads a configuration and checks it against the connectors and sinks that this program has. Its problems are printed,
 // one a line.
 func loadConfig(path string, env environment) (*config.Config, error) {
-	cfg, err := config.Load(path, env.lookup, connectorNeeds(allConnectors()), checkSink)
+	cfg, err := config.Load(path, env.lookup, connectorNeeds(allConnectors()), config.Checks{Sink: checkSink, HMAC: checkHMAC})
 	if err != nil {
 		fmt.Fprintln(env.stderr, err)
 		return nil, &reportedError{exitUsage}

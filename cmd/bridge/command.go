@@ -39,6 +39,10 @@ func commands() []command {
 		{name: "demo", args: "[--once]", about: "see vendors' webhooks become events, here and now", run: demo},
 		{name: "send", args: "SOURCE [EVENT] FILE", about: "send a webhook as the vendor would", run: send},
 		{name: "tail", args: "[--from WHERE] [--type PATTERN]", about: "print events as they come", run: tail},
+		webhooksCommand(),
+		quarantineCommand(),
+		{name: "retranslate", args: "--since T [--dry-run]", about: "translate stored webhooks again, and publish corrections", run: retranslate},
+		{name: "drift", args: "[--fail-on KIND]", about: "show how webhooks differ from what vendors document", run: drift},
 		{name: "version", about: "print the version", run: version},
 	}
 }

@@ -153,6 +153,11 @@ func printable(s string) string {
 	if len(s) > 200 {
 		s = strings.ToValidUTF8(s[:200], "") + "…"
 	}
+	return unsteering(s)
+}
+
+// unsteering replaces what could steer a terminal.
+func unsteering(s string) string {
 	return strings.Map(func(r rune) rune {
 		if !strconv.IsPrint(r) {
 			return ' '

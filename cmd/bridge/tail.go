@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,7 +15,6 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -111,21 +109,7 @@ func tail(ctx context.Context, env environment, args []string) error {
 // eventPrinter returns what prints one event. JSON is complete, for programs; text is for people, personal data masked.
 func eventPrinter(out io.Writer, env environment, asJSON bool) func(*eventv1.Event) error {
 	if asJSON {
-		var line bytes.Buffer
-		return func(e *eventv1.Event) error {
-			text, err := protojson.Marshal(e)
-			if err != nil {
-				return err
-			}
-			// protojson varies its spaces from build to build; programs that compare lines want them all the same.
-			line.Reset()
-			if err := json.Compact(&line, text); err != nil {
-				return err
-			}
-			line.WriteByte('\n')
-			_, err = line.WriteTo(out)
-			return err
-		}
+		return func(e *eventv1.Event) error { return printJSON(out, e) }
 	}
 	s := stylesFor(env.stdout, env.lookup)
 	return func(e *eventv1.Event) error { return printEvent(out, s, e) }
