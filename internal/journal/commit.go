@@ -220,14 +220,13 @@ func (c *committer) admit(g *group, p *pending) {
 		return
 	case p.act == Release:
 		g.stats.Released++
+	case p.act == Receive && p.verdict == fresh:
+		g.stats.Webhooks++
 	}
 	if p.verdict == duplicate {
 		g.stats.Duplicates++
 		p.receipt = Receipt{Duplicate: true}
 		return
-	}
-	if p.act == Receive {
-		g.stats.Webhooks++
 	}
 	c.st.filter.add(c.st.bucket, &p.key)
 	c.st.bucketKeys++

@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,211 +16,10 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
-	"google.golang.org/protobuf/proto"
 )
-
-// workload is a bounded run of appends: plain, of several events, quarantined, without events, and large enough in all
-// that Pebble turns its log and flushes several times.
-type workload struct {
-	entries []Entry
-
-	mu sync.Mutex
-	// acked are the entries that Append accepted, and delivered what a reader was given, both in order of time.
-	acked     []acked
-	delivered []Record
-}
-
-type acked struct {
-	entry   int
-	receipt Receipt
-}
-
-const workloadWriters = 4
-
-func newWorkload(n int) *workload {
-	w := new(workload)
-	for i := range n {
-		switch i % 7 {
-		case 3:
-			w.entries = append(w.entries, quarantined(i))
-		case 5:
-			w.entries = append(w.entries, entry(i, 3000, 3))
-		case 6:
-			w.entries = append(w.entries, entry(i, 300, 0))
-		default:
-			w.entries = append(w.entries, entry(i, 600, 1))
-		}
-	}
-	return w
-}
-
-func (w *workload) events() (n int) {
-	for _, e := range w.entries {
-		n += len(e.Events)
-	}
-	return n
-}
 
 // smallTables makes Pebble turn its log every few kilobytes.
 func smallTables(o *pebble.Options) { o.MemTableSize = 24 << 10 }
-
-// run appends all entries from several goroutines, some twice at the same instant, again when that failed, while a reader
-// follows and saves its cursor.
-func (w *workload) run(t *testing.T, j *Journal) {
-	var wg sync.WaitGroup
-	for k := range workloadWriters {
-		wg.Go(func() {
-			for i := k; i < len(w.entries); i += workloadWriters {
-				if i%5 == 0 {
-					wg.Go(func() { w.append(t, j, i) })
-				}
-				w.append(t, j, i)
-			}
-		})
-	}
-	wg.Go(func() { w.follow(t, j) })
-	wg.Wait()
-}
-
-func (w *workload) append(t *testing.T, j *Journal, i int) {
-	for {
-		changed := j.changed()
-		r, err := j.Append(context.Background(), w.entries[i])
-		if err == nil {
-			w.mu.Lock()
-			w.acked = append(w.acked, acked{i, r})
-			w.mu.Unlock()
-			return
-		}
-		if !errors.Is(err, ErrUnavailable) {
-			t.Errorf("append: %v", err)
-			return
-		}
-		if !j.Stats().Available {
-			<-changed
-		}
-	}
-}
-
-func (w *workload) follow(t *testing.T, j *Journal) {
-	c, err := retry(func() (*Cursor, error) { return j.Cursor("reader", 1, Hold) })
-	if err != nil {
-		t.Error(err)
-		return
-	}
-	for next := Position(1); int(next) <= w.events(); {
-		got, err := j.Read(context.Background(), next, make([]Record, 0, 5))
-		if errors.Is(err, os.ErrNotExist) {
-			continue // the disk has dropped a file, and nobody has tried to write since
-		}
-		if err != nil {
-			t.Errorf("read: %v", err)
-			return
-		}
-		w.mu.Lock()
-		w.delivered = append(w.delivered, got...)
-		w.mu.Unlock()
-		next += Position(len(got))
-		if _, err := retry(func() (struct{}, error) { return struct{}{}, c.Save(next) }); err != nil {
-			t.Errorf("save: %v", err)
-			return
-		}
-	}
-}
-
-// retry calls f until it is available.
-func retry[T any](f func() (T, error)) (T, error) {
-	for {
-		v, err := f()
-		if !errors.Is(err, ErrUnavailable) {
-			return v, err
-		}
-		runtime.Gosched()
-	}
-}
-
-// verify checks that the journal holds all of the first acked and delivered ones, every entry whole or not at all, and
-// then that it goes on: all entries are there once when they were appended again.
-func (w *workload) verify(t *testing.T, j *Journal, acked []acked, delivered []Record) {
-	t.Helper()
-	records := readAll(t, j)
-	for _, want := range delivered {
-		if i := int(want.Position - 1); i >= len(records) {
-			t.Fatalf("position %d was delivered and is lost", want.Position)
-		} else {
-			same(t, fmt.Sprintf("delivered at %d", want.Position), eventOf(t, records[i]), eventOf(t, want))
-		}
-	}
-	present := w.whole(t, j, records)
-	for _, a := range acked {
-		first, ok := present[a.entry]
-		if !ok {
-			t.Fatalf("entry %d was acknowledged and is lost", a.entry)
-		}
-		if len(w.entries[a.entry].Events) > 0 && !a.receipt.Duplicate && first != a.receipt.First {
-			t.Fatalf("entry %d lies at %d, acknowledged at %d", a.entry, first, a.receipt.First)
-		}
-	}
-	next := j.Bounds().Next
-	for i, e := range w.entries {
-		r, err := j.Append(t.Context(), e)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, ok := present[i]; ok != r.Duplicate {
-			t.Fatalf("entry %d is present: %v, a duplicate: %v", i, ok, r.Duplicate)
-		}
-		if r.First != 0 && r.First < next {
-			t.Fatalf("position %d is used again", r.First)
-		}
-	}
-	if got := len(readAll(t, j)); got != w.events() {
-		t.Fatalf("%d events, want %d", got, w.events())
-	}
-}
-
-// whole returns where the first event of every entry present lies, and checks that the rest of the entry is there.
-func (w *workload) whole(t *testing.T, j *Journal, records []Record) map[int]Position {
-	t.Helper()
-	byWebhook := make(map[string][]Record)
-	for _, r := range records {
-		id := eventOf(t, r).GetWebhookId()
-		byWebhook[id] = append(byWebhook[id], r)
-	}
-	present := make(map[int]Position)
-	for i, e := range w.entries {
-		events := byWebhook[e.Webhook.GetId()]
-		got, err := j.Webhook(t.Context(), e.Webhook.GetId())
-		if errors.Is(err, ErrNotFound) {
-			if len(events) > 0 {
-				t.Fatalf("entry %d has events and no webhook", i)
-			}
-			continue
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(events) != len(e.Events) {
-			t.Fatalf("entry %d has %d of %d events", i, len(events), len(e.Events))
-		}
-		present[i] = 0
-		for k, r := range events {
-			diff(t, "position", r.Position, events[0].Position+Position(k))
-			same(t, "event", eventOf(t, r), e.Events[k])
-			present[i] = events[0].Position
-		}
-		same(t, "webhook", got, stored(e, present[i]))
-	}
-	return present
-}
-
-// same is diff for many large messages, which are nearly always equal.
-func same(t *testing.T, what string, got, want proto.Message) {
-	t.Helper()
-	if !proto.Equal(got, want) {
-		diff(t, what, got, want)
-	}
-}
 
 // crash is the folder as a crash left it, and what had been promised by then.
 type crash struct {
@@ -436,8 +234,9 @@ func TestBrokenDisk(t *testing.T) {
 	shut(t, j)
 	broken.Store(false)
 	j = open(t, testConfig(fs))
-	w := workload{entries: []Entry{entry(1, 10, 1), entry(2, 10, 1), entry(3, 10, 1), entry(4, 10, 1)}}
-	w.verify(t, j, []acked{{0, Receipt{First: 1}}}, nil)
+	w := &workload{entries: []Entry{entry(1, 10, 1), entry(2, 10, 1), entry(3, 10, 1), entry(4, 10, 1)}}
+	w.calls = [][]int{{0}, {1}, {2}, {3}}
+	w.verify(t, j, []acked{{receipt: Receipt{First: 1}}}, nil)
 }
 
 // TestBrokenFromTheStart: what cannot be written cannot be opened.

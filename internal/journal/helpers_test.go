@@ -63,6 +63,34 @@ func quarantined(i int) Entry {
 	return e
 }
 
+// released takes the i-th webhook, which is quarantined(i), out of quarantine with so many events.
+func released(i, events int) Entry {
+	e := entry(i, 64, events)
+	e.Act = Release
+	e.Webhook.Quarantine = quarantined(i).Webhook.Quarantine
+	e.Webhook.ReleasedAt = timestamppb.New(start.Add(time.Hour))
+	e.Key = hash("released", i)
+	return e
+}
+
+// corrected corrects the given events of the i-th webhook.
+func corrected(i int, indexes ...uint32) Entry {
+	e := entry(i, 64, len(indexes))
+	e.Act, e.Indexes = Correct, indexes
+	e.Key = hash("corrected", i, indexes)
+	for k, event := range e.Events {
+		event.Id = fmt.Sprintf("%s/%d/corrected", webhookID(i), indexes[k])
+		event.Supersedes = fmt.Sprintf("%s/%d", webhookID(i), indexes[k])
+	}
+	return e
+}
+
+// drifted adds drift to a webhook, by kind and path.
+func drifted(e Entry, kind journalv1.DriftKind, path string) Entry {
+	e.Webhook.Drift = append(e.Webhook.Drift, &journalv1.Drift{Kind: kind, Path: path, Sample: []byte(e.Webhook.GetId())})
+	return e
+}
+
 func eventOf(t *testing.T, r Record) *eventv1.Event {
 	t.Helper()
 	e, err := r.Event()

@@ -2,7 +2,10 @@ package journal
 
 import (
 	"bytes"
+	"fmt"
 	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // TestMemory copies values of sizes around those of a piece, and looks at all of them when the last one is copied.
@@ -26,5 +29,19 @@ func TestMemory(t *testing.T) {
 		if cap(got[i]) != len(got[i]) {
 			t.Errorf("appending to value %d would write into the next one", i)
 		}
+	}
+}
+
+func TestEventAt(t *testing.T) {
+	j := open(t, testConfig(vfs.NewMem()))
+	appendAll(t, j, entry(1, 10, 1), entry(2, 10, 2))
+	got, err := j.EventAt(t.Context(), 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	diff(t, "event", got, entry(2, 10, 2).Events[1])
+	for p, want := range map[Position]error{0: ErrExpired, 4: ErrFuture} {
+		_, err := j.EventAt(t.Context(), p)
+		wantErr(t, fmt.Sprint("position ", p), err, want)
 	}
 }
