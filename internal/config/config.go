@@ -82,6 +82,19 @@ type Source struct {
 	Limits Limits
 	// KeepHeaders are canonical header names, none of which carries a credential.
 	KeepHeaders []string
+	// Window is how long the same body is taken for the same webhook. 0 is the connector's.
+	Window time.Duration
+	Alarms Alarms
+}
+
+// Alarms says when something is wrong with a source although all answers look well. Zeros are no alarm.
+type Alarms struct {
+	// SilentAfter is how long no webhook may be taken in.
+	SilentAfter time.Duration
+	// UnauthorizedPercent is the share of requests that may not be refused for their secret.
+	UnauthorizedPercent int
+	// Quarantined is how many webhooks may not be quarantined in an hour.
+	Quarantined int
 }
 
 // Scheme is how a sender proves who it is.
@@ -93,6 +106,8 @@ const (
 	SchemeHeader Scheme = "header"
 	// SchemePathToken is a secret segment of the URL.
 	SchemePathToken Scheme = "path_token"
+	// SchemeHMAC is a signature over the request.
+	SchemeHMAC Scheme = "hmac"
 	// SchemeNone is no proof at all.
 	SchemeNone Scheme = "none"
 )
@@ -100,10 +115,15 @@ const (
 // Auth is a source's scheme and its secrets.
 type Auth struct {
 	Scheme Scheme
-	// Header is the canonical name of the header, for SchemeHeader only.
+	// Header is the canonical name of the header with the secret or, for SchemeHMAC, with the signature. Empty for others.
 	Header string
 	// Values are the accepted secrets, at least one, except for SchemeNone, which has none.
 	Values []Secret
+	// HMAC is how the sender signs, for SchemeHMAC only.
+	HMAC *HMAC
+	// PublicURL is the base of the URL that the sender calls, without a slash at its end, for SchemeHMAC only. Empty: it is what
+	// arrives.
+	PublicURL string
 }
 
 // Limits bounds what a source may cost.
@@ -129,6 +149,8 @@ type Log struct {
 type Access struct {
 	// Tokens are the accepted bearer tokens. None means that no token is asked for.
 	Tokens []Secret
+	// AdminTokens are the accepted bearer tokens of the operator's interface. None means that Tokens open it.
+	AdminTokens []Secret
 	// Insecure permits addresses other than loopback without TLS and token.
 	Insecure bool
 }
@@ -142,4 +164,8 @@ type Needs struct {
 	Currency, TimeZone bool
 	// MaxBody is the largest body in bytes that the vendor is known to need, 0 if not known.
 	MaxBody int64
+	// Header is the header in which the vendor sends a constant secret, empty if it has none of its own.
+	Header string
+	// HMAC is how the vendor signs, nil if not known.
+	HMAC *HMAC
 }

@@ -24,11 +24,28 @@ const canary = "s3cret"
 
 // known is what the connectors of these tests need. It is not what the real ones need.
 var known = Connectors{
-	"retino":      {},
+	"retino":      {Header: "X-Retino-Secret"},
 	"kasafik":     {},
-	"openloyalty": {Currency: true, MaxBody: 8 << 20},
+	"openloyalty": {Currency: true, MaxBody: 8 << 20, HMAC: &HMAC{Header: "X-Webhook-Signature"}},
 	"dealpos":     {Currency: true, TimeZone: true},
-	"linga":       {Currency: true, TimeZone: true},
+	"linga":       {Currency: true, TimeZone: true, Header: "X-API-Key"},
+	"signing": {HMAC: &HMAC{
+		Header: "X-Signature", Prefix: "v1=", Separator: ",", TimestampPrefix: "t=", Tolerance: time.Minute, Signed: "{timestamp}{body}",
+	}},
+}
+
+// checks stand in for the packages that know: the real ones are tested with the program.
+var checks = Checks{
+	HMAC: func(h HMAC, secret Secret) []Fault {
+		var faults []Fault
+		if strings.Contains(h.Signed, "{oops}") {
+			faults = append(faults, Fault{"signed", "is not a template"})
+		}
+		if h.SecretEncoding == "hex" && strings.Contains(secret.Reveal(), "-") {
+			faults = append(faults, Fault{secretKey, "is not hex"})
+		}
+		return faults
+	},
 }
 
 // story is one file of testdata: a configuration with the environment and files it refers to.
@@ -75,7 +92,7 @@ func readStory(tb testing.TB, path string) story {
 }
 
 func (s story) parse() (*Config, error) {
-	return parse("bridge.yaml", []byte(s.parts["bridge.yaml"]), s.expander(), known)
+	return parse("bridge.yaml", []byte(s.parts["bridge.yaml"]), s.expander(), known, checks)
 }
 
 func (s story) expander() expander {
@@ -157,6 +174,7 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	limits := Limits{Body: 1 << 20, InFlight: 64 << 20}
+	alarms := Alarms{UnauthorizedPercent: 50, Quarantined: 1}
 	header := func(name string, values ...string) Auth {
 		return Auth{Scheme: SchemeHeader, Header: name, Values: secrets(values...)}
 	}
@@ -171,22 +189,22 @@ func TestDefaults(t *testing.T) {
 			Dir: "./bridge-data", Age: 168 * time.Hour, Size: 8 << 30, QuarantineAge: 720 * time.Hour, MinFree: 512 << 20,
 		},
 		Sources: []Source{
-			{Name: "returns", Connector: "retino", Auth: header("X-Retino-Secret", "r"), Zone: time.UTC, Limits: limits},
+			{Name: "returns", Connector: "retino", Auth: header("X-Retino-Secret", "r"), Zone: time.UTC, Limits: limits, Alarms: alarms},
 			{
-				Name: "till-prague", Connector: "kasafik", Zone: time.UTC, Limits: limits,
+				Name: "till-prague", Connector: "kasafik", Zone: time.UTC, Limits: limits, Alarms: alarms,
 				Auth: Auth{Scheme: SchemePathToken, Values: secrets("0123456789abcdef")},
 			},
 			{
 				Name: "loyalty", Connector: "openloyalty", Auth: header("X-Loyalty-Token", "new"), Currency: "EUR",
-				Zone: time.UTC, Limits: Limits{Body: 8 << 20, InFlight: 64 << 20},
+				Zone: time.UTC, Limits: Limits{Body: 8 << 20, InFlight: 64 << 20}, Alarms: alarms,
 			},
 			{
 				Name: "erp-jakarta", Connector: "dealpos", Auth: header("X-Api-Key", "d"), Currency: "IDR",
-				Zone: zone(t, "Asia/Jakarta"), Limits: limits,
+				Zone: zone(t, "Asia/Jakarta"), Limits: limits, Alarms: alarms,
 			},
 			{
 				Name: "diner", Connector: "linga", Auth: header("X-Api-Key", "l"), Currency: "USD",
-				Zone: zone(t, "America/New_York"), Limits: limits,
+				Zone: zone(t, "America/New_York"), Limits: limits, Alarms: alarms,
 			},
 		},
 		ShutdownTimeout: 10 * time.Second,
@@ -202,6 +220,7 @@ func TestEveryKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	limits, alarms := Limits{Body: 1 << 20, InFlight: 64 << 20}, Alarms{UnauthorizedPercent: 50, Quarantined: 1}
 	want := &Config{
 		Listen: Listen{
 			Webhooks: Listener{Addr: "127.0.0.1:1080"},
@@ -217,19 +236,42 @@ func TestEveryKey(t *testing.T) {
 				Name: "open", Connector: "retino", Auth: Auth{Scheme: SchemeNone}, Zone: time.UTC, GRPC: true,
 				Limits:      Limits{Body: 2 << 20, Rate: 5, InFlight: 8 << 20, Daily: 1e9},
 				KeepHeaders: []string{"X-Request-Id", "X-Retino-Attempt"},
+				Window:      36 * time.Hour,
+				Alarms:      Alarms{SilentAfter: 15 * time.Minute, Quarantined: 20},
 			},
 			{
 				Name: "open-by-default", Connector: "retino", Auth: Auth{Scheme: SchemeNone}, Zone: time.UTC, Reject: true,
 				Limits: Limits{Body: 64 << 10, Rate: 20, InFlight: 64 << 20, Daily: 64 << 20},
+				Alarms: Alarms{UnauthorizedPercent: 100},
 			},
 			{
 				Name: "strict", Connector: "openloyalty", Currency: "EUR", Zone: time.UTC, Reject: true,
 				Auth:   Auth{Scheme: SchemeHeader, Header: "X-Loyalty-Token", Values: secrets("pa$word$", "0123")},
 				Limits: Limits{Body: 8 << 20, InFlight: 64 << 20},
+				Alarms: alarms,
+			},
+			{
+				Name: "header-of-the-vendor", Connector: "linga", Currency: "USD", Zone: time.UTC, Limits: limits, Alarms: alarms,
+				Auth: Auth{Scheme: SchemeHeader, Header: "X-Api-Key", Values: secrets("0123")},
+			},
+			{
+				Name: "signed", Connector: "signing", Zone: time.UTC, Limits: limits, Alarms: alarms,
+				Auth: Auth{Scheme: SchemeHMAC, Header: "X-Signature", Values: secrets("01234567"), HMAC: known["signing"].HMAC},
+			},
+			{
+				Name: "signed-otherwise", Connector: "signing", Zone: time.UTC, Limits: limits, Alarms: alarms,
+				Auth: Auth{
+					Scheme: SchemeHMAC, Header: "X-Other", Values: secrets("whsec_0123", "whsec_4567"), PublicURL: "https://hooks.example.com/in",
+					HMAC: &HMAC{
+						Header: "x-other", Algorithm: "sha512", Encoding: "base64", Prefix: "v2 ", Separator: ";", SecretPrefix: "whsec_",
+						SecretEncoding: "hex", TimestampHeader: "X-Time", TimestampUnit: "ms", Tolerance: 90 * time.Second,
+						Signed: "{header.x-time}\n{body}",
+					},
+				},
 			},
 		},
 		Log:             Log{Format: "json", Level: slog.LevelWarn},
-		Access:          Access{Tokens: secrets("0123456789abcdef"), Insecure: true},
+		Access:          Access{Tokens: secrets("0123456789abcdef"), AdminTokens: secrets("abcdef0123456789"), Insecure: true},
 		ShutdownTimeout: 90 * time.Second,
 	}
 	if diff := cmp.Diff(want, got, compareZones); diff != "" {

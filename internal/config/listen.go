@@ -95,7 +95,8 @@ func (r resolver) guarded(name string, l Listener, access *configv1.Access) {
 		return
 	}
 	path, how := "listen."+name, "or listen on 127.0.0.1, or set access.insecure"
-	switch noTLS, noToken := l.TLS == nil, len(access.GetTokens()) == 0; {
+	noToken := len(access.GetTokens()) == 0 && (name != "admin" || len(access.GetAdminTokens()) == 0)
+	switch noTLS := l.TLS == nil; {
 	case noTLS && noToken:
 		r.addf(path, "other machines can reach this address: give listen.tls.%s and access.tokens, %s", name, how)
 	case noTLS:

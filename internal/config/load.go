@@ -22,7 +22,7 @@ import (
 const maxFile = 1 << 20
 
 // Load reads the configuration file at path. See [Parse].
-func Load(path string, env func(string) (string, bool), connectors Connectors, checks ...SinkCheck) (*Config, error) {
+func Load(path string, env func(string) (string, bool), connectors Connectors, checks ...Checks) (*Config, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
@@ -36,13 +36,13 @@ func Load(path string, env func(string) (string, bool), connectors Connectors, c
 }
 
 // Parse reads a configuration out of data. The name stands for the file in errors; env looks up environment variables, as
-// [os.LookupEnv] does. Files that the configuration refers to are read, and checks look at each sink. What is wrong with the
-// configuration is returned as [*Error], all of it at once.
-func Parse(name string, data []byte, env func(string) (string, bool), connectors Connectors, checks ...SinkCheck) (*Config, error) {
+// [os.LookupEnv] does. Files that the configuration refers to are read, and checks, at most one, look at what others than
+// this package understand. What is wrong with the configuration is returned as [*Error], all of it at once.
+func Parse(name string, data []byte, env func(string) (string, bool), connectors Connectors, checks ...Checks) (*Config, error) {
 	return parse(name, data, expander{env: env, readFile: readBounded}, connectors, checks...)
 }
 
-func parse(name string, data []byte, x expander, connectors Connectors, checks ...SinkCheck) (*Config, error) {
+func parse(name string, data []byte, x expander, connectors Connectors, checks ...Checks) (*Config, error) {
 	r := newReport(name)
 	root, ok := parseYAML(data, r)
 	if !ok {
@@ -55,7 +55,10 @@ func parse(name string, data []byte, x expander, connectors Connectors, checks .
 	if err := validate(file, r); err != nil {
 		return nil, err
 	}
-	rs := resolver{report: r, connectors: connectors, checks: checks, readFile: x.readFile}
+	rs := resolver{report: r, connectors: connectors, readFile: x.readFile}
+	for _, c := range checks {
+		rs.checks = c
+	}
 	cfg := rs.config(file)
 	if err := r.err(); err != nil {
 		return nil, err
@@ -165,6 +168,7 @@ var (
 		"sources.currency":         `must be three capital letters, such as "EUR"`,
 		"sources.keep_headers":     "is not a header name",
 		"sources.auth.header.name": "is not a header name",
+		"sources.auth.hmac.header": "is not a header name",
 	}
 	indexes = regexp.MustCompile(`\[\d+\]`)
 )
@@ -175,7 +179,7 @@ func addViolation(r *report, v *protovalidate.Violation) {
 	switch id := v.Proto.GetRuleId(); {
 	case id == "required" && v.FieldDescriptor == nil:
 		// A oneof, whose name is not a key.
-		path, reason = path[:max(0, strings.LastIndexByte(path, '.'))], "must have exactly one of header, path_token and none"
+		path, reason = path[:max(0, strings.LastIndexByte(path, '.'))], "must have exactly one of header, path_token, hmac and none"
 		if strings.HasPrefix(path, "sinks") {
 			reason = "must have exactly one of file and kafka"
 		}

@@ -25,7 +25,7 @@ type resolver struct {
 	*report
 	connectors Connectors
 	readFile   func(string) ([]byte, error)
-	checks     []SinkCheck
+	checks     Checks
 }
 
 func (r resolver) config(file *configv1.Config) *Config {
@@ -33,7 +33,7 @@ func (r resolver) config(file *configv1.Config) *Config {
 		Listen:          r.listen(file.GetListen(), file.GetAccess()),
 		Journal:         r.journal(file.GetJournal()),
 		Sources:         r.sources(file.GetSources()),
-		Sinks:           r.sinks(file.GetSinks(), r.checks),
+		Sinks:           r.sinks(file.GetSinks()),
 		Log:             logging(file.GetLog()),
 		Access:          r.access(file.GetAccess()),
 		ShutdownTimeout: r.duration("shutdown_timeout", file.GetShutdownTimeout(), 10*time.Second, time.Second, time.Hour),
@@ -64,6 +64,9 @@ func (r resolver) access(a *configv1.Access) Access {
 	access := Access{Insecure: a.GetInsecure()}
 	if len(a.GetTokens()) > 0 {
 		access.Tokens = r.secrets("access.tokens", a.GetTokens(), checkBearer)
+	}
+	if len(a.GetAdminTokens()) > 0 {
+		access.AdminTokens = r.secrets("access.admin_tokens", a.GetAdminTokens(), checkBearer)
 	}
 	return access
 }
@@ -103,11 +106,14 @@ func (r resolver) duration(path string, d *durationpb.Duration, fallback, least,
 
 // brief is d without its zero minutes and seconds.
 func brief(d time.Duration) string {
-	text := strings.TrimSuffix(d.String(), "0s")
-	if rest, ok := strings.CutSuffix(text, "h0m"); ok {
-		return rest + "h"
+	text := d.String()
+	if rest, ok := strings.CutSuffix(text, "m0s"); ok {
+		text = rest + "m"
 	}
-	return orDefault(text, "0s")
+	if rest, ok := strings.CutSuffix(text, "h0m"); ok {
+		text = rest + "h"
+	}
+	return text
 }
 
 // size resolves an optional size that must lie within least and most.

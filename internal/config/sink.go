@@ -69,19 +69,8 @@ type KafkaCreateTopics struct {
 	Partitions, Replication int
 }
 
-// SinkCheck says what the sink's own package finds wrong with a resolved sink. It contacts nobody.
-type SinkCheck func(Sink) []SinkFault
-
-// SinkFault is one thing that is wrong with a sink.
-type SinkFault struct {
-	// Key is where, below the sink: "kafka.brokers[0]".
-	Key string
-	// Reason is for people, and shows no value that may be a secret.
-	Reason string
-}
-
-// sinks resolves the sinks, and lets checks look at each.
-func (r resolver) sinks(files []*configv1.Sink, checks []SinkCheck) []Sink {
+// sinks resolves the sinks, and lets their own packages look at each.
+func (r resolver) sinks(files []*configv1.Sink) []Sink {
 	sinks := make([]Sink, 0, len(files))
 	lines, paths := map[string]int{}, map[string]int{}
 	for i, file := range files {
@@ -89,10 +78,8 @@ func (r resolver) sinks(files []*configv1.Sink, checks []SinkCheck) []Sink {
 		r.unique(lines, path+".name", file.GetName())
 		r.unique(paths, path+".file.path", file.GetFile().GetPath())
 		s := r.sink(path, file)
-		for _, check := range checks {
-			for _, fault := range check(s) {
-				r.addf(path+"."+fault.Key, "%s", fault.Reason)
-			}
+		for _, fault := range r.checks.sink(s) {
+			r.addf(path+"."+fault.Key, "%s", fault.Reason)
 		}
 		sinks = append(sinks, s)
 	}

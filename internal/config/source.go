@@ -58,10 +58,15 @@ func (r resolver) source(path string, file *configv1.Source) Source {
 	s := Source{
 		Name:      file.GetName(),
 		Connector: file.GetConnector(),
-		Auth:      r.auth(path+".auth", file.GetAuth()),
+		Auth:      r.auth(path+".auth", file, needs),
 		Currency:  file.GetCurrency(),
 		Zone:      r.zone(path+".time_zone", file.GetTimeZone()),
 		GRPC:      file.GetGrpc(),
+		Window:    r.duration(path+".dedupe_window", file.GetDedupeWindow(), 0, time.Second, 168*time.Hour),
+		Alarms:    r.alarms(path+".alarms", file.GetAlarms()),
+	}
+	if s.GRPC && s.Auth.Scheme == SchemeHMAC {
+		r.addf(path+".grpc", "cannot be true beside auth.hmac: nobody signs typed calls")
 	}
 	open := s.Auth.Scheme == SchemeNone
 	s.Reject = file.GetOnUndecodable() == "reject" || open && file.GetOnUndecodable() == ""
@@ -88,6 +93,13 @@ func (r resolver) needs(path string, file *configv1.Source) Needs {
 	return needs
 }
 
+// unknownTo reports what a connector would have to know, unless the connector itself is unknown, which is reported already.
+func (r resolver) unknownTo(connector, path, format string) {
+	if _, ok := r.connectors[connector]; ok {
+		r.addf(path, format, connector)
+	}
+}
+
 func (r resolver) zone(path, name string) *time.Location {
 	zone, err := time.LoadLocation(name)
 	// Local is a different zone on every machine.
@@ -98,20 +110,40 @@ func (r resolver) zone(path, name string) *time.Location {
 	return zone
 }
 
-func (r resolver) auth(path string, file *configv1.Auth) Auth {
-	switch scheme := file.GetScheme().(type) {
+func (r resolver) auth(path string, source *configv1.Source, needs Needs) Auth {
+	switch scheme := source.GetAuth().GetScheme().(type) {
 	case *configv1.Auth_Header:
-		name := canonical(scheme.Header.GetName())
-		if slices.Contains(unusableHeaders, name) {
+		name := canonical(orDefault(scheme.Header.GetName(), needs.Header))
+		switch {
+		case name == "":
+			r.unknownTo(source.GetConnector(), path+".header.name", "is missing: the vendor of connector %s has no header of its own")
+		case slices.Contains(unusableHeaders, name):
 			r.addf(path+".header.name", "this header cannot carry a secret")
 		}
 		values := r.secrets(path+".header.values", scheme.Header.GetValues(), checkHeaderValue)
 		return Auth{Scheme: SchemeHeader, Header: name, Values: values}
 	case *configv1.Auth_PathToken:
 		return Auth{Scheme: SchemePathToken, Values: r.secrets(path+".path_token.values", scheme.PathToken.GetValues(), checkPathToken)}
+	case *configv1.Auth_Hmac:
+		return r.hmac(path+".hmac", source.GetConnector(), scheme.Hmac, needs.HMAC)
 	default: // Validation has reported an Auth without scheme.
 		return Auth{Scheme: SchemeNone}
 	}
+}
+
+func (r resolver) alarms(path string, file *configv1.Alarms) Alarms {
+	a := Alarms{
+		SilentAfter:         r.duration(path+".silent_after", file.GetSilentAfter(), 0, 10*time.Second, year),
+		UnauthorizedPercent: 50,
+		Quarantined:         1,
+	}
+	if file != nil && file.UnauthorizedPercent != nil {
+		a.UnauthorizedPercent = int(file.GetUnauthorizedPercent())
+	}
+	if file != nil && file.Quarantined != nil {
+		a.Quarantined = int(file.GetQuarantined())
+	}
+	return a
 }
 
 func (r resolver) limits(path string, file *configv1.Limits, needs Needs, open bool) Limits {
