@@ -31,9 +31,10 @@ func TestPrintedEvents(t *testing.T) {
 		Subject: "customer/1\x1b[2J",
 		Source:  "loyalty",
 		Data: &eventv1.Event_Customer{Customer: &eventv1.Customer{
-			Id:     "1",
-			Email:  "someone@example.com",
-			Labels: []*eventv1.Label{{Key: "a"}, {Key: "b"}, {Key: "c"}, {Key: "d"}},
+			Id:         "1",
+			Email:      "someone@example.com",
+			Labels:     []*eventv1.Label{{Key: "a", Value: "allergic"}},
+			Agreements: []*eventv1.Agreement{{Number: 1}, {Number: 2}, {Number: 3}, {Number: 4}},
 		}},
 	}
 	var b strings.Builder
@@ -41,12 +42,12 @@ func TestPrintedEvents(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := b.String()
-	for _, bad := range []string{"\x1b", "someone@example.com"} {
+	for _, bad := range []string{"\x1b", "someone@example.com", "allergic"} {
 		if strings.Contains(out, bad) {
 			t.Errorf("the output holds %q:\n%s", bad, out)
 		}
 	}
-	for _, good := range []string{"customer.registered", "email", "labels[2].key", "and 1 more"} {
+	for _, good := range []string{"customer.registered", "email", "labels", "agreements[2].number", "and 1 more"} {
 		if !strings.Contains(out, good) {
 			t.Errorf("the output lacks %q:\n%s", good, out)
 		}
