@@ -45,15 +45,15 @@ func openSink(ctx context.Context, s config.Sink) (sinks.Sink, error) {
 }
 
 // checkSink says what a sink's own package finds wrong with its configuration.
-func checkSink(s config.Sink) []config.SinkFault {
+func checkSink(s config.Sink) []config.Fault {
 	if s.Kafka == nil {
 		return nil
 	}
-	var faults []config.SinkFault
+	var faults []config.Fault
 	for _, problem := range kafkaConfig(s).Check() {
-		fault := config.SinkFault{Key: "kafka", Reason: problem.Error()}
+		fault := config.Fault{Key: "kafka", Reason: problem.Error()}
 		if at, ok := errors.AsType[*kafka.KeyError](problem); ok {
-			fault = config.SinkFault{Key: "kafka." + at.Key, Reason: at.Err.Error()}
+			fault = config.Fault{Key: "kafka." + at.Key, Reason: at.Err.Error()}
 		}
 		faults = append(faults, fault)
 	}

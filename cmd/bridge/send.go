@@ -12,6 +12,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
+	"github.com/webhook-bridge/bridge/connectors"
 	"github.com/webhook-bridge/bridge/internal/config"
 )
 
@@ -118,20 +121,9 @@ type answer struct {
 
 // post sends one webhook with the source's first secret. Errors never show the URL, which may hold it.
 func post(ctx context.Context, client *http.Client, base string, src *config.Source, event string, body []byte) (answer, error) {
-	path := base + "/webhooks/" + src.Name
-	if src.Auth.Scheme == config.SchemePathToken {
-		path += "/t/" + src.Auth.Values[0].Reveal()
-	}
-	if event != "" {
-		path += "/" + url.PathEscape(event)
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, path, bytes.NewReader(body))
+	req, err := newRequest(ctx, base, src, event, body)
 	if err != nil {
-		return answer{}, errors.New("the address is no valid URL")
-	}
-	req.Header.Set("Content-Type", "application/json")
-	if src.Auth.Scheme == config.SchemeHeader {
-		req.Header.Set(src.Auth.Header, src.Auth.Values[0].Reveal())
+		return answer{}, err
 	}
 	resp, err := client.Do(req)
 	if err != nil {
@@ -144,4 +136,47 @@ func post(ctx context.Context, client *http.Client, base string, src *config.Sou
 	defer func() { _ = resp.Body.Close() }()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
 	return answer{resp.StatusCode, string(text)}, err
+}
+
+// newRequest makes the request that the source's vendor would: its event in the URL or in a header, an id of its own where
+// the vendor sends one, and the secret or a signature.
+func newRequest(ctx context.Context, base string, src *config.Source, event string, body []byte) (*http.Request, error) {
+	c := allConnectors()[src.Connector]
+	path := base + "/webhooks/" + src.Name
+	if src.Auth.Scheme == config.SchemePathToken {
+		path += "/t/" + src.Auth.Values[0].Reveal()
+	}
+	if event != "" && c.EventHeader == "" {
+		path += "/" + url.PathEscape(event)
+	}
+	body, contentType := formOf(c, body)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, path, bytes.NewReader(body))
+	if err != nil {
+		return nil, errors.New("the address is no valid URL")
+	}
+	req.Header.Set("Content-Type", contentType)
+	if event != "" && c.EventHeader != "" {
+		req.Header.Set(c.EventHeader, event)
+	}
+	if c.KeyHeader != "" {
+		req.Header.Set(c.KeyHeader, uuid.NewString())
+	}
+	switch src.Auth.Scheme {
+	case config.SchemeHeader:
+		req.Header.Set(src.Auth.Header, src.Auth.Values[0].Reveal())
+	case config.SchemeHMAC:
+		return req, sign(req, &src.Auth, body, time.Now())
+	}
+	return req, nil
+}
+
+// formOf puts JSON into the form that the vendor sends, if it sends forms.
+func formOf(c *connectors.Connector, body []byte) (sent []byte, contentType string) {
+	if c.FormField == "" {
+		return body, "application/json"
+	}
+	if text := bytes.TrimLeft(body, " \t\r\n"); bytes.HasPrefix(text, []byte("{")) || bytes.HasPrefix(text, []byte("[")) {
+		body = []byte(url.Values{c.FormField: {string(body)}}.Encode())
+	}
+	return body, "application/x-www-form-urlencoded"
 }

@@ -17,7 +17,13 @@ import (
 func connectorNeeds(all map[string]*connectors.Connector) config.Connectors {
 	needs := make(config.Connectors, len(all))
 	for name, c := range all {
-		needs[name] = config.Needs{Currency: c.NeedsCurrency, TimeZone: c.NeedsTimeZone, MaxBody: c.MaxBody}
+		needs[name] = config.Needs{
+			Currency: c.NeedsCurrency,
+			TimeZone: c.NeedsTimeZone,
+			MaxBody:  c.MaxBody,
+			Header:   c.Verification.Header,
+			HMAC:     configHMAC(c.Verification.HMAC),
+		}
 	}
 	return needs
 }
@@ -46,6 +52,7 @@ func ingressSources(cfg *config.Config, all map[string]*connectors.Connector) []
 			Reject:      s.Reject,
 			GRPC:        s.GRPC,
 			KeepHeaders: s.KeepHeaders,
+			Window:      s.Window,
 			Limits: ingress.Limits{
 				Body:     s.Limits.Body,
 				Rate:     s.Limits.Rate,
@@ -63,6 +70,8 @@ func ingressAuth(a config.Auth) ingress.Auth {
 		return ingress.Auth{Header: a.Header, Values: revealAll(a.Values)}
 	case config.SchemePathToken:
 		return ingress.Auth{Tokens: revealAll(a.Values)}
+	case config.SchemeHMAC:
+		return ingress.Auth{HMAC: &ingress.HMAC{Spec: hmacSpec(*a.HMAC), Secrets: revealAll(a.Values), PublicURL: a.PublicURL}}
 	default:
 		return ingress.Auth{None: true}
 	}
