@@ -78,10 +78,9 @@ func (e *unverified) Unwrap() error { return errUnauthorized }
 // verifyHTTP checks all of a request that can be checked before its body: the secret, in its headers or path, or that it
 // has a signature which may yet be right. The error is errUnauthorized.
 func (v *verifier) verifyHTTP(h http.Header, token string, now time.Time) error {
-	ok := false
+	ok := v.none
 	switch {
 	case v.none:
-		ok = true
 	case v.scheme != nil:
 		if err := v.scheme.Precheck(h, now); err != nil {
 			return &unverified{err}

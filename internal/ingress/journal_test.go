@@ -2,14 +2,19 @@ package ingress
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/webhook-bridge/bridge/connectors"
 	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/journal"
 )
@@ -108,5 +113,73 @@ func TestThroughTheJournal(t *testing.T) {
 	}
 	if code := send("/webhooks/erp/other", secretOf("erp"), []byte(`{"ID":"2"}`)); code != http.StatusServiceUnavailable {
 		t.Errorf("closed journal: %d", code)
+	}
+}
+
+// TestBatchThroughTheJournal: the largest array is one commit of the real journal, also of several at the same time that hold
+// the same webhooks, some of them revised.
+func TestBatchThroughTheJournal(t *testing.T) {
+	j, err := journal.Open(t.Context(), journal.Config{Dir: "journal", FS: vfs.NewMem()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	in, err := intake.New(intake.Config{Journal: j})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shop := Source{
+		Connector: acme(), Info: connectors.Source{Name: "shop", Zone: time.UTC}, Auth: Auth{None: true},
+		Limits: Limits{Rate: 1000, Body: 4 * mebi, InFlight: 64 * mebi, Daily: 1 << 30},
+	}
+	edge, err := New(Config{Intake: in, Sources: []Source{shop}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	post := func(body []byte) {
+		w := httptest.NewRecorder()
+		edge.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/webhooks/shop", bytes.NewReader(body)))
+		if w.Code != http.StatusOK {
+			t.Errorf("answer %d", w.Code)
+		}
+	}
+	var all []string
+	for i := range maxElements {
+		all = append(all, fmt.Sprintf(`{"event_type":"new","n":%d}`, i))
+	}
+	post([]byte("[" + strings.Join(all, ",") + "]"))
+	if got := j.Bounds().Next - j.Bounds().Earliest; got != maxElements {
+		t.Fatalf("%d events", got)
+	}
+	// Eight arrays of the same facts, in two versions and two orders.
+	var wg sync.WaitGroup
+	for i := range 8 {
+		some := make([]string, 0, 50)
+		for n := range 50 {
+			some = append(some, strings.Replace(shipment(fmt.Sprint("s", n)), "{", fmt.Sprintf(`{"version":%d,`, i%2), 1))
+		}
+		if i >= 4 {
+			slices.Reverse(some)
+		}
+		wg.Go(func() { post([]byte("[" + strings.Join(some, ",") + "]")) })
+	}
+	wg.Wait()
+	if got := j.Bounds().Next - j.Bounds().Earliest - maxElements; got != 100 {
+		t.Errorf("%d events of fifty facts in two versions", got)
+	}
+	ids := map[string]bool{}
+	records, err := j.Read(t.Context(), j.Bounds().Next-100, make([]journal.Record, 0, 100))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range records {
+		event, err := r.Event()
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids[event.GetId()] = true
+	}
+	if len(ids) != 100 {
+		t.Errorf("%d ids", len(ids))
 	}
 }

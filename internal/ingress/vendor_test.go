@@ -46,15 +46,15 @@ func shipment(id string) string {
 	return `{"event_type":"shipping.ordered","created_at":"2023-01-23T10:28:10.010Z","shipping":{"id":"` + id + `"}}`
 }
 
-// stored lists what was kept: event, subject or reason, encoding.
+// stored lists what was kept: event, and reason or subjects.
 func (e *edge) stored() []string {
 	var all []string
 	for _, entry := range e.book.all() {
-		s := entry.Webhook.GetVendorEvent() + " " + reasonOf(entry.Webhook)
+		line := []string{entry.Webhook.GetVendorEvent() + " " + reasonOf(entry.Webhook)}
 		for _, ev := range entry.Events {
-			s += ev.GetSubject()
+			line = append(line, ev.GetSubject())
 		}
-		all = append(all, s)
+		all = append(all, strings.Join(line, ""))
 	}
 	return all
 }

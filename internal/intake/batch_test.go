@@ -51,15 +51,15 @@ func (d *desk) batch(t *testing.T, texts ...string) error {
 	return d.Commit(t.Context(), &b)
 }
 
-// stored lists what was kept: key and outcome.
+// stored lists what was kept: element, and reason or subjects.
 func (d *desk) stored() []string {
 	var all []string
 	for _, e := range d.book.entries {
-		s := fmt.Sprintf("%d:%s", e.Webhook.GetElement(), e.Webhook.GetQuarantine().GetReason())
+		line := []string{fmt.Sprintf("%d:%s", e.Webhook.GetElement(), e.Webhook.GetQuarantine().GetReason())}
 		for _, ev := range e.Events {
-			s += ev.GetSubject()
+			line = append(line, ev.GetSubject())
 		}
-		all = append(all, s)
+		all = append(all, strings.Join(line, ""))
 	}
 	return all
 }
