@@ -4,63 +4,57 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"testing"
 
-	"golang.org/x/tools/txtar"
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/encoding/protojson"
 
+	"github.com/webhook-bridge/bridge/connectors/sample"
 	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/vendorjson"
 )
 
-// archive is one file of testdata.
-type archive struct {
-	file, name string
-	comment    []byte
-	// event is the name in the URL, if any.
-	event string
-	body  []byte
-	// expected are the files that -update writes.
-	expected []txtar.File
-}
-
-func parseArchive(file string, data []byte) (archive, error) {
-	tx := txtar.Parse(data)
-	a := archive{file: file, name: strings.TrimSuffix(filepath.Base(file), ".txtar"), comment: tx.Comment}
-	if len(bytes.TrimSpace(tx.Comment)) == 0 {
-		return a, fmt.Errorf("connectortest: %s: does not say what it shows", file)
+// golden compares what becomes of a webhook with what its file says, or has the file say it.
+func golden(t *testing.T, p *pipeline, w sample.Webhook) {
+	t.Helper()
+	got, err := expectations(p, w)
+	if err != nil {
+		t.Fatal(err)
 	}
-	hasBody := false
-	for _, f := range tx.Files {
-		switch f.Name {
-		case "event":
-			a.event = strings.TrimSpace(string(f.Data))
-		case "body.json":
-			a.body, hasBody = bytes.TrimSuffix(f.Data, []byte("\n")), true
-		case "events.json", "quarantine.json", "drift.json":
-			a.expected = append(a.expected, f)
-		default:
-			return a, fmt.Errorf("connectortest: %s: has an unknown file %q", file, f.Name)
+	file := filepath.Join("testdata", w.Name+".txtar")
+	if *update {
+		if err := rewrite(file, got); err != nil {
+			t.Fatal(err)
 		}
+		return
 	}
-	if !hasBody {
-		return a, fmt.Errorf("connectortest: %s: has no body.json", file)
+	if diff := cmp.Diff(lines(w.Expected), lines(got)); diff != "" {
+		t.Errorf("%s: differs from what is expected; -update rewrites it (-want +got):\n%s", file, diff)
 	}
-	return a, nil
 }
 
-// write replaces the archive's expectations.
-func (a archive) write(expected []txtar.File) error {
-	tx := &txtar.Archive{Comment: a.comment}
-	if a.event != "" {
-		tx.Files = append(tx.Files, txtar.File{Name: "event", Data: []byte(a.event)})
+func rewrite(file string, expected []sample.Expectation) error {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return err
 	}
-	tx.Files = append(tx.Files, txtar.File{Name: "body.json", Data: append(bytes.Clone(a.body), '\n')})
-	tx.Files = append(tx.Files, expected...)
-	return os.WriteFile(a.file, txtar.Format(tx), 0o644) //nolint:gosec // Testdata is for everyone to read.
+	return os.WriteFile(file, sample.Rewrite(data, expected), 0o644) //nolint:gosec // Testdata is for everyone to read.
+}
+
+func lines(files []sample.Expectation) (all []string) {
+	for _, f := range files {
+		all = append(append(all, "-- "+f.Name+" --"), strings.Split(string(f.Data), "\n")...)
+	}
+	return all
+}
+
+// published is events.json of one document.
+type published struct {
+	Key    string            `json:"key"`
+	Events []json.RawMessage `json:"events"`
 }
 
 // quarantine is quarantine.json.
@@ -72,53 +66,94 @@ type quarantine struct {
 	Problem string `json:"problem,omitempty"`
 }
 
-// expectations renders what became of a webhook as the files of an archive.
-func expectations(r result) ([]txtar.File, error) {
-	var files []txtar.File
-	add := func(name string, v any) error {
-		data, err := indented(v)
-		files = append(files, txtar.File{Name: name, Data: data})
-		return err
-	}
-	var errs []error
-	if f := r.fault; f != nil {
-		q := quarantine{Reason: string(f.Reason), Path: f.Path, Offset: f.Offset}
-		if f.Reason == intake.Untranslatable {
-			q.Problem = f.Problem
-		}
-		errs = append(errs, add("quarantine.json", q))
-	} else {
-		events := make([]json.RawMessage, len(r.translation.Events))
-		for i, e := range r.translation.Events {
-			data, err := protojson.Marshal(e)
-			events[i], errs = data, append(errs, err)
-		}
-		key := "content hash"
-		if natural, ok := r.translation.Key.Natural(); ok {
-			key = "natural " + natural
-		}
-		errs = append(errs, add("events.json", struct {
-			Key    string            `json:"key"`
-			Events []json.RawMessage `json:"events"`
-		}{key, events}))
-	}
-	if len(r.drift) > 0 {
-		errs = append(errs, add("drift.json", driftLines(r.drift)))
-	}
-	return files, errors.Join(errs...)
+// drifted is one line of drift.json.
+type drifted struct {
+	Kind   string `json:"kind"`
+	Path   string `json:"path"`
+	Sample string `json:"sample"`
 }
 
-func driftLines(drifts []vendorjson.Drift) []any {
-	kinds := map[vendorjson.Kind]string{vendorjson.Unknown: "unknown", vendorjson.Type: "type", vendorjson.Missing: "missing"}
-	lines := make([]any, len(drifts))
-	for i, d := range drifts {
-		lines[i] = struct {
-			Kind   string `json:"kind"`
-			Path   string `json:"path"`
-			Sample string `json:"sample"`
-		}{kinds[d.Kind], d.Path, string(d.Sample)}
+// element is what events.json says of a webhook in a list.
+type element struct {
+	*published
+	Quarantine *quarantine `json:"quarantine,omitempty"`
+	Drift      []drifted   `json:"drift,omitempty"`
+}
+
+// expectations renders what becomes of a webhook.
+func expectations(p *pipeline, w sample.Webhook) ([]sample.Expectation, error) {
+	documents, list, fault := p.open(w)
+	switch {
+	case fault != nil:
+		return single(element{Quarantine: quarantined(fault)})
+	case !list:
+		e, err := render(p.run(documents[0]))
+		if err != nil {
+			return nil, err
+		}
+		return single(e)
 	}
-	return lines
+	elements := make([]element, len(documents))
+	for i, d := range documents {
+		var err error
+		if elements[i], err = render(p.run(d)); err != nil {
+			return nil, err
+		}
+	}
+	data, err := indented(elements)
+	return []sample.Expectation{{Name: sample.Events, Data: data}}, err
+}
+
+// single renders what becomes of a webhook that is no list as files.
+func single(e element) (files []sample.Expectation, err error) {
+	add := func(name string, v any) {
+		data, problem := indented(v)
+		files, err = append(files, sample.Expectation{Name: name, Data: data}), errors.Join(err, problem)
+	}
+	if e.Quarantine != nil {
+		add(sample.Quarantine, e.Quarantine)
+	} else {
+		add(sample.Events, e.published)
+	}
+	if e.Drift != nil {
+		add(sample.Drift, e.Drift)
+	}
+	return files, err
+}
+
+func render(r result) (e element, err error) {
+	e.Drift = driftLines(r.drift)
+	if r.refused() {
+		e.Quarantine = quarantined(r.fault)
+		return e, nil
+	}
+	e.published = &published{Key: "content hash", Events: make([]json.RawMessage, len(r.translation.Events))}
+	if natural, ok := r.translation.Key.Natural(); ok {
+		e.Key = "natural " + natural
+	}
+	for i, event := range r.translation.Events {
+		if e.Events[i], err = protojson.Marshal(event); err != nil {
+			return e, err
+		}
+	}
+	return e, nil
+}
+
+func quarantined(f *intake.Fault) *quarantine {
+	q := &quarantine{Reason: string(f.Reason), Path: f.Path, Offset: f.Offset}
+	if f.Reason == intake.Untranslatable {
+		q.Problem = f.Problem
+	}
+	return q
+}
+
+var kinds = map[vendorjson.Kind]string{vendorjson.Unknown: "unknown", vendorjson.Type: "type", vendorjson.Missing: "missing"}
+
+func driftLines(drifts []vendorjson.Drift) (all []drifted) {
+	for _, d := range drifts {
+		all = append(all, drifted{kinds[d.Kind], d.Path, string(d.Sample)})
+	}
+	return all
 }
 
 // indented formats v the same way each time, which protojson alone refuses to.

@@ -1,130 +1,187 @@
-// Package connectortest judges a connector. A connector's test is one line:
+// Package connectortest judges a connector. A connector's test is one line, and so is its fuzzer:
 //
-//	func TestConnector(t *testing.T) {
-//		connectortest.Run(t, acme.New(), connectors.Source{Name: "shop", Currency: "EUR", Zone: time.UTC})
-//	}
+//	func TestConnector(t *testing.T) { connectortest.Run(t, acme.New(), source) }
 //
-// Run reads every file testdata/*.txtar of the package under test; each holds one webhook and what must become of it:
+//	func FuzzConnector(f *testing.F) { connectortest.Fuzz(f, acme.New(), source) }
 //
-//	What this webhook shows, in a sentence or two. Not optional.
-//	-- event --
-//	paymentCreated
-//	-- body.json --
-//	{"ID": "…"}
-//	-- events.json --
-//	{ … }
+// where source is what the webhooks are taken to come from:
 //
-// The files in that order:
+//	var source = connectors.Source{Name: "shop", Currency: "EUR", Zone: time.UTC}
 //
-//   - event, only if the URL names the event: the name, on one line.
-//   - body.json is the body byte for byte, less the newline with which this format ends every file. Broken text is as
-//     welcome as JSON.
-//   - events.json is the key and the canonical events, without what Bridge fills in (ids, source, times of receipt); or
+// # Webhooks
+//
+// Run reads every file testdata/*.txtar of the package under test; each holds one webhook, as package
+// [github.com/webhook-bridge/bridge/connectors/sample] documents, and what must become of it:
+//
+//   - events.json is the key and the canonical events, without what Bridge fills in (ids, source, times of receipt). Of a
+//     list of webhooks it is a list, too: of each element key and events, or its quarantine, and its drift.
 //   - quarantine.json says why the webhook was refused instead: reason, JSON path, byte offset (-1 if it is not about one
 //     place), and the problem if the connector found it.
-//   - drift.json lists what the body holds beyond what the vendor's message declares; only if there is any.
+//   - drift.json lists where the body and the vendor's message differ; only if they do.
 //
-// The last three are written by `go test -update`, and reviewed like code.
+// These are written by `go test -update`, and reviewed like code. The body is the vendor's own as far as it is known: the
+// kit makes the broken and the odd ones itself. Testdata are for traps, one a file, named after it.
 //
-// Besides comparing these, Run holds the connector to the rules of its contract, and tries broken variants of each body.
+// # Rules
+//
+// Run then holds the connector to its contract, with these webhooks and with many that are made of them. A rule that fails
+// prints its sentence; a webhook that breaks a rule is left out of the later ones, so that one fault is told once. The
+// first rules are about the connector itself and about pure translation; the last take the webhooks through Bridge as it
+// runs, from the HTTP request to the journal, by a clock that the kit sets:
+//
+//	facts        the name, the gateway
+//	answer       the answer fits the RPCs
+//	samples      the testdata are embedded as they are
+//	coverage     each event has a webhook that becomes canonical events
+//	complete     canonical events keep to the rules of proto/bridge/event/v1
+//	pure         nothing is changed, and nothing is remembered
+//	errors       a refusal names the field at fault
+//	identity     a natural key tells facts apart
+//	unmapped     what nobody modelled flows through
+//	truncated    a body cut anywhere is refused
+//	missing      any value may be missing, null or of another kind
+//	mutated      any byte may be wrong
+//	unknown      fields that nobody declared change nothing, and are reported
+//	exact        money and ids keep every digit
+//	received     Bridge makes of each webhook what its file says, and gives the answer
+//	redelivered  a webhook that comes again makes nothing new
+//	repeated     a body that is its own key is a new occurrence later
+//	revised      the same key with another body is published too
+//	secrets      strangers are kept out, and secrets can be changed
+//
 // [Fuzz] tries any body.
 package connectortest
 
 import (
+	"errors"
 	"flag"
+	"fmt"
+	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
-	"github.com/google/go-cmp/cmp"
-	"golang.org/x/tools/txtar"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/webhook-bridge/bridge/connectors"
+	"github.com/webhook-bridge/bridge/connectors/sample"
+	"github.com/webhook-bridge/bridge/internal/intake"
 )
 
 var update = flag.Bool("update", false, "rewrite the expectations in testdata")
+
+// patience is how long a rule may take, many times what any needs.
+const patience = 2 * time.Minute
 
 // Run tests the connector c on behalf of a package whose testdata holds its webhooks. src is the source that they are
 // taken to come from; what the vendor leaves out, such as the currency, must be set there.
 func Run(t *testing.T, c *connectors.Connector, src connectors.Source) {
 	t.Helper()
-	p, err := newPipeline(c, src)
+	k, err := newKit(c, src, os.DirFS("."))
 	if err != nil {
 		t.Fatal(err)
 	}
-	archives := readArchives(t)
 	t.Run("webhooks", func(t *testing.T) {
-		for _, a := range archives {
-			t.Run(a.name, func(t *testing.T) { golden(t, p, a) })
+		for _, w := range k.webhooks {
+			t.Run(w.Name, func(t *testing.T) { golden(t, k.pipeline, w) })
 		}
 	})
 	for _, r := range rules {
 		t.Run(r.name, func(t *testing.T) {
-			if err := r.check(p, archives); err != nil {
+			if err := within(patience, func() error { return r.check(k) }); err != nil {
 				t.Errorf("%v\nThe contract: %s", err, r.contract)
 			}
 		})
 	}
 }
 
+// within bounds how long f may take. An f that hangs is left behind.
+func within(limit time.Duration, f func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-timer.C:
+		return errors.New("does not end")
+	}
+}
+
+// kit is what the rules judge.
+type kit struct {
+	*pipeline
+
+	// folder holds the package's testdata.
+	folder   fs.FS
+	webhooks []sample.Webhook
+	// documents of all webhooks that can be opened.
+	documents []document
+	// bad are the samples that broke a rule.
+	bad map[string]bool
+	// journal is put between intake and the journal, if a test of this kit breaks that.
+	journal func(intake.Journal) intake.Journal
+}
+
+func newKit(c *connectors.Connector, src connectors.Source, folder fs.FS) (*kit, error) {
+	p, err := newPipeline(c, src)
+	if err != nil {
+		return nil, err
+	}
+	webhooks, err := sample.Read(folder)
+	k := &kit{pipeline: p, folder: folder, webhooks: webhooks, bad: make(map[string]bool)}
+	for _, w := range webhooks {
+		documents, _, _ := p.open(w)
+		k.documents = append(k.documents, documents...)
+	}
+	return k, err
+}
+
 // Fuzz feeds the connector bodies made of those in testdata: whatever comes in, nothing panics, and every event is one that
 // Bridge can take.
 func Fuzz(f *testing.F, c *connectors.Connector, src connectors.Source) {
 	f.Helper()
-	p, err := newPipeline(c, src)
+	k, err := newKit(c, src, os.DirFS("."))
 	if err != nil {
 		f.Fatal(err)
 	}
-	for _, a := range readArchives(f) {
-		f.Add(a.event, a.body)
+	for _, d := range k.documents {
+		f.Add(d.named.Path+d.named.Header, d.body)
 	}
-	f.Fuzz(func(t *testing.T, inURL string, body []byte) {
-		r := p.run(inURL, body)
-		if err := sound(r); err != nil {
-			t.Error(err)
+	itself := func(m proto.Message) proto.Message { return m }
+	f.Fuzz(func(t *testing.T, event string, body []byte) {
+		r := k.take(document{named: intake.Names{Path: event}, body: body}, itself)
+		if r.broken() {
+			t.Error(r.fault)
+		}
+		for _, e := range r.translation.Events {
+			if err := complete(e); err != nil {
+				t.Error(err)
+			}
 		}
 	})
 }
 
-func readArchives(tb testing.TB) []archive {
-	tb.Helper()
-	files, err := filepath.Glob("testdata/*.txtar")
-	if err != nil {
-		tb.Fatal(err)
+// each judges every document whose sample broke no rule yet, and names those that break this one.
+func (k *kit) each(judge func(document) error) error {
+	var errs []error
+	for _, d := range k.documents {
+		errs = append(errs, k.blame(d.name, func() error { return judge(d) }))
 	}
-	var archives []archive
-	for _, file := range files {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			tb.Fatal(err)
-		}
-		a, err := parseArchive(file, data)
-		if err != nil {
-			tb.Fatal(err)
-		}
-		archives = append(archives, a)
-	}
-	return archives
+	return errors.Join(errs...)
 }
 
-func golden(t *testing.T, p *pipeline, a archive) {
-	t.Helper()
-	got, err := expectations(p.run(a.event, a.body))
-	if err != nil {
-		t.Fatal(err)
+// blame judges what name stands for, unless it broke a rule already, and notes if it does.
+func (k *kit) blame(name string, judge func() error) error {
+	file, _, _ := strings.Cut(name, "[")
+	if k.bad[file] {
+		return nil
 	}
-	if *update {
-		if err := a.write(got); err != nil {
-			t.Fatal(err)
-		}
-		return
+	if err := judge(); err != nil {
+		k.bad[file] = true
+		return fmt.Errorf("%s: %w", name, err)
 	}
-	if diff := cmp.Diff(lines(a.expected), lines(got)); diff != "" {
-		t.Errorf("%s: differs from what is expected; -update rewrites it (-want +got):\n%s", a.file, diff)
-	}
-}
-
-func lines(files []txtar.File) []string {
-	return strings.Split(string(txtar.Format(&txtar.Archive{Files: files})), "\n")
+	return nil
 }

@@ -1,0 +1,179 @@
+package connectortest
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"buf.build/go/protovalidate"
+	"google.golang.org/genproto/googleapis/type/money"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/webhook-bridge/bridge/connectors"
+	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
+	"github.com/webhook-bridge/bridge/internal/vendorjson"
+)
+
+// sound says whether a result is an honest one, be it events that keep to their rules or a refusal.
+func sound(r result) error {
+	if r.broken() {
+		return r.fault
+	}
+	for _, e := range r.translation.Events {
+		if err := valid(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// valid says whether an event as a connector makes it keeps to the rules of its schema once Bridge has filled in the rest.
+func valid(e *eventv1.Event) error {
+	if err := complete(e); err != nil {
+		return err
+	}
+	filled := &eventv1.Event{
+		Id: anyUUID, Source: "source", Connector: "connector", VendorEvent: "event", WebhookId: anyUUID,
+		ReceivedAt: timestamppb.New(time.Unix(0, 0)),
+		Type:       e.GetType(), Subject: e.GetSubject(), SubjectVersion: e.GetSubjectVersion(), OccurredAt: e.GetOccurredAt(),
+		Data: e.GetData(),
+	}
+	return errors.Join(protovalidate.Validate(filled), inner(e.ProtoReflect()))
+}
+
+const anyUUID = "01890a5d-ac96-774b-bcce-b302099a8057"
+
+// inner finds what the rules of a message cannot say: whether a time anywhere in it is one, and whether money that is set
+// has a currency though it is nothing.
+func inner(m protoreflect.Message) (err error) {
+	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		switch {
+		case fd.Message() == nil:
+		case fd.IsList():
+			for i := range v.List().Len() {
+				err = errors.Join(err, innerOf(fd, v.List().Get(i).Message()))
+			}
+		default:
+			err = innerOf(fd, v.Message())
+		}
+		return err == nil
+	})
+	return err
+}
+
+func innerOf(fd protoreflect.FieldDescriptor, m protoreflect.Message) error {
+	switch m := m.Interface().(type) {
+	case *timestamppb.Timestamp:
+		if err := m.CheckValid(); err != nil {
+			return fmt.Errorf("%s: %w", fd.FullName(), err)
+		}
+	case *money.Money:
+		if m.GetCurrencyCode() == "" {
+			return fmt.Errorf("%s: money without a currency", fd.FullName())
+		}
+	}
+	return inner(m)
+}
+
+// complete says whether Bridge can take an event as a connector makes it. It is what [Fuzz] has time for.
+func complete(e *eventv1.Event) error {
+	switch {
+	case e.GetData() == nil:
+		return fmt.Errorf("type %q without data", e.GetType())
+	case !subject.MatchString(e.GetSubject()):
+		return fmt.Errorf("subject %q", e.GetSubject())
+	case e.GetId() != "" || e.GetSource() != "" || e.GetConnector() != "" || e.GetVendorEvent() != "" || e.GetReceivedAt() != nil ||
+		e.GetWebhookId() != "" || e.GetSupersedes() != "":
+		return errors.New("a field that Bridge fills in is set already")
+	}
+	_, err := proto.Marshal(e)
+	return err
+}
+
+// subject is "<kind>/<id>".
+var subject = regexp.MustCompile(`^[a-z][a-z0-9_]*/.`)
+
+// again is how often a message is translated to see whether the result stays. What comes from an order of chance would
+// stay by chance every so often.
+const again = 16
+
+func checkPure(k *kit) error {
+	return k.each(func(d document) error {
+		r := k.run(d)
+		if r.message == nil {
+			return nil
+		}
+		m := proto.Clone(r.message)
+		first, errFirst := k.translate(r.event, m)
+		if !proto.Equal(r.message, m) {
+			return errors.New("the message is another after Translate")
+		}
+		for range again {
+			next, errNext := k.translate(r.event, m)
+			if fmt.Sprint(errFirst) != fmt.Sprint(errNext) || !same(first, next) {
+				return errors.New("translating twice gives different results")
+			}
+		}
+		return nil
+	})
+}
+
+func checkIdentity(k *kit) error {
+	type fact struct{ about, name string }
+	facts := make(map[string]fact)
+	return k.each(func(d document) error {
+		r := k.run(d)
+		natural, ok := r.translation.Key.Natural()
+		if r.refused() || !ok {
+			return nil
+		}
+		this := fact{about(r.translation), d.name}
+		key := r.event + "\x00" + natural
+		if other, taken := facts[key]; taken && other.about != this.about {
+			return fmt.Errorf("the key %q, as in %s, is of %s and of %s", natural, other.name, this.about, other.about)
+		}
+		facts[key] = this
+		return nil
+	})
+}
+
+// about is which versions of which subjects a translation is about.
+func about(t connectors.Translation) string {
+	subjects := make([]string, len(t.Events))
+	for i, e := range t.Events {
+		subjects[i] = strings.TrimSpace(e.GetType() + " " + e.GetSubject() + " " + e.GetSubjectVersion())
+	}
+	return strings.Join(slices.Compact(subjects), ", ")
+}
+
+// nobodys is the name of an event that no vendor has.
+const nobodys = "event.nobody_modelled"
+
+func checkUnmapped(k *kit) error {
+	nameless := *k.connector
+	nameless.EventField = ""
+	p := *k.pipeline
+	p.connector = &nameless
+	return k.each(func(d document) error {
+		if !wellFormed(d.body) {
+			return nil
+		}
+		d.named.Path, d.named.Header = nobodys, ""
+		r := p.run(d)
+		if r.fault != nil {
+			return r.fault
+		}
+		e := r.translation.Events[0]
+		if got, want := e.GetUnmapped().GetJson(), strings.TrimPrefix(string(d.body), "\uFEFF"); got != want {
+			return fmt.Errorf("carries %q", got)
+		}
+		return valid(e)
+	})
+}
+
+func wellFormed(body []byte) bool { return vendorjson.Check(body) == nil }
