@@ -17,12 +17,24 @@
 // webhook is taken in under a deadline of our own. A large one waits for its turn first: what it becomes in memory is many
 // times its body.
 //
+// A signature shows only with the body whose a request is. What its headers alone tell is checked before; then the body is
+// read as any stranger's, into room that is set aside for such bodies, and verified as it came over the wire, before it is
+// decompressed or looked at in any other way. The URL that was signed is the one that the sender called: the configuration
+// says what it begins with where a proxy changes that.
+//
+// # What a body is
+//
+// JSON, unless the connector says more of its vendor: the field of a form that holds JSON, or an array of webhooks. The
+// webhooks of an array are taken in one by one and made durable all at once. The event's name is in the body, the URL or a
+// header; those that name it must agree.
+//
 // # What a verified sender gets
 //
 // Success for all that was made durable, also for what was quarantined. A webhook under a content encoding that we cannot
-// undo, corrupt or unknown, is such a case: it is kept as it came. Where the source refuses what cannot be decoded, the
-// answer is 400, unless the fault is ours. A body that is too large is 413, one that does not arrive 408 or 400, too many
-// or too much 429; whatever is our own fault is 503 with Retry-After, never a 4xx.
+// undo, corrupt or unknown, is such a case: it is kept as it came. So are a form without its field, and an array that is no
+// batch of webhooks. Where the source refuses what cannot be decoded, the answer is 400, unless the fault is ours. A body that
+// is too large is 413, one that does not arrive 408 or 400, too many or too much 429; whatever is our own fault is 503 with
+// Retry-After, never a 4xx.
 //
 // # The gateway
 //

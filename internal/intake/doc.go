@@ -12,6 +12,9 @@
 //     of keeping them.
 //   - [ErrUnavailable]: the journal cannot commit now. The webhook exists whole or not at all; its retry is safe.
 //
+// A webhook of a [Batch] is [Collected] or refused, and ends in one of these ways when the batch is committed, all of which
+// become durable at once or not at all.
+//
 // There is no other way: what a connector does, a panic included, never loses a webhook and never ends the process.
 //
 // # Identity
@@ -22,8 +25,10 @@
 //   - A natural key counts for [NaturalWindow]. Event ids are name-based UUIDs over source, event, key and index, so that
 //     the same fact has the same id wherever it is computed. The same key with another body is a revision: it is
 //     published, under ids that include the body.
+//   - Where the vendor sends an id of the webhook in a header, that is the natural key, whatever the connector says of the
+//     event. The webhooks of a batch share it, so their places in the batch are part of the key.
 //   - Without one the body is the key, for the connector's window. Event ids are then name-based UUIDs over the webhook's
 //     id, which is minted at first receipt.
 //   - Quarantined webhooks go by body too, under keys of their own: the same body, sent again once the connector was
-//     mended, is taken in.
+//     mended, is taken in. The vendor's own id keeps apart those with the same body.
 package intake
