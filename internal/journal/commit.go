@@ -22,10 +22,8 @@ const (
 
 // Commit describes a group of entries that was committed.
 type Commit struct {
-	// Webhooks and Events were added; Duplicates and Revised were not.
+	// Webhooks came in and Events were added; Duplicates and Revised entries were not.
 	Webhooks, Events, Duplicates, Revised int
-	// Released webhooks left the quarantine with or without events; Discarded ones are gone.
-	Released, Discarded int
 	// Bytes were written.
 	Bytes int
 	// Took is the time from taking the first entry to the end of the sync.
@@ -212,21 +210,16 @@ func (c *committer) judge(p *pending, now time.Time) (err error) {
 
 // admit gives an entry its place in the group.
 func (c *committer) admit(g *group, p *pending) {
-	switch {
-	case p.act == discard:
-		if p.verdict == fresh {
-			g.stats.Discarded++
-		}
+	if p.act == discard {
 		return
-	case p.act == Release:
-		g.stats.Released++
-	case p.act == Receive && p.verdict == fresh:
-		g.stats.Webhooks++
 	}
 	if p.verdict == duplicate {
 		g.stats.Duplicates++
 		p.receipt = Receipt{Duplicate: true}
 		return
+	}
+	if p.act == Receive {
+		g.stats.Webhooks++
 	}
 	c.st.filter.add(c.st.bucket, &p.key)
 	c.st.bucketKeys++

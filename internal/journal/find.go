@@ -23,7 +23,8 @@ const (
 
 // Find returns the next page of the stored webhooks that q selects. A page that ends before the selection does says where
 // to go on, and may be empty when much was looked at and nothing matched; going on there leaves out nothing and gives
-// nothing twice. Webhooks are the caller's own. Errors: ErrUnavailable, ErrClosed, ctx's, and that of an id that is none.
+// nothing twice, but for what is committed meanwhile: a webhook lies where it was received, which may be behind those who
+// page already. Webhooks are the caller's own. Errors: ErrUnavailable, ErrClosed, ctx's, and that of an id that is none.
 func (j *Journal) Find(ctx context.Context, q Query) (Page, error) {
 	var page Page
 	err := j.view(ctx, func(st *store) (err error) {
