@@ -1,0 +1,221 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/test/bufconn"
+
+	"github.com/webhook-bridge/bridge/connectors"
+	"github.com/webhook-bridge/bridge/connectors/kasafik"
+	"github.com/webhook-bridge/bridge/connectors/openloyalty"
+	"github.com/webhook-bridge/bridge/connectors/retino"
+	adminv1 "github.com/webhook-bridge/bridge/gen/bridge/admin/v1"
+	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
+	"github.com/webhook-bridge/bridge/internal/ingress"
+	"github.com/webhook-bridge/bridge/internal/intake"
+	"github.com/webhook-bridge/bridge/internal/journal"
+)
+
+// rig is a whole receiving side over a journal in memory, and a client of the operator's service.
+type rig struct {
+	t        *testing.T
+	journal  *journal.Journal
+	edge     *ingress.Ingress
+	server   *Server
+	sources  map[string]*intake.Source
+	patience time.Duration
+	log      *logs
+	adminv1.AdminServiceClient
+}
+
+// logs collects what is logged.
+type logs struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logs) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *logs) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// newRig opens a journal and starts with the connectors as they are.
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	j, err := journal.Open(t.Context(), journal.Config{Dir: "data", FS: vfs.NewMem(), MinFree: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := j.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	r := &rig{t: t, journal: j, log: &logs{}}
+	r.start(openloyalty.New(), kasafik.New(), retino.New())
+	return r
+}
+
+// start begins anew over the same journal with these connectors, as a new version of the program would. Each has a source
+// of its own name.
+func (r *rig) start(all ...*connectors.Connector) {
+	r.t.Helper()
+	log := slog.New(slog.NewTextHandler(r.log, nil))
+	in, err := intake.New(intake.Config{Journal: r.journal, Logger: log})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	var received []ingress.Source
+	r.sources = map[string]*intake.Source{}
+	for _, c := range all {
+		info := connectors.Source{Name: c.Name, Currency: "EUR", Zone: time.UTC}
+		received = append(received, ingress.Source{Connector: c, Info: info, Auth: ingress.Auth{None: true}})
+		r.sources[c.Name] = in.Source(intake.SourceConfig{Connector: c, Info: info})
+	}
+	if r.edge, err = ingress.New(ingress.Config{Intake: in, Sources: received}); err != nil {
+		r.t.Fatal(err)
+	}
+	r.server = New(Config{Journal: r.journal, Intake: in, Sources: r.sources, Logger: log, Patience: r.patience})
+	r.AdminServiceClient = dial(r.t, r.server)
+}
+
+// dial serves over a connection in memory.
+func dial(t *testing.T, s adminv1.AdminServiceServer) adminv1.AdminServiceClient {
+	t.Helper()
+	listener := bufconn.Listen(1 << 16)
+	server := grpc.NewServer()
+	adminv1.RegisterAdminServiceServer(server, s)
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(listener) }()
+	conn, err := grpc.NewClient("passthrough:///admin", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(128<<20)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = conn.Close()
+		server.Stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return adminv1.NewAdminServiceClient(conn)
+}
+
+// post sends a webhook, which is answered with success.
+func (r *rig) post(path, body string) {
+	r.t.Helper()
+	req := httptest.NewRequest(http.MethodPost, "/webhooks/"+path, strings.NewReader(body))
+	req.Header.Set("Content-Type", "application/json")
+	w := httptest.NewRecorder()
+	r.edge.ServeHTTP(w, req)
+	if w.Code != http.StatusOK {
+		r.t.Fatalf("%s was answered %d: %s", path, w.Code, w.Body)
+	}
+}
+
+// events are all that were published.
+func (r *rig) events() []*eventv1.Event {
+	r.t.Helper()
+	bounds := r.journal.Bounds()
+	var all []*eventv1.Event
+	for p := bounds.Earliest; p < bounds.Next; p++ {
+		e, err := r.journal.EventAt(r.t.Context(), p)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		all = append(all, e)
+	}
+	return all
+}
+
+func (r *rig) list(f *adminv1.Filter) []*adminv1.Webhook {
+	r.t.Helper()
+	var all []*adminv1.Webhook
+	request := &adminv1.ListWebhooksRequest{Filter: f, PageSize: 3}
+	for {
+		page, err := r.ListWebhooks(r.t.Context(), request)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		all = append(all, page.GetWebhooks()...)
+		if request.PageToken = page.GetNextPageToken(); request.PageToken == "" {
+			return all
+		}
+	}
+}
+
+func (r *rig) get(id string, reveal bool) *adminv1.GetWebhookResponse {
+	r.t.Helper()
+	shown, err := r.GetWebhook(r.t.Context(), &adminv1.GetWebhookRequest{Id: id, Reveal: reveal})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return shown
+}
+
+// retry goes through all pages.
+func (r *rig) retry(request *adminv1.RetryWebhooksRequest) []*adminv1.RetryResult {
+	r.t.Helper()
+	var all []*adminv1.RetryResult
+	for {
+		page, err := r.RetryWebhooks(r.t.Context(), request)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		all = append(all, page.GetResults()...)
+		if request.PageToken = page.GetNextPageToken(); request.PageToken == "" {
+			return all
+		}
+	}
+}
+
+// retranslate goes through all pages, and sums them up in one.
+func (r *rig) retranslate(request *adminv1.RetranslateWebhooksRequest) *adminv1.RetranslateWebhooksResponse {
+	r.t.Helper()
+	sum := &adminv1.RetranslateWebhooksResponse{}
+	for {
+		page, err := r.RetranslateWebhooks(r.t.Context(), request)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		sum.Examined += page.GetExamined()
+		sum.Unchanged += page.GetUnchanged()
+		sum.Expired += page.GetExpired()
+		sum.Changes = append(sum.Changes, page.GetChanges()...)
+		if request.PageToken = page.GetNextPageToken(); request.PageToken == "" {
+			return sum
+		}
+	}
+}
+
+func wantCode(t *testing.T, err error, want codes.Code) {
+	t.Helper()
+	if status.Code(err) != want {
+		t.Errorf("%v, not %s", err, want)
+	}
+}
+
+var quarantined = &adminv1.Filter{Outcome: adminv1.Outcome_OUTCOME_QUARANTINED}
