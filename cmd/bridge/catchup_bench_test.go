@@ -174,7 +174,7 @@ func shipmentEntry(n int) journal.Entry {
 			Connector:   "retino",
 			VendorEvent: "shipping.ordered",
 			ReceivedAt:  timestamppb.New(received),
-			Body:        readSample("retino.shipping.ordered.json"),
+			Body:        sampleBody("retino", "shipping_ordered"),
 		},
 		Events: []*eventv1.Event{{
 			Id:             uuid.NewString(),

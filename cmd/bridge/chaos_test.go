@@ -41,25 +41,25 @@ func chaosVendors() []chaosVendor {
 	order := func(n int64) int64 { return 4_000_000_000_000_000 + n/versions }
 	return []chaosVendor{
 		{
-			"returns", "", "X-Retino-Secret", readSample("retino.shipping.ordered.json"), "85d89721174e", hex,
+			"returns", "", "X-Retino-Secret", sampleBody("retino", "shipping_ordered"), "85d89721174e", hex,
 			func(n int64) string { return "returns/shipment/2b20e85f-2201-494a-b3f9-" + hex(n) + "@" },
 		},
 		{
-			"till", "", "X-Till", readSample("kasafik.orders.json"), `1541274974010`,
+			"till", "", "X-Till", sampleBody("kasafik", "orders"), `1541274974010`,
 			func(n int64) string { return strconv.FormatInt(1_541_274_974_010+n, 10) },
 			func(n int64) string { return fmt.Sprintf("till/order/%d@%d", order(n), 1_541_274_974_010+n) },
 		},
 		{
-			"loyalty", "", "X-Loyalty-Token", readSample("openloyalty.account.available_points_amount_changed.json"), "4df343e5f333", hex,
+			"loyalty", "", "X-Loyalty-Token", sampleBody("openloyalty", "account_available_points_amount_changed"), "4df343e5f333", hex,
 			func(n int64) string { return "loyalty/transfer/e82c96cf-32a3-43bd-9034-" + hex(n) },
 		},
 		{
-			"erp", "/paymentCreated", "X-API-Key", readSample("dealpos.paymentCreated.json"), "a36110c34c7a", hex,
+			"erp", "/paymentCreated", "X-API-Key", sampleBody("dealpos", "payment_created"), "a36110c34c7a", hex,
 			func(n int64) string { return "erp/payment/1c2a88a6-d99c-4915-91af-" + hex(n) + "@" },
 		},
 		{
-			"diner", "/close", "X-API-Key", readSample("linga.close.json"), "5b0012ab34cd", hex,
-			func(n int64) string { return "diner/order/66f1a3c27d0e" + hex(n) + "@" },
+			"diner", "/close", "X-API-Key", sampleBody("linga", "close"), "0d1e2f3a4b5c", hex,
+			func(n int64) string { return "diner/order/a3c1f0d2-1c2b-4f7e-9b9a-" + hex(n) + "@" },
 		},
 	}
 }

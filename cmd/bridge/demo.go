@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/template"
 	"time"
@@ -17,6 +19,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/webhook-bridge/bridge/connectors"
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
 	"github.com/webhook-bridge/bridge/internal/config"
@@ -33,6 +36,7 @@ type demoRun struct {
 	env    environment
 	style  styles
 	dir    string
+	all    map[string]*connectors.Connector
 	cfg    *config.Config // of the running server, with the addresses it got
 	app    *app
 	client *http.Client
@@ -59,6 +63,7 @@ func demo(ctx context.Context, env environment, args []string) (err error) {
 		env:    env,
 		style:  stylesFor(env.stdout, env.lookup),
 		dir:    dir,
+		all:    allConnectors(),
 		client: &http.Client{Timeout: demoPatience},
 		events: make(chan *eventv1.Event, 16),
 		failed: make(chan error, 2),
@@ -112,7 +117,7 @@ func (d *demoRun) open(ctx context.Context, log *slog.Logger) error {
 	text := func(addr func(name string) string) (string, error) {
 		var b strings.Builder
 		t := template.Must(template.New("demo.yaml").Funcs(template.FuncMap{"addr": addr}).Parse(demoConfig))
-		err := t.Execute(&b, map[string]string{"Dir": filepath.Join(d.dir, "data")})
+		err := t.Execute(&b, map[string]string{"Dir": filepath.Join(d.dir, "data"), "Sources": demoSources(d.all)})
 		return b.String(), err
 	}
 	load := func(addr func(string) string) (*config.Config, string, error) {
@@ -120,7 +125,7 @@ func (d *demoRun) open(ctx context.Context, log *slog.Logger) error {
 		if err != nil {
 			return nil, "", err
 		}
-		cfg, err := config.Parse("demo.yaml", []byte(s), d.env.lookup, connectorNeeds(allConnectors()))
+		cfg, err := config.Parse("demo.yaml", []byte(s), d.env.lookup, connectorNeeds(d.all))
 		return cfg, s, err
 	}
 	cfg, _, err := load(func(string) string { return "127.0.0.1:0" })
@@ -162,64 +167,76 @@ func (d *demoRun) subscribe(ctx context.Context, conn *grpc.ClientConn) error {
 // show sends the webhooks and prints, for each, the answer and the events it became.
 func (d *demoRun) show(ctx context.Context) error {
 	d.title("Vendors send webhooks; events come back by gRPC")
-	var last sample
-	for _, s := range goodSamples() {
-		if err := d.sendAndPrint(ctx, s); err != nil {
+	for _, name := range slices.Sorted(maps.Keys(d.all)) {
+		samples, err := sceneOf(d.all[name]).shown(d.all[name])
+		if err != nil {
 			return err
 		}
-		if s.connector == "retino" {
-			last = s
+		for _, s := range samples {
+			if err := d.sendAndPrint(ctx, s); err != nil {
+				return err
+			}
 		}
 	}
 	d.title("The same webhook again: the vendor gets its success, subscribers get nothing twice")
-	if err := d.send(ctx, last); err != nil {
+	if err := d.sendNamed(ctx, repeatedSample, d.send); err != nil {
 		return err
 	}
 	d.title("An event that nobody modelled flows through all the same")
-	if err := d.sendAndPrint(ctx, sample{"dealpos", "outletOpened", readSample("unmodelled.dealpos.outletOpened.json")}); err != nil {
+	if err := d.sendNamed(ctx, unmodelledSample, d.sendAndPrint); err != nil {
 		return err
 	}
 	d.title("A broken webhook from a known sender is kept, with the reason and the place")
-	if err := d.send(ctx, sample{"openloyalty", "transaction.registered", readSample("broken.openloyalty.transaction.json")}); err != nil {
+	if err := d.sendNamed(ctx, brokenSample, d.send); err != nil {
 		return err
 	}
 	return d.printQuarantine(ctx)
 }
 
-func (d *demoRun) sendAndPrint(ctx context.Context, s sample) error {
+// sendNamed sends a sample by the names of its connector and its own.
+func (d *demoRun) sendNamed(ctx context.Context, name [2]string, send func(context.Context, vendorSample) error) error {
+	s, err := sampleNamed(d.all[name[0]], name[1])
+	if err != nil {
+		return err
+	}
+	return send(ctx, s)
+}
+
+func (d *demoRun) sendAndPrint(ctx context.Context, s vendorSample) error {
 	if err := d.send(ctx, s); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, demoPatience)
 	defer cancel()
-	select {
-	case e := <-d.events:
-		return printEvent(d.env.stdout, d.style, e)
-	case err := <-d.failed:
-		return fmt.Errorf("the demo's server or subscription ended: %w", err)
-	case <-ctx.Done():
-		return fmt.Errorf("the event of %s %s did not come", s.connector, s.event)
+	for range s.canonical() {
+		select {
+		case e := <-d.events:
+			if err := printEvent(d.env.stdout, d.style, e); err != nil {
+				return err
+			}
+		case err := <-d.failed:
+			return fmt.Errorf("the demo's server or subscription ended: %w", err)
+		case <-ctx.Done():
+			return fmt.Errorf("the event of %s %s did not come", s.connector.Name, s.event)
+		}
 	}
+	return nil
 }
 
 // send posts a sample the way its vendor does.
-func (d *demoRun) send(ctx context.Context, s sample) error {
-	src, err := sourceOf(d.cfg, s.connector)
+func (d *demoRun) send(ctx context.Context, s vendorSample) error {
+	src, err := sourceOf(d.cfg, s.connector.Name)
 	if err != nil {
 		return err
 	}
-	event := ""
-	if allConnectors()[s.connector].EventField == "" {
-		event = s.event
-	}
-	a, err := post(ctx, d.client, "http://"+d.cfg.Listen.Webhooks.Addr, src, event, s.body)
+	a, err := post(ctx, d.client, "http://"+d.cfg.Listen.Webhooks.Addr, src, s.named(), s.Body)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(d.env.stdout, "%s→ %s %s, %d bytes to %s%s  %s%d %s%s\n", d.style.dim, s.connector, s.event, len(s.body), src.Name, d.style.reset,
+	fmt.Fprintf(d.env.stdout, "%s→ %s %s, %d bytes to %s%s  %s%d %s%s\n", d.style.dim, s.connector.Name, s.event, len(s.Body), src.Name, d.style.reset,
 		d.style.good, a.status, a.body, d.style.reset)
 	if a.status != http.StatusOK {
-		return fmt.Errorf("%s %s was answered %d", s.connector, s.event, a.status)
+		return fmt.Errorf("%s %s was answered %d", s.connector.Name, s.event, a.status)
 	}
 	return nil
 }
@@ -269,7 +286,11 @@ func (d *demoRun) suggest() error {
 		program = "go run ./cmd/bridge"
 	}
 	shipped := filepath.Join(d.dir, "shipped.json")
-	if err := os.WriteFile(shipped, readSample("retino.shipping.ordered.json"), 0o600); err != nil {
+	s, err := sampleNamed(d.all[repeatedSample[0]], repeatedSample[1])
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(shipped, s.Body, 0o600); err != nil {
 		return err
 	}
 	d.title("The server keeps running until you press Ctrl-C. In another terminal:")

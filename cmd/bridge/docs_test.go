@@ -12,59 +12,76 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/webhook-bridge/bridge/connectors"
+	"github.com/webhook-bridge/bridge/connectors/sample"
 	"github.com/webhook-bridge/bridge/internal/config"
 )
 
-// TestEventsAreDocumented holds docs/events.md against the descriptors and against what the connectors' testdata become.
+// TestEventsAreDocumented: every connector's page names its events and those they become, and docs/events.md every canonical
+// type.
 func TestEventsAreDocumented(t *testing.T) {
 	doc := readText(t, "../../docs/events.md")
 	for name, c := range allConnectors() {
-		events, err := c.Events()
+		page := filepath.Join("../../connectors", name, "README.md")
+		text := readText(t, page)
+		events, err := eventsOf(c)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for event := range events {
-			if !strings.Contains(doc, "`"+event+"`") {
-				t.Errorf("docs/events.md lacks %s's event %s", name, event)
+		for _, e := range events {
+			if !strings.Contains(text, "`"+e.Name+"`") {
+				t.Errorf("%s lacks the event %s", page, e.Name)
 			}
 		}
-		if !strings.Contains(doc, "`"+name+"/<") {
-			t.Errorf("docs/events.md does not say what becomes of %s's other events", name)
+		if !strings.Contains(text, "`"+name+"/<") {
+			t.Errorf("%s does not say what becomes of other events: `unmapped`, under the subject `%s/<event>`", page, name)
 		}
-		if _, err := os.Stat(filepath.Join("../../docs/vendors", name+".md")); err != nil {
-			t.Errorf("no page about %s: %v", name, err)
-		}
-	}
-	types := regexp.MustCompile(`"type": "([a-z_]+\.[a-z_]+)"`)
-	archives, err := filepath.Glob("../../connectors/*/testdata/*.txtar")
-	if err != nil || len(archives) == 0 {
-		t.Fatalf("no testdata: %v", err)
-	}
-	for _, path := range archives {
-		_, expected, found := strings.Cut(readText(t, path), "-- events.json --")
-		if !found {
-			continue
-		}
-		for _, m := range types.FindAllStringSubmatch(expected, -1) {
-			if !strings.Contains(doc, "`"+m[1]+"`") {
-				t.Errorf("docs/events.md lacks the type %s of %s", m[1], path)
+		for canonical, in := range canonicalTypes(t, c) {
+			if !strings.Contains(text, "`"+canonical+"`") {
+				t.Errorf("%s lacks the type %s of sample %s", page, canonical, in)
+			}
+			if !strings.Contains(doc, "`"+canonical+"`") {
+				t.Errorf("docs/events.md lacks the type %s of %s's sample %s", canonical, name, in)
 			}
 		}
 	}
 }
 
+// canonicalTypes returns the types that the connector's samples become, each with one of those.
+func canonicalTypes(t *testing.T, c *connectors.Connector) map[string]string {
+	t.Helper()
+	webhooks, err := sample.Read(c.Samples)
+	if err != nil {
+		t.Fatal(err)
+	}
+	types := make(map[string]string)
+	for _, w := range webhooks {
+		for _, expected := range w.Expected {
+			if expected.Name != sample.Events {
+				continue
+			}
+			for _, typ := range names(`(?m)^ +"type": "([a-z_]+(?:\.[a-z_]+)?)",\n +"subject":`, string(expected.Data)) {
+				types[typ] = w.Name
+			}
+		}
+	}
+	if len(types) == 0 {
+		t.Errorf("no sample of %s becomes an event", c.Name)
+	}
+	return types
+}
+
 // TestDocsLinkToFiles follows every relative link of the documentation.
 func TestDocsLinkToFiles(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
-	pages, err := filepath.Glob("../../docs/*.md")
-	if err != nil {
-		t.Fatal(err)
+	pages := []string{"../../README.md", "../../CONTRIBUTING.md"}
+	for _, pattern := range []string{"../../docs/*.md", "../../docs/*/*.md", "../../connectors/*/README.md"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil || len(found) == 0 {
+			t.Fatalf("no pages %s: %v", pattern, err)
+		}
+		pages = append(pages, found...)
 	}
-	vendors, err := filepath.Glob("../../docs/vendors/*.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	pages = append(append(pages, vendors...), "../../README.md", "../../CONTRIBUTING.md")
 	for _, page := range pages {
 		for _, m := range link.FindAllStringSubmatch(readText(t, page), -1) {
 			if _, err := os.Stat(filepath.Join(filepath.Dir(page), m[1])); err != nil {
@@ -107,7 +124,7 @@ func TestReadmeSendsWhatTheExampleTakes(t *testing.T) {
 // labels show once something was counted, hence the webhooks.
 func TestMetricsAreDocumented(t *testing.T) {
 	p := startBridge(t, retinoConfig(t.TempDir())+fmt.Sprintf("sinks: [{name: archive, file: {path: %q}}]\n", filepath.Join(t.TempDir(), "events.jsonl")))
-	good := strings.Replace(readText(t, "samples/retino.shipping.ordered.json"), "{", `{"new_field": 1,`, 1)
+	good := strings.Replace(string(sampleBody("retino", "shipping_ordered")), "{", `{"new_field": 1,`, 1)
 	post := func(body string) {
 		t.Helper()
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost,

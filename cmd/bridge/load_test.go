@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -87,11 +86,7 @@ func (l *load) connection(ctx context.Context) {
 
 // retinoRequest renders one webhook and returns where its number goes.
 func retinoRequest() (request []byte, at int) {
-	body, err := os.ReadFile("samples/retino.shipping.ordered.json")
-	if err != nil {
-		panic(err)
-	}
-	body = bytes.TrimSpace(body)
+	body := sampleBody("retino", "shipping_ordered")
 	head := fmt.Sprintf("POST /webhooks/returns HTTP/1.1\r\nHost: bridge\r\nContent-Type: application/json\r\n"+
 		"User-Agent: Retino\r\nX-Retino-Secret: %s\r\nContent-Length: %d\r\n\r\n", testSecret, len(body))
 	request = append([]byte(head), body...)

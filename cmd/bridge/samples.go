@@ -1,51 +1,106 @@
 package main
 
 import (
-	"embed"
-	"path"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
 	"slices"
-	"strings"
+
+	"github.com/webhook-bridge/bridge/connectors"
+	"github.com/webhook-bridge/bridge/connectors/sample"
+	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+	"github.com/webhook-bridge/bridge/internal/intake"
 )
 
-// samples holds a webhook or two of each vendor, as <connector>.<event>.json: those that the vendors' pages print, mended
-// where the page's text is broken; LINGA, whose page prints none, has one made up.
-//
-//go:embed samples/*.json
-var samples embed.FS
-
-// Samples with these prefixes are not for goodSamples: one cannot be decoded, the other is of an event nobody modelled.
-const (
-	brokenPrefix     = "broken."
-	unmodelledPrefix = "unmodelled."
-)
-
-// sample is one webhook.
-type sample struct {
-	connector, event string
-	body             []byte
+// vendorSample is a webhook of a connector's testdata.
+type vendorSample struct {
+	sample.Webhook
+	connector *connectors.Connector
+	// event is the vendor's name for it.
+	event string
 }
 
-// goodSamples returns the samples of all connectors, in the order of their names.
-func goodSamples() []sample {
-	files, err := samples.ReadDir("samples")
+// samplesOf returns the sample of each of the connector's events that has one: the good one that is named after it, see
+// [sample.NameFor]. They are in the order of the vendor's service.
+func samplesOf(c *connectors.Connector) ([]vendorSample, error) {
+	events, err := eventsOf(c)
 	if err != nil {
-		panic(err) // embedded: cannot fail
+		return nil, err
 	}
-	var out []sample
-	for _, f := range files {
-		connector, event, _ := strings.Cut(strings.TrimSuffix(f.Name(), ".json"), ".")
-		if !strings.HasPrefix(f.Name(), brokenPrefix) && !strings.HasPrefix(f.Name(), unmodelledPrefix) {
-			out = append(out, sample{connector, event, readSample(f.Name())})
+	webhooks, err := sample.Read(c.Samples)
+	if err != nil {
+		return nil, fmt.Errorf("connector %s: %w", c.Name, err)
+	}
+	named := make(map[string]sample.Webhook, len(webhooks))
+	for _, w := range webhooks {
+		if event := eventOf(c, w); !w.Broken && w.Name == sample.NameFor(event) {
+			named[event] = w
 		}
 	}
-	slices.SortStableFunc(out, func(a, b sample) int { return strings.Compare(a.connector, b.connector) })
-	return out
+	var out []vendorSample
+	for _, e := range events {
+		if w, ok := named[e.Name]; ok {
+			out = append(out, vendorSample{w, c, e.Name})
+		}
+	}
+	return out, nil
 }
 
-func readSample(name string) []byte {
-	body, err := samples.ReadFile(path.Join("samples", name))
+// sampleNamed returns the connector's sample of that name, whatever it shows.
+func sampleNamed(c *connectors.Connector, name string) (vendorSample, error) {
+	webhooks, err := sample.Read(c.Samples)
 	if err != nil {
-		panic(err) // embedded: cannot fail
+		return vendorSample{}, fmt.Errorf("connector %s: %w", c.Name, err)
 	}
-	return body
+	for _, w := range webhooks {
+		if w.Name == name {
+			return vendorSample{w, c, eventOf(c, w)}, nil
+		}
+	}
+	return vendorSample{}, fmt.Errorf("connector %s has no sample %s", c.Name, name)
+}
+
+// eventsOf returns the connector's events in the order of the vendor's service.
+func eventsOf(c *connectors.Connector) ([]connectors.Event, error) {
+	events, err := c.Events()
+	if err != nil {
+		return nil, err
+	}
+	return slices.SortedFunc(maps.Values(events), func(a, b connectors.Event) int {
+		return a.Method.Index() - b.Method.Index()
+	}), nil
+}
+
+// eventOf returns the name of a sample's event; the likeliest where the sample is broken.
+func eventOf(c *connectors.Connector, w sample.Webhook) string {
+	encoding := journalv1.Encoding_ENCODING_JSON
+	if w.ContentType == sample.Form {
+		encoding = journalv1.Encoding_ENCODING_FORM
+	}
+	body, fault := intake.Document(c, encoding, w.Body)
+	if fault != nil {
+		return w.Event
+	}
+	event, _ := intake.EventName(c, intake.Names{Path: w.Event, Header: http.Header(w.Header).Get(c.EventHeader)}, body)
+	return event
+}
+
+// named returns the event's name if the body does not say it.
+func (s vendorSample) named() string {
+	if s.connector.EventField != "" {
+		return s.Webhook.Event
+	}
+	return s.event
+}
+
+// canonical returns how many canonical events the sample becomes.
+func (s vendorSample) canonical() int {
+	for _, e := range s.Expected {
+		var becomes struct{ Events []json.RawMessage }
+		if e.Name == sample.Events && json.Unmarshal(e.Data, &becomes) == nil {
+			return len(becomes.Events)
+		}
+	}
+	return 0
 }

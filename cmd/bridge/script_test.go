@@ -29,12 +29,12 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
-			for file, s := range map[string]string{
-				"shipped.json": "retino.shipping.ordered.json",
-				"paid.json":    "kasafik.orders.json",
-				"payment.json": "dealpos.paymentCreated.json",
+			for file, body := range map[string][]byte{
+				"shipped.json": sampleBody("retino", "shipping_ordered"),
+				"paid.json":    sampleBody("kasafik", "orders"),
+				"payment.json": sampleBody("dealpos", "payment_created"),
 			} {
-				if err := os.WriteFile(filepath.Join(env.WorkDir, file), readSample(s), 0o600); err != nil {
+				if err := os.WriteFile(filepath.Join(env.WorkDir, file), body, 0o600); err != nil {
 					return err
 				}
 			}

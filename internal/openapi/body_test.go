@@ -3,8 +3,6 @@ package openapi
 import (
 	"bytes"
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -17,97 +15,6 @@ import (
 	_ "github.com/webhook-bridge/bridge/gen/webhooks/openloyalty/v1"
 	_ "github.com/webhook-bridge/bridge/gen/webhooks/retino/v1"
 )
-
-const samples = "../../cmd/bridge/samples"
-
-// What vendors send is what the document says that they send.
-func TestSamplesFitTheirSchemas(t *testing.T) {
-	files, err := filepath.Glob(samples + "/*.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	seen := map[string]bool{}
-	for _, path := range files {
-		name := strings.TrimSuffix(filepath.Base(path), ".json")
-		if strings.HasPrefix(name, "broken.") || strings.HasPrefix(name, "unmodelled.") {
-			continue // No JSON, and no schema: that is what they show.
-		}
-		connector, event, _ := strings.Cut(name, ".")
-		doc := build(t, []Route{{Source: "a", Connector: connector, Scheme: "none"}})
-		at, ok := doc.Paths["/webhooks/a/"+event]
-		if !ok {
-			t.Errorf("%s: no such path", name)
-			continue
-		}
-		body, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		seen[connector] = true
-		for _, misfit := range misfits(t, doc, at.Post.Parameters[0].Schema, body, "$") {
-			t.Errorf("%s: %s", name, misfit)
-		}
-	}
-	for connector := range described(t) {
-		if !seen[connector] {
-			t.Errorf("%s has no sample of %s's", samples, connector)
-		}
-	}
-}
-
-// described returns the connectors that the generated document has a service of.
-func described(t *testing.T) map[string]bool {
-	t.Helper()
-	all, err := parse(generated)
-	if err != nil {
-		t.Fatal(err)
-	}
-	connectors := map[string]bool{}
-	for path := range all.Paths {
-		connector, _, _ := strings.Cut(strings.TrimPrefix(path, prefix), "/")
-		connectors[connector] = true
-	}
-	if len(connectors) == 0 {
-		t.Fatal("the generated document describes nothing")
-	}
-	return connectors
-}
-
-// misfits names the places of value that are of another type than their schema says.
-func misfits(t *testing.T, doc document, schema, value json.RawMessage, at string) []string {
-	t.Helper()
-	var s struct {
-		Ref        string                     `json:"$ref"`
-		Type       string                     `json:"type"`
-		Items      json.RawMessage            `json:"items"`
-		Properties map[string]json.RawMessage `json:"properties"`
-	}
-	unmarshal(t, schema, &s)
-	if s.Ref != "" {
-		return misfits(t, doc, doc.Definitions[strings.TrimPrefix(s.Ref, definition)], value, at)
-	}
-	if got := typeOf(value); s.Type != "" && got != s.Type && (got != "integer" || s.Type != "number") {
-		return []string{at + " is " + got + ", the schema says " + s.Type}
-	}
-	var all []string
-	switch s.Type {
-	case "object":
-		var members map[string]json.RawMessage
-		unmarshal(t, value, &members)
-		for name, member := range members {
-			if declared, ok := s.Properties[name]; ok {
-				all = append(all, misfits(t, doc, declared, member, at+"."+name)...)
-			}
-		}
-	case "array":
-		var elements []json.RawMessage
-		unmarshal(t, value, &elements)
-		for _, element := range elements {
-			all = append(all, misfits(t, doc, s.Items, element, at+"[]")...)
-		}
-	}
-	return all
-}
 
 func typeOf(value json.RawMessage) string {
 	switch value[0] {

@@ -1,0 +1,25 @@
+package sample
+
+import (
+	"strings"
+	"unicode"
+)
+
+// NameFor returns what the sample is called that shows an event best: shipping_ordered for "shipping.ordered",
+// payment_created for "paymentCreated". Demonstrations and documentation take it; a connector's other samples are named after
+// what is odd about them.
+func NameFor(event string) string {
+	var b strings.Builder
+	apart := true // a word begins here anyway
+	for _, r := range event {
+		letter := unicode.IsLetter(r) || unicode.IsDigit(r)
+		if (unicode.IsUpper(r) || !letter) && !apart {
+			b.WriteByte('_')
+		}
+		if letter {
+			b.WriteRune(unicode.ToLower(r))
+		}
+		apart = !letter || unicode.IsUpper(r)
+	}
+	return strings.TrimSuffix(b.String(), "_")
+}
