@@ -162,7 +162,7 @@ func (in *Ingress) receive(w http.ResponseWriter, r *http.Request, src *source, 
 	}
 	// The sender's part is over: it may hang up, and is then not asked again.
 	ctx := in.deadlines.after(time.Now())
-	work, err := in.workload.begin(ctx, src.share, len(b.data))
+	work, err := in.workload.begin(ctx, src.share, src.workOf(&b))
 	if err != nil {
 		b.release()
 		return err

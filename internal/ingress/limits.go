@@ -14,7 +14,7 @@ type Limits struct {
 	// Body is the largest body in bytes, also after decompression. Default: what the connector needs, at least 1 MiB;
 	// without authentication 64 KiB.
 	Body int64
-	// Rate is webhooks a second, averaged over about a second. Default: no limit; without authentication 20.
+	// Rate is requests a second, averaged over about a second; an array of webhooks is one. Default: no limit; without authentication 20.
 	Rate int
 	// InFlight is bytes of bodies held at once. Default: 64 MiB. It is raised to what one body needs, compressed and not.
 	InFlight int64

@@ -421,6 +421,41 @@ func TestWindowOfSource(t *testing.T) {
 	}
 }
 
+// TestWorkloadOfBatches: an array counts for what it may become, and a lone webhook of its size for less.
+func TestWorkloadOfBatches(t *testing.T) {
+	array := "[" + strings.Repeat("{},", maxWork/listWork/3) + "{}]"
+	for name, tt := range map[string]struct {
+		contentType, body string
+		free              int64
+	}{
+		"array":           {"", array, 0},
+		"array in a form": {"application/x-www-form-urlencoded", "payload=" + array, 0},
+		"lone webhook":    {"", `{"event_type":"new","filler":"` + strings.Repeat("x", len(array)) + `"}`, maxWork - int64(len(array)) - 100},
+		"small array":     {"", "[" + shipment("s1") + "]", maxWork},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := newShop(t)
+			share, all := e.sources["shop"].share, workers()/2*maxWork
+			e.book.before = func(context.Context) error {
+				free := all - maxWork + tt.free
+				if !share.TryAcquire(free) {
+					t.Errorf("less than %d are free", free)
+					return nil
+				}
+				if share.Release(free); tt.free == 0 && share.TryAcquire(free+1) {
+					t.Error("the array does not count for what it may become")
+					share.Release(free + 1)
+				}
+				return nil
+			}
+			e.post("/webhooks/shop", http.Header{"Content-Type": {tt.contentType}}, []byte(tt.body))
+			if e.book.commits != 1 || !share.TryAcquire(all) {
+				t.Errorf("%d commits, or not all was given back", e.book.commits)
+			}
+		})
+	}
+}
+
 // TestMendedBatch: webhooks are read as the connector mends them, and stored as they came.
 func TestMendedBatch(t *testing.T) {
 	e := newShop(t, func(s *Source) {

@@ -12,6 +12,9 @@ const (
 	freeWork = smallBody
 	// maxWork is what the largest bodies count for: the limit on values bounds what they become, however long they are.
 	maxWork = 256 * kibi
+	// listWork is how many times its size a body counts that may be many webhooks, each of which is stored with all that goes
+	// with it: so many that the most webhooks that fit into a body count for the largest.
+	listWork = 8
 )
 
 // workload bounds what webhooks take in memory while they are decoded, translated and made durable. That is hundreds of
@@ -66,6 +69,14 @@ func (w *work) shrink(size int) {
 
 // end gives everything back. It may be called again.
 func (w *work) end() { w.shrink(0) }
+
+// workOf is the size to begin with for a body.
+func (s *source) workOf(b *body) int {
+	if s.Connector.Batches && (b.form || isList(b.data)) {
+		return listWork * len(b.data)
+	}
+	return len(b.data)
+}
 
 func workOf(size int) int64 {
 	if size <= freeWork {
