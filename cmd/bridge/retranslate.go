@@ -88,12 +88,12 @@ func printChange(w io.Writer, s styles, c *adminv1.Change) {
 		fmt.Fprintf(w, "  %scannot be translated%s: %s\n", s.warn, s.reset, printable(faultText(f)))
 	}
 	for _, e := range c.GetEvents() {
-		what := fmt.Sprintf("%s supersedes %s", e.GetId(), e.GetSupersedes())
+		what := e.GetId() + " supersedes " + e.GetSupersedes()
 		switch {
 		case e.GetId() == "":
-			what = fmt.Sprintf("%s is no longer made, and stays", e.GetSupersedes())
+			what = e.GetSupersedes() + " is no longer made, and stays"
 		case e.GetSupersedes() == "":
-			what = fmt.Sprintf("%s was not made before", e.GetId())
+			what = e.GetId() + " was not made before"
 		}
 		fmt.Fprintf(w, "  event %d: %s\n", e.GetIndex(), what)
 		for _, f := range e.GetFields() {

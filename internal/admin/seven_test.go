@@ -29,27 +29,39 @@ var printed = []struct {
 }{
 	{
 		"openloyalty", "printed_account_available_points_amount_changed", "account.available_points_amount_changed",
-		"$.data.amountChangeType", 214, []string{"loyalty.points_changed"}, true,
+		"$.data.amountChangeType", 214,
+		[]string{"loyalty.points_changed"},
+		true,
 	},
 	{
 		"openloyalty", "printed_account_expiring_points_notification", "account.expiring_points_notification",
-		"$.type", 55, []string{"loyalty.points_expiring"}, true,
+		"$.type", 55,
+		[]string{"loyalty.points_expiring"},
+		true,
 	},
 	{
 		"openloyalty", "printed_customer_level_changed", "customer.level_changed",
-		"$.data", 270, []string{"loyalty.level_changed"}, false,
+		"$.data", 270,
+		[]string{"loyalty.level_changed"},
+		false,
 	},
 	{
 		"openloyalty", "printed_customer_level_changed_automatically", "customer.level_changed_automatically",
-		"$.data", 310, []string{"loyalty.level_changed"}, false,
+		"$.data", 310,
+		[]string{"loyalty.level_changed"},
+		false,
 	},
 	{
 		"openloyalty", "printed_transaction_assigned_to_customer", "transaction.assigned_to_customer",
-		"$.data", 215, []string{"purchase.assigned"}, false,
+		"$.data", 215,
+		[]string{"purchase.assigned"},
+		false,
 	},
 	{
 		"openloyalty", "printed_transaction_registered", "transaction.registered",
-		"$.data.customerData.address.address2", 617, []string{"purchase.registered"}, true,
+		"$.data.customerData.address.address2", 617,
+		[]string{"purchase.registered"},
+		true,
 	},
 	{"kasafik", "orders_as_printed", "orders", "$", 897, []string{"order.changed"}, true},
 }
