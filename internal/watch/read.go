@@ -1,0 +1,47 @@
+package watch
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+)
+
+// counts are the counters of one source.
+type counts struct {
+	received, refused, unauthorized, quarantined float64
+}
+
+// read reads the counters of all sources. Other metrics that could not be gathered do not matter here.
+func read(g prometheus.Gatherer) map[string]counts {
+	families, _ := g.Gather()
+	all := map[string]counts{}
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			source := label(m, "source")
+			c, value := all[source], m.GetCounter().GetValue()
+			switch family.GetName() {
+			case "bridge_webhooks_received_total":
+				c.received += value
+			case "bridge_webhooks_refused_total":
+				c.refused += value
+				if label(m, "reason") == "unauthorized" {
+					c.unauthorized += value
+				}
+			case "bridge_quarantined_total":
+				c.quarantined += value
+			default:
+				continue
+			}
+			all[source] = c
+		}
+	}
+	return all
+}
+
+func label(m *dto.Metric, name string) string {
+	for _, l := range m.GetLabel() {
+		if l.GetName() == name {
+			return l.GetValue()
+		}
+	}
+	return ""
+}

@@ -1,0 +1,287 @@
+package watch
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// rig is a running watch over counters that tests move. It lives in a bubble, where time passes when all wait.
+type rig struct {
+	t        *testing.T
+	registry *prometheus.Registry
+	received *prometheus.CounterVec
+	refused  *prometheus.CounterVec
+	kept     *prometheus.CounterVec
+	log      lockedBuffer
+	start    time.Time
+}
+
+// lockedBuffer is what the watch logs to while the test reads.
+type lockedBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *lockedBuffer) take() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	defer b.text.Reset()
+	return b.text.String()
+}
+
+// watching runs test in a bubble with a watch over the sources.
+func watching(t *testing.T, last map[string]time.Duration, sources []Source, test func(r *rig)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		counter := func(name string, labels ...string) *prometheus.CounterVec {
+			return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name}, labels)
+		}
+		r := &rig{
+			t: t, registry: prometheus.NewRegistry(), start: time.Now(),
+			received: counter("bridge_webhooks_received_total", "source"),
+			refused:  counter("bridge_webhooks_refused_total", "source", "reason"),
+			kept:     counter("bridge_quarantined_total", "source"),
+		}
+		r.registry.MustRegister(r.received, r.refused, r.kept, counter("bridge_duplicates_total", "source"))
+		w, err := New(Config{
+			Sources: sources, Gatherer: r.registry, Registerer: r.registry, Logger: slog.New(slog.NewJSONHandler(&r.log, nil)),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		known := map[string]time.Time{}
+		for name, ago := range last {
+			known[name] = r.start.Add(-ago)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			w.Run(ctx, known)
+		}()
+		test(r)
+		cancel()
+		<-ended
+	})
+}
+
+// pass lets time pass, and the watch do what is due by then.
+func (r *rig) pass(d time.Duration) {
+	r.t.Helper()
+	timer := time.NewTimer(d)
+	<-timer.C
+	synctest.Wait()
+}
+
+// take counts n webhooks that were taken in, refuse n that were refused for the reason.
+func (r *rig) take(source string, n int) { r.received.WithLabelValues(source).Add(float64(n)) }
+
+func (r *rig) refuse(source, reason string, n int) {
+	r.received.WithLabelValues(source).Add(float64(n))
+	r.refused.WithLabelValues(source, reason).Add(float64(n))
+}
+
+func (r *rig) quarantine(source string, n int) {
+	r.take(source, n)
+	r.kept.WithLabelValues(source).Add(float64(n))
+}
+
+// logged returns the log's lines since the last call, without their time.
+func (r *rig) logged() []string {
+	r.t.Helper()
+	var lines []string
+	for _, line := range strings.Split(strings.TrimSpace(r.log.take()), "\n") {
+		if line == "" {
+			continue
+		}
+		var fields struct {
+			Level, Msg, Source, Alarm, Within string
+			SilentFor                         string `json:"silent_for"`
+			Unauthorized, Requests            int
+			Quarantined                       int
+		}
+		if err := json.Unmarshal([]byte(line), &fields); err != nil {
+			r.t.Fatal(err)
+		}
+		why := ""
+		switch fields.Alarm {
+		case "silent":
+			why = fields.SilentFor
+		case "unauthorized":
+			why = fmt.Sprintf("%d of %d within %s", fields.Unauthorized, fields.Requests, fields.Within)
+		case "quarantine":
+			why = fmt.Sprintf("%d within %s", fields.Quarantined, fields.Within)
+		}
+		lines = append(lines, strings.Join([]string{fields.Level, fields.Msg, fields.Source, fields.Alarm, why}, " "))
+	}
+	return lines
+}
+
+// expect compares what was logged since the last call.
+func (r *rig) expect(want ...string) {
+	r.t.Helper()
+	if diff := cmp.Diff(want, r.logged()); diff != "" {
+		r.t.Errorf("after %v (-want +got):\n%s", time.Since(r.start), diff)
+	}
+}
+
+// metrics compares the watch's own metrics, one a line as name{labels} value.
+func (r *rig) metrics(want string) {
+	r.t.Helper()
+	families, err := r.registry.Gather()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	var got strings.Builder
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if strings.HasPrefix(f.GetName(), "bridge_source_") {
+				fmt.Fprintf(&got, "%s %s %s %.3f\n", strings.TrimPrefix(f.GetName(), "bridge_source_"), label(m, "source"), label(m, "alarm"), m.GetGauge().GetValue())
+			}
+		}
+	}
+	if diff := cmp.Diff(want, got.String()); diff != "" {
+		r.t.Errorf("metrics after %v (-want +got):\n%s", time.Since(r.start), diff)
+	}
+}
+
+func (r *rig) unix(d time.Duration) string {
+	return fmt.Sprintf("%.3f", float64(r.start.Add(d).UnixMilli())/1000)
+}
+
+// Silence counts from the last webhook taken in. It is told once, then each hour, and that it has ended.
+func TestSilent(t *testing.T) {
+	watching(t, nil, []Source{{Name: "till", SilentAfter: time.Minute}, {Name: "other"}}, func(r *rig) {
+		r.pass(40 * time.Second)
+		r.take("till", 1)
+		r.pass(time.Minute)
+		r.expect()
+		r.metrics("alarm till silent 0.000\nlast_webhook_timestamp_seconds other  0.000\nlast_webhook_timestamp_seconds till  " + r.unix(50*time.Second) + "\n")
+		r.pass(10 * time.Second)
+		r.expect("WARN alarm raised till silent 1m0s")
+		r.metrics("alarm till silent 1.000\nlast_webhook_timestamp_seconds other  0.000\nlast_webhook_timestamp_seconds till  " + r.unix(50*time.Second) + "\n")
+		r.pass(59 * time.Minute)
+		r.expect()
+		r.pass(62 * time.Minute)
+		r.expect("WARN alarm lasts till silent 1h1m0s", "WARN alarm lasts till silent 2h1m0s")
+		r.take("till", 1)
+		r.pass(10 * time.Second)
+		r.expect("INFO alarm cleared till silent 0s")
+		r.metrics("alarm till silent 0.000\nlast_webhook_timestamp_seconds other  0.000\nlast_webhook_timestamp_seconds till  " + r.unix(122*time.Minute+60*time.Second) + "\n")
+	})
+}
+
+// What is refused breaks no silence, whether it is refused at once or under way for a while.
+func TestRefusedIsSilence(t *testing.T) {
+	watching(t, nil, []Source{{Name: "till", SilentAfter: time.Minute}}, func(r *rig) {
+		for range 10 {
+			r.refuse("till", "unauthorized", 3)
+			r.take("till", 1)
+			r.pass(interval)
+			r.refused.WithLabelValues("till", "slow_body").Inc()
+			r.pass(interval)
+		}
+		r.expect("WARN alarm raised till silent 1m0s")
+	})
+}
+
+// Silence goes on over a restart.
+func TestSilentSinceBefore(t *testing.T) {
+	last := map[string]time.Duration{"quiet": 50 * time.Minute, "gone": 90 * time.Minute}
+	sources := []Source{{Name: "quiet", SilentAfter: time.Hour}, {Name: "gone", SilentAfter: time.Hour}, {Name: "new", SilentAfter: time.Hour}}
+	watching(t, last, sources, func(r *rig) {
+		r.pass(interval)
+		r.expect("WARN alarm raised gone silent 1h30m5s")
+		r.pass(10 * time.Minute)
+		r.expect("WARN alarm raised quiet silent 1h0m0s")
+		r.pass(50 * time.Minute)
+		r.expect("WARN alarm raised new silent 1h0m0s", "WARN alarm lasts gone silent 2h30m5s")
+	})
+}
+
+// The share of refused secrets counts within five minutes, and of ten requests or more.
+func TestUnauthorized(t *testing.T) {
+	watching(t, nil, []Source{{Name: "till", UnauthorizedPercent: 50}, {Name: "all", UnauthorizedPercent: 100}}, func(r *rig) {
+		r.refuse("till", "unauthorized", 9)
+		r.pass(interval)
+		r.expect() // too few
+		r.take("till", 10)
+		r.refuse("till", "rate", 100)
+		r.refuse("all", "unauthorized", 10)
+		r.pass(interval)
+		r.expect("WARN alarm raised all unauthorized 10 of 10 within 5m0s")
+		r.refuse("till", "unauthorized", 120)
+		r.take("all", 1)
+		r.pass(interval)
+		r.expect("WARN alarm raised till unauthorized 129 of 239 within 5m0s", "INFO alarm cleared all unauthorized 10 of 11 within 5m0s")
+		r.pass(5*time.Minute - 2*interval)
+		r.expect() // the first nine are gone
+		r.pass(2 * interval)
+		r.expect("INFO alarm cleared till unauthorized 0 of 0 within 5m0s")
+		r.refuse("till", "unauthorized", 9)
+		r.pass(interval)
+		r.expect()
+	})
+}
+
+// What went into quarantine counts for an hour.
+func TestQuarantine(t *testing.T) {
+	watching(t, nil, []Source{{Name: "till", Quarantined: 3}, {Name: "off"}}, func(r *rig) {
+		r.quarantine("off", 100)
+		r.quarantine("till", 2)
+		r.pass(30 * time.Minute)
+		r.expect()
+		r.quarantine("till", 1)
+		r.pass(interval)
+		r.expect("WARN alarm raised till quarantine 3 within 1h0m0s")
+		r.pass(30*time.Minute - interval)
+		r.expect()
+		r.pass(interval)
+		r.expect("INFO alarm cleared till quarantine 1 within 1h0m0s")
+		r.metrics("alarm till quarantine 0.000\nlast_webhook_timestamp_seconds off  " + r.unix(2*interval) +
+			"\nlast_webhook_timestamp_seconds till  " + r.unix(30*time.Minute+2*interval) + "\n")
+	})
+}
+
+// A window holds what its span needs, and its growth is exact.
+func TestWindow(t *testing.T) {
+	w := window{span: time.Hour}
+	now := time.Unix(0, 0)
+	for i := range 10_000 {
+		if got := w.add(now.Add(time.Duration(i)*interval), float64(i)); got > 720 || i >= 720 && got != 720 {
+			t.Fatalf("reading %d: %v", i, got)
+		}
+	}
+	if n := len(w.readings); n > 721 {
+		t.Errorf("%d readings are kept", n)
+	}
+}
+
+// A second watch on one registry is an error, not a panic.
+func TestMetricsTwice(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	c := Config{Sources: []Source{{Name: "till", Quarantined: 1}}, Gatherer: registry, Registerer: registry}
+	if _, err := New(c); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(c); err == nil || !strings.HasPrefix(err.Error(), "watch: ") {
+		t.Errorf("got %v", err)
+	}
+}
