@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -29,8 +30,8 @@ type edge struct {
 	journal *journal.Journal
 	// tap notes what the journal adds.
 	tap *tap
-	// now is the journal's time.
-	now time.Time
+	// now is the journal's time, in nanoseconds since 1970. The journal asks at moments of its own.
+	now atomic.Int64
 }
 
 // path of the only source.
@@ -39,9 +40,10 @@ const path = "/webhooks/kit"
 // open starts a Bridge with one source of connector c, whose senders prove themselves by scheme with any of the secrets. The
 // caller closes it.
 func (k *kit) openEdge(ctx context.Context, c *connectors.Connector, s scheme, secrets ...string) (e *edge, err error) {
-	e = &edge{kit: k, scheme: s, now: time.Now()}
+	e = &edge{kit: k, scheme: s}
+	e.now.Store(time.Now().UnixNano())
 	e.journal, err = journal.Open(ctx, journal.Config{
-		Dir: "journal", FS: vfs.NewMem(), Now: func() time.Time { return e.now },
+		Dir: "journal", FS: vfs.NewMem(), Now: func() time.Time { return time.Unix(0, e.now.Load()) },
 		Interval: 1000 * time.Hour, Retention: journal.Retention{Age: -1, Size: -1, QuarantineAge: -1},
 	})
 	if err != nil {
@@ -72,7 +74,7 @@ func (k *kit) openEdge(ctx context.Context, c *connectors.Connector, s scheme, s
 func (e *edge) close() error { return e.journal.Close() }
 
 // wait lets time pass.
-func (e *edge) wait(d time.Duration) { e.now = e.now.Add(d) }
+func (e *edge) wait(d time.Duration) { e.now.Add(int64(d)) }
 
 // request is a webhook as its vendor sends it, without what proves that it is the vendor's.
 func (e *edge) request(w sample.Webhook) *http.Request {
