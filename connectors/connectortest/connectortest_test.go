@@ -418,6 +418,40 @@ func TestRulesAreDocumented(t *testing.T) {
 	}
 }
 
+func TestFuzzFindsWhatIsBroken(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		spoil func(c *connectors.Connector)
+		fails bool
+	}{
+		{"nothing", func(*connectors.Connector) {}, false},
+		{"panic", translating(func(connectors.Input) (connectors.Translation, error) { panic("no") }), true},
+		{"event that Bridge cannot take", translating(event(func(e *eventv1.Event) { e.GetShipment().Id = "\xff" })), true},
+		{"panic on what no testdata have", translating(then(func(m *retinov1.ShippingOrdered, _ *connectors.Translation) {
+			if m.CreatedAt != nil && m.GetCreatedAt() != "2023-01-23T10:28:10.010Z" {
+				panic(m.GetCreatedAt())
+			}
+		})), true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := good()
+			tt.spoil(c)
+			k, err := newKit(c, source, os.DirFS("."))
+			if err != nil {
+				t.Fatal(err)
+			}
+			found := false
+			for _, d := range k.documents {
+				err := k.survive("", d.body)
+				found = found || err != nil
+			}
+			if found != tt.fails {
+				t.Errorf("found something: %t", found)
+			}
+		})
+	}
+}
+
 func TestHangingRule(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})

@@ -16,6 +16,7 @@ import (
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/intake"
+	"github.com/webhook-bridge/bridge/internal/vendorjson"
 )
 
 const (
@@ -95,8 +96,9 @@ func (k *kit) fits(got stored, want result) error {
 	if reason := w.GetQuarantine().GetReason(); (want.fault == nil) != (reason == "") || want.fault != nil && reason != string(want.fault.Reason) {
 		return fmt.Errorf("in quarantine for %q", reason)
 	}
-	if len(w.GetDrift()) != len(want.drift) {
-		return fmt.Errorf("%d differences are stored, not %d", len(w.GetDrift()), len(want.drift))
+	equal := func(d *journalv1.Drift, v vendorjson.Drift) bool { return d.GetPath() == v.Path }
+	if !slices.EqualFunc(w.GetDrift(), want.drift, equal) {
+		return fmt.Errorf("stored with the drift %v, not %v", w.GetDrift(), driftLines(want.drift))
 	}
 	var filled []*eventv1.Event
 	for i, e := range want.translation.Events {
