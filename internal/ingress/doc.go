@@ -24,9 +24,9 @@
 //
 // # What a body is
 //
-// JSON, unless the connector says more of its vendor: the field of a form that holds JSON, or an array of webhooks. The
-// webhooks of an array are taken in one by one and made durable all at once. The event's name is in the body, the URL or a
-// header; those that name it must agree.
+// JSON, unless the connector says more of its vendor: the field of a form that holds JSON, text that it mends, or an array of
+// webhooks. The webhooks of an array are taken in one by one and made durable all at once. The event's name is in the body, the
+// URL or a header; those that name it must agree. What is stored is what was received.
 //
 // # What a verified sender gets
 //

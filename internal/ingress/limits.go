@@ -14,9 +14,11 @@ type Limits struct {
 	// Body is the largest body in bytes, also after decompression. Default: what the connector needs, at least 1 MiB;
 	// without authentication 64 KiB.
 	Body int64
-	// Rate is requests a second, averaged over about a second; an array of webhooks is one. Default: no limit; without authentication 20.
+	// Rate is requests a second, averaged over about a second; an array of webhooks is one. Default: no limit; without
+	// authentication 20.
 	Rate int
-	// InFlight is bytes of bodies held at once. Default: 64 MiB. It is raised to what one body needs, compressed and not.
+	// InFlight is bytes of bodies held at once. Default: 64 MiB. It is raised to what one body needs, compressed and not. Bodies
+	// whose signature is not verified yet have a quarter of as much, at least one body, besides.
 	InFlight int64
 	// Daily is bytes a day, in UTC. Default: no limit; without authentication 64 MiB. Counted from the program's start.
 	Daily int64
