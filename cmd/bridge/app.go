@@ -30,6 +30,7 @@ import (
 	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/internal/openapi"
+	"github.com/webhook-bridge/bridge/internal/watch"
 	"github.com/webhook-bridge/bridge/sinks/grpcstream"
 )
 
@@ -43,6 +44,7 @@ type app struct {
 	operators *admin.Server
 	pushes    []*push
 	ready     *readiness
+	watch     *watch.Watch
 
 	grpc                 *grpc.Server
 	health               *health.Server
@@ -87,6 +89,10 @@ func openApp(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *app,
 	}
 	metrics.MustRegister(newCollector(a.journal, a.streams), newSinkCollector(a.pushes))
 	document, err := openapi.Document(openapiRoutes(cfg, allConnectors()))
+	if err != nil {
+		return nil, err
+	}
+	a.watch, err = watch.New(watch.Config{Sources: watchSources(cfg), Gatherer: metrics, Registerer: metrics, Logger: log})
 	if err != nil {
 		return nil, err
 	}
@@ -212,6 +218,10 @@ func (a *app) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
+	})
+	group.Go(func() error {
+		a.watch.Run(ctx, a.lastWebhooks(ctx))
+		return nil
 	})
 	a.ready.serving.Store(true)
 	a.log.Info("ready", "version", buildVersion(), "sources", len(a.cfg.Sources))

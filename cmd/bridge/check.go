@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -28,6 +29,19 @@ func check(_ context.Context, env environment, args []string) error {
 			typed = "yes"
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", s.Name, s.Connector, authText(s), undecodable, typed, sourceURL(cfg, s))
+	}
+	fmt.Fprintln(w, "\nSOURCE\tBODY\tIN FLIGHT\tRATE\tDAILY\tDEDUPE WINDOW\tALARMS")
+	for i := range cfg.Sources {
+		s := &cfg.Sources[i]
+		rate, daily := "no limit", "no limit"
+		if s.Limits.Rate > 0 {
+			rate = fmt.Sprintf("%d/s", s.Limits.Rate)
+		}
+		if s.Limits.Daily > 0 {
+			daily = config.FormatSize(s.Limits.Daily)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Name, config.FormatSize(s.Limits.Body), config.FormatSize(s.Limits.InFlight),
+			rate, daily, durationText(dedupeWindow(s)), alarmsText(s.Alarms))
 	}
 	if len(cfg.Sinks) > 0 {
 		fmt.Fprintln(w, "\nSINK\tTO")
@@ -80,6 +94,11 @@ func durationText(d time.Duration) string {
 	return s
 }
 
+// dedupeWindow is how long the same body counts as the same webhook: the source's window, or its connector's.
+func dedupeWindow(s *config.Source) time.Duration {
+	return cmp.Or(s.Window, allConnectors()[s.Connector].Window, 2*time.Minute)
+}
+
 func sinkText(s config.Sink) string {
 	if s.Kafka != nil {
 		return fmt.Sprintf("topic %s at %s", s.Kafka.Topic, strings.Join(s.Kafka.Brokers, ", "))
@@ -93,6 +112,8 @@ func authText(s *config.Source) string {
 		return fmt.Sprintf("header %s, %d accepted", s.Auth.Header, len(s.Auth.Values))
 	case config.SchemePathToken:
 		return fmt.Sprintf("path token, %d accepted", len(s.Auth.Values))
+	case config.SchemeHMAC:
+		return fmt.Sprintf("signature in %s, %d accepted", s.Auth.Header, len(s.Auth.Values))
 	default:
 		return "none"
 	}
@@ -108,7 +129,7 @@ func sourceURL(cfg *config.Config, s *config.Source) string {
 	if s.Auth.Scheme == config.SchemePathToken {
 		url += "/t/•••"
 	}
-	if allConnectors()[s.Connector].EventField == "" {
+	if c := allConnectors()[s.Connector]; c.EventField == "" && c.EventHeader == "" {
 		url += "/{event}"
 	}
 	return url

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"time"
@@ -23,6 +25,24 @@ func configHMAC(h *connectors.HMAC) *config.HMAC {
 }
 
 func hmacSpec(h config.HMAC) connectors.HMAC { return connectors.HMAC(h) }
+
+// signatureText says for people how a request is signed. Empty for nil.
+func signatureText(h *config.HMAC) string {
+	if h == nil {
+		return ""
+	}
+	text := fmt.Sprintf("HMAC of %q with %s, in %s", cmp.Or(h.Signed, "{body}"), cmp.Or(h.Algorithm, "sha256"), cmp.Or(h.Encoding, "hex"))
+	if h.Prefix != "" {
+		text += fmt.Sprintf(" after %q", h.Prefix)
+	}
+	switch {
+	case h.TimestampHeader != "":
+		text += "; the timestamp is in header " + h.TimestampHeader
+	case h.TimestampPrefix != "":
+		text += fmt.Sprintf("; the timestamp stands in the same header after %q", h.TimestampPrefix)
+	}
+	return text
+}
 
 // hmacKeys are the configuration's keys for the fields of [connectors.HMAC].
 var hmacKeys = map[string]string{

@@ -94,7 +94,8 @@ func openapiRoutes(cfg *config.Config, all map[string]*connectors.Connector) []o
 			Connector:   s.Connector,
 			Scheme:      string(s.Auth.Scheme),
 			Header:      s.Auth.Header,
-			EventInBody: all[s.Connector].EventField != "",
+			EventInBody: all[s.Connector].EventField != "" || all[s.Connector].EventHeader != "",
+			Signature:   signatureText(s.Auth.HMAC),
 		})
 	}
 	return routes

@@ -31,11 +31,13 @@ const (
 type Route struct {
 	// Source and Connector are the source's name, which is unique, and its connector's.
 	Source, Connector string
-	// Scheme is "header", "path_token" or "none".
+	// Scheme is "header", "path_token", "hmac" or "none".
 	Scheme string
-	// Header is the name of the header that carries the secret, for the scheme "header".
+	// Header is the name of the header that carries the secret or the signature, for the schemes "header" and "hmac".
 	Header string
-	// EventInBody says that the URL need not name the event.
+	// Signature says how the signature is made, for the scheme "hmac".
+	Signature string
+	// EventInBody says that the URL need not name the event: the body does, or a header.
 	EventInBody bool
 }
 
@@ -204,7 +206,7 @@ func eventsOf(connector string, paths map[string]item) []string {
 // anyEvent describes the URL that does not name an event, after one that does.
 func anyEvent(events []string, like operation) operation {
 	return operation{
-		Summary:     "Any event, named in the body.",
+		Summary:     "Any event, named in the request.",
 		Description: "Known events are " + strings.Join(events, ", ") + ".",
 		Responses:   like.Responses,
 		Parameters: []parameter{{
@@ -228,6 +230,13 @@ func (d *document) secure(route Route) (base string, g guard, err error) {
 	case "header":
 		d.SecurityDefinitions[route.Source] = security{
 			Type: "apiKey", In: "header", Name: route.Header, Description: "The secret configured for source " + route.Source + ".",
+		}
+		return base, guard{security: []map[string][]string{{route.Source: {}}}}, nil
+	case "hmac":
+		// The nearest that OpenAPI 2.0 has.
+		d.SecurityDefinitions[route.Source] = security{
+			Type: "apiKey", In: "header", Name: route.Header,
+			Description: "A signature, made with the secret configured for source " + route.Source + ": " + route.Signature + ".",
 		}
 		return base, guard{security: []map[string][]string{{route.Source: {}}}}, nil
 	case "path_token":
@@ -258,7 +267,7 @@ func (g guard) apply(route Route, op operation, call string) operation {
 		"503": {Description: "It could not be stored now. Try again later.", Headers: later},
 	}
 	if !g.open {
-		answers["401"] = response{Description: "The secret is missing or wrong."}
+		answers["401"] = response{Description: "The secret or signature is missing or wrong."}
 	}
 	success := op.Responses["200"]
 	success.Description = "The webhook is stored, or was stored before."

@@ -51,15 +51,23 @@ func TestPaths(t *testing.T) {
 
 // A sender proves who it is as the source says, and the document shows no more than how.
 func TestSecurity(t *testing.T) {
-	doc := build(t, routes)
-	want := map[string]security{"returns": {
-		Type: "apiKey", In: "header", Name: "X-Retino-Secret", Description: "The secret configured for source returns.",
-	}}
+	doc := build(t, append(slices.Clone(routes), Route{
+		Source: "signed", Connector: "linga", Scheme: "hmac", Header: "X-Signature", Signature: "HMAC of the body",
+	}))
+	want := map[string]security{
+		"returns": {
+			Type: "apiKey", In: "header", Name: "X-Retino-Secret", Description: "The secret configured for source returns.",
+		},
+		"signed": {
+			Type: "apiKey", In: "header", Name: "X-Signature",
+			Description: "A signature, made with the secret configured for source signed: HMAC of the body.",
+		},
+	}
 	if diff := cmp.Diff(want, doc.SecurityDefinitions); diff != "" {
 		t.Errorf("security definitions (-want +got):\n%s", diff)
 	}
 	for path, at := range doc.Paths {
-		header := strings.HasPrefix(path, "/webhooks/returns")
+		header := strings.HasPrefix(path, "/webhooks/returns") || strings.HasPrefix(path, "/webhooks/signed")
 		if got := at.Post.Security != nil; got != header {
 			t.Errorf("%s: security is %v", path, at.Post.Security)
 		}
@@ -168,7 +176,7 @@ func TestErrors(t *testing.T) {
 		want   string
 	}{
 		{[]Route{{Source: "a", Connector: "nobody", Scheme: "none"}}, "openapi: source a: connector nobody has no service"},
-		{[]Route{{Source: "a", Connector: "linga", Scheme: "hmac"}}, `openapi: source a: unknown scheme "hmac"`},
+		{[]Route{{Source: "a", Connector: "linga", Scheme: "signed"}}, `openapi: source a: unknown scheme "signed"`},
 		{
 			[]Route{{Source: "a", Connector: "linga", Scheme: "none"}, {Source: "a", Connector: "retino", Scheme: "none"}},
 			"openapi: source a: is there twice",

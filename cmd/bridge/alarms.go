@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+	"github.com/webhook-bridge/bridge/internal/config"
+	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/watch"
+)
+
+// lookBack is among how many of the latest webhooks a source's last one is looked for at the start.
+const lookBack = 10_000
+
+func watchSources(cfg *config.Config) []watch.Source {
+	sources := make([]watch.Source, 0, len(cfg.Sources))
+	for i := range cfg.Sources {
+		s := &cfg.Sources[i]
+		sources = append(sources, watch.Source{
+			Name:                s.Name,
+			SilentAfter:         s.Alarms.SilentAfter,
+			UnauthorizedPercent: s.Alarms.UnauthorizedPercent,
+			Quarantined:         s.Alarms.Quarantined,
+		})
+	}
+	return sources
+}
+
+// lastWebhooks returns when each source's last webhook was received, for those that have one among the latest of all.
+func (a *app) lastWebhooks(ctx context.Context) map[string]time.Time {
+	wanted := make(map[string]bool, len(a.cfg.Sources))
+	for i := range a.cfg.Sources {
+		wanted[a.cfg.Sources[i].Name] = true
+	}
+	last := make(map[string]time.Time, len(wanted))
+	_, err := a.journal.Find(ctx, journal.Query{
+		Backwards: true,
+		Scan:      lookBack,
+		Limit:     1,
+		Match: func(w *journalv1.Webhook) bool {
+			if name := w.GetSource(); wanted[name] {
+				last[strings.Clone(name)] = w.GetReceivedAt().AsTime()
+				delete(wanted, name)
+			}
+			return len(wanted) == 0 // and then the search ends
+		},
+	})
+	if err != nil && ctx.Err() == nil {
+		a.log.Warn("silence of sources is counted from now", "error", err)
+	}
+	return last
+}
+
+// alarmsText names the alarms that are set.
+func alarmsText(a config.Alarms) string {
+	var set []string
+	if a.SilentAfter > 0 {
+		set = append(set, "silent for "+durationText(a.SilentAfter))
+	}
+	if a.UnauthorizedPercent > 0 {
+		set = append(set, fmt.Sprintf("%d %% unauthorized", a.UnauthorizedPercent))
+	}
+	if a.Quarantined > 0 {
+		set = append(set, fmt.Sprintf("%d quarantined", a.Quarantined))
+	}
+	if len(set) == 0 {
+		return "none"
+	}
+	return strings.Join(set, ", ")
+}
