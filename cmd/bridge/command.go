@@ -43,6 +43,7 @@ func commands() []command {
 		quarantineCommand(),
 		{name: "retranslate", args: "--since T [--dry-run]", about: "translate stored webhooks again, and publish corrections", run: retranslate},
 		{name: "drift", args: "[--fail-on KIND]", about: "show how webhooks differ from what vendors document", run: drift},
+		connectorsCommand(),
 		{name: "version", about: "print the version", run: version},
 	}
 }

@@ -89,7 +89,7 @@ func eventOf(c *connectors.Connector, w sample.Webhook) string {
 // named returns the event's name if the body does not say it.
 func (s vendorSample) named() string {
 	if s.connector.EventField != "" {
-		return s.Webhook.Event
+		return s.Event
 	}
 	return s.event
 }
