@@ -122,16 +122,35 @@ func fill(e *eventv1.Event, w *journalv1.Webhook, i int, got []*eventv1.Event) *
 }
 
 func checkRedelivered(k *kit) error {
-	return k.deliver(func(e *edge, w sample.Webhook, _ []stored) error {
+	return k.deliver(func(e *edge, w sample.Webhook, first []stored) error {
 		if err := nothingNew(e.send(w, secretNew)); err != nil {
 			return err
 		}
-		if results, _ := k.results(w); !slices.ContainsFunc(results, byContent) {
-			e.wait(retriesLast)
-			return nothingNew(e.send(w, secretNew))
+		if results, _ := k.results(w); slices.ContainsFunc(results, byContent) {
+			return nil
+		}
+		e.wait(retriesLast)
+		if err := nothingNew(e.send(w, secretNew)); err != nil {
+			return err
+		}
+		// The key is forgotten; the fact is the same.
+		e.wait(intake.NaturalWindow + repeatAfter)
+		later, err := e.send(w, secretNew)
+		if err != nil {
+			return err
+		}
+		if diff := cmp.Diff(eventIDs(first), eventIDs(later)); diff != "" {
+			return errors.New("the ids of its events change (-first +later):\n" + diff)
 		}
 		return nil
 	})
+}
+
+func eventIDs(all []stored) (ids []string) {
+	for _, s := range all {
+		ids = append(ids, s.ids()[1:]...)
+	}
+	return ids
 }
 
 // byContent says whether a body is its own key.

@@ -44,7 +44,7 @@ var rules = []rule{
 	{"unknown", "A field that nobody declared, in any object, changes no event and is reported.", checkUnknown},
 	{"exact", "Money and ids keep every digit, or the webhook is quarantined.", checkExact},
 	{"received", "Bridge makes of each webhook what its file says, makes it durable, and gives exactly the connector's answer with status 200.", checkReceived},
-	{"redelivered", "A webhook that comes again makes nothing new and gets the same answer.", checkRedelivered},
+	{"redelivered", "A webhook that comes again makes nothing new and gets the same answer; with a natural key its events have the same ids for ever.", checkRedelivered},
 	{"repeated", "A body that is its own key is a new occurrence when it comes again an hour later, with ids of its own.", checkRepeated},
 	{"revised", "Another body under the same natural key is published, once, under ids of its own.", checkRevised},
 	{"secrets", "Whoever does not know the secret is answered 401 and nothing is stored; two secrets are good while they are changed.", checkSecrets},

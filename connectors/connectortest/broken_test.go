@@ -1,0 +1,298 @@
+package connectortest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"math"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/genproto/googleapis/type/decimal"
+	"google.golang.org/genproto/googleapis/type/money"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/webhook-bridge/bridge/connectors"
+	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
+	retinov1 "github.com/webhook-bridge/bridge/gen/webhooks/retino/v1"
+	"github.com/webhook-bridge/bridge/internal/intake"
+	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/vendorjson"
+)
+
+// spoiled is a connector, or what it is run by, that breaks the contract.
+type spoiled struct {
+	name  string
+	spoil func(c *connectors.Connector)
+	// rig spoils the kit instead.
+	rig func(k *kit)
+	// fails is the only rule that must fail.
+	fails string
+}
+
+var broken = []spoiled{
+	{name: "nothing"},
+	{name: "name of two words", fails: "facts", spoil: func(c *connectors.Connector) { c.Name = "two_words" }},
+	{name: "no gateway", fails: "facts", spoil: func(c *connectors.Connector) { c.Register = nil }},
+	{name: "gateway that does not register", fails: "facts", spoil: func(c *connectors.Connector) {
+		c.Register = func(context.Context, *runtime.ServeMux, grpc.ClientConnInterface) error { return errors.New("no") }
+	}},
+	{name: "answer that is no JSON", fails: "answer", spoil: func(c *connectors.Connector) { c.Answer = "ok" }},
+	{name: "answer that is not the RPC's", fails: "answer", spoil: func(c *connectors.Connector) { c.Answer = `{"state":"accepted"}` }},
+	{name: "no samples", fails: "samples", spoil: func(c *connectors.Connector) { c.Samples = nil }},
+	{name: "samples of another kind", fails: "samples", spoil: func(c *connectors.Connector) { c.Samples = os.DirFS("testdata") }},
+	{name: "sample too many", fails: "samples", spoil: func(c *connectors.Connector) {
+		c.Samples = with(c.Samples, "testdata/more.txtar", "more\n-- body.json --\n{}\n")
+	}},
+	{name: "sample of yesterday", fails: "samples", spoil: func(c *connectors.Connector) {
+		c.Samples = with(c.Samples, "testdata/shipment.txtar", "less\n-- body.json --\n{}\n")
+	}},
+	{name: "event that nothing shows", fails: "coverage", spoil: func(c *connectors.Connector) { c.EventField = "created_at" }},
+	{name: "no events", fails: "complete", spoil: func(c *connectors.Connector) {
+		c.Translate = then(func(_ *retinov1.ShippingOrdered, t *connectors.Translation) { t.Events = nil })
+	}},
+	{name: "no type", fails: "complete", spoil: translating(event(func(e *eventv1.Event) { e.Type = "" }))},
+	{name: "data of another type", fails: "complete", spoil: translating(event(func(e *eventv1.Event) { e.Type = "order.changed" }))},
+	{name: "no data", fails: "complete", spoil: translating(event(func(e *eventv1.Event) { e.Data = nil }))},
+	{name: "subject without id", fails: "complete", spoil: translating(event(func(e *eventv1.Event) { e.Subject = "shipment/" }))},
+	{name: "data without id", fails: "complete", spoil: translating(event(func(e *eventv1.Event) { e.GetShipment().Id = "" }))},
+	{name: "time that is none", fails: "complete", spoil: translating(event(func(e *eventv1.Event) {
+		e.OccurredAt = &timestamppb.Timestamp{Nanos: -1}
+	}))},
+	{name: "text that protobuf refuses", fails: "complete", spoil: translating(event(func(e *eventv1.Event) { e.GetShipment().Id += "\xff" }))},
+	{name: "id of its own making", fails: "complete", spoil: translating(event(func(e *eventv1.Event) { e.Id = anyUUID }))},
+	{name: "currency in small letters", fails: "complete", spoil: translating(charges(func(string) *money.Money {
+		return &money.Money{CurrencyCode: "eur", Units: 1}
+	}))},
+	{name: "nothing of no currency", fails: "complete", spoil: translating(charges(func(string) *money.Money { return &money.Money{} }))},
+	{name: "money of two signs", fails: "complete", spoil: translating(charges(func(string) *money.Money {
+		return &money.Money{CurrencyCode: "EUR", Units: 1, Nanos: -1}
+	}))},
+	{name: "changed message", fails: "pure", spoil: translating(then(func(m *retinov1.ShippingOrdered, _ *connectors.Translation) {
+		m.CreatedAt = proto.String("changed")
+	}))},
+	{name: "memory", fails: "pure", spoil: func(c *connectors.Connector) {
+		calls := 0
+		c.Translate = event(func(e *eventv1.Event) { calls++; e.SubjectVersion = strconv.Itoa(calls) })
+	}},
+	{name: "order of chance", fails: "pure", spoil: translating(event(func(e *eventv1.Event) {
+		e.GetShipment().Charges = nil
+		for id := range maps.Keys(map[string]bool{"a": true, "b": true, "c": true}) {
+			e.GetShipment().Charges = append(e.GetShipment().Charges, &eventv1.ShipmentCharge{InvoiceUrl: id})
+		}
+	}))},
+	{name: "error without a place", fails: "errors", spoil: failing(errors.New("no"))},
+	{name: "error with an empty place", fails: "errors", spoil: failing(connectors.Errorf("", "is missing"))},
+	{name: "one key for all", fails: "identity", spoil: translating(then(func(_ *retinov1.ShippingOrdered, t *connectors.Translation) {
+		t.Key = connectors.NaturalKey("shipment")
+	}))},
+	{name: "panic in the envelope", fails: "unmapped", spoil: func(c *connectors.Connector) {
+		c.Envelope.Identify = func(proto.Message) (connectors.Key, string) { panic("no") }
+	}},
+	{name: "decoder that makes up the rest", fails: "truncated", rig: func(k *kit) {
+		k.decode = func(body []byte, m proto.Message) ([]vendorjson.Drift, error) {
+			drift, err := vendorjson.Unmarshal(body, m)
+			if err != nil && bytes.Contains(body, []byte(`"id"`)) {
+				m.(*retinov1.ShippingOrdered).Shipping = &retinov1.Shipping{Id: proto.String("s1")}
+				return nil, nil
+			}
+			return drift, err
+		}
+	}},
+	{name: "panic on what is missing", fails: "missing", spoil: translating(then(func(m *retinov1.ShippingOrdered, _ *connectors.Translation) {
+		_ = m.GetShipping().GetCustomerPaymentDetails()[0]
+	}))},
+	{name: "event without type for what is missing", fails: "missing", spoil: translating(then(func(m *retinov1.ShippingOrdered, t *connectors.Translation) {
+		if len(m.GetShipping().GetCustomerPaymentDetails()) == 0 {
+			t.Events[0].Type = "shipment"
+		}
+	}))},
+	{name: "panic on a time that is odd", fails: "mutated", spoil: translating(then(func(m *retinov1.ShippingOrdered, _ *connectors.Translation) {
+		if strings.HasPrefix(m.GetCreatedAt(), "2023") && len(m.GetCreatedAt()) != len("2023-01-23T10:28:10.010Z") {
+			panic(m.GetCreatedAt())
+		}
+	}))},
+	{name: "decoder that forgets a field", fails: "mutated", rig: func(k *kit) {
+		k.decode = func(body []byte, m proto.Message) ([]vendorjson.Drift, error) {
+			drift, err := vendorjson.Unmarshal(body, m)
+			m.(*retinov1.ShippingOrdered).EventType = nil
+			return drift, err
+		}
+	}},
+	{name: "decoder that takes a key twice", fails: "mutated", rig: func(k *kit) {
+		k.decode = func(body []byte, m proto.Message) ([]vendorjson.Drift, error) {
+			drift, err := vendorjson.Unmarshal(body, m)
+			if err != nil && json.Valid(body) {
+				return nil, nil
+			}
+			return drift, err
+		}
+	}},
+	{name: "decoder that refuses new fields", fails: "unknown", rig: func(k *kit) {
+		k.decode = func(body []byte, m proto.Message) ([]vendorjson.Drift, error) {
+			drift, err := vendorjson.Unmarshal(body, m)
+			if err == nil && bytes.Contains(body, []byte(newField)) {
+				err = errors.New("new field")
+			}
+			return drift, err
+		}
+	}},
+	{name: "decoder that is silent about new fields", fails: "unknown", rig: func(k *kit) {
+		k.decode = func(body []byte, m proto.Message) ([]vendorjson.Drift, error) {
+			drift, err := vendorjson.Unmarshal(body, m)
+			return slices.DeleteFunc(drift, func(d vendorjson.Drift) bool { return strings.Contains(d.Path, newField) }), err
+		}
+	}},
+	{name: "money by float", fails: "exact", spoil: translating(charges(func(amount string) *money.Money {
+		f, _ := strconv.ParseFloat(amount, 64)
+		units, fraction := math.Modf(f)
+		return &money.Money{CurrencyCode: "EUR", Units: int64(units), Nanos: int32(fraction * 1e9)}
+	}))},
+	{name: "money in cents", fails: "exact", spoil: translating(charges(func(amount string) *money.Money {
+		m, _ := connectors.Money(&decimal.Decimal{Value: amount}, "EUR")
+		if m != nil {
+			m.Nanos -= m.Nanos % 1e7
+		}
+		return m
+	}))},
+	{name: "money of 32 bits", fails: "exact", spoil: translating(charges(func(amount string) *money.Money {
+		m, _ := connectors.Money(&decimal.Decimal{Value: amount}, "EUR")
+		if m != nil {
+			m.Units, m.Nanos = int64(int32(m.GetUnits())), 0
+		}
+		return m
+	}))},
+	{name: "journal that cannot commit", fails: "received", rig: journaled(func(intake.Journal, journal.Entry) (journal.Receipt, error) {
+		return journal.Receipt{}, journal.ErrUnavailable
+	})},
+	{name: "journal that loses events", fails: "received", rig: journaled(func(j intake.Journal, e journal.Entry) (journal.Receipt, error) {
+		e.Events = nil
+		return j.Append(context.Background(), e)
+	})},
+	{name: "journal that forgets keys", fails: "redelivered", rig: func(k *kit) {
+		appended := 0
+		journaled(func(j intake.Journal, e journal.Entry) (journal.Receipt, error) {
+			appended++
+			e.Key = journal.Hash([]byte(fmt.Sprintf("%016d", appended)))
+			return j.Append(context.Background(), e)
+		})(k)
+	}},
+	{name: "journal that knows keys for a minute", fails: "redelivered", rig: journaled(func(j intake.Journal, e journal.Entry) (journal.Receipt, error) {
+		e.Window = min(e.Window, time.Minute)
+		return j.Append(context.Background(), e)
+	})},
+	{name: "journal that makes ids up", fails: "redelivered", rig: journaled(func(j intake.Journal, e journal.Entry) (journal.Receipt, error) {
+		for _, event := range e.Events {
+			event.Id = uuid.NewString()
+		}
+		return j.Append(context.Background(), e)
+	})},
+	{name: "window of a day", fails: "repeated", spoil: func(c *connectors.Connector) { c.Window = 24 * time.Hour }},
+	{name: "journal that swallows revisions", fails: "revised", rig: journaled(func(j intake.Journal, e journal.Entry) (journal.Receipt, error) {
+		r, err := j.Append(context.Background(), e)
+		if errors.Is(err, journal.ErrRevised) {
+			return journal.Receipt{Duplicate: true}, nil
+		}
+		return r, err
+	})},
+	{name: "secret that would be stored", fails: "secrets", spoil: func(c *connectors.Connector) {
+		c.KeyHeader, c.Verification.Header = "X-Key", "x-key"
+	}},
+	{name: "signature of what nobody knows", fails: "secrets", spoil: func(c *connectors.Connector) {
+		c.Verification.HMAC = &connectors.HMAC{Header: "X-Signature", Signed: "{body}{moon}"}
+	}},
+}
+
+func translating(f func(connectors.Input) (connectors.Translation, error)) func(*connectors.Connector) {
+	return func(c *connectors.Connector) { c.Translate = f }
+}
+
+// failing has every refusal be another error.
+func failing(as error) func(*connectors.Connector) {
+	return translating(func(in connectors.Input) (connectors.Translation, error) {
+		t, err := translate(in)
+		if err != nil {
+			err = as
+		}
+		return t, err
+	})
+}
+
+// with is fsys with another file.
+func with(fsys fs.FS, file, text string) fs.FS {
+	all, err := read(fsys)
+	if err != nil {
+		panic(err) // the repository's own
+	}
+	changed := fstest.MapFS{file: {Data: []byte(text)}}
+	for name, data := range all {
+		if name != file {
+			changed[name] = &fstest.MapFile{Data: data}
+		}
+	}
+	return changed
+}
+
+// journaled has webhooks appended by f.
+func journaled(f func(intake.Journal, journal.Entry) (journal.Receipt, error)) func(*kit) {
+	return func(k *kit) { k.journal = func(j intake.Journal) intake.Journal { return brokenJournal{j, f} } }
+}
+
+type brokenJournal struct {
+	intake.Journal
+
+	append func(intake.Journal, journal.Entry) (journal.Receipt, error)
+}
+
+func (j brokenJournal) Append(_ context.Context, e journal.Entry) (journal.Receipt, error) {
+	return j.append(j.Journal, e)
+}
+
+func TestRulesFindWhatIsBroken(t *testing.T) {
+	proven := map[string]bool{}
+	for _, tt := range broken {
+		proven[tt.fails] = true
+		t.Run(tt.name, func(t *testing.T) {
+			c := good()
+			if tt.spoil != nil {
+				tt.spoil(c)
+			}
+			k, err := newKit(c, source, os.DirFS("."))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tt.rig != nil {
+				tt.rig(k)
+			}
+			var fails []string
+			for _, r := range rules {
+				if err := r.check(k); err != nil {
+					fails = append(fails, r.name)
+					t.Logf("%s: %v", r.name, err)
+				}
+			}
+			if diff := cmp.Diff(tt.fails, strings.Join(fails, " ")); diff != "" {
+				t.Errorf("rules that fail (-want +got):\n%s", diff)
+			}
+		})
+	}
+	for _, r := range rules {
+		if !proven[r.name] {
+			t.Errorf("nothing shows that the rule %q finds anything", r.name)
+		}
+	}
+}
