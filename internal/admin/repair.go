@@ -144,11 +144,12 @@ func (s *Server) retryOne(ctx context.Context, w *journalv1.Webhook, r *adminv1.
 		return nil, err
 	}
 	result.EventCount, result.Fault = uint32(released.Events), faultOf(released.Fault)
+	// An array has no name of its own.
 	switch _, modelled := src.Event(released.Event); {
 	case released.Outcome == intake.Duplicate:
 		result.Outcome = adminv1.Outcome_OUTCOME_DUPLICATE
 	case released.Outcome != intake.Accepted:
-	case modelled:
+	case modelled, released.Event == "":
 		result.Outcome = adminv1.Outcome_OUTCOME_ACCEPTED
 	default:
 		result.Outcome = adminv1.Outcome_OUTCOME_UNMAPPED

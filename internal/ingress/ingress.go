@@ -187,7 +187,7 @@ func (in *Ingress) take(ctx context.Context, src *source, d *intake.Delivery, b 
 		return in.intake.Quarantine(ctx, d, fault)
 	}
 	d.Text = document
-	if src.Connector.Batches && isList(document) {
+	if src.Connector.Batches && intake.IsList(document) {
 		return in.takeBatch(ctx, src, d, named)
 	}
 	return in.takeOne(ctx, src, d, named)

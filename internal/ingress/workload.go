@@ -5,6 +5,8 @@ import (
 	"runtime"
 
 	"golang.org/x/sync/semaphore"
+
+	"github.com/webhook-bridge/bridge/internal/intake"
 )
 
 const (
@@ -72,7 +74,7 @@ func (w *work) end() { w.shrink(0) }
 
 // workOf is the size to begin with for a body.
 func (s *source) workOf(b *body) int {
-	if s.Connector.Batches && (b.form || isList(b.data)) {
+	if s.Connector.Batches && (b.form || intake.IsList(b.data)) {
 		return listWork * len(b.data)
 	}
 	return len(b.data)

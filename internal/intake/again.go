@@ -167,10 +167,14 @@ type Released struct {
 // it was received. It blocks until that is durable, or ctx ends. w is not changed.
 //
 // A natural key counts as at receipt: the fact is published once, however often it was sent, before or after. Under a
-// content hash, a webhook that was kept apart is a fact of its own, so the key is the webhook's.
+// content hash, a webhook that was kept apart is a fact of its own, so the key is the webhook's. An array that the connector
+// can take apart today is left without events; its webhooks are taken in, at once, as they would have been at receipt.
 //
 // Errors: [journal.ErrNotFound] if it is not in quarantine, or not any more; else [ErrUnavailable].
 func (in *Intake) Release(ctx context.Context, src *Source, w *journalv1.Webhook, o ReleaseOptions) (Released, error) {
+	if array := storedArray(src, w); array != nil {
+		return in.releaseArray(ctx, array, w, o)
+	}
 	decoded, t, fault := src.translateAgain(w, o.Event)
 	r := Released{Outcome: Quarantined, Event: decoded.Event, Fault: fault}
 	if fault != nil {

@@ -30,6 +30,12 @@ const maxRevisions = 8
 // another in the batch. It blocks until they are durable, or ctx ends; errors are [ErrUnavailable]. The batch is not to be used
 // again.
 func (in *Intake) Commit(ctx context.Context, b *Batch) error {
+	_, err := in.commitBatch(ctx, b)
+	return err
+}
+
+// commitBatch returns how many events were added.
+func (in *Intake) commitBatch(ctx context.Context, b *Batch) (events int, err error) {
 	entries := make([]journal.Entry, len(b.drafts))
 	for i := range b.drafts {
 		entries[i] = b.drafts[i].entry
@@ -47,10 +53,12 @@ func (in *Intake) Commit(ctx context.Context, b *Batch) error {
 		receipts, err = in.journal.AppendAll(ctx, entries)
 	}
 	if err != nil {
-		return unavailable(err)
+		return 0, unavailable(err)
 	}
 	for i := range b.drafts {
-		in.settle(&b.drafts[i], receipts[i])
+		if in.settle(&b.drafts[i], receipts[i]) == Accepted {
+			events += len(b.drafts[i].entry.Events)
+		}
 	}
-	return nil
+	return events, nil
 }

@@ -47,13 +47,15 @@ func (in *Intake) commit(ctx context.Context, d *Delivery, t connectors.Translat
 // setAside makes a webhook durable without events, or returns the fault where the source refuses such webhooks. One that may
 // be fine is not refused: its sender could do nothing about it.
 func (in *Intake) setAside(ctx context.Context, d *Delivery, f *Fault, drift []vendorjson.Drift) (Outcome, error) {
-	if f.stack != nil {
-		in.log.Error("connector panicked", "source", d.Source.Info.Name, "event", clean(d.Event, maxName),
-			"problem", f.Problem, "stack", string(f.stack))
-	}
+	in.logPanic(d.Source, d.Event, f)
 	if d.Source.Reject && !f.Ours() {
 		return 0, f
 	}
+	return in.keep(ctx, d, f, drift)
+}
+
+// keep puts a webhook into quarantine.
+func (in *Intake) keep(ctx context.Context, d *Delivery, f *Fault, drift []vendorjson.Drift) (Outcome, error) {
 	w, err := newWebhook(d, drift)
 	if err != nil {
 		return 0, err

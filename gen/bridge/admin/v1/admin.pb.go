@@ -43,7 +43,8 @@ const (
 	Outcome_OUTCOME_QUARANTINED Outcome = 3
 	// It was quarantined, and became events later.
 	Outcome_OUTCOME_RELEASED Outcome = 4
-	// It was quarantined, and turned out to be a duplicate of a webhook that had become events by then.
+	// It was quarantined, and left without events: a duplicate of a webhook that had become events by then, or an array whose
+	// webhooks stand by themselves now.
 	Outcome_OUTCOME_DUPLICATE Outcome = 5
 )
 
@@ -799,7 +800,7 @@ type GetWebhookResponse struct {
 	Webhook *Webhook `protobuf:"bytes,1,opt,name=webhook,proto3" json:"webhook,omitempty"`
 	// `json`, `form`, `protobuf`, or `raw` for a content encoding that could not be undone.
 	Encoding string `protobuf:"bytes,2,opt,name=encoding,proto3" json:"encoding,omitempty"`
-	// The body as text, masked unless revealed; empty where it is none.
+	// The body as text, masked unless revealed, of a form then the JSON in it; empty where it is none, or is larger than 16 MiB.
 	Body string `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
 	// The body as it was received; only if revealed.
 	RawBody []byte `protobuf:"bytes,4,opt,name=raw_body,json=rawBody,proto3" json:"raw_body,omitempty"`
@@ -1059,7 +1060,8 @@ type RetryResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Id of the webhook.
 	WebhookId string `protobuf:"bytes,1,opt,name=webhook_id,json=webhookId,proto3" json:"webhook_id,omitempty"`
-	// ACCEPTED or UNMAPPED with events, DUPLICATE without, or still QUARANTINED.
+	// ACCEPTED or UNMAPPED with events, DUPLICATE without, or still QUARANTINED. A webhook that is not in quarantine is left as
+	// it is, and is what it was: RELEASED if it left before.
 	Outcome Outcome `protobuf:"varint,2,opt,name=outcome,proto3,enum=bridge.admin.v1.Outcome" json:"outcome,omitempty"`
 	// Number of events.
 	EventCount uint32 `protobuf:"varint,3,opt,name=event_count,json=eventCount,proto3" json:"event_count,omitempty"`
