@@ -47,10 +47,26 @@ func TestScripts(t *testing.T) {
 			"get":         scriptGet,
 			"await":       scriptAwait,
 			"exitcode":    scriptExitCode,
+			"sample":      scriptSample,
+			"capture":     scriptCapture,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 	})
+}
+
+// scriptSample writes a connector's sample to a file.
+func scriptSample(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(os.WriteFile(ts.MkAbs(args[2]), sampleBody(args[0], args[1]), 0o600))
+}
+
+// scriptCapture sets a variable to what the first group of a pattern matches in the last output.
+func scriptCapture(ts *testscript.TestScript, _ bool, args []string) {
+	m := regexp.MustCompile(args[1]).FindStringSubmatch(ts.ReadFile("stdout"))
+	if len(m) < 2 {
+		ts.Fatalf("the output does not match %s", args[1])
+	}
+	ts.Setenv(args[0], m[1])
 }
 
 // scriptPorts sets each variable to a loopback address that was free just now.
@@ -109,7 +125,7 @@ func scriptReady(ts *testscript.TestScript, _ bool, args []string) {
 // scriptGet prints what is at a URL. Further arguments are a certificate to trust and a bearer token.
 func scriptGet(ts *testscript.TestScript, neg bool, args []string) {
 	var ca, token string
-	if len(args) > 1 {
+	if len(args) > 1 && args[1] != "" {
 		ca = ts.MkAbs(args[1])
 	}
 	if len(args) > 2 {
