@@ -23,6 +23,14 @@ generate: .protodeps ## Generate gen/ and the OpenAPI document from proto/
 	rm -rf gen
 	$(BUF) generate
 
+.PHONY: connector
+connector: .protodeps ## Begin a connector: make connector NAME=acme EVENT=order.created
+	go run ./internal/scaffold $(if $(EVENT),-event '$(EVENT)') '$(NAME)'
+	$(BUF) generate
+	go test './connectors/$(NAME)' -update
+	go test './connectors/$(NAME)'
+	@echo 'It runs: go run ./cmd/bridge connectors describe $(NAME). CONTRIBUTING.md says how to go on.'
+
 # The public schemas that ours import, printed from the Go modules that hold them. The folder gets its name when all are
 # printed: half of them would look finished.
 .protodeps: tools/protodeps/main.go tools/protodeps/go.mod
