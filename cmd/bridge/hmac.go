@@ -75,7 +75,7 @@ func checkHMAC(h config.HMAC, secret config.Secret) []config.Fault {
 
 // unjoin takes apart what [errors.Join] put together.
 func unjoin(err error) []error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // its outermost layer is what is wanted
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		return joined.Unwrap()
 	}
 	return nil

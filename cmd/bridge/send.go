@@ -121,7 +121,7 @@ type answer struct {
 
 // post sends one webhook with the source's first secret. Errors never show the URL, which may hold it.
 func post(ctx context.Context, client *http.Client, base string, src *config.Source, event string, body []byte) (answer, error) {
-	req, err := newRequest(ctx, base, src, event, body)
+	req, err := newRequest(ctx, allConnectors()[src.Connector], base, src, event, body)
 	if err != nil {
 		return answer{}, err
 	}
@@ -140,8 +140,9 @@ func post(ctx context.Context, client *http.Client, base string, src *config.Sou
 
 // newRequest makes the request that the source's vendor would: its event in the URL or in a header, an id of its own where
 // the vendor sends one, and the secret or a signature.
-func newRequest(ctx context.Context, base string, src *config.Source, event string, body []byte) (*http.Request, error) {
-	c := allConnectors()[src.Connector]
+func newRequest(
+	ctx context.Context, c *connectors.Connector, base string, src *config.Source, event string, body []byte,
+) (*http.Request, error) {
 	path := base + "/webhooks/" + src.Name
 	if src.Auth.Scheme == config.SchemePathToken {
 		path += "/t/" + src.Auth.Values[0].Reveal()
