@@ -17,11 +17,11 @@ import (
 	"github.com/webhook-bridge/bridge/connectors/sample"
 )
 
-// repository returns a folder with the program's list of connectors as it is in this repository.
+// repository returns a folder with a program's list of connectors.
 func repository(t *testing.T) string {
 	t.Helper()
 	root := t.TempDir()
-	source, err := os.ReadFile("../../cmd/bridge/plugins.go")
+	source, err := os.ReadFile("testdata/plugins.go")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,6 +127,9 @@ func TestRefuses(t *testing.T) {
 		{[]string{"retino"}, "already"},
 		{[]string{"kafka"}, "already"},
 		{[]string{"context"}, "already"},
+		{[]string{"open"}, "already"},
+		{[]string{"another"}, "already"},
+		{[]string{"thing"}, "already"},
 		{[]string{"sample"}, "already"},
 		{[]string{"-event", "a/b", "acme"}, "no name for an event"},
 		{[]string{"-event", "", "acme"}, "no name for an event"},
@@ -146,7 +149,7 @@ func TestRefuses(t *testing.T) {
 }
 
 func TestPlug(t *testing.T) {
-	source, err := os.ReadFile("../../cmd/bridge/plugins.go")
+	source, err := os.ReadFile("testdata/plugins.go")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,5 +167,26 @@ func TestPlug(t *testing.T) {
 	}
 	if _, err := plug([]byte("package main\n"), "acme"); err == nil {
 		t.Error("a program without a list of connectors was added to")
+	}
+}
+
+// The real list has the form that is looked for.
+func TestPlugTheProgram(t *testing.T) {
+	const name = "nobodyscallsaconnectorthis"
+	source, err := os.ReadFile("../../cmd/bridge/plugins.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := plug(source, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(got), name); n != 2 {
+		t.Errorf("%s is there %d times", name, n)
+	}
+	for name, want := range map[string]bool{"allConnectors": true, "retino": true, "method": false, name: false} {
+		if got, err := taken("../../cmd/bridge", name); err != nil || got != want {
+			t.Errorf("%s is taken: %t, %v", name, got, err)
+		}
 	}
 }
