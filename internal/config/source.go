@@ -65,6 +65,9 @@ func (r resolver) source(path string, file *configv1.Source) Source {
 		Window:    r.duration(path+".dedupe_window", file.GetDedupeWindow(), 0, time.Second, 168*time.Hour),
 		Alarms:    r.alarms(path+".alarms", file.GetAlarms()),
 	}
+	if s.Currency != "" && !isCurrency(s.Currency) {
+		r.addf(path+".currency", "is not a currency of ISO 4217")
+	}
 	if s.GRPC && s.Auth.Scheme == SchemeHMAC {
 		r.addf(path+".grpc", "cannot be true beside auth.hmac: nobody signs typed calls")
 	}
