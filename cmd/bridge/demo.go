@@ -298,7 +298,7 @@ func (d *demoRun) suggest() error {
 		"# be a vendor: another shipment, under an id of its own\n  sed \"s/2b20e85f/$(date +%s | tail -c 9)/\" " + shipped +
 			" |\n    curl --data-binary @- -H 'X-Retino-Secret: demo-retino-secret' http://" + d.cfg.Listen.Webhooks.Addr + "/webhooks/returns",
 		"# be a service: follow the events, from the start or from where you were\n  " + program + " tail -c " + d.configPath() + " --json --state " + filepath.Join(d.dir, "where"),
-		"# be an operator\n  curl http://" + d.cfg.Listen.Ops.Addr + "/metrics",
+		"# be an operator\n  " + program + " quarantine list -c " + d.configPath() + "\n  curl http://" + d.cfg.Listen.Ops.Addr + "/metrics",
 		"# read what this server was told, and what it says\n  cat " + d.configPath() + " " + filepath.Join(d.dir, "bridge.log"),
 	} {
 		fmt.Fprintf(d.env.stdout, "  %s\n\n", c)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	adminv1 "github.com/webhook-bridge/bridge/gen/bridge/admin/v1"
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
@@ -61,7 +62,7 @@ func (s *Server) retry(ctx context.Context, r *adminv1.RetryWebhooksRequest) (*a
 	}
 	if !r.GetDryRun() {
 		s.log.Info("quarantined webhooks retried", "by", caller(ctx), "webhooks", len(a.GetResults()), "released", t.released,
-			"events", t.events, "sources", t.sources)
+			"events", t.events, "sources", t.names())
 	}
 	return a, nil
 }
@@ -77,6 +78,8 @@ func (t *tally) source(w *journalv1.Webhook) {
 		t.sources = append(t.sources, w.GetSource())
 	}
 }
+
+func (t *tally) names() string { return strings.Join(t.sources, " ") }
 
 // quarantined finds a page of what the filter selects, the oldest first: in the order in which it was received.
 func (s *Server) quarantined(ctx context.Context, r *adminv1.RetryWebhooksRequest) ([]*journalv1.Webhook, string, error) {

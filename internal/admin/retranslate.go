@@ -61,11 +61,11 @@ func (s *Server) retranslate(ctx context.Context, r *adminv1.RetranslateWebhooks
 func (s *Server) logRetranslated(
 	ctx context.Context, r *adminv1.RetranslateWebhooksRequest, a *adminv1.RetranslateWebhooksResponse, t tally,
 ) {
-	if !r.GetDryRun() {
-		s.log.Info("webhooks translated again", "by", caller(ctx), "webhooks", a.GetExamined(), "events", t.events, "sources", t.sources)
+	if !r.GetDryRun() && t.events > 0 {
+		s.log.Info("webhooks corrected", "by", caller(ctx), "webhooks", len(a.GetChanges()), "events", t.events, "sources", t.names())
 	}
 	if r.GetReveal() && len(a.GetChanges()) > 0 {
-		s.log.Info("differences revealed", "by", caller(ctx), "webhooks", len(a.GetChanges()), "sources", t.sources)
+		s.log.Info("differences revealed", "by", caller(ctx), "webhooks", len(a.GetChanges()), "sources", t.names())
 	}
 }
 

@@ -1,18 +1,13 @@
 package intake
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"runtime/debug"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/webhook-bridge/bridge/connectors"
-	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
-	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/internal/vendorjson"
 )
 
@@ -143,72 +138,6 @@ func storedFault(w *journalv1.Webhook) *Fault {
 	return &Fault{Reason: Reason(q.GetReason()), Problem: q.GetDetail(), Path: q.GetPath(), Offset: q.GetOffset()}
 }
 
-// ReleaseOptions say how to release a webhook.
-type ReleaseOptions struct {
-	// Event, if set, is the vendor's event that the webhook is taken for, whatever it says. The connector must have it.
-	Event string
-	// DryRun changes nothing. That a webhook is a duplicate then does not show.
-	DryRun bool
-}
-
-// Released is what became of a quarantined webhook.
-type Released struct {
-	// Outcome is Accepted; Duplicate if the fact was published meanwhile; or Quarantined, as it was, if there is a Fault.
-	Outcome Outcome
-	// Event is the vendor's name for it.
-	Event string
-	// Events is how many were published, or would be. None of a duplicate.
-	Events int
-	// Fault says why it stays in quarantine.
-	Fault *Fault
-}
-
-// Release translates a quarantined webhook with today's connector, and publishes what it becomes under the time at which
-// it was received. It blocks until that is durable, or ctx ends. w is not changed.
-//
-// A natural key counts as at receipt: the fact is published once, however often it was sent, before or after. Under a
-// content hash, a webhook that was kept apart is a fact of its own, so the key is the webhook's. An array that the connector
-// can take apart today is left without events; its webhooks are taken in, at once, as they would have been at receipt.
-//
-// Errors: [journal.ErrNotFound] if it is not in quarantine, or not any more; else [ErrUnavailable].
-func (in *Intake) Release(ctx context.Context, src *Source, w *journalv1.Webhook, o ReleaseOptions) (Released, error) {
-	if array := storedArray(src, w); array != nil {
-		return in.releaseArray(ctx, array, w, o)
-	}
-	decoded, t, fault := src.translateAgain(w, o.Event)
-	r := Released{Outcome: Quarantined, Event: decoded.Event, Fault: fault}
-	if fault != nil {
-		in.logPanic(src, decoded.Event, fault)
-		return r, nil
-	}
-	r.Outcome, r.Events = Accepted, len(t.Events)
-	if o.DryRun {
-		return r, nil
-	}
-	released := proto.CloneOf(w)
-	released.VendorEvent = clean(decoded.Event, maxName)
-	released.ReleasedAt = timestamppb.Now()
-	released.Drift = storedDrift(decoded.Drift)
-	fill(t.Events, released)
-	id := identifyStored(storedDelivery(src, w, decoded.Event), t.Key, w.GetId())
-	id.name(t.Events, w.GetId())
-	release := draft{source: src, entry: entryOf(released, t.Events, id), id: id}
-	release.entry.Act = journal.Release
-	receipt, err := in.append(ctx, &release)
-	switch {
-	case errors.Is(err, journal.ErrNotFound):
-		return Released{}, fmt.Errorf("intake: release: %w", err)
-	case err != nil:
-		return Released{}, unavailable(err)
-	case receipt.Duplicate:
-		r.Outcome, r.Events = Duplicate, 0
-	case release.revised:
-		src.revisions.Inc()
-	}
-	src.released.Inc()
-	return r, nil
-}
-
 // storedDelivery is a stored webhook as it was delivered.
 func storedDelivery(src *Source, w *journalv1.Webhook, event string) *Delivery {
 	return &Delivery{
@@ -220,104 +149,6 @@ func storedDelivery(src *Source, w *journalv1.Webhook, event string) *Delivery {
 		Headers:    w.GetHeaders(),
 		Body:       w.GetBody(),
 		Encoding:   w.GetEncoding(),
-	}
-}
-
-// Change is how one event differs from what today's connector makes.
-type Change struct {
-	// Index of the event among its webhook's, counted from 0.
-	Index uint32
-	// Published is the event as it counts today: corrected, if it was. nil if none was made before.
-	Published *eventv1.Event
-	// Made is what corrects it, with its id, and what it supersedes. nil if no such event is made any more; then nothing is
-	// published, and what is published stays.
-	Made *eventv1.Event
-}
-
-// Retranslated is how a webhook's events differ from what today's connector makes.
-type Retranslated struct {
-	// Changes in order of their indexes. Empty if nothing differs.
-	Changes []Change
-	// Fault says why the webhook cannot be translated today. Nothing is published then.
-	Fault *Fault
-}
-
-// Retranslate translates a webhook that became events with today's connector, compares the result with the events
-// published, and unless it is a dry run publishes corrections, all of a webhook's at once. It blocks until those are
-// durable, or ctx ends. Neither w nor published is changed.
-//
-// published are the webhook's events as they count today, by index, the corrected ones in place of the first. Compared is
-// what the connector says: type, subject, its version, time and data. Ids follow from what is superseded and what is
-// made, so that the same corrections are published once, whoever finds them however often.
-//
-// Errors: [journal.ErrNotFound] if the webhook is no longer kept; else [ErrUnavailable].
-func (in *Intake) Retranslate(
-	ctx context.Context, src *Source, w *journalv1.Webhook, published []*eventv1.Event, dryRun bool,
-) (Retranslated, error) {
-	decoded, t, fault := src.translateAgain(w, "")
-	if fault != nil {
-		in.logPanic(src, decoded.Event, fault)
-		return Retranslated{Fault: fault}, nil
-	}
-	fill(t.Events, w)
-	r := Retranslated{Changes: compare(published, t.Events)}
-	entry := journal.Entry{Act: journal.Correct, Webhook: w, Window: NaturalWindow}
-	d := storedDelivery(src, w, decoded.Event)
-	for i := range r.Changes {
-		c := &r.Changes[i]
-		if c.Made == nil {
-			continue
-		}
-		if c.Published != nil {
-			c.Made.Supersedes = c.Published.GetId()
-			c.Made.Id = correctionID(c.Made)
-		} else {
-			c.Made.Id = additionID(d, t.Key, w.GetId(), published, c.Index)
-		}
-		entry.Indexes = append(entry.Indexes, c.Index)
-		entry.Events = append(entry.Events, c.Made)
-	}
-	if dryRun || len(entry.Events) == 0 {
-		return r, nil
-	}
-	entry.Key = correctionKey(d, w.GetId(), entry.Events)
-	entry.Body = entry.Key
-	switch _, err := in.journal.Append(ctx, entry); {
-	case errors.Is(err, journal.ErrNotFound):
-		return Retranslated{}, fmt.Errorf("intake: retranslate: %w", err)
-	case err != nil:
-		return Retranslated{}, unavailable(err)
-	}
-	return r, nil
-}
-
-// compare pairs events by their index.
-func compare(published, made []*eventv1.Event) []Change {
-	var changes []Change
-	for i := range max(len(published), len(made)) {
-		c := Change{Index: uint32(i)}
-		if i < len(published) {
-			c.Published = published[i]
-		}
-		if i < len(made) {
-			c.Made = made[i]
-		}
-		if c.Published == nil || c.Made == nil || !proto.Equal(Canonical(c.Published), Canonical(c.Made)) {
-			changes = append(changes, c)
-		}
-	}
-	return changes
-}
-
-// Canonical is the part of an event that its connector made: what happened, without ids and what is known of the webhook.
-// It shares the event's data.
-func Canonical(e *eventv1.Event) *eventv1.Event {
-	return &eventv1.Event{
-		Type:           e.GetType(),
-		Subject:        e.GetSubject(),
-		SubjectVersion: e.GetSubjectVersion(),
-		OccurredAt:     e.GetOccurredAt(),
-		Data:           e.GetData(),
 	}
 }
 

@@ -36,10 +36,9 @@ func (in *Intake) releaseArray(
 ) (Released, error) {
 	src := array.Source
 	r := Released{Outcome: Quarantined, Event: array.Event}
-	elements, fault := array.Elements()
-	if fault != nil {
-		r.Fault = fault
-		return r, nil
+	var elements []Element
+	if elements, r.Fault = array.Elements(); r.Fault != nil {
+		return r, nil //nolint:nilerr // the fault is the answer
 	}
 	released := proto.CloneOf(w)
 	released.ReleasedAt = timestamppb.Now()

@@ -31,4 +31,11 @@
 //     id, which is minted at first receipt.
 //   - Quarantined webhooks go by body too, under keys of their own: the same body, sent again once the connector was
 //     mended, is taken in. The vendor's own id keeps apart those with the same body.
+//
+// # Again
+//
+// What is stored is translated again by the same rules. [Intake.Release] takes a webhook out of quarantine: under a natural
+// key it is the fact that it would have been at receipt, a duplicate if that was published meanwhile; without one it is a
+// fact of its own. [Intake.Retranslate] corrects what became events: a correction's id is a name-based UUID over the event
+// that it supersedes and what it says instead, so that it is published once however often it is found.
 package intake
