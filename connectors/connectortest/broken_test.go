@@ -100,6 +100,9 @@ var broken = []spoiled{
 	{name: "one key for all", fails: "identity", spoil: translating(then(func(_ *retinov1.ShippingOrdered, t *connectors.Translation) {
 		t.Key = connectors.NaturalKey("shipment")
 	}))},
+	{name: "key of the wrong part", fails: "identity", spoil: translating(then(func(m *retinov1.ShippingOrdered, t *connectors.Translation) {
+		t.Key = connectors.NaturalKey(m.GetCreatedAt())
+	}))},
 	{name: "panic in the envelope", fails: "unmapped", spoil: func(c *connectors.Connector) {
 		c.Envelope.Identify = func(proto.Message) (connectors.Key, string) { panic("no") }
 	}},
@@ -168,6 +171,17 @@ var broken = []spoiled{
 			m.Nanos -= m.Nanos % 1e7
 		}
 		return m
+	}))},
+	{name: "difference in whole units", fails: "exact", spoil: translating(then(func(m *retinov1.ShippingOrdered, t *connectors.Translation) {
+		t.Events[0].GetShipment().Charges = nil
+		for _, d := range m.GetShipping().GetCustomerPaymentDetails() {
+			m, err := connectors.Money(d.GetAmount(), "EUR")
+			m = connectors.SubtractMoney(m, &money.Money{Units: 1, Nanos: 3e8})
+			if err == nil && m != nil {
+				m.Nanos = 0
+				t.Events[0].GetShipment().Charges = append(t.Events[0].GetShipment().GetCharges(), &eventv1.ShipmentCharge{Amount: m})
+			}
+		}
 	}))},
 	{name: "money of 32 bits", fails: "exact", spoil: translating(charges(func(amount string) *money.Money {
 		m, _ := connectors.Money(&decimal.Decimal{Value: amount}, "EUR")

@@ -124,29 +124,43 @@ func checkPure(k *kit) error {
 }
 
 func checkIdentity(k *kit) error {
-	type fact struct{ about, name string }
+	// By event and natural key.
 	facts := make(map[string]fact)
 	return k.each(func(d document) error {
-		r := k.run(d)
-		natural, ok := r.translation.Key.Natural()
-		if r.refused() || !ok {
+		this, ok := factOf(k.run(d), d.name)
+		if !ok {
 			return nil
 		}
-		this := fact{about(r.translation), d.name}
-		key := r.event + "\x00" + natural
-		if other, taken := facts[key]; taken && other.about != this.about {
-			return fmt.Errorf("the key %q, as in %s, is of %s and of %s", natural, other.name, this.about, other.about)
+		if other, taken := facts[this.key]; taken && other.about != this.about {
+			return fmt.Errorf("the same key as %s, which is about %s, not %s", other.name, other.about, this.about)
 		}
-		facts[key] = this
-		return nil
+		facts[this.key] = this
+		if _, header := d.key.Natural(); header {
+			return nil // whatever the body says
+		}
+		return k.alter(d, func(r result) error {
+			if other, ok := factOf(r, ""); ok && other.key == this.key && other.about != this.about {
+				return fmt.Errorf("changed, it has the same key, though it is about %s, not %s", other.about, this.about)
+			}
+			return nil
+		})
 	})
+}
+
+// fact is what a webhook says and how it is told from others.
+type fact struct{ key, about, name string }
+
+// factOf returns the fact of a result that has a natural key.
+func factOf(r result, name string) (f fact, ok bool) {
+	natural, ok := r.translation.Key.Natural()
+	return fact{r.event + "\x00" + natural, about(r.translation), name}, ok && !r.refused()
 }
 
 // about is which versions of which subjects a translation is about.
 func about(t connectors.Translation) string {
 	subjects := make([]string, len(t.Events))
 	for i, e := range t.Events {
-		subjects[i] = strings.TrimSpace(e.GetType() + " " + e.GetSubject() + " " + e.GetSubjectVersion())
+		subjects[i] = strings.TrimSpace(e.GetSubject() + " " + e.GetSubjectVersion())
 	}
 	return strings.Join(slices.Compact(subjects), ", ")
 }

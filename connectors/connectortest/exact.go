@@ -22,13 +22,15 @@ var pairs = [][2]string{
 	{"9007199254740992", "9007199254740993"},       // 2^53, and one that no float has
 	{"9223372036854775806", "9223372036854775807"}, // 2^63 - 1
 	{"70403", "4295037699"},                        // the same in 32 bits
+	{"70403", "70404"},                             // in thousandths, not in units
 	{"0.123456788", "0.123456789"},                 // nine decimals
 	{"70403.123456788", "70403.123456789"},
 	{"90071992547409.123456788", "90071992547409.123456789"},
 }
 
-// marker is a number that nothing in testdata is, and blank another. A value that is copied shows its digits.
-const marker, blank = "70403", "70404"
+// marker is a number that nothing in testdata is, and other one that nobody takes for it. A value that is copied shows its
+// digits.
+const marker, other = "70403", "918273645"
 
 var number = regexp.MustCompile(`^-?[0-9]+(\.[0-9]+)?$`)
 
@@ -68,8 +70,11 @@ func numberLike(v any) func(string) any {
 // exact judges a connector by what it makes of a webhook that has any number in one place.
 func exact(run func(text string) (result, error)) error {
 	marked, err := run(marker)
-	other, errOther := run(blank)
-	if err != nil || errOther != nil || marked.fault != nil || other.fault != nil || same(marked.translation, other.translation) {
+	if err != nil {
+		return err
+	}
+	unlike, err := run(other)
+	if err != nil || marked.fault != nil || unlike.fault != nil || same(marked.translation, unlike.translation) {
 		return err // it is not a number, or nothing is made of it
 	}
 	copied := shows(marked.translation, marker)
