@@ -58,7 +58,9 @@ func (in *Intake) Release(ctx context.Context, src *Source, w *journalv1.Webhook
 	released := proto.CloneOf(w)
 	released.VendorEvent = clean(decoded.Event, maxName)
 	released.ReleasedAt = timestamppb.Now()
-	released.Drift = storedDrift(decoded.Drift)
+	if decoded.Document != nil { // a typed call's drift showed when it was received
+		released.Drift = storedDrift(decoded.Drift)
+	}
 	fill(t.Events, released)
 	id := identifyStored(storedDelivery(src, w, decoded.Event), t.Key, w.GetId())
 	id.name(t.Events, w.GetId())
