@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -69,12 +70,24 @@ func scriptCapture(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[0], m[1])
 }
 
-// scriptPorts sets each variable to a loopback address that was free just now.
+// handedOut are the addresses that scripts, which run at the same time, have been given.
+var handedOut sync.Map
+
+// scriptPorts sets each variable to a loopback address that was free just now and that no other script has.
 func scriptPorts(ts *testscript.TestScript, _ bool, names []string) {
+	var held []net.Listener
 	for _, name := range names {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		ts.Check(err)
-		ts.Setenv(name, l.Addr().String())
+		for {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			ts.Check(err)
+			held = append(held, l)
+			if _, taken := handedOut.LoadOrStore(l.Addr().String(), true); !taken {
+				ts.Setenv(name, l.Addr().String())
+				break
+			}
+		}
+	}
+	for _, l := range held {
 		ts.Check(l.Close())
 	}
 }
