@@ -90,7 +90,7 @@ func (r *rig) start(all ...*connectors.Connector) {
 	r.sources = map[string]*intake.Source{}
 	for _, c := range all {
 		info := connectors.Source{Name: c.Name, Currency: "EUR", Zone: time.UTC}
-		received = append(received, ingress.Source{Connector: c, Info: info, Auth: ingress.Auth{None: true}})
+		received = append(received, ingress.Source{Connector: c, Info: info, Auth: ingress.Auth{None: true}, Limits: ingress.Limits{Rate: 1000000}})
 		r.sources[c.Name] = in.Source(intake.SourceConfig{Connector: c, Info: info})
 	}
 	if r.edge, err = ingress.New(ingress.Config{Intake: in, Sources: received}); err != nil {
