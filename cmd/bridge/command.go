@@ -38,6 +38,7 @@ func commands() []command {
 		{name: "check", args: "-c FILE", about: "check a configuration and say what it would do", run: check},
 		{name: "demo", args: "[--once]", about: "see vendors' webhooks become events, here and now", run: demo},
 		{name: "send", args: "SOURCE [EVENT] FILE", about: "send a webhook as the vendor would", run: send},
+		{name: "simulate", args: "VENDOR [--rate N] [--for D]", about: "send webhooks as a vendor would, with all its habits, and report", run: simulateVendor},
 		{name: "tail", args: "[--from WHERE] [--type PATTERN]", about: "print events as they come", run: tail},
 		webhooksCommand(),
 		quarantineCommand(),

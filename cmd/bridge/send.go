@@ -100,6 +100,15 @@ func baseURL(addr string, cfg *config.Config) (string, error) {
 }
 
 func httpClient(cfg *config.Config, ca string) (*http.Client, error) {
+	transport, err := webhooksTransport(cfg, ca)
+	if err != nil {
+		return nil, err
+	}
+	return &http.Client{Transport: transport, Timeout: time.Minute}, nil
+}
+
+// webhooksTransport trusts the certificate of the webhooks' listener, if it has one, or those in the file ca.
+func webhooksTransport(cfg *config.Config, ca string) (*http.Transport, error) {
 	transport := &http.Transport{}
 	if t := cfg.Listen.Webhooks.TLS; t != nil && ca == "" {
 		ca = t.CertFile
@@ -111,7 +120,7 @@ func httpClient(cfg *config.Config, ca string) (*http.Client, error) {
 		}
 		transport.TLSClientConfig = tlsConfig
 	}
-	return &http.Client{Transport: transport, Timeout: time.Minute}, nil
+	return transport, nil
 }
 
 type answer struct {

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"bytes"
+	"io/fs"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/webhook-bridge/bridge/connectors"
+	"github.com/webhook-bridge/bridge/connectors/sample"
+	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
+	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+	"github.com/webhook-bridge/bridge/internal/intake"
+	"github.com/webhook-bridge/bridge/internal/simulate"
+	"github.com/webhook-bridge/bridge/internal/vendorjson"
+)
+
+// variations is how many webhooks are made of each sample.
+const variations = 200
+
+// TestVariations makes webhooks of each connector's samples: those of sound ones are translated, to as many events, and are
+// all different facts; those of broken ones are still broken, and all different.
+func TestVariations(t *testing.T) {
+	for name, c := range allConnectors() {
+		files, err := fs.Glob(c.Samples, sample.Pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sound := 0
+		for _, file := range files {
+			one := onlySample(t, c, file)
+			v, err := simulate.NewVendor(one, time.UTC, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if v.Sound() {
+				sound++
+			}
+			t.Run(name+"/"+strings.TrimSuffix(file[len("testdata/"):], ".txtar"), func(t *testing.T) {
+				if !v.Sound() && !v.Broken() {
+					t.Skip("nothing in it tells one webhook from another")
+				}
+				checkVariations(t, one, v)
+			})
+		}
+		if sound == 0 {
+			t.Errorf("nothing can be made of %s's samples", name)
+		}
+	}
+}
+
+// onlySample returns the connector with one sample.
+func onlySample(t *testing.T, c *connectors.Connector, file string) *connectors.Connector {
+	t.Helper()
+	data, err := fs.ReadFile(c.Samples, file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := *c
+	one.Samples = fstest.MapFS{file: {Data: data}}
+	return &one
+}
+
+func checkVariations(t *testing.T, c *connectors.Connector, v *simulate.Vendor) {
+	t.Helper()
+	now := time.Now()
+	bodies, keys := map[string]bool{}, map[string]bool{}
+	for range variations {
+		w := v.Next(v.Broken(), now)
+		events, key, fault := translateWebhook(t, c, &w)
+		natural, isNatural := key.Natural()
+		switch {
+		case w.Broken && fault == nil:
+			t.Fatalf("is broken no more: %s", w.Body)
+		case !w.Broken && fault != nil:
+			t.Fatalf("is sound no more: %v: %s", fault, w.Body)
+		case !w.Broken && len(events) == 0:
+			t.Fatalf("has become no event: %s", w.Body)
+		case bodies[string(w.Body)]:
+			t.Fatalf("comes twice: %s", w.Body)
+		case isNatural && keys[natural]:
+			t.Fatalf("is the same fact as another, %s: %s", natural, w.Body)
+		}
+		bodies[string(w.Body)], keys[natural] = true, true
+	}
+}
+
+// translateWebhook does to a webhook what Bridge does, as far as its events go. An array's key is that of its first webhook.
+func translateWebhook(t *testing.T, c *connectors.Connector, w *simulate.Webhook) ([]*eventv1.Event, connectors.Key, *intake.Fault) {
+	t.Helper()
+	encoding := journalv1.Encoding_ENCODING_JSON
+	if w.Header.Get("Content-Type") == sample.Form {
+		encoding = journalv1.Encoding_ENCODING_FORM
+	}
+	document, fault := intake.Document(c, encoding, w.Body)
+	if fault != nil {
+		return nil, connectors.Key{}, fault
+	}
+	elements := [][]byte{document}
+	if c.Batches && bytes.HasPrefix(bytes.TrimSpace(document), []byte{'['}) {
+		var err error
+		if elements, err = vendorjson.Split(document); err != nil {
+			return nil, connectors.Key{}, intake.NewFault(intake.Malformed, err)
+		}
+	}
+	var events []*eventv1.Event
+	var key connectors.Key
+	for i, element := range elements {
+		translation, fault := translateDocument(t, c, w, element)
+		if fault != nil {
+			return nil, key, fault
+		}
+		if i == 0 {
+			key = translation.Key
+		}
+		events = append(events, translation.Events...)
+	}
+	if w.Key != "" {
+		key = connectors.NaturalKey("header", w.Key)
+	}
+	return events, key, nil
+}
+
+func translateDocument(t *testing.T, c *connectors.Connector, w *simulate.Webhook, document []byte) (connectors.Translation, *intake.Fault) {
+	t.Helper()
+	name, fault := intake.EventName(c, intake.Names{Path: w.Path, Header: http.Header(w.Header).Get(c.EventHeader)}, document)
+	if fault != nil {
+		return connectors.Translation{}, fault
+	}
+	known, err := c.Events()
+	if err != nil {
+		t.Fatal(err)
+	}
+	src := &intake.SourceConfig{Connector: c, Info: connectors.Source{Name: "s", Zone: time.UTC}}
+	if c.NeedsCurrency {
+		src.Info.Currency = "EUR"
+	}
+	event, modelled := known[name]
+	if !modelled {
+		return intake.TranslateUnmapped(src, name, document)
+	}
+	m := event.New()
+	if _, err := vendorjson.Unmarshal(document, m); err != nil {
+		return connectors.Translation{}, intake.NewFault(intake.Malformed, err)
+	}
+	return intake.Translate(src, name, m)
+}

@@ -1,0 +1,100 @@
+package simulate
+
+import "bytes"
+
+// scalar is a value in a JSON text that is no object, list, word or key.
+type scalar struct {
+	// key is that of the nearest member around it, parent that of the object which has the member.
+	key, parent string
+	// start and end are where it stands; of a string, what is between the quotes.
+	start, end int
+	text       string
+	isString   bool
+}
+
+// scan returns the scalars of a JSON text in their order. It is not a parser: of broken text it returns what looks like them.
+func scan(text []byte) []scalar {
+	var s scanner
+	for i := 0; i < len(text); {
+		i = s.step(text, i)
+	}
+	return s.found
+}
+
+type scanner struct {
+	found []scalar
+	// around are the objects and lists around the place that has been reached.
+	around []container
+}
+
+type container struct {
+	list   bool
+	parent string // the key under which it stands
+	key    string // of the member that has been reached; a list has its own
+}
+
+// step takes one token and returns where the next one may begin.
+func (s *scanner) step(text []byte, i int) int {
+	switch c := text[i]; {
+	case c == '{' || c == '[':
+		key, _ := s.place()
+		inner := container{list: c == '[', parent: key}
+		if inner.list {
+			inner.key = key
+		}
+		s.around = append(s.around, inner)
+	case c == '}' || c == ']':
+		if n := len(s.around); n > 0 {
+			s.around = s.around[:n-1]
+		}
+	case c == '"':
+		end := stringEnd(text, i+1)
+		s.quoted(text, i+1, end)
+		return end + 1
+	case c == '-' || '0' <= c && c <= '9':
+		end := i + 1
+		for end < len(text) && bytes.IndexByte([]byte("0123456789+-.eE"), text[end]) >= 0 {
+			end++
+		}
+		s.add(text, i, end, false)
+		return end
+	}
+	return i + 1
+}
+
+// quoted takes a string: a key if a colon follows it in an object.
+func (s *scanner) quoted(text []byte, start, end int) {
+	if n := len(s.around); n > 0 && !s.around[n-1].list && end < len(text) {
+		if bytes.HasPrefix(bytes.TrimLeft(text[end+1:], " \t\r\n"), []byte{':'}) {
+			s.around[n-1].key = string(text[start:end])
+			return
+		}
+	}
+	s.add(text, start, end, true)
+}
+
+func (s *scanner) add(text []byte, start, end int, isString bool) {
+	key, parent := s.place()
+	s.found = append(s.found, scalar{key: key, parent: parent, start: start, end: end, text: string(text[start:end]), isString: isString})
+}
+
+// place returns the keys of what has been reached.
+func (s *scanner) place() (key, parent string) {
+	if n := len(s.around); n > 0 {
+		key, parent = s.around[n-1].key, s.around[n-1].parent
+		if s.around[n-1].list && n > 1 {
+			parent = s.around[n-2].parent
+		}
+	}
+	return key, parent
+}
+
+// stringEnd returns the place of the quote that ends a string, or the text's end.
+func stringEnd(text []byte, i int) int {
+	for ; i < len(text) && text[i] != '"'; i++ {
+		if text[i] == '\\' {
+			i++
+		}
+	}
+	return min(i, len(text))
+}

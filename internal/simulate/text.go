@@ -1,0 +1,200 @@
+package simulate
+
+import (
+	"math/rand/v2"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// text is a JSON text with the places in it that differ from one webhook to the next. All else stays byte for byte.
+type text struct {
+	raw    []byte
+	places []place
+	values []value
+	// first is the first time in it: that at which it happened.
+	first *stamp
+	// rendered counts webhooks; scratch holds the values of the one being rendered.
+	rendered uint64
+	scratch  [][]byte
+}
+
+// place is a part of a text that changes.
+type place struct {
+	start, end int
+	value      int    // an index of values, if stamp is nil
+	stamp      *stamp // a time
+}
+
+// compile finds what to vary in a JSON text: never the values of the member that names the event. Times without a zone are
+// in zone.
+func compile(raw []byte, eventField string, zone *time.Location, r *rand.Rand) *text {
+	c := compiler{text: text{raw: raw}, zone: zone, random: r, ids: map[string]int{}}
+	scalars := slices.DeleteFunc(scan(raw), func(s scalar) bool {
+		return eventField != "" && s.key == eventField || strings.Contains(s.key, "irthda")
+	})
+	// Ids first, since other texts may have them within.
+	rest := c.each(scalars, c.takeID)
+	rest = c.each(rest, c.takeParts)
+	rest = c.each(rest, c.takeWhole)
+	c.each(rest, c.takeParts) // of what was found last
+	slices.SortFunc(c.places, func(a, b place) int { return a.start - b.start })
+	c.scratch = make([][]byte, len(c.values))
+	return &c.text
+}
+
+type compiler struct {
+	text
+	zone   *time.Location
+	random *rand.Rand
+	// ids are the values that may be part of longer texts, which then have the same new one.
+	ids map[string]int
+}
+
+// each returns the scalars that take has no use for.
+func (c *compiler) each(scalars []scalar, take func(scalar) bool) (rest []scalar) {
+	for _, s := range scalars {
+		if !take(s) {
+			rest = append(rest, s)
+		}
+	}
+	return rest
+}
+
+// takeID takes UUIDs, hexadecimal ids and large numbers, and times, which might look like these.
+func (c *compiler) takeID(s scalar) bool {
+	if t, ok := parseStamp(s, c.zone); ok {
+		c.places = append(c.places, place{start: s.start, end: s.end, stamp: &t})
+		if c.first == nil {
+			c.first = &t
+		}
+		return true
+	}
+	if loc := uuidText.FindStringIndex(s.text); loc != nil && loc[1]-loc[0] == len(s.text) && !nilUUID.MatchString(s.text) {
+		c.add(s.start, s.end, kindHex, s.text, true)
+		return true
+	}
+	if k, id := classify(s); id && (k == kindHex || idNumber.MatchString(s.text)) {
+		c.add(s.start, s.end, k, s.text, true)
+		return true
+	}
+	return false
+}
+
+// takeParts takes a text with ids in it, and with UUIDs that are nowhere else.
+func (c *compiler) takeParts(s scalar) bool {
+	if !s.isString {
+		return false
+	}
+	found := false
+	for _, loc := range uuidText.FindAllStringIndex(s.text, -1) {
+		c.add(s.start+loc[0], s.start+loc[1], kindHex, s.text[loc[0]:loc[1]], true)
+		found = true
+	}
+	if found {
+		return true
+	}
+	// The longest first: an id may be part of another.
+	ids := make([]string, 0, len(c.ids))
+	for id := range c.ids {
+		if len(id) >= 6 && strings.Contains(s.text, id) {
+			ids = append(ids, regexp.QuoteMeta(id))
+		}
+	}
+	if len(ids) == 0 {
+		return false
+	}
+	slices.SortFunc(ids, func(a, b string) int {
+		if len(a) != len(b) {
+			return len(b) - len(a)
+		}
+		return strings.Compare(a, b)
+	})
+	for _, loc := range regexp.MustCompile(strings.Join(ids, "|")).FindAllStringIndex(s.text, -1) {
+		c.places = append(c.places, place{start: s.start + loc[0], end: s.start + loc[1], value: c.ids[s.text[loc[0]:loc[1]]]})
+	}
+	return true
+}
+
+// takeWhole takes what else is varied.
+func (c *compiler) takeWhole(s scalar) bool {
+	k, id := classify(s)
+	if k == 0 {
+		return false
+	}
+	c.add(s.start, s.end, k, s.text, id)
+	return true
+}
+
+// add adds a place, whose value is that of other places with the same text. Amounts are the same by their digits.
+func (c *compiler) add(start, end int, k kind, old string, id bool) {
+	if k == kindAmount {
+		old = significant(old)
+	}
+	n := slices.IndexFunc(c.values, func(v value) bool { return v.kind == k && v.old == old })
+	if n < 0 {
+		n = len(c.values)
+		// A step that is prime to ten goes through all numbers of a width before it repeats one.
+		step := c.random.Uint64N(9e5)*10 + 1_000_003
+		c.values = append(c.values, value{kind: k, old: old, step: step, offset: c.random.Uint64N(1e12)})
+	}
+	if id {
+		c.ids[old] = n
+	}
+	c.places = append(c.places, place{start: start, end: end, value: n})
+}
+
+// distinct says whether each rendering is another fact.
+func (t *text) distinct() bool {
+	return slices.ContainsFunc(t.values, func(v value) bool { return v.tells() })
+}
+
+// jitter is how long before now a webhook happened at most.
+const jitter = time.Minute
+
+// appendTo appends the next webhook, which happened a moment before now.
+func (t *text) appendTo(b []byte, now time.Time, r *rand.Rand) []byte {
+	n := t.rendered
+	t.rendered++
+	for i := range t.values {
+		v, old := &t.values[i], t.scratch[i][:0]
+		switch v.kind {
+		case kindHex:
+			old = v.appendHex(old, r)
+		case kindNumber:
+			old = v.appendNumber(old, n)
+		case kindAmount:
+			old = v.appendDigits(old, r)
+		default:
+			old = v.appendName(old, r)
+		}
+		t.scratch[i] = old
+	}
+	shift := t.shift(now, n, r)
+	from := 0
+	for _, p := range t.places {
+		b = append(b, t.raw[from:p.start]...)
+		switch {
+		case p.stamp != nil:
+			b = p.stamp.appendTo(b, shift)
+		case t.values[p.value].kind == kindAmount:
+			b = appendAmount(b, t.raw[p.start:p.end], t.scratch[p.value])
+		default:
+			b = append(b, t.scratch[p.value]...)
+		}
+		from = p.end
+	}
+	return append(b, t.raw[from:]...)
+}
+
+// shift returns how far the nth webhook's times move. What is told apart by milliseconds stays apart.
+func (t *text) shift(now time.Time, n uint64, r *rand.Rand) time.Duration {
+	if t.first == nil {
+		return 0
+	}
+	const step = 7919 // prime to the number of milliseconds
+	ago := time.Duration(n*step%uint64(jitter/time.Millisecond)) * time.Millisecond
+	at := now.Truncate(time.Millisecond).Add(time.Duration(r.IntN(1e6)) - ago - time.Millisecond)
+	return at.Sub(t.first.at)
+}

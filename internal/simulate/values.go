@@ -1,0 +1,255 @@
+package simulate
+
+import (
+	"math/rand/v2"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// kind is what a value is, as far as varying it goes.
+type kind uint8
+
+const (
+	_ kind = iota
+	// kindHex are the digits of UUIDs and of other hexadecimal ids.
+	kindHex
+	// kindNumber is the last group of digits of an id, a document's number or a phone.
+	kindNumber
+	// kindAmount is money or a quantity.
+	kindAmount
+	kindGivenName
+	kindFamilyName
+	kindFullName
+	kindMail
+)
+
+// value is one that a webhook has, perhaps in several places.
+type value struct {
+	kind kind
+	old  string
+	// step and offset make the numbers of a kindNumber: for each webhook another one.
+	step, offset uint64
+}
+
+// tells says whether two webhooks that differ in such a value are two facts.
+func (v *value) tells() bool { return v.kind == kindHex || v.kind == kindNumber }
+
+var (
+	uuidText = regexp.MustCompile(`(?i)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
+	hexText  = regexp.MustCompile(`(?i)^(?:[0-9a-f]{24}|[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64})$`)
+	nilUUID  = regexp.MustCompile(`^[0-]+$`)
+
+	// idNumber is a JSON number that must be an id: it is too long for anything else.
+	idNumber = regexp.MustCompile(`^[1-9]\d{8,18}$`)
+	// codeText is what a document's number may look like: a group of digits last, and few letters.
+	codeText = regexp.MustCompile(`^\+?[0-9A-Za-z._/-]*\d$`)
+	// codeKey are keys of numbers that may be short.
+	codeKey = regexp.MustCompile(`(?i)(code|number|no)$`)
+	// codeNever are keys of what looks like a code and is of a list that others keep.
+	codeNever = regexp.MustCompile(`(?i)(postal|zip|country|currency|(language|version|type|status|state|rate|date|time|hour|min|address\d?|table_?no)$)`)
+
+	amountKey   = regexp.MustCompile(`(?i)(amount|price|total|gross|net|sales|paid|cost|value|tip|fee|tax|points|discount|receipt|balance)`)
+	amountNever = regexp.MustCompile(`(?i)(rate|count|type|id|percent|number|note|calculation|products|credits)$`)
+	amountText  = regexp.MustCompile(`^-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?$`)
+
+	givenKey  = regexp.MustCompile(`(?i)(first_?name|given_?name)$`)
+	familyKey = regexp.MustCompile(`(?i)(last_?name|family_?name|surname)$`)
+	fullKey   = regexp.MustCompile(`(?i)^(customer_?name|cashier|creator|pic|courier|.*employee)$`)
+	personKey = regexp.MustCompile(`(?i)(customer|person|recipient)(_?data)?$`)
+	nameText  = regexp.MustCompile(`^\pL+(?: \pL+)*$`)
+	mailText  = regexp.MustCompile(`^[A-Za-z0-9._+-]+@[A-Za-z0-9.-]+$`)
+)
+
+// classify says what a scalar is, if it is to be varied as a whole, and whether longer texts may have it in them.
+func classify(s scalar) (k kind, id bool) {
+	switch text := s.text; {
+	case hexText.MatchString(text) && strings.ContainsAny(text, "0123456789"):
+		return kindHex, true
+	case idNumber.MatchString(text) && fits(text):
+		return kindNumber, true
+	case amountKey.MatchString(s.key) && !amountNever.MatchString(s.key):
+		if amountText.MatchString(text) && len(significant(text)) >= 2 && len(significant(text)) <= 15 {
+			return kindAmount, false
+		}
+		return 0, false
+	case !s.isString || text == "":
+		return 0, false
+	case mailText.MatchString(text):
+		return kindMail, false
+	case nameText.MatchString(text):
+		return classifyName(s), false
+	case isCode(s):
+		return kindNumber, len(text) >= 6
+	}
+	return 0, false
+}
+
+func classifyName(s scalar) kind {
+	switch {
+	case givenKey.MatchString(s.key):
+		return kindGivenName
+	case familyKey.MatchString(s.key):
+		return kindFamilyName
+	case fullKey.MatchString(s.key), strings.EqualFold(s.key, "name") && personKey.MatchString(s.parent):
+		return kindFullName
+	}
+	return 0
+}
+
+// isCode says whether a string is the number of something: mostly digits, a few of them last, or any number of them under a
+// key that says so.
+func isCode(s scalar) bool {
+	if len(s.text) > 40 || !codeText.MatchString(s.text) || codeNever.MatchString(s.key) {
+		return false
+	}
+	digits, letters := 0, 0
+	for _, c := range []byte(s.text) {
+		switch {
+		case '0' <= c && c <= '9':
+			digits++
+		case 'a' <= c|0x20 && c|0x20 <= 'z':
+			letters++
+		}
+	}
+	return lastDigits(s.text) >= 3 && digits >= letters || codeKey.MatchString(s.key)
+}
+
+// fits says whether the number stays below 2^63 whatever its last digits become.
+func fits(number string) bool { return len(number) < 19 || number < "9223372" }
+
+// lastDigits returns how many digits a text ends with.
+func lastDigits(text string) int { return len(text) - len(strings.TrimRight(text, "0123456789")) }
+
+// significant are the digits of an amount from the first that is not zero: the same for 19.90 and, in cents, for 1990.
+func significant(amount string) string {
+	return strings.TrimLeft(strings.Map(func(r rune) rune {
+		if r < '0' || r > '9' {
+			return -1
+		}
+		return r
+	}, amount), "0")
+}
+
+// maxVaried is how many digits of a number change at most.
+const maxVaried = 12
+
+// varied returns how many of the last digits of a number change: all but the first, which may tell of what it is. Where that
+// would be too few, all do.
+func varied(text string) int {
+	n := lastDigits(text)
+	if n > 3 && text[len(text)-n] != '0' {
+		n--
+	}
+	return min(n, maxVaried)
+}
+
+// minVaried is how many digits the shortest numbers get: "C-7" becomes "C-48151".
+const minVaried = 5
+
+// appendNumber appends a number of the nth webhook, which is that of no other. It has as many digits as the sample's while
+// those suffice.
+func (v *value) appendNumber(b []byte, n uint64) []byte {
+	width := varied(v.old)
+	b = append(b, v.old[:len(v.old)-width]...)
+	if width < 3 {
+		width = minVaried
+	}
+	room := pow10(width)
+	if more := n / room; more > 0 {
+		b = strconv.AppendUint(b, more, 10)
+	}
+	return appendPadded(b, (n%room*v.step+v.offset)%room, width)
+}
+
+func pow10(n int) uint64 {
+	p := uint64(1)
+	for range n {
+		p *= 10
+	}
+	return p
+}
+
+func appendPadded(b []byte, n uint64, width int) []byte {
+	for at := pow10(width - 1); at > 0; at /= 10 {
+		b = append(b, byte('0'+n/at%10))
+	}
+	return b
+}
+
+// appendHex appends other digits in the places of the old ones. A UUID keeps its version and its variant.
+func (v *value) appendHex(b []byte, r *rand.Rand) []byte {
+	const lower, upper = "0123456789abcdef", "0123456789ABCDEF"
+	digits := lower
+	if strings.ToLower(v.old) != v.old {
+		digits = upper
+	}
+	uuid := len(v.old) == 36
+	var random uint64
+	left := 0
+	for i, c := range []byte(v.old) {
+		if c == '-' || uuid && (i == 14 || i == 19) {
+			b = append(b, c)
+			continue
+		}
+		if left == 0 {
+			random, left = r.Uint64(), 16
+		}
+		b = append(b, digits[random&15])
+		random >>= 4
+		left--
+	}
+	return b
+}
+
+// appendDigits appends other digits for those of an amount. It ends in as many zeros: prices are round, and fractions stay
+// fractions.
+func (v *value) appendDigits(b []byte, r *rand.Rand) []byte {
+	changing := len(strings.TrimRight(v.old, "0"))
+	for i := range changing {
+		if i == 0 || i == changing-1 {
+			b = append(b, byte('1'+r.IntN(9)))
+			continue
+		}
+		b = append(b, byte('0'+r.IntN(10)))
+	}
+	return append(b, v.old[changing:]...)
+}
+
+// appendAmount writes digits, which stand for the significant ones, as the sample's amount is written.
+func appendAmount(b, old, digits []byte) []byte {
+	leading := true
+	for _, c := range old {
+		if c < '0' || c > '9' || c == '0' && leading {
+			b = append(b, c)
+			continue
+		}
+		leading = false
+		b = append(b, digits[0])
+		digits = digits[1:]
+	}
+	return b
+}
+
+// Made-up people. The names are plain text in JSON.
+var (
+	givenNames  = [...]string{"Jana", "Petr", "Eva", "Tomáš", "Sari", "Budi", "Alice", "Omar", "Lucía", "Mateusz", "Aiko", "Zoë", "Anne", "Jörg", "Ivana", "Noah"}
+	familyNames = [...]string{"Nováková", "Dvořák", "Černá", "Svoboda", "Dewi", "Santoso", "Smith", "Haddad", "Fernández", "Kowalski", "Tanaka", "de Vries", "Dupont", "Müller", "Kovač", "Brown"}
+	mailNames   = [...]string{"jana", "petr", "eva", "tomas", "sari", "budi", "alice", "omar", "lucia", "mateusz", "aiko", "zoe", "anne", "joerg", "ivana", "noah"}
+)
+
+func (v *value) appendName(b []byte, r *rand.Rand) []byte {
+	switch v.kind {
+	case kindGivenName:
+		return append(b, givenNames[r.IntN(len(givenNames))]...)
+	case kindFamilyName:
+		return append(b, familyNames[r.IntN(len(familyNames))]...)
+	case kindFullName:
+		b = append(append(b, givenNames[r.IntN(len(givenNames))]...), ' ')
+		return append(b, familyNames[r.IntN(len(familyNames))]...)
+	default:
+		b = append(append(b, mailNames[r.IntN(len(mailNames))]...), '.')
+		b = strconv.AppendUint(b, r.Uint64N(1e7), 10)
+		return append(b, v.old[strings.IndexByte(v.old, '@'):]...)
+	}
+}
