@@ -8,7 +8,8 @@ import (
 )
 
 // TestTrapsAreShown compares testdata/traps.txt with the connectors' testdata, both ways: every trap of every vendor has a
-// webhook that shows it, and every webhook that is named after a trap shows one that is listed.
+// webhook that shows it, and every webhook that is named after a trap shows one that is listed. The list need not have every
+// vendor.
 func TestTrapsAreShown(t *testing.T) {
 	listed := readTraps(t)
 	for name := range listed {
@@ -16,7 +17,7 @@ func TestTrapsAreShown(t *testing.T) {
 			t.Errorf("testdata/traps.txt names %q, which is no connector", name)
 		}
 	}
-	for name := range allConnectors() {
+	for name := range listed {
 		unshown := maps.Clone(listed[name])
 		archives, err := filepath.Glob(filepath.Join("../../connectors", name, "testdata/trap_*.txtar"))
 		if err != nil {
