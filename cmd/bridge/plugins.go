@@ -16,8 +16,7 @@ import (
 	"github.com/webhook-bridge/bridge/sinks/kafka"
 )
 
-// allConnectors is every vendor this program knows. In the program's code a new connector is added here and nowhere else; the
-// samples, the demo and the documentation name vendors too, see CONTRIBUTING.md.
+// allConnectors is every vendor this program knows. A new connector is added here and nowhere else: `make connector` does it.
 func allConnectors() map[string]*connectors.Connector {
 	all := make(map[string]*connectors.Connector)
 	for _, c := range []*connectors.Connector{
