@@ -155,7 +155,6 @@ func (e *engine) loop(ctx context.Context) {
 	defer timer.Stop()
 	for ctx.Err() == nil && e.failed == nil {
 		now := time.Now()
-		e.stopBeginning(now)
 		next, more := e.dispatch(now)
 		if !more {
 			return
@@ -173,31 +172,22 @@ func (e *engine) loop(ctx context.Context) {
 	}
 }
 
-// stopBeginning notices the end of the time in which facts begin.
-func (e *engine) stopBeginning(now time.Time) {
-	if !e.ended.IsZero() {
-		return
-	}
-	if e.For > 0 && now.Sub(e.began) >= e.For || e.Count > 0 && e.begun >= e.Count {
-		e.ended = now
-	}
-}
-
-// idle is how long to wait for answers when nothing else can be done.
+// idle is how long to wait for answers when there is nothing else to wait for.
 const idle = time.Second
 
-// dispatch sends what is due while connections are free. It returns when there is something to do again but for answers, and
-// whether there will ever be.
+// dispatch sends what is due while connections are free. It returns when to come back, if no answer comes before, and whether
+// there is anything left to do.
 func (e *engine) dispatch(now time.Time) (next time.Time, more bool) {
-	for {
-		f, due := e.first(now)
+	for e.failed == nil {
+		e.stopBeginning(now)
+		f, due := e.first()
 		switch {
-		case due.IsZero(): // nothing will be due
-			return now.Add(idle), e.inFlight > 0
+		case due.IsZero():
+			return e.wake(now.Add(idle)), e.ended.IsZero() || e.inFlight > 0
 		case due.After(now):
-			return due, true
+			return e.wake(due), true
 		case e.inFlight == e.Connections:
-			return now.Add(idle), true
+			return e.wake(now.Add(idle)), true
 		case f == nil:
 			e.begin(now)
 		default:
@@ -205,37 +195,59 @@ func (e *engine) dispatch(now time.Time) (next time.Time, more bool) {
 			e.held -= f.cost()
 			e.send(f)
 		}
-		e.stopBeginning(now)
+	}
+	return now, true
+}
+
+// stopBeginning notices the end of the time in which facts begin, and those that should have begun and have not.
+func (e *engine) stopBeginning(now time.Time) {
+	if e.ended.IsZero() && (e.For > 0 && now.Sub(e.began) >= e.For || e.Count > 0 && e.begun >= e.Count) {
+		e.ended = now
+		e.late(now)
 	}
 }
 
-// first returns what is due first and when: a waiting fact, or nil for a new one. The time is zero if there is neither.
-func (e *engine) first(now time.Time) (f *fact, due time.Time) {
-	begins := e.ended.IsZero()
-	if begins && e.held > roomForWaiting {
-		e.report.Full = true
-		begins = false
+// late notes by how much the next fact misses the schedule.
+func (e *engine) late(now time.Time) {
+	if e.Count == 0 || e.begun < e.Count {
+		e.report.Behind = max(e.report.Behind, now.Sub(e.arrival).Seconds())
 	}
-	if begins {
-		due = e.arrival
-		if e.For > 0 && due.Sub(e.began) > e.For {
-			due = e.began.Add(e.For) // to notice the end
+}
+
+// wake is the time, or that at which facts are to begin no longer, if that is before.
+func (e *engine) wake(at time.Time) time.Time {
+	if end := e.began.Add(e.For); e.ended.IsZero() && e.For > 0 && end.Before(at) {
+		return end
+	}
+	return at
+}
+
+// first returns what is due first and when: a waiting fact, or nil for a new one. The time is zero if there is neither.
+func (e *engine) first() (f *fact, due time.Time) {
+	if e.ended.IsZero() {
+		if e.held <= roomForWaiting {
+			due = e.arrival
+		} else {
+			e.report.Full = true
 		}
 	}
-	if len(e.waiting) > 0 && (!begins || e.waiting[0].due.Before(due)) && !e.drained(now) {
-		return e.waiting[0], e.waiting[0].due
+	if len(e.waiting) > 0 {
+		f = e.waiting[0]
+		if (due.IsZero() || f.due.Before(due)) && !e.tooLate(f.due) {
+			return f, f.due
+		}
 	}
 	return nil, due
 }
 
-// drained says that what still waits has had its time.
-func (e *engine) drained(now time.Time) bool {
-	return !e.ended.IsZero() && now.Sub(e.ended) > max(e.ended.Sub(e.began), leastDrain)
+// tooLate says that a request will not be sent: it is due after the time that the rest has when facts begin no longer.
+func (e *engine) tooLate(due time.Time) bool {
+	return !e.ended.IsZero() && due.Sub(e.ended) > max(e.ended.Sub(e.began), leastDrain)
 }
 
 // begin makes the next fact, and sends it unless it is held back.
 func (e *engine) begin(now time.Time) {
-	e.report.Behind = max(e.report.Behind, now.Sub(e.arrival).Seconds())
+	e.late(now)
 	e.arrival = e.arrival.Add(e.interval())
 	e.begun++
 	f := &fact{kind: Sound, target: &e.Target}
@@ -352,7 +364,7 @@ func (e *engine) finish(f *fact, o Outcome) {
 		return
 	}
 	e.failed = e.Record(Record{
-		Event: f.webhook.Event, Key: f.webhook.Key, Kind: f.kind, Outcome: o, Status: f.status,
+		Event: f.webhook.Event, Path: f.webhook.Path, Key: f.webhook.Key, Kind: f.kind, Outcome: o, Status: f.status,
 		Attempts: f.attempts, Duplicates: f.duplicates, Body: f.webhook.Body,
 	})
 }

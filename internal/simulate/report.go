@@ -168,7 +168,7 @@ func (r *Report) AddsUp() bool {
 			return false
 		}
 	}
-	return r.Total.Sent == r.Requests.First && r.Total.Sent == events && r.Requests.sum() == r.Answers.sum()
+	return events == r.Total.Sent && r.Requests.First == r.Total.Sent && r.Requests.sum() == r.Answers.sum()
 }
 
 // Problems says what is wrong, a sentence each. There is nothing if the vendor would have lost nothing: what is broken may be

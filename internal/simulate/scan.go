@@ -28,19 +28,20 @@ type scanner struct {
 }
 
 type container struct {
-	list   bool
-	parent string // the key under which it stands
-	key    string // of the member that has been reached; a list has its own
+	list bool
+	// key is that of the member that has been reached, parent that under which the object stands. A list has those of what it
+	// stands in.
+	key, parent string
 }
 
 // step takes one token and returns where the next one may begin.
 func (s *scanner) step(text []byte, i int) int {
 	switch c := text[i]; {
 	case c == '{' || c == '[':
-		key, _ := s.place()
-		inner := container{list: c == '[', parent: key}
-		if inner.list {
-			inner.key = key
+		key, parent := s.place()
+		inner := container{parent: key}
+		if c == '[' {
+			inner = container{list: true, key: key, parent: parent}
 		}
 		s.around = append(s.around, inner)
 	case c == '}' || c == ']':
@@ -82,9 +83,6 @@ func (s *scanner) add(text []byte, start, end int, isString bool) {
 func (s *scanner) place() (key, parent string) {
 	if n := len(s.around); n > 0 {
 		key, parent = s.around[n-1].key, s.around[n-1].parent
-		if s.around[n-1].list && n > 1 {
-			parent = s.around[n-2].parent
-		}
 	}
 	return key, parent
 }

@@ -23,6 +23,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"net/url"
 	"time"
@@ -79,6 +80,8 @@ type Target struct {
 // Record is a fact and what became of it.
 type Record struct {
 	Event string `json:"event"`
+	// Path is the event's name in the URL, where the vendor has it there.
+	Path string `json:"path,omitempty"`
 	// Key is the vendor's own id of the webhook, where it has one in a header.
 	Key     string  `json:"key,omitempty"`
 	Kind    Kind    `json:"kind"`
@@ -121,6 +124,7 @@ const (
 
 // Limits of a configuration.
 const (
+	MinRate        = 0.001
 	MaxRate        = 100_000
 	MaxConnections = 1024
 )
@@ -133,14 +137,14 @@ func (c *Config) check() error {
 			problems = append(problems, fmt.Errorf("simulate: "+format, args...))
 		}
 	}
-	no(c.Rate <= 0 || c.Rate > MaxRate, "the rate must be above 0 and at most %d a second", MaxRate)
+	no(math.IsNaN(c.Rate) || c.Rate < MinRate || c.Rate > MaxRate, "the rate must be %v to %v a second", MinRate, MaxRate)
 	no(c.For < 0 || c.Count < 0 || c.For == 0 && c.Count == 0, "for how long, or how many, must be above 0")
 	no(c.Connections < 1 || c.Connections > MaxConnections, "the connections must be 1 to %d", MaxConnections)
-	no(c.TimeScale < 0, "the time scale must not be negative")
+	no(math.IsNaN(c.TimeScale) || c.TimeScale < 0, "the time scale must not be negative")
 	for name, share := range map[string]float64{
 		"duplicates": c.Duplicates, "disorder": c.Disorder, "broken": c.Broken, "wrong secrets": c.WrongSecret,
 	} {
-		no(share < 0 || share > 100, "the share of %s must be 0 to 100 percent", name)
+		no(math.IsNaN(share) || share < 0 || share > 100, "the share of %s must be 0 to 100 percent", name)
 	}
 	no(c.Broken+c.WrongSecret > 100, "the shares of broken webhooks and of wrong secrets must be 100 percent together at most")
 	no(c.WrongSecret > 0 && c.Forged == nil, "there is no secret that could be wrong")

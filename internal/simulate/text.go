@@ -62,7 +62,7 @@ func (c *compiler) each(scalars []scalar, take func(scalar) bool) (rest []scalar
 	return rest
 }
 
-// takeID takes UUIDs, hexadecimal ids and large numbers, and times, which might look like these.
+// takeID takes times, texts with UUIDs in them, hexadecimal ids and large numbers.
 func (c *compiler) takeID(s scalar) bool {
 	if t, ok := parseStamp(s, c.zone); ok {
 		c.places = append(c.places, place{start: s.start, end: s.end, stamp: &t})
@@ -71,8 +71,7 @@ func (c *compiler) takeID(s scalar) bool {
 		}
 		return true
 	}
-	if loc := uuidText.FindStringIndex(s.text); loc != nil && loc[1]-loc[0] == len(s.text) && !nilUUID.MatchString(s.text) {
-		c.add(s.start, s.end, kindHex, s.text, true)
+	if s.isString && c.takeUUIDs(s) {
 		return true
 	}
 	if k, id := classify(s); id && (k == kindHex || idNumber.MatchString(s.text)) {
@@ -82,18 +81,20 @@ func (c *compiler) takeID(s scalar) bool {
 	return false
 }
 
-// takeParts takes a text with ids in it, and with UUIDs that are nowhere else.
+func (c *compiler) takeUUIDs(s scalar) bool {
+	found := uuidText.FindAllStringIndex(s.text, -1)
+	for _, loc := range found {
+		if uuid := s.text[loc[0]:loc[1]]; !nilUUID.MatchString(uuid) {
+			c.add(s.start+loc[0], s.start+loc[1], kindHex, uuid, true)
+		}
+	}
+	return found != nil
+}
+
+// takeParts takes a text that is not an id, and has some in it.
 func (c *compiler) takeParts(s scalar) bool {
 	if !s.isString {
 		return false
-	}
-	found := false
-	for _, loc := range uuidText.FindAllStringIndex(s.text, -1) {
-		c.add(s.start+loc[0], s.start+loc[1], kindHex, s.text[loc[0]:loc[1]], true)
-		found = true
-	}
-	if found {
-		return true
 	}
 	// The longest first: an id may be part of another.
 	ids := make([]string, 0, len(c.ids))

@@ -1,0 +1,555 @@
+package simulate
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/fstest"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/webhook-bridge/bridge/connectors"
+	"github.com/webhook-bridge/bridge/internal/signature"
+)
+
+// server is the far side of a run: it answers requests as answer says, which gets the number of the same body's requests
+// before. A status of 0 is no answer, a negative one a broken connection.
+type server struct {
+	answer func(r *http.Request, before int) int
+
+	mu       sync.Mutex
+	requests []received
+	before   map[string]int
+}
+
+type received struct {
+	at     time.Time
+	url    string
+	header http.Header
+	body   string
+	status int
+}
+
+func (s *server) RoundTrip(r *http.Request) (*http.Response, error) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	before := s.before[string(body)]
+	if s.before == nil {
+		s.before = map[string]int{}
+	}
+	s.before[string(body)]++
+	status := http.StatusOK
+	if s.answer != nil {
+		status = s.answer(r, before)
+	}
+	s.requests = append(s.requests, received{time.Now(), r.URL.String(), r.Header, string(body), status})
+	s.mu.Unlock()
+	switch {
+	case status < 0:
+		return nil, errors.New("connection reset")
+	case status == 0:
+		<-r.Context().Done()
+		return nil, r.Context().Err()
+	}
+	return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader("{}"))}, nil
+}
+
+const (
+	goodSample   = "Good.\n-- body.json --\n{\"type\":\"paid\",\"id\":\"2b20e85f-2201-494a-9bf9-85d89721174e\",\"at\":\"2023-01-23T10:28:10.010Z\"}\n-- events.json --\n{}\n"
+	namedSample  = "Named by the URL, keyed by a header.\n-- event --\nsold out\n-- header --\nX-Acme-Id: 7\nX-Acme-Kind: big\n-- body.json --\n{\"id\":\"2b20e85f-2201-494a-9bf9-85d89721174e\"}\n-- events.json --\n{}\n"
+	brokenSample = "Broken.\n-- body.json --\n{\"type\":\"paid\",\"id\":\"2b20e85f-2201-494a-9bf9-85d89721174e\",\n-- quarantine.json --\n{}\n"
+	formSample   = "A form.\n-- body.form --\nv=1&payload=%7B%22type%22%3A%22filed%22%2C%22ref%22%3A%220001%22%7D&z=2\n-- events.json --\n{}\n"
+)
+
+// acme is a vendor that waits a second, and tries again after ten seconds, twenty, and forty.
+func acme(samples ...string) *connectors.Connector {
+	files := fstest.MapFS{}
+	for i, s := range samples {
+		files[fmt.Sprintf("testdata/%d.txtar", i)] = &fstest.MapFile{Data: []byte(s)}
+	}
+	return &connectors.Connector{
+		Name: "acme", EventField: "type", KeyHeader: "X-Acme-Id", FormField: "payload", Samples: files,
+		Habits: connectors.Habits{Timeout: time.Second, Retries: []time.Duration{10 * time.Second, 20 * time.Second, 40 * time.Second}},
+	}
+}
+
+// config is a run of a hundred facts at ten a second.
+func config(s *server, samples ...string) Config {
+	base, err := url.Parse("http://127.0.0.1/webhooks/acme")
+	if err != nil {
+		panic(err)
+	}
+	return Config{
+		Connector: acme(samples...), Target: Target{URL: base}, Transport: s,
+		Rate: 10, Count: 100, Connections: 200, TimeScale: 1, Seed: 1,
+	}
+}
+
+// simulated runs c in a bubble whose clock is its own.
+func simulated(t *testing.T, c Config) *Report {
+	t.Helper()
+	var report *Report
+	synctest.Test(t, func(t *testing.T) {
+		var err error
+		if report, err = Run(t.Context(), c); err != nil {
+			t.Error(err)
+		}
+	})
+	if report == nil {
+		t.FailNow()
+	}
+	if !report.Correct {
+		t.Errorf("the report does not add up: %+v", report)
+	}
+	return report
+}
+
+func TestAllIsWell(t *testing.T) {
+	s := &server{}
+	c := config(s, goodSample, brokenSample)
+	c.Rate, c.Count, c.For = 100, 0, 100*time.Second
+	r := simulated(t, c)
+	// A Poisson process of that rate is within four standard deviations.
+	if off := math.Abs(float64(r.Total.Sent) - 10_000); off > 4*math.Sqrt(10_000) {
+		t.Errorf("%d facts in a hundred seconds at a hundred a second", r.Total.Sent)
+	}
+	if diff := cmp.Diff(Facts{Sent: r.Total.Sent, Acknowledged: r.Total.Sent}, r.Total); diff != "" {
+		t.Error(diff)
+	}
+	if r.Requests.Retries+r.Requests.Duplicates != 0 || r.Facts[Broken].Sent != 0 || len(r.Problems()) > 0 {
+		t.Errorf("something is wrong: %+v", r)
+	}
+	if r.Seconds != 100 || r.Drained != 0 {
+		t.Errorf("took %v and %v seconds", r.Seconds, r.Drained)
+	}
+	bodies := map[string]bool{}
+	for _, q := range s.requests {
+		bodies[q.body] = true
+	}
+	if int64(len(bodies)) != r.Total.Sent {
+		t.Errorf("%d bodies of %d facts", len(bodies), r.Total.Sent)
+	}
+}
+
+// A vendor tries again when it does, divided by the scale, with the same bytes and the same id, and no more after success.
+func TestRetriesAsTheVendorDoes(t *testing.T) {
+	s := &server{answer: func(_ *http.Request, before int) int {
+		return []int{503, -1, 429, 200}[before]
+	}}
+	c := config(s, namedSample)
+	c.TimeScale, c.Count = 10, 20
+	r := simulated(t, c)
+	if diff := cmp.Diff(Requests{First: 20, Retries: 60}, r.Requests); diff != "" {
+		t.Error(diff)
+	}
+	if r.Total.Acknowledged != 20 || r.Answers.Unreachable != 20 || r.Unreachable != "connection reset" {
+		t.Errorf("%+v", r)
+	}
+	byKey := map[string][]received{}
+	for _, q := range s.requests {
+		key := q.header.Get("X-Acme-Id")
+		byKey[key] = append(byKey[key], q)
+		if q.url != "http://127.0.0.1/webhooks/acme/sold%20out" || q.header.Get("X-Acme-Kind") != "big" {
+			t.Fatalf("sent to %s with %v", q.url, q.header)
+		}
+	}
+	if len(byKey) != 20 {
+		t.Fatalf("%d ids of 20 webhooks", len(byKey))
+	}
+	for _, tries := range byKey {
+		for i, wait := range []time.Duration{1, 2, 4} {
+			if got := tries[i+1].at.Sub(tries[i].at); got != wait*time.Second || tries[i+1].body != tries[i].body {
+				t.Fatalf("attempt %d came after %v", i+2, got)
+			}
+		}
+	}
+}
+
+// What becomes of a fact that is never answered with success depends on the last answer, and on what the vendor does.
+func TestGivingUp(t *testing.T) {
+	once := func(c *connectors.Connector) { c.Habits.Retries = nil }
+	picky := func(c *connectors.Connector) { c.Habits.RetryOn = func(status int) bool { return status >= 500 } }
+	for _, tt := range []struct {
+		name     string
+		status   int
+		habits   func(*connectors.Connector)
+		attempts int64
+		want     Facts
+	}{
+		{"unavailable", 503, nil, 4, Facts{Sent: 100, Lost: 100}},
+		{"no answer", 0, nil, 4, Facts{Sent: 100, Lost: 100}},
+		{"no connection", -1, nil, 4, Facts{Sent: 100, Lost: 100}},
+		{"too many", 429, nil, 4, Facts{Sent: 100, Lost: 100}},
+		{"unauthorized", 401, nil, 4, Facts{Sent: 100, Refused: 100}},
+		{"elsewhere", 302, nil, 4, Facts{Sent: 100, Lost: 100}},
+		{"one attempt", 503, once, 1, Facts{Sent: 100, Lost: 100}},
+		{"one attempt, refused", 413, once, 1, Facts{Sent: 100, Refused: 100}},
+		{"not after that", 400, picky, 1, Facts{Sent: 100, Refused: 100}},
+		{"not without an answer", 0, picky, 1, Facts{Sent: 100, Lost: 100}},
+		{"only 200 will do", 204, func(c *connectors.Connector) {
+			once(c)
+			c.Habits.Success = func(status int) bool { return status == 200 }
+		}, 1, Facts{Sent: 100, Lost: 100}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := config(&server{answer: func(*http.Request, int) int { return tt.status }}, goodSample)
+			c.TimeScale = 100
+			if tt.habits != nil {
+				tt.habits(c.Connector)
+			}
+			r := simulated(t, c)
+			if diff := cmp.Diff(tt.want, r.Total); diff != "" {
+				t.Error(diff)
+			}
+			if r.Requests.sum() != 100*tt.attempts {
+				t.Errorf("%d requests, not %d each", r.Requests.sum(), tt.attempts)
+			}
+			if len(r.Problems()) == 0 {
+				t.Error("nothing seems to be wrong")
+			}
+			if (tt.status == 0) != (r.Answers.TimedOut == 100*tt.attempts) {
+				t.Errorf("%d timed out", r.Answers.TimedOut)
+			}
+		})
+	}
+}
+
+// Duplicates are the same bytes under the same id, after success.
+func TestDuplicates(t *testing.T) {
+	s := &server{answer: func(_ *http.Request, before int) int { return []int{500, 200, 200}[before] }}
+	c := config(s, goodSample)
+	c.Duplicates, c.TimeScale = 100, 100
+	var recorded int
+	c.Record = func(r Record) error {
+		recorded++
+		if r.Attempts != 2 || r.Duplicates != 1 || r.Outcome != Acknowledged || r.Status != 200 || r.Event != "paid" || r.Key == "" {
+			t.Errorf("recorded %+v", r)
+		}
+		return nil
+	}
+	r := simulated(t, c)
+	if diff := cmp.Diff(Requests{First: 100, Retries: 100, Duplicates: 100}, r.Requests); diff != "" || recorded != 100 {
+		t.Errorf("%d recorded\n%s", recorded, diff)
+	}
+	keys := map[string]string{}
+	for _, q := range s.requests {
+		if key := q.header.Get("X-Acme-Id"); key == "" || keys[q.body] != "" && keys[q.body] != key {
+			t.Fatalf("the id of %s was %q, and is %q", q.body, keys[q.body], key)
+		} else {
+			keys[q.body] = key
+		}
+	}
+}
+
+// Without disorder, webhooks come in the order in which they happened; with it, some do not, and none waits for long.
+func TestDisorder(t *testing.T) {
+	var inOrder []string
+	for _, percent := range []float64{0, 20} {
+		s := &server{}
+		c := config(s, goodSample)
+		c.Disorder = percent
+		r := simulated(t, c)
+		var bodies []string
+		for _, q := range s.requests {
+			bodies = append(bodies, q.body)
+		}
+		if percent == 0 {
+			inOrder = bodies
+			continue
+		}
+		if r.HeldBack < 10 || r.HeldBack > 30 || r.Total.Acknowledged != 100 {
+			t.Errorf("%d of 100 held back: %+v", r.HeldBack, r.Total)
+		}
+		moved := 0
+		for i := 1; i < len(bodies); i++ {
+			if id(bodies[i]) != id(inOrder[i]) {
+				moved++
+			}
+		}
+		slices.SortFunc(bodies, func(a, b string) int { return strings.Compare(id(a), id(b)) })
+		slices.SortFunc(inOrder, func(a, b string) int { return strings.Compare(id(a), id(b)) })
+		if moved < 10 || !slices.EqualFunc(bodies, inOrder, func(a, b string) bool { return id(a) == id(b) }) {
+			t.Errorf("%d moved", moved)
+		}
+	}
+}
+
+// id is the part of a body that the seed decides.
+func id(body string) string { return body[strings.Index(body, `"id":"`):][6:42] }
+
+// Broken webhooks and forged ones are counted apart; forged ones are tried once, and must not be taken.
+func TestBrokenAndForged(t *testing.T) {
+	s := &server{answer: func(r *http.Request, _ int) int {
+		if r.Header.Get("X-Secret") != "right" {
+			return 401
+		}
+		return 200
+	}}
+	c := config(s, goodSample, brokenSample)
+	c.Target.Header = http.Header{"X-Secret": {"right"}}
+	c.Forged = &Target{URL: c.Target.URL, Header: http.Header{"X-Secret": {"wrong"}}}
+	c.Broken, c.WrongSecret, c.Duplicates, c.Count = 20, 20, 50, 1000
+	r := simulated(t, c)
+	broken, forged := r.Facts[Broken], r.Facts[Forged]
+	if broken.Sent < 150 || broken.Sent > 250 || broken.Acknowledged != broken.Sent {
+		t.Errorf("broken: %+v", broken)
+	}
+	if forged.Sent < 150 || forged.Sent > 250 || forged.Refused != forged.Sent || r.Answers.Status[401] != forged.Sent {
+		t.Errorf("forged: %+v", forged)
+	}
+	if len(r.Problems()) > 0 {
+		t.Errorf("problems: %q", r.Problems())
+	}
+	c.Forged.Header = c.Target.Header
+	if r = simulated(t, c); !slices.ContainsFunc(r.Problems(), func(p string) bool { return strings.Contains(p, "wrong secret") }) {
+		t.Errorf("forged ones were taken: %q", r.Problems())
+	}
+}
+
+// Signatures are made anew for each attempt, over what the sender calls.
+func TestSigned(t *testing.T) {
+	scheme, err := signature.Compile(connectors.HMAC{
+		Header: "X-Sign", TimestampHeader: "X-Time", Signed: "{timestamp}.{url}.{header.X-Nonce}.{body}",
+	}, []string{"a secret"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &server{}
+	s.answer = func(r *http.Request, before int) int {
+		called, _ := strings.CutPrefix(r.URL.String(), "http://127.0.0.1")
+		for body := range s.before {
+			if s.before[body] == before+1 && scheme.Verify(signature.Request{
+				Method: "POST", URL: "https://hooks.example/base" + called, Header: r.Header, Body: []byte(body),
+			}, time.Now()) == nil {
+				return []int{500, 200}[before]
+			}
+		}
+		return 401
+	}
+	c := config(s, goodSample)
+	c.Target.Scheme, c.Target.PublicURL = scheme, "https://hooks.example/base"
+	c.Connector.KeyHeader = ""
+	r := simulated(t, c)
+	if r.Total.Acknowledged != 100 || r.Requests.Retries != 100 {
+		t.Errorf("%+v, %v", r.Total, r.Answers.Status)
+	}
+}
+
+func TestForm(t *testing.T) {
+	s := &server{}
+	simulated(t, config(s, formSample))
+	refs := map[string]bool{}
+	for _, q := range s.requests {
+		form, err := url.ParseQuery(q.body)
+		payload := form.Get("payload")
+		if err != nil || form.Get("v") != "1" || form.Get("z") != "2" || !strings.HasPrefix(payload, `{"type":"filed","ref":"`) ||
+			q.header.Get("Content-Type") != "application/x-www-form-urlencoded" {
+			t.Fatalf("%s, %v", q.body, err)
+		}
+		refs[payload] = true
+	}
+	if len(refs) != 100 {
+		t.Errorf("%d of 100", len(refs))
+	}
+}
+
+// Memory has a bound: when too much waits to be tried again, nothing new begins, and the report says so.
+func TestBounded(t *testing.T) {
+	c := config(&server{answer: func(*http.Request, int) int { return 503 }},
+		strings.Replace(goodSample, `"type"`, `"padding":"`+strings.Repeat("x", 100_000)+`","type"`, 1))
+	c.Rate, c.Count, c.For = 1000, 0, 5*time.Second
+	c.Connector.Habits.Retries = []time.Duration{time.Hour}
+	c.TimeScale = 1
+	r := simulated(t, c)
+	if most := int64(roomForWaiting/100_000 + 1); !r.Full || r.Total.Sent > most || r.Total.Unfinished != r.Total.Sent {
+		t.Errorf("full: %v, %+v, at most %d", r.Full, r.Total, most)
+	}
+	// What is due in an hour is not waited for.
+	if r.Behind < 1 || r.Drained != 0 || len(r.Problems()) == 0 {
+		t.Errorf("behind by %v, drained for %v: %q", r.Behind, r.Drained, r.Problems())
+	}
+}
+
+// Too few connections hold the schedule back; requests are never more at once.
+func TestConnections(t *testing.T) {
+	c := config(&server{answer: func(*http.Request, int) int { return 0 }}, goodSample)
+	c.Connections, c.Count, c.For = 2, 0, 10*time.Second
+	c.Connector.Habits.Retries = nil
+	r := simulated(t, c)
+	if r.Total.Sent < 18 || r.Total.Sent > 24 || r.Answers.TimedOut != r.Total.Sent || r.Behind < 5 {
+		t.Errorf("%d in ten seconds over two connections at a second each, behind by %v", r.Total.Sent, r.Behind)
+	}
+}
+
+// An interrupted run ends at once, with a report that adds up.
+func TestInterrupted(t *testing.T) {
+	for _, status := range []int{0, 200, 503} {
+		synctest.Test(t, func(t *testing.T) {
+			c := config(&server{answer: func(*http.Request, int) int { return status }}, goodSample)
+			c.Duplicates, c.Disorder, c.Count = 50, 50, 1000
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			began := time.Now()
+			r, err := Run(ctx, c)
+			if err != nil || !r.Interrupted || !r.Correct || time.Since(began) != 5*time.Second {
+				t.Errorf("status %d: %v after %v: %+v", status, err, time.Since(began), r)
+			}
+			if open := r.Total.Unfinished > 0; open != (status != 200) {
+				t.Errorf("status %d: %+v", status, r.Total)
+			}
+		})
+	}
+}
+
+// Whatever is answered, the report adds up, and each fact is recorded once.
+func TestAddsUpWhateverHappens(t *testing.T) {
+	for seed := range uint64(20) {
+		random := newRandom(seed)
+		s := &server{answer: func(*http.Request, int) int {
+			return []int{-1, 0, 200, 200, 204, 302, 400, 401, 408, 429, 500, 503}[random.IntN(12)]
+		}}
+		c := config(s, goodSample, namedSample, brokenSample, formSample)
+		c.Forged = &Target{URL: c.Target.URL}
+		c.Broken, c.WrongSecret, c.Duplicates, c.Disorder = 10, 10, 30, 30
+		c.Seed, c.Connections = seed, 1+random.IntN(20)
+		c.TimeScale = 0
+		outcomes := map[Outcome]int64{}
+		c.Record = func(r Record) error { outcomes[r.Outcome]++; return nil }
+		r := simulated(t, c)
+		want := map[Outcome]int64{Acknowledged: r.Total.Acknowledged, Refused: r.Total.Refused, Lost: r.Total.Lost, Unfinished: r.Total.Unfinished}
+		for o, n := range want {
+			if n != outcomes[o] {
+				t.Errorf("seed %d: %d %s, but %d recorded", seed, n, o, outcomes[o])
+			}
+		}
+		if r.Total.Sent != 100 || int64(len(s.requests)) != r.Requests.sum() {
+			t.Errorf("seed %d: %d facts, %d requests of %d", seed, r.Total.Sent, r.Requests.sum(), len(s.requests))
+		}
+	}
+}
+
+// The same seed makes the same webhooks at the same time; another one does not.
+func TestSeed(t *testing.T) {
+	run := func(seed uint64) []received {
+		s := &server{}
+		c := config(s, goodSample, namedSample)
+		c.Seed = seed
+		simulated(t, c)
+		return s.requests
+	}
+	one, again, other := run(1), run(1), run(2)
+	sameAs := func(a, b received) bool { return a.body == b.body && a.at.Equal(b.at) && a.url == b.url }
+	if !slices.EqualFunc(one, again, sameAs) || slices.EqualFunc(one, other, sameAs) {
+		t.Error("the seed does not decide")
+	}
+}
+
+// The longest wait fits the run, unless it is told otherwise; nothing waits longer than the vendor does.
+func TestTimeScale(t *testing.T) {
+	for _, tt := range []struct {
+		span  time.Duration
+		count int64
+		want  float64
+	}{{20 * time.Second, 0, 2}, {time.Hour, 0, 1}, {0, 100, 4}, {time.Hour, 50, 8}, {20 * time.Second, 1e9, 2}} {
+		c := config(&server{}, goodSample)
+		c.TimeScale, c.For, c.Count = 0, tt.span, tt.count
+		if got := newEngine(c, nil).TimeScale; got != tt.want {
+			t.Errorf("%v and %d: %v, want %v", tt.span, tt.count, got, tt.want)
+		}
+	}
+}
+
+func TestRecordFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := config(&server{}, goodSample)
+		full := errors.New("disk full")
+		c.Record = func(Record) error { return full }
+		if _, err := Run(t.Context(), c); !errors.Is(err, full) {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+func TestConfigRefused(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(*Config)
+		want   string
+	}{
+		"rate":        {func(c *Config) { c.Rate = 1e-9 }, "rate"},
+		"high rate":   {func(c *Config) { c.Rate = math.Inf(1) }, "rate"},
+		"no rate":     {func(c *Config) { c.Rate = math.NaN() }, "rate"},
+		"end":         {func(c *Config) { c.Count = 0 }, "for how long"},
+		"connections": {func(c *Config) { c.Connections = 0 }, "connections"},
+		"share":       {func(c *Config) { c.Disorder = 101 }, "disorder"},
+		"shares":      {func(c *Config) { c.Broken, c.WrongSecret, c.Forged = 60, 60, &c.Target }, "together"},
+		"no secret":   {func(c *Config) { c.WrongSecret = 1 }, "no secret"},
+		"not broken":  {func(c *Config) { c.Broken = 1 }, "no sample of a broken"},
+		"no samples":  {func(c *Config) { c.Connector.Samples = nil }, "no samples"},
+		"no sound":    {func(c *Config) { c.Connector = acme(brokenSample) }, "more than once"},
+		"bad samples": {func(c *Config) { c.Connector = acme("bad") }, "testdata/0.txtar"},
+	} {
+		c := config(&server{}, goodSample)
+		tt.change(&c)
+		if _, err := Run(t.Context(), c); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A report that does not add up says so, whichever number is off.
+func TestDoesNotAddUp(t *testing.T) {
+	right := simulated(t, config(&server{}, goodSample))
+	for name, spoil := range map[string]func(*Report){
+		"facts":    func(r *Report) { r.Facts[Sound].Lost++ },
+		"sent":     func(r *Report) { r.Total.Sent++ },
+		"first":    func(r *Report) { r.Requests.First-- },
+		"requests": func(r *Report) { r.Requests.Retries++ },
+		"answers":  func(r *Report) { r.Answers.CutOff++ },
+		"events":   func(r *Report) { r.Events["paid"]-- },
+	} {
+		spoiled := *right
+		spoiled.Facts = map[Kind]*Facts{Sound: {}, Broken: {}, Forged: {}}
+		*spoiled.Facts[Sound] = *right.Facts[Sound]
+		spoiled.Events = map[string]int64{"paid": right.Events["paid"]}
+		if !spoiled.AddsUp() {
+			t.Fatal("does not add up though nothing is wrong")
+		}
+		spoil(&spoiled)
+		if spoiled.AddsUp() || len(spoiled.Problems()) == 0 {
+			t.Errorf("%s: seems to add up", name)
+		}
+	}
+}
+
+func TestPrint(t *testing.T) {
+	c := config(&server{answer: func(_ *http.Request, before int) int { return []int{503, 0, -1, 200}[min(before, 3)] }}, goodSample)
+	c.TimeScale = 10
+	r := simulated(t, c)
+	var text bytes.Buffer
+	if err := r.Print(&text); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"acme: ", "3 more attempts; the vendor's waits are divided by 10\n", "requests  400 = 100 first + 300 retries + 0 duplicates\n",
+		"100 × 200 OK + 100 × 503 Service Unavailable + 100 × no answer in the vendor's time + 100 × no connection: connection reset",
+		"events    paid 100", "nothing would have been lost, and the report adds up",
+	} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("lacks %q:\n%s", want, &text)
+		}
+	}
+}
