@@ -234,12 +234,12 @@ func (r *Report) printRun(b *strings.Builder) {
 	}
 	fmt.Fprintf(b, ", %.1f asked for, and %.1f s for the rest; seed %d\n", r.Rate, r.Drained, r.Seed)
 	if r.Retries > 0 {
-		fmt.Fprintf(b, "after no success, %d more attempts; the vendor's waits are divided by %.4g\n", r.Retries, r.TimeScale)
+		fmt.Fprintf(b, "up to %d attempts each; the vendor's waits between them are divided by %.4g\n", r.Retries+1, r.TimeScale)
 	} else {
 		fmt.Fprint(b, "this vendor tries once\n")
 	}
 	if r.Behind >= 0.1 {
-		why := "all connections were busy"
+		why := "all connections were busy, or this machine was"
 		if r.Full {
 			why = "too many webhooks waited to be tried again"
 		}

@@ -289,7 +289,10 @@ func TestDisorder(t *testing.T) {
 }
 
 // id is the part of a body that the seed decides.
-func id(body string) string { return body[strings.Index(body, `"id":"`):][6:42] }
+func id(body string) string {
+	_, after, _ := strings.Cut(body, `"id":"`)
+	return after[:36]
+}
 
 // Broken webhooks and forged ones are counted apart; forged ones are tried once, and must not be taken.
 func TestBrokenAndForged(t *testing.T) {
@@ -544,7 +547,7 @@ func TestPrint(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"acme: ", "3 more attempts; the vendor's waits are divided by 10\n", "requests  400 = 100 first + 300 retries + 0 duplicates\n",
+		"acme: ", "up to 4 attempts each; the vendor's waits between them are divided by 10\n", "requests  400 = 100 first + 300 retries + 0 duplicates\n",
 		"100 × 200 OK + 100 × 503 Service Unavailable + 100 × no answer in the vendor's time + 100 × no connection: connection reset",
 		"events    paid 100", "nothing would have been lost, and the report adds up",
 	} {
