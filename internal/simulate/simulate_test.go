@@ -556,3 +556,21 @@ func TestPrint(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkRun is what a webhook costs the sender, but for the network.
+func BenchmarkRun(b *testing.B) {
+	c := config(&server{}, goodSample, namedSample)
+	c.Transport = swift{}
+	c.Rate, c.Count, c.Connections = MaxRate, int64(b.N), 32
+	b.ReportAllocs()
+	if r, err := Run(b.Context(), c); err != nil || !r.Correct {
+		b.Fatal(r, err)
+	}
+}
+
+// swift answers at once.
+type swift struct{}
+
+func (swift) RoundTrip(*http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
+}
