@@ -89,7 +89,7 @@ func TestAppendAllOrNone(t *testing.T) {
 // TestUndone: within one group, what was refused whole does not stand in the way of what comes behind it.
 func TestUndone(t *testing.T) {
 	j := open(t, testConfig(vfs.NewMem()))
-	appendAll(t, j, entry(1, 10, 1), quarantined(2))
+	appendAll(t, j, entry(1, 10, 1), quarantined(2), quarantined(5))
 	st, release, err := j.use()
 	if err != nil {
 		t.Fatal(err)
@@ -114,15 +114,21 @@ func TestUndone(t *testing.T) {
 	other.Body = hash("other")
 	spoiled, good := call(released(2, 1), entry(3, 10, 1), other), call(released(2, 1), entry(3, 10, 1))
 	twice := call(released(2, 1))
+	// One that is a duplicate leaves the quarantine too.
+	known := released(5, 1)
+	known.Key, known.Body = entry(1, 10, 1).Key, entry(1, 10, 1).Body
+	duplicate, again := call(known), call(released(5, 1))
 	g := new(group)
-	for _, p := range []*pending{spoiled, good, twice} {
+	for _, p := range []*pending{spoiled, good, twice, duplicate, again} {
 		c.place(g, p, j.cfg.Now())
 	}
 	wantErr(t, "spoiled", spoiled.err, ErrRevised)
 	wantErr(t, "good", good.err, nil)
 	wantErr(t, "twice", twice.err, ErrNotFound)
-	diff(t, "added", len(g.entries), 2)
-	diff(t, "stats", g.stats, Commit{Webhooks: 1, Events: 2, Revised: 1})
+	wantErr(t, "duplicate", duplicate.err, nil)
+	wantErr(t, "twice, first as a duplicate", again.err, ErrNotFound)
+	diff(t, "added", len(g.entries), 3)
+	diff(t, "stats", g.stats, Commit{Webhooks: 1, Events: 2, Revised: 1, Duplicates: 1})
 }
 
 // TestAppendAllMany appends at once what is more than a group otherwise, and more than Pebble takes in one piece.
@@ -312,4 +318,71 @@ func TestCorrectionsGoWithTheirWebhook(t *testing.T) {
 	check("after the age of webhooks", 2)
 	c.Advance(20 * time.Hour)
 	check("after the age of the quarantine")
+}
+
+// TestUnencodable: an event that is no protobuf is told from a journal that cannot commit.
+func TestUnencodable(t *testing.T) {
+	j := open(t, testConfig(vfs.NewMem()))
+	bad := entry(1, 10, 2)
+	bad.Events[1].Subject = "Nov\xc3"
+	_, err := j.Append(t.Context(), bad)
+	wantErr(t, "alone", err, ErrEncoding)
+	_, err = j.AppendAll(t.Context(), []Entry{entry(2, 10, 1), bad})
+	wantErr(t, "among others", err, ErrEncoding)
+	if errors.Is(err, ErrUnavailable) {
+		t.Errorf("%v invites to try again", err)
+	}
+	diff(t, "webhooks", len(allWebhooks(t, j)), 0)
+}
+
+// TestDiscardGivesWay: the committer looks up few at a time, and of each only whether it was released.
+func TestDiscardGivesWay(t *testing.T) {
+	groups := 0
+	cfg := testConfig(vfs.NewMem())
+	cfg.OnCommit = func(Commit) { groups++ }
+	j := open(t, cfg)
+	var some []string
+	for i := range 320 {
+		appendAll(t, j, quarantined(i))
+		some = append(some, webhookID(i))
+	}
+	before := groups
+	if n, err := j.Discard(t.Context(), some); n != len(some) || err != nil {
+		t.Fatalf("%d discarded, %v", n, err)
+	}
+	shut(t, j)
+	if groups -= before; groups < 10 {
+		t.Errorf("in %d groups: appends wait while a tenth of the webhooks is read", groups)
+	}
+}
+
+// TestWasReleased holds what the committer reads against what is stored.
+func TestWasReleased(t *testing.T) {
+	large := quarantined(3)
+	large.Webhook.Body = make([]byte, 1<<20)
+	for i, e := range []Entry{quarantined(1), released(2, 1), released(2, 0), entry(4, 0, 0), large} {
+		p := new(pending)
+		if err := p.encode(&e, &Config{DedupeAge: time.Hour * 96, Now: time.Now}); err != nil {
+			t.Fatal(err)
+		}
+		v := append(make([]byte, webhookHeaderLen), p.buf[:p.ends[0]]...)
+		var got bool
+		allocated := testing.AllocsPerRun(1, func() {
+			var err error
+			if got, err = wasReleased(v); err != nil {
+				t.Error(err)
+			}
+		})
+		diff(t, "released", got, e.Webhook.GetReleasedAt() != nil)
+		diff(t, "allocated", allocated, 0.0)
+		for n := range min(len(v), 100) {
+			w, err := decodeWebhook(v[:n])
+			if got, scanned := wasReleased(v[:n]); err == nil && (scanned != nil || got != (w.GetReleasedAt() != nil)) {
+				t.Errorf("%d, cut to %d bytes: %v, %v", i, n, got, scanned)
+			}
+		}
+	}
+	if _, err := wasReleased(make([]byte, webhookHeaderLen-1)); err == nil {
+		t.Error("what is no webhook is read")
+	}
 }

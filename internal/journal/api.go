@@ -29,6 +29,9 @@ var (
 	ErrExpired = errors.New("journal: position is no longer kept")
 	// ErrFuture means that the position lies past the end.
 	ErrFuture = errors.New("journal: position is past the end")
+	// ErrEncoding means that an event cannot be written down, such as one with a string that is no UTF-8. Appending it again
+	// changes nothing.
+	ErrEncoding = errors.New("journal: event cannot be encoded")
 	// ErrLocked means that another process has the folder open.
 	ErrLocked = errors.New("journal: folder is in use by another process")
 	// ErrNewerFormat means that the folder was written by a newer version of this program.
@@ -62,7 +65,7 @@ type Entry struct {
 	Webhook *journalv1.Webhook
 	// Indexes says, for Correct, which of the webhook's events each of Events takes the place of, counted from 0.
 	Indexes []uint32
-	// Events at consecutive positions. Empty for a quarantined webhook.
+	// Events at consecutive positions. Empty for a webhook that is in quarantine.
 	Events []*eventv1.Event
 	// Key is what makes the entry a duplicate of an earlier one. The caller scopes it by source and event.
 	Key Hash

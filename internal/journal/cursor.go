@@ -158,7 +158,8 @@ func (j *Journal) saveCursor(name string, p Position, now time.Time) error {
 	return nil
 }
 
-// DeleteCursor forgets a cursor, registered or not, so that it holds nothing. Nobody may save it any more. Errors: ErrUnavailable, ErrClosed.
+// DeleteCursor forgets a cursor, registered or not, so that it holds nothing. Nobody may save it any more. Errors:
+// ErrUnavailable, ErrClosed.
 func (j *Journal) DeleteCursor(name string) error {
 	st, release, err := j.use()
 	if err != nil {

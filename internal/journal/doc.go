@@ -45,8 +45,8 @@
 //
 // Append encodes the webhook and its events in the caller's goroutine and queues them. One committer takes what waits, up
 // to the append that makes it 1,024 entries or 4 MiB, decides which are duplicates, gives positions, and applies one Pebble
-// batch without waiting for its sync. A second goroutine waits for the syncs, in order; then, and only then, it moves the durable position and
-// answers the group. Up to two groups wait for their syncs; the next fills up meanwhile.
+// batch without waiting for its sync. A second goroutine waits for the syncs, in order; then, and only then, it moves the
+// durable position and answers the group. Up to two groups wait for their syncs; the next fills up meanwhile.
 //
 // What Pebble applied is visible in it before its sync ends, and would be if that failed. So readers stop at the durable
 // position, and lookups by id wait until all that was visible when they looked is durable.
@@ -86,10 +86,10 @@
 // f and x are younger than the rest. A folder without them is as valid, so the version is the same.
 //
 // Ids are version 7 UUIDs, so webhooks lie in order of receipt. One that is released stays where it is, for as long as the
-// quarantined are kept, and corrections lie as their webhooks do, so that both go at the same time. What is known only at commit, positions and its time, is a
-// fixed header in front of the message, so that nothing is encoded under the committer. The header's numbers are what
-// counts; first_position and event_count within the message are not. Commit times never decrease with the position, also
-// when the clock is put back. Everything that goes by age goes by one range of keys.
+// quarantined are kept, and corrections lie as their webhooks do, so that both go at the same time. What is known only at
+// commit, positions and its time, is a fixed header in front of the message, so that nothing is encoded under the
+// committer. The header's numbers are what counts; first_position and event_count within the message are not. Commit times
+// never decrease with the position, also when the clock is put back. Everything that goes by age goes by one range of keys.
 //
 // Bodies of 256 bytes and more lie in Pebble's value files, apart from the keys, so that compactions leave them alone.
 //
@@ -113,8 +113,8 @@
 //   - The filter takes at most 48 MiB: 25 million keys at full precision. Beyond that it forgets precision, never keys, and
 //     appends ask Pebble more often. Keys of more than 100 million within [Config.DedupeAge] are where that is felt.
 //   - While the filter is read after a start, an append with a long window costs a lookup for every hour, or turn, not yet read.
-//   - A disk under MinFree takes nothing until it has room. Retention does not give up more than age and size say to make
-//     that room: who filled the disk may well be someone else.
+//   - A disk under MinFree takes nothing until it has room, and only discards go on. Retention does not give up more than
+//     age and size say to make that room: who filled the disk may well be someone else.
 //   - [Retention.Size] is about events and webhooks in files. The log, up to 128 MiB of memory not yet in files, dedupe keys
 //     (some 50 bytes each for DedupeAge), the quarantine, what sinks have parked, and what is given up but not yet compacted
 //     come on top.

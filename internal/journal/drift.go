@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -56,7 +57,9 @@ func observe(w *journalv1.Webhook) *observation {
 type driftCount struct {
 	number uint32
 	sum    *journalv1.DriftCount
-	dirty  bool
+	// counted is the webhook that was counted last.
+	counted uuid.UUID
+	dirty   bool
 }
 
 // driftCounts are all counts, as of the group that is being built. They are the committer's.
@@ -89,7 +92,6 @@ func (s *store) loadDrift() (_ *driftCounts, err error) {
 		if err := proto.Unmarshal(v, sum); err != nil {
 			return nil, err
 		}
-		d.next = binary.BigEndian.Uint32(it.Key()[1:])
 		d.add(driftKey{sum.GetConnector(), sum.GetVendorEvent(), sum.GetKind(), sum.GetPath()}, sum)
 	}
 	return d, it.Error()
@@ -100,14 +102,18 @@ func (d *driftCounts) count(p *pending) {
 	id := p.id.String()
 	for i, key := range p.drift.seen {
 		c := d.at(key, p.drift.first[i])
-		if c.sum.GetLastWebhookId() == id {
+		if c.counted == p.id {
 			continue // more than one beyond what is told apart
 		}
+		c.counted = p.id
 		if c.sum.GetCount() == 0 {
 			c.sum.FirstAt, c.sum.FirstWebhookId = p.drift.at, id
 		}
 		c.sum.Count++
-		c.sum.LastAt, c.sum.LastWebhookId = p.drift.at, id
+		// What is released was received long ago.
+		if !p.drift.at.AsTime().Before(c.sum.GetLastAt().AsTime()) {
+			c.sum.LastAt, c.sum.LastWebhookId = p.drift.at, id
+		}
 		if !c.dirty {
 			c.dirty = true
 			d.dirty = append(d.dirty, c)

@@ -153,6 +153,26 @@ func TestFindLarge(t *testing.T) {
 	diff(t, "webhooks by page", sizes, []int{2, 1, 3})
 }
 
+// TestFindReadsLittle: a page ends when much was read, though nothing of it was selected.
+func TestFindReadsLittle(t *testing.T) {
+	j := open(t, testConfig(vfs.NewMem()))
+	const each = readPerPage / 4
+	for i := range 6 {
+		e := entry(i, 0, 0)
+		e.Webhook.Body = make([]byte, each)
+		appendAll(t, j, e)
+	}
+	none := func(*journalv1.Webhook) bool { return false }
+	page, err := j.Find(t.Context(), Query{Match: none})
+	if err != nil || len(page.Webhooks) > 0 || page.Next != webhookID(3) {
+		t.Errorf("%d webhooks, next is %q, %v", len(page.Webhooks), page.Next, err)
+	}
+	page, err = j.Find(t.Context(), Query{Match: none, After: page.Next})
+	if err != nil || page.Next != "" {
+		t.Errorf("next is %q, %v", page.Next, err)
+	}
+}
+
 func TestFindErrors(t *testing.T) {
 	j := open(t, testConfig(vfs.NewMem()))
 	appendAll(t, j, entry(1, 10, 1), entry(2, 10, 1))

@@ -17,8 +17,9 @@ import (
 const (
 	// bufferKept bounds the buffers that are kept for the next entry.
 	bufferKept = 64 << 10
-	// discardsAtOnce bounds the webhooks that the committer looks up for one call of Discard.
-	discardsAtOnce = 256
+	// discardsAtOnce bounds the webhooks that the committer looks up for one call of Discard. It reads each whole, and appends
+	// wait meanwhile.
+	discardsAtOnce = 16
 )
 
 // discard is what Discard asks of the committer, besides the acts of entries.
@@ -99,9 +100,9 @@ func (p *pending) encode(e *Entry, cfg *Config) (err error) {
 	if err := p.encodeRecord(e, cfg.Now); err != nil {
 		return err
 	}
-	for _, event := range e.Events {
+	for i, event := range e.Events {
 		if err := p.marshal(event); err != nil {
-			return err
+			return fmt.Errorf("%w: event %d: %w", ErrEncoding, i, err)
 		}
 	}
 	return nil
@@ -157,7 +158,7 @@ func (p *pending) release() {
 // When ctx is done before that, Append returns its error, and the entry may still be committed.
 //
 // Errors: ErrUnavailable, ErrRevised, ErrNotFound of a webhook that is not where the entry's act needs it, ErrClosed,
-// ctx's, and that of an entry that cannot be encoded.
+// ErrEncoding, ctx's, and that of an entry that breaks the rules.
 func (j *Journal) Append(ctx context.Context, e Entry) (Receipt, error) {
 	p := newPending()
 	if err := p.encode(&e, &j.cfg); err != nil {
@@ -210,7 +211,8 @@ func (j *Journal) AppendAll(ctx context.Context, entries []Entry) ([]Receipt, er
 }
 
 // Discard removes webhooks from quarantine, and returns how many once that is durable. What is not there, or was released,
-// stays as it is. Errors: ErrUnavailable, ErrClosed, ctx's; some of the webhooks may then be gone.
+// stays as it is. It makes room, so it goes on while the disk is too full for appends. Errors: ErrUnavailable, ErrClosed,
+// ctx's; some of the webhooks may then be gone.
 func (j *Journal) Discard(ctx context.Context, ids []string) (n int, err error) {
 	for len(ids) > 0 {
 		some := ids[:min(len(ids), discardsAtOnce)]
@@ -275,7 +277,7 @@ func (j *Journal) enqueue(p *pending) error {
 	if j.down != nil {
 		return j.down
 	}
-	if j.low != nil {
+	if j.low != nil && p.act != discard {
 		return j.low
 	}
 	j.queue = append(j.queue, p)

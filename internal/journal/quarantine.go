@@ -6,6 +6,9 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/google/uuid"
+	"google.golang.org/protobuf/encoding/protowire"
+
+	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 )
 
 // locate finds the webhook that an entry is of, by asking Pebble: what comes here is rare. An entry that discards gets its
@@ -45,13 +48,33 @@ func (c *committer) quarantined(id uuid.UUID) (held, released bool, err error) {
 	if err != nil {
 		return false, false, err
 	}
-	w, err := decodeWebhook(v)
+	released, err = wasReleased(v)
 	if err := errors.Join(err, closer.Close()); err != nil {
 		return false, false, err
 	}
 	_, left := c.left[id]
-	released = w.GetReleasedAt() != nil
 	return !released && !left, released, nil
+}
+
+// releasedAt is the field that tells a released webhook.
+var releasedAt = (*journalv1.Webhook)(nil).ProtoReflect().Descriptor().Fields().ByName("released_at").Number()
+
+// wasReleased reads that of a stored webhook and nothing else: the committer has no time to decode it.
+func wasReleased(v []byte) (bool, error) {
+	if len(v) < webhookHeaderLen {
+		return false, errCorrupt
+	}
+	for v = v[webhookHeaderLen:]; len(v) > 0; {
+		number, _, n := protowire.ConsumeField(v)
+		if n < 0 {
+			return false, errCorrupt
+		}
+		if number == releasedAt {
+			return true, nil
+		}
+		v = v[n:]
+	}
+	return false, nil
 }
 
 // has returns nil if there is such a webhook. Errors: ErrNotFound, ErrUnavailable.
