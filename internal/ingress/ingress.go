@@ -112,6 +112,7 @@ func (in *Ingress) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	in.metrics.ingest.Observe(time.Since(received).Seconds())
+	src.taken.Inc()
 	src.answer.write(w)
 }
 

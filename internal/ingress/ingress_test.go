@@ -179,8 +179,10 @@ func TestKept(t *testing.T) {
 			if got := e.value(t, "bridge_quarantined_total", tt.source); (got == 1) != (tt.reason != "") {
 				t.Errorf("bridge_quarantined_total = %v", got)
 			}
-			if got := e.value(t, "bridge_webhooks_received_total", tt.source); got != 1 {
-				t.Errorf("bridge_webhooks_received_total = %v", got)
+			for _, name := range []string{"bridge_webhooks_received_total", "bridge_webhooks_taken_total"} {
+				if got := e.value(t, name, tt.source); got != 1 {
+					t.Errorf("%s = %v", name, got)
+				}
 			}
 		})
 	}
@@ -264,6 +266,9 @@ func TestRefused(t *testing.T) {
 			}
 			if got := e.value(t, "bridge_webhooks_refused_total", tt.reason, tt.source); got != 1 {
 				t.Errorf("refused{%s,%s} = %v", tt.source, tt.reason, got)
+			}
+			if got := e.value(t, "bridge_webhooks_taken_total", tt.source); got != 0 {
+				t.Errorf("bridge_webhooks_taken_total = %v", got)
 			}
 		})
 	}

@@ -11,14 +11,17 @@ import (
 const unknownSource = "unknown"
 
 type metrics struct {
-	received, refused *prometheus.CounterVec
-	ingest            prometheus.Histogram
+	received, taken, refused *prometheus.CounterVec
+	ingest                   prometheus.Histogram
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		received: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "bridge_webhooks_received_total", Help: "Requests to a configured source, whatever became of them.",
+		}, []string{"source"}),
+		taken: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "bridge_webhooks_taken_total", Help: "Requests that were answered with success.",
 		}, []string{"source"}),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "bridge_webhooks_refused_total", Help: "Requests that were not answered with success.",
@@ -32,7 +35,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	if r == nil {
 		return m, nil
 	}
-	return m, errors.Join(r.Register(m.received), r.Register(m.refused), r.Register(m.ingest))
+	return m, errors.Join(r.Register(m.received), r.Register(m.taken), r.Register(m.refused), r.Register(m.ingest))
 }
 
 // refusals are one source's refused webhooks.

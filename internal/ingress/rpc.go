@@ -108,6 +108,7 @@ func (t *typed) handle(_ any, ctx context.Context, decode func(any) error, inter
 		if err := t.receive(ctx, src, req.(proto.Message), received); err != nil {
 			return nil, t.in.refuseTyped(src, err)
 		}
+		src.taken.Inc()
 		return t.reply, nil
 	}
 	if intercept == nil {

@@ -73,6 +73,9 @@ func TestTypedCall(t *testing.T) {
 			t.Errorf("reply (-want +got):\n%s", diff)
 		}
 	}
+	if got := e.value(t, "bridge_webhooks_taken_total", "returns"); got != 2 {
+		t.Errorf("bridge_webhooks_taken_total = %v", got)
+	}
 	if intercepted != retinov1.RetinoWebhookService_ShippingOrdered_FullMethodName {
 		t.Errorf("intercepted %q", intercepted)
 	}

@@ -135,6 +135,7 @@ type source struct {
 	keep     []keptHeader
 	lastKept atomic.Pointer[keptHeaders]
 	received prometheus.Counter
+	taken    prometheus.Counter
 	refused  refusals
 }
 
@@ -152,6 +153,7 @@ func newSource(s Source, v verifier, g *gateway, in *intake.Intake, m *metrics) 
 		share:    newShare(),
 		answer:   newSuccess(s.Connector.Answer),
 		received: m.received.WithLabelValues(s.Info.Name),
+		taken:    m.taken.WithLabelValues(s.Info.Name),
 		refused:  m.refusalsOf(s.Info.Name),
 	}
 	for _, h := range slices.Concat(alwaysKept, s.headers()) {

@@ -7,7 +7,11 @@ import (
 
 // counts are the counters of one source.
 type counts struct {
-	received, refused, unauthorized, quarantined float64
+	received, taken, unauthorized, quarantined float64
+}
+
+func (c counts) minus(d counts) counts {
+	return counts{c.received - d.received, c.taken - d.taken, c.unauthorized - d.unauthorized, c.quarantined - d.quarantined}
 }
 
 // read reads the counters of all sources. Other metrics that could not be gathered do not matter here.
@@ -21,8 +25,9 @@ func read(g prometheus.Gatherer) map[string]counts {
 			switch family.GetName() {
 			case "bridge_webhooks_received_total":
 				c.received += value
+			case "bridge_webhooks_taken_total":
+				c.taken += value
 			case "bridge_webhooks_refused_total":
-				c.refused += value
 				if label(m, "reason") == "unauthorized" {
 					c.unauthorized += value
 				}

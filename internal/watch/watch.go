@@ -12,13 +12,14 @@ import (
 
 // How often counters are read, how far back they count, and how often an alarm that lasts is told again.
 const (
-	interval           = 5 * time.Second
-	unauthorizedWindow = 5 * time.Minute
-	quarantineWindow   = time.Hour
-	reminder           = time.Hour
+	interval         = 5 * time.Second
+	requestWindow    = 5 * time.Minute
+	requestLookBack  = 24 * time.Hour
+	quarantineWindow = time.Hour
+	reminder         = time.Hour
 )
 
-// leastRequests is how many requests a share is taken of: fewer say nothing.
+// leastRequests is how many requests a share is taken of: fewer say nothing. Where the window has fewer, older ones count.
 const leastRequests = 10
 
 // Source is what to watch of one source. Zeros are no alarm.
@@ -36,7 +37,7 @@ type Source struct {
 // Config is what a [Watch] is made of.
 type Config struct {
 	Sources []Source
-	// Gatherer has the counters of what was received, refused and quarantined.
+	// Gatherer has the counters of what was received, taken in, refused and quarantined.
 	Gatherer prometheus.Gatherer
 	// Registerer for the watch's own metrics. nil registers nowhere.
 	Registerer prometheus.Registerer
@@ -107,20 +108,19 @@ type watched struct {
 	// lastAt is when the last webhook was taken in, or the start. gauge has it, unless it is the start.
 	lastAt time.Time
 	gauge  prometheus.Gauge
-	// taken is how many webhooks were taken in when the counters were last read, those under way included, and sure how many of
-	// these were still there when they were read again: a request under way may yet be refused.
-	taken, sure float64
+	// taken is how many webhooks had been taken in when the counters were last read, and takenBefore how many when unauthorized
+	// was raised, or also when they were last read.
+	taken, takenBefore float64
 
-	received, refused, quarantined window
+	requests, kept window
 }
 
 func newWatched(s Source, log *slog.Logger, alarms, last *prometheus.GaugeVec) *watched {
 	w := &watched{
-		Source:      s,
-		gauge:       last.WithLabelValues(s.Name),
-		received:    window{span: unauthorizedWindow},
-		refused:     window{span: unauthorizedWindow},
-		quarantined: window{span: quarantineWindow},
+		Source:   s,
+		gauge:    last.WithLabelValues(s.Name),
+		requests: window{span: requestWindow, least: leastRequests, most: requestLookBack},
+		kept:     window{span: quarantineWindow},
 	}
 	log = log.With("source", s.Name)
 	for _, x := range []struct {
@@ -145,9 +145,8 @@ func (w *watched) begin(now, last time.Time) {
 	if !last.IsZero() {
 		w.tookAt(last)
 	}
-	for _, x := range []*window{&w.received, &w.refused, &w.quarantined} {
-		x.add(now, 0)
-	}
+	w.requests.add(now, counts{})
+	w.kept.add(now, counts{})
 }
 
 func (w *watched) tookAt(t time.Time) {
@@ -157,22 +156,31 @@ func (w *watched) tookAt(t time.Time) {
 
 // look judges what the counters say now.
 func (w *watched) look(now time.Time, c counts) {
-	taken := c.received - c.refused
-	sure := min(taken, w.taken)
-	if sure > w.sure {
+	if c.taken > w.taken {
 		w.tookAt(now)
 	}
-	w.taken, w.sure = taken, sure
+	w.taken = c.taken
 
 	silence := now.Sub(w.lastAt)
 	w.silent.judge(now, silence >= w.SilentAfter, "silent_for", silence.Round(time.Second).String())
 
-	received, refused := w.received.add(now, c.received), w.refused.add(now, c.unauthorized)
-	w.unauthorized.judge(now, received >= leastRequests && refused*100 >= received*float64(w.UnauthorizedPercent),
-		"unauthorized", int(refused), "requests", int(received), "within", unauthorizedWindow.String())
+	w.lookAtSecrets(now, c)
 
-	quarantined := w.quarantined.add(now, c.quarantined)
-	w.quarantine.judge(now, quarantined >= float64(w.Quarantined), "quarantined", int(quarantined), "within", quarantineWindow.String())
+	kept, within := w.kept.add(now, c)
+	w.quarantine.judge(now, kept.quarantined >= float64(w.Quarantined),
+		"quarantined", int(kept.quarantined), "within", within.String())
+}
+
+// lookAtSecrets judges how many requests were refused for their secret.
+func (w *watched) lookAtSecrets(now time.Time, c counts) {
+	if !w.unauthorized.isRaised() {
+		w.takenBefore = c.taken
+	}
+	latest, within := w.requests.add(now, c)
+	bad := latest.received >= leastRequests && latest.unauthorized*100 >= latest.received*float64(w.UnauthorizedPercent)
+	lockedOut := w.unauthorized.isRaised() && c.taken == w.takenBefore
+	w.unauthorized.judge(now, bad || lockedOut,
+		"unauthorized", int(latest.unauthorized), "requests", int(latest.received), "within", within.String())
 }
 
 // alarm is raised or not. A nil one is not set, and never raised.
@@ -182,6 +190,8 @@ type alarm struct {
 	raised bool
 	told   time.Time
 }
+
+func (a *alarm) isRaised() bool { return a != nil && a.raised }
 
 // judge raises or clears the alarm. The attributes say why, in what is logged.
 func (a *alarm) judge(now time.Time, bad bool, attributes ...any) {
@@ -201,24 +211,36 @@ func (a *alarm) judge(now time.Time, bad bool, attributes ...any) {
 	}
 }
 
-// window is how much a counter has grown within a span of time.
+// window is how much counters have grown of late: within a span of time or, where these are fewer, by the least number of
+// requests, none of which is older than most.
 type window struct {
-	span time.Duration
-	// readings, the oldest first: the last one before the span began, and all since.
+	span  time.Duration
+	least float64
+	most  time.Duration
+	// readings that differ, the oldest first: the last one before the window, and all in it.
 	readings []reading
 }
 
 type reading struct {
-	at    time.Time
-	value float64
+	at time.Time
+	counts
 }
 
-// add notes the counter's value and returns its growth.
-func (w *window) add(now time.Time, value float64) float64 {
-	old := 0
-	for old+1 < len(w.readings) && now.Sub(w.readings[old+1].at) >= w.span {
-		old++
+// add notes what the counters say and returns their growth, and within which time that was.
+func (w *window) add(now time.Time, c counts) (grown counts, within time.Duration) {
+	if n := len(w.readings); n == 0 || w.readings[n-1].counts != c {
+		w.readings = append(w.readings, reading{now, c})
 	}
-	w.readings = append(w.readings[old:], reading{now, value})
-	return value - w.readings[0].value
+	within = w.span
+	// What the oldest reading counted was before it.
+	old := len(w.readings) - 1
+	for ; old > 0; old-- {
+		age := now.Sub(w.readings[old].at)
+		if age >= w.span && (c.received-w.readings[old].received >= w.least || age >= w.most) {
+			break
+		}
+		within = max(within, age.Round(time.Second))
+	}
+	w.readings = w.readings[old:]
+	return c.minus(w.readings[0].counts), within
 }

@@ -21,6 +21,7 @@ type rig struct {
 	t        *testing.T
 	registry *prometheus.Registry
 	received *prometheus.CounterVec
+	taken    *prometheus.CounterVec
 	refused  *prometheus.CounterVec
 	kept     *prometheus.CounterVec
 	log      lockedBuffer
@@ -56,10 +57,11 @@ func watching(t *testing.T, last map[string]time.Duration, sources []Source, tes
 		r := &rig{
 			t: t, registry: prometheus.NewRegistry(), start: time.Now(),
 			received: counter("bridge_webhooks_received_total", "source"),
+			taken:    counter("bridge_webhooks_taken_total", "source"),
 			refused:  counter("bridge_webhooks_refused_total", "source", "reason"),
 			kept:     counter("bridge_quarantined_total", "source"),
 		}
-		r.registry.MustRegister(r.received, r.refused, r.kept, counter("bridge_duplicates_total", "source"))
+		r.registry.MustRegister(r.received, r.taken, r.refused, r.kept, counter("bridge_duplicates_total", "source"))
 		w, err := New(Config{
 			Sources: sources, Gatherer: r.registry, Registerer: r.registry, Logger: slog.New(slog.NewJSONHandler(&r.log, nil)),
 		})
@@ -91,7 +93,10 @@ func (r *rig) pass(d time.Duration) {
 }
 
 // take counts n webhooks that were taken in, refuse n that were refused for the reason.
-func (r *rig) take(source string, n int) { r.received.WithLabelValues(source).Add(float64(n)) }
+func (r *rig) take(source string, n int) {
+	r.received.WithLabelValues(source).Add(float64(n))
+	r.taken.WithLabelValues(source).Add(float64(n))
+}
 
 func (r *rig) refuse(source, reason string, n int) {
 	r.received.WithLabelValues(source).Add(float64(n))
@@ -173,10 +178,10 @@ func TestSilent(t *testing.T) {
 		r.take("till", 1)
 		r.pass(time.Minute)
 		r.expect()
-		r.metrics("alarm till silent 0.000\nlast_webhook_timestamp_seconds other  0.000\nlast_webhook_timestamp_seconds till  " + r.unix(50*time.Second) + "\n")
+		r.metrics("alarm till silent 0.000\nlast_webhook_timestamp_seconds other  0.000\nlast_webhook_timestamp_seconds till  " + r.unix(45*time.Second) + "\n")
 		r.pass(10 * time.Second)
 		r.expect("WARN alarm raised till silent 1m0s")
-		r.metrics("alarm till silent 1.000\nlast_webhook_timestamp_seconds other  0.000\nlast_webhook_timestamp_seconds till  " + r.unix(50*time.Second) + "\n")
+		r.metrics("alarm till silent 1.000\nlast_webhook_timestamp_seconds other  0.000\nlast_webhook_timestamp_seconds till  " + r.unix(45*time.Second) + "\n")
 		r.pass(59 * time.Minute)
 		r.expect()
 		r.pass(62 * time.Minute)
@@ -184,22 +189,40 @@ func TestSilent(t *testing.T) {
 		r.take("till", 1)
 		r.pass(10 * time.Second)
 		r.expect("INFO alarm cleared till silent 0s")
-		r.metrics("alarm till silent 0.000\nlast_webhook_timestamp_seconds other  0.000\nlast_webhook_timestamp_seconds till  " + r.unix(122*time.Minute+60*time.Second) + "\n")
+		r.metrics("alarm till silent 0.000\nlast_webhook_timestamp_seconds other  0.000\nlast_webhook_timestamp_seconds till  " + r.unix(122*time.Minute+55*time.Second) + "\n")
 	})
 }
 
-// What is refused breaks no silence, whether it is refused at once or under way for a while.
+// What is refused breaks no silence, whether it is refused at once, is under way for a while, or both at every reading.
 func TestRefusedIsSilence(t *testing.T) {
-	watching(t, nil, []Source{{Name: "till", SilentAfter: time.Minute}}, func(r *rig) {
-		for range 10 {
-			r.refuse("till", "unauthorized", 3)
-			r.take("till", 1)
+	for name, refuse := range map[string]func(r *rig, source string){
+		"at once": func(r *rig, source string) { r.refuse(source, "unauthorized", 3) },
+		"slowly": func(r *rig, source string) {
+			r.received.WithLabelValues(source).Inc()
+			r.pass(12 * time.Second)
+			r.refused.WithLabelValues(source, "slow_body").Inc()
+		},
+		"one after the other": func(r *rig, source string) {
+			r.received.WithLabelValues(source).Inc()
+			for range 3 {
+				r.pass(interval)
+				r.received.WithLabelValues(source).Inc()
+				r.refused.WithLabelValues(source, "unauthorized").Inc()
+			}
 			r.pass(interval)
-			r.refused.WithLabelValues("till", "slow_body").Inc()
-			r.pass(interval)
-		}
-		r.expect("WARN alarm raised till silent 1m0s")
-	})
+			r.refused.WithLabelValues(source, "unauthorized").Inc()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			watching(t, nil, []Source{{Name: "till", SilentAfter: 59 * time.Minute}}, func(r *rig) {
+				for time.Since(r.start) < time.Hour {
+					r.pass(28 * time.Second)
+					refuse(r, "till")
+				}
+				r.expect("WARN alarm raised till silent 59m0s")
+			})
+		})
+	}
 }
 
 // Silence goes on over a restart.
@@ -216,7 +239,7 @@ func TestSilentSinceBefore(t *testing.T) {
 	})
 }
 
-// The share of refused secrets counts within five minutes, and of ten requests or more.
+// The share of refused secrets is that of ten requests or more, and of no more than five minutes where there are as many.
 func TestUnauthorized(t *testing.T) {
 	watching(t, nil, []Source{{Name: "till", UnauthorizedPercent: 50}, {Name: "all", UnauthorizedPercent: 100}}, func(r *rig) {
 		r.refuse("till", "unauthorized", 9)
@@ -231,13 +254,54 @@ func TestUnauthorized(t *testing.T) {
 		r.take("all", 1)
 		r.pass(interval)
 		r.expect("WARN alarm raised till unauthorized 129 of 239 within 5m0s", "INFO alarm cleared all unauthorized 10 of 11 within 5m0s")
-		r.pass(5*time.Minute - 2*interval)
-		r.expect() // the first nine are gone
-		r.pass(2 * interval)
-		r.expect("INFO alarm cleared till unauthorized 0 of 0 within 5m0s")
-		r.refuse("till", "unauthorized", 9)
+		r.pass(5 * time.Minute)
+		r.take("till", 9)
+		r.pass(interval)
+		r.expect() // nine are too few to forget the others
+		r.take("till", 1)
+		r.pass(interval)
+		r.expect("INFO alarm cleared till unauthorized 0 of 10 within 5m0s")
+	})
+}
+
+// A quiet source that is locked out is told like a busy one.
+func TestUnauthorizedNowAndThen(t *testing.T) {
+	watching(t, nil, []Source{{Name: "till", UnauthorizedPercent: 50}}, func(r *rig) {
+		for range 9 {
+			r.refuse("till", "unauthorized", 1)
+			r.pass(time.Hour)
+		}
+		r.expect()
+		r.refuse("till", "unauthorized", 1)
+		r.pass(interval)
+		r.expect("WARN alarm raised till unauthorized 10 of 10 within 9h0m0s")
+		for range 5 {
+			r.take("till", 1)
+			r.pass(time.Minute)
+		}
+		r.expect()
+		r.take("till", 1)
+		r.pass(interval)
+		r.expect("INFO alarm cleared till unauthorized 4 of 10 within 3h5m5s")
+	})
+}
+
+// A vendor that gives up is not let in by that, and what it did a day ago is forgotten once it is.
+func TestUnauthorizedUntilLetIn(t *testing.T) {
+	watching(t, nil, []Source{{Name: "till", UnauthorizedPercent: 50}}, func(r *rig) {
+		r.refuse("till", "unauthorized", 10)
+		r.pass(interval)
+		r.expect("WARN alarm raised till unauthorized 10 of 10 within 5m0s")
+		r.pass(25 * time.Hour)
+		if lines := r.logged(); len(lines) != 25 || lines[24] != "WARN alarm lasts till unauthorized 0 of 0 within 5m0s" {
+			t.Errorf("after a day: %q", lines)
+		}
+		r.refuse("till", "rate", 10)
 		r.pass(interval)
 		r.expect()
+		r.take("till", 1)
+		r.pass(interval)
+		r.expect("INFO alarm cleared till unauthorized 0 of 11 within 5m0s")
 	})
 }
 
@@ -255,8 +319,8 @@ func TestQuarantine(t *testing.T) {
 		r.expect()
 		r.pass(interval)
 		r.expect("INFO alarm cleared till quarantine 1 within 1h0m0s")
-		r.metrics("alarm till quarantine 0.000\nlast_webhook_timestamp_seconds off  " + r.unix(2*interval) +
-			"\nlast_webhook_timestamp_seconds till  " + r.unix(30*time.Minute+2*interval) + "\n")
+		r.metrics("alarm till quarantine 0.000\nlast_webhook_timestamp_seconds off  " + r.unix(interval) +
+			"\nlast_webhook_timestamp_seconds till  " + r.unix(30*time.Minute+interval) + "\n")
 	})
 }
 
@@ -265,12 +329,32 @@ func TestWindow(t *testing.T) {
 	w := window{span: time.Hour}
 	now := time.Unix(0, 0)
 	for i := range 10_000 {
-		if got := w.add(now.Add(time.Duration(i)*interval), float64(i)); got > 720 || i >= 720 && got != 720 {
+		got, _ := w.add(now.Add(time.Duration(i)*interval), counts{quarantined: float64(i)})
+		if got.quarantined > 720 || i >= 720 && got.quarantined != 720 {
 			t.Fatalf("reading %d: %v", i, got)
 		}
 	}
 	if n := len(w.readings); n > 721 {
 		t.Errorf("%d readings are kept", n)
+	}
+}
+
+// A window that looks further back holds few readings all the same: those in which something happened.
+func TestWindowLooksBack(t *testing.T) {
+	w := window{span: 5 * time.Minute, least: 10, most: 24 * time.Hour}
+	now := time.Unix(0, 0)
+	var sent float64
+	for i := range 100_000 {
+		if i%12 == 0 { // a request a minute
+			sent++
+		}
+		got, _ := w.add(now.Add(time.Duration(i)*interval), counts{received: sent})
+		if i > 12*10 && got.received != 10 {
+			t.Fatalf("reading %d: %v", i, got)
+		}
+		if n := len(w.readings); n > 12 {
+			t.Fatalf("%d readings are kept", n)
+		}
 	}
 }
 
