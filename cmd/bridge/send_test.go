@@ -69,7 +69,7 @@ func TestSendForms(t *testing.T) {
 
 // What is sent is signed, over what the receiver's public address is, and with the headers that are signed.
 func TestSendSigns(t *testing.T) {
-	h := config.HMAC{Header: "X-Signature", TimestampHeader: "X-Time", Signed: "{header.X-Delivery}{header.X-Nonce}{timestamp}{url}{host}{path}{body}"}
+	h := config.HMAC{Header: "X-Signature", TimestampHeader: "X-Time", Signed: "{header.X-Delivery} {header.X-Nonce} {timestamp} {url} {host} {path} {body}"}
 	auth := config.Auth{
 		Scheme: config.SchemeHMAC, HMAC: &h, PublicURL: "https://hooks.example.com/in",
 		Values: []config.Secret{config.NewSecret("the-new-one"), config.NewSecret("the-old-one")},

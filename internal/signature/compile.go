@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,11 +18,17 @@ import (
 // defaultTolerance is how far a time of signing may be off unless the vendor says otherwise.
 const defaultTolerance = 5 * time.Minute
 
-// Bounds of the secrets. Each costs a digest of the body.
+// Bounds of the secrets: a short one is guessed, and each costs a digest of the body.
 const (
 	maxSecrets = 16
 	maxSecret  = 4 << 10
+	minKey     = 8
 )
+
+// consumed are headers of the connection, which are not, or not always, in a request that a server hands on.
+var consumed = []string{
+	"Connection", "Content-Length", "Expect", "Host", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
+}
 
 // FieldError is one thing that is wrong with a scheme. It quotes nothing.
 type FieldError struct {
@@ -88,6 +95,8 @@ func (c *compiler) header() {
 		c.addf("Header", "is missing")
 	case !isToken(spec.Header):
 		c.addf("Header", "is not a header name")
+	case slices.Contains(consumed, s.header):
+		c.addf("Header", "must not be a header that HTTP itself uses up")
 	}
 	switch {
 	case s.separator == "":
@@ -126,6 +135,8 @@ func (c *compiler) time() {
 		switch {
 		case !isToken(name):
 			c.addf("TimestampHeader", "is not a header name")
+		case slices.Contains(consumed, s.stampHeader):
+			c.addf("TimestampHeader", "must not be a header that HTTP itself uses up")
 		case s.stampHeader == s.header:
 			c.addf("TimestampHeader", "must not be the signature's header; its parts are told by their prefix")
 		}
@@ -171,12 +182,19 @@ func (c *compiler) signed() {
 	case s.unit > 0 && !message.proves("timestamp") && !message.provesHeader(s.stampHeader):
 		c.addf("Signed", "must have {timestamp}: else any time is taken for the sender's")
 	}
+	boundaries, ok := message.boundaries()
+	if !ok {
+		c.addf("Signed", "has two values side by side, and nothing tells where one ends: a text between them would, or {len(…)} before")
+	}
+	s.boundaries = boundaries
 	for _, name := range message.headers() {
-		switch name {
-		case s.header:
+		switch {
+		case name == s.header:
 			c.addf("Signed", "has the signature's own header")
-		case "Host":
+		case name == "Host":
 			c.addf("Signed", "has the header Host, which is written {host}")
+		case slices.Contains(consumed, name):
+			c.addf("Signed", "has a header that HTTP itself uses up")
 		}
 	}
 }
@@ -200,6 +218,8 @@ func (c *compiler) secrets(secrets []string) {
 			reason = "is not " + c.spec.SecretEncoding
 		case len(secret) == 0:
 			reason = "is empty"
+		case len(secret) < minKey:
+			reason = "is shorter than " + strconv.Itoa(minKey) + " bytes, without its prefix and once decoded"
 		}
 		if reason != "" {
 			c.problems = append(c.problems, &FieldError{Field: "Secrets", Index: i, Reason: reason})

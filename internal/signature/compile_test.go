@@ -9,6 +9,8 @@ import (
 	"github.com/webhook-bridge/bridge/connectors"
 )
 
+const sideBySide = "Signed has two values side by side, and nothing tells where one ends: a text between them would, or {len(…)} before"
+
 // What is wrong is said, all of it, by field and column, and without quoting.
 func TestCompileProblems(t *testing.T) {
 	const canary = "CANARY"
@@ -30,40 +32,51 @@ func TestCompileProblems(t *testing.T) {
 			"Separator must not be part of the prefix, which would be torn apart",
 		}},
 		{"a torn time", connectors.HMAC{
-			Header: "S", Prefix: "v1 ", Separator: "t=", TimestampPrefix: "t=", Signed: "{timestamp}{body}",
+			Header: "S", Prefix: "v1 ", Separator: "t=", TimestampPrefix: "t=", Signed: "{timestamp}.{body}",
 		}, good, []string{
 			"Separator must not be part of the time's prefix, which would be torn apart",
 		}},
 		{"a torn signature", connectors.HMAC{Header: "S", Separator: "a"}, good, []string{
 			"Separator must not be of characters that signatures are written with",
 		}},
-		{"blanks", connectors.HMAC{Header: "S", Prefix: " v1", Separator: ",", TimestampPrefix: " t=", Signed: "{timestamp}{body}"}, good, []string{
+		{"blanks", connectors.HMAC{Header: "S", Prefix: " v1", Separator: ",", TimestampPrefix: " t=", Signed: "{timestamp}.{body}"}, good, []string{
 			"Prefix must not begin with a blank", "TimestampPrefix must not begin with a blank",
 		}},
 		{"two times", connectors.HMAC{
-			Header: "S", Separator: ",", TimestampHeader: "T", TimestampPrefix: "t=", Signed: "{timestamp}{body}",
+			Header: "S", Separator: ",", TimestampHeader: "T", TimestampPrefix: "t=", Signed: "{timestamp}.{body}",
 		}, good, []string{"TimestampPrefix must not be set beside the time's header"}},
-		{"no separator", connectors.HMAC{Header: "S", TimestampPrefix: "t=", Signed: "{timestamp}{body}"}, good, []string{
+		{"no separator", connectors.HMAC{Header: "S", TimestampPrefix: "t=", Signed: "{timestamp}.{body}"}, good, []string{
 			"TimestampPrefix needs a separator: the header has more than one part",
 		}},
-		{"one prefix", connectors.HMAC{Header: "S", Prefix: "t=1", Separator: ",", TimestampPrefix: "t=", Signed: "{timestamp}{body}"}, good, []string{
+		{"one prefix", connectors.HMAC{Header: "S", Prefix: "t=1", Separator: ",", TimestampPrefix: "t=", Signed: "{timestamp}.{body}"}, good, []string{
 			"TimestampPrefix must tell the time from a signature, whose prefix begins with it",
 		}},
-		{"the time in the signature", connectors.HMAC{Header: "x-s", TimestampHeader: "X-S", Signed: "{timestamp}{body}"}, good, []string{
+		{"the time in the signature", connectors.HMAC{Header: "x-s", TimestampHeader: "X-S", Signed: "{timestamp}.{body}"}, good, []string{
 			"TimestampHeader must not be the signature's header; its parts are told by their prefix",
 		}},
-		{"odd headers", connectors.HMAC{Header: "S", TimestampHeader: "a b", Signed: "{timestamp}{body}{header.s}{header.HOST}"}, good, []string{
+		{"odd headers", connectors.HMAC{Header: "S", TimestampHeader: "a b", Signed: "{timestamp}.{body}.{header.s}.{header.HOST}"}, good, []string{
 			"TimestampHeader is not a header name", "Signed has the signature's own header",
 			"Signed has the header Host, which is written {host}",
 		}},
-		{"the body unsigned", connectors.HMAC{Header: "S", Signed: "{url}{len(body)}"}, good, []string{
+		{"the body unsigned", connectors.HMAC{Header: "S", Signed: "{url} {len(body)}"}, good, []string{
 			"Signed must have {body} or {sha256(body)}: else any body is taken for the sender's",
 		}},
-		{"the time unsigned", connectors.HMAC{Header: "S", TimestampHeader: "T", Signed: "{body}{len(timestamp)}"}, good, []string{
+		{"the time unsigned", connectors.HMAC{Header: "S", TimestampHeader: "T", Signed: "{body}.{len(timestamp)}"}, good, []string{
 			"Signed must have {timestamp}: else any time is taken for the sender's",
 		}},
 		{"the time unsigned by default", connectors.HMAC{Header: "S", TimestampHeader: "T"}, good, []string{
 			"Signed must have {timestamp}: else any time is taken for the sender's",
+		}},
+		{"side by side", connectors.HMAC{Header: "S", TimestampHeader: "T", Signed: "{timestamp}{body}"}, good, []string{sideBySide}},
+		{"headers side by side", connectors.HMAC{Header: "S", Signed: "{header.a}{header.b}.{body}"}, good, []string{sideBySide}},
+		{"after the body", connectors.HMAC{Header: "S", Signed: "{body}{header.a}"}, good, []string{sideBySide}},
+		{"a length beside a value", connectors.HMAC{Header: "S", Signed: "{len(body)}{body}"}, good, []string{sideBySide}},
+		{"consumed", connectors.HMAC{Header: "te", TimestampHeader: "host", Signed: "{timestamp}.{header.transfer-encoding}.{body}"}, good, []string{
+			"Header must not be a header that HTTP itself uses up", "TimestampHeader must not be a header that HTTP itself uses up",
+			"Signed has a header that HTTP itself uses up",
+		}},
+		{"short secrets", connectors.HMAC{Header: "S", SecretPrefix: "whsec_", SecretEncoding: "hex"}, []string{"whsec_00112233445566", "0011223344556677"}, []string{
+			"Secrets[0] is shorter than 8 bytes, without its prefix and once decoded",
 		}},
 		{"no time to sign", connectors.HMAC{Header: "S", Signed: "{timestamp}.{body}"}, good, []string{
 			"Signed has {timestamp}, and nothing says where the time is",

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -37,7 +38,11 @@ func FuzzCompile(f *testing.F) {
 			}
 			r.Header[name] = values
 		}
-		if err := s.Verify(r, now); err != nil {
+		err = s.Verify(r, now)
+		if errors.Is(err, errAmbiguous) {
+			t.Skip() // by its literals
+		}
+		if err != nil {
 			t.Fatalf("%+v: %v", r.Header, err)
 		}
 		r.Body = []byte(`{"a":2}`)

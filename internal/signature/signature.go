@@ -17,7 +17,7 @@ import (
 var (
 	// ErrMissing means that a header that the scheme needs is not there.
 	ErrMissing = errors.New("signature: missing")
-	// ErrMalformed means that a header is not as the scheme has it.
+	// ErrMalformed means that a header is not as the scheme has it, or that another request could have the same signature.
 	ErrMalformed = errors.New("signature: malformed")
 	// ErrStale means that the time of signing is too far from now, in either direction.
 	ErrStale = errors.New("signature: stale")
@@ -57,6 +57,7 @@ type Scheme struct {
 	size                int
 	encoding            encoding
 	message             template
+	boundaries          []boundary
 	secrets             [][]byte
 }
 
@@ -74,6 +75,9 @@ func (s *Scheme) Verify(r Request, now time.Time) error {
 		return err
 	}
 	message := s.message.of(&r, claimed.stamp)
+	if !s.unambiguous(message) {
+		return errAmbiguous
+	}
 	match := 0
 	for _, secret := range s.secrets {
 		right := s.sum(secret, message)
