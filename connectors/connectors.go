@@ -14,11 +14,13 @@
 //   - Bridge fills in ids, source, connector, vendor_event, received_at and webhook_id, and makes it all durable at once.
 //
 // What is not promised to Translate: that fields are present, that strings are not empty, that the vendor kept to its own
-// documentation. A message whose required facts are missing gets an [Error]; it is then quarantined, not lost.
+// documentation. A message whose required facts are missing gets an [Error]; it is then quarantined, not lost. Facts that the
+// vendor never promised are not required: without them the message gets [ErrUnmapped].
 package connectors
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"strconv"
@@ -81,7 +83,7 @@ type Connector struct {
 	// the key is [ContentHash], and for quarantined webhooks. 0 means two minutes.
 	Window time.Duration
 	// Translate makes canonical events of one vendor message. It must not change the message; what it returns may share
-	// parts with it, which nobody changes afterwards. Errors are *[Error].
+	// parts with it, which nobody changes afterwards. Errors are *[Error], or [ErrUnmapped].
 	Translate func(Input) (Translation, error)
 	// Envelope, if the vendor has one, identifies events that nobody modelled.
 	Envelope *Envelope
@@ -149,6 +151,11 @@ func ContentHash() Key { return Key{} }
 
 // Natural returns the parts given to [NaturalKey] in one unambiguous string, and whether there are any.
 func (k Key) Natural() (string, bool) { return k.natural, k.natural != "" }
+
+// ErrUnmapped says that a message fits its event and yet is not understood, because what tells its subject is only supposed
+// to be there: no vendor's page has it. It is passed on as it came, like an event that nobody modelled, and is known by what
+// those are known by. A typed call has no JSON to pass on, and is quarantined.
+var ErrUnmapped = errors.New("lacks a fact that the vendor does not promise, without which it is not understood")
 
 // Error says that a message cannot be translated, and why. The webhook is quarantined with it.
 type Error struct {

@@ -30,7 +30,7 @@ var (
 // Paths are in the vendor's JSON names. A Fields belongs to one call of Translate.
 type Fields struct {
 	source Source
-	err    *Error
+	err    error
 }
 
 // NewFields returns a Fields for one message of source.
@@ -40,6 +40,15 @@ func NewFields(source Source) *Fields { return &Fields{source: source} }
 func (f *Fields) Need(path, text string) string {
 	if text == "" {
 		f.Fail(path, "is missing")
+	}
+	return text
+}
+
+// Supposed returns a text without which the message is not understood, though the vendor never promised it. Empty, it is
+// [ErrUnmapped].
+func (f *Fields) Supposed(text string) string {
+	if text == "" && f.err == nil {
+		f.err = ErrUnmapped
 	}
 	return text
 }
@@ -119,13 +128,8 @@ func (f *Fields) Fail(path, format string, args ...any) {
 	}
 }
 
-// Err returns the first thing that was wrong, an [*Error], or nil.
-func (f *Fields) Err() error {
-	if f.err == nil {
-		return nil
-	}
-	return f.err
-}
+// Err returns the first thing that was wrong, an [*Error] or [ErrUnmapped], or nil.
+func (f *Fields) Err() error { return f.err }
 
 func (f *Fields) check(path string, err error) {
 	if err != nil {

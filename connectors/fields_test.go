@@ -19,6 +19,7 @@ func TestFieldsRememberTheFirstProblem(t *testing.T) {
 		want string
 	}{
 		{"need", func(f *connectors.Fields) { f.Need("$.id", "") }, "$.id is missing"},
+		{"supposed", func(f *connectors.Fields) { f.Supposed("") }, connectors.ErrUnmapped.Error()},
 		{"money", func(f *connectors.Fields) { f.Money("$.a", &decimal.Decimal{Value: "x"}) }, "$.a is not a decimal number"},
 		{"money in", func(f *connectors.Fields) { f.MoneyIn("$.a", &decimal.Decimal{Value: "x"}, "CZK") }, "$.a is not a decimal number"},
 		{"time", func(f *connectors.Fields) { f.Time("$.t", "x") }, "$.t is not an ISO 8601 time"},
@@ -32,6 +33,7 @@ func TestFieldsRememberTheFirstProblem(t *testing.T) {
 				t.Fatalf("nothing was read: %v", err)
 			}
 			tt.read(f)
+			f.Supposed("")
 			f.Fail("$.later", "is wrong too")
 			if err := f.Err(); err == nil || err.Error() != tt.want {
 				t.Errorf("error %v, want %q", err, tt.want)

@@ -62,6 +62,9 @@ var broken = []spoiled{
 		c.Samples = with(c.Samples, "testdata/shipment.txtar", "less\n-- body.json --\n{}\n")
 	}},
 	{name: "event that nothing shows", fails: "coverage", spoil: func(c *connectors.Connector) { c.EventField = "created_at" }},
+	{name: "passes everything on", fails: "coverage", spoil: translating(func(connectors.Input) (connectors.Translation, error) {
+		return connectors.Translation{}, connectors.ErrUnmapped
+	})},
 	{name: "no events", fails: "complete", spoil: func(c *connectors.Connector) {
 		c.Translate = then(func(_ *retinov1.ShippingOrdered, t *connectors.Translation) { t.Events = nil })
 	}},

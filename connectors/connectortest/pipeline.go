@@ -106,6 +106,11 @@ type result struct {
 
 func (r result) refused() bool { return r.fault != nil }
 
+// unmapped says whether the webhook was passed on as it came.
+func (r result) unmapped() bool {
+	return r.fault == nil && r.translation.Events[0].GetType() == intake.UnmappedType
+}
+
 // broken says whether the connector is at fault, and not the webhook.
 func (r result) broken() bool { return r.fault != nil && r.fault.Ours() }
 
@@ -129,7 +134,7 @@ func (p *pipeline) take(d document, keep func(proto.Message) proto.Message) (r r
 			return r
 		}
 		r.message = keep(m)
-		r.translation, r.fault = intake.Translate(&src, r.event, m)
+		r.translation, r.fault = intake.Translate(&src, r.event, m, d.body)
 	}
 	if _, natural := d.key.Natural(); natural && r.fault == nil {
 		r.translation.Key = d.key

@@ -23,7 +23,7 @@ func checkUnknown(k *kit) error {
 			return nil //nolint:nilerr // it is another rule's business what becomes of it
 		}
 		before, err := k.rendered(d, root)
-		if err != nil || before.fault != nil || before.message == nil {
+		if err != nil || before.fault != nil || before.unmapped() {
 			return err
 		}
 		return declared(root, k.events[before.event].Method.Input(), "$", func(object map[string]any, path string) error {

@@ -18,6 +18,8 @@
 //	update    order.updated    the same
 //	close     order.closed     the same
 //
+// Nobody promises an id: a check without any of the three is passed on as it came.
+//
 // occurred_at is the time of opening on order.opened; LINGA does not say when a check was changed or closed.
 //
 // # Traps

@@ -74,7 +74,7 @@ func (f fields) event(typ string, order *eventv1.Order) *eventv1.Event {
 
 func (f fields) order(m *lingav1.Check, status eventv1.OrderStatus) *eventv1.Order {
 	return &eventv1.Order{
-		Id:     f.Need("$.saleUniqueId", cmp.Or(m.GetSaleUniqueId(), m.GetId(), m.GetUniqueOrderId())),
+		Id:     f.Supposed(cmp.Or(m.GetSaleUniqueId(), m.GetId(), m.GetUniqueOrderId())),
 		Number: cmp.Or(m.GetTicketNo(), m.GetOrderNumber()),
 		Status: status,
 		Total: f.first(

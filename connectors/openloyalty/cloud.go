@@ -12,7 +12,7 @@ import (
 )
 
 // cloud translates the cloud product's events. Their names differ from those before, what they mean does not; what they look
-// like is known from others alone, so nothing is required but the subject.
+// like is known from others alone, so nothing is required: an event without its subject's id is passed on as it came.
 func (f fields) cloud(event string, m *openloyaltyv1.CloudEvent) connectors.Translation {
 	d := m.GetData()
 	c := cloudFields{f, d, cloudCustomer(d)}
@@ -76,7 +76,7 @@ func (c cloudFields) levelChanged() *eventv1.Event {
 func (c cloudFields) purchaseEvent(typ string) *eventv1.Event {
 	return &eventv1.Event{
 		Type:    typ,
-		Subject: c.purchase(c.d.GetTransactionId()),
+		Subject: "purchase/" + c.Supposed(c.d.GetTransactionId()),
 		Data: &eventv1.Event_Purchase{Purchase: &eventv1.Purchase{
 			Id:       c.d.GetTransactionId(),
 			Customer: c.customer,
@@ -149,9 +149,9 @@ func (c cloudFields) couponExpiring() *eventv1.Event {
 	}
 }
 
-// subject needs an id. Card number and e-mail address tell a person, too, but subjects are seen where people are not.
+// subject is told by an id. Card number and e-mail address tell a person, too, but subjects are seen where people are not.
 func (c cloudFields) subject() string {
-	return "customer/" + c.Need("$.data.customer.customerId", c.customer.GetId())
+	return "customer/" + c.Supposed(c.customer.GetId())
 }
 
 func cloudCustomer(d *openloyaltyv1.CloudData) *eventv1.Customer {

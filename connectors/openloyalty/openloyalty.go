@@ -53,7 +53,8 @@
 //	LevelWillExpire, CouponWillExpire                        as their namesakes above
 //
 // WalletBalanceUpdated comes beside AvailablePointsAmountChanged, and what it says of which wallet is not known; it stays
-// unmapped, as do CampaignEffectWasApplied and the others whose data nobody has described.
+// unmapped, as do CampaignEffectWasApplied and the others whose data nobody has described. So does an event of the cloud
+// product that lacks its subject's id: no page promises one.
 //
 // occurred_at is the message's createdAt; without one it is the time of the fact itself where the data have that: a new
 // customer's createdAt, levelAchievementDate, a transfer's createdAt. The date of a purchase is not the time of its

@@ -25,8 +25,8 @@
 //	retino_credit_note.created    credit_note.created    credit_note/<credit_note.id>
 //	ticket.created                return.created         return/<ticket.id>
 //
-// Of a ticket the id alone is required. Products, shipping and order, whose shapes are not known, stay in the webhook, as
-// they came.
+// No page says that a ticket has an id: one without is passed on as it came. Products, shipping and order, whose shapes are
+// not known, stay in the webhook, as they came.
 //
 // # Traps
 //

@@ -67,7 +67,7 @@ func ticketCreated(f *connectors.Fields, m *retinov1.TicketCreated) (connectors.
 	t := m.GetTicket()
 	return one(f, t.GetId(), m.GetCreatedAt(), &eventv1.Event{
 		Type:       "return.created",
-		Subject:    "return/" + f.Need("$.ticket.id", t.GetId()),
+		Subject:    "return/" + f.Supposed(t.GetId()),
 		OccurredAt: f.Time("$.created_at", m.GetCreatedAt()),
 		Data: &eventv1.Event_ReturnCase{ReturnCase: &eventv1.ReturnCase{
 			Id:        t.GetId(),

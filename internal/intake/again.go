@@ -125,7 +125,7 @@ func (s *Source) translateAgain(w *journalv1.Webhook, event string) (Decoded, co
 	}
 	var t connectors.Translation
 	if d.Message != nil {
-		t, fault = Translate(&s.SourceConfig, d.Event, d.Message)
+		t, fault = Translate(&s.SourceConfig, d.Event, d.Message, d.Document)
 	} else {
 		t, fault = TranslateUnmapped(&s.SourceConfig, d.Event, d.Document)
 	}

@@ -99,6 +99,14 @@ func (d *Delivery) JSON() []byte {
 	return d.Body
 }
 
+// document is the JSON that was decoded; nil for a typed call.
+func (d *Delivery) document() []byte {
+	if d.Encoding == journalv1.Encoding_ENCODING_PROTOBUF {
+		return nil
+	}
+	return d.JSON()
+}
+
 // SourceConfig is what intake needs to know of a source.
 type SourceConfig struct {
 	Connector *connectors.Connector
@@ -173,7 +181,7 @@ func (in *Intake) Source(c SourceConfig) *Source {
 // found odd. It blocks until the webhook is durable, or ctx ends; errors are those of the package comment. One of a batch is
 // [Collected] without blocking, or refused.
 func (in *Intake) Accept(ctx context.Context, d *Delivery, msg proto.Message, drift []vendorjson.Drift) (Outcome, error) {
-	t, fault := Translate(&d.Source.SourceConfig, d.Event, msg)
+	t, fault := Translate(&d.Source.SourceConfig, d.Event, msg, d.document())
 	if fault != nil {
 		return in.setAside(ctx, d, fault, drift)
 	}

@@ -18,14 +18,20 @@ const UnmappedType = "unmapped"
 
 // Translate has the source's connector translate a decoded webhook. It is pure: the same webhook gives the same
 // translation, today and from the journal next year. Ids and what else the connector leaves out are not filled in.
-func Translate(src *SourceConfig, event string, msg proto.Message) (t connectors.Translation, fault *Fault) {
+//
+// document is the JSON that msg was decoded of, nil for a typed call. What the connector does not understand is passed on as
+// [TranslateUnmapped] does it; a typed call, which has nothing to pass on, is a fault.
+func Translate(src *SourceConfig, event string, msg proto.Message, document []byte) (t connectors.Translation, fault *Fault) {
 	defer func() {
 		if p := recover(); p != nil {
 			t, fault = connectors.Translation{}, newPanic(p, debug.Stack())
 		}
 	}()
 	t, err := src.Connector.Translate(connectors.Input{Source: src.Info, Event: event, Message: msg})
-	if err != nil {
+	switch {
+	case errors.Is(err, connectors.ErrUnmapped) && document != nil:
+		return TranslateUnmapped(src, event, document)
+	case err != nil:
 		return connectors.Translation{}, NewFault(Untranslatable, err)
 	}
 	if fault := inspect(t.Events); fault != nil {
@@ -34,7 +40,7 @@ func Translate(src *SourceConfig, event string, msg proto.Message) (t connectors
 	return t, nil
 }
 
-// TranslateUnmapped makes the one event of a webhook whose event nobody modelled, identified by the vendor's envelope if
+// TranslateUnmapped makes the one event of a webhook that nobody modelled or understood, identified by the vendor's envelope if
 // it has one and it fits. It is pure, as [Translate] is.
 func TranslateUnmapped(src *SourceConfig, event string, body []byte) (t connectors.Translation, fault *Fault) {
 	defer func() {
