@@ -30,12 +30,13 @@
 //     than the sale that it becomes.
 //   - Amounts are cents beside a decimal text (subTotal, subTotalStr). The text is preferred, but one without a decimal
 //     point yields to the cents, since LINGA's own description calls one of the texts an integer, and so does one that
-//     cannot be read. So it is also where the two disagree. "1,234.00" is read.
+//     cannot be read. So it is also where the two disagree. Without cents beside it, a text without a point other than zero is
+//     quarantined. "1,234.00" is read.
 //   - A list, such as LINGA's reports are, is no webhook: its last row would be the total of the others.
 //   - Cents with a decimal point, also "12.00", may be whole units. Where no text settles it, the check is quarantined: that is
 //     seen, an amount off by a factor of a hundred is not. guestCount may be any decimal.
 //   - Dates are "01-Sep-2026", ISO 8601 or milliseconds. The time of opening may be a time of day beside startDate. One that
-//     cannot be read is not worth losing the order for, and stays unset.
+//     cannot be read is not worth losing the order for, and stays unset; the day alone does not stand in for it.
 //   - isVoid is "false", a string.
 //   - The items of online orders (orderDetails) are of unknown shape: they stay in the vendor's message.
 package linga

@@ -174,7 +174,15 @@ func (f fields) cents(path string, d *decimal.Decimal) *money.Money {
 	return f.ScaledMoneyIn(path, &n, 2, "")
 }
 
-func (f fields) text(path, text string) *money.Money { return f.Money(path, ungrouped(text)) }
+// text reads a decimal. Without a point it may well be of cents, as LINGA's own description has one of the texts, unless it
+// is nothing.
+func (f fields) text(path, text string) *money.Money {
+	m := f.Money(path, ungrouped(text))
+	if (m.GetUnits() != 0 || m.GetNanos() != 0) && !strings.Contains(text, ".") {
+		f.Fail(path, "has no decimal point, so that it may be of units or of cents")
+	}
+	return m
+}
 
 // grouped is a decimal with thousands commas, as LINGA's reports write it. "1,5" is none.
 var grouped = regexp.MustCompile(`^-?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]*)?$`)
@@ -186,19 +194,20 @@ func ungrouped(text string) *decimal.Decimal {
 	return &decimal.Decimal{Value: text}
 }
 
-// openedAt takes the first of the times that can be read. The day of startDate alone is the last resort.
+// openedAt takes the first of the times that can be read. The day of startDate alone is the last resort, and none where
+// there is a time of day: nobody opened at midnight.
 func (f fields) openedAt(m *lingav1.Check) *timestamppb.Timestamp {
 	opened := strings.TrimSpace(m.GetSaleOpenTime())
-	dayAndTime := ""
+	day, dayAndTime := strings.TrimSpace(m.GetStartDate()), ""
 	if opened != "" {
-		dayAndTime = m.GetStartDate() + " " + opened
+		day, dayAndTime = "", day+" "+opened
 	}
 	for _, text := range []string{
 		opened,
 		dayAndTime,
 		m.GetDateCreated(),
 		m.GetOrderedDateStr(),
-		m.GetStartDate(),
+		day,
 	} {
 		if t := instant(strings.TrimSpace(text), f.source.Zone); t != nil {
 			return t
@@ -217,6 +226,7 @@ var timeLayouts = [...]string{
 	"2-Jan-2006 3:04:05 PM",
 	"2-Jan-2006 3:04 PM",
 	"2-Jan-2006",
+	"2006-01-02 3:04:05 PM",
 	"2006-01-02 3:04 PM",
 }
 
