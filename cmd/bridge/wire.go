@@ -1,11 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"log/slog"
+	"slices"
 
 	"github.com/webhook-bridge/bridge/connectors"
 	"github.com/webhook-bridge/bridge/internal/config"
 	"github.com/webhook-bridge/bridge/internal/ingress"
+	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/internal/openapi"
 	"github.com/webhook-bridge/bridge/sinks/file"
@@ -23,9 +26,16 @@ func connectorNeeds(all map[string]*connectors.Connector) config.Connectors {
 			MaxBody:  c.MaxBody,
 			Header:   c.Verification.Header,
 			HMAC:     configHMAC(c.Verification.HMAC),
+			Kept:     keptHeaders(c),
+			Window:   cmp.Or(c.Window, intake.DefaultWindow),
 		}
 	}
 	return needs
+}
+
+// keptHeaders are those that the connector is told of.
+func keptHeaders(c *connectors.Connector) []string {
+	return slices.DeleteFunc([]string{c.EventHeader, c.KeyHeader}, func(h string) bool { return h == "" })
 }
 
 func journalConfig(cfg *config.Config, log *slog.Logger) journal.Config {

@@ -82,7 +82,8 @@ type Source struct {
 	Limits Limits
 	// KeepHeaders are canonical header names, none of which carries a credential.
 	KeepHeaders []string
-	// Window is how long the same body is taken for the same webhook. 0 is the connector's.
+	// Window is how long the same body is taken for the same webhook. 0 is the connector's. For a sender that signs the time it
+	// is at least as long as a signature is good, unless it was set.
 	Window time.Duration
 	Alarms Alarms
 }
@@ -168,4 +169,8 @@ type Needs struct {
 	Header string
 	// HMAC is how the vendor signs, nil if not known.
 	HMAC *HMAC
+	// Kept are headers that mean something to the connector: they are stored with every webhook, so none can carry a secret.
+	Kept []string
+	// Window is how long the connector takes the same body for the same webhook.
+	Window time.Duration
 }

@@ -26,11 +26,11 @@ const canary = "s3cret"
 var known = Connectors{
 	"retino":      {Header: "X-Retino-Secret"},
 	"kasafik":     {},
-	"openloyalty": {Currency: true, MaxBody: 8 << 20, HMAC: &HMAC{Header: "X-Webhook-Signature"}},
+	"openloyalty": {Currency: true, MaxBody: 8 << 20, HMAC: &HMAC{Header: "X-Webhook-Signature"}, Kept: []string{"x-webhook-request-id"}},
 	"dealpos":     {Currency: true, TimeZone: true},
 	"linga":       {Currency: true, TimeZone: true, Header: "X-API-Key"},
-	"signing": {HMAC: &HMAC{
-		Header: "X-Signature", Prefix: "v1=", Separator: ",", TimestampPrefix: "t=", Tolerance: time.Minute, Signed: "{timestamp}{body}",
+	"signing": {Window: time.Minute, HMAC: &HMAC{
+		Header: "X-Signature", Prefix: "v1=", Separator: ",", TimestampPrefix: "t=", Tolerance: time.Minute, Signed: "{timestamp}.{body}",
 	}},
 }
 
@@ -255,11 +255,11 @@ func TestEveryKey(t *testing.T) {
 				Auth: Auth{Scheme: SchemeHeader, Header: "X-Api-Key", Values: secrets("0123")},
 			},
 			{
-				Name: "signed", Connector: "signing", Zone: time.UTC, Limits: limits, Alarms: alarms,
+				Name: "signed", Connector: "signing", Zone: time.UTC, Window: 2 * time.Minute, Limits: limits, Alarms: alarms,
 				Auth: Auth{Scheme: SchemeHMAC, Header: "X-Signature", Values: secrets("01234567"), HMAC: known["signing"].HMAC},
 			},
 			{
-				Name: "signed-otherwise", Connector: "signing", Zone: time.UTC, Limits: limits, Alarms: alarms,
+				Name: "signed-otherwise", Connector: "signing", Zone: time.UTC, Window: 3 * time.Minute, Limits: limits, Alarms: alarms,
 				Auth: Auth{
 					Scheme: SchemeHMAC, Header: "X-Other", Values: secrets("whsec_0123", "whsec_4567"), PublicURL: "https://hooks.example.com/in",
 					HMAC: &HMAC{
@@ -276,6 +276,45 @@ func TestEveryKey(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got, compareZones); diff != "" {
 		t.Errorf("config (-want +got):\n%s", diff)
+	}
+}
+
+// With a header of its own a signature is another one than the connector's, of which nothing is left.
+func TestAnotherSignature(t *testing.T) {
+	parse := func(settings string) (*Source, error) {
+		t.Helper()
+		cfg, err := Parse("x.yaml", []byte("sources: [{name: a, connector: signing, "+settings+"}]\n"), os.LookupEnv, known, checks)
+		if err != nil {
+			return nil, err
+		}
+		return &cfg.Sources[0], nil
+	}
+	for settings, want := range map[string]struct {
+		hmac   HMAC
+		window time.Duration
+	}{
+		"auth: {hmac: {secrets: [01234567], header: X-Signature}}": {HMAC{Header: "X-Signature"}, 0},
+		"auth: {hmac: {secrets: [01234567], prefix: v2=}}": {
+			HMAC{Header: "X-Signature", Prefix: "v2=", Separator: ",", TimestampPrefix: "t=", Tolerance: time.Minute, Signed: "{timestamp}.{body}"}, 2 * time.Minute,
+		},
+		"auth: {hmac: {secrets: [01234567], header: S, timestamp: {header: T}}}": {
+			HMAC{Header: "S", TimestampHeader: "T", Tolerance: 5 * time.Minute}, 10 * time.Minute,
+		},
+		"auth: {hmac: {secrets: [01234567], timestamp: {tolerance: 20s}}}": {
+			HMAC{Header: "X-Signature", Prefix: "v1=", Separator: ",", TimestampPrefix: "t=", Tolerance: 20 * time.Second, Signed: "{timestamp}.{body}"}, 0,
+		},
+		"dedupe_window: 3s, auth: {hmac: {secrets: [01234567], header: S, timestamp: {header: T}}}": {
+			HMAC{Header: "S", TimestampHeader: "T", Tolerance: 5 * time.Minute}, 3 * time.Second,
+		},
+	} {
+		s, err := parse(settings)
+		if err != nil {
+			t.Errorf("%s: %v", settings, err)
+			continue
+		}
+		if diff := cmp.Diff(&want.hmac, s.Auth.HMAC); diff != "" || s.Window != want.window {
+			t.Errorf("%s: window %v, want %v (-want +got):\n%s", settings, s.Window, want.window, diff)
+		}
 	}
 }
 

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"net/url"
 	"slices"
 	"strings"
@@ -10,11 +9,11 @@ import (
 	configv1 "github.com/webhook-bridge/bridge/gen/bridge/config/v1"
 )
 
-// The bounds of shared secrets: a short one is guessed, and each costs a digest of every body.
-const (
-	leastShared = 8
-	mostShared  = 16
-)
+// mostShared bounds the shared secrets, each of which costs a digest of every body.
+const mostShared = 16
+
+// defaultTolerance is how far the time of signing may be off.
+const defaultTolerance = 5 * time.Minute
 
 // secretKey is the key under which a check reports a secret.
 const secretKey = "secret"
@@ -35,11 +34,12 @@ type HMAC struct {
 	Signed string
 }
 
-// hmac resolves a signature: what is set takes the place of what the connector knows of its vendor.
-func (r resolver) hmac(path, connector string, file *configv1.HMACAuth, known *HMAC) Auth {
+// hmac resolves a signature: what is set takes the place of what the connector knows of its vendor. A header that is set is
+// that of another signature, of which the connector knows nothing.
+func (r resolver) hmac(path, connector string, file *configv1.HMACAuth, needs Needs) Auth {
 	var h HMAC
-	if known != nil {
-		h = *known
+	if needs.HMAC != nil && file.GetHeader() == "" {
+		h = *needs.HMAC
 	}
 	r.override(path, &h, file)
 	auth := Auth{Scheme: SchemeHMAC, Header: canonical(h.Header), HMAC: &h, PublicURL: r.publicURL(path+".public_url", file.GetPublicUrl())}
@@ -48,6 +48,8 @@ func (r resolver) hmac(path, connector string, file *configv1.HMACAuth, known *H
 		r.unknownTo(connector, path+".header", "is missing: connector %s does not know how its vendor signs")
 	case slices.Contains(unusableHeaders, auth.Header):
 		r.addf(path+".header", "this header cannot carry a signature")
+	case needs.keeps(auth.Header):
+		r.addf(path+".header", keptHeader, connector)
 	default:
 		for _, fault := range r.checks.hmac(h, NewSecret("")) {
 			if fault.Key != secretKey {
@@ -85,16 +87,29 @@ func (r resolver) override(path string, h *HMAC, file *configv1.HMACAuth) {
 	} {
 		*field.to = orDefault(field.value, *field.to)
 	}
+	if h.Tolerance == 0 && h.timed() {
+		h.Tolerance = defaultTolerance
+	}
 	h.Tolerance = r.duration(path+".timestamp.tolerance", at.GetTolerance(), h.Tolerance, time.Second, day)
-	if at != nil && h.TimestampHeader == "" && h.TimestampPrefix == "" {
+	if at != nil && !h.timed() {
 		r.addf(path+".timestamp", "needs header or prefix, to say where the time is")
 	}
 }
 
-func (r resolver) checkShared(h HMAC, secret string) string {
-	if len(secret) < leastShared || len(secret) > mostSecret {
-		return fmt.Sprintf("must be at least %d and at most %d characters", leastShared, mostSecret)
+// timed reports whether a request says when it was signed.
+func (h *HMAC) timed() bool { return h.TimestampHeader != "" || h.TimestampPrefix != "" }
+
+// replayable is how long a request that was captured can be sent again at most: a sender's clock may be ahead by the tolerance.
+// 0 is for ever.
+func (a Auth) replayable() time.Duration {
+	if a.HMAC == nil || !a.HMAC.timed() {
+		return 0
 	}
+	return 2 * a.HMAC.Tolerance
+}
+
+// checkShared says what is wrong with a secret.
+func (r resolver) checkShared(h HMAC, secret string) string {
 	for _, fault := range r.checks.hmac(h, NewSecret(secret)) {
 		if fault.Key == secretKey {
 			return fault.Reason

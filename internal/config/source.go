@@ -55,14 +55,15 @@ func (r resolver) sources(files []*configv1.Source) []Source {
 
 func (r resolver) source(path string, file *configv1.Source) Source {
 	needs := r.needs(path, file)
+	auth := r.auth(path+".auth", file, needs)
 	s := Source{
 		Name:      file.GetName(),
 		Connector: file.GetConnector(),
-		Auth:      r.auth(path+".auth", file, needs),
+		Auth:      auth,
 		Currency:  file.GetCurrency(),
 		Zone:      r.zone(path+".time_zone", file.GetTimeZone()),
 		GRPC:      file.GetGrpc(),
-		Window:    r.duration(path+".dedupe_window", file.GetDedupeWindow(), 0, time.Second, 168*time.Hour),
+		Window:    r.duration(path+".dedupe_window", file.GetDedupeWindow(), window(auth, needs), time.Second, 168*time.Hour),
 		Alarms:    r.alarms(path+".alarms", file.GetAlarms()),
 	}
 	if s.Currency != "" && !isCurrency(s.Currency) {
@@ -78,6 +79,23 @@ func (r resolver) source(path string, file *configv1.Source) Source {
 		s.KeepHeaders = append(s.KeepHeaders, canonical(name))
 	}
 	return s
+}
+
+// window is how long the same body counts as the same webhook unless that is set: at least as long as a captured request can
+// be sent again. 0 is the connector's.
+func window(a Auth, needs Needs) time.Duration {
+	if replayable := a.replayable(); replayable > needs.Window {
+		return replayable
+	}
+	return 0
+}
+
+// keptHeader is what is wrong with a secret in a header that the connector is told of.
+const keptHeader = "connector %s needs this header and has it stored with every webhook: it cannot carry a secret"
+
+// keeps reports whether a header, by its canonical name, is stored with every webhook.
+func (n *Needs) keeps(header string) bool {
+	return slices.ContainsFunc(n.Kept, func(h string) bool { return canonical(h) == header })
 }
 
 // needs looks up the connector and reports what it needs and the source lacks.
@@ -122,13 +140,15 @@ func (r resolver) auth(path string, source *configv1.Source, needs Needs) Auth {
 			r.unknownTo(source.GetConnector(), path+".header.name", "is missing: the vendor of connector %s has no header of its own")
 		case slices.Contains(unusableHeaders, name):
 			r.addf(path+".header.name", "this header cannot carry a secret")
+		case needs.keeps(name):
+			r.addf(path+".header.name", keptHeader, source.GetConnector())
 		}
 		values := r.secrets(path+".header.values", scheme.Header.GetValues(), checkHeaderValue)
 		return Auth{Scheme: SchemeHeader, Header: name, Values: values}
 	case *configv1.Auth_PathToken:
 		return Auth{Scheme: SchemePathToken, Values: r.secrets(path+".path_token.values", scheme.PathToken.GetValues(), checkPathToken)}
 	case *configv1.Auth_Hmac:
-		return r.hmac(path+".hmac", source.GetConnector(), scheme.Hmac, needs.HMAC)
+		return r.hmac(path+".hmac", source.GetConnector(), scheme.Hmac, needs)
 	default: // Validation has reported an Auth without scheme.
 		return Auth{Scheme: SchemeNone}
 	}

@@ -673,8 +673,8 @@ type Alarms struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// No webhook was taken in for so long. Default: no alarm.
 	SilentAfter *durationpb.Duration `protobuf:"bytes,1,opt,name=silent_after,json=silentAfter,proto3" json:"silent_after,omitempty"`
-	// Share of requests, in percent, that were refused for their secret in the last five minutes, of at least ten. Default
-	// 50; 0 is no alarm.
+	// Share, in percent, of the requests of the last five minutes, or of the last ten within a day, that were refused for
+	// their secret. Default 50; 0 is no alarm.
 	UnauthorizedPercent *uint32 `protobuf:"varint,2,opt,name=unauthorized_percent,json=unauthorizedPercent,proto3,oneof" json:"unauthorized_percent,omitempty"`
 	// Webhooks that were quarantined in the last hour. Default 1; 0 is no alarm.
 	Quarantined   *uint32 `protobuf:"varint,3,opt,name=quarantined,proto3,oneof" json:"quarantined,omitempty"`
@@ -958,13 +958,13 @@ func (x *PathTokenAuth) GetValues() []string {
 }
 
 // HMACAuth is a signature over the request (RFC 2104). Where the connector knows how its vendor signs, `secrets` is all that
-// is needed; what is set here takes the place of what it knows.
+// is needed; what is set here takes the place of what it knows, and `header` of all that it knows.
 type HMACAuth struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Shared secrets, any of which may have been signed with, so that they can be changed without a gap. Empty ones are
 	// dropped; one must be left.
 	Secrets []string `protobuf:"bytes,1,rep,name=secrets,proto3" json:"secrets,omitempty"`
-	// Header with the signature.
+	// Header with the signature. When it is set, nothing that the connector knows applies.
 	Header string `protobuf:"bytes,2,opt,name=header,proto3" json:"header,omitempty"`
 	// sha1, sha256 or sha512. Default sha256.
 	Algorithm string `protobuf:"bytes,3,opt,name=algorithm,proto3" json:"algorithm,omitempty"`
