@@ -100,9 +100,13 @@ func translateWebhook(t *testing.T, c *connectors.Connector, w *simulate.Webhook
 	}
 	elements := [][]byte{document}
 	if c.Batches && bytes.HasPrefix(bytes.TrimSpace(document), []byte{'['}) {
-		var err error
-		if elements, err = vendorjson.Split(document); err != nil {
+		spans, err := vendorjson.Split(document)
+		if err != nil {
 			return nil, connectors.Key{}, intake.NewFault(intake.Malformed, err)
+		}
+		elements = elements[:0]
+		for _, at := range spans {
+			elements = append(elements, at.Of(document))
 		}
 	}
 	var events []*eventv1.Event

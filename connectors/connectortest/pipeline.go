@@ -71,8 +71,8 @@ func (p *pipeline) open(w sample.Webhook) (documents []document, list bool, faul
 	case len(elements) == 0:
 		return nil, true, intake.NewFault(intake.Shape, nil)
 	}
-	for i, body := range elements {
-		e := d.of(body)
+	for i, at := range elements {
+		e := d.of(at.Of(d.body))
 		e.name += "[" + strconv.Itoa(i) + "]"
 		e.key, _ = intake.HeaderKey(p.connector, headers, i+1)
 		documents = append(documents, e)

@@ -27,8 +27,8 @@ func IsList(document []byte) bool {
 // Elements takes an array of webhooks apart, or says why it is none. They share the delivery's memory.
 func (d *Delivery) Elements() ([]Element, *Fault) {
 	document := d.JSON()
-	texts, err := vendorjson.Split(document)
-	switch n := len(texts); {
+	spans, err := vendorjson.Split(document)
+	switch n := len(spans); {
 	case err != nil:
 		return nil, NewFault(Malformed, err)
 	case n == 0:
@@ -41,12 +41,9 @@ func (d *Delivery) Elements() ([]Element, *Fault) {
 	if d.Encoding == journalv1.Encoding_ENCODING_JSON {
 		received = d.Body
 	}
-	elements, at := make([]Element, len(texts)), 0
-	for i, text := range texts {
-		// What precedes an element can be no beginning of it.
-		start := at + bytes.Index(document[at:], text)
-		at = start + len(text)
-		elements[i] = Element{Body: received[start:at:at], Text: text}
+	elements := make([]Element, len(spans))
+	for i, at := range spans {
+		elements[i] = Element{Body: at.Of(received), Text: at.Of(document)}
 	}
 	return elements, nil
 }
