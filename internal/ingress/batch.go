@@ -8,9 +8,6 @@ import (
 	"github.com/webhook-bridge/bridge/internal/intake"
 )
 
-// maxElements is how many webhooks one body may hold.
-const maxElements = intake.MaxElements
-
 // takeBatch takes in the webhooks of an array, each by itself, and makes all that become of them durable at once. An array
 // that is none, or is too much, is kept as it came. Where the source refuses what cannot be decoded, one such element has the
 // whole refused.

@@ -150,9 +150,10 @@ func (s *source) readVerified(w http.ResponseWriter, r *http.Request, now time.T
 }
 
 // readSigned reads a body whose signature shows only then whose it is. Until it does, it takes room that is set aside for
-// such bodies, and no more than has arrived: a length that is only announced costs nothing.
+// such bodies, and no more than has arrived: a length that is only announced costs nothing. Neither do the first bytes, which
+// are no more than a connection costs, and all of most webhooks: whatever strangers send, those get through.
 func (s *source) readSigned(w http.ResponseWriter, r *http.Request, now time.Time, l *lease) (body, error) {
-	unverified := lease{room: s.limits.unverified}
+	unverified := lease{room: s.limits.unverified, free: smallBody}
 	defer unverified.release()
 	b, err := s.readWire(w, r, -1, &unverified)
 	if err != nil {

@@ -144,11 +144,11 @@ func TestBatchThroughTheJournal(t *testing.T) {
 		}
 	}
 	var all []string
-	for i := range maxElements {
+	for i := range intake.MaxElements {
 		all = append(all, fmt.Sprintf(`{"event_type":"new","n":%d}`, i))
 	}
 	post([]byte("[" + strings.Join(all, ",") + "]"))
-	if got := j.Bounds().Next - j.Bounds().Earliest; got != maxElements {
+	if got := j.Bounds().Next - j.Bounds().Earliest; got != intake.MaxElements {
 		t.Fatalf("%d events", got)
 	}
 	// Eight arrays of the same facts, in two versions and two orders.
@@ -164,7 +164,7 @@ func TestBatchThroughTheJournal(t *testing.T) {
 		wg.Go(func() { post([]byte("[" + strings.Join(some, ",") + "]")) })
 	}
 	wg.Wait()
-	if got := j.Bounds().Next - j.Bounds().Earliest - maxElements; got != 100 {
+	if got := j.Bounds().Next - j.Bounds().Earliest - intake.MaxElements; got != 100 {
 		t.Errorf("%d events of fifty facts in two versions", got)
 	}
 	ids := map[string]bool{}

@@ -18,7 +18,8 @@ type Limits struct {
 	// authentication 20.
 	Rate int
 	// InFlight is bytes of bodies held at once. Default: 64 MiB. It is raised to what one body needs, compressed and not. Bodies
-	// whose signature is not verified yet have a quarter of as much, at least one body, besides.
+	// whose signature is not verified yet have a quarter of as much, at least one body, besides, and their first 4 KiB for
+	// nothing.
 	InFlight int64
 	// Daily is bytes a day, in UTC. Default: no limit; without authentication 64 MiB. Counted from the program's start.
 	Daily int64
@@ -119,6 +120,8 @@ func (l *limits) charge(now time.Time, n int64) error {
 type lease struct {
 	room *semaphore.Weighted
 	held int64
+	// free is how much more it has for nothing.
+	free int64
 	// until is when waiting ends, set by the first wait.
 	until time.Time
 }
@@ -126,6 +129,10 @@ type lease struct {
 // grow takes n more bytes. It waits, over all calls, at most roomTimeout; then the error is errBusy. If ctx ends first it is
 // ctx's.
 func (l *lease) grow(ctx context.Context, n int64) error {
+	free := min(n, l.free)
+	if l.free, n = l.free-free, n-free; n == 0 {
+		return nil
+	}
 	if !l.room.TryAcquire(n) {
 		if err := l.wait(ctx, n); err != nil {
 			return err

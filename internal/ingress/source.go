@@ -30,7 +30,7 @@ type Source struct {
 	// GRPC also takes typed calls.
 	GRPC bool
 	// KeepHeaders are request headers to store, besides content-type, user-agent and those that mean something to the
-	// connector. Credentials are refused.
+	// connector. Of a value 1 KiB is kept, of all together some 4 KiB. Credentials are refused.
 	KeepHeaders []string
 	// Window is how long the same body is taken for the same webhook, at least a second. 0 is the connector's.
 	Window time.Duration
@@ -95,7 +95,7 @@ func (s Source) validate() error {
 	if s.GRPC && s.Auth.HMAC != nil {
 		problems = append(problems, errors.New("takes typed calls, which nobody signs"))
 	}
-	for _, h := range s.headers() {
+	for _, h := range slices.Concat(s.meaningful(), s.KeepHeaders) {
 		if h = textproto.CanonicalMIMEHeaderKey(h); s.isCredential(h) {
 			problems = append(problems, fmt.Errorf("would keep the credential in header %q", h))
 		}
@@ -103,9 +103,8 @@ func (s Source) validate() error {
 	return errors.Join(problems...)
 }
 
-// headers are those to store, besides alwaysKept.
-func (s *Source) headers() []string {
-	names := slices.Clone(s.KeepHeaders)
+// meaningful are the headers that the connector is told of, and that are stored for that.
+func (s *Source) meaningful() (names []string) {
 	for _, h := range []string{s.Connector.EventHeader, s.Connector.KeyHeader} {
 		if h != "" {
 			names = append(names, h)
@@ -156,7 +155,8 @@ func newSource(s Source, v verifier, g *gateway, in *intake.Intake, m *metrics) 
 		taken:    m.taken.WithLabelValues(s.Info.Name),
 		refused:  m.refusalsOf(s.Info.Name),
 	}
-	for _, h := range slices.Concat(alwaysKept, s.headers()) {
+	// Those that mean something come first: what is kept is bounded.
+	for _, h := range slices.Concat(s.meaningful(), alwaysKept, s.KeepHeaders) {
 		k := keptHeader{canonical: textproto.CanonicalMIMEHeaderKey(h), lower: strings.ToLower(h)}
 		if !slices.Contains(src.keep, k) {
 			src.keep = append(src.keep, k)
@@ -186,6 +186,15 @@ func (s *Source) copies(form bool) int {
 	return n
 }
 
+const (
+	// keptValue is how much is kept of a header's value, and keptTotal of all headers with their names, in bytes. They are
+	// stored with every webhook of an array.
+	keptValue = kibi
+	keptTotal = 4 * kibi
+	// headerWeight is what a header costs besides.
+	headerWeight = 64
+)
+
 // encodingHeader is kept beside a body that is still encoded.
 var encodingHeader = keptHeader{canonical: "Content-Encoding", lower: "content-encoding"}
 
@@ -194,12 +203,13 @@ var encodingHeader = keptHeader{canonical: "Content-Encoding", lower: "content-e
 type keptHeaders struct {
 	values [][]string // as received, in the order of the source's list
 	stored []*journalv1.Header
+	weight int
 }
 
 // headersToKeep returns the headers on the source's list.
 func (s *source) headersToKeep(h http.Header, encoded bool) []*journalv1.Header {
 	if encoded {
-		return appendHeader(s.copyHeaders(h).stored, h, encodingHeader)
+		return s.copyHeaders(h, encodingHeader).stored
 	}
 	last := s.lastKept.Load()
 	if last == nil || !last.are(h, s.keep) {
@@ -218,18 +228,30 @@ func (k *keptHeaders) are(h http.Header, keep []keptHeader) bool {
 	return true
 }
 
-func (s *source) copyHeaders(h http.Header) *keptHeaders {
+func (s *source) copyHeaders(h http.Header, besides ...keptHeader) *keptHeaders {
 	kept := &keptHeaders{values: make([][]string, 0, len(s.keep))}
+	for _, k := range besides {
+		kept.add(h, k)
+	}
 	for _, k := range s.keep {
 		kept.values = append(kept.values, h[k.canonical])
-		kept.stored = appendHeader(kept.stored, h, k)
+		kept.add(h, k)
 	}
 	return kept
 }
 
-func appendHeader(kept []*journalv1.Header, h http.Header, k keptHeader) []*journalv1.Header {
-	for _, v := range h[k.canonical] {
-		kept = append(kept, &journalv1.Header{Name: k.lower, Value: strings.ToValidUTF8(v, "\uFFFD")})
+// add keeps the values of a header. One that is cut shows it; when there are too many the rest is left out.
+func (k *keptHeaders) add(h http.Header, name keptHeader) {
+	for _, v := range h[name.canonical] {
+		if k.weight >= keptTotal {
+			return
+		}
+		more := ""
+		if len(v) > keptValue {
+			v, more = v[:keptValue], "…"
+		}
+		stored := &journalv1.Header{Name: name.lower, Value: strings.ToValidUTF8(v, "\uFFFD") + more}
+		k.stored = append(k.stored, stored)
+		k.weight += headerWeight + len(stored.GetName()) + len(stored.GetValue())
 	}
-	return kept
 }

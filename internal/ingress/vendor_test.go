@@ -16,6 +16,7 @@ import (
 	"github.com/webhook-bridge/bridge/connectors"
 	"github.com/webhook-bridge/bridge/connectors/retino"
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/journal"
 )
 
@@ -306,7 +307,7 @@ func TestBatchKeptWhole(t *testing.T) {
 		"cut off":           {"[" + shipment("s1") + ",", "x malformed_json", "$[1]"},
 		"bad element":       {"[" + shipment("s1") + `,{"a":}]`, "x malformed_json", "$[1].a"},
 		"more after it":     {"[" + shipment("s1") + "]{}", "x malformed_json", "$"},
-		"too many webhooks": {"[{}" + strings.Repeat(",{}", maxElements) + "]", "x limit_exceeded", ""},
+		"too many webhooks": {"[{}" + strings.Repeat(",{}", intake.MaxElements) + "]", "x limit_exceeded", ""},
 		"too many values":   {"[[" + strings.Repeat("0,", 100_000) + "0]]", "x limit_exceeded", "$[0][99998]"},
 		"too deep":          {strings.Repeat("[", 100) + strings.Repeat("]", 100), "x limit_exceeded", ""},
 	} {
@@ -337,8 +338,8 @@ func TestLargestBatch(t *testing.T) {
 		b.Bytes()[0] = '['
 		return b.Bytes()
 	}
-	wantSuccess(t, e, "shop", e.post("/webhooks/shop", nil, array(maxElements)))
-	if n := len(e.book.all()); n != maxElements || e.book.commits != 1 {
+	wantSuccess(t, e, "shop", e.post("/webhooks/shop", nil, array(intake.MaxElements)))
+	if n := len(e.book.all()); n != intake.MaxElements || e.book.commits != 1 {
 		t.Errorf("%d webhooks in %d commits", n, e.book.commits)
 	}
 	e = newShop(t, func(s *Source) {
