@@ -15,6 +15,10 @@ import (
 // is never stored.
 const UnknownEvent Reason = "unknown_event"
 
+// HeldElements is the fault of a released array some of whose webhooks could not be translated, and are in quarantine
+// themselves. It is never stored.
+const HeldElements Reason = "held_elements"
+
 // Decoded is what today's connector reads in a stored webhook.
 type Decoded struct {
 	// Event is the vendor's name for it.
@@ -129,6 +133,9 @@ func (s *Source) translateAgain(w *journalv1.Webhook, event string) (Decoded, co
 	} else {
 		t, fault = TranslateUnmapped(&s.SourceConfig, d.Event, d.Document)
 	}
+	if fault == nil {
+		fault = encodable(t.Events)
+	}
 	return d, t, fault
 }
 
@@ -149,6 +156,7 @@ func storedDelivery(src *Source, w *journalv1.Webhook, event string) *Delivery {
 		Headers:    w.GetHeaders(),
 		Body:       w.GetBody(),
 		Encoding:   w.GetEncoding(),
+		stored:     w.GetId(),
 	}
 }
 

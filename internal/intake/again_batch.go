@@ -29,8 +29,8 @@ func storedArray(src *Source, w *journalv1.Webhook) *Delivery {
 	return d
 }
 
-// releaseArray takes an array out of quarantine, whose webhooks then stand by themselves, as they would have at receipt: each
-// is accepted, quarantined or a duplicate. All that becomes durable at once.
+// releaseArray takes an array out of quarantine, whose webhooks then stand by themselves: each is accepted, quarantined or a
+// duplicate. All that becomes durable at once.
 func (in *Intake) releaseArray(
 	ctx context.Context, array *Delivery, w *journalv1.Webhook, o ReleaseOptions,
 ) (Released, error) {
@@ -42,19 +42,25 @@ func (in *Intake) releaseArray(
 	}
 	released := proto.CloneOf(w)
 	released.ReleasedAt = timestamppb.Now()
-	id := identity{key: hash(scoped(keyReleased, array, w.GetId())), body: hash(w.GetBody()), window: src.window}
-	whole := draft{source: src, entry: entryOf(released, nil, id), id: id, event: array.Event}
+	id := identity{key: hash(scoped(keyReleased, array, array.stored)), body: hash(w.GetBody()), window: src.window}
+	whole := draft{source: src, entry: entryOf(released, nil, id), id: id}
 	whole.entry.Act = journal.Release
 	var batch Batch
 	batch.add(whole)
 	for i, e := range elements {
-		if err := in.addElement(ctx, &batch, array, e, i+1, o.Event); err != nil {
+		d := *array
+		d.Body, d.Text, d.Encoding, d.Element, d.Batch = e.Body, e.Text, journalv1.Encoding_ENCODING_JSON, i+1, &batch
+		d.array, d.stored = released, fmt.Sprintf("%s[%d]", w.GetId(), i)
+		if err := in.addElement(ctx, &d, o.Event); err != nil {
 			return Released{}, err
 		}
 		if batch.Events() > MaxEvents {
 			r.Fault = NewFault(TooManyEvents, fmt.Errorf("the array's webhooks make more than %d events", MaxEvents))
 			return r, nil
 		}
+	}
+	if n := batch.held(); n > 0 {
+		r.Fault = NewFault(HeldElements, fmt.Errorf("%d of the array's %d webhooks stay in quarantine", n, len(elements)))
 	}
 	r.Outcome, r.Events = Accepted, batch.Events()
 	if o.DryRun {
@@ -71,21 +77,19 @@ func (in *Intake) releaseArray(
 	return r, nil
 }
 
-// addElement adds an array's webhook to a batch: translated, or with the reason why it is not. It is never refused: the
+// addElement adds an array's webhook to its batch: translated, or with the reason why it is not. It is never refused: the
 // array has been taken in.
-func (in *Intake) addElement(ctx context.Context, batch *Batch, array *Delivery, e Element, number int, event string) error {
-	d := *array
-	d.Body, d.Text, d.Encoding, d.Element, d.Batch = e.Body, e.Text, journalv1.Encoding_ENCODING_JSON, number, batch
+func (in *Intake) addElement(ctx context.Context, d *Delivery, event string) error {
 	decoded, t, fault := d.Source.translateAgain(&journalv1.Webhook{
-		Body: e.Text, Encoding: d.Encoding, Headers: d.Headers, PathEvent: d.PathEvent, Quarantine: &journalv1.Quarantine{},
+		Body: d.Text, Encoding: d.Encoding, Headers: d.Headers, PathEvent: d.PathEvent, Quarantine: &journalv1.Quarantine{},
 	}, event)
 	d.Event = decoded.Event
 	var err error
 	if fault == nil {
-		_, err = in.commit(ctx, &d, t, decoded.Drift)
+		_, err = in.commit(ctx, d, t, decoded.Drift)
 	} else {
 		in.logPanic(d.Source, d.Event, fault)
-		_, err = in.keep(ctx, &d, fault, decoded.Drift)
+		_, err = in.keep(ctx, d, fault, decoded.Drift)
 	}
 	return err
 }

@@ -11,20 +11,19 @@ import (
 	"github.com/webhook-bridge/bridge/internal/journal"
 )
 
-// Kinds of key and of name that only stored webhooks have.
-const (
-	keyReleased   = 's'
-	keyCorrection = 'c'
-)
-
-// identifyStored returns the identity of a stored webhook: the one it would have had at receipt, but that under a content
-// hash its key is its own. Another with the same body, before or after, is another fact.
-func identifyStored(d *Delivery, k connectors.Key, webhook string) identity {
-	id := identify(d, k)
-	if id.natural == nil {
-		id.key = hash(scoped(keyReleased, d, webhook))
+// elementID is the id of a released array's webhook: right behind the array's own, so that it is found by the time at which
+// it was received, in the array's order, and kept for as long.
+func elementID(array string, number int) (uuid.UUID, error) {
+	id, err := uuid.Parse(array)
+	if err != nil {
+		return id, err
 	}
-	return id
+	// Milliseconds, the version, and a counter of 12 bits; then the variant, and what is random.
+	head := binary.BigEndian.Uint64(id[:])
+	behind := (head>>16<<12 | head&0xfff) + 1
+	binary.BigEndian.PutUint64(id[:], behind>>12<<16|7<<12|behind&0xfff)
+	binary.BigEndian.PutUint16(id[8:], 0x8000|uint16(number))
+	return id, nil
 }
 
 // correctionID names a correction by what it supersedes and what it says.

@@ -22,13 +22,14 @@ type ReleaseOptions struct {
 
 // Released is what became of a quarantined webhook.
 type Released struct {
-	// Outcome is Accepted; Duplicate if the fact was published meanwhile; or Quarantined, as it was, if there is a Fault.
+	// Outcome is Accepted; Duplicate if the fact was published meanwhile; or Quarantined, as it was, for the reason that Fault
+	// says.
 	Outcome Outcome
 	// Event is the vendor's name for it.
 	Event string
 	// Events is how many were published, or would be. None of a duplicate.
 	Events int
-	// Fault says why it stays in quarantine.
+	// Fault says why it stays in quarantine; or, of an array that was accepted, that some of its webhooks do: [HeldElements].
 	Fault *Fault
 }
 
@@ -38,7 +39,7 @@ type Released struct {
 // A natural key counts as at receipt: the fact is published once, however often it was sent, before or after, within
 // [NaturalWindow]; later it would be published again, under the same ids. Under a content hash, a webhook that was kept apart
 // is a fact of its own, so the key is the webhook's. An array that the connector can take apart today is left without
-// events; its webhooks are taken in, at once, as they would have been at receipt.
+// events; its webhooks become released ones of their own, by the same rules, all at once.
 //
 // Errors: [journal.ErrNotFound] if it is not in quarantine, or not any more; else [ErrUnavailable].
 func (in *Intake) Release(ctx context.Context, src *Source, w *journalv1.Webhook, o ReleaseOptions) (Released, error) {
@@ -62,7 +63,7 @@ func (in *Intake) Release(ctx context.Context, src *Source, w *journalv1.Webhook
 		released.Drift = storedDrift(decoded.Drift)
 	}
 	fill(t.Events, released)
-	id := identifyStored(storedDelivery(src, w, decoded.Event), t.Key, w.GetId())
+	id := identify(storedDelivery(src, w, decoded.Event), t.Key)
 	id.name(t.Events, w.GetId())
 	release := draft{source: src, entry: entryOf(released, t.Events, id), id: id}
 	release.entry.Act = journal.Release

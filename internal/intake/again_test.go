@@ -75,7 +75,7 @@ func TestRelease(t *testing.T) {
 	if diff := cmp.Diff(want, entry.Webhook, protocmp.Transform()); diff != "" {
 		t.Errorf("webhook (-want +got):\n%s", diff)
 	}
-	unknown := &journalv1.Drift{Kind: journalv1.DriftKind_DRIFT_KIND_UNKNOWN, Path: "$.new", Sample: []byte("1")}
+	unknown := &journalv1.Drift{Kind: journalv1.DriftKind_DRIFT_KIND_UNKNOWN, Path: "$.new", Sample: []byte("0")}
 	if !slices.ContainsFunc(want.GetDrift(), func(d *journalv1.Drift) bool { return proto.Equal(d, unknown) }) {
 		t.Errorf("today's drift is not stored: %v", want.GetDrift())
 	}

@@ -22,8 +22,8 @@ func (b *Batch) add(w draft) {
 // Events is how many events the webhooks have made so far.
 func (b *Batch) Events() int { return b.events }
 
-// maxRevisions is how often a batch is appended again because some of its keys are taken by other bodies. Once is enough,
-// unless others take the same keys at the same time.
+// maxRevisions is how often a batch is appended again because some of its keys are taken by other bodies, or some of its
+// events cannot be encoded. Once is enough, unless others take the same keys at the same time.
 const maxRevisions = 8
 
 // Commit makes all webhooks of a batch durable, or none. Each is accepted, quarantined or a duplicate by itself, also of
@@ -36,21 +36,12 @@ func (in *Intake) Commit(ctx context.Context, b *Batch) error {
 
 // commitBatch returns how many events were added.
 func (in *Intake) commitBatch(ctx context.Context, b *Batch) (events int, err error) {
-	entries := make([]journal.Entry, len(b.drafts))
-	for i := range b.drafts {
-		entries[i] = b.drafts[i].entry
-	}
-	receipts, err := in.journal.AppendAll(ctx, entries)
+	receipts, err := in.journal.AppendAll(ctx, b.entries())
 	for range maxRevisions {
-		var revised *journal.RevisedError
-		if !errors.As(err, &revised) {
+		if !b.amend(err) {
 			break
 		}
-		for _, i := range revised.Entries {
-			b.drafts[i].revise()
-			entries[i] = b.drafts[i].entry
-		}
-		receipts, err = in.journal.AppendAll(ctx, entries)
+		receipts, err = in.journal.AppendAll(ctx, b.entries())
 	}
 	if err != nil {
 		return 0, unavailable(err)
@@ -61,4 +52,40 @@ func (in *Intake) commitBatch(ctx context.Context, b *Batch) (events int, err er
 		}
 	}
 	return events, nil
+}
+
+func (b *Batch) entries() []journal.Entry {
+	entries := make([]journal.Entry, len(b.drafts))
+	for i := range b.drafts {
+		entries[i] = b.drafts[i].entry
+	}
+	return entries
+}
+
+// amend changes the drafts for which the journal refused the batch. It returns false if there are none.
+func (b *Batch) amend(err error) (changed bool) {
+	if errors.Is(err, journal.ErrEncoding) {
+		for i := range b.drafts {
+			changed = b.drafts[i].unencodable() || changed
+		}
+		return changed
+	}
+	var revised *journal.RevisedError
+	if !errors.As(err, &revised) {
+		return false
+	}
+	for _, i := range revised.Entries {
+		b.drafts[i].revise()
+	}
+	return true
+}
+
+// held is how many of the webhooks go into quarantine.
+func (b *Batch) held() (n int) {
+	for i := range b.drafts {
+		if b.drafts[i].fault != nil {
+			n++
+		}
+	}
+	return n
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -13,6 +14,7 @@ import (
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/mask"
 	"github.com/webhook-bridge/bridge/internal/vendorjson"
 )
 
@@ -21,9 +23,6 @@ type draft struct {
 	source *Source
 	entry  journal.Entry
 	id     identity
-	// event is the vendor's name for it as it was received, whose drift is counted.
-	event string
-	drift []vendorjson.Drift
 	// fault is why it is quarantined; nil if it is not.
 	fault *Fault
 	// revised: the key was taken by another body, so that it has one of its own.
@@ -37,11 +36,12 @@ func (in *Intake) commit(ctx context.Context, d *Delivery, t connectors.Translat
 		return 0, err
 	}
 	id := identify(d, t.Key)
+	if d.array != nil {
+		w.Quarantine, w.ReleasedAt = d.array.GetQuarantine(), d.array.GetReleasedAt()
+	}
 	fill(t.Events, w)
 	id.name(t.Events, w.GetId())
-	return in.put(ctx, d.Batch, draft{
-		source: d.Source, entry: entryOf(w, t.Events, id), id: id, event: d.Event, drift: drift,
-	})
+	return in.put(ctx, d.Batch, draft{source: d.Source, entry: entryOf(w, t.Events, id), id: id})
 }
 
 // setAside makes a webhook durable without events, or returns the fault where the source refuses such webhooks. One that may
@@ -60,11 +60,28 @@ func (in *Intake) keep(ctx context.Context, d *Delivery, f *Fault, drift []vendo
 	if err != nil {
 		return 0, err
 	}
-	w.Quarantine = f.quarantine()
-	id := identifyQuarantined(d)
-	return in.put(ctx, d.Batch, draft{
-		source: d.Source, entry: entryOf(w, nil, id), id: id, event: d.Event, drift: drift, fault: f,
-	})
+	held := draft{source: d.Source}
+	held.hold(w, d, f)
+	return in.put(ctx, d.Batch, held)
+}
+
+// hold makes the draft that of a webhook in quarantine.
+func (w *draft) hold(webhook *journalv1.Webhook, d *Delivery, f *Fault) {
+	webhook.Quarantine = f.quarantine()
+	w.id, w.fault = identifyQuarantined(d), f
+	w.entry = entryOf(webhook, nil, w.id)
+}
+
+// unencodable holds a draft whose events the journal cannot write down, and says whether it is such a one.
+func (w *draft) unencodable() bool {
+	f := encodable(w.entry.Events)
+	if f == nil {
+		return false
+	}
+	d := storedDelivery(w.source, w.entry.Webhook, w.entry.Webhook.GetVendorEvent())
+	d.stored = "" // it is being received
+	w.hold(w.entry.Webhook, d, f)
+	return true
 }
 
 func entryOf(w *journalv1.Webhook, events []*eventv1.Event, id identity) journal.Entry {
@@ -78,6 +95,9 @@ func (in *Intake) put(ctx context.Context, batch *Batch, w draft) (Outcome, erro
 		return Collected, nil
 	}
 	r, err := in.append(ctx, &w)
+	if errors.Is(err, journal.ErrEncoding) && w.unencodable() {
+		r, err = in.append(ctx, &w)
+	}
 	if err != nil {
 		return 0, unavailable(err)
 	}
@@ -109,7 +129,7 @@ func (in *Intake) settle(w *draft, r journal.Receipt) Outcome {
 		w.source.duplicates.Inc()
 		return Duplicate
 	}
-	w.source.drift.count(w.event, w.drift)
+	w.source.drift.count(w.entry.Webhook)
 	if w.revised {
 		w.source.revisions.Inc()
 	}
@@ -126,7 +146,7 @@ func (in *Intake) settle(w *draft, r journal.Receipt) Outcome {
 
 // newWebhook is what is stored of a delivery. It shares the delivery's memory.
 func newWebhook(d *Delivery, drift []vendorjson.Drift) (*journalv1.Webhook, error) {
-	id, err := uuid.NewV7()
+	id, err := d.newID()
 	if err != nil {
 		return nil, unavailable(fmt.Errorf("webhook id: %w", err))
 	}
@@ -146,10 +166,23 @@ func newWebhook(d *Delivery, drift []vendorjson.Drift) (*journalv1.Webhook, erro
 	return w, nil
 }
 
+func (d *Delivery) newID() (uuid.UUID, error) {
+	if d.array != nil {
+		return elementID(d.array.GetId(), d.Element)
+	}
+	return uuid.NewV7()
+}
+
+// storedDrift is the drift that is stored, counted and shown. Nothing in it is personal, since counts are kept for ever; and
+// where a vendor uses addresses for names, those are one difference and not one each.
 func storedDrift(drift []vendorjson.Drift) []*journalv1.Drift {
 	var stored []*journalv1.Drift
 	for _, x := range drift {
-		stored = append(stored, &journalv1.Drift{Kind: driftKind(x.Kind), Path: x.Path, Sample: x.Sample})
+		kind, path := driftKind(x.Kind), mask.Path(x.Path)
+		known := func(d *journalv1.Drift) bool { return d.GetKind() == kind && d.GetPath() == path }
+		if !slices.ContainsFunc(stored, known) {
+			stored = append(stored, &journalv1.Drift{Kind: kind, Path: path, Sample: []byte(mask.Shape(x.Sample))})
+		}
 	}
 	return stored
 }

@@ -42,7 +42,8 @@ const (
 	// BadSubject: an event's subject, or its version, is longer than [MaxSubject] or is no printable text. The connector takes
 	// them from the webhook.
 	BadSubject Reason = "bad_subject"
-	// BadEvents: the connector made no event, or one without type or subject. A fault of the connector.
+	// BadEvents: the connector made no event, or one without type or subject, or one that is no protobuf. A fault of the
+	// connector.
 	BadEvents Reason = "bad_events"
 	// Panicked: connector or decoder panicked. A fault of ours.
 	Panicked Reason = "panic"

@@ -27,14 +27,12 @@ func HeaderOf(headers []*journalv1.Header, name string) string {
 	return value
 }
 
-// maxHeaderKey is the longest id of a webhook that a header may have, in bytes.
-const maxHeaderKey = 256
-
 // HeaderKey is the natural key that the connector's KeyHeader makes of the kept headers, for the webhook at element of an
-// array, counted from 1, or for a whole body, which is 0. ok is false if there is none, or none that is usable.
+// array, counted from 1, or for a whole body, which is 0. ok is false if there is none, or none that is usable: what is no name
+// of an event is no id either.
 func HeaderKey(c *connectors.Connector, headers []*journalv1.Header, element int) (key connectors.Key, ok bool) {
 	value := HeaderOf(headers, c.KeyHeader)
-	if value == "" || len(value) > maxHeaderKey || checkName(value) != nil {
+	if value == "" || checkName(value) != nil {
 		return connectors.Key{}, false
 	}
 	if element == 0 {

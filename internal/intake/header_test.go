@@ -99,9 +99,9 @@ func TestUnusableKeyHeader(t *testing.T) {
 		usable bool
 	}{
 		{"id-1", true},
-		{strings.Repeat("x", maxHeaderKey), true},
+		{strings.Repeat("x", maxName), true},
 		{"", false},
-		{strings.Repeat("x", maxHeaderKey+1), false},
+		{strings.Repeat("x", maxName+1), false},
 		{"a\tb", false},
 		{"a\uFFFD", false},
 	} {

@@ -23,6 +23,8 @@ const (
 	keyBody       = 'b'
 	keyQuarantine = 'q'
 	keyRevision   = 'r'
+	keyReleased   = 's'
+	keyCorrection = 'c'
 )
 
 // identity is what makes a webhook the same as another, and names its events.
@@ -41,7 +43,7 @@ func identify(d *Delivery, k connectors.Key) identity {
 	id := identity{body: hash(d.Body), window: d.Source.window}
 	parts, natural := k.Natural()
 	if !natural {
-		id.key = hash(scoped(keyBody, d, string(id.body[:])))
+		id.key = d.ownKey(keyBody, string(id.body[:]))
 		return id
 	}
 	id.natural = scoped(keyNatural, d, parts)
@@ -55,7 +57,16 @@ func identifyQuarantined(d *Delivery) identity {
 	body := hash(d.Body)
 	key, _ := headerKey(d)
 	parts, _ := key.Natural()
-	return identity{key: hash(scoped(keyQuarantine, d, parts+string(body[:]))), body: body, window: d.Source.window}
+	return identity{key: d.ownKey(keyQuarantine, parts+string(body[:])), body: body, window: d.Source.window}
+}
+
+// ownKey is the key of a webhook that none of the vendor's tells from others: it is the same as those with that content.
+// One that was kept before is the same as no other, received before or since.
+func (d *Delivery) ownKey(kind byte, content string) journal.Hash {
+	if d.stored != "" {
+		return hash(scoped(keyReleased, d, d.stored))
+	}
+	return hash(scoped(kind, d, content))
 }
 
 // revised is the identity of a webhook whose natural key is taken by another body. It is stable too: a redelivery of the

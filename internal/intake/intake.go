@@ -89,6 +89,11 @@ type Delivery struct {
 	Batch *Batch
 	// Element is which of its batch it is, counted from 1.
 	Element int
+
+	// stored is what tells a webhook that was kept from others, where it has no natural key. Empty at receipt.
+	stored string
+	// array is the released array that it is of, if any.
+	array *journalv1.Webhook
 }
 
 // JSON returns the document that the body is, or holds.

@@ -3,12 +3,10 @@ package intake
 import (
 	"errors"
 	"sync"
-	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/webhook-bridge/bridge/internal/mask"
-	"github.com/webhook-bridge/bridge/internal/vendorjson"
+	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 )
 
 // maxDriftSeries is how many label sets a connector's drift may have. Later ones are counted under the label other.
@@ -74,19 +72,20 @@ type driftCounter struct {
 
 type driftKey struct {
 	event, field string
-	kind         vendorjson.Kind
+	kind         journalv1.DriftKind
 }
 
-func (c *driftCounter) count(event string, drift []vendorjson.Drift) {
-	for i := range drift {
-		c.counter(driftKey{event: event, field: drift[i].Path, kind: drift[i].Kind}).Inc()
+// count counts a stored webhook's drift, which shows nothing personal.
+func (c *driftCounter) count(w *journalv1.Webhook) {
+	for _, d := range w.GetDrift() {
+		c.counter(driftKey{event: w.GetVendorEvent(), field: d.GetPath(), kind: d.GetKind()}).Inc()
 	}
 }
 
 func (c *driftCounter) counter(k driftKey) prometheus.Counter {
 	c.mu.RLock()
 	counter, ok := c.series[k]
-	full := len(c.series) >= maxDriftSeries || len(k.field) > maxDriftField || !utf8.ValidString(k.field)
+	full := len(c.series) >= maxDriftSeries || len(k.field) > maxDriftField
 	c.mu.RUnlock()
 	switch {
 	case ok:
@@ -102,18 +101,18 @@ func (c *driftCounter) counter(k driftKey) prometheus.Counter {
 	if len(c.series) >= maxDriftSeries {
 		return c.vec.WithLabelValues(c.connector, other, other, other)
 	}
-	counter = c.vec.WithLabelValues(c.connector, k.event, mask.Path(k.field), kindLabel(k.kind))
+	counter = c.vec.WithLabelValues(c.connector, k.event, k.field, kindLabel(k.kind))
 	c.series[k] = counter
 	return counter
 }
 
-func kindLabel(k vendorjson.Kind) string {
+func kindLabel(k journalv1.DriftKind) string {
 	switch k {
-	case vendorjson.Unknown:
+	case journalv1.DriftKind_DRIFT_KIND_UNKNOWN:
 		return "unknown"
-	case vendorjson.Type:
+	case journalv1.DriftKind_DRIFT_KIND_TYPE:
 		return "type"
-	case vendorjson.Missing:
+	case journalv1.DriftKind_DRIFT_KIND_MISSING:
 		return "missing"
 	}
 	return other

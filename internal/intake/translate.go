@@ -75,6 +75,17 @@ func TranslateUnmapped(src *SourceConfig, event string, body []byte) (t connecto
 	return t, nil
 }
 
+// encodable says what is wrong with events that the journal cannot write down. That is seldom so, and as much work as writing
+// them: webhooks that come in are only looked at once the journal has refused them.
+func encodable(events []*eventv1.Event) *Fault {
+	for i, e := range events {
+		if _, err := proto.Marshal(e); err != nil {
+			return NewFault(BadEvents, fmt.Errorf("the connector's event %d cannot be encoded: %w", i, err))
+		}
+	}
+	return nil
+}
+
 // inspect holds a connector to its contract, and webhooks to what sinks can take for a key or a header.
 func inspect(events []*eventv1.Event) *Fault {
 	switch n := len(events); {

@@ -1,12 +1,14 @@
 package mask
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
 
-// Path returns a JSON path, as the decoder writes it, with those names shaped that [JSON] would not show:
-// `$.phones["xxx@xxxxx.xx"].kind`. The path of what is declared stays as it is.
+// Path returns a JSON path, as the decoder writes it, with those names shaped that [JSON] would not show, and each run of
+// letters or digits in them as one: `$.phones["x@x.x"].kind`. So paths of which the names are data come to few, however long
+// those are. The path of what is declared stays as it is.
 func Path(path string) string {
 	var out strings.Builder
 	for rest := path; rest != ""; {
@@ -38,7 +40,7 @@ func maskedStep(step string) string {
 		if isName([]byte(name)) {
 			return step
 		}
-		return "." + Shape([]byte(name))
+		return "." + shapeOfName([]byte(name))
 	}
 	if quoted := strings.TrimSuffix(strings.TrimPrefix(step, "["), "]"); quoted != "" && quoted[0] == '"' {
 		if name, err := strconv.Unquote(quoted); err == nil && isName([]byte(name)) {
@@ -48,5 +50,10 @@ func maskedStep(step string) string {
 	if _, err := strconv.ParseUint(strings.Trim(step, "[]"), 10, 32); err == nil || step == "[]" {
 		return step
 	}
-	return Shape([]byte(step))
+	return shapeOfName([]byte(step))
+}
+
+func shapeOfName(name []byte) string {
+	same := func(a, b byte) bool { return a == b && (a == 'x' || a == '0') }
+	return string(slices.CompactFunc([]byte(Shape(name)), same))
 }
