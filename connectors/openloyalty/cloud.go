@@ -2,9 +2,6 @@ package openloyalty
 
 import (
 	"cmp"
-	"strings"
-
-	"google.golang.org/genproto/googleapis/type/decimal"
 
 	"github.com/webhook-bridge/bridge/connectors"
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
@@ -86,7 +83,7 @@ func (c cloudFields) purchaseEvent(typ string) *eventv1.Event {
 }
 
 func (c cloudFields) pointsChanged() *eventv1.Event {
-	change, operation := signed(c.d.GetAmountChange(), pointsOperation(c.d.GetAmountChangeType()))
+	change, operation := unsigned(c.d.GetAmountChange(), c.d.GetAmountChangeType())
 	return &eventv1.Event{
 		Type:    "loyalty.points_changed",
 		Subject: c.subject(),
@@ -166,11 +163,3 @@ func cloudCustomer(d *openloyaltyv1.CloudData) *eventv1.Customer {
 	}
 }
 
-// signed returns a change without its sign, which says what was done where no word does.
-func signed(change *decimal.Decimal, word eventv1.PointsOperation) (*decimal.Decimal, eventv1.PointsOperation) {
-	size, negative := strings.CutPrefix(change.GetValue(), "-")
-	if !negative || word != eventv1.PointsOperation_POINTS_OPERATION_UNSPECIFIED {
-		return connectors.Decimal(change), word
-	}
-	return &decimal.Decimal{Value: size}, eventv1.PointsOperation_POINTS_OPERATION_SUBTRACT
-}

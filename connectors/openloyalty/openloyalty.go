@@ -67,6 +67,7 @@
 //     of digits than 9 to 11 are refused, since "2019" and "20190809" would be times in 1970.
 //   - The page prints one expiring-points object, the vendor's code sends lists: in chunks of 1000, but for coupons, whose
 //     list is as long as it is.
+//   - Points that are taken may have a minus: it is dropped, and says what was done where no known word does.
 //   - amount_change and amount_change_type are 3.x spellings, postId a slip in the vendor's code for posId; the page's spelling
 //     is preferred.
 //   - Six of the page's twelve samples are not JSON. Real bodies are; the samples are kept as quarantine cases.

@@ -5,7 +5,9 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 
+	"google.golang.org/genproto/googleapis/type/decimal"
 	"google.golang.org/genproto/googleapis/type/money"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -150,6 +152,7 @@ func (f fields) transactionAssigned(m *openloyaltyv1.TransactionAssignedToCustom
 func (f fields) pointsChanged(m *openloyaltyv1.AccountAvailablePointsAmountChanged) connectors.Translation {
 	d := m.GetData()
 	kind := cmp.Or(d.GetAmountChangeType(), d.GetAmountChangeTypeSnake())
+	change, operation := unsigned(cmp.Or(d.GetAmountChange(), d.GetAmountChangeSnake()), kind)
 	return one(connectors.NaturalKey(d.GetCustomerId(), d.GetPointsTransferId(), kind), &eventv1.Event{
 		Type:       "loyalty.points_changed",
 		Subject:    f.customer("$.data", d.GetCustomerId()),
@@ -157,8 +160,8 @@ func (f fields) pointsChanged(m *openloyaltyv1.AccountAvailablePointsAmountChang
 		Data: &eventv1.Event_LoyaltyPointsChange{LoyaltyPointsChange: &eventv1.LoyaltyPointsChange{
 			CustomerId: d.GetCustomerId(),
 			Balance:    connectors.Decimal(d.GetAmount()),
-			Change:     connectors.Decimal(cmp.Or(d.GetAmountChange(), d.GetAmountChangeSnake())),
-			Operation:  pointsOperation(kind),
+			Change:     change,
+			Operation:  operation,
 			TransferId: d.GetPointsTransferId(),
 			PurchaseId: d.GetTransactionId(),
 			ExpiresAt:  f.time("$.data.expiresAt", d.GetExpiresAt()),
@@ -185,6 +188,7 @@ func (f fields) campaignBought(m *openloyaltyv1.CustomerBoughtCampaign) connecto
 
 func (f fields) pointsTransferred(m *openloyaltyv1.AccountPointsTransfer) connectors.Translation {
 	d := m.GetData()
+	points, operation := unsigned(d.GetValue(), d.GetType())
 	return one(connectors.NaturalKey(d.GetCustomerId(), d.GetPointsTransferId(), d.GetState()), &eventv1.Event{
 		Type:       "loyalty.points_transferred",
 		Subject:    f.customer("$.data", d.GetCustomerId()),
@@ -199,8 +203,8 @@ func (f fields) pointsTransferred(m *openloyaltyv1.AccountPointsTransfer) connec
 				Email:      d.GetCustomerEmail(),
 				Phone:      d.GetCustomerPhone(),
 			},
-			Points:    connectors.Decimal(d.GetValue()),
-			Operation: pointsOperation(d.GetType()),
+			Points:    points,
+			Operation: operation,
 			State:     d.GetState(),
 			Issuer:    d.GetIssuer(),
 			CreatedAt: f.time("$.data.createdAt", d.GetCreatedAt()),
@@ -339,6 +343,17 @@ func purchaseKind(word string) eventv1.PurchaseKind {
 		return eventv1.PurchaseKind_PURCHASE_KIND_RETURN
 	}
 	return eventv1.PurchaseKind_PURCHASE_KIND_UNSPECIFIED
+}
+
+// unsigned returns points without their sign, and what was done with them: what the word says, or, where that is none that we
+// know, the minus.
+func unsigned(points *decimal.Decimal, word string) (*decimal.Decimal, eventv1.PointsOperation) {
+	size, negative := strings.CutPrefix(points.GetValue(), "-")
+	operation := pointsOperation(word)
+	if negative && operation == eventv1.PointsOperation_POINTS_OPERATION_UNSPECIFIED {
+		operation = eventv1.PointsOperation_POINTS_OPERATION_SUBTRACT
+	}
+	return connectors.Decimal(&decimal.Decimal{Value: strings.TrimPrefix(size, "+")}), operation
 }
 
 // pointsOperation knows the words of both events: a change adds, a transfer is adding.

@@ -238,7 +238,7 @@ type LoyaltyPointsChange struct {
 	Balance *decimal.Decimal `protobuf:"bytes,2,opt,name=balance,proto3" json:"balance,omitempty"`
 	// By how much, without sign. Open Loyalty `amountChange`, else `amount_change`.
 	Change *decimal.Decimal `protobuf:"bytes,3,opt,name=change,proto3" json:"change,omitempty"`
-	// What was done. Open Loyalty `amountChangeType`, else `amount_change_type`.
+	// What was done. Open Loyalty `amountChangeType`, else `amount_change_type`, else a minus before the change.
 	Operation PointsOperation `protobuf:"varint,4,opt,name=operation,proto3,enum=bridge.event.v1.PointsOperation" json:"operation,omitempty"`
 	// The vendor's id of the transfer that did it. Open Loyalty `pointsTransferId`.
 	TransferId string `protobuf:"bytes,5,opt,name=transfer_id,json=transferId,proto3" json:"transfer_id,omitempty"`
@@ -340,7 +340,7 @@ type LoyaltyPointsTransfer struct {
 	Customer *Customer `protobuf:"bytes,3,opt,name=customer,proto3" json:"customer,omitempty"`
 	// How many points, without sign. Open Loyalty `value`.
 	Points *decimal.Decimal `protobuf:"bytes,4,opt,name=points,proto3" json:"points,omitempty"`
-	// What was done. Open Loyalty `type`.
+	// What was done. Open Loyalty `type`, else a minus before the value.
 	Operation PointsOperation `protobuf:"varint,5,opt,name=operation,proto3,enum=bridge.event.v1.PointsOperation" json:"operation,omitempty"`
 	// The booking's state in the vendor's words, such as `active`. Open Loyalty `state`.
 	State string `protobuf:"bytes,6,opt,name=state,proto3" json:"state,omitempty"`
