@@ -73,7 +73,19 @@ func (f *Fields) ScaledMoneyIn(path string, v *int64, digits int, currency strin
 	return m
 }
 
-// checkCurrency looks at the form alone: vendors use codes that no list has, and lists change.
+// Currency returns a currency that stands alone, which must look like ISO 4217 unless it is empty.
+func (f *Fields) Currency(path, code string) string {
+	if code != "" && !isCurrency(code) {
+		f.Fail(path, "is not three capital letters, as ISO 4217 writes currencies")
+	}
+	return code
+}
+
+// isCurrency looks at the form alone: vendors use codes that no list has, and lists change.
+func isCurrency(code string) bool {
+	return len(code) == 3 && strings.Trim(code, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
+}
+
 func checkCurrency(m *money.Money) error {
 	code := m.GetCurrencyCode()
 	switch {
@@ -81,7 +93,7 @@ func checkCurrency(m *money.Money) error {
 		return nil
 	case code == "":
 		return errNoCurrency
-	case len(code) != 3 || strings.Trim(code, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "":
+	case !isCurrency(code):
 		return errBadCurrency
 	}
 	return nil

@@ -22,6 +22,7 @@ func TestFieldsRememberTheFirstProblem(t *testing.T) {
 		{"supposed", func(f *connectors.Fields) { f.Supposed("") }, connectors.ErrUnmapped.Error()},
 		{"money", func(f *connectors.Fields) { f.Money("$.a", &decimal.Decimal{Value: "x"}) }, "$.a is not a decimal number"},
 		{"money in", func(f *connectors.Fields) { f.MoneyIn("$.a", &decimal.Decimal{Value: "x"}, "CZK") }, "$.a is not a decimal number"},
+		{"currency", func(f *connectors.Fields) { f.Currency("$.c", "Kč") }, "$.c is not three capital letters, as ISO 4217 writes currencies"},
 		{"time", func(f *connectors.Fields) { f.Time("$.t", "x") }, "$.t is not an ISO 8601 time"},
 		{"date", func(f *connectors.Fields) { f.Date("$.t", "x") }, "$.t is not an ISO 8601 time"},
 		{"millis", func(f *connectors.Fields) { f.Millis("$.t", &big) }, "$.t is out of range for a time"},
@@ -85,6 +86,15 @@ func TestFieldsKnowTheSource(t *testing.T) {
 	}
 	if err := f.Err(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestCurrency(t *testing.T) {
+	f := connectors.NewFields(connectors.Source{Currency: "EUR"})
+	for _, code := range []string{"", "CZK"} {
+		if got := f.Currency("$.c", code); got != code || f.Err() != nil {
+			t.Errorf("Currency(%q) = %q, error %v", code, got, f.Err())
+		}
 	}
 }
 

@@ -55,7 +55,7 @@ func creditNoteCreated(f *connectors.Fields, m *retinov1.RetinoCreditNoteCreated
 			CreatedAt:        f.Time("$.created_at", m.GetCreatedAt()),
 			Restock:          n.Stock,
 			Language:         n.GetLanguage(),
-			Currency:         currency(f, n.GetCurrency()),
+			Currency:         f.Currency("$.credit_note.currency", n.GetCurrency()),
 			Customer:         customer(n.GetCustomer()),
 			BankAccount:      bankAccount(n.GetBankAccount()),
 			Lines:            lines(f, n),
@@ -130,14 +130,6 @@ func address(c *retinov1.CreditNoteCustomer) *eventv1.PostalAddress {
 		}
 	}
 	return a
-}
-
-// currency is the note's, which its lines share. It must look like ISO 4217 even where no line needs it.
-func currency(f *connectors.Fields, code string) string {
-	if code != "" && (len(code) != 3 || strings.Trim(code, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "") {
-		f.Fail("$.credit_note.currency", "is not three capital letters, as ISO 4217 writes currencies")
-	}
-	return code
 }
 
 // bankAccount takes the number from the field that has the type's name. Of a type that nobody declared there is no number;
