@@ -3,12 +3,16 @@ package signature
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 )
 
 // Two requests must not sign alike, or whoever has captured one has a signature of the other. What is signed is its values one
 // after the other, so it must tell where each begins and ends: those before the body by the literal that follows them, those
 // after it by the literal before, and what is left is the body. Without a body among them it is the last value that is left.
+//
+// A request's address is not searched for literals: hosts and paths are full of dots. One that had taken in a part of the body
+// would lead elsewhere.
 
 // errAmbiguous means that a value holds the literal that is to tell where it ends.
 var errAmbiguous = fmt.Errorf("%w: a signed value holds the text that sets it apart from its neighbour", ErrMalformed)
@@ -28,9 +32,13 @@ func (t template) boundaries() (all []boundary, ok bool) {
 		switch {
 		case i == left || !t.varies(i, left):
 		case i < left && t[i+1].name == "":
-			all = append(all, boundary{part: i, literal: t[i+1].literal})
+			if !t[i].isAddress() {
+				all = append(all, boundary{part: i, literal: t[i+1].literal})
+			}
 		case i > left && t[i-1].name == "":
-			all = append(all, boundary{part: i, literal: t[i-1].literal, before: true})
+			if !t[i].isAddress() {
+				all = append(all, boundary{part: i, literal: t[i-1].literal, before: true})
+			}
 		case i > left && t[i].name == "url" && t[i].function == "":
 			all = append(all, boundary{part: i, before: true})
 		default:
@@ -38,6 +46,11 @@ func (t template) boundaries() (all []boundary, ok bool) {
 		}
 	}
 	return all, true
+}
+
+// isAddress reports whether the part is where the request went.
+func (p *part) isAddress() bool {
+	return p.function == "" && slices.Contains([]string{"method", "host", "path", "url"}, p.name)
 }
 
 // left returns the part that is left when all others are known: the body, else the last of those that vary in length. -1 if

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -33,7 +34,7 @@ func TestShifted(t *testing.T) {
 	}
 	r.Body = []byte(`[1]"}`)
 	r.Header.Set("webhook-id", fmt.Sprintf(`msg_1.%d.{"note":"hello`, now.Unix()))
-	r.Header.Set("webhook-timestamp", fmt.Sprint(later.Unix()))
+	r.Header.Set("webhook-timestamp", strconv.FormatInt(later.Unix(), 10))
 	if err := s.Verify(r, later); !errors.Is(err, ErrMalformed) || !errors.Is(err, errAmbiguous) {
 		t.Errorf("got %v", err)
 	}
@@ -52,6 +53,19 @@ func TestShiftedURL(t *testing.T) {
 	r.Body, r.URL = []byte("a=1"), at+"&b=2"+at
 	if err := s.Verify(r, v.now); !errors.Is(err, errAmbiguous) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// Addresses have dots in them, and so may what is signed.
+func TestDotsInAddress(t *testing.T) {
+	s, err := Compile(connectors.HMAC{Header: "S", Signed: "{method}.{url}.{host}.{path}.{body}"}, []string{"a-secret"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := Request{Method: "POST", Host: "h.example", Path: "/order.paid", URL: "https://h.example/order.paid", Body: []byte("{}")}
+	r.Header = s.Sign(r, time.Now())
+	if err := s.Verify(r, time.Now()); err != nil {
+		t.Error(err)
 	}
 }
 
