@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
-	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -18,22 +18,23 @@ import (
 )
 
 // golden compares what becomes of a webhook with what its file says, or has the file say it.
-func golden(t *testing.T, p *pipeline, w sample.Webhook) {
-	t.Helper()
-	got, err := expectations(p, w)
+func (k *kit) golden(w sample.Webhook) error {
+	var got []sample.Expectation
+	err := within(func() (err error) {
+		got, err = expectations(k.pipeline, w)
+		return err
+	})
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	file := filepath.Join("testdata", w.Name+".txtar")
 	if *update {
-		if err := rewrite(file, got); err != nil {
-			t.Fatal(err)
-		}
-		return
+		return rewrite(file, got)
 	}
 	if diff := cmp.Diff(lines(w.Expected), lines(got)); diff != "" {
-		t.Errorf("%s: differs from what is expected; -update rewrites it (-want +got):\n%s", file, diff)
+		return fmt.Errorf("%s: differs from what is expected; -update rewrites it (-want +got):\n%s", file, diff)
 	}
+	return nil
 }
 
 func rewrite(file string, expected []sample.Expectation) error {

@@ -2,6 +2,7 @@ package connectortest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,16 +11,18 @@ import (
 	"maps"
 	"math"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
-	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	gateway "github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/genproto/googleapis/type/decimal"
 	"google.golang.org/genproto/googleapis/type/money"
 	"google.golang.org/grpc"
@@ -38,6 +41,8 @@ import (
 type spoiled struct {
 	name  string
 	spoil func(c *connectors.Connector)
+	// base is what is spoiled, [good] unless set.
+	base func() *connectors.Connector
 	// rig spoils the kit instead.
 	rig func(k *kit)
 	// fails is the only rule that must fail.
@@ -49,7 +54,7 @@ var broken = []spoiled{
 	{name: "name of two words", fails: "facts", spoil: func(c *connectors.Connector) { c.Name = "two_words" }},
 	{name: "no gateway", fails: "facts", spoil: func(c *connectors.Connector) { c.Register = nil }},
 	{name: "gateway that does not register", fails: "facts", spoil: func(c *connectors.Connector) {
-		c.Register = func(context.Context, *runtime.ServeMux, grpc.ClientConnInterface) error { return errors.New("no") }
+		c.Register = func(context.Context, *gateway.ServeMux, grpc.ClientConnInterface) error { return errors.New("no") }
 	}},
 	{name: "answer that is no JSON", fails: "answer", spoil: func(c *connectors.Connector) { c.Answer = "ok" }},
 	{name: "answer that is not the RPC's", fails: "answer", spoil: func(c *connectors.Connector) { c.Answer = `{"state":"accepted"}` }},
@@ -65,6 +70,46 @@ var broken = []spoiled{
 	{name: "passes everything on", fails: "coverage", spoil: translating(func(connectors.Input) (connectors.Translation, error) {
 		return connectors.Translation{}, connectors.ErrUnmapped
 	})},
+	{name: "Mend of what needs none", base: odd, fails: "mended", spoil: func(c *connectors.Connector) {
+		c.Mend = func(text []byte) []byte { return bytes.ReplaceAll(mend(text), []byte("'"), []byte("`")) }
+	}},
+	{name: "Mend of quotations", base: odd, fails: "mended", spoil: func(c *connectors.Connector) {
+		c.Mend = func(text []byte) []byte { return bytes.ReplaceAll(text, []byte(",}"), []byte(" }")) }
+	}},
+	{name: "Mend in place", base: odd, fails: "mended", spoil: func(c *connectors.Connector) {
+		c.Mend = func(text []byte) []byte {
+			if i := bytes.Index(text, []byte(",}")); i >= 0 && !wellFormed(text) {
+				text[i] = ' '
+			}
+			return text
+		}
+	}},
+	{name: "Mend of another length", base: odd, fails: "mended", spoil: func(c *connectors.Connector) {
+		c.Mend = func(text []byte) []byte {
+			if bytes.HasSuffix(text, []byte(",")) {
+				return append(slices.Clone(text), '}')
+			}
+			return mend(text)
+		}
+	}},
+	{name: "Mend that panics", base: odd, fails: "mended", spoil: func(c *connectors.Connector) {
+		c.Mend = func(text []byte) []byte {
+			_ = text[0]
+			return mend(text)
+		}
+	}},
+	{name: "Mend that counts", base: odd, fails: "mended", spoil: func(c *connectors.Connector) {
+		calls := 0
+		c.Mend = func(text []byte) []byte {
+			if calls++; calls%3 == 0 {
+				return text
+			}
+			return mend(text)
+		}
+	}},
+	{name: "Mend of nothing", base: odd, fails: "mended", spoil: func(c *connectors.Connector) {
+		c.Mend = func(text []byte) []byte { return text }
+	}},
 	{name: "no events", fails: "complete", spoil: func(c *connectors.Connector) {
 		c.Translate = then(func(_ *retinov1.ShippingOrdered, t *connectors.Translation) { t.Events = nil })
 	}},
@@ -78,12 +123,12 @@ var broken = []spoiled{
 	}))},
 	{name: "text that protobuf refuses", fails: "complete", spoil: translating(event(func(e *eventv1.Event) { e.GetShipment().Id += "\xff" }))},
 	{name: "id of its own making", fails: "complete", spoil: translating(event(func(e *eventv1.Event) { e.Id = anyUUID }))},
-	{name: "currency in small letters", fails: "complete", spoil: translating(charges(func(string) *money.Money {
+	{name: "currency in small letters", fails: "complete", spoil: translating(charges(func(string, string) *money.Money {
 		return &money.Money{CurrencyCode: "eur", Units: 1}
 	}))},
-	{name: "nothing of no currency", fails: "complete", spoil: translating(charges(func(string) *money.Money { return &money.Money{} }))},
-	{name: "money of two signs", fails: "complete", spoil: translating(charges(func(string) *money.Money {
-		return &money.Money{CurrencyCode: "EUR", Units: 1, Nanos: -1}
+	{name: "nothing of no currency", fails: "complete", spoil: translating(charges(func(string, string) *money.Money { return &money.Money{} }))},
+	{name: "money of two signs", fails: "complete", spoil: translating(charges(func(_, currency string) *money.Money {
+		return &money.Money{CurrencyCode: currency, Units: 1, Nanos: -1}
 	}))},
 	{name: "changed message", fails: "pure", spoil: translating(then(func(m *retinov1.ShippingOrdered, _ *connectors.Translation) {
 		m.CreatedAt = proto.String("changed")
@@ -98,6 +143,53 @@ var broken = []spoiled{
 			e.GetShipment().Charges = append(e.GetShipment().Charges, &eventv1.ShipmentCharge{InvoiceUrl: id})
 		}
 	}))},
+	{name: "one event for all calls", fails: "pure", spoil: func(c *connectors.Connector) {
+		shared := new(eventv1.Event)
+		c.Translate = then(func(_ *retinov1.ShippingOrdered, t *connectors.Translation) {
+			proto.Reset(shared)
+			proto.Merge(shared, t.Events[0])
+			t.Events[0] = shared
+		})
+	}},
+	{name: "memory of another webhook", fails: "pure", spoil: func(c *connectors.Connector) {
+		seen := ""
+		c.Translate = then(func(m *retinov1.ShippingOrdered, t *connectors.Translation) {
+			if m.GetCreatedAt() != "" {
+				seen = m.GetShipping().GetId()
+			} else {
+				t.Events[0].GetShipment().Reference = seen
+			}
+		})
+	}},
+	{name: "memory that calls share", fails: "pure", spoil: func(c *connectors.Connector) {
+		var calls atomic.Int32
+		c.Translate = event(func(e *eventv1.Event) {
+			defer calls.Add(-1)
+			alone := calls.Add(1) == 1
+			for range 100 {
+				runtime.Gosched()
+				alone = alone && calls.Load() == 1
+			}
+			if !alone {
+				e.SubjectVersion = "2"
+			}
+		})
+	}},
+	{name: "clock, by the day", fails: "pure", spoil: translating(event(func(e *eventv1.Event) {
+		e.OccurredAt = timestamppb.New(time.Now().Truncate(24 * time.Hour))
+	}))},
+	{name: "currency of its own", fails: "source", spoil: translating(charges(func(amount, _ string) *money.Money {
+		m, _ := connectors.Money(&decimal.Decimal{Value: amount}, "EUR")
+		return m
+	}))},
+	{name: "currency of the source, unsaid", fails: "source", spoil: needy},
+	{name: "currency of the source, unsaid and there", fails: "source", spoil: needy, rig: func(k *kit) { k.source.Currency = "EUR" }},
+	{name: "currency of the source, unneeded", fails: "source", spoil: func(c *connectors.Connector) { c.NeedsCurrency = true }},
+	{name: "time zone of the source, unsaid", fails: "source", spoil: timed(func(s connectors.Source) *time.Location { return s.Zone })},
+	{name: "time zone of its own", fails: "source", spoil: func(c *connectors.Connector) {
+		timed(func(connectors.Source) *time.Location { return time.UTC })(c)
+		c.NeedsTimeZone = true
+	}},
 	{name: "error without a place", fails: "errors", spoil: failing(errors.New("no"))},
 	{name: "error with an empty place", fails: "errors", spoil: failing(connectors.Errorf("", "is missing"))},
 	{name: "one key for all", fails: "identity", spoil: translating(then(func(_ *retinov1.ShippingOrdered, t *connectors.Translation) {
@@ -106,6 +198,20 @@ var broken = []spoiled{
 	{name: "key of the wrong part", fails: "identity", spoil: translating(then(func(m *retinov1.ShippingOrdered, t *connectors.Translation) {
 		t.Key = connectors.NaturalKey(m.GetCreatedAt())
 	}))},
+	{name: "key of the beginning", fails: "identity", spoil: translating(then(func(m *retinov1.ShippingOrdered, t *connectors.Translation) {
+		id := m.GetShipping().GetId()
+		t.Key = connectors.NaturalKey(id[:min(1, len(id))], m.GetCreatedAt())
+	}))},
+	{name: "key in small letters", fails: "identity", spoil: translating(then(func(m *retinov1.ShippingOrdered, t *connectors.Translation) {
+		t.Key = connectors.NaturalKey(strings.ToLower(m.GetShipping().GetId()), m.GetCreatedAt())
+	}))},
+	{name: "one key for all changes", fails: "identity", spoil: translating(then(func(m *retinov1.ShippingOrdered, t *connectors.Translation) {
+		t.Key = connectors.NaturalKey(m.GetShipping().GetId())
+		t.Events[0].Type = "shipment.changed"
+	}))},
+	{name: "one key for all that is unmapped", fails: "unmapped", spoil: func(c *connectors.Connector) {
+		c.Envelope.Identify = func(proto.Message) (connectors.Key, string) { return connectors.NaturalKey("x"), "" }
+	}},
 	{name: "panic in the envelope", fails: "unmapped", spoil: func(c *connectors.Connector) {
 		c.Envelope.Identify = func(proto.Message) (connectors.Key, string) { panic("no") }
 	}},
@@ -163,13 +269,13 @@ var broken = []spoiled{
 			return slices.DeleteFunc(drift, func(d vendorjson.Drift) bool { return strings.Contains(d.Path, newField) }), err
 		}
 	}},
-	{name: "money by float", fails: "exact", spoil: translating(charges(func(amount string) *money.Money {
+	{name: "money by float", fails: "exact", spoil: translating(charges(func(amount, currency string) *money.Money {
 		f, _ := strconv.ParseFloat(amount, 64)
 		units, fraction := math.Modf(f)
-		return &money.Money{CurrencyCode: "EUR", Units: int64(units), Nanos: int32(fraction * 1e9)}
+		return &money.Money{CurrencyCode: currency, Units: int64(units), Nanos: int32(fraction * 1e9)}
 	}))},
-	{name: "money in cents", fails: "exact", spoil: translating(charges(func(amount string) *money.Money {
-		m, _ := connectors.Money(&decimal.Decimal{Value: amount}, "EUR")
+	{name: "money in cents", fails: "exact", spoil: translating(charges(func(amount, currency string) *money.Money {
+		m, _ := connectors.Money(&decimal.Decimal{Value: amount}, currency)
 		if m != nil {
 			m.Nanos -= m.Nanos % 1e7
 		}
@@ -178,7 +284,7 @@ var broken = []spoiled{
 	{name: "difference in whole units", fails: "exact", spoil: translating(then(func(m *retinov1.ShippingOrdered, t *connectors.Translation) {
 		t.Events[0].GetShipment().Charges = nil
 		for _, d := range m.GetShipping().GetCustomerPaymentDetails() {
-			m, err := connectors.Money(d.GetAmount(), "EUR")
+			m, err := connectors.Money(d.GetAmount(), d.GetCurrency())
 			m = connectors.SubtractMoney(m, &money.Money{Units: 1, Nanos: 3e8})
 			if err == nil && m != nil {
 				m.Nanos = 0
@@ -186,8 +292,16 @@ var broken = []spoiled{
 			}
 		}
 	}))},
-	{name: "money of 32 bits", fails: "exact", spoil: translating(charges(func(amount string) *money.Money {
-		m, _ := connectors.Money(&decimal.Decimal{Value: amount}, "EUR")
+	{name: "money without its sign", fails: "exact", spoil: translating(charges(func(amount, currency string) *money.Money {
+		m, _ := connectors.Money(&decimal.Decimal{Value: strings.TrimPrefix(amount, "-")}, currency)
+		return m
+	}))},
+	{name: "id cut to two letters", fails: "exact", spoil: translating(identified(func(id string) string { return id[:min(2, len(id))] }))},
+	{name: "id cut to thirty-two letters", fails: "exact", spoil: translating(identified(func(id string) string { return id[:min(32, len(id))] }))},
+	{name: "id in small letters", fails: "exact", spoil: translating(identified(strings.ToLower))},
+	{name: "id in capitals", fails: "exact", spoil: translating(identified(strings.ToUpper))},
+	{name: "money of 32 bits", fails: "exact", spoil: translating(charges(func(amount, currency string) *money.Money {
+		m, _ := connectors.Money(&decimal.Decimal{Value: amount}, currency)
 		if m != nil {
 			m.Units, m.Nanos = int64(int32(m.GetUnits())), 0
 		}
@@ -209,9 +323,16 @@ var broken = []spoiled{
 		})(k)
 	}},
 	{name: "journal that knows keys for a minute", fails: "redelivered", rig: journaled(func(j intake.Journal, e journal.Entry) (journal.Receipt, error) {
-		e.Window = min(e.Window, time.Minute)
+		if e.Window == intake.NaturalWindow {
+			e.Window = time.Minute
+		}
 		return j.Append(context.Background(), e)
 	})},
+	{name: "window shorter than the wait", fails: "redelivered", spoil: func(c *connectors.Connector) {
+		c.Window, c.Habits.Retries = 30*time.Second, []time.Duration{7 * time.Second}
+		c.Habits.Timeout = 30 * time.Second
+		c.Translate = then(func(_ *retinov1.ShippingOrdered, t *connectors.Translation) { t.Key = connectors.ContentHash() })
+	}},
 	{name: "journal that makes ids up", fails: "redelivered", rig: journaled(func(j intake.Journal, e journal.Entry) (journal.Receipt, error) {
 		for _, event := range e.Events {
 			event.Id = uuid.NewString()
@@ -219,6 +340,19 @@ var broken = []spoiled{
 		return j.Append(context.Background(), e)
 	})},
 	{name: "window of a day", fails: "repeated", spoil: func(c *connectors.Connector) { c.Window = 24 * time.Hour }},
+	{name: "window that nothing explains", fails: "repeated", spoil: func(c *connectors.Connector) {
+		c.Window, c.Habits.Retries = 59*time.Minute, []time.Duration{7 * time.Second}
+	}},
+	{name: "journal that knows bodies too long", fails: "repeated", rig: journaled(func(j intake.Journal, e journal.Entry) (journal.Receipt, error) {
+		if e.Window < intake.NaturalWindow {
+			e.Window += 10 * time.Second
+		}
+		return j.Append(context.Background(), e)
+	})},
+	{name: "journal that knows bodies not long enough", fails: "repeated", rig: journaled(func(j intake.Journal, e journal.Entry) (journal.Receipt, error) {
+		e.Window -= 10 * time.Second
+		return j.Append(context.Background(), e)
+	})},
 	{name: "journal that swallows revisions", fails: "revised", rig: journaled(func(j intake.Journal, e journal.Entry) (journal.Receipt, error) {
 		r, err := j.Append(context.Background(), e)
 		if errors.Is(err, journal.ErrRevised) {
@@ -229,6 +363,9 @@ var broken = []spoiled{
 	{name: "secret that would be stored", fails: "secrets", spoil: func(c *connectors.Connector) {
 		c.KeyHeader, c.Verification.Header = "X-Key", "x-key"
 	}},
+	{name: "secret that would be stored, of lists", base: lists, fails: "secrets", spoil: func(c *connectors.Connector) {
+		c.KeyHeader, c.Verification.Header = "X-Delivery", "x-delivery"
+	}},
 	{name: "signature of what nobody knows", fails: "secrets", spoil: func(c *connectors.Connector) {
 		c.Verification.HMAC = &connectors.HMAC{Header: "X-Signature", Signed: "{body}{moon}"}
 	}},
@@ -236,6 +373,38 @@ var broken = []spoiled{
 
 func translating(f func(connectors.Input) (connectors.Translation, error)) func(*connectors.Connector) {
 	return func(c *connectors.Connector) { c.Translate = f }
+}
+
+// needy takes the source's currency.
+func needy(c *connectors.Connector) {
+	c.Translate = func(in connectors.Input) (connectors.Translation, error) {
+		t, err := translate(in)
+		if err != nil {
+			return t, err
+		}
+		f := connectors.NewFields(in.Source)
+		for i, d := range in.Message.(*retinov1.ShippingOrdered).GetShipping().GetCustomerPaymentDetails() {
+			at := "$.shipping.customer_payment_details[" + strconv.Itoa(i) + "].amount"
+			t.Events[0].GetShipment().GetCharges()[i].Amount = f.MoneyIn(at, d.GetAmount(), cmp.Or(in.Source.Currency, d.GetCurrency()))
+		}
+		return t, f.Err()
+	}
+}
+
+// timed reads a time without a zone.
+func timed(zone func(connectors.Source) *time.Location) func(*connectors.Connector) {
+	return translating(func(in connectors.Input) (connectors.Translation, error) {
+		t, err := translate(in)
+		if err != nil {
+			return t, err
+		}
+		at, err := connectors.Time(strings.TrimSuffix(in.Message.(*retinov1.ShippingOrdered).GetCreatedAt(), "Z"), zone(in.Source))
+		if err != nil {
+			return t, connectors.Errorf("$.created_at", "%v", err)
+		}
+		t.Events[0].OccurredAt = at
+		return t, nil
+	})
 }
 
 // failing has every refusal be another error.
@@ -284,14 +453,20 @@ func TestRulesFindWhatIsBroken(t *testing.T) {
 	for _, tt := range broken {
 		proven[tt.fails] = true
 		t.Run(tt.name, func(t *testing.T) {
-			c := good()
+			base := good
+			if tt.base != nil {
+				base = tt.base
+			}
+			c := base()
+			folder := c.Samples
 			if tt.spoil != nil {
 				tt.spoil(c)
 			}
-			k, err := newKit(c, source, os.DirFS("."))
+			k, err := newKit(c, source, folder)
 			if err != nil {
 				t.Fatal(err)
 			}
+			k.inAnotherYear = inAnotherYear(t)
 			if tt.rig != nil {
 				tt.rig(k)
 			}
@@ -302,7 +477,7 @@ func TestRulesFindWhatIsBroken(t *testing.T) {
 					t.Logf("%s: %v", r.name, err)
 				}
 			}
-			if diff := cmp.Diff(tt.fails, strings.Join(fails, " ")); diff != "" {
+			if diff := gocmp.Diff(tt.fails, strings.Join(fails, " ")); diff != "" {
 				t.Errorf("rules that fail (-want +got):\n%s", diff)
 			}
 		})

@@ -1,14 +1,16 @@
 package connectortest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 
@@ -20,11 +22,24 @@ import (
 )
 
 const (
-	// repeatAfter is when a body that is its own key is taken for a new occurrence, whatever the connector.
-	repeatAfter = time.Hour
 	// retriesLast is for how long a natural key must be known: longer than any vendor tries again.
 	retriesLast = 96 * time.Hour
+	// longest is the longest window of a body that is its own key, for a vendor of whom no more is known than that it repeats
+	// itself.
+	longest = time.Hour
 )
+
+// window is for how long the same body is the same webhook where nothing else tells.
+func (k *kit) window() time.Duration { return cmp.Or(k.connector.Window, intake.DefaultWindow) }
+
+// retryAfter is how long it may take until the vendor tries again what was stored, and whose answer was lost.
+func (k *kit) retryAfter() time.Duration {
+	h := k.connector.Habits
+	if len(h.Retries) == 0 {
+		return 0
+	}
+	return h.Timeout + slices.Max(h.Retries)
+}
 
 // itself names what is wrong with the connector and not with a sample.
 const itself = "the connector"
@@ -46,7 +61,7 @@ func (k *kit) deliver(judge func(*edge, sample.Webhook, []stored) error) error {
 				}
 				return judge(e, w, added)
 			}))
-			e.wait(intake.NaturalWindow + repeatAfter)
+			e.wait(max(intake.NaturalWindow, k.window()) + time.Hour)
 		}
 		return e.close()
 	})
@@ -104,7 +119,7 @@ func (k *kit) fits(got stored, want result) error {
 	for i, e := range want.translation.Events {
 		filled = append(filled, fill(e, w, i, got.events))
 	}
-	if diff := cmp.Diff(filled, got.events, protocmp.Transform()); diff != "" {
+	if diff := gocmp.Diff(filled, got.events, protocmp.Transform()); diff != "" {
 		return errors.New("the events are others (-want +got):\n" + diff)
 	}
 	return nil
@@ -122,7 +137,7 @@ func fill(e *eventv1.Event, w *journalv1.Webhook, i int, got []*eventv1.Event) *
 }
 
 func checkRedelivered(k *kit) error {
-	return k.deliver(func(e *edge, w sample.Webhook, first []stored) error {
+	return errors.Join(k.outlasting(), k.deliver(func(e *edge, w sample.Webhook, first []stored) error {
 		if err := nothingNew(e.send(w, secretNew)); err != nil {
 			return err
 		}
@@ -134,13 +149,31 @@ func checkRedelivered(k *kit) error {
 			return err
 		}
 		// The key is forgotten; the fact is the same.
-		e.wait(intake.NaturalWindow + repeatAfter)
+		e.wait(intake.NaturalWindow + time.Hour)
 		later, err := e.send(w, secretNew)
 		if err != nil {
 			return err
 		}
-		if diff := cmp.Diff(eventIDs(first), eventIDs(later)); diff != "" {
+		if diff := gocmp.Diff(eventIDs(first), eventIDs(later)); diff != "" {
 			return errors.New("the ids of its events change (-first +later):\n" + diff)
+		}
+		return nil
+	}))
+}
+
+// outlasting judges the window by how the vendor delivers, if there are events all of whose webhooks are their own keys.
+func (k *kit) outlasting() error {
+	keyed := make(map[string]bool) // by event, whether there is a natural key
+	for _, d := range k.documents {
+		if r := k.run(d); !r.refused() && !r.unmapped() {
+			keyed[r.event] = keyed[r.event] || !byContent(r)
+		}
+	}
+	return k.blame(itself, func() error {
+		for _, event := range slices.Sorted(maps.Keys(keyed)) {
+			if !keyed[event] && k.window() <= k.retryAfter() {
+				return fmt.Errorf("%s: a window of %v, though the vendor may try again after %v", event, k.window(), k.retryAfter())
+			}
 		}
 		return nil
 	})
@@ -175,7 +208,18 @@ func checkRepeated(k *kit) error {
 		if slices.ContainsFunc(results, func(r result) bool { return !byContent(r) }) {
 			return nil
 		}
-		e.wait(repeatAfter + time.Second)
+		need := max(intake.DefaultWindow, 2*k.retryAfter())
+		if k.connector.Habits.Repeats {
+			need = max(need, longest)
+		}
+		if k.window() > need {
+			return fmt.Errorf("a window of %v, though no redelivery is known after %v", k.window(), need)
+		}
+		e.wait(k.window() - time.Second)
+		if err := nothingNew(e.send(w, secretNew)); err != nil {
+			return fmt.Errorf("at the window's end: %w", err)
+		}
+		e.wait(2 * time.Second)
 		second, err := e.send(w, secretNew)
 		if err != nil {
 			return err

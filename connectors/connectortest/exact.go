@@ -2,6 +2,7 @@ package connectortest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -36,20 +37,22 @@ var number = regexp.MustCompile(`^-?[0-9]+(\.[0-9]+)?$`)
 
 func checkExact(k *kit) error {
 	return k.each(func(d document) error {
-		root, err := parse(d.body)
+		root, err := k.parse(d)
 		if r := k.run(d); err != nil || r.fault != nil || r.unmapped() {
 			return nil //nolint:nilerr // it is another rule's business what becomes of it
 		}
 		return places(root, func(p place) error {
-			with := numberLike(p.value)
-			if with == nil {
-				return nil
-			}
-			run := func(text string) (result, error) {
-				p.set(with(text))
+			run := func(value any) (result, error) {
+				p.set(value)
 				return k.rendered(d, root)
 			}
-			return exact(run)
+			if with := numberLike(p.value); with != nil {
+				return exact(func(text string) (result, error) { return run(with(text)) })
+			}
+			if _, ok := p.value.(string); ok {
+				return literal(func(text string) (result, error) { return run(text) })
+			}
+			return nil
 		})
 	})
 }
@@ -88,11 +91,53 @@ func exact(run func(text string) (result, error)) error {
 				return fmt.Errorf("the digits of %s are lost", text)
 			}
 		}
-		if results[0].fault == nil && results[1].fault == nil && same(results[0].translation, results[1].translation) {
+		if confused(results[0], results[1]) {
 			return fmt.Errorf("%s and %s become the same", pair[0], pair[1])
 		}
 	}
+	negative, err := run("-" + marker)
+	if err == nil && amounts(marked.translation, marker) && confused(marked, negative) {
+		err = errors.New("an amount loses its sign")
+	}
+	return err
+}
+
+// letters are of both cases, and no word, no time and no number.
+const letters = "Kit-7qXv-TheseLettersTellNothing-z"
+
+// literal judges a connector by what it makes of a webhook that has any text in one place.
+func literal(run func(text string) (result, error)) error {
+	marked, err := run(letters)
+	if err != nil {
+		return err
+	}
+	unlike, err := run("Other-" + letters)
+	if err != nil || marked.fault != nil || unlike.fault != nil || same(marked.translation, unlike.translation) {
+		return err // no text is taken there, or nothing is made of it
+	}
+	for _, text := range []string{letters[:len(letters)-1] + "y", strings.ToLower(letters), strings.ToUpper(letters)} {
+		next, err := run(text)
+		if err != nil {
+			return err
+		}
+		if confused(marked, next) {
+			return fmt.Errorf("%s and %s become the same", letters, text)
+		}
+	}
 	return nil
+}
+
+// confused says whether both webhooks are taken, for the same.
+func confused(a, b result) bool {
+	return a.fault == nil && b.fault == nil && same(a.translation, b.translation)
+}
+
+// amounts says whether the digits of a number are in one of the amounts of a translation that have a sign. Discounts have
+// none.
+func amounts(t connectors.Translation, text string) bool {
+	return slices.ContainsFunc(monies(t), func(m amount) bool {
+		return m.field.Name() != "discount" && strings.Contains(digits(withNanos(m.GetUnits(), m.GetNanos())), digits(text))
+	})
 }
 
 // shows says whether the digits of a number are in one of the values of a translation, whatever power of ten it was

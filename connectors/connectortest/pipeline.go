@@ -1,7 +1,6 @@
 package connectortest
 
 import (
-	"bytes"
 	"mime"
 	"net/http"
 	"slices"
@@ -37,7 +36,8 @@ type document struct {
 	// name is the sample's, and the document's place in it.
 	name  string
 	named intake.Names
-	body  []byte
+	// body is what the connector may have to mend.
+	body []byte
 	// key is the header's, if the vendor has one there.
 	key connectors.Key
 }
@@ -55,34 +55,53 @@ func (p *pipeline) open(w sample.Webhook) (documents []document, list bool, faul
 	d := document{name: w.Name, body: w.Body}
 	d.named = intake.Names{Path: w.Event, Header: intake.HeaderOf(headers, p.connector.EventHeader)}
 	d.key, _ = intake.HeaderKey(p.connector, headers, 0)
-	if p.isForm(w) {
-		if d.body, fault = intake.Document(p.connector, journalv1.Encoding_ENCODING_FORM, w.Body); fault != nil {
-			return nil, false, fault
-		}
+	delivery := intake.Delivery{Body: w.Body, Encoding: p.encoding(w)}
+	if delivery.Text, fault = intake.Document(p.connector, delivery.Encoding, w.Body); fault != nil {
+		return nil, false, fault
 	}
-	text := bytes.TrimLeft(bytes.TrimPrefix(d.body, []byte("\uFEFF")), " \t\r\n")
-	if !p.connector.Batches || !bytes.HasPrefix(text, []byte{'['}) {
+	if !p.connector.Batches || !intake.IsList(delivery.Text) {
+		if p.isForm(w) {
+			d.body = delivery.Text
+		}
 		return []document{d}, false, nil
 	}
-	elements, err := vendorjson.Split(d.body)
-	switch {
-	case err != nil:
-		return nil, true, intake.NewFault(intake.Malformed, err)
-	case len(elements) == 0:
-		return nil, true, intake.NewFault(intake.Shape, nil)
-	}
-	for i, at := range elements {
-		e := d.of(at.Of(d.body))
+	elements, fault := delivery.Elements()
+	for i, element := range elements {
+		e := d.of(element.Text)
 		e.name += "[" + strconv.Itoa(i) + "]"
 		e.key, _ = intake.HeaderKey(p.connector, headers, i+1)
 		documents = append(documents, e)
 	}
-	return documents, true, nil
+	return documents, true, fault
+}
+
+// text is a document's JSON. Mending does nothing to what is mended, so that a text may come here twice.
+func (p *pipeline) text(d document) []byte {
+	text, _ := intake.Document(p.connector, journalv1.Encoding_ENCODING_JSON, d.body) // only a form has a fault
+	return text
+}
+
+// parse reads a document strictly.
+func (p *pipeline) parse(d document) (any, error) { return parse(p.text(d)) }
+
+// with is the kit with another connector of the same events, or another source.
+func (k *kit) with(c *connectors.Connector, src connectors.Source) *kit {
+	other, p := *k, *k.pipeline
+	p.connector, p.source = c, src
+	other.pipeline = &p
+	return &other
 }
 
 func (p *pipeline) isForm(w sample.Webhook) bool {
 	mediaType, _, _ := mime.ParseMediaType(w.ContentType)
 	return p.connector.FormField != "" && mediaType == sample.Form
+}
+
+func (p *pipeline) encoding(w sample.Webhook) journalv1.Encoding {
+	if p.isForm(w) {
+		return journalv1.Encoding_ENCODING_FORM
+	}
+	return journalv1.Encoding_ENCODING_JSON
 }
 
 // kept are the headers of a webhook that mean something to the connector.
@@ -97,6 +116,7 @@ func (p *pipeline) kept(w sample.Webhook) (kept []*journalv1.Header) {
 
 // result is what became of a document: a translation or a fault, never both.
 type result struct {
+	text        []byte
 	event       string
 	message     proto.Message // as it was decoded; nil if it was not
 	translation connectors.Translation
@@ -119,22 +139,22 @@ func (p *pipeline) run(d document) result { return p.take(d, proto.Clone) }
 
 // take is run with the message as keep returns it, which is called before the connector has it.
 func (p *pipeline) take(d document, keep func(proto.Message) proto.Message) (r result) {
-	if r.event, r.fault = intake.EventName(p.connector, d.named, d.body); r.fault != nil {
+	r.text = p.text(d)
+	if r.event, r.fault = intake.EventName(p.connector, d.named, r.text); r.fault != nil {
 		return r
 	}
-	src := intake.SourceConfig{Connector: p.connector, Info: p.source}
 	event, known := p.events[r.event]
 	if !known {
-		r.translation, r.fault = intake.TranslateUnmapped(&src, r.event, d.body)
+		r.translation, r.fault = intake.TranslateUnmapped(p.config(), r.event, r.text)
 	} else {
 		m := event.New()
 		var err error
-		if r.drift, err = p.decode(d.body, m); err != nil {
+		if r.drift, err = p.decode(r.text, m); err != nil {
 			r.fault = intake.NewFault(intake.Malformed, err)
 			return r
 		}
 		r.message = keep(m)
-		r.translation, r.fault = intake.Translate(&src, r.event, m, d.body)
+		r.translation, r.fault = intake.Translate(p.config(), r.event, m, r.text)
 	}
 	if _, natural := d.key.Natural(); natural && r.fault == nil {
 		r.translation.Key = d.key
@@ -142,9 +162,8 @@ func (p *pipeline) take(d document, keep func(proto.Message) proto.Message) (r r
 	return r
 }
 
-// translate has the connector translate a message, and nothing else.
-func (p *pipeline) translate(event string, m proto.Message) (connectors.Translation, error) {
-	return p.connector.Translate(connectors.Input{Source: p.source, Event: event, Message: m})
+func (p *pipeline) config() *intake.SourceConfig {
+	return &intake.SourceConfig{Connector: p.connector, Info: p.source}
 }
 
 // same says whether two results are the same events under the same key.

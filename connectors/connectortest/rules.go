@@ -33,19 +33,21 @@ var rules = []rule{
 	{"answer", "The answer is JSON, and of the type that the RPCs return.", checkAnswer},
 	{"samples", "Samples are the connector's testdata, embedded by `//go:embed testdata/*.txtar`.", checkSamples},
 	{"coverage", "Every event of the service has a webhook in testdata that becomes canonical events.", checkCoverage},
+	{"mended", "Mend repairs some webhook, leaves JSON as it is, keeps the length, changes nothing that it is given, and never panics.", checkMended},
 	{"complete", "Each event keeps to the rules of proto/bridge/event/v1, and leaves to Bridge what Bridge fills in.", checkComplete},
-	{"pure", "Translate does not change its arguments, and gives the same each time, in the same order.", checkPure},
+	{"pure", "Translate does not change its arguments, and gives the same each time, whatever the time and whatever else is translated.", checkPure},
+	{"source", "Currency and time zone come from the webhook or else from the source; a connector that needs the source's says so.", checkSource},
 	{"errors", "A message that cannot be translated gets a connectors.Error with the path of the field at fault.", checkErrors},
-	{"identity", "Two webhooks of one event have the same natural key only if they are about the same version of the same subject.", checkIdentity},
-	{"unmapped", "An event that nobody modelled is data, not an error.", checkUnmapped},
+	{"identity", "Two webhooks of one event have the same natural key only if they are about the same version of the same subject; that of a change tells it from the next.", checkIdentity},
+	{"unmapped", "An event that nobody modelled is data, not an error, and its natural key depends on what it says.", checkUnmapped},
 	{"truncated", "A body cut anywhere is refused, without panic.", checkTruncated},
 	{"missing", "A field that is missing, or null, or of an unexpected type costs at most its webhook: no panic, and no event that breaks its rules.", checkMissing},
 	{"mutated", "A body that is wrong anywhere is refused, or is the message that a strict decoder makes of it.", checkMutated},
 	{"unknown", "A field that nobody declared, in any object, changes no event and is reported.", checkUnknown},
-	{"exact", "Money and ids keep every digit, or the webhook is quarantined.", checkExact},
+	{"exact", "Money keeps every digit and its sign, and texts every letter, or the webhook is quarantined.", checkExact},
 	{"received", "Bridge makes of each webhook what its file says, makes it durable, and gives exactly the connector's answer with status 200.", checkReceived},
-	{"redelivered", "A webhook that comes again makes nothing new and gets the same answer; with a natural key its events have the same ids for ever.", checkRedelivered},
-	{"repeated", "A body that is its own key is a new occurrence when it comes again an hour later, with ids of its own.", checkRepeated},
+	{"redelivered", "A webhook that the vendor sends again makes nothing new and gets the same answer; with a natural key its events have the same ids for ever.", checkRedelivered},
+	{"repeated", "A body that is its own key is a duplicate to the end of the window, and then a new occurrence with ids of its own; the window is no longer than needed.", checkRepeated},
 	{"revised", "Another body under the same natural key is published, once, under ids of its own.", checkRevised},
 	{"secrets", "Whoever does not know the secret is answered 401 and nothing is stored; two secrets are good while they are changed.", checkSecrets},
 }
@@ -148,7 +150,7 @@ func checkErrors(k *kit) error {
 			if r.fault == nil || r.fault.Reason != intake.Untranslatable {
 				return nil
 			}
-			_, err := k.translate(r.event, r.message)
+			_, err := k.connector.Translate(connectors.Input{Source: k.source, Event: r.event, Message: r.message})
 			e, ok := errors.AsType[*connectors.Error](err)
 			if !ok {
 				return fmt.Errorf("error %T (%w) is no *connectors.Error", err, err)

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -170,10 +171,11 @@ func checkSecrets(k *kit) error {
 	return errors.Join(errs...)
 }
 
-// witness is a webhook that makes events.
+// witness is a webhook that makes events, or a list with one that does.
 func (k *kit) witness() (sample.Webhook, bool) {
 	for _, w := range k.webhooks {
-		if results, list := k.results(w); !k.bad[w.Name] && !list && !results[0].refused() {
+		results, _ := k.results(w)
+		if !k.bad[w.Name] && slices.ContainsFunc(results, func(r result) bool { return !r.refused() }) {
 			return w, true
 		}
 	}
@@ -200,7 +202,7 @@ func (k *kit) changing(s scheme, w sample.Webhook) (err error) {
 		if err != nil {
 			return fmt.Errorf("with a secret of two: %w", err)
 		}
-		if len(added) != 1 {
+		if results, _ := k.results(w); len(added) != len(results) {
 			return fmt.Errorf("with a secret of two: %d webhooks stored", len(added))
 		}
 		// Not a duplicate of itself.

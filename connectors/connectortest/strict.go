@@ -37,7 +37,7 @@ func checkMutated(k *kit) error {
 			if r.fault != nil && r.message == nil {
 				continue
 			}
-			root, err := parse(body)
+			root, err := parse(r.text)
 			if err != nil {
 				return fmt.Errorf("%q: accepted, though %w", body, err)
 			}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // parse reads one JSON document strictly: into maps, lists, strings, bools, nil and json.Number, with no key twice and
@@ -124,7 +125,7 @@ var replacements = []any{
 // variants hands judge the result of every document that differs from d in one value: removed, null, or of another kind. A
 // document that is broken has none.
 func (k *kit) variants(d document, judge func(result) error) error {
-	root, err := parse(d.body)
+	root, err := k.parse(d)
 	if err != nil {
 		return nil //nolint:nilerr // it is another rule's business what becomes of it
 	}
@@ -145,26 +146,67 @@ func (k *kit) variants(d document, judge func(result) error) error {
 	})
 }
 
-// alter hands judge the result of every document that differs from d in one text or number, which is a little longer.
+// alter hands judge the result of every document that differs from d in one text or number: it is a little longer, or
+// shorter, or in letters of the other case.
 func (k *kit) alter(d document, judge func(result) error) error {
-	root, err := parse(d.body)
+	root, err := k.parse(d)
 	if err != nil {
 		return nil //nolint:nilerr // it is another rule's business what becomes of it
 	}
 	return places(root, func(p place) error {
-		switch v := p.value.(type) {
-		case string:
-			p.set(v + "1")
-		case json.Number:
-			if v += "1"; v == "01" {
-				v = "1"
+		for _, x := range alike(p.value) {
+			p.set(x)
+			if err := k.judge(d, root, judge); err != nil {
+				return err
 			}
-			p.set(v)
-		default:
-			return nil
 		}
-		return k.judge(d, root, judge)
+		return nil
 	})
+}
+
+// alike are values that differ little from v, a text or a number. The first is longer.
+func alike(v any) (all []any) {
+	switch v := v.(type) {
+	case json.Number:
+		if v += "1"; v == "01" {
+			v = "1"
+		}
+		all = append(all, v)
+	case string:
+		all = append(all, v+"1")
+		if _, last := utf8.DecodeLastRuneInString(v); len(v) > last {
+			all = append(all, v[:len(v)-last])
+		}
+		for _, other := range []string{strings.ToUpper(v), strings.ToLower(v)} {
+			if other != v {
+				all = append(all, other)
+			}
+		}
+	}
+	return all
+}
+
+// stranger is a document as much unlike d as it can be and still be translated, if d is.
+func (k *kit) stranger(d document) *known {
+	root, err := k.parse(d)
+	var changes []func()
+	judge := func(p place) error {
+		for _, x := range alike(p.value)[:min(1, len(alike(p.value)))] {
+			p.set(x)
+			if r, err := k.rendered(d, root); err == nil && r.fault == nil && !r.unmapped() {
+				changes = append(changes, func() { p.set(x) })
+			}
+		}
+		return nil
+	}
+	if err == nil {
+		_ = places(root, judge) // it says none
+		for _, change := range changes {
+			change()
+		}
+	}
+	r, _ := k.rendered(d, root)
+	return &known{event: r.event, message: r.message, text: r.text}
 }
 
 // judge has the result of a document judged that came as d did.

@@ -18,7 +18,7 @@ var newValue = map[string]any{newField: []any{nil, "x", map[string]any{"y": json
 
 func checkUnknown(k *kit) error {
 	return k.each(func(d document) error {
-		root, err := parse(d.body)
+		root, err := k.parse(d)
 		if err != nil {
 			return nil //nolint:nilerr // it is another rule's business what becomes of it
 		}
