@@ -162,4 +162,3 @@ func cloudCustomer(d *openloyaltyv1.CloudData) *eventv1.Customer {
 		LoyaltyCardNumber: who.GetLoyaltyCardNumber(),
 	}
 }
-

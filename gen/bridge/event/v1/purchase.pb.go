@@ -8,6 +8,7 @@ package eventv1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	_ "github.com/webhook-bridge/bridge/gen/bridge/options/v1"
 	decimal "google.golang.org/genproto/googleapis/type/decimal"
 	money "google.golang.org/genproto/googleapis/type/money"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
@@ -300,7 +301,7 @@ var File_bridge_event_v1_purchase_proto protoreflect.FileDescriptor
 
 const file_bridge_event_v1_purchase_proto_rawDesc = "" +
 	"\n" +
-	"\x1ebridge/event/v1/purchase.proto\x12\x0fbridge.event.v1\x1a\x1ebridge/event/v1/customer.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19google/type/decimal.proto\x1a\x17google/type/money.proto\"\xe1\x05\n" +
+	"\x1ebridge/event/v1/purchase.proto\x12\x0fbridge.event.v1\x1a\x1ebridge/event/v1/customer.proto\x1a\x1fbridge/options/v1/options.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19google/type/decimal.proto\x1a\x17google/type/money.proto\"\xe1\x05\n" +
 	"\bPurchase\x12\x17\n" +
 	"\x02id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\x02id\x12'\n" +
 	"\x0fdocument_number\x18\x02 \x01(\tR\x0edocumentNumber\x12;\n" +
@@ -311,15 +312,15 @@ const file_bridge_event_v1_purchase_proto_rawDesc = "" +
 	"\bcustomer\x18\a \x01(\v2\x19.bridge.event.v1.CustomerR\bcustomer\x123\n" +
 	"\x05lines\x18\b \x03(\v2\x1d.bridge.event.v1.PurchaseLineR\x05lines\x12(\n" +
 	"\x05total\x18\t \x01(\v2\x12.google.type.MoneyR\x05total:\xd3\x02\xbaH\xcf\x02\x1a\xcc\x02\n" +
-	"\x05money\x12Vmoney has a currency of three capital letters, less than a unit of nanos, and one sign\x1a\xea\x01[this.total].all(m, (m.currency_code == '' && m.units == 0 && m.nanos == 0) || m.currency_code.matches('^[A-Z]{3}$') && m.nanos > -1000000000 && m.nanos < 1000000000 && (m.units <= 0 || m.nanos >= 0) && (m.units >= 0 || m.nanos <= 0))\"\xd0\x05\n" +
+	"\x05money\x12Vmoney has a currency of three capital letters, less than a unit of nanos, and one sign\x1a\xea\x01[this.total].all(m, (m.currency_code == '' && m.units == 0 && m.nanos == 0) || m.currency_code.matches('^[A-Z]{3}$') && m.nanos > -1000000000 && m.nanos < 1000000000 && (m.units <= 0 || m.nanos >= 0) && (m.units >= 0 || m.nanos <= 0))\"\xd8\x05\n" +
 	"\fPurchaseLine\x12\x10\n" +
 	"\x03sku\x18\x01 \x01(\tR\x03sku\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x120\n" +
 	"\bquantity\x18\x03 \x01(\v2\x14.google.type.DecimalR\bquantity\x12(\n" +
 	"\x05total\x18\x04 \x01(\v2\x12.google.type.MoneyR\x05total\x12\x1a\n" +
 	"\bcategory\x18\x05 \x01(\tR\bcategory\x12\x14\n" +
-	"\x05maker\x18\x06 \x01(\tR\x05maker\x12.\n" +
-	"\x06labels\x18\a \x03(\v2\x16.bridge.event.v1.LabelR\x06labels:\xdb\x03\xbaH\xd7\x03\x1a\xcc\x02\n" +
+	"\x05maker\x18\x06 \x01(\tR\x05maker\x126\n" +
+	"\x06labels\x18\a \x03(\v2\x16.bridge.event.v1.LabelB\x06\xaa\xaa\x19\x02\b\x01R\x06labels:\xdb\x03\xbaH\xd7\x03\x1a\xcc\x02\n" +
 	"\x05money\x12Vmoney has a currency of three capital letters, less than a unit of nanos, and one sign\x1a\xea\x01[this.total].all(m, (m.currency_code == '' && m.units == 0 && m.nanos == 0) || m.currency_code.matches('^[A-Z]{3}$') && m.nanos > -1000000000 && m.nanos < 1000000000 && (m.units <= 0 || m.nanos >= 0) && (m.units >= 0 || m.nanos <= 0))\x1a\x85\x01\n" +
 	"\adecimal\x12\x15a decimal is a number\x1ac[this.quantity].all(d, d.value.matches('^([+-]?([0-9]+\\\\.?[0-9]*|\\\\.[0-9]+)([eE][+-]?[0-9]+)?)?$'))*_\n" +
 	"\fPurchaseKind\x12\x1d\n" +

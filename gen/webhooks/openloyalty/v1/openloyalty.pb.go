@@ -2847,7 +2847,7 @@ const file_webhooks_openloyalty_v1_openloyalty_proto_rawDesc = "" +
 	"\x14_loyalty_card_numberB\x06\n" +
 	"\x04_nipB\n" +
 	"\n" +
-	"\b_address\"\xa3\x03\n" +
+	"\b_address\"\xab\x03\n" +
 	"\x0fTransactionItem\x12;\n" +
 	"\x03sku\x18\x01 \x01(\v2\x1c.webhooks.openloyalty.v1.SkuB\x06\xaa\xaa\x19\x02 \x01H\x00R\x03sku\x88\x01\x01\x12\x17\n" +
 	"\x04name\x18\x02 \x01(\tH\x01R\x04name\x88\x01\x01\x12=\n" +
@@ -2855,8 +2855,8 @@ const file_webhooks_openloyalty_v1_openloyalty_proto_rawDesc = "" +
 	"\vgross_value\x18\x04 \x01(\v2\x14.google.type.DecimalB\x06\xaa\xaa\x19\x02 \x01H\x03R\n" +
 	"grossValue\x88\x01\x01\x12\x1f\n" +
 	"\bcategory\x18\x05 \x01(\tH\x04R\bcategory\x88\x01\x01\x12\x19\n" +
-	"\x05maker\x18\x06 \x01(\tH\x05R\x05maker\x88\x01\x01\x126\n" +
-	"\x06labels\x18\a \x03(\v2\x1e.webhooks.openloyalty.v1.LabelR\x06labelsB\x06\n" +
+	"\x05maker\x18\x06 \x01(\tH\x05R\x05maker\x88\x01\x01\x12>\n" +
+	"\x06labels\x18\a \x03(\v2\x1e.webhooks.openloyalty.v1.LabelB\x06\xaa\xaa\x19\x02\b\x01R\x06labelsB\x06\n" +
 	"\x04_skuB\a\n" +
 	"\x05_nameB\v\n" +
 	"\t_quantityB\x0e\n" +
