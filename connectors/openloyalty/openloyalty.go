@@ -14,8 +14,9 @@
 //
 // # Identity
 //
-// The cloud product's X-Webhook-Request-Id, where it comes, is the key. Without it, and in generations 3 and 4, no event has
-// an id. The key is then natural where the data tell occurrences apart, whichever product they are from:
+// The cloud product's X-Webhook-Request-Id, where it comes, is the key; that it stays the same when a webhook is sent again is
+// supposed. Without it, and in generations 3 and 4, no event has an id. The key is then natural where the data tell occurrences
+// apart, whichever product they are from:
 //
 //   - transaction.registered by transactionId, since a purchase is registered once;
 //   - account.available_points_amount_changed by customer, transfer and kind of change, since a transfer that adds points to
