@@ -144,12 +144,17 @@ type retryPrinter struct {
 	asJSON, dryRun bool
 	counts         map[adminv1.Outcome]uint64
 	events         uint64
+	// faults is how many have one: they stay in quarantine, or some of an array's webhooks do.
+	faults int
 }
 
 func (p *retryPrinter) print(results []*adminv1.RetryResult) error {
 	for _, r := range results {
 		p.counts[r.GetOutcome()]++
 		p.events += uint64(r.GetEventCount())
+		if r.GetFault() != nil {
+			p.faults++
+		}
 		if p.asJSON {
 			if err := printJSON(p.out, r); err != nil {
 				return err
@@ -182,7 +187,7 @@ func (p *retryPrinter) end() error {
 	if err := p.out.Flush(); err != nil {
 		return err
 	}
-	if held > 0 {
+	if held > 0 || p.faults > 0 {
 		return &reportedError{exitFailed}
 	}
 	return nil

@@ -149,5 +149,5 @@ func translateDocument(t *testing.T, c *connectors.Connector, w *simulate.Webhoo
 	if _, err := vendorjson.Unmarshal(document, m); err != nil {
 		return connectors.Translation{}, intake.NewFault(intake.Malformed, err)
 	}
-	return intake.Translate(src, name, m)
+	return intake.Translate(src, name, m, document)
 }
