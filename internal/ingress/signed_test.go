@@ -36,7 +36,7 @@ const (
 func signing() *HMAC {
 	return &HMAC{
 		Spec: connectors.HMAC{
-			Header: "X-Signature", Prefix: "v1=", TimestampHeader: "X-Signed-At", Signed: "{timestamp}.{method}.{url}.{body}",
+			Header: "X-Signature", Prefix: "v1=", TimestampHeader: "X-Signed-At", Signed: "{timestamp}.{method} {url} {body}",
 		},
 		Secrets: []string{newSecret, oldSecret},
 	}
@@ -63,7 +63,7 @@ const shopURL = "http://example.com/webhooks/shop"
 func signed(secret, url string, at time.Time, wire []byte) http.Header {
 	stamp := strconv.FormatInt(at.Unix(), 10)
 	return http.Header{
-		"X-Signature": {mac(secret, stamp, ".POST.", url, ".", string(wire))}, "X-Signed-At": {stamp},
+		"X-Signature": {mac(secret, stamp, ".POST ", url, " ", string(wire))}, "X-Signed-At": {stamp},
 	}
 }
 

@@ -53,6 +53,9 @@ func TestJSON(t *testing.T) {
 			`{"price":{"value":"1"},"more":{"_id":"A"},"labels":{"k":"V"},"groups":{"k":{"_id":"V"}}}`,
 			`{"price":{"value":"0"},"more":{"_id":"x"},"labels":{"k":"x"},"groups":{"k":{"_id":"x"}}}`,
 		},
+		// Nobody has declared what is carried as it came.
+		{`{"more":"Jan","count":1}`, `{"more":"xxx","count":1}`},
+		{`{"more":777,"count":1}`, `{"more":000,"count":1}`},
 		// A name in the schema is no name, and neither is one in disguise.
 		{`{"id":"A","name":"B","\u005fid":"C"}`, `{"id":"x","name":"x","\x000xxx":"x"}`},
 		{`"Jan"`, `"xxx"`},
