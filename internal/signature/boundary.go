@@ -11,8 +11,9 @@ import (
 // after the other, so it must tell where each begins and ends: those before the body by the literal that follows them, those
 // after it by the literal before, and what is left is the body. Without a body among them it is the last value that is left.
 //
-// A request's address is not searched for literals: hosts and paths are full of dots. One that had taken in a part of the body
-// would lead elsewhere.
+// That is about headers, which a sender fills as it likes. The time has one length for as long as it is fresh. The address
+// (method, host, path and URL) is where the receiver is, and full of dots: one that had taken in a part of the body would
+// lead elsewhere. Vendors do sign {url}{body}.
 
 // errAmbiguous means that a value holds the literal that is to tell where it ends.
 var errAmbiguous = fmt.Errorf("%w: a signed value holds the text that sets it apart from its neighbour", ErrMalformed)
@@ -25,22 +26,22 @@ type boundary struct {
 	before  bool
 }
 
-// boundaries returns those that what is signed must keep to. It reports false if two values stand side by side.
+// boundaries returns those that what is signed must keep to. It reports false if a
+// value stands beside another and nothing tells where it ends.
 func (t template) boundaries() (all []boundary, ok bool) {
 	left := t.left()
 	for i := range t {
+		p := &t[i]
 		switch {
-		case i == left || !t.varies(i, left):
+		case i == left || !t.varies(i, left) || p.isTime():
+		case p.isAddress():
+			if i > left && p.name == "url" {
+				all = append(all, boundary{part: i, before: true})
+			}
 		case i < left && t[i+1].name == "":
-			if !t[i].isAddress() {
-				all = append(all, boundary{part: i, literal: t[i+1].literal})
-			}
+			all = append(all, boundary{part: i, literal: t[i+1].literal})
 		case i > left && t[i-1].name == "":
-			if !t[i].isAddress() {
-				all = append(all, boundary{part: i, literal: t[i-1].literal, before: true})
-			}
-		case i > left && t[i].name == "url" && t[i].function == "":
-			all = append(all, boundary{part: i, before: true})
+			all = append(all, boundary{part: i, literal: t[i-1].literal, before: true})
 		default:
 			return nil, false
 		}
@@ -52,6 +53,9 @@ func (t template) boundaries() (all []boundary, ok bool) {
 func (p *part) isAddress() bool {
 	return p.function == "" && slices.Contains([]string{"method", "host", "path", "url"}, p.name)
 }
+
+// isTime reports whether the part is the time of signing, as it is in the request.
+func (p *part) isTime() bool { return p.function == "" && p.name == "timestamp" }
 
 // left returns the part that is left when all others are known: the body, else the last of those that vary in length. -1 if
 // there is none.

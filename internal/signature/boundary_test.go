@@ -56,16 +56,41 @@ func TestShiftedURL(t *testing.T) {
 	}
 }
 
-// Addresses have dots in them, and so may what is signed.
-func TestDotsInAddress(t *testing.T) {
-	s, err := Compile(connectors.HMAC{Header: "S", Signed: "{method}.{url}.{host}.{path}.{body}"}, []string{"a-secret"})
+// Addresses have dots in them and stand beside what is signed with them, as Square and HubSpot have it; so may times.
+func TestAddressAndTimeBesideBody(t *testing.T) {
+	for _, signed := range []string{"{method}.{url}.{host}.{path}.{body}", "{url}{body}", "{method}{url}{body}{timestamp}", "{timestamp}{body}"} {
+		spec := connectors.HMAC{Header: "S", Signed: signed}
+		if strings.Contains(signed, "{timestamp}") {
+			spec.TimestampHeader = "T"
+		}
+		s, err := Compile(spec, []string{"a-secret"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := time.Unix(1_700_000_000, 0)
+		r := Request{Method: "POST", Host: "h.example", Path: "/order.paid", URL: "https://h.example/order.paid", Body: []byte("{}")}
+		r.Header = s.Sign(r, now)
+		if err := s.Verify(r, now); err != nil {
+			t.Errorf("%s: %v", signed, err)
+		}
+	}
+}
+
+// One time is written in one way: with a zero before it, a digit of the body's could pass for one of the time's.
+func TestTimeHasOneLength(t *testing.T) {
+	s, err := Compile(connectors.HMAC{Header: "S", TimestampHeader: "T", Signed: "{timestamp}{body}"}, []string{"a-secret"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := Request{Method: "POST", Host: "h.example", Path: "/order.paid", URL: "https://h.example/order.paid", Body: []byte("{}")}
-	r.Header = s.Sign(r, time.Now())
-	if err := s.Verify(r, time.Now()); err != nil {
-		t.Error(err)
+	now := time.Unix(1_700_000_000, 0)
+	r := Request{Method: "POST", Header: http.Header{"T": {"01700000000"}}, Body: []byte("{}")}
+	if err := s.Verify(r, now); !errors.Is(err, ErrMissing) && !errors.Is(err, ErrMalformed) {
+		t.Errorf("got %v", err)
+	}
+	r.Header = s.Sign(r, now)
+	r.Header.Set("T", "0"+r.Header.Get("T"))
+	if err := s.Verify(r, now); !errors.Is(err, ErrMalformed) {
+		t.Errorf("got %v", err)
 	}
 }
 

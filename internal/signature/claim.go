@@ -91,7 +91,8 @@ func (s *Scheme) fresh(stamp string, now time.Time) error {
 	if s.unit == 0 {
 		return nil
 	}
-	if stamp == "" || len(stamp) > maxDigits || strings.Trim(stamp, "0123456789") != "" {
+	// A leading zero would give one time two lengths, and what is signed two readings.
+	if stamp == "" || len(stamp) > maxDigits || strings.Trim(stamp, "0123456789") != "" || stamp[0] == '0' && stamp != "0" {
 		return fmt.Errorf("%w: the time is not a whole number", ErrMalformed)
 	}
 	n, err := strconv.ParseInt(stamp, 10, 64)

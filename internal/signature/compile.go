@@ -184,7 +184,7 @@ func (c *compiler) signed() {
 	}
 	boundaries, ok := message.boundaries()
 	if !ok {
-		c.addf("Signed", "has two values side by side, and nothing tells where one ends: a text between them would, or {len(…)} before")
+		c.addf("Signed", "has a header's value beside another value, and nothing tells where it ends: a text between them would, or {len(…)} before")
 	}
 	s.boundaries = boundaries
 	for _, name := range message.headers() {

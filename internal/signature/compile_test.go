@@ -9,7 +9,7 @@ import (
 	"github.com/webhook-bridge/bridge/connectors"
 )
 
-const sideBySide = "Signed has two values side by side, and nothing tells where one ends: a text between them would, or {len(…)} before"
+const sideBySide = "Signed has a header's value beside another value, and nothing tells where it ends: a text between them would, or {len(…)} before"
 
 // What is wrong is said, all of it, by field and column, and without quoting.
 func TestCompileProblems(t *testing.T) {
@@ -67,7 +67,8 @@ func TestCompileProblems(t *testing.T) {
 		{"the time unsigned by default", connectors.HMAC{Header: "S", TimestampHeader: "T"}, good, []string{
 			"Signed must have {timestamp}: else any time is taken for the sender's",
 		}},
-		{"side by side", connectors.HMAC{Header: "S", TimestampHeader: "T", Signed: "{timestamp}{body}"}, good, []string{sideBySide}},
+		{"a header beside the body", connectors.HMAC{Header: "S", Signed: "{header.a}{body}"}, good, []string{sideBySide}},
+		{"a header beside the address", connectors.HMAC{Header: "S", Signed: "{header.a}{url}{body}"}, good, []string{sideBySide}},
 		{"headers side by side", connectors.HMAC{Header: "S", Signed: "{header.a}{header.b}.{body}"}, good, []string{sideBySide}},
 		{"after the body", connectors.HMAC{Header: "S", Signed: "{body}{header.a}"}, good, []string{sideBySide}},
 		{"a length beside a value", connectors.HMAC{Header: "S", Signed: "{len(body)}{body}"}, good, []string{sideBySide}},

@@ -10,11 +10,10 @@
 // That someone who knows the secret signed what the scheme's template makes of this request, and of no other that differs
 // in a part of it: no two that are believed sign the same bytes, unless one's address (method, host, path or URL) ends in
 // what the other's body begins with. What the template leaves out is proved by nothing. A scheme that does not sign the
-// body, that has a time and does not sign it, or that has two values side by side with nothing to tell where one ends,
-// proves less than it seems to and is not compiled. A request is not believed if one of its values, but for the body and
-// the address, holds the text that is to set it apart from its neighbour. Without a time, nothing but the dedupe key
-// bounds how long a captured request may be sent again; with one, it is good for as long as the time is, at most twice the
-// tolerance.
+// body, that has a time and does not sign it, or that has a header's value beside another value with nothing to tell where
+// it ends, proves less than it seems to and is not compiled. A request is not believed if a signed header holds the text
+// that is to set it apart from its neighbour. Without a time, nothing but the dedupe key bounds how long a captured request
+// may be sent again; with one, it is good for as long as the time is, at most twice the tolerance.
 //
 // # Strangers
 //
