@@ -337,21 +337,21 @@ func TestUnencodable(t *testing.T) {
 
 // TestDiscardGivesWay: the committer looks up few at a time, and of each only whether it was released.
 func TestDiscardGivesWay(t *testing.T) {
-	groups := 0
+	var commits atomic.Int64
 	cfg := testConfig(vfs.NewMem())
-	cfg.OnCommit = func(Commit) { groups++ }
+	cfg.OnCommit = func(Commit) { commits.Add(1) }
 	j := open(t, cfg)
 	var some []string
 	for i := range 320 {
 		appendAll(t, j, quarantined(i))
 		some = append(some, webhookID(i))
 	}
-	before := groups
+	before := commits.Load()
 	if n, err := j.Discard(t.Context(), some); n != len(some) || err != nil {
 		t.Fatalf("%d discarded, %v", n, err)
 	}
 	shut(t, j)
-	if groups -= before; groups < 10 {
+	if groups := commits.Load() - before; groups < 10 {
 		t.Errorf("in %d groups: appends wait while a tenth of the webhooks is read", groups)
 	}
 }
