@@ -80,7 +80,8 @@ type Connector struct {
 	// NeedsCurrency and NeedsTimeZone say that the vendor leaves them out, so that a source's configuration must not.
 	NeedsCurrency, NeedsTimeZone bool
 	// Window is how long two webhooks with the same body are taken for one, where nothing better tells them apart: where
-	// the key is [ContentHash], and for quarantined webhooks. 0 means two minutes.
+	// the key is [ContentHash], and for quarantined webhooks. It outlasts the waits between the vendor's attempts, and not much
+	// else: what comes again later is news. 0 means two minutes.
 	Window time.Duration
 	// Translate makes canonical events of one vendor message. It must not change the message; what it returns may share
 	// parts with it, which nobody changes afterwards. Errors are *[Error], or [ErrUnmapped].

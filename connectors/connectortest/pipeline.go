@@ -116,7 +116,7 @@ func (p *pipeline) kept(w sample.Webhook) (kept []*journalv1.Header) {
 
 // result is what became of a document: a translation or a fault, never both.
 type result struct {
-	text        []byte
+	text        []byte // the document, mended
 	event       string
 	message     proto.Message // as it was decoded; nil if it was not
 	translation connectors.Translation

@@ -191,11 +191,13 @@ func (k *kit) stranger(d document) *known {
 	root, err := k.parse(d)
 	var changes []func()
 	judge := func(p place) error {
-		for _, x := range alike(p.value)[:min(1, len(alike(p.value)))] {
-			p.set(x)
-			if r, err := k.rendered(d, root); err == nil && r.fault == nil && !r.unmapped() {
-				changes = append(changes, func() { p.set(x) })
-			}
+		values := alike(p.value)
+		if len(values) == 0 {
+			return nil
+		}
+		p.set(values[0])
+		if r, err := k.rendered(d, root); err == nil && r.fault == nil && !r.unmapped() {
+			changes = append(changes, func() { p.set(values[0]) })
 		}
 		return nil
 	}
