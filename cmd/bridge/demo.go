@@ -101,6 +101,9 @@ func (d *demoRun) run(ctx context.Context, once bool) (err error) {
 	go func() { d.failed <- d.subscribe(reading, conn) }()
 
 	if err := d.show(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil // whoever ends the demo has seen enough
+		}
 		return err
 	}
 	if once {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"net/url"
@@ -209,17 +208,16 @@ func (f *simulateFlags) simulate(ctx context.Context) (*simulate.Report, error) 
 	if f.record == "" {
 		return simulate.Run(ctx, f.run)
 	}
+	if err := simulate.Check(f.run); err != nil {
+		return nil, err // and the file stays as it is
+	}
 	file, err := os.Create(f.record)
 	if err != nil {
 		return nil, err
 	}
 	lines := bufio.NewWriter(file)
-	f.run.Record = recordTo(lines)
+	encoder := json.NewEncoder(lines)
+	f.run.Record = func(r simulate.Record) error { return encoder.Encode(r) }
 	report, err := simulate.Run(ctx, f.run)
 	return report, errors.Join(err, lines.Flush(), file.Close())
-}
-
-func recordTo(w io.Writer) func(simulate.Record) error {
-	encoder := json.NewEncoder(w)
-	return func(r simulate.Record) error { return encoder.Encode(r) }
 }

@@ -22,12 +22,13 @@ import (
 	"github.com/webhook-bridge/bridge/internal/simulate"
 )
 
-// long chooses between the short test of every day and the one that must pass before anything lands.
-func long(short, long string) string {
+// traffic is what a test sends: every day as many webhooks as it takes, and always the same; before anything lands, as many as come
+// in a while.
+func traffic(rate, while string) []string {
 	if os.Getenv("BRIDGE_TEST_LONG") != "" {
-		return long
+		return []string{"--rate", rate, "--for", while}
 	}
-	return short
+	return []string{"--rate", "500", "--count", "500", "--seed", "1"}
 }
 
 // TestSimulate has the program send to itself as Retino would. Every webhook that was acknowledged must be exactly one event in
@@ -35,7 +36,7 @@ func long(short, long string) string {
 func TestSimulate(t *testing.T) {
 	config := retinoConfig(t.TempDir())
 	p := startBridge(t, config)
-	s := startSimulation(t, p, config, "retino", "--rate", long("500", "2000"), "--for", long("1s", "20s"), "--duplicates", "5", "--broken", "2")
+	s := startSimulation(t, p, config, append(traffic("2000", "20s"), "--duplicates", "5", "--broken", "2")...)
 	report := s.wait(t)
 	if problems := report.Problems(); len(problems) > 0 {
 		t.Errorf("problems: %q", problems)
@@ -60,11 +61,17 @@ func TestSimulate(t *testing.T) {
 func TestSimulateOutage(t *testing.T) {
 	config := retinoConfig(t.TempDir())
 	p := startBridge(t, config)
-	s := startSimulation(t, p, config, "retino", "--rate", long("400", "2000"), "--for", long("1500ms", "10s"), "--duplicates", "5", "--time-scale", "1200")
+	s := startSimulation(t, p, config, append(traffic("2000", "10s"), "--duplicates", "5", "--time-scale", "1200")...)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for counter(t, p, "bridge_webhooks_received_total") < 100 {
-		<-tick.C
+		select {
+		case <-tick.C:
+		case <-s.ended:
+			t.Fatalf("ended before the outage: %s%s", &s.stdout, &s.stderr)
+		case <-t.Context().Done():
+			t.Fatal(t.Context().Err())
+		}
 	}
 	p.kill()
 	p = startBridge(t, strings.Replace(config, `webhooks: "127.0.0.1:0"`, fmt.Sprintf("webhooks: %q", p.addr("webhooks")), 1))
@@ -81,12 +88,17 @@ func TestSimulateOutage(t *testing.T) {
 
 // simulation is a run of `bridge simulate` in a process of its own.
 type simulation struct {
-	cmd            *exec.Cmd
 	record         string
 	stdout, stderr bytes.Buffer
+	// ended is closed when the process has, with err.
+	ended chan struct{}
+	err   error
 }
 
-// startSimulation sends to a server what the configuration's vendor would.
+// simulationPatience is how long a simulation may take.
+const simulationPatience = 2 * time.Minute
+
+// startSimulation sends to a server what Retino would. It is ended when it takes too long.
 func startSimulation(t *testing.T, p *process, config string, args ...string) *simulation {
 	t.Helper()
 	dir := t.TempDir()
@@ -94,13 +106,23 @@ func startSimulation(t *testing.T, p *process, config string, args ...string) *s
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s := &simulation{record: filepath.Join(dir, "record.jsonl")}
-	args = append([]string{"simulate", "-c", file, "--addr", "http://" + p.addr("webhooks"), "--record", s.record, "--json"}, args...)
-	s.cmd = program(t, args...)
-	s.cmd.Stdout, s.cmd.Stderr = &s.stdout, &s.stderr
-	if err := s.cmd.Start(); err != nil {
+	s := &simulation{record: filepath.Join(dir, "record.jsonl"), ended: make(chan struct{})}
+	args = append([]string{"simulate", "retino", "-c", file, "--addr", "http://" + p.addr("webhooks"), "--record", s.record, "--json"}, args...)
+	cmd := program(t, args...)
+	cmd.Stdout, cmd.Stderr = &s.stdout, &s.stderr
+	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	late := time.AfterFunc(simulationPatience, func() { _ = cmd.Process.Kill() })
+	go func() {
+		defer close(s.ended)
+		s.err = cmd.Wait()
+		late.Stop()
+	}()
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill() // unless it has ended
+		<-s.ended
+	})
 	return s
 }
 
@@ -119,14 +141,14 @@ func program(t *testing.T, args ...string) *exec.Cmd {
 // wait returns the report. The exit code must be what it says.
 func (s *simulation) wait(t *testing.T) *simulate.Report {
 	t.Helper()
-	err := s.cmd.Wait()
+	<-s.ended
 	report := &simulate.Report{}
 	if decoding := json.Unmarshal(s.stdout.Bytes(), report); decoding != nil {
-		t.Fatalf("%v, %v: %s%s", err, decoding, &s.stdout, &s.stderr)
+		t.Fatalf("%v, %v: %s%s", s.err, decoding, &s.stdout, &s.stderr)
 	}
 	var exit *exec.ExitError
-	if failed := errors.As(err, &exit); failed != (len(report.Problems()) > 0) {
-		t.Errorf("ended with %v, and the problems %q", err, report.Problems())
+	if failed := errors.As(s.err, &exit); failed != (len(report.Problems()) > 0) {
+		t.Errorf("ended with %v, and the problems %q", s.err, report.Problems())
 	}
 	if strings.Contains(s.stdout.String()+s.stderr.String(), testSecret) {
 		t.Error("the secret is shown")

@@ -46,7 +46,8 @@ func TestVariations(t *testing.T) {
 			})
 		}
 		if sound == 0 {
-			t.Errorf("nothing can be made of %s's samples: give one an id as long as the vendor's, of three digits at least", name)
+			t.Errorf("`bridge simulate` finds nothing in %s's samples by which webhooks differ. Give a sample an id as the vendor's are: a UUID, "+
+				"a number of nine digits, or letters and digits after a prefix", name)
 		}
 	}
 }
@@ -73,17 +74,31 @@ func checkVariations(t *testing.T, c *connectors.Connector, v *simulate.Vendor) 
 		natural, isNatural := key.Natural()
 		switch {
 		case w.Broken && fault == nil:
-			t.Fatalf("is broken no more: %s", w.Body)
+			t.Fatalf("is broken no more once its ids, times and amounts are others; let what is wrong with it not depend on them: %s", w.Body)
 		case !w.Broken && fault != nil:
-			t.Fatalf("is sound no more: %v: %s", fault, w.Body)
+			t.Fatalf("is sound no more once its ids, times and amounts are others; see package simulate, values.go, for what is varied: %v: %s",
+				fault, w.Body)
 		case !w.Broken && len(events) == 0:
 			t.Fatalf("has become no event: %s", w.Body)
 		case bodies[string(w.Body)]:
 			t.Fatalf("comes twice: %s", w.Body)
 		case isNatural && keys[natural]:
-			t.Fatalf("is the same fact as another, %s: %s", natural, w.Body)
+			t.Fatalf("is the same fact as another, with the key %s. Give the sample an id as long as the vendor's, or add to the key what "+
+				"tells one from the next: %s", natural, w.Body)
 		}
 		bodies[string(w.Body)], keys[natural] = true, true
+	}
+	if !v.Sound() {
+		return
+	}
+	for range variations {
+		earlier, later := v.Versions(now)
+		for _, w := range []*simulate.Webhook{&earlier, &later} {
+			if _, _, fault := translateWebhook(t, c, w); fault != nil || bodies[string(w.Body)] {
+				t.Fatalf("a version of a record is sound no more, or comes twice: %v: %s", fault, w.Body)
+			}
+			bodies[string(w.Body)] = true
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"context"
 	"math/rand/v2"
+	"net/http"
 	"sync"
 	"time"
 )
@@ -19,9 +20,11 @@ const (
 	leastDrain = 10 * time.Second
 	// repeatWithin is how soon a duplicate comes after success.
 	repeatWithin = time.Second
-	// overtakers is how many later facts overtake one that is held back, on average at most, and holdAtMost how long it is.
-	overtakers = 20
-	holdAtMost = 2 * time.Second
+	// overtakers is how many facts overtake one that is held back, besides its later version, on average at most; holdAtLeast and
+	// holdAtMost are how long it is held.
+	overtakers  = 20
+	holdAtLeast = 100 * time.Millisecond
+	holdAtMost  = 2 * time.Second
 )
 
 // fact is a webhook on its way.
@@ -32,8 +35,8 @@ type fact struct {
 	route
 	// id is for headers that are signed and that nothing else fills.
 	id string
-	// repeat says that it is sent again after success.
-	repeat bool
+	// repeat says that it is sent again after success, heldBack that a later version of its record went before it.
+	repeat, heldBack bool
 	// due is when it is sent next, while it waits.
 	due time.Time
 	// attempts and duplicates were sent; status is the latest answer's.
@@ -70,6 +73,7 @@ type engine struct {
 	inFlight int
 	waiting  waiting
 	held     int // bytes of what waits
+	room     int // for it
 
 	// arrival is when the next fact is to begin.
 	arrival time.Time
@@ -92,6 +96,7 @@ func newEngine(c Config, v *Vendor) *engine {
 		routes:  map[routeKey]route{},
 		jobs:    make(chan *fact, c.Connections),
 		answers: make(chan answer, c.Connections),
+		room:    roomForWaiting,
 	}
 	if e.TimeScale == 0 {
 		e.TimeScale = e.fittingScale()
@@ -225,7 +230,7 @@ func (e *engine) wake(at time.Time) time.Time {
 // first returns what is due first and when: a waiting fact, or nil for a new one. The time is zero if there is neither.
 func (e *engine) first() (f *fact, due time.Time) {
 	if e.ended.IsZero() {
-		if e.held <= roomForWaiting {
+		if e.held <= e.room {
 			due = e.arrival
 		} else {
 			e.report.Full = true
@@ -245,9 +250,28 @@ func (e *engine) tooLate(due time.Time) bool {
 	return !e.ended.IsZero() && due.Sub(e.ended) > max(e.ended.Sub(e.began), leastDrain)
 }
 
-// begin makes the next fact, and sends it unless it is held back.
+// begin makes the next fact and sends it. If it is to overtake another, that is made, too, and held back.
 func (e *engine) begin(now time.Time) {
 	e.late(now)
+	f := e.next()
+	if hold := e.random.Float64()*100 < e.Disorder; !hold || f.kind != Sound || e.begun == e.Count {
+		f.webhook = e.vendor.Next(f.kind == Broken, now)
+		e.dress(f)
+		e.send(f)
+		return
+	}
+	held := e.next()
+	held.kind, held.target, held.heldBack = Sound, &e.Target, true
+	held.webhook, f.webhook = e.vendor.Versions(now)
+	e.dress(f)
+	e.dress(held)
+	until := min(time.Duration(e.random.Float64()*overtakers/e.Rate*float64(time.Second)), holdAtMost)
+	e.wait(held, now.Add(max(until, holdAtLeast)))
+	e.send(f)
+}
+
+// next is the next fact of the schedule, without its webhook.
+func (e *engine) next() *fact {
 	e.arrival = e.arrival.Add(e.interval())
 	e.begun++
 	f := &fact{kind: Sound, target: &e.Target}
@@ -258,21 +282,18 @@ func (e *engine) begin(now time.Time) {
 		f.kind, f.target = Forged, e.Forged
 	}
 	f.repeat = e.random.Float64()*100 < e.Duplicates && f.kind != Forged
-	hold := e.random.Float64()*100 < e.Disorder
-	f.webhook = e.vendor.Next(f.kind == Broken, now)
+	return f
+}
+
+// dress gives a fact what it needs on its way besides its webhook.
+func (e *engine) dress(f *fact) {
 	if f.id = f.webhook.Key; f.id == "" && f.target.Scheme != nil {
 		f.id = newUUID(e.random)
 	}
-	if f.route, e.failed = e.route(f.target, f.webhook.Path); e.failed != nil {
-		return
+	var err error
+	if f.route, err = e.route(f.target, f.webhook.Path); err != nil {
+		e.failed = err
 	}
-	if hold {
-		e.report.HeldBack++
-		until := min(time.Duration(e.random.Float64()*overtakers/e.Rate*float64(time.Second)), holdAtMost)
-		e.wait(f, now.Add(until))
-		return
-	}
-	e.send(f)
 }
 
 func (e *engine) route(t *Target, event string) (route, error) {
@@ -306,6 +327,9 @@ func (e *engine) send(f *fact) {
 		f.attempts++
 		e.report.Requests.First++
 		e.report.begin(f)
+		if f.heldBack {
+			e.report.HeldBack++
+		}
 	}
 	e.inFlight++
 	e.jobs <- f
@@ -317,6 +341,9 @@ func (e *engine) settle(a answer) {
 	e.report.count(&a)
 	f, now, habits := a.fact, time.Now(), &e.Connector.Habits
 	if f.acknowledged { // it was a duplicate, which nobody tries again
+		if a.why != cutOff && !habits.Succeeded(a.status) {
+			e.report.DuplicatesFailed++
+		}
 		e.finish(f, Acknowledged)
 		return
 	}
@@ -334,11 +361,16 @@ func (e *engine) settle(a answer) {
 	case f.kind != Forged && habits.Again(a.status) && f.attempts <= len(habits.Retries):
 		wait := float64(habits.Retries[f.attempts-1]) / e.TimeScale
 		e.wait(f, now.Add(time.Duration(wait)))
-	case a.status >= 400 && a.status <= 499 && a.status != 408 && a.status != 429:
+	case refuses(a.status):
 		e.finish(f, Refused)
 	default:
 		e.finish(f, Lost)
 	}
+}
+
+// refuses says whether a status means that trying again is useless.
+func refuses(status int) bool {
+	return status >= 400 && status <= 499 && status != http.StatusRequestTimeout && status != http.StatusTooManyRequests
 }
 
 // leave ends the facts that still wait.

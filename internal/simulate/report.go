@@ -37,10 +37,12 @@ type Report struct {
 	Total Facts           `json:"total"`
 	// Events are the facts by their event.
 	Events map[string]int64 `json:"events"`
-	// HeldBack is how many facts were sent after later ones.
+	// HeldBack is how many facts were sent after a later version of the same record.
 	HeldBack int64    `json:"held_back"`
 	Requests Requests `json:"requests"`
-	Answers  Answers  `json:"answers"`
+	// DuplicatesFailed is how many duplicates were not answered with success, though the first time was.
+	DuplicatesFailed int64   `json:"duplicates_failed"`
+	Answers          Answers `json:"answers"`
 	// Unreachable is why there was no connection, the first time.
 	Unreachable string `json:"unreachable,omitempty"`
 	// Correct is whether facts, requests and answers agree: see [Report.AddsUp].
@@ -56,6 +58,8 @@ type Facts struct {
 	Refused      int64 `json:"refused"`
 	Lost         int64 `json:"lost"`
 	Unfinished   int64 `json:"unfinished"`
+	// UnfinishedRefused are those of the unfinished whose latest answer says that trying again is useless.
+	UnfinishedRefused int64 `json:"unfinished_refused"`
 }
 
 // Requests counts requests by why they were sent.
@@ -121,6 +125,9 @@ func (r *Report) end(f *fact, o Outcome) {
 		facts.Lost++
 	case Unfinished:
 		facts.Unfinished++
+		if refuses(f.status) {
+			facts.UnfinishedRefused++
+		}
 	}
 }
 
@@ -148,6 +155,7 @@ func (r *Report) close(beginning, all time.Duration, interrupted bool) {
 		r.Total.Refused += f.Refused
 		r.Total.Lost += f.Lost
 		r.Total.Unfinished += f.Unfinished
+		r.Total.UnfinishedRefused += f.UnfinishedRefused
 	}
 	r.Reached = float64(r.Total.Sent) / max(r.Seconds, 1e-9)
 	r.Answers.Median = r.latency.quantile(0.5).Seconds()
@@ -164,7 +172,7 @@ func (r *Report) AddsUp() bool {
 		events += n
 	}
 	for _, f := range r.Facts {
-		if f.Sent != f.Acknowledged+f.Refused+f.Lost+f.Unfinished {
+		if f.Sent != f.Acknowledged+f.Refused+f.Lost+f.Unfinished || f.UnfinishedRefused > f.Unfinished {
 			return false
 		}
 	}
@@ -172,7 +180,8 @@ func (r *Report) AddsUp() bool {
 }
 
 // Problems says what is wrong, a sentence each. There is nothing if the vendor would have lost nothing: what is broken may be
-// refused, what is forged must be, and only a run that was interrupted may leave something unfinished.
+// refused, however often the vendor would try again; what is forged must be; and only a run that was interrupted may leave
+// anything else unfinished.
 func (r *Report) Problems() []string {
 	var problems []string
 	add := func(n int64, text string) {
@@ -184,8 +193,11 @@ func (r *Report) Problems() []string {
 	add(sound.Lost+broken.Lost, "would have been lost")
 	add(sound.Refused, "were refused, though nothing is wrong with them")
 	add(forged.Acknowledged, "with a wrong secret were taken")
+	add(forged.Lost, "with a wrong secret were not refused")
 	if !r.Interrupted {
-		add(sound.Unfinished+broken.Unfinished, "were not answered with success in time, and would be tried again")
+		open := sound.Unfinished + broken.Unfinished - broken.UnfinishedRefused
+		add(open, "were not answered with success in time, and would be tried again")
+		add(forged.Unfinished, "with a wrong secret were not answered")
 	}
 	if !r.AddsUp() {
 		problems = append(problems, "the report does not add up")
@@ -216,6 +228,9 @@ func (r *Report) Print(w io.Writer) error {
 	row("all", r.Total)
 	_ = table.Flush() // into a builder
 	r.printRequests(&b)
+	if n := r.Facts[Broken].UnfinishedRefused; n > 0 {
+		fmt.Fprintf(&b, "%d broken ones were refused, after which this vendor would try them again in vain\n", n)
+	}
 	problems := r.Problems()
 	for _, p := range problems {
 		fmt.Fprintf(&b, "PROBLEM   %s\n", p)
@@ -251,7 +266,10 @@ func (r *Report) printRequests(b *strings.Builder) {
 	q, a := r.Requests, &r.Answers
 	fmt.Fprintf(b, "\nrequests  %d = %d first + %d retries + %d duplicates", q.sum(), q.First, q.Retries, q.Duplicates)
 	if r.HeldBack > 0 {
-		fmt.Fprintf(b, "; %d held back", r.HeldBack)
+		fmt.Fprintf(b, "; %d after a later version", r.HeldBack)
+	}
+	if r.DuplicatesFailed > 0 {
+		fmt.Fprintf(b, "; %d duplicates without success", r.DuplicatesFailed)
 	}
 	fmt.Fprintf(b, "\nanswers   %d =", a.sum())
 	var parts []string

@@ -5,7 +5,8 @@
 // # Webhooks
 //
 // They are the connector's samples, each time with other ids, numbers, times, amounts and people, found by how they look and
-// by their keys. All else is the sample's, byte for byte. Each is another fact: no two have the same body. See [Vendor].
+// by their keys. All else is the sample's, byte for byte. Each is another fact: no two have the same body. They begin in the order
+// in which they happened; with disorder, some overtake an earlier version of the same record. See [Vendor].
 //
 // # Facts and requests
 //
@@ -51,8 +52,8 @@ type Config struct {
 	Count int64
 	// Connections is how many requests are under way at once, at most.
 	Connections int
-	// Shares of the facts in percent: sent again after success, held back until others have overtaken them, broken, and with a
-	// wrong secret.
+	// Shares of the facts in percent: sent again after success, overtaking an earlier version of the same record, broken, and with
+	// a wrong secret.
 	Duplicates, Disorder, Broken, WrongSecret float64
 	// TimeScale is what the vendor's waits before retries are divided by. 0: as much as it takes for the longest to fit the
 	// run.
@@ -141,10 +142,11 @@ func (c *Config) check() error {
 	no(c.For < 0 || c.Count < 0 || c.For == 0 && c.Count == 0, "for how long, or how many, must be above 0")
 	no(c.Connections < 1 || c.Connections > MaxConnections, "the connections must be 1 to %d", MaxConnections)
 	no(math.IsNaN(c.TimeScale) || c.TimeScale < 0, "the time scale must not be negative")
-	for name, share := range map[string]float64{
-		"duplicates": c.Duplicates, "disorder": c.Disorder, "broken": c.Broken, "wrong secrets": c.WrongSecret,
-	} {
-		no(math.IsNaN(share) || share < 0 || share > 100, "the share of %s must be 0 to 100 percent", name)
+	for _, s := range []struct {
+		name  string
+		share float64
+	}{{"duplicates", c.Duplicates}, {"disorder", c.Disorder}, {"broken", c.Broken}, {"wrong secrets", c.WrongSecret}} {
+		no(math.IsNaN(s.share) || s.share < 0 || s.share > 100, "the share of %s must be 0 to 100 percent", s.name)
 	}
 	no(c.Broken+c.WrongSecret > 100, "the shares of broken webhooks and of wrong secrets must be 100 percent together at most")
 	no(c.WrongSecret > 0 && c.Forged == nil, "there is no secret that could be wrong")
@@ -152,8 +154,22 @@ func (c *Config) check() error {
 }
 
 // Run sends webhooks until the configured end, then what is still to be tried again, up to as long again as the run was. It
-// ends early when ctx is done. The error is about the configuration, or Record's.
+// ends early when ctx is done. The error is that of [Check], or Record's.
 func Run(ctx context.Context, c Config) (*Report, error) {
+	e, err := prepare(c)
+	if err != nil {
+		return nil, err
+	}
+	return e.run(ctx)
+}
+
+// Check says what is wrong with a configuration.
+func Check(c Config) error {
+	_, err := prepare(c)
+	return err
+}
+
+func prepare(c Config) (*engine, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
@@ -170,5 +186,5 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	if c.Broken > 0 && !vendor.Broken() {
 		return nil, fmt.Errorf("simulate: connector %s has no sample of a broken webhook", c.Connector.Name)
 	}
-	return newEngine(c, vendor).run(ctx)
+	return newEngine(c, vendor), nil
 }

@@ -15,6 +15,8 @@ type text struct {
 	values []value
 	// first is the first time in it: that at which it happened.
 	first *stamp
+	// fine says that some time in it is more than a day.
+	fine bool
 	// rendered counts webhooks; scratch holds the values of the one being rendered.
 	rendered uint64
 	scratch  [][]byte
@@ -62,19 +64,20 @@ func (c *compiler) each(scalars []scalar, take func(scalar) bool) (rest []scalar
 	return rest
 }
 
-// takeID takes times, texts with UUIDs in them, hexadecimal ids and large numbers.
+// takeID takes times, texts with UUIDs in them, other ids of letters and digits, and large numbers.
 func (c *compiler) takeID(s scalar) bool {
 	if t, ok := parseStamp(s, c.zone); ok {
 		c.places = append(c.places, place{start: s.start, end: s.end, stamp: &t})
 		if c.first == nil {
 			c.first = &t
 		}
+		c.fine = c.fine || !t.days
 		return true
 	}
 	if s.isString && c.takeUUIDs(s) {
 		return true
 	}
-	if k, id := classify(s); id && (k == kindHex || idNumber.MatchString(s.text)) {
+	if k, id := classify(s); id && (k == kindHex || k == kindToken || idNumber.MatchString(s.text)) {
 		c.add(s.start, s.end, k, s.text, true)
 		return true
 	}
@@ -151,11 +154,8 @@ func (t *text) distinct() bool {
 	return slices.ContainsFunc(t.values, func(v value) bool { return v.tells() })
 }
 
-// jitter is how long before now a webhook happened at most.
-const jitter = time.Minute
-
-// appendTo appends the next webhook, which happened a moment before now.
-func (t *text) appendTo(b []byte, now time.Time, r *rand.Rand) []byte {
+// appendTo appends the next webhook, which happened at that time.
+func (t *text) appendTo(b []byte, at time.Time, r *rand.Rand) []byte {
 	n := t.rendered
 	t.rendered++
 	for i := range t.values {
@@ -163,6 +163,8 @@ func (t *text) appendTo(b []byte, now time.Time, r *rand.Rand) []byte {
 		switch v.kind {
 		case kindHex:
 			old = v.appendHex(old, r)
+		case kindToken:
+			old = v.appendToken(old, r)
 		case kindNumber:
 			old = v.appendNumber(old, n)
 		case kindAmount:
@@ -172,7 +174,15 @@ func (t *text) appendTo(b []byte, now time.Time, r *rand.Rand) []byte {
 		}
 		t.scratch[i] = old
 	}
-	shift := t.shift(now, n, r)
+	return t.appendLater(b, at)
+}
+
+// appendLater appends the webhook that was made last once more, with the times of one that happened at that time.
+func (t *text) appendLater(b []byte, at time.Time) []byte {
+	var shift time.Duration
+	if t.first != nil {
+		shift = at.Sub(t.first.at)
+	}
 	from := 0
 	for _, p := range t.places {
 		b = append(b, t.raw[from:p.start]...)
@@ -187,15 +197,4 @@ func (t *text) appendTo(b []byte, now time.Time, r *rand.Rand) []byte {
 		from = p.end
 	}
 	return append(b, t.raw[from:]...)
-}
-
-// shift returns how far the nth webhook's times move. What is told apart by milliseconds stays apart.
-func (t *text) shift(now time.Time, n uint64, r *rand.Rand) time.Duration {
-	if t.first == nil {
-		return 0
-	}
-	const step = 7919 // prime to the number of milliseconds
-	ago := time.Duration(n*step%uint64(jitter/time.Millisecond)) * time.Millisecond
-	at := now.Truncate(time.Millisecond).Add(time.Duration(r.IntN(1e6)) - ago - time.Millisecond)
-	return at.Sub(t.first.at)
 }

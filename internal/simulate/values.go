@@ -14,6 +14,8 @@ const (
 	_ kind = iota
 	// kindHex are the digits of UUIDs and of other hexadecimal ids.
 	kindHex
+	// kindToken are the last letters and digits of other ids: a ULID, a KSUID, evt_1NG8Du2eZvKY.
+	kindToken
 	// kindNumber is the last group of digits of an id, a document's number or a phone.
 	kindNumber
 	// kindAmount is money or a quantity.
@@ -33,12 +35,14 @@ type value struct {
 }
 
 // tells says whether two webhooks that differ in such a value are two facts.
-func (v *value) tells() bool { return v.kind == kindHex || v.kind == kindNumber }
+func (v *value) tells() bool { return v.kind == kindHex || v.kind == kindToken || v.kind == kindNumber }
 
 var (
 	uuidText = regexp.MustCompile(`(?i)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
 	hexText  = regexp.MustCompile(`(?i)^(?:[0-9a-f]{24}|[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64})$`)
 	nilUUID  = regexp.MustCompile(`^[0-]+$`)
+	// tokenText is a long word of letters and digits, or a shorter one after a prefix that says of what it is the id.
+	tokenText = regexp.MustCompile(`^(?:(?:[A-Za-z]{1,12}_){1,3}[0-9A-Za-z]{10,40}|[0-9A-Za-z]{20,40})$`)
 
 	// idNumber is a JSON number that must be an id: it is too long for anything else.
 	idNumber = regexp.MustCompile(`^[1-9]\d{8,18}$`)
@@ -68,6 +72,8 @@ func classify(s scalar) (k kind, id bool) {
 		return kindHex, true
 	case idNumber.MatchString(text) && fits(text):
 		return kindNumber, true
+	case s.isString && isToken(text):
+		return kindToken, true
 	case amountKey.MatchString(s.key) && !amountNever.MatchString(s.key):
 		if amountText.MatchString(text) && len(significant(text)) >= 2 && len(significant(text)) <= 15 {
 			return kindAmount, false
@@ -83,6 +89,13 @@ func classify(s scalar) (k kind, id bool) {
 		return kindNumber, len(text) >= 6
 	}
 	return 0, false
+}
+
+// isToken says whether a string is an id in letters and digits, of both of which it has some.
+func isToken(text string) bool {
+	tail := text[strings.LastIndexByte(text, '_')+1:]
+	letters := strings.TrimFunc(tail, func(r rune) bool { return '0' <= r && r <= '9' })
+	return tokenText.MatchString(text) && letters != "" && strings.ContainsAny(tail, "0123456789")
 }
 
 func classifyName(s scalar) kind {
@@ -198,6 +211,27 @@ func (v *value) appendHex(b []byte, r *rand.Rand) []byte {
 		b = append(b, digits[random&15])
 		random >>= 4
 		left--
+	}
+	return b
+}
+
+// tokenVaried is how many letters and digits of a token change at most. Those before may tell the time.
+const tokenVaried = 16
+
+// appendToken appends other digits and letters in the places of the last ones. Those that some alphabets leave out are not used.
+func (v *value) appendToken(b []byte, r *rand.Rand) []byte {
+	const digits, lower, upper = "0123456789", "abcdefghjkmnpqrstvwxyz", "ABCDEFGHJKMNPQRSTVWXYZ"
+	from := max(strings.LastIndexByte(v.old, '_')+1, len(v.old)-tokenVaried)
+	b = append(b, v.old[:from]...)
+	for _, c := range []byte(v.old[from:]) {
+		alphabet := digits
+		switch {
+		case 'a' <= c && c <= 'z':
+			alphabet = lower
+		case 'A' <= c && c <= 'Z':
+			alphabet = upper
+		}
+		b = append(b, alphabet[r.IntN(len(alphabet))])
 	}
 	return b
 }

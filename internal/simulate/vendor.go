@@ -39,7 +39,9 @@ type template struct {
 	*text
 	// before and after are what stands around the JSON in a form; nil for other bodies.
 	before, after []byte
-	json          []byte // the JSON of the form being rendered
+	json          []byte // the JSON that was made last
+	// latest is when the webhook that was made last happened.
+	latest time.Time
 }
 
 // Webhook is one that a vendor sends.
@@ -151,34 +153,61 @@ func (v *Vendor) Sound() bool { return len(v.sound) > 0 }
 // Broken is documented with [Vendor.Sound].
 func (v *Vendor) Broken() bool { return len(v.broken) > 0 }
 
-// Next makes another webhook, which happened a moment before now: of any event, all being as likely, or a broken one. There must
-// be samples for it.
+// Next makes another webhook, which happened now: of any event, all being as likely, or a broken one. There must be samples for it.
+// If more than a thousand of a sample happen in a second, times run ahead.
 func (v *Vendor) Next(broken bool, now time.Time) Webhook {
 	templates := v.broken
 	if !broken {
 		templates = v.sound[v.random.IntN(len(v.sound))]
 	}
-	return v.make(templates[v.random.IntN(len(templates))], now)
+	t := templates[v.random.IntN(len(templates))]
+	t.json = t.appendTo(t.json[:0], t.tick(now), v.random)
+	return v.wrap(t)
 }
 
-func (v *Vendor) make(t *template, now time.Time) Webhook {
+// versionsApart is by how much the versions of a record are apart in time: so much that any way to write a time shows it.
+const versionsApart = time.Minute
+
+// Versions makes two sound webhooks about the same record: the latter happened now, the former earlier. Where the record has no time
+// that would tell, they are about two.
+func (v *Vendor) Versions(now time.Time) (earlier, later Webhook) {
+	templates := v.sound[v.random.IntN(len(v.sound))]
+	t := templates[v.random.IntN(len(templates))]
+	at := t.tick(now)
+	t.json = t.appendTo(t.json[:0], at.Add(-versionsApart), v.random)
+	earlier = v.wrap(t)
+	if t.fine {
+		t.json = t.appendLater(t.json[:0], at)
+	} else {
+		t.json = t.appendTo(t.json[:0], at, v.random)
+	}
+	return earlier, v.wrap(t)
+}
+
+// tick returns now, or a millisecond after the webhook before: some vendors' facts are told apart by that alone.
+func (t *template) tick(now time.Time) time.Time {
+	if next := t.latest.Add(time.Millisecond); now.Before(next) {
+		now = next
+	}
+	t.latest = now
+	return now
+}
+
+// wrap makes a webhook of the JSON that the template has just made.
+func (v *Vendor) wrap(t *template) Webhook {
 	body := make([]byte, 0, len(t.raw)+len(t.raw)/8)
-	w := Webhook{Event: t.event, Path: t.path, Header: t.header, Broken: t.broken, Body: t.render(body, now, v.random)}
+	if t.before == nil {
+		body = append(body, t.json...)
+	} else {
+		body = append(body, t.before...)
+		body = append(body, url.QueryEscape(string(t.json))...)
+		body = append(body, t.after...)
+	}
+	w := Webhook{Event: t.event, Path: t.path, Header: t.header, Broken: t.broken, Body: body}
 	if t.keyed || v.keyed {
 		w.Key = newUUID(v.random)
 	}
 	return w
-}
-
-// render appends the template's next body.
-func (t *template) render(b []byte, now time.Time, r *rand.Rand) []byte {
-	if t.before == nil {
-		return t.appendTo(b, now, r)
-	}
-	t.json = t.appendTo(t.json[:0], now, r)
-	b = append(b, t.before...)
-	b = append(b, url.QueryEscape(string(t.json))...)
-	return append(b, t.after...)
 }
 
 // newUUID returns a random UUID that the seed decides.

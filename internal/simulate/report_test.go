@@ -1,0 +1,133 @@
+package simulate
+
+import (
+	"bytes"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// A duplicate that is answered otherwise than the first time is counted, and nobody tries it again.
+func TestDuplicatesFailed(t *testing.T) {
+	c := config(&server{answer: func(_ *http.Request, before int) int { return []int{200, 409}[before] }}, goodSample)
+	c.Duplicates = 100
+	r := simulated(t, c)
+	if r.DuplicatesFailed != 100 || r.Requests.sum() != 200 || r.Total.Acknowledged != 100 {
+		t.Errorf("%d of %+v, %+v", r.DuplicatesFailed, r.Requests, r.Total)
+	}
+}
+
+// A vendor that tries again whatever was answered does so in vain for what is broken: that is no problem.
+func TestBrokenIsRefusedForEver(t *testing.T) {
+	for status, want := range map[int]bool{400: true, 422: true, 408: false, 429: false, 503: false, 0: false} {
+		c := config(&server{answer: func(*http.Request, int) int { return status }}, goodSample, brokenSample)
+		c.Broken = 100
+		c.Connector.Habits.Retries = []time.Duration{time.Second, time.Hour}
+		r := simulated(t, c)
+		if fine := len(r.Problems()) == 0; r.Total.Unfinished != 100 || fine != want {
+			t.Errorf("%d: %+v, problems %q", status, r.Total, r.Problems())
+		}
+	}
+}
+
+// slow answers later each time, by a hundred milliseconds.
+type slow struct{ count atomic.Int64 }
+
+func (s *slow) RoundTrip(*http.Request) (*http.Response, error) {
+	<-time.After(time.Duration(s.count.Add(1)) * 100 * time.Millisecond)
+	return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
+}
+
+func TestLatencyIsReported(t *testing.T) {
+	c := config(nil, goodSample)
+	c.Transport, c.Connector.Habits.Timeout = new(slow), time.Minute
+	r := simulated(t, c)
+	near := func(got, want float64) bool { return got >= want && got <= want*1.04 }
+	if a := r.Answers; !near(a.Median, 5.1) || !near(a.P99, 10) || a.Longest != 10 {
+		t.Errorf("%v, %v, %v seconds, not 5.1, 10 and 10", a.Median, a.P99, a.Longest)
+	}
+}
+
+// What is wrong, by what became of facts of which kind, in a run that ended or was interrupted.
+func TestProblems(t *testing.T) {
+	const lost, open = "1 would have been lost", "1 were not answered with success in time, and would be tried again"
+	for _, tt := range []struct {
+		kind        Kind
+		facts       Facts
+		want        string
+		interrupted string
+	}{
+		{Sound, Facts{Acknowledged: 1}, "", ""},
+		{Sound, Facts{Refused: 1}, "1 were refused, though nothing is wrong with them", "1 were refused, though nothing is wrong with them"},
+		{Sound, Facts{Lost: 1}, lost, lost},
+		{Sound, Facts{Unfinished: 1}, open, ""},
+		{Sound, Facts{Unfinished: 1, UnfinishedRefused: 1}, open, ""},
+		{Broken, Facts{Acknowledged: 1}, "", ""},
+		{Broken, Facts{Refused: 1}, "", ""},
+		{Broken, Facts{Lost: 1}, lost, lost},
+		{Broken, Facts{Unfinished: 1}, open, ""},
+		{Broken, Facts{Unfinished: 1, UnfinishedRefused: 1}, "", ""},
+		{Forged, Facts{Acknowledged: 1}, "1 with a wrong secret were taken", "1 with a wrong secret were taken"},
+		{Forged, Facts{Refused: 1}, "", ""},
+		{Forged, Facts{Lost: 1}, "1 with a wrong secret were not refused", "1 with a wrong secret were not refused"},
+		{Forged, Facts{Unfinished: 1}, "1 with a wrong secret were not answered", ""},
+	} {
+		tt.facts.Sent = 1
+		r := newReport(&Config{Connector: acme()})
+		r.Facts[tt.kind] = &tt.facts
+		r.Events["paid"], r.Requests.First, r.Answers.Status[200] = 1, 1, 1
+		for interrupted, want := range map[bool]string{false: tt.want, true: tt.interrupted} {
+			r.Total = Facts{}
+			r.close(time.Second, time.Second, interrupted)
+			if got := strings.Join(r.Problems(), "; "); got != want || !r.Correct {
+				t.Errorf("%s %+v, interrupted: %t: %q, want %q", tt.kind, tt.facts, interrupted, got, want)
+			}
+		}
+	}
+}
+
+// A report that does not add up says so, whichever number is off.
+func TestDoesNotAddUp(t *testing.T) {
+	right := simulated(t, config(&server{}, goodSample))
+	for name, spoil := range map[string]func(*Report){
+		"facts":    func(r *Report) { r.Facts[Sound].Lost++ },
+		"sent":     func(r *Report) { r.Total.Sent++ },
+		"first":    func(r *Report) { r.Requests.First-- },
+		"requests": func(r *Report) { r.Requests.Retries++ },
+		"answers":  func(r *Report) { r.Answers.CutOff++ },
+		"events":   func(r *Report) { r.Events["paid"]-- },
+	} {
+		spoiled := *right
+		spoiled.Facts = map[Kind]*Facts{Sound: {}, Broken: {}, Forged: {}}
+		*spoiled.Facts[Sound] = *right.Facts[Sound]
+		spoiled.Events = map[string]int64{"paid": right.Events["paid"]}
+		if !spoiled.AddsUp() {
+			t.Fatal("does not add up though nothing is wrong")
+		}
+		spoil(&spoiled)
+		if spoiled.AddsUp() || len(spoiled.Problems()) == 0 {
+			t.Errorf("%s: seems to add up", name)
+		}
+	}
+}
+
+func TestPrint(t *testing.T) {
+	c := config(&server{answer: func(_ *http.Request, before int) int { return []int{503, 0, -1, 200}[min(before, 3)] }}, goodSample)
+	c.TimeScale = 10
+	r := simulated(t, c)
+	var text bytes.Buffer
+	if err := r.Print(&text); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"acme: ", "up to 4 attempts each; the vendor's waits between them are divided by 10\n", "requests  400 = 100 first + 300 retries + 0 duplicates\n",
+		"100 × 200 OK + 100 × 503 Service Unavailable + 100 × no answer in the vendor's time + 100 × no connection: connection reset",
+		"events    paid 100", "nothing would have been lost, and the report adds up",
+	} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("lacks %q:\n%s", want, &text)
+		}
+	}
+}
