@@ -26,9 +26,11 @@ generate: .protodeps ## Generate gen/ and the OpenAPI document from proto/
 .PHONY: connector
 connector: .protodeps ## Begin a connector: make connector NAME=acme EVENT=order.created
 	go run ./internal/scaffold $(if $(EVENT),-event '$(EVENT)') '$(NAME)'
-	$(BUF) generate
-	go test './connectors/$(NAME)' -update
-	go test './connectors/$(NAME)'
+	@{ $(BUF) generate && go test './connectors/$(NAME)' -update && go test './connectors/$(NAME)'; } || { \
+		echo 'To begin again, take back what was written:' >&2; \
+		echo '	rm -rf connectors/$(NAME) proto/webhooks/$(NAME) gen/webhooks/$(NAME)' >&2; \
+		echo '	git checkout cmd/bridge/plugins.go && $(MAKE) generate' >&2; \
+		exit 1; }
 	@echo 'It runs: go run ./cmd/bridge connectors describe $(NAME). CONTRIBUTING.md says how to go on.'
 
 # The public schemas that ours import, printed from the Go modules that hold them. The folder gets its name when all are

@@ -13,12 +13,14 @@ import (
 	"fmt"
 	"go/format"
 	"go/token"
+	"go/types"
 	"io"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"text/template"
 
@@ -109,8 +111,10 @@ func newVendor(name, event string) (vendor, error) {
 	switch {
 	case !vendorName.MatchString(name):
 		return vendor{}, fmt.Errorf("%q is no name for a connector: one word of a to z and digits, such as acme", name)
-	case token.IsKeyword(name), name == "vendor", name == "internal", name == "main":
+	case token.IsKeyword(name), types.Universe.Lookup(name) != nil, slices.Contains(keptByGo, name):
 		return vendor{}, fmt.Errorf("%q is a name that Go keeps for itself", name)
+	case name == "event":
+		return vendor{}, fmt.Errorf("%q is what the canonical events are called: choose another name", name)
 	case !eventName.MatchString(event):
 		return vendor{}, fmt.Errorf("%q is no name for an event: letters and digits, with . _ or - between them", event)
 	}
@@ -121,15 +125,18 @@ func newVendor(name, event string) (vendor, error) {
 	for word := range strings.SplitSeq(v.Sample, "_") {
 		v.Message += title(word)
 	}
-	if v.Message == "Receipt" {
+	switch service := v.Title + "WebhookService"; {
+	case v.Message == "Receipt":
 		return vendor{}, errors.New("the answer is called Receipt; call the event something else")
+	case strings.Contains(v.Message, service):
+		return vendor{}, fmt.Errorf("the service is called %s; call the event something else", service)
 	}
-	v.Func = strings.ToLower(v.Message[:1]) + v.Message[1:]
-	if token.IsKeyword(v.Func) || v.Func == "translate" || v.Func == "samples" {
-		v.Func += "Event"
-	}
+	v.Func = "translate" + v.Message
 	return v, nil
 }
+
+// keptByGo are names that are no keywords, and yet cannot be those of packages that others import.
+var keptByGo = []string{"init", "internal", "main", "testdata", "vendor"}
 
 func title(word string) string { return strings.ToUpper(word[:1]) + word[1:] }
 

@@ -124,16 +124,21 @@ func TestRefuses(t *testing.T) {
 		{[]string{"../evil"}, "no name for a connector"},
 		{[]string{"range"}, "keeps for itself"},
 		{[]string{"vendor"}, "keeps for itself"},
+		{[]string{"init"}, "keeps for itself"},
+		{[]string{"string"}, "keeps for itself"},
+		{[]string{"event"}, "choose another name"},
 		{[]string{"retino"}, "already"},
 		{[]string{"kafka"}, "already"},
 		{[]string{"context"}, "already"},
 		{[]string{"open"}, "already"},
 		{[]string{"another"}, "already"},
 		{[]string{"thing"}, "already"},
+		{[]string{"all"}, "already"},
 		{[]string{"sample"}, "already"},
 		{[]string{"-event", "a/b", "acme"}, "no name for an event"},
 		{[]string{"-event", "", "acme"}, "no name for an event"},
 		{[]string{"-event", "receipt", "acme"}, "call the event something else"},
+		{[]string{"-event", "acmeWebhookService", "acme"}, "call the event something else"},
 	} {
 		root := repository(t)
 		put(t, filepath.Join(root, "connectors/sample/sample.go"), nil)
@@ -144,6 +149,19 @@ func TestRefuses(t *testing.T) {
 		}
 		if diff := cmp.Diff(before, filesIn(t, root)); diff != "" {
 			t.Errorf("%q wrote (-before +after):\n%s", test.args, diff)
+		}
+	}
+}
+
+// An event is called what the vendor calls it, whatever that means in Go; its function has a name that nothing else has.
+func TestEventsNamedLikeGo(t *testing.T) {
+	for _, event := range []string{"error", "init", "connectors", "embed", "context", "runtime", "grpc", "translate", "samples", "type", "string", "new", "m"} {
+		v, err := newVendor("acme", event)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := "translate" + strings.ToUpper(event[:1]) + event[1:]; v.Func != want {
+			t.Errorf("%s: %s, want %s", event, v.Func, want)
 		}
 	}
 }
