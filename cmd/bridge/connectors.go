@@ -7,7 +7,6 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -20,7 +19,10 @@ func connectorsCommand() command {
 		name: "connectors", args: "list|describe|sample", about: "what is known of each vendor",
 		sub: []command{
 			{name: "list", args: "[--json]", about: "list the vendors", run: listConnectors},
-			{name: "describe", args: "NAME [EVENT] [--json]", about: "a vendor's events, signature and habits, and how to set it up", run: describeConnector},
+			{
+				name: "describe", args: "NAME [EVENT] [--json]", run: describeConnector,
+				about: "a vendor's events, signature and habits, and how to set it up",
+			},
 			{name: "sample", args: "NAME [EVENT]", about: "print the body of a webhook of that vendor's", run: printSample},
 		},
 	}
@@ -51,7 +53,8 @@ func listConnectors(_ context.Context, env environment, args []string) error {
 			}
 			continue
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", d.Name, strconv.Itoa(d.EventCount), d.NamedBy.text(), authOf(all[name]), needsText(d.Needs), d.Answer)
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\n",
+			d.Name, d.EventCount, d.NamedBy.text(), authOf(all[name]), needsText(d.Needs), d.Answer)
 	}
 	return w.Flush()
 }
@@ -159,46 +162,6 @@ func needsText(needs []string) string {
 		return "-"
 	}
 	return strings.Join(needs, ", ")
-}
-
-// setUp prints what to configure and how to try it, in text that works as it stands.
-func setUp(b *strings.Builder, s styles, c *connectors.Connector) {
-	secret := strings.ToUpper(c.Name) + "_SECRET"
-	heading(b, s, "Configuration")
-	b.WriteString("sources:\n" + sourceText(c.Name, c, "${"+secret+"}", "EUR", "Europe/Prague"))
-	samples, err := samplesOf(c)
-	if err != nil || len(samples) == 0 {
-		return
-	}
-	sample := samples[0]
-	heading(b, s, "Try it")
-	take := "bridge connectors sample " + c.Name + " " + sample.event + " |\n  "
-	if schemeOf(c) == config.SchemeHMAC {
-		event := ""
-		if sample.named() != "" {
-			event = sample.event + " "
-		}
-		fmt.Fprintf(b, "%sbridge send -c bridge.yaml %s %s-    # signs it\n", take, c.Name, event)
-		return
-	}
-	path := "/webhooks/" + c.Name
-	if schemeOf(c) == config.SchemePathToken {
-		path += "/t/$" + secret
-	}
-	fmt.Fprintf(b, "%scurl --data-binary @- -H 'Content-Type: %s'", take, sample.ContentType)
-	switch {
-	case c.EventHeader != "":
-		fmt.Fprintf(b, " -H '%s: %s'", c.EventHeader, sample.event)
-	case sample.named() != "":
-		path += "/" + sample.event
-	}
-	if c.KeyHeader != "" {
-		fmt.Fprintf(b, " -H '%s: 1'", c.KeyHeader)
-	}
-	if schemeOf(c) == config.SchemeHeader {
-		fmt.Fprintf(b, " -H \"%s: $%s\"", c.Verification.Header, secret)
-	}
-	fmt.Fprintf(b, " \\\n  \"http://127.0.0.1:8080%s\"\n", path)
 }
 
 func heading(b *strings.Builder, s styles, text string) {

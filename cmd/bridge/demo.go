@@ -228,7 +228,7 @@ func (d *demoRun) sendAndPrint(ctx context.Context, s vendorSample) error {
 
 // send posts a sample the way its vendor does.
 func (d *demoRun) send(ctx context.Context, s vendorSample) error {
-	src, err := sourceOf(d.cfg, s.connector.Name)
+	src, err := simulatedSource(d.cfg, s.connector, "")
 	if err != nil {
 		return err
 	}
@@ -236,21 +236,12 @@ func (d *demoRun) send(ctx context.Context, s vendorSample) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(d.env.stdout, "%s→ %s %s, %d bytes to %s%s  %s%d %s%s\n", d.style.dim, s.connector.Name, s.event, len(s.Body), src.Name, d.style.reset,
-		d.style.good, a.status, a.body, d.style.reset)
+	fmt.Fprintf(d.env.stdout, "%s→ %s %s, %d bytes to %s%s  %s%d %s%s\n",
+		d.style.dim, s.connector.Name, s.event, len(s.Body), src.Name, d.style.reset, d.style.good, a.status, a.body, d.style.reset)
 	if a.status != http.StatusOK {
 		return fmt.Errorf("%s %s was answered %d", s.connector.Name, s.event, a.status)
 	}
 	return nil
-}
-
-func sourceOf(cfg *config.Config, connector string) (*config.Source, error) {
-	for i := range cfg.Sources {
-		if cfg.Sources[i].Connector == connector {
-			return &cfg.Sources[i], nil
-		}
-	}
-	return nil, fmt.Errorf("the demo's configuration has no source of %s", connector)
 }
 
 func (d *demoRun) printQuarantine(ctx context.Context) error {

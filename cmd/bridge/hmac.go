@@ -4,11 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/url"
-	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/webhook-bridge/bridge/connectors"
 	"github.com/webhook-bridge/bridge/internal/config"
@@ -77,33 +72,6 @@ func checkHMAC(h config.HMAC, secret config.Secret) []config.Fault {
 func unjoin(err error) []error {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		return joined.Unwrap()
-	}
-	return nil
-}
-
-// sign adds to a request what the source's vendor would: a signature, and those headers that are signed and not there yet.
-func sign(req *http.Request, a *config.Auth, body []byte, now time.Time) error {
-	scheme, err := signature.Compile(hmacSpec(*a.HMAC), revealAll(a.Values[:1]))
-	if err != nil {
-		return err
-	}
-	for _, name := range scheme.SignedHeaders() {
-		if req.Header.Get(name) == "" {
-			req.Header.Set(name, uuid.NewString())
-		}
-	}
-	called := req.URL
-	if a.PublicURL != "" {
-		// It was checked when it was read.
-		if called, err = url.Parse(a.PublicURL + req.URL.RequestURI()); err != nil {
-			return errors.New("the public URL is no URL")
-		}
-	}
-	added := scheme.Sign(signature.Request{
-		Method: req.Method, Host: called.Host, Path: called.EscapedPath(), URL: called.String(), Header: req.Header, Body: body,
-	}, now)
-	for name, values := range added {
-		req.Header[name] = values
 	}
 	return nil
 }

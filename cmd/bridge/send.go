@@ -16,6 +16,7 @@ import (
 
 	"github.com/webhook-bridge/bridge/connectors"
 	"github.com/webhook-bridge/bridge/internal/config"
+	"github.com/webhook-bridge/bridge/internal/simulate"
 )
 
 // send posts one webhook the way the source's vendor would: to the address and with the secret of the configuration.
@@ -152,32 +153,24 @@ func post(ctx context.Context, client *http.Client, base string, src *config.Sou
 func newRequest(
 	ctx context.Context, c *connectors.Connector, base string, src *config.Source, event string, body []byte,
 ) (*http.Request, error) {
-	path := base + "/webhooks/" + src.Name
-	if src.Auth.Scheme == config.SchemePathToken {
-		path += "/t/" + src.Auth.Values[0].Reveal()
-	}
-	if event != "" && c.EventHeader == "" {
-		path += "/" + url.PathEscape(event)
-	}
-	body, contentType := formOf(c, body)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, path, bytes.NewReader(body))
+	at, err := url.Parse(base + "/")
 	if err != nil {
 		return nil, errors.New("the address is no valid URL")
 	}
-	req.Header.Set("Content-Type", contentType)
-	if event != "" && c.EventHeader != "" {
-		req.Header.Set(c.EventHeader, event)
+	to, err := target(at, src, revealAll(src.Auth.Values))
+	if err != nil {
+		return nil, err
 	}
-	if c.KeyHeader != "" {
-		req.Header.Set(c.KeyHeader, uuid.NewString())
+	body, contentType := formOf(c, body)
+	w := simulate.Webhook{Header: http.Header{"Content-Type": {contentType}}, Key: uuid.NewString(), Body: body}
+	switch {
+	case event == "":
+	case c.EventHeader != "":
+		w.Header.Set(c.EventHeader, event)
+	default:
+		w.Path = event
 	}
-	switch src.Auth.Scheme {
-	case config.SchemeHeader:
-		req.Header.Set(src.Auth.Header, src.Auth.Values[0].Reveal())
-	case config.SchemeHMAC:
-		return req, sign(req, &src.Auth, body, time.Now())
-	}
-	return req, nil
+	return to.Request(ctx, c.KeyHeader, &w, time.Now())
 }
 
 // formOf puts JSON into the form that the vendor sends, if it sends forms.

@@ -47,8 +47,9 @@ func (f *simulateFlags) register(fs *flag.FlagSet) {
 	fs.DurationVar(&f.run.For, "for", 0, "how long, such as 20s (default 10s, unless there is a count)")
 	fs.Int64Var(&f.run.Count, "count", 0, "stop after this `number` of webhooks")
 	fs.IntVar(&f.run.Connections, "connections", 32, "`number` of connections")
-	fs.Float64Var(&f.duplicates, "duplicates", -1, "`percent` of webhooks that are sent again after success\n(default 1 if the vendor is known to, else 0)")
-	fs.Float64Var(&f.disorder, "disorder", -1, "`percent` of webhooks that later ones overtake\n(default 1 if the vendor is known to, else 0)")
+	const known = "\n(default 1 if the vendor is known to, else 0)"
+	fs.Float64Var(&f.duplicates, "duplicates", -1, "`percent` of webhooks that are sent again after success"+known)
+	fs.Float64Var(&f.disorder, "disorder", -1, "`percent` of webhooks that overtake an earlier version of the same record"+known)
 	fs.Float64Var(&f.run.Broken, "broken", 0, "`percent` of webhooks that are broken")
 	fs.Float64Var(&f.run.WrongSecret, "wrong-secret", 0, "`percent` of webhooks that have a wrong secret")
 	fs.Float64Var(&f.run.TimeScale, "time-scale", 0, "divide the waits before retries by this `number`\n(default: by what lets the longest fit the run)")
@@ -110,7 +111,8 @@ func (f *simulateFlags) complete(c *connectors.Connector, cfg *config.Config) er
 		return &usageError{"--addr is a URL such as http://127.0.0.1:8080"}
 	}
 	if !isLoopback(at.Hostname()) && !f.yesReally {
-		return &usageError{at.Hostname() + " is not this machine, and may be where real webhooks go: made-up ones would become events like any other. If they are welcome there, add --yes-really"}
+		return &usageError{at.Hostname() + " is not this machine, and may be where real webhooks go: made-up ones would become events " +
+			"like any other. If they are welcome there, add --yes-really"}
 	}
 	transport, err := webhooksTransport(cfg, f.ca)
 	if err != nil {

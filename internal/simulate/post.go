@@ -77,6 +77,17 @@ func (p *poster) post(ctx context.Context, f *fact) answer {
 // errPatience is why a request ends when the vendor's time is up.
 var errPatience = errors.New("no answer in time")
 
+// Request makes the request with which a vendor delivers a webhook. The webhook's Key, for which keyHeader is the header, if any,
+// also stands in headers that are signed and that nothing else fills. The request shares the webhook's memory.
+func (t *Target) Request(ctx context.Context, keyHeader string, w *Webhook, now time.Time) (*http.Request, error) {
+	at, err := newRoute(t, w.Path)
+	if err != nil {
+		return nil, err
+	}
+	p := &poster{keyHeader: keyHeader}
+	return p.request(ctx, &fact{webhook: *w, target: t, route: at, id: w.Key}, now), nil
+}
+
 // request makes the fact's request. The body is the fact's own, which does not change until it has been answered.
 func (p *poster) request(ctx context.Context, f *fact, now time.Time) *http.Request {
 	r := &http.Request{
@@ -92,7 +103,7 @@ func (p *poster) request(ctx context.Context, f *fact, now time.Time) *http.Requ
 		// A connection that was closed while it was idle is no failure: the request is sent over another.
 		GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(f.webhook.Body)), nil },
 	}
-	r.Header["User-Agent"] = []string{"bridge-simulate"}
+	r.Header["User-Agent"] = []string{"bridge"}
 	for name, values := range f.webhook.Header {
 		r.Header[name] = values
 	}
