@@ -1,11 +1,15 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
+
+	"github.com/google/uuid"
 
 	adminv1 "github.com/webhook-bridge/bridge/gen/bridge/admin/v1"
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
@@ -49,11 +53,13 @@ func (s *Server) retry(ctx context.Context, r *adminv1.RetryWebhooksRequest) (*a
 		if err != nil {
 			return nil, err
 		}
-		if s.outcome(w) != result.GetOutcome() {
-			t.released++
-			t.events += int(result.GetEventCount())
+		if is := result.GetOutcome(); is != adminv1.Outcome_OUTCOME_UNSPECIFIED {
+			t.source(w)
+			if is != s.outcome(w) {
+				t.released++
+				t.events += int(result.GetEventCount())
+			}
 		}
-		t.source(w)
 		a.Results = append(a.Results, result)
 		if !pace.more(result) && i+1 < len(found) {
 			a.NextPageToken = newToken(w.GetId())
@@ -95,9 +101,16 @@ func (s *Server) quarantined(ctx context.Context, r *adminv1.RetryWebhooksReques
 	return page.Webhooks, newToken(page.Next), err
 }
 
-// listed finds the webhooks that the request names, from where a page ended.
+// listed finds the webhooks that the request names, from where a page ended. One that is not kept has its id alone.
 func (s *Server) listed(ctx context.Context, r *adminv1.RetryWebhooksRequest) ([]*journalv1.Webhook, string, error) {
-	ids, next := slices.Clone(r.GetIds()), ""
+	ids, next := make([]string, 0, len(r.GetIds())), ""
+	for _, id := range r.GetIds() {
+		u, err := uuid.Parse(id) // it may be in upper case
+		if err != nil {
+			return nil, "", invalid(fmt.Errorf("ids: %w", err))
+		}
+		ids = append(ids, u.String())
+	}
 	slices.Sort(ids)
 	ids = slices.Compact(ids)
 	if r.GetPageToken() != "" {
@@ -114,10 +127,10 @@ func (s *Server) listed(ctx context.Context, r *adminv1.RetryWebhooksRequest) ([
 	size := 0
 	for i, id := range ids {
 		w, err := s.journal.Webhook(ctx, id)
-		if errors.Is(err, journal.ErrNotFound) {
-			return nil, "", fmt.Errorf("admin: webhook %s: %w", id, err)
-		}
-		if err != nil {
+		switch {
+		case errors.Is(err, journal.ErrNotFound):
+			w = &journalv1.Webhook{Id: id}
+		case err != nil:
 			return nil, "", err
 		}
 		found = append(found, w)
@@ -130,6 +143,9 @@ func (s *Server) listed(ctx context.Context, r *adminv1.RetryWebhooksRequest) ([
 
 // retryOne translates one webhook. One that is not in quarantine is left as it is, and said to be what it is.
 func (s *Server) retryOne(ctx context.Context, w *journalv1.Webhook, r *adminv1.RetryWebhooksRequest) (*adminv1.RetryResult, error) {
+	if w.GetSource() == "" {
+		return gone(w), nil
+	}
 	result := &adminv1.RetryResult{WebhookId: w.GetId(), Outcome: s.outcome(w)}
 	if result.GetOutcome() != adminv1.Outcome_OUTCOME_QUARANTINED {
 		return result, nil
@@ -160,12 +176,19 @@ func (s *Server) retryOne(ctx context.Context, w *journalv1.Webhook, r *adminv1.
 	return result, nil
 }
 
+// gone is the result of a webhook that is not kept.
+func gone(w *journalv1.Webhook) *adminv1.RetryResult {
+	return &adminv1.RetryResult{
+		WebhookId: w.GetId(), Fault: &adminv1.Fault{Reason: "not_found", Problem: "no such webhook is kept", Offset: -1},
+	}
+}
+
 // overtaken is the result of a webhook that left the quarantine while we translated it.
 func (s *Server) overtaken(ctx context.Context, w *journalv1.Webhook, r *adminv1.RetryResult) (*adminv1.RetryResult, error) {
 	now, err := s.journal.Webhook(ctx, w.GetId())
 	switch {
 	case errors.Is(err, journal.ErrNotFound):
-		r.Fault = &adminv1.Fault{Reason: "discarded", Problem: "the webhook is no longer kept", Offset: -1}
+		return gone(w), nil
 	case err != nil:
 		return nil, err
 	default:
@@ -183,48 +206,69 @@ func (s *Server) discard(ctx context.Context, r *adminv1.DiscardWebhooksRequest)
 	if err := ofQuarantine(r.GetFilter()); err != nil {
 		return nil, err
 	}
-	var n int
+	a := &adminv1.DiscardWebhooksResponse{}
 	var err error
 	switch {
 	case len(r.GetIds()) > 0:
-		n, err = s.journal.Discard(ctx, r.GetIds())
+		err = s.discardSome(ctx, a, r.GetIds(), beforeAll)
 	case selectsNothing(r.GetFilter()):
 		return nil, invalid(errors.New("neither ids nor a filter say which webhooks to discard; for all, set filter.outcome to OUTCOME_QUARANTINED"))
 	default:
-		n, err = s.discardSelected(ctx, r.GetFilter())
+		err = s.discardSelected(ctx, a, r)
 	}
-	if n > 0 {
-		s.log.Info("quarantined webhooks discarded", "by", caller(ctx), "webhooks", n, "ids", len(r.GetIds()), "source", r.GetFilter().GetSource())
-	}
-	if err != nil {
+	if a.GetDiscarded() == 0 && err != nil {
 		return nil, err
 	}
-	return &adminv1.DiscardWebhooksResponse{Discarded: uint64(n)}, nil
+	// What is done is told; the next call tells the error.
+	if a.GetDiscarded() > 0 {
+		s.log.Info("quarantined webhooks discarded", "by", caller(ctx), "webhooks", a.GetDiscarded(), "ids", len(r.GetIds()),
+			"source", r.GetFilter().GetSource())
+	}
+	return a, nil
 }
 
-// discardSelected goes through the quarantine until it has come to the end, or the call's time is over: what it did by then
-// is done, and the same call again does the rest.
-func (s *Server) discardSelected(ctx context.Context, f *adminv1.Filter) (n int, err error) {
-	q, err := s.query(f)
+// beforeAll is less than the id of any webhook.
+var beforeAll = journal.IDAt(time.UnixMilli(0))
+
+// discardSelected goes through the quarantine until it has come to the end, or has taken long.
+func (s *Server) discardSelected(ctx context.Context, a *adminv1.DiscardWebhooksResponse, r *adminv1.DiscardWebhooksRequest) error {
+	q, err := s.query(r.GetFilter())
 	if err != nil {
-		return 0, err
+		return err
 	}
 	q.Quarantined, q.Limit = true, discardPage
-	for {
+	if err := resume(&q, r.GetPageToken()); err != nil {
+		return err
+	}
+	for pace := s.pace(); ; {
+		after := cmp.Or(q.After, beforeAll)
 		page, err := s.journal.Find(ctx, q)
 		if err != nil {
-			return n, err
+			a.NextPageToken = newToken(after)
+			return err
 		}
 		ids := make([]string, 0, len(page.Webhooks))
 		for _, w := range page.Webhooks {
 			ids = append(ids, w.GetId())
 		}
-		some, err := s.journal.Discard(ctx, ids)
-		if n += some; err != nil || page.Next == "" {
-			return n, err
+		if err := s.discardSome(ctx, a, ids, after); err != nil || page.Next == "" {
+			return err
 		}
-		q.After = page.Next
+		if q.After = page.Next; !pace.more(a) {
+			a.NextPageToken = newToken(q.After)
+			return nil
+		}
 	}
+}
+
+// discardSome adds to the answer what it discards. Where that fails in the middle, the next call goes on after an id.
+func (s *Server) discardSome(ctx context.Context, a *adminv1.DiscardWebhooksResponse, ids []string, after string) error {
+	n, err := s.journal.Discard(ctx, ids)
+	a.Discarded += uint64(n)
+	if err != nil {
+		a.NextPageToken = newToken(after)
+	}
+	return err
 }
 
 // ofQuarantine refuses a filter that selects other webhooks than quarantined ones.

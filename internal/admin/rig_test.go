@@ -39,7 +39,25 @@ type rig struct {
 	sources  map[string]*intake.Source
 	patience time.Duration
 	log      *logs
+	// refuse, if set, says why an entry cannot be appended.
+	refuse func(journal.Entry) error
 	adminv1.AdminServiceClient
+}
+
+// disk is the rig's journal as intake sees it: it may refuse.
+type disk struct {
+	*journal.Journal
+
+	rig *rig
+}
+
+func (d disk) Append(ctx context.Context, e journal.Entry) (journal.Receipt, error) {
+	if d.rig.refuse != nil {
+		if err := d.rig.refuse(e); err != nil {
+			return journal.Receipt{}, err
+		}
+	}
+	return d.Journal.Append(ctx, e)
 }
 
 // logs collects what is logged.
@@ -82,7 +100,7 @@ func newRig(t *testing.T) *rig {
 func (r *rig) start(all ...*connectors.Connector) {
 	r.t.Helper()
 	log := slog.New(slog.NewTextHandler(r.log, nil))
-	in, err := intake.New(intake.Config{Journal: r.journal, Logger: log})
+	in, err := intake.New(intake.Config{Journal: disk{r.journal, r}, Logger: log})
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -108,7 +108,7 @@ func newToken(id string) string {
 
 func parseToken(token string) (string, error) {
 	b, err := base64.RawURLEncoding.DecodeString(token)
-	if err != nil || len(b) != 1+len(uuid.UUID{}) || b[0] != tokenVersion {
+	if err != nil || len(b) != 1+len(uuid.UUID{}) || b[0] != tokenVersion || uuid.UUID(b[1:]).Version() != 7 {
 		return "", invalid(errors.New("page_token is none that this server gave out"))
 	}
 	return uuid.UUID(b[1:]).String(), nil

@@ -178,6 +178,10 @@ func TestRequestsThatMakeNoSense(t *testing.T) {
 			_, err := r.ListWebhooks(ctx, &adminv1.ListWebhooksRequest{PageToken: "Ag" + newToken(id)[2:]})
 			return err
 		},
+		"no webhook's token": func() error {
+			_, err := r.ListWebhooks(ctx, &adminv1.ListWebhooksRequest{PageToken: newToken(uuid.NewString())})
+			return err
+		},
 		"no time": func() error {
 			_, err := r.ListWebhooks(ctx, &adminv1.ListWebhooksRequest{Filter: &adminv1.Filter{Since: &timestamppb.Timestamp{Nanos: -1}}})
 			return err
@@ -217,7 +221,7 @@ func TestRequestsThatMakeNoSense(t *testing.T) {
 	}
 	_, err := r.GetWebhook(ctx, &adminv1.GetWebhookRequest{Id: id})
 	wantCode(t, err, codes.NotFound)
-	_, err = r.RetryWebhooks(ctx, &adminv1.RetryWebhooksRequest{Ids: []string{id}})
+	_, err = r.GetWebhook(ctx, &adminv1.GetWebhookRequest{Id: uuid.NewString()})
 	wantCode(t, err, codes.NotFound)
 }
 
