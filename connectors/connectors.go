@@ -126,9 +126,10 @@ type Translation struct {
 	Events []*eventv1.Event
 }
 
-// Key is what makes two webhooks of one source and one event the same. Make it with [NaturalKey] or [ContentHash].
+// Key is what makes two webhooks of one source and one event the same. Make it with [NaturalKey], [OwnID] or [ContentHash].
 type Key struct {
 	natural string
+	own     bool
 }
 
 // NaturalKey is for events whose data tell occurrences apart: an id with a version, an id with a time. Two webhooks with
@@ -146,12 +147,23 @@ func NaturalKey(parts ...string) Key {
 	return Key{natural: string(b)}
 }
 
+// OwnID is [NaturalKey] for vendors whose body has an id of the occurrence itself, such as "evt_1NG8Du2eZvKYlo2C", which is unique
+// whatever it is about. The id of a record is none: it is there in all that ever happens to the record.
+func OwnID(id string) Key {
+	key := NaturalKey(id)
+	key.own = key.natural != ""
+	return key
+}
+
 // ContentHash is for events whose data may come again, byte for byte, and mean a new occurrence: the same body within
 // the connector's window is a redelivery, outside it is a new event. It is the zero Key.
 func ContentHash() Key { return Key{} }
 
 // Natural returns the parts given to [NaturalKey] in one unambiguous string, and whether there are any.
 func (k Key) Natural() (string, bool) { return k.natural, k.natural != "" }
+
+// Own says that the key is an [OwnID], which need not tell what it is about.
+func (k Key) Own() bool { return k.own }
 
 // ErrUnmapped says that a message fits its event and yet is not understood, because what tells its subject is only supposed
 // to be there: no vendor's page has it. It is passed on as it came, like an event that nobody modelled, and is known by what

@@ -52,6 +52,15 @@ func TestKeyWithoutNature(t *testing.T) {
 	}
 }
 
+func TestOwnID(t *testing.T) {
+	own, natural := connectors.OwnID("evt_1"), connectors.NaturalKey("evt_1")
+	ownKey, _ := own.Natural()
+	naturalKey, _ := natural.Natural()
+	if ownKey != naturalKey || !own.Own() || natural.Own() || connectors.OwnID("") != connectors.ContentHash() {
+		t.Errorf("%+v, %+v, %+v", own, natural, connectors.OwnID(""))
+	}
+}
+
 func TestError(t *testing.T) {
 	var err error = connectors.Errorf("$.items[2].id", "is %q", "x")
 	if got, want := err.Error(), `$.items[2].id is "x"`; got != want {

@@ -205,6 +205,18 @@ var broken = []spoiled{
 	{name: "key in small letters", fails: "identity", spoil: translating(then(func(m *retinov1.ShippingOrdered, t *connectors.Translation) {
 		t.Key = connectors.NaturalKey(strings.ToLower(m.GetShipping().GetId()), m.GetCreatedAt())
 	}))},
+	{name: "an id of the occurrence", spoil: translating(then(func(m *retinov1.ShippingOrdered, t *connectors.Translation) {
+		t.Key = connectors.OwnID(m.GetCreatedAt())
+		t.Events[0].Type = "shipment.changed"
+	}))},
+	{name: "an id of all occurrences", fails: "identity", spoil: translating(then(func(_ *retinov1.ShippingOrdered, t *connectors.Translation) {
+		t.Key = connectors.OwnID("shipment")
+	}))},
+	{name: "an id of the record for one of the occurrence", fails: "identity", spoil: translating(then(
+		func(m *retinov1.ShippingOrdered, t *connectors.Translation) {
+			t.Key = connectors.OwnID(m.GetShipping().GetId())
+		},
+	))},
 	{name: "one key for all changes", fails: "identity", spoil: translating(then(func(m *retinov1.ShippingOrdered, t *connectors.Translation) {
 		t.Key = connectors.NaturalKey(m.GetShipping().GetId())
 		t.Events[0].Type = "shipment.changed"

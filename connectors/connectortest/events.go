@@ -109,6 +109,9 @@ func checkIdentity(k *kit) error {
 		if _, header := d.key.Natural(); header {
 			return nil // whatever the body says
 		}
+		if this.own {
+			return k.checkOwnID(d, this)
+		}
 		told := !this.change
 		err := k.alter(d, func(r result) error {
 			other, ok := factOf(r, "")
@@ -125,13 +128,27 @@ func checkIdentity(k *kit) error {
 	})
 }
 
+// checkOwnID sees whether the vendor's id of an occurrence is in the webhook: another id makes another key, whatever else stays.
+func (k *kit) checkOwnID(d document, this fact) error {
+	told := false
+	err := k.alter(d, func(r result) error {
+		other, ok := factOf(r, "")
+		told = told || ok && other.key != this.key && other.about == this.about
+		return nil
+	})
+	if err == nil && !told {
+		err = fmt.Errorf("nothing in it but what it is about, %s, is the vendor's own id", this.about)
+	}
+	return err
+}
+
 // fact is what a webhook says and how it is told from others.
 type fact struct {
 	key, about, name string
 	// subjects is about without the versions.
 	subjects string
-	// change says that it may be so for the same subject again.
-	change bool
+	// change says that it may be so for the same subject again, own that the key is the vendor's own id of the occurrence.
+	change, own bool
 }
 
 // factOf returns the fact of a result that has a natural key.
@@ -139,7 +156,7 @@ func factOf(r result, name string) (f fact, ok bool) {
 	natural, ok := r.translation.Key.Natural()
 	f = fact{
 		key: r.event + "\x00" + natural, about: about(r.translation, true), name: name,
-		subjects: about(r.translation, false),
+		subjects: about(r.translation, false), own: r.translation.Key.Own(),
 	}
 	for _, e := range r.translation.Events {
 		f.change = f.change || strings.HasSuffix(e.GetType(), ".changed") || strings.HasSuffix(e.GetType(), ".updated")

@@ -38,7 +38,7 @@ var rules = []rule{
 	{"pure", "Translate does not change its arguments, and gives the same each time, whatever the time and whatever else is translated.", checkPure},
 	{"source", "Currency and time zone come from the webhook or else from the source; a connector that needs the source's says so.", checkSource},
 	{"errors", "A message that cannot be translated gets a connectors.Error with the path of the field at fault.", checkErrors},
-	{"identity", "Two webhooks of one event have the same natural key only if they are about the same version of the same subject; that of a change tells it from the next.", checkIdentity},
+	{"identity", "Two webhooks of one event have the same natural key only if they are about the same version of the same subject, or it is the vendor's own id of the occurrence; that of a change tells it from the next.", checkIdentity},
 	{"unmapped", "An event that nobody modelled is data, not an error, and its natural key depends on what it says.", checkUnmapped},
 	{"truncated", "A body cut anywhere is refused, without panic.", checkTruncated},
 	{"missing", "A field that is missing, or null, or of an unexpected type costs at most its webhook: no panic, and no event that breaks its rules.", checkMissing},
