@@ -273,8 +273,8 @@ func serveHTTP(name string, s *http.Server, l net.Listener) error {
 }
 
 // shutdown stops accepting, finishes what is in flight, says goodbye to streams, ends the sinks' deliveries and closes the
-// journal, in this order and within the configured time. Each step has a share of its own, so that a sender who dawdles or a subscriber who does not
-// read takes nothing from the others.
+// journal, in this order and within the configured time. Each step has a share of its own, so that a sender who dawdles or a
+// subscriber who does not read takes nothing from the others.
 func (a *app) shutdown(ctx context.Context, stopPushing func(context.Context)) error {
 	began := time.Now()
 	a.log.Info("shutting down")

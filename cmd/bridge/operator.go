@@ -115,7 +115,7 @@ func (f *filterFlags) empty() bool { return proto.Size(f.message()) == 0 }
 type outcomeFlag struct{ outcome *adminv1.Outcome }
 
 func (f outcomeFlag) String() string {
-	if f.outcome == nil || *f.outcome == 0 {
+	if f.outcome == nil {
 		return ""
 	}
 	return outcomeText(*f.outcome)
@@ -141,6 +141,9 @@ func outcomes() string {
 }
 
 func outcomeText(o adminv1.Outcome) string {
+	if o == adminv1.Outcome_OUTCOME_UNSPECIFIED {
+		return ""
+	}
 	return strings.ToLower(strings.TrimPrefix(o.String(), "OUTCOME_"))
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -144,7 +145,7 @@ type retryPrinter struct {
 	asJSON, dryRun bool
 	counts         map[adminv1.Outcome]uint64
 	events         uint64
-	// faults is how many have one: they stay in quarantine, or some of an array's webhooks do.
+	// faults is how many have one: they stay in quarantine, or some of an array's webhooks do, or they are not kept.
 	faults int
 }
 
@@ -181,8 +182,12 @@ func (p *retryPrinter) end() error {
 		}
 		released := p.counts[adminv1.Outcome_OUTCOME_ACCEPTED] + p.counts[adminv1.Outcome_OUTCOME_UNMAPPED]
 		duplicates := p.counts[adminv1.Outcome_OUTCOME_DUPLICATE]
-		fmt.Fprintf(p.out, "%s: %s%d released with %s, %d duplicate, %d still quarantined\n", number(p.total(), "webhook"), would, released,
-			number(p.events, "event"), duplicates, held)
+		gone := ""
+		if n := p.counts[adminv1.Outcome_OUTCOME_UNSPECIFIED]; n > 0 {
+			gone = fmt.Sprintf(", %d not kept", n)
+		}
+		fmt.Fprintf(p.out, "%s: %s%d released with %s, %d duplicate, %d still quarantined%s\n", number(p.total(), "webhook"), would, released,
+			number(p.events, "event"), duplicates, held, gone)
 	}
 	if err := p.out.Flush(); err != nil {
 		return err
@@ -217,19 +222,25 @@ func discardQuarantine(ctx context.Context, env environment, args []string) erro
 	defer o.close()
 	answer := &adminv1.DiscardWebhooksResponse{}
 	err := c.calls(func(ids []string, filter *adminv1.Filter) error {
-		a, err := o.DiscardWebhooks(ctx, &adminv1.DiscardWebhooksRequest{Ids: ids, Filter: filter})
-		if err != nil {
-			return refused(err)
+		r := &adminv1.DiscardWebhooksRequest{Ids: ids, Filter: filter}
+		for {
+			a, err := o.DiscardWebhooks(ctx, r)
+			if err != nil {
+				return refused(err)
+			}
+			answer.Discarded += a.GetDiscarded()
+			if r.PageToken = a.GetNextPageToken(); r.PageToken == "" {
+				return nil
+			}
 		}
-		answer.Discarded += a.GetDiscarded()
-		return nil
 	})
-	if err != nil {
+	if err != nil && answer.GetDiscarded() == 0 {
 		return err
 	}
+	// What was done is told, also when the rest failed.
 	if o.asJSON {
-		return printJSON(env.stdout, answer)
+		return errors.Join(err, printJSON(env.stdout, answer))
 	}
 	fmt.Fprintln(env.stdout, number(answer.GetDiscarded(), "webhook"), "discarded")
-	return nil
+	return err
 }
