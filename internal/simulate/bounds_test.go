@@ -29,7 +29,7 @@ func TestBounded(t *testing.T) {
 // What has waited and been sent makes room: more than fits at once waits in sum, and nothing is held back.
 func TestBoundIsNotForTheSum(t *testing.T) {
 	c := config(&server{answer: func(_ *http.Request, before int) int { return []int{503, 503, 200}[before] }}, goodSample)
-	c.TimeScale = 10 // a second, and two
+	c.TimeScale, c.For = 10, time.Minute // a second, and two
 	v, err := NewVendor(c.Connector, time.UTC, c.Seed)
 	if err != nil {
 		t.Fatal(err)
