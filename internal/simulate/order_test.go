@@ -89,3 +89,17 @@ func id(body string) string {
 	_, after, _ := strings.Cut(body, `"id":"`)
 	return after[:36]
 }
+
+// Webhooks of the same moment are apart by a millisecond, which is all that tells some vendors' facts from each other.
+func TestSameMoment(t *testing.T) {
+	v, err := NewVendor(acme(goodSample), time.UTC, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		w := v.Next(false, noon)
+		if at := when(t, string(w.Body)); !at.Equal(noon.Add(time.Duration(i) * time.Millisecond)) {
+			t.Errorf("number %d happened at %v", i, at)
+		}
+	}
+}

@@ -2,10 +2,12 @@ package simulate
 
 import (
 	"bytes"
+	"context"
 	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -17,6 +19,20 @@ func TestDuplicatesFailed(t *testing.T) {
 	if r.DuplicatesFailed != 100 || r.Requests.sum() != 200 || r.Total.Acknowledged != 100 {
 		t.Errorf("%d of %+v, %+v", r.DuplicatesFailed, r.Requests, r.Total)
 	}
+}
+
+// A duplicate that is cut off has no answer, which is not a wrong one.
+func TestDuplicateCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := config(&server{answer: func(_ *http.Request, before int) int { return []int{200, 0}[before] }}, goodSample)
+		c.Duplicates, c.Count, c.Connector.Habits.Timeout = 100, 1, time.Hour
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		r, err := Run(ctx, c)
+		if err != nil || r.Answers.CutOff != 1 || r.DuplicatesFailed != 0 || r.Total.Acknowledged != 1 {
+			t.Errorf("%v: %d failed, %+v, %+v", err, r.DuplicatesFailed, r.Answers, r.Total)
+		}
+	})
 }
 
 // A vendor that tries again whatever was answered does so in vain for what is broken: that is no problem.
