@@ -48,6 +48,7 @@ var OpenAPI []byte
 type Journal interface {
 	webhooks
 	events
+	// Drift in order of connector, event, path and kind.
 	Drift(ctx context.Context) ([]*journalv1.DriftCount, error)
 }
 

@@ -1,9 +1,7 @@
 package admin
 
 import (
-	"cmp"
 	"context"
-	"slices"
 
 	adminv1 "github.com/webhook-bridge/bridge/gen/bridge/admin/v1"
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
@@ -31,13 +29,6 @@ func (s *Server) listDrift(ctx context.Context, r *adminv1.ListDriftRequest) (*a
 			a.Fields = append(a.Fields, driftField(d))
 		}
 	}
-	slices.SortFunc(a.Fields, func(x, y *adminv1.DriftField) int {
-		return cmp.Or(
-			cmp.Compare(x.GetConnector(), y.GetConnector()),
-			cmp.Compare(x.GetVendorEvent(), y.GetVendorEvent()),
-			cmp.Compare(x.GetField(), y.GetField()),
-			cmp.Compare(x.GetKind(), y.GetKind()))
-	})
 	return a, nil
 }
 

@@ -79,7 +79,9 @@ func TestRetryOfWhatIsGone(t *testing.T) {
 // leaving has a webhook discarded between being found and being looked at by itself.
 type leaving struct{ Journal }
 
-func (leaving) Webhook(context.Context, string) (*journalv1.Webhook, error) { return nil, journal.ErrNotFound }
+func (leaving) Webhook(context.Context, string) (*journalv1.Webhook, error) {
+	return nil, journal.ErrNotFound
+}
 
 // TestRetryOvertakenByDiscard: what is discarded while it is translated is told like what was gone before.
 func TestRetryOvertakenByDiscard(t *testing.T) {

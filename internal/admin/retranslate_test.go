@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/webhook-bridge/bridge/connectors/retino"
 	adminv1 "github.com/webhook-bridge/bridge/gen/bridge/admin/v1"
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
+	"github.com/webhook-bridge/bridge/internal/journal"
 )
 
 // changed is a connector that makes something else of its events.
@@ -234,5 +236,32 @@ func TestRetranslateFaults(t *testing.T) {
 	}
 	if len(r.events()) != 3 {
 		t.Errorf("%d events", len(r.events()))
+	}
+}
+
+// givenUp is a journal that keeps no events before a position any more.
+type givenUp struct {
+	Journal
+
+	before journal.Position
+}
+
+func (g givenUp) EventAt(ctx context.Context, p journal.Position) (*eventv1.Event, error) {
+	if p < g.before {
+		return nil, journal.ErrExpired
+	}
+	return g.Journal.EventAt(ctx, p)
+}
+
+// TestRetranslateExpired: webhooks whose events are no longer kept are counted, and compared with nothing.
+func TestRetranslateExpired(t *testing.T) {
+	r := newRig(t)
+	received(t, r)
+	r.start(changed(retino.New(), rewritten), openloyalty.New())
+	r.server.journal = givenUp{r.journal, 3}
+	got := r.retranslate(&adminv1.RetranslateWebhooksRequest{})
+	want := &adminv1.RetranslateWebhooksResponse{Examined: 3, Unchanged: 1, Expired: 2}
+	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" || len(r.events()) != 3 {
+		t.Errorf("%d events (-want +got):\n%s", len(r.events()), diff)
 	}
 }

@@ -39,6 +39,8 @@ type rig struct {
 	sources  map[string]*intake.Source
 	patience time.Duration
 	log      *logs
+	// keep are headers that are kept.
+	keep []string
 	// refuse, if set, says why an entry cannot be appended.
 	refuse func(journal.Entry) error
 	adminv1.AdminServiceClient
@@ -108,7 +110,9 @@ func (r *rig) start(all ...*connectors.Connector) {
 	r.sources = map[string]*intake.Source{}
 	for _, c := range all {
 		info := connectors.Source{Name: c.Name, Currency: "EUR", Zone: time.UTC}
-		received = append(received, ingress.Source{Connector: c, Info: info, Auth: ingress.Auth{None: true}, Limits: ingress.Limits{Rate: 1000000}})
+		received = append(received, ingress.Source{
+			Connector: c, Info: info, KeepHeaders: r.keep, Auth: ingress.Auth{None: true}, Limits: ingress.Limits{Rate: 1000000},
+		})
 		r.sources[c.Name] = in.Source(intake.SourceConfig{Connector: c, Info: info})
 	}
 	if r.edge, err = ingress.New(ingress.Config{Intake: in, Sources: received}); err != nil {

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"regexp"
+	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protojson"
@@ -69,7 +71,9 @@ func (s *Server) short(w *journalv1.Webhook) *adminv1.Webhook {
 		ReleasedAt:  w.GetReleasedAt(),
 	}
 	if q := w.GetQuarantine(); q != nil {
-		v.Fault = &adminv1.Fault{Reason: q.GetReason(), Problem: quoteless(q.GetDetail()), Path: mask.Path(q.GetPath()), Offset: q.GetOffset()}
+		v.Fault = faultOf(&intake.Fault{
+			Reason: intake.Reason(q.GetReason()), Problem: q.GetDetail(), Path: q.GetPath(), Offset: q.GetOffset(),
+		})
 	}
 	return v
 }
@@ -81,12 +85,18 @@ func faultOf(f *intake.Fault) *adminv1.Fault {
 	return &adminv1.Fault{Reason: string(f.Reason), Problem: quoteless(f.Problem), Path: mask.Path(f.Path), Offset: f.Offset}
 }
 
-// quoted is what a problem quotes, of a body perhaps. A quote that was cut has no end.
-var quoted = regexp.MustCompile(`"(?:[^"\\]|\\.)*(?:"|$)`)
+// quoted is what a problem quotes, of a body perhaps. A quote that was cut has no end, and perhaps half an escape. Before it
+// comes what is no quote: the decoder's words for a quotation mark in the wrong place.
+var quoted = regexp.MustCompile(`(?s)has '"' where |"(?:[^"\\]|\\.)*(?:"|\\?$)`)
 
 // quoteless shows a problem's quotes by their shape.
 func quoteless(problem string) string {
-	return quoted.ReplaceAllStringFunc(problem, func(q string) string { return mask.Shape([]byte(q)) })
+	return quoted.ReplaceAllStringFunc(problem, func(q string) string {
+		if q[0] != '"' {
+			return q
+		}
+		return mask.Shape([]byte(q))
+	})
 }
 
 // GetWebhook implements [adminv1.AdminServiceServer].
@@ -99,10 +109,7 @@ func (s *Server) webhook(ctx context.Context, r *adminv1.GetWebhookRequest) (*ad
 	if err != nil {
 		return nil, err
 	}
-	a := &adminv1.GetWebhookResponse{Webhook: s.short(w), Encoding: encodingName(w.GetEncoding())}
-	for _, h := range w.GetHeaders() {
-		a.Headers = append(a.Headers, &adminv1.Header{Name: h.GetName(), Value: h.GetValue()})
-	}
+	a := &adminv1.GetWebhookResponse{Webhook: s.short(w), Encoding: encodingName(w.GetEncoding()), Headers: s.headers(w, r.GetReveal())}
 	for _, d := range w.GetDrift() {
 		a.Drift = append(a.Drift, &adminv1.DriftField{
 			Connector:   w.GetConnector(),
@@ -122,6 +129,23 @@ func (s *Server) webhook(ctx context.Context, r *adminv1.GetWebhookRequest) (*ad
 		s.log.Info("webhook revealed", "by", caller(ctx), "webhook", w.GetId(), "source", w.GetSource())
 	}
 	return a, nil
+}
+
+// headers are the kept headers. Masked are the values of those that an operator has kept and nobody here knows.
+func (s *Server) headers(w *journalv1.Webhook, reveal bool) []*adminv1.Header {
+	known := []string{"content-type", "user-agent"}
+	if src, fault := s.source(w); fault == nil {
+		known = append(known, strings.ToLower(src.Connector.EventHeader), strings.ToLower(src.Connector.KeyHeader))
+	}
+	var all []*adminv1.Header
+	for _, h := range w.GetHeaders() {
+		value := h.GetValue()
+		if !reveal && !slices.Contains(known, h.GetName()) {
+			value = mask.Shape([]byte(value))
+		}
+		all = append(all, &adminv1.Header{Name: h.GetName(), Value: value})
+	}
+	return all
 }
 
 // showBody shows the body as text and, if today's connector can read it, as the vendor's message.

@@ -19,7 +19,6 @@ import (
 	"github.com/webhook-bridge/bridge/connectors/openloyalty"
 	"github.com/webhook-bridge/bridge/connectors/retino"
 	adminv1 "github.com/webhook-bridge/bridge/gen/bridge/admin/v1"
-	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/journal"
 )
@@ -386,35 +385,4 @@ func TestListDrift(t *testing.T) {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
-}
-
-// TestDriftIsSorted: by connector, event, field and kind.
-func TestDriftIsSorted(t *testing.T) {
-	r := newRig(t)
-	r.server.journal = counted{}
-	a, err := r.ListDrift(t.Context(), &adminv1.ListDriftRequest{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got []string
-	for _, f := range a.GetFields() {
-		got = append(got, f.GetConnector()+f.GetVendorEvent()+f.GetField()+f.GetKind())
-	}
-	if !slices.IsSorted(got) || len(got) != 16 {
-		t.Errorf("%q", got)
-	}
-}
-
-// counted has drift in no order.
-type counted struct{ Journal }
-
-func (counted) Drift(context.Context) ([]*journalv1.DriftCount, error) {
-	var all []*journalv1.DriftCount
-	for i := range 16 {
-		pick := func(bit int) string { return string(rune('a' + i>>bit&1)) }
-		all = append(all, &journalv1.DriftCount{
-			Connector: pick(0), VendorEvent: pick(1), Path: pick(2), Kind: journalv1.DriftKind(2 - i>>3&1),
-		})
-	}
-	return all, nil
 }
