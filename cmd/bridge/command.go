@@ -97,18 +97,19 @@ func (c command) start(ctx context.Context, env environment, args []string) int 
 		c.printUsage(env.stderr)
 		return exitUsage
 	}
-	switch args[0] {
+	name, rest := args[0], args[1:]
+	switch name {
 	case "help", "-h", "-help", "--help":
 		c.printUsage(env.stdout)
 		return exitOK
 	}
 	for _, s := range c.sub {
-		if s.name == args[0] {
+		if s.name == name {
 			s.name = c.name + " " + s.name
-			return s.start(ctx, env, args[1:])
+			return s.start(ctx, env, rest)
 		}
 	}
-	fmt.Fprintf(env.stderr, "bridge: no command %q; bridge %s -h lists them\n", c.name+" "+args[0], c.name)
+	fmt.Fprintf(env.stderr, "bridge: no command %q; bridge %s -h lists them\n", c.name+" "+name, c.name)
 	return exitUsage
 }
 
