@@ -54,7 +54,8 @@ type Connector struct {
 	EventHeader string
 	// KeyHeader names the request header whose value is the vendor's own id of the webhook, the same when it is sent again.
 	// Where it is present it is the webhook's natural key, and the translation's own does not count. It is kept with the
-	// webhook.
+	// webhook. Where a signature does not cover it, whoever captures a webhook can choose it, and so send the webhook again as
+	// another: then leave it empty if the body has an id as good.
 	KeyHeader string
 	// FormField is the field that holds the JSON, for vendors that send forms (application/x-www-form-urlencoded). Empty: a
 	// form is a body like any other, which is no JSON.

@@ -65,6 +65,13 @@ func check(_ context.Context, env environment, args []string) error {
 		fmt.Fprintln(w, "access\tinsecure\tgrpc and admin may be open to anyone who reaches them")
 	}
 	fmt.Fprintf(w, "journal\t%s\tkept %s or %s\n", cfg.Journal.Dir, durationText(cfg.Journal.Age), config.FormatSize(cfg.Journal.Size))
+	for i := range cfg.Sources {
+		s := &cfg.Sources[i]
+		if name := unsignedKey(&s.Auth, allConnectors()[s.Connector]); name != "" {
+			fmt.Fprintf(w, "warning\tsource %s: the signature does not cover the header %s, by which webhooks are told apart: "+
+				"whoever captures one can send it again as another\n", s.Name, name)
+		}
+	}
 	return w.Flush()
 }
 

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net/http"
+	"slices"
 
 	"github.com/webhook-bridge/bridge/connectors"
 	"github.com/webhook-bridge/bridge/internal/config"
@@ -74,4 +76,16 @@ func unjoin(err error) []error {
 		return joined.Unwrap()
 	}
 	return nil
+}
+
+// unsignedKey is the header by which webhooks are told apart, if requests are signed without it. Empty otherwise.
+func unsignedKey(a *config.Auth, c *connectors.Connector) string {
+	if a.HMAC == nil || c.KeyHeader == "" {
+		return ""
+	}
+	scheme, err := signature.Compile(hmacSpec(*a.HMAC), revealAll(a.Values[:1]))
+	if err != nil || slices.Contains(scheme.SignedHeaders(), http.CanonicalHeaderKey(c.KeyHeader)) {
+		return "" // what is wrong with it was said when it was read
+	}
+	return c.KeyHeader
 }
