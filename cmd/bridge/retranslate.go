@@ -15,7 +15,7 @@ func retranslate(ctx context.Context, env environment, args []string) error {
 	var filter filterFlags
 	filter.register(o.flags)
 	dryRun := o.flags.Bool("dry-run", false, "only show what would be corrected")
-	reveal := o.flags.Bool("reveal", false, "show personal data as they are; the server logs who asked")
+	reveal := o.flags.Bool("reveal", false, "show personal data as they are; the server logs the address that asked")
 	switch rest, err := parseArgs(o.flags, args); {
 	case err != nil:
 		return err

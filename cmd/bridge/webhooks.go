@@ -112,7 +112,7 @@ func (o *operator) pages(ctx context.Context, filter *adminv1.Filter, limit int,
 func showWebhook(name string) func(context.Context, environment, []string) error {
 	return func(ctx context.Context, env environment, args []string) error {
 		o := newOperator(name, env)
-		reveal := o.flags.Bool("reveal", false, "show personal data as they are; the server logs who asked")
+		reveal := o.flags.Bool("reveal", false, "show personal data as they are; the server logs the address that asked")
 		rest, err := parseArgs(o.flags, args)
 		if err != nil {
 			return err

@@ -3,8 +3,9 @@
 //
 // # What is shown
 //
-// Personal data is masked unless a call asks to reveal it, which is logged with who asked. Of bodies, whatever nobody has
-// declared is masked too. Problems and samples that quote a webhook are shown by their shape.
+// Personal data is masked unless a call asks to reveal it, which is logged with the address that the call came from. Of bodies,
+// whatever nobody has declared is masked too, and of headers those that the connector does not read. Problems and samples that
+// quote a webhook are shown by their shape.
 //
 // # What a call costs
 //
@@ -14,8 +15,8 @@
 // # What a call changes
 //
 // Each webhook is repaired by itself, whole or not at all, and once however often it is asked for. A call that fails in the
-// middle answers with what was done, if anything was; the next one then tells the failure. Repairs are logged with who
-// asked and how many, never with content.
+// middle answers with what was done, if anything was; the next one then tells the failure. Repairs are logged with the address
+// that the call came from and how many, never with content.
 package admin
 
 import (
@@ -167,7 +168,7 @@ func (s *Server) statusOf(err error) error {
 	return status.Error(codes.Internal, "the program has a fault; its log says more")
 }
 
-// caller is who asks, for the log.
+// caller is the address that a call came from, for the log. Tokens are shared: there is no name to log.
 func caller(ctx context.Context) string {
 	if p, ok := peer.FromContext(ctx); ok && p.Addr != nil {
 		return p.Addr.String()

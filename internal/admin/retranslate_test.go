@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/genproto/googleapis/type/money"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -174,6 +175,9 @@ func TestRetranslateMoreAndFewerEvents(t *testing.T) {
 	fewer := r.retranslate(&adminv1.RetranslateWebhooksRequest{Filter: filter})
 	if len(fewer.GetChanges()) != 2 || len(r.events()) != 5 {
 		t.Fatalf("%v, %d events", fewer, len(r.events()))
+	}
+	if again := r.retranslate(&adminv1.RetranslateWebhooksRequest{Filter: filter}); !proto.Equal(again, fewer) || len(r.events()) != 5 {
+		t.Errorf("a second run: %v, %d events", again, len(r.events()))
 	}
 	gone := fewer.GetChanges()[0].GetEvents()[0]
 	want := []*adminv1.FieldChange{
