@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -151,11 +152,32 @@ func (c command) printLine(w io.Writer) {
 	fmt.Fprintf(w, "  bridge %-46s %s\n", strings.TrimSpace(c.name+" "+c.args), c.about)
 }
 
-// flagSet returns the flags of a command; its own messages go to where the command's go.
+// flagSet returns the flags of a command; its own messages go to where the command's go. A wrong flag is told alone: the list
+// of all would push it off the screen.
 func flagSet(c string, env environment) *flag.FlagSet {
 	fs := flag.NewFlagSet(c, flag.ContinueOnError)
 	fs.SetOutput(env.stderr)
+	fs.Usage = func() {}
 	return fs
+}
+
+// printFlags says how the command is called.
+func printFlags(fs *flag.FlagSet) {
+	fmt.Fprintf(fs.Output(), "usage: bridge %s %s\n\n", fs.Name(), argsOf(fs.Name()))
+	fs.PrintDefaults()
+}
+
+// argsOf returns the arguments of the command with this name, "webhooks show" being one.
+func argsOf(name string) string {
+	all, args := commands(), ""
+	for word := range strings.FieldsSeq(name) {
+		i := slices.IndexFunc(all, func(c command) bool { return c.name == word })
+		if i < 0 {
+			return ""
+		}
+		all, args = all[i].sub, all[i].args
+	}
+	return args
 }
 
 // parseArgs parses flags wherever they stand among the arguments, which it returns without them.
@@ -164,8 +186,10 @@ func parseArgs(fs *flag.FlagSet, args []string) ([]string, error) {
 	for {
 		if err := fs.Parse(args); err != nil {
 			if errors.Is(err, flag.ErrHelp) {
+				printFlags(fs)
 				return nil, err
 			}
+			fmt.Fprintf(fs.Output(), "bridge %s -h lists the flags\n", fs.Name())
 			return nil, &reportedError{exitUsage}
 		}
 		if fs.NArg() == 0 {

@@ -44,9 +44,15 @@ func send(ctx context.Context, env environment, args []string) error {
 	if err != nil {
 		return err
 	}
+	if c := allConnectors()[src.Connector]; event == "" && c.EventField == "" && c.EventHeader == "" {
+		return &usageError{"needs the event's name: " + src.Connector + " puts it into the URL; bridge connectors describe " + src.Connector + " lists them"}
+	}
 	body, err := readInput(env, path)
 	if err != nil {
 		return err
+	}
+	if len(body) == 0 {
+		return errors.New("there is nothing to send: the input is empty")
 	}
 	base, err := baseURL(*addr, cfg)
 	if err != nil {
@@ -62,6 +68,9 @@ func send(ctx context.Context, env environment, args []string) error {
 		return err
 	}
 	fmt.Fprintf(env.stdout, "%d %s\n", answer.status, strings.TrimSpace(answer.body))
+	if answer.status == http.StatusUnauthorized {
+		fmt.Fprintln(env.stderr, "the secret that this configuration gives here is not one that the server accepts")
+	}
 	if answer.status != http.StatusOK {
 		return &reportedError{exitFailed}
 	}

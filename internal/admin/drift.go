@@ -2,6 +2,8 @@ package admin
 
 import (
 	"context"
+	"fmt"
+	"slices"
 
 	adminv1 "github.com/webhook-bridge/bridge/gen/bridge/admin/v1"
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
@@ -23,6 +25,10 @@ func (s *Server) listDrift(ctx context.Context, r *adminv1.ListDriftRequest) (*a
 	if err != nil {
 		return nil, err
 	}
+	// A name misspelt in a scheduled job must not look like a vendor that keeps its word.
+	if name := r.GetConnector(); name != "" && !s.knows(name) && !slices.ContainsFunc(all, func(d *journalv1.DriftCount) bool { return d.GetConnector() == name }) {
+		return nil, invalid(fmt.Errorf("connector: no source has a connector %.64q", name))
+	}
 	a := &adminv1.ListDriftResponse{}
 	for _, d := range all {
 		if selected(r, d) {
@@ -30,6 +36,16 @@ func (s *Server) listDrift(ctx context.Context, r *adminv1.ListDriftRequest) (*a
 		}
 	}
 	return a, nil
+}
+
+// knows reports whether a source has the connector.
+func (s *Server) knows(connector string) bool {
+	for _, src := range s.sources {
+		if src.Connector.Name == connector {
+			return true
+		}
+	}
+	return false
 }
 
 func selected(r *adminv1.ListDriftRequest, d *journalv1.DriftCount) bool {

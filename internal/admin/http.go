@@ -6,10 +6,14 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"net/url"
+	"slices"
+	"strings"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	adminv1 "github.com/webhook-bridge/bridge/gen/bridge/admin/v1"
 )
@@ -40,6 +44,10 @@ func Handler(s *Server) (http.Handler, error) {
 				return
 			}
 		}
+		if name := unknownParameter(r.URL.Query()); name != "" {
+			http.Error(w, fmt.Sprintf("there is no parameter %.64q; see /openapi/admin.json", name), http.StatusBadRequest)
+			return
+		}
 		if r.ContentLength > maxRequest {
 			http.Error(w, "the request is too large", http.StatusRequestEntityTooLarge)
 			return
@@ -57,4 +65,34 @@ func withPeer(ctx context.Context, addr string) context.Context {
 		return ctx
 	}
 	return peer.NewContext(ctx, &peer.Peer{Addr: tcp})
+}
+
+// parameters are the fields of the requests that come by GET, as the gateway reads them from a URL.
+var parameters = []protoreflect.MessageDescriptor{
+	(*adminv1.ListWebhooksRequest)(nil).ProtoReflect().Descriptor(),
+	(*adminv1.GetWebhookRequest)(nil).ProtoReflect().Descriptor(),
+	(*adminv1.ListDriftRequest)(nil).ProtoReflect().Descriptor(),
+}
+
+// unknownParameter returns a parameter that no request has, which the gateway would pass over.
+func unknownParameter(query url.Values) string {
+	for name := range query {
+		if !slices.ContainsFunc(parameters, func(md protoreflect.MessageDescriptor) bool { return hasField(md, name) }) {
+			return name
+		}
+	}
+	return ""
+}
+
+// hasField reports whether a dotted path of names leads to a field.
+func hasField(md protoreflect.MessageDescriptor, path string) bool {
+	name, rest, more := strings.Cut(path, ".")
+	fd := md.Fields().ByName(protoreflect.Name(name))
+	if fd == nil {
+		fd = md.Fields().ByJSONName(name)
+	}
+	if fd == nil || !more {
+		return fd != nil
+	}
+	return fd.Message() != nil && hasField(fd.Message(), rest)
 }
