@@ -7,19 +7,19 @@ import (
 	"time"
 
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+	"github.com/webhook-bridge/bridge/internal/alerts"
 	"github.com/webhook-bridge/bridge/internal/config"
 	"github.com/webhook-bridge/bridge/internal/journal"
-	"github.com/webhook-bridge/bridge/internal/watch"
 )
 
 // lookBack is among how many of the latest webhooks a source's last one is looked for at the start.
 const lookBack = 10_000
 
-func watchSources(cfg *config.Config) []watch.Source {
-	sources := make([]watch.Source, 0, len(cfg.Sources))
+func alertSources(cfg *config.Config) []alerts.Source {
+	sources := make([]alerts.Source, 0, len(cfg.Sources))
 	for i := range cfg.Sources {
 		s := &cfg.Sources[i]
-		sources = append(sources, watch.Source{
+		sources = append(sources, alerts.Source{
 			Name:                s.Name,
 			SilentAfter:         s.Alarms.SilentAfter,
 			UnauthorizedPercent: s.Alarms.UnauthorizedPercent,

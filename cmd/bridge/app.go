@@ -25,12 +25,12 @@ import (
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
 	"github.com/webhook-bridge/bridge/internal/admin"
+	"github.com/webhook-bridge/bridge/internal/alerts"
 	"github.com/webhook-bridge/bridge/internal/config"
 	"github.com/webhook-bridge/bridge/internal/ingress"
 	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/internal/openapi"
-	"github.com/webhook-bridge/bridge/internal/watch"
 	"github.com/webhook-bridge/bridge/sinks/grpcstream"
 )
 
@@ -44,7 +44,7 @@ type app struct {
 	operators *admin.Server
 	pushes    []*push
 	ready     *readiness
-	watch     *watch.Watch
+	alerts    *alerts.Monitor
 
 	grpc                 *grpc.Server
 	health               *health.Server
@@ -92,7 +92,7 @@ func openApp(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *app,
 	if err != nil {
 		return nil, err
 	}
-	a.watch, err = watch.New(watch.Config{Sources: watchSources(cfg), Gatherer: metrics, Registerer: metrics, Logger: log})
+	a.alerts, err = alerts.New(alerts.Config{Sources: alertSources(cfg), Gatherer: metrics, Registerer: metrics, Logger: log})
 	if err != nil {
 		return nil, err
 	}
@@ -220,7 +220,7 @@ func (a *app) run(ctx context.Context) error {
 		}
 	})
 	group.Go(func() error {
-		a.watch.Run(ctx, a.lastWebhooks(ctx))
+		a.alerts.Run(ctx, a.lastWebhooks(ctx))
 		return nil
 	})
 	a.ready.serving.Store(true)

@@ -1,4 +1,4 @@
-package watch
+package alerts
 
 import (
 	"github.com/prometheus/client_golang/prometheus"
@@ -7,15 +7,15 @@ import (
 
 // counts are the counters of one source.
 type counts struct {
-	received, taken, unauthorized, quarantined float64
+	received, accepted, unauthorized, quarantined float64
 }
 
 func (c counts) minus(d counts) counts {
-	return counts{c.received - d.received, c.taken - d.taken, c.unauthorized - d.unauthorized, c.quarantined - d.quarantined}
+	return counts{c.received - d.received, c.accepted - d.accepted, c.unauthorized - d.unauthorized, c.quarantined - d.quarantined}
 }
 
-// read reads the counters of all sources. Other metrics that could not be gathered do not matter here.
-func read(g prometheus.Gatherer) map[string]counts {
+// readCounts reads the counters of all sources. It ignores errors: they concern other metrics.
+func readCounts(g prometheus.Gatherer) map[string]counts {
 	families, _ := g.Gather()
 	all := map[string]counts{}
 	for _, family := range families {
@@ -26,7 +26,7 @@ func read(g prometheus.Gatherer) map[string]counts {
 			case "bridge_webhooks_received_total":
 				c.received += value
 			case "bridge_webhooks_taken_total":
-				c.taken += value
+				c.accepted += value
 			case "bridge_webhooks_refused_total":
 				if label(m, "reason") == "unauthorized" {
 					c.unauthorized += value

@@ -1,4 +1,4 @@
-package watch
+package alerts
 
 import (
 	"bytes"
@@ -16,19 +16,19 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// rig is a running watch over counters that tests move. It lives in a bubble, where time passes when all wait.
+// rig is a running monitor over counters that a test changes. It runs in a synctest bubble, with fake time.
 type rig struct {
-	t        *testing.T
-	registry *prometheus.Registry
-	received *prometheus.CounterVec
-	taken    *prometheus.CounterVec
-	refused  *prometheus.CounterVec
-	kept     *prometheus.CounterVec
-	log      lockedBuffer
-	start    time.Time
+	t           *testing.T
+	registry    *prometheus.Registry
+	received    *prometheus.CounterVec
+	accepted    *prometheus.CounterVec
+	refused     *prometheus.CounterVec
+	quarantined *prometheus.CounterVec
+	log         lockedBuffer
+	start       time.Time
 }
 
-// lockedBuffer is what the watch logs to while the test reads.
+// lockedBuffer receives the monitor's log while the test reads it.
 type lockedBuffer struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -40,15 +40,15 @@ func (b *lockedBuffer) Write(p []byte) (int, error) {
 	return b.text.Write(p)
 }
 
-func (b *lockedBuffer) take() string {
+func (b *lockedBuffer) drain() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	defer b.text.Reset()
 	return b.text.String()
 }
 
-// watching runs test in a bubble with a watch over the sources.
-func watching(t *testing.T, last map[string]time.Duration, sources []Source, test func(r *rig)) {
+// withMonitor runs test in a bubble with a monitor of the sources.
+func withMonitor(t *testing.T, last map[string]time.Duration, sources []Source, test func(r *rig)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		counter := func(name string, labels ...string) *prometheus.CounterVec {
@@ -56,13 +56,13 @@ func watching(t *testing.T, last map[string]time.Duration, sources []Source, tes
 		}
 		r := &rig{
 			t: t, registry: prometheus.NewRegistry(), start: time.Now(),
-			received: counter("bridge_webhooks_received_total", "source"),
-			taken:    counter("bridge_webhooks_taken_total", "source"),
-			refused:  counter("bridge_webhooks_refused_total", "source", "reason"),
-			kept:     counter("bridge_quarantined_total", "source"),
+			received:    counter("bridge_webhooks_received_total", "source"),
+			accepted:    counter("bridge_webhooks_taken_total", "source"),
+			refused:     counter("bridge_webhooks_refused_total", "source", "reason"),
+			quarantined: counter("bridge_quarantined_total", "source"),
 		}
-		r.registry.MustRegister(r.received, r.taken, r.refused, r.kept, counter("bridge_duplicates_total", "source"))
-		w, err := New(Config{
+		r.registry.MustRegister(r.received, r.accepted, r.refused, r.quarantined, counter("bridge_duplicates_total", "source"))
+		m, err := New(Config{
 			Sources: sources, Gatherer: r.registry, Registerer: r.registry, Logger: slog.New(slog.NewJSONHandler(&r.log, nil)),
 		})
 		if err != nil {
@@ -76,7 +76,7 @@ func watching(t *testing.T, last map[string]time.Duration, sources []Source, tes
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			w.Run(ctx, known)
+			m.Run(ctx, known)
 		}()
 		test(r)
 		cancel()
@@ -84,7 +84,7 @@ func watching(t *testing.T, last map[string]time.Duration, sources []Source, tes
 	})
 }
 
-// pass lets time pass, and the watch do what is due by then.
+// pass lets time pass and waits until the monitor did the work of that time.
 func (r *rig) pass(d time.Duration) {
 	r.t.Helper()
 	timer := time.NewTimer(d)
@@ -92,10 +92,10 @@ func (r *rig) pass(d time.Duration) {
 	synctest.Wait()
 }
 
-// take counts n webhooks that were taken in, refuse n that were refused for the reason.
-func (r *rig) take(source string, n int) {
+// accept counts n accepted requests. refuse counts n requests that were refused for the reason.
+func (r *rig) accept(source string, n int) {
 	r.received.WithLabelValues(source).Add(float64(n))
-	r.taken.WithLabelValues(source).Add(float64(n))
+	r.accepted.WithLabelValues(source).Add(float64(n))
 }
 
 func (r *rig) refuse(source, reason string, n int) {
@@ -104,20 +104,20 @@ func (r *rig) refuse(source, reason string, n int) {
 }
 
 func (r *rig) quarantine(source string, n int) {
-	r.take(source, n)
-	r.kept.WithLabelValues(source).Add(float64(n))
+	r.accept(source, n)
+	r.quarantined.WithLabelValues(source).Add(float64(n))
 }
 
 // logged returns the log's lines since the last call, without their time.
 func (r *rig) logged() []string {
 	r.t.Helper()
 	var lines []string
-	for _, line := range strings.Split(strings.TrimSpace(r.log.take()), "\n") {
+	for _, line := range strings.Split(strings.TrimSpace(r.log.drain()), "\n") {
 		if line == "" {
 			continue
 		}
 		var fields struct {
-			Level, Msg, Source, Alarm, Within string
+			Level, Msg, Source, Alert, Within string
 			SilentFor                         string `json:"silent_for"`
 			Unauthorized, Requests            int
 			Quarantined                       int
@@ -126,7 +126,7 @@ func (r *rig) logged() []string {
 			r.t.Fatal(err)
 		}
 		why := ""
-		switch fields.Alarm {
+		switch fields.Alert {
 		case "silent":
 			why = fields.SilentFor
 		case "unauthorized":
@@ -134,7 +134,7 @@ func (r *rig) logged() []string {
 		case "quarantine":
 			why = fmt.Sprintf("%d within %s", fields.Quarantined, fields.Within)
 		}
-		lines = append(lines, strings.Join([]string{fields.Level, fields.Msg, fields.Source, fields.Alarm, why}, " "))
+		lines = append(lines, strings.Join([]string{fields.Level, fields.Msg, fields.Source, fields.Alert, why}, " "))
 	}
 	return lines
 }
@@ -147,7 +147,7 @@ func (r *rig) expect(want ...string) {
 	}
 }
 
-// metrics compares the watch's own metrics, one a line as name{labels} value.
+// metrics compares the monitor's own metrics, one on each line.
 func (r *rig) metrics(want string) {
 	r.t.Helper()
 	families, err := r.registry.Gather()
@@ -171,29 +171,29 @@ func (r *rig) unix(d time.Duration) string {
 	return fmt.Sprintf("%.3f", float64(r.start.Add(d).UnixMilli())/1000)
 }
 
-// Silence counts from the last webhook taken in. It is told once, then each hour, and that it has ended.
+// Silence starts at the last accepted webhook. It is logged once, then every hour, and when it ends.
 func TestSilent(t *testing.T) {
-	watching(t, nil, []Source{{Name: "till", SilentAfter: time.Minute}, {Name: "other"}}, func(r *rig) {
+	withMonitor(t, nil, []Source{{Name: "till", SilentAfter: time.Minute}, {Name: "other"}}, func(r *rig) {
 		r.pass(40 * time.Second)
-		r.take("till", 1)
+		r.accept("till", 1)
 		r.pass(time.Minute)
 		r.expect()
 		r.metrics("alarm till silent 0.000\nlast_webhook_timestamp_seconds other  0.000\nlast_webhook_timestamp_seconds till  " + r.unix(45*time.Second) + "\n")
 		r.pass(10 * time.Second)
-		r.expect("WARN alarm raised till silent 1m0s")
+		r.expect("WARN alert raised till silent 1m0s")
 		r.metrics("alarm till silent 1.000\nlast_webhook_timestamp_seconds other  0.000\nlast_webhook_timestamp_seconds till  " + r.unix(45*time.Second) + "\n")
 		r.pass(59 * time.Minute)
 		r.expect()
 		r.pass(62 * time.Minute)
-		r.expect("WARN alarm lasts till silent 1h1m0s", "WARN alarm lasts till silent 2h1m0s")
-		r.take("till", 1)
+		r.expect("WARN alert lasts till silent 1h1m0s", "WARN alert lasts till silent 2h1m0s")
+		r.accept("till", 1)
 		r.pass(10 * time.Second)
-		r.expect("INFO alarm cleared till silent 0s")
+		r.expect("INFO alert cleared till silent 0s")
 		r.metrics("alarm till silent 0.000\nlast_webhook_timestamp_seconds other  0.000\nlast_webhook_timestamp_seconds till  " + r.unix(122*time.Minute+55*time.Second) + "\n")
 	})
 }
 
-// What is refused breaks no silence, whether it is refused at once, is under way for a while, or both at every reading.
+// A refused request does not end the silence: not if it is refused at once, not while it is in flight, and not if every reading has both.
 func TestRefusedIsSilence(t *testing.T) {
 	for name, refuse := range map[string]func(r *rig, source string){
 		"at once": func(r *rig, source string) { r.refuse(source, "unauthorized", 3) },
@@ -214,59 +214,59 @@ func TestRefusedIsSilence(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			watching(t, nil, []Source{{Name: "till", SilentAfter: 59 * time.Minute}}, func(r *rig) {
+			withMonitor(t, nil, []Source{{Name: "till", SilentAfter: 59 * time.Minute}}, func(r *rig) {
 				for time.Since(r.start) < time.Hour {
 					r.pass(28 * time.Second)
 					refuse(r, "till")
 				}
-				r.expect("WARN alarm raised till silent 59m0s")
+				r.expect("WARN alert raised till silent 59m0s")
 			})
 		})
 	}
 }
 
-// Silence goes on over a restart.
+// Silence continues across a restart.
 func TestSilentSinceBefore(t *testing.T) {
 	last := map[string]time.Duration{"quiet": 50 * time.Minute, "gone": 90 * time.Minute}
 	sources := []Source{{Name: "quiet", SilentAfter: time.Hour}, {Name: "gone", SilentAfter: time.Hour}, {Name: "new", SilentAfter: time.Hour}}
-	watching(t, last, sources, func(r *rig) {
+	withMonitor(t, last, sources, func(r *rig) {
 		r.pass(interval)
-		r.expect("WARN alarm raised gone silent 1h30m5s")
+		r.expect("WARN alert raised gone silent 1h30m5s")
 		r.pass(10 * time.Minute)
-		r.expect("WARN alarm raised quiet silent 1h0m0s")
+		r.expect("WARN alert raised quiet silent 1h0m0s")
 		r.pass(50 * time.Minute)
-		r.expect("WARN alarm raised new silent 1h0m0s", "WARN alarm lasts gone silent 2h30m5s")
+		r.expect("WARN alert raised new silent 1h0m0s", "WARN alert lasts gone silent 2h30m5s")
 	})
 }
 
-// The share of refused secrets is that of ten requests or more, and of no more than five minutes where there are as many.
+// The percentage of refused secrets needs ten requests. If the last five minutes have ten, older ones do not count.
 func TestUnauthorized(t *testing.T) {
-	watching(t, nil, []Source{{Name: "till", UnauthorizedPercent: 50}, {Name: "all", UnauthorizedPercent: 100}}, func(r *rig) {
+	withMonitor(t, nil, []Source{{Name: "till", UnauthorizedPercent: 50}, {Name: "all", UnauthorizedPercent: 100}}, func(r *rig) {
 		r.refuse("till", "unauthorized", 9)
 		r.pass(interval)
 		r.expect() // too few
-		r.take("till", 10)
+		r.accept("till", 10)
 		r.refuse("till", "rate", 100)
 		r.refuse("all", "unauthorized", 10)
 		r.pass(interval)
-		r.expect("WARN alarm raised all unauthorized 10 of 10 within 5m0s")
+		r.expect("WARN alert raised all unauthorized 10 of 10 within 5m0s")
 		r.refuse("till", "unauthorized", 120)
-		r.take("all", 1)
+		r.accept("all", 1)
 		r.pass(interval)
-		r.expect("WARN alarm raised till unauthorized 129 of 239 within 5m0s", "INFO alarm cleared all unauthorized 10 of 11 within 5m0s")
+		r.expect("WARN alert raised till unauthorized 129 of 239 within 5m0s", "INFO alert cleared all unauthorized 10 of 11 within 5m0s")
 		r.pass(5 * time.Minute)
-		r.take("till", 9)
+		r.accept("till", 9)
 		r.pass(interval)
-		r.expect() // nine are too few to forget the others
-		r.take("till", 1)
+		r.expect() // nine are too few to leave out the older ones
+		r.accept("till", 1)
 		r.pass(interval)
-		r.expect("INFO alarm cleared till unauthorized 0 of 10 within 5m0s")
+		r.expect("INFO alert cleared till unauthorized 0 of 10 within 5m0s")
 	})
 }
 
-// A quiet source that is locked out is told like a busy one.
+// A quiet source that is locked out raises the alert as a busy one does.
 func TestUnauthorizedNowAndThen(t *testing.T) {
-	watching(t, nil, []Source{{Name: "till", UnauthorizedPercent: 50}}, func(r *rig) {
+	withMonitor(t, nil, []Source{{Name: "till", UnauthorizedPercent: 50}}, func(r *rig) {
 		for range 9 {
 			r.refuse("till", "unauthorized", 1)
 			r.pass(time.Hour)
@@ -274,57 +274,57 @@ func TestUnauthorizedNowAndThen(t *testing.T) {
 		r.expect()
 		r.refuse("till", "unauthorized", 1)
 		r.pass(interval)
-		r.expect("WARN alarm raised till unauthorized 10 of 10 within 9h0m0s")
+		r.expect("WARN alert raised till unauthorized 10 of 10 within 9h0m0s")
 		for range 5 {
-			r.take("till", 1)
+			r.accept("till", 1)
 			r.pass(time.Minute)
 		}
 		r.expect()
-		r.take("till", 1)
+		r.accept("till", 1)
 		r.pass(interval)
-		r.expect("INFO alarm cleared till unauthorized 4 of 10 within 3h5m5s")
+		r.expect("INFO alert cleared till unauthorized 4 of 10 within 3h5m5s")
 	})
 }
 
-// A vendor that gives up is not let in by that, and what it did a day ago is forgotten once it is.
+// The alert lasts when the vendor gives up. Once a webhook is accepted, refusals older than a day do not count.
 func TestUnauthorizedUntilLetIn(t *testing.T) {
-	watching(t, nil, []Source{{Name: "till", UnauthorizedPercent: 50}}, func(r *rig) {
+	withMonitor(t, nil, []Source{{Name: "till", UnauthorizedPercent: 50}}, func(r *rig) {
 		r.refuse("till", "unauthorized", 10)
 		r.pass(interval)
-		r.expect("WARN alarm raised till unauthorized 10 of 10 within 5m0s")
+		r.expect("WARN alert raised till unauthorized 10 of 10 within 5m0s")
 		r.pass(25 * time.Hour)
-		if lines := r.logged(); len(lines) != 25 || lines[24] != "WARN alarm lasts till unauthorized 0 of 0 within 5m0s" {
+		if lines := r.logged(); len(lines) != 25 || lines[24] != "WARN alert lasts till unauthorized 0 of 0 within 5m0s" {
 			t.Errorf("after a day: %q", lines)
 		}
 		r.refuse("till", "rate", 10)
 		r.pass(interval)
 		r.expect()
-		r.take("till", 1)
+		r.accept("till", 1)
 		r.pass(interval)
-		r.expect("INFO alarm cleared till unauthorized 0 of 11 within 5m0s")
+		r.expect("INFO alert cleared till unauthorized 0 of 11 within 5m0s")
 	})
 }
 
-// What went into quarantine counts for an hour.
+// A quarantined webhook counts for an hour.
 func TestQuarantine(t *testing.T) {
-	watching(t, nil, []Source{{Name: "till", Quarantined: 3}, {Name: "off"}}, func(r *rig) {
+	withMonitor(t, nil, []Source{{Name: "till", Quarantined: 3}, {Name: "off"}}, func(r *rig) {
 		r.quarantine("off", 100)
 		r.quarantine("till", 2)
 		r.pass(30 * time.Minute)
 		r.expect()
 		r.quarantine("till", 1)
 		r.pass(interval)
-		r.expect("WARN alarm raised till quarantine 3 within 1h0m0s")
+		r.expect("WARN alert raised till quarantine 3 within 1h0m0s")
 		r.pass(30*time.Minute - interval)
 		r.expect()
 		r.pass(interval)
-		r.expect("INFO alarm cleared till quarantine 1 within 1h0m0s")
+		r.expect("INFO alert cleared till quarantine 1 within 1h0m0s")
 		r.metrics("alarm till quarantine 0.000\nlast_webhook_timestamp_seconds off  " + r.unix(interval) +
 			"\nlast_webhook_timestamp_seconds till  " + r.unix(30*time.Minute+interval) + "\n")
 	})
 }
 
-// A window holds what its span needs, and its growth is exact.
+// A window keeps only the readings that its span needs, and its growth is exact.
 func TestWindow(t *testing.T) {
 	w := window{span: time.Hour}
 	now := time.Unix(0, 0)
@@ -339,9 +339,9 @@ func TestWindow(t *testing.T) {
 	}
 }
 
-// A window that looks further back holds few readings all the same: those in which something happened.
+// A window that looks further back keeps few readings too: only those in which a counter changed.
 func TestWindowLooksBack(t *testing.T) {
-	w := window{span: 5 * time.Minute, least: 10, most: 24 * time.Hour}
+	w := window{span: 5 * time.Minute, minRequests: 10, maxAge: 24 * time.Hour}
 	now := time.Unix(0, 0)
 	var sent float64
 	for i := range 100_000 {
@@ -358,14 +358,14 @@ func TestWindowLooksBack(t *testing.T) {
 	}
 }
 
-// A second watch on one registry is an error, not a panic.
+// A second monitor on one registry is an error, not a panic.
 func TestMetricsTwice(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	c := Config{Sources: []Source{{Name: "till", Quarantined: 1}}, Gatherer: registry, Registerer: registry}
 	if _, err := New(c); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := New(c); err == nil || !strings.HasPrefix(err.Error(), "watch: ") {
+	if _, err := New(c); err == nil || !strings.HasPrefix(err.Error(), "alerts: ") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -1,0 +1,246 @@
+package alerts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// How often the counters are read, how far back an alert looks, and how often a lasting alert is logged again.
+const (
+	interval         = 5 * time.Second
+	requestWindow    = 5 * time.Minute
+	requestLookBack  = 24 * time.Hour
+	quarantineWindow = time.Hour
+	reminder         = time.Hour
+)
+
+// minRequests is the number of requests that a percentage needs. If the window has fewer, older requests are added.
+const minRequests = 10
+
+// Source configures the alerts of one source. A zero value turns its alert off.
+type Source struct {
+	// Name is the source's label in the counters.
+	Name string
+	// SilentAfter is the time without an accepted webhook that raises the alert silent.
+	SilentAfter time.Duration
+	// UnauthorizedPercent is the percentage of refused secrets that raises the alert unauthorized.
+	UnauthorizedPercent int
+	// Quarantined is the number of quarantined webhooks in an hour that raises the alert quarantine.
+	Quarantined int
+}
+
+// Config configures a [Monitor].
+type Config struct {
+	Sources []Source
+	// Gatherer has the counters of received, accepted, refused and quarantined webhooks.
+	Gatherer prometheus.Gatherer
+	// Registerer registers the monitor's own metrics. nil registers them nowhere.
+	Registerer prometheus.Registerer
+	// Logger receives the alerts. nil discards them.
+	Logger *slog.Logger
+}
+
+// Monitor evaluates the alerts of all sources while it runs.
+type Monitor struct {
+	gatherer prometheus.Gatherer
+	log      *slog.Logger
+	sources  []*sourceMonitor
+}
+
+// New registers the metrics, with no alert raised. It starts nothing.
+func New(c Config) (*Monitor, error) {
+	m := &Monitor{gatherer: c.Gatherer, log: c.Logger}
+	if m.log == nil {
+		m.log = slog.New(slog.DiscardHandler)
+	}
+	raised := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "bridge_source_alarm", Help: "1 while an alert about the source is raised. An alert that is turned off has no series.",
+	}, []string{"source", "alarm"})
+	last := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "bridge_source_last_webhook_timestamp_seconds", Help: "When the last webhook was accepted, since 1970. 0 while none is known.",
+	}, []string{"source"})
+	for _, s := range c.Sources {
+		m.sources = append(m.sources, newSourceMonitor(s, m.log, raised, last))
+	}
+	if c.Registerer == nil {
+		return m, nil
+	}
+	if err := errors.Join(c.Registerer.Register(raised), c.Registerer.Register(last)); err != nil {
+		return nil, fmt.Errorf("alerts: metrics: %w", err)
+	}
+	return m, nil
+}
+
+// Run evaluates the alerts until ctx is done. last maps a source to the time of its last webhook that was stored before the
+// counters began. A source without a known webhook is not in last. The caller calls Run once.
+func (m *Monitor) Run(ctx context.Context, last map[string]time.Time) {
+	now := time.Now()
+	for _, s := range m.sources {
+		s.start(now, last[s.Name])
+	}
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		all := readCounts(m.gatherer)
+		now := time.Now()
+		for _, s := range m.sources {
+			s.evaluate(now, all[s.Name])
+		}
+	}
+}
+
+// sourceMonitor evaluates the alerts of one source.
+type sourceMonitor struct {
+	Source
+
+	silent, unauthorized, quarantine *alert
+
+	// lastAt is the time of the last accepted webhook, or of the start. gauge shows it, unless it is the start.
+	lastAt time.Time
+	gauge  prometheus.Gauge
+	// accepted is the number of accepted webhooks when the counters were last read. acceptedAtRaise is that number when the
+	// alert unauthorized was raised; while it is not raised, the two are equal.
+	accepted, acceptedAtRaise float64
+
+	requests, quarantines window
+}
+
+func newSourceMonitor(s Source, log *slog.Logger, raised, last *prometheus.GaugeVec) *sourceMonitor {
+	m := &sourceMonitor{
+		Source:      s,
+		gauge:       last.WithLabelValues(s.Name),
+		requests:    window{span: requestWindow, minRequests: minRequests, maxAge: requestLookBack},
+		quarantines: window{span: quarantineWindow},
+	}
+	log = log.With("source", s.Name)
+	for _, x := range []struct {
+		to   **alert
+		name string
+		set  bool
+	}{
+		{&m.silent, "silent", s.SilentAfter > 0},
+		{&m.unauthorized, "unauthorized", s.UnauthorizedPercent > 0},
+		{&m.quarantine, "quarantine", s.Quarantined > 0},
+	} {
+		if x.set {
+			*x.to = &alert{log: log.With("alert", x.name), gauge: raised.WithLabelValues(s.Name, x.name)}
+		}
+	}
+	return m
+}
+
+// start sets the first readings: all counters are 0.
+func (m *sourceMonitor) start(now, last time.Time) {
+	m.lastAt = now
+	if !last.IsZero() {
+		m.setLastAccepted(last)
+	}
+	m.requests.add(now, counts{})
+	m.quarantines.add(now, counts{})
+}
+
+func (m *sourceMonitor) setLastAccepted(t time.Time) {
+	m.lastAt = t
+	m.gauge.Set(float64(t.UnixMilli()) / 1000)
+}
+
+// evaluate raises and clears the source's alerts by its current counters.
+func (m *sourceMonitor) evaluate(now time.Time, c counts) {
+	if c.accepted > m.accepted {
+		m.setLastAccepted(now)
+	}
+	m.accepted = c.accepted
+
+	silence := now.Sub(m.lastAt)
+	m.silent.update(now, silence >= m.SilentAfter, "silent_for", silence.Round(time.Second).String())
+
+	m.evaluateUnauthorized(now, c)
+
+	hour, within := m.quarantines.add(now, c)
+	m.quarantine.update(now, hour.quarantined >= float64(m.Quarantined),
+		"quarantined", int(hour.quarantined), "within", within.String())
+}
+
+// evaluateUnauthorized updates the alert about requests that were refused for a wrong secret.
+func (m *sourceMonitor) evaluateUnauthorized(now time.Time, c counts) {
+	if !m.unauthorized.isRaised() {
+		m.acceptedAtRaise = c.accepted
+	}
+	latest, within := m.requests.add(now, c)
+	bad := latest.received >= minRequests && latest.unauthorized*100 >= latest.received*float64(m.UnauthorizedPercent)
+	lockedOut := m.unauthorized.isRaised() && c.accepted == m.acceptedAtRaise
+	m.unauthorized.update(now, bad || lockedOut,
+		"unauthorized", int(latest.unauthorized), "requests", int(latest.received), "within", within.String())
+}
+
+// alert is raised or not. A nil alert is turned off and never raised.
+type alert struct {
+	log    *slog.Logger
+	gauge  prometheus.Gauge
+	raised bool
+	logged time.Time
+}
+
+func (a *alert) isRaised() bool { return a != nil && a.raised }
+
+// update raises the alert if bad, and clears it otherwise. The log line has the attributes, which give the reason.
+func (a *alert) update(now time.Time, bad bool, attributes ...any) {
+	switch {
+	case a == nil:
+	case bad && !a.raised:
+		a.raised, a.logged = true, now
+		a.gauge.Set(1)
+		a.log.Warn("alert raised", attributes...)
+	case bad && now.Sub(a.logged) >= reminder:
+		a.logged = now
+		a.log.Warn("alert lasts", attributes...)
+	case !bad && a.raised:
+		a.raised = false
+		a.gauge.Set(0)
+		a.log.Info("alert cleared", attributes...)
+	}
+}
+
+// window measures how much counters grew lately: within span or, if that has fewer than minRequests, within the time of the
+// last minRequests requests, but at most within maxAge.
+type window struct {
+	span        time.Duration
+	minRequests float64
+	maxAge      time.Duration
+	// readings has the last reading before the window and all readings in it, the oldest first. Two neighbours always differ.
+	readings []reading
+}
+
+type reading struct {
+	at time.Time
+	counts
+}
+
+// add adds a reading of the counters. It returns how much the counters grew, and within which time.
+func (w *window) add(now time.Time, c counts) (growth counts, within time.Duration) {
+	if n := len(w.readings); n == 0 || w.readings[n-1].counts != c {
+		w.readings = append(w.readings, reading{now, c})
+	}
+	within = w.span
+	// The counts of the oldest reading were made before the window.
+	old := len(w.readings) - 1
+	for ; old > 0; old-- {
+		age := now.Sub(w.readings[old].at)
+		if age >= w.span && (c.received-w.readings[old].received >= w.minRequests || age >= w.maxAge) {
+			break
+		}
+		within = max(within, age.Round(time.Second))
+	}
+	w.readings = w.readings[old:]
+	return c.minus(w.readings[0].counts), within
+}
