@@ -9,7 +9,7 @@ import (
 	"github.com/webhook-bridge/bridge/sinks/memory"
 )
 
-// A Deliver says how far it came, and whoever called it goes on from there.
+// A Deliver returns how many events it delivered, and the caller continues after them.
 func Example() {
 	ctx := context.Background()
 	store := memory.NewStore()
@@ -37,6 +37,6 @@ func Example() {
 	fmt.Println(n, err, len(store.Records()))
 	// Output:
 	// 1 true memory: deliver: event at 2 has 23 bytes, more than 16
-	// 0 false memory: deliver: store is away
+	// 0 false memory: deliver: store is unreachable
 	// 1 <nil> 2
 }

@@ -1,19 +1,19 @@
-// Package memory is a [sinks.Sink] in memory: the reference for what the contract means, and the sink of tests that need
-// one. Its far side, a [Store], can go away, fall silent, ask for a pause and refuse.
+// Package memory is a [sinks.Sink] in memory: the reference implementation of the contract, and a sink for tests. Its
+// destination, a [Store], can be made unreachable or silent, and can be made to throttle and to refuse events.
 //
 // # Delivery
 //
-// Each event is durable, for as long as the store is, before the next one is begun. So n says exactly what the store has,
-// whatever ended the Deliver.
+// Each event is durable, for as long as the store exists, before the next one is sent. So n is always exact, whatever error
+// ended the Deliver.
 //
 // # Ordering
 //
-// Total. A suffix repeats when it is given again, unless [Config.Once] is set.
+// Total. Events that are delivered again are stored again, unless [Config.Once] is set.
 //
 // # Errors
 //
-// Events larger than [Config.MaxEvent] are refused for good. What a store was told to do ([Store.Throttle]) is a
-// [*sinks.RetryAfterError]. Everything else, such as [ErrAway], may be tried again.
+// Events larger than [Config.MaxEvent] are refused permanently. After [Store.Throttle] the error is a [*sinks.RetryAfterError].
+// All other errors, such as [ErrAway], may be retried.
 //
 // # Configuration
 //
@@ -30,14 +30,14 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-// ErrAway is what a Deliver fails with while the store is away.
-var ErrAway = errors.New("memory: deliver: store is away")
+// ErrAway is the error of a Deliver while the store is unreachable.
+var ErrAway = errors.New("memory: deliver: store is unreachable")
 
-// Config says what a sink takes. The zero value takes everything, as often as it comes.
+// Config configures a sink. The zero value accepts every event, and stores repeated events again.
 type Config struct {
-	// MaxEvent is the largest encoded event, in bytes, that is taken; 0 means any.
+	// MaxEvent is the largest encoded event, in bytes, that the sink accepts. 0 means no limit.
 	MaxEvent int
-	// Once leaves out events whose positions the store has. Otherwise they are kept again.
+	// Once drops events whose positions the store already has. Otherwise they are stored again.
 	Once bool
 }
 
@@ -50,7 +50,7 @@ type Sink struct {
 	closed  chan struct{}
 }
 
-// Open returns a sink onto the store. Several may be open at a time. It fails when ctx is done.
+// Open returns a sink to the store. Several sinks may be open at a time. Open fails when ctx is done.
 func Open(ctx context.Context, store *Store, config Config) (*Sink, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("memory: open: %w", err)
@@ -71,7 +71,7 @@ func (s *Sink) Deliver(ctx context.Context, events []sinks.Record) (int, error) 
 	return len(events), nil
 }
 
-// deliver hands one event over. It waits for as long as the store is silent.
+// deliver delivers one event. It blocks while the store is stalled.
 func (s *Sink) deliver(ctx context.Context, e sinks.Record) error {
 	for {
 		if err := ctx.Err(); err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/webhook-bridge/bridge/sinks/sinktest"
 )
 
-// harness is all that a harness can be.
+// harness returns a harness with all functions.
 func harness(config memory.Config) func(tb testing.TB) sinktest.Harness {
 	return func(testing.TB) sinktest.Harness {
 		store := memory.NewStore()
@@ -34,7 +34,7 @@ func harness(config memory.Config) func(tb testing.TB) sinktest.Harness {
 			Stall:      store.Stall,
 			Throttle:   store.Throttle,
 			Repair:     store.Repair,
-			Crash:      func() {}, // The store has nothing that could be lost, a sink nothing that it could lose.
+			Crash:      func() {}, // Neither the store nor a sink has state that a crash could lose.
 		}
 		if config.MaxEvent > 0 {
 			h.Poison = func() sinks.Record {
@@ -54,7 +54,7 @@ func TestSinkThatRefuses(t *testing.T) {
 	sinktest.Run(t, harness(memory.Config{MaxEvent: most}), sinktest.Features{TotalOrder: true, MaxEvent: most})
 }
 
-func TestSinkThatTakesEventsOnce(t *testing.T) {
+func TestSinkExactlyOnce(t *testing.T) {
 	sinktest.Run(t, harness(memory.Config{Once: true}), sinktest.Features{TotalOrder: true, ExactlyOnce: true})
 }
 

@@ -11,58 +11,57 @@ import (
 
 var errThrottled = errors.New("memory: deliver: store asks for a pause")
 
-// Store is the far side: it outlives the sinks onto it. It is safe for concurrent use.
+// Store is the destination. It outlives its sinks. It is safe for concurrent use.
 type Store struct {
 	mu      sync.Mutex
 	records []sinks.Record
 	has     map[sinks.Position]bool
 
-	// fault is what every event is answered with; nil means that it is taken.
+	// fault is the error for every event; nil means that events are accepted.
 	fault error
-	// stalled is closed by Repair; nil means that the store answers.
+	// stalled is closed by Repair. Nil means that the store answers.
 	stalled chan struct{}
-	// allowed is how many more events are taken before the store goes away; negative means any number.
+	// allowed is the number of events that the store accepts before it becomes unreachable; negative means no limit.
 	allowed int
-	// stumble is how many more events are taken before one is not, once; negative means any number.
+	// stumble is the number of events that the store accepts before it fails once; negative means no failure.
 	stumble int
 }
 
 // NewStore returns an empty store.
 func NewStore() *Store { return &Store{has: map[sinks.Position]bool{}, allowed: -1, stumble: -1} }
 
-// Records returns what the store has, in the order of its arrival. The records' bytes are the store's and must not be
-// changed.
+// Records returns the stored records in the order of their arrival. The caller must not change the records' bytes.
 func (s *Store) Records() []sinks.Record {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.records)
 }
 
-// Break lets every Deliver fail with [ErrAway], until Repair.
+// Break makes every Deliver fail with [ErrAway], until Repair.
 func (s *Store) Break() { s.BreakAfter(0) }
 
-// BreakAfter is Break, after so many more events.
+// BreakAfter is Break after that many more events.
 func (s *Store) BreakAfter(events int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.allowed = events
 }
 
-// Stumble lets one event fail with [ErrAway], after so many more.
+// Stumble makes one event fail with [ErrAway], after that many more events.
 func (s *Store) Stumble(events int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stumble = events
 }
 
-// Throttle lets every Deliver fail and be asked for a pause of d, until Repair.
+// Throttle makes every Deliver fail with a request for a pause of d, until Repair.
 func (s *Store) Throttle(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.fault = &sinks.RetryAfterError{After: d, Err: errThrottled}
 }
 
-// Stall lets every Deliver wait, until Repair.
+// Stall makes every Deliver block, until Repair.
 func (s *Store) Stall() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -71,7 +70,7 @@ func (s *Store) Stall() {
 	}
 }
 
-// Repair ends all of these.
+// Repair ends all of these faults.
 func (s *Store) Repair() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -82,7 +81,8 @@ func (s *Store) Repair() {
 	}
 }
 
-// put takes a record, or says what to wait for before trying again. once leaves out what the store has.
+// put stores a record, or returns a channel to wait for before the next attempt. With once, it drops a record that the store
+// has.
 func (s *Store) put(r sinks.Record, once bool) (stalled <-chan struct{}, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// Bench measures Deliver on harnesses that open makes, with batches of several sizes. It reports events and their encoded bytes per
+// Bench measures Deliver with harnesses that open makes, in batches of several sizes. It reports events and encoded bytes per
 // second.
 func Bench(b *testing.B, open func(tb testing.TB) Harness) {
 	for _, size := range []int{1, 100, 1000} {
@@ -15,7 +15,7 @@ func Bench(b *testing.B, open func(tb testing.TB) Harness) {
 
 func bench(b *testing.B, h Harness, size int) {
 	b.Helper()
-	t := defaults.trial(h, Features{})
+	t := defaults.newFixture(h, Features{})
 	if err := t.open(b.Context()); err != nil {
 		b.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func bench(b *testing.B, h Harness, size int) {
 			b.Fatalf("delivered %d of %d: %v", n, size, err)
 		}
 		for i := range records {
-			records[i] = t.place(records[i])
+			records[i] = t.assignPosition(records[i])
 		}
 	}
 	b.ReportMetric(float64(b.N)*float64(size)/b.Elapsed().Seconds(), "events/s")

@@ -1,29 +1,29 @@
 package sinktest
 
 var (
-	needsBreak  = means{"Break"}
-	needsStall  = means{"Stall"}
-	needsPoison = means{"Poison"}
+	needsBreak  = requires{"Break"}
+	needsStall  = requires{"Stall"}
+	needsPoison = requires{"Poison"}
 )
 
-// cases is the contract, in its order.
-var cases = []check{
+// cases has the sentences of the contract, in its order.
+var cases = []testCase{
 	{"any order of positions", "Deliver hands events over in the order given, which need not be that of their positions", nil, positions},
 	{"order", "Deliver hands events over in the order given", nil, order},
 	{"whole", "When n is len(events), err is nil", nil, whole},
-	{"durable", "Deliver returns how many of them, from the first on, are durable on the far side", nil, durable},
-	{"partial success", "Deliver returns how many of them, from the first on, are durable on the far side", means{"BreakAfter"}, partial},
-	{"crash", "they survive a crash of this process and of the far side", means{"Crash"}, crash},
+	{"durable", "Deliver returns how many of them, from the first on, are durable at the destination", nil, durable},
+	{"partial success", "Deliver returns how many of them, from the first on, are durable at the destination", requires{"BreakAfter"}, partial},
+	{"crash", "they survive a crash of this process and of the destination", requires{"Crash"}, crash},
 	{"says why", "When n is less, err says why", needsBreak, saysWhy},
 	{"poison", "ErrPermanent: this event will never be taken; the others may be", needsPoison, poison},
 	{"poison again", "ErrPermanent: this event will never be taken, however often it is tried", needsPoison, poisonAgain},
-	{"condition", "ErrPermanent is about the event, never about the far side's condition", needsBreak, condition},
-	{"pause", "RetryAfterError: the far side names a time before which it should not be tried again", means{"Throttle"}, pause},
+	{"condition", "ErrPermanent is about the event, never about the destination's condition", needsBreak, condition},
+	{"pause", "RetryAfterError: the destination names a time before which it should not be tried again", requires{"Throttle"}, pause},
 	{"ctx done during", "ctx's error: ctx was done first", nil, ctxDuring},
 	{"break and repair", "anything else: it may be tried again", needsBreak, breakAndRepair},
 	{"given again", "they will be given again, and so may then be there twice", nil, givenAgain},
 	{"break during", "An event that must not be overtaken by a later one with the same key is not, but for repeated suffixes", needsBreak, breakDuring},
-	{"stumble", "An event that must not be overtaken by a later one with the same key is not, but for repeated suffixes", means{"Stumble"}, stumble},
+	{"stumble", "An event that must not be overtaken by a later one with the same key is not, but for repeated suffixes", requires{"Stumble"}, stumble},
 	{"empty", "An empty slice is delivered at once, unless the sink is closed: 0, nil", nil, empty},
 	{"unchanged", "Events, and the slice, are neither changed nor kept after the return", nil, unchanged},
 	{"not kept", "Events, and the slice, are neither changed nor kept after the return", nil, notKept},

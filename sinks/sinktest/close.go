@@ -11,14 +11,14 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-// closeSoon closes the trial's sink, whatever Close returns, which has to be soon.
-func (t *trial) closeSoon() error {
+// closeSoon closes the fixture's sink, and returns an error unless Close returns soon. It ignores the error of Close.
+func (t *fixture) closeSoon() error {
 	closed := make(chan struct{})
 	sink := t.sink
 	t.sink = nil
 	go func() {
 		defer close(closed)
-		_ = sink.Close() // With the far side in whatever state, it may well have something to complain about.
+		_ = sink.Close() // The destination may be unreachable, so an error is expected.
 	}()
 	late := time.NewTimer(t.soon)
 	defer late.Stop()
@@ -30,8 +30,8 @@ func (t *trial) closeSoon() error {
 	}
 }
 
-// closeReleases looks at goroutines, because each connection and file that a sink forgets has one more often than not.
-func closeReleases(ctx context.Context, t *trial) error {
+// closeReleases counts goroutines: a connection or file that a sink leaks usually has one.
+func closeReleases(ctx context.Context, t *fixture) error {
 	const sessions = 20
 	session := func() error {
 		if err := t.open(ctx); err != nil {
@@ -42,7 +42,7 @@ func closeReleases(ctx context.Context, t *trial) error {
 		}
 		return t.closeSink()
 	}
-	if err := session(); err != nil { // What is made once stays.
+	if err := session(); err != nil { // Goroutines that start once may stay.
 		return err
 	}
 	before := runtime.NumGoroutine()
@@ -61,28 +61,28 @@ func closeReleases(ctx context.Context, t *trial) error {
 	return nil
 }
 
-func closeDuring(ctx context.Context, t *trial) error {
+func closeDuring(ctx context.Context, t *fixture) error {
 	if err := t.open(ctx); err != nil {
 		return err
 	}
 	const rounds = 6
 	size := t.batch
-	pace, err := t.pace(ctx, size)
+	pace, err := t.measureDeliver(ctx, size)
 	if err != nil {
 		return err
 	}
 	for i := range rounds {
-		held := len(t.ledger)
+		before := len(t.ledger)
 		records, err := t.records(size)
 		if err != nil {
 			return err
 		}
-		answers := t.start(ctx, records)
+		results := t.deliverAsync(ctx, records)
 		wait(ctx, pace*time.Duration(i+1)/rounds)
 		if err := t.closeSoon(); err != nil {
 			return err
 		}
-		got, err := t.soonFrom(answers)
+		got, err := t.awaitResult(results)
 		if err != nil {
 			return err
 		}
@@ -90,7 +90,7 @@ func closeDuring(ctx context.Context, t *trial) error {
 		if n < size && !errors.Is(got.err, sinks.ErrClosed) {
 			return fmt.Errorf("a Deliver of %d that Close ended: %s, want ErrClosed", size, got)
 		}
-		if err := t.holds(ctx, held+n); err != nil {
+		if err := t.checkReceived(ctx, before+n); err != nil {
 			return err
 		}
 		if err := t.open(ctx); err != nil {
@@ -100,10 +100,10 @@ func closeDuring(ctx context.Context, t *trial) error {
 			return err
 		}
 	}
-	return t.settled(ctx, true)
+	return t.checkOrder(ctx, true)
 }
 
-func closeInSilence(ctx context.Context, t *trial) error {
+func closeInSilence(ctx context.Context, t *fixture) error {
 	if err := t.open(ctx); err != nil {
 		return err
 	}
@@ -114,18 +114,18 @@ func closeInSilence(ctx context.Context, t *trial) error {
 	if err != nil {
 		return err
 	}
-	t.fault(t.Stall)
-	answers := t.start(ctx, records)
+	t.beginFault(t.Stall)
+	results := t.deliverAsync(ctx, records)
 	wait(ctx, 20*time.Millisecond)
 	if err := t.closeSoon(); err != nil {
 		return err
 	}
-	got, err := t.soonFrom(answers)
+	got, err := t.awaitResult(results)
 	if err != nil {
 		return err
 	}
 	if got.n != 0 || !errors.Is(got.err, sinks.ErrClosed) {
-		return fmt.Errorf("a Deliver that Close ended when the far side was silent: %s, want 0, ErrClosed", got)
+		return fmt.Errorf("a Deliver that Close ended when the destination was silent: %s, want 0, ErrClosed", got)
 	}
 	t.repair()
 	if err := t.open(ctx); err != nil {
@@ -134,28 +134,28 @@ func closeInSilence(ctx context.Context, t *trial) error {
 	if err := t.push(ctx, records); err != nil {
 		return err
 	}
-	return t.settled(ctx, true)
+	return t.checkOrder(ctx, true)
 }
 
-func closeWhileAway(ctx context.Context, t *trial) error {
+func closeWhileAway(ctx context.Context, t *fixture) error {
 	if err := t.open(ctx); err != nil {
 		return err
 	}
 	if err := t.pushNext(ctx, 20); err != nil {
 		return err
 	}
-	held := len(t.ledger)
+	before := len(t.ledger)
 	records, err := t.records(20)
 	if err != nil {
 		return err
 	}
-	t.fault(t.Break)
-	n, _ := t.attempt(ctx, records)
+	t.beginFault(t.Break)
+	n, _ := t.deliverFor(ctx, records)
 	if err := t.closeSoon(); err != nil {
 		return err
 	}
 	t.repair()
-	if err := t.holds(ctx, held+n); err != nil {
+	if err := t.checkReceived(ctx, before+n); err != nil {
 		return err
 	}
 	if err := t.open(ctx); err != nil {
@@ -164,10 +164,10 @@ func closeWhileAway(ctx context.Context, t *trial) error {
 	if err := t.push(ctx, records[n:]); err != nil {
 		return err
 	}
-	return t.settled(ctx, true)
+	return t.checkOrder(ctx, true)
 }
 
-func deliverAfterClose(ctx context.Context, t *trial) error {
+func deliverAfterClose(ctx context.Context, t *fixture) error {
 	if err := t.open(ctx); err != nil {
 		return err
 	}
@@ -184,7 +184,7 @@ func deliverAfterClose(ctx context.Context, t *trial) error {
 	}
 	for _, events := range [][]sinks.Record{late, late, nil} {
 		if n, err := sink.Deliver(ctx, events); n != 0 || !errors.Is(err, sinks.ErrClosed) {
-			return fmt.Errorf("after Close, %d events: %s, want 0, ErrClosed", len(events), answer{n, err})
+			return fmt.Errorf("after Close, %d events: %s, want 0, ErrClosed", len(events), result{n, err})
 		}
 	}
 	there, err := t.arrivals(ctx)
@@ -192,12 +192,12 @@ func deliverAfterClose(ctx context.Context, t *trial) error {
 		return err
 	}
 	if len(there) != 5 {
-		return fmt.Errorf("the far side has %d events, and was given 5 before Close", len(there))
+		return fmt.Errorf("the destination has %d events, and was given 5 before Close", len(there))
 	}
 	return nil
 }
 
-func reopen(ctx context.Context, t *trial) error {
+func reopen(ctx context.Context, t *fixture) error {
 	if err := t.open(ctx); err != nil {
 		return err
 	}
@@ -210,17 +210,17 @@ func reopen(ctx context.Context, t *trial) error {
 		if err := t.reopen(ctx); err != nil {
 			return err
 		}
-		if err := t.holds(ctx, len(t.ledger)); err != nil {
+		if err := t.checkReceived(ctx, len(t.ledger)); err != nil {
 			return err
 		}
 	}
 	if err := t.pushNext(ctx, 30); err != nil {
 		return err
 	}
-	return t.settled(ctx, false)
+	return t.checkOrder(ctx, false)
 }
 
-func closeTwice(ctx context.Context, t *trial) error {
+func closeTwice(ctx context.Context, t *fixture) error {
 	if err := t.open(ctx); err != nil {
 		return err
 	}
@@ -241,7 +241,7 @@ func closeTwice(ctx context.Context, t *trial) error {
 	if err := errors.Join(failed...); err != nil {
 		return fmt.Errorf("closed again: %w", err)
 	}
-	// Closing again must not close what belongs to another by now.
+	// Closing again must not close a resource that belongs to the new sink.
 	if err := t.open(ctx); err != nil {
 		return err
 	}
@@ -251,5 +251,5 @@ func closeTwice(ctx context.Context, t *trial) error {
 	if err := t.pushNext(ctx, 5); err != nil {
 		return err
 	}
-	return t.settled(ctx, false)
+	return t.checkOrder(ctx, false)
 }

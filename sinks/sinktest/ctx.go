@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-func ctxBefore(ctx context.Context, t *trial) error {
+func ctxBefore(ctx context.Context, t *fixture) error {
 	if err := t.open(ctx); err != nil {
 		return err
 	}
@@ -22,7 +22,7 @@ func ctxBefore(ctx context.Context, t *trial) error {
 	for _, done := range []context.Context{cancelled, expired} {
 		n, err := t.sink.Deliver(done, records)
 		if n != 0 || !errors.Is(err, done.Err()) {
-			return fmt.Errorf("with a ctx that is done: %s, want 0, %w", answer{n, err}, done.Err())
+			return fmt.Errorf("with a ctx that is done: %s, want 0, %w", result{n, err}, done.Err())
 		}
 	}
 	if there, err := t.arrivals(ctx); err != nil || len(there) > 0 {
@@ -31,21 +31,21 @@ func ctxBefore(ctx context.Context, t *trial) error {
 	if err := t.push(ctx, records); err != nil {
 		return err
 	}
-	return t.settled(ctx, false)
+	return t.checkOrder(ctx, false)
 }
 
-func ctxDuring(ctx context.Context, t *trial) error {
+func ctxDuring(ctx context.Context, t *fixture) error {
 	if err := t.open(ctx); err != nil {
 		return err
 	}
 	const rounds = 6
 	size := t.batch
-	pace, err := t.pace(ctx, size)
+	pace, err := t.measureDeliver(ctx, size)
 	if err != nil {
 		return err
 	}
 	for i := range rounds {
-		held := len(t.ledger)
+		before := len(t.ledger)
 		records, err := t.records(size)
 		if err != nil {
 			return err
@@ -55,19 +55,19 @@ func ctxDuring(ctx context.Context, t *trial) error {
 		cancel()
 		n = min(max(n, 0), size)
 		if n < size && !errors.Is(err, context.DeadlineExceeded) {
-			return fmt.Errorf("when ctx was done, of %d: %s", size, answer{n, err})
+			return fmt.Errorf("when ctx was done, of %d: %s", size, result{n, err})
 		}
-		if err := t.holds(ctx, held+n); err != nil {
+		if err := t.checkReceived(ctx, before+n); err != nil {
 			return err
 		}
 		if err := t.push(ctx, records[n:]); err != nil {
 			return err
 		}
 	}
-	return t.settled(ctx, true)
+	return t.checkOrder(ctx, true)
 }
 
-func silence(ctx context.Context, t *trial) error {
+func silence(ctx context.Context, t *fixture) error {
 	if err := t.open(ctx); err != nil {
 		return err
 	}
@@ -79,22 +79,22 @@ func silence(ctx context.Context, t *trial) error {
 		if err != nil {
 			return err
 		}
-		t.fault(t.Stall)
+		t.beginFault(t.Stall)
 		abandoned, cancel := context.WithCancel(ctx)
-		answers := t.start(abandoned, records)
+		results := t.deliverAsync(abandoned, records)
 		wait(ctx, 20*time.Millisecond)
 		cancel()
-		got, err := t.soonFrom(answers)
+		got, err := t.awaitResult(results)
 		if err != nil {
 			return err
 		}
 		if got.n != 0 || !errors.Is(got.err, context.Canceled) {
-			return fmt.Errorf("when the far side was silent and ctx done: %s, want 0, %w", got, context.Canceled)
+			return fmt.Errorf("when the destination was silent and ctx done: %s, want 0, %w", got, context.Canceled)
 		}
 		t.repair()
 		if err := t.push(ctx, records); err != nil {
 			return err
 		}
 	}
-	return t.settled(ctx, true)
+	return t.checkOrder(ctx, true)
 }

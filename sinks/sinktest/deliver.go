@@ -12,7 +12,7 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-func order(ctx context.Context, t *trial) error {
+func order(ctx context.Context, t *fixture) error {
 	if err := t.open(ctx); err != nil {
 		return err
 	}
@@ -24,12 +24,12 @@ func order(ctx context.Context, t *trial) error {
 	if err := t.closeSink(); err != nil {
 		return err
 	}
-	return t.settled(ctx, false)
+	return t.checkOrder(ctx, false)
 }
 
-// positions gives events as two lanes of a dispatcher do: with gaps, and the second lane's before the first's. The
-// order is that of the call, whatever the positions say.
-func positions(ctx context.Context, t *trial) error {
+// positions delivers events as two lanes of a dispatcher do: with gaps, and the second lane's positions below the first's. The
+// order is that of the call, not of the positions.
+func positions(ctx context.Context, t *fixture) error {
 	if err := t.open(ctx); err != nil {
 		return err
 	}
@@ -46,10 +46,10 @@ func positions(ctx context.Context, t *trial) error {
 			return err
 		}
 	}
-	return t.settled(ctx, false)
+	return t.checkOrder(ctx, false)
 }
 
-func whole(ctx context.Context, t *trial) error {
+func whole(ctx context.Context, t *fixture) error {
 	if err := t.open(ctx); err != nil {
 		return err
 	}
@@ -59,13 +59,13 @@ func whole(ctx context.Context, t *trial) error {
 			return err
 		}
 		if n, err := t.sink.Deliver(ctx, records); n != len(records) || err != nil {
-			return fmt.Errorf("%d events: %s, want %d, nil", len(records), answer{n, err}, len(records))
+			return fmt.Errorf("%d events: %s, want %d, nil", len(records), result{n, err}, len(records))
 		}
 	}
 	return nil
 }
 
-func durable(ctx context.Context, t *trial) error {
+func durable(ctx context.Context, t *fixture) error {
 	if err := t.open(ctx); err != nil {
 		return err
 	}
@@ -73,14 +73,14 @@ func durable(ctx context.Context, t *trial) error {
 		if err := t.pushNext(ctx, n); err != nil {
 			return err
 		}
-		if err := t.holds(ctx, len(t.ledger)); err != nil {
+		if err := t.checkReceived(ctx, len(t.ledger)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func crash(ctx context.Context, t *trial) error {
+func crash(ctx context.Context, t *fixture) error {
 	for range 3 {
 		if err := t.open(ctx); err != nil {
 			return err
@@ -90,7 +90,7 @@ func crash(ctx context.Context, t *trial) error {
 		}
 		t.sink = nil
 		t.Crash()
-		if err := t.holds(ctx, len(t.ledger)); err != nil {
+		if err := t.checkReceived(ctx, len(t.ledger)); err != nil {
 			return err
 		}
 	}
@@ -100,10 +100,10 @@ func crash(ctx context.Context, t *trial) error {
 	if err := t.pushNext(ctx, 30); err != nil {
 		return err
 	}
-	return t.settled(ctx, false)
+	return t.checkOrder(ctx, false)
 }
 
-func poison(ctx context.Context, t *trial) error {
+func poison(ctx context.Context, t *fixture) error {
 	if err := t.open(ctx); err != nil {
 		return err
 	}
@@ -111,33 +111,33 @@ func poison(ctx context.Context, t *trial) error {
 	if err != nil {
 		return err
 	}
-	bad := t.place(t.Poison())
+	bad := t.assignPosition(t.Poison())
 	after, err := t.records(249)
 	if err != nil {
 		return err
 	}
 	n, err := t.sink.Deliver(ctx, slices.Concat(before, []sinks.Record{bad}, after))
 	if n != len(before) || !errors.Is(err, sinks.ErrPermanent) {
-		return fmt.Errorf("500 events of which number %d is refused: %s, want %d and ErrPermanent", len(before), answer{n, err}, len(before))
+		return fmt.Errorf("500 events, number %d is refused: %s, want %d and ErrPermanent", len(before), result{n, err}, len(before))
 	}
-	if err := t.holds(ctx, len(before)); err != nil {
+	if err := t.checkReceived(ctx, len(before)); err != nil {
 		return err
 	}
 	if n, err := t.sink.Deliver(ctx, after); n != len(after) {
-		return fmt.Errorf("the %d events after one that is refused: %s", len(after), answer{n, err})
+		return fmt.Errorf("the %d events after one that is refused: %s", len(after), result{n, err})
 	}
-	return t.settled(ctx, true)
+	return t.checkOrder(ctx, true)
 }
 
-// poisonAgain has what is refused at every place of a batch.
-func poisonAgain(ctx context.Context, t *trial) error {
+// poisonAgain puts refused events at every index of a batch.
+func poisonAgain(ctx context.Context, t *fixture) error {
 	if err := t.open(ctx); err != nil {
 		return err
 	}
-	bad := t.place(t.Poison())
+	bad := t.assignPosition(t.Poison())
 	for try := range 3 {
 		if n, err := t.sink.Deliver(ctx, []sinks.Record{bad}); n != 0 || !errors.Is(err, sinks.ErrPermanent) {
-			return fmt.Errorf("try %d of an event that is refused: %s, want 0 and ErrPermanent", try+1, answer{n, err})
+			return fmt.Errorf("try %d of an event that is refused: %s, want 0 and ErrPermanent", try+1, result{n, err})
 		}
 	}
 	for _, pattern := range []string{"!.", ".!", "!!", "!.!", "..!!..!."} {
@@ -145,16 +145,16 @@ func poisonAgain(ctx context.Context, t *trial) error {
 			return fmt.Errorf("%s, where ! is refused: %w", pattern, err)
 		}
 	}
-	return t.settled(ctx, true)
+	return t.checkOrder(ctx, true)
 }
 
-// pushAround pushes a batch with poison at each '!' of the pattern, and wants just that refused.
-func (t *trial) pushAround(ctx context.Context, pattern string) error {
+// pushAround pushes a batch with a refused event at each '!' of the pattern, and checks that only those are refused.
+func (t *fixture) pushAround(ctx context.Context, pattern string) error {
 	var batch []sinks.Record
 	bad := map[sinks.Position]bool{}
 	for _, c := range pattern {
 		if c == '!' {
-			batch = append(batch, t.place(t.Poison()))
+			batch = append(batch, t.assignPosition(t.Poison()))
 			bad[batch[len(batch)-1].Position] = true
 			continue
 		}
@@ -164,7 +164,7 @@ func (t *trial) pushAround(ctx context.Context, pattern string) error {
 		}
 		batch = append(batch, good...)
 	}
-	refused, err := t.drive(ctx, batch)
+	refused, err := t.pushAll(ctx, batch)
 	if err != nil {
 		return err
 	}
@@ -176,7 +176,7 @@ func (t *trial) pushAround(ctx context.Context, pattern string) error {
 	return nil
 }
 
-func givenAgain(ctx context.Context, t *trial) error {
+func givenAgain(ctx context.Context, t *fixture) error {
 	if err := t.open(ctx); err != nil {
 		return err
 	}
@@ -186,20 +186,20 @@ func givenAgain(ctx context.Context, t *trial) error {
 	}
 	for _, part := range [][]sinks.Record{records, records, records[7:]} {
 		if n, err := t.sink.Deliver(ctx, part); n != len(part) {
-			return fmt.Errorf("%d events given again: %s", len(part), answer{n, err})
+			return fmt.Errorf("%d events given again: %s", len(part), result{n, err})
 		}
 	}
-	return t.settled(ctx, true)
+	return t.checkOrder(ctx, true)
 }
 
-func empty(ctx context.Context, t *trial) error {
+func empty(ctx context.Context, t *fixture) error {
 	if err := t.open(ctx); err != nil {
 		return err
 	}
 	deliver := func(when string) error {
 		for _, none := range [][]sinks.Record{nil, {}} {
 			if n, err := t.sink.Deliver(ctx, none); n != 0 || err != nil {
-				return fmt.Errorf("an empty slice, %s: %s, want 0, nil", when, answer{n, err})
+				return fmt.Errorf("an empty slice, %s: %s, want 0, nil", when, result{n, err})
 			}
 		}
 		return nil
@@ -214,17 +214,17 @@ func empty(ctx context.Context, t *trial) error {
 		return err
 	}
 	if t.Break != nil {
-		t.fault(t.Break)
-		if err := deliver("when the far side is away"); err != nil {
+		t.beginFault(t.Break)
+		if err := deliver("when the destination is unreachable"); err != nil {
 			return err
 		}
 		t.repair()
 	}
-	return t.holds(ctx, 3)
+	return t.checkReceived(ctx, 3)
 }
 
-// lent is a batch whose slices have room behind them, which is not a sink's to use either.
-func lent(records []sinks.Record) []sinks.Record {
+// borrowedBatch returns a batch whose slices have spare capacity, which the sink must not use either.
+func borrowedBatch(records []sinks.Record) []sinks.Record {
 	batch := make([]sinks.Record, 0, len(records)+4)
 	for _, r := range records {
 		encoded := append(bytes.Clone(r.Encoded), "room"...)
@@ -233,7 +233,7 @@ func lent(records []sinks.Record) []sinks.Record {
 	return batch
 }
 
-func unchanged(ctx context.Context, t *trial) error {
+func unchanged(ctx context.Context, t *fixture) error {
 	if err := t.open(ctx); err != nil {
 		return err
 	}
@@ -242,40 +242,40 @@ func unchanged(ctx context.Context, t *trial) error {
 		if err != nil {
 			return err
 		}
-		batch := lent(records)
+		batch := borrowedBatch(records)
 		if n, err := t.sink.Deliver(ctx, batch); n != len(batch) {
-			return fmt.Errorf("%d events: %s", len(batch), answer{n, err})
+			return fmt.Errorf("%d events: %s", len(batch), result{n, err})
 		}
-		if err := same(lent(records), batch); err != nil {
+		if err := checkUnchanged(borrowedBatch(records), batch); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// same compares lent batches, with the room behind them.
-func same(want, got []sinks.Record) error {
+// checkUnchanged compares borrowed batches, with their spare capacity.
+func checkUnchanged(want, got []sinks.Record) error {
 	for i, w := range want[:cap(want)] {
 		g := got[:cap(got)][i]
 		if i >= len(want) {
 			if g.Encoded != nil || g.Position != 0 {
-				return errors.New("the room behind the slice of events is used")
+				return errors.New("the spare capacity of the slice is used")
 			}
 			continue
 		}
 		if g.Position != w.Position || !bytes.Equal(w.Encoded, g.Encoded) {
-			return fmt.Errorf("event %d of the slice is another after Deliver", i)
+			return fmt.Errorf("event %d of the slice was changed by Deliver", i)
 		}
 		room := len(w.Encoded) + len("room")
 		if cap(g.Encoded) < room || !bytes.Equal(w.Encoded[:room], g.Encoded[:room]) {
-			return fmt.Errorf("the room behind the bytes of event %d is used", i)
+			return fmt.Errorf("the spare capacity of event %d is used", i)
 		}
 	}
 	return nil
 }
 
-// scribble is what a caller may do with a batch after the return.
-func scribble(batch []sinks.Record) {
+// overwrite changes a batch, as a caller may do after the return.
+func overwrite(batch []sinks.Record) {
 	for i := range batch {
 		for j := range batch[i].Encoded {
 			batch[i].Encoded[j] = 0xff
@@ -284,7 +284,7 @@ func scribble(batch []sinks.Record) {
 	}
 }
 
-func notKept(ctx context.Context, t *trial) error {
+func notKept(ctx context.Context, t *fixture) error {
 	if err := t.open(ctx); err != nil {
 		return err
 	}
@@ -293,21 +293,21 @@ func notKept(ctx context.Context, t *trial) error {
 		if err != nil {
 			return err
 		}
-		batch := lent(records)
+		batch := borrowedBatch(records)
 		n, err := t.sink.Deliver(ctx, batch)
-		scribble(batch)
+		overwrite(batch)
 		if n != len(batch) {
-			return fmt.Errorf("%d events: %s", len(batch), answer{n, err})
+			return fmt.Errorf("%d events: %s", len(batch), result{n, err})
 		}
 	}
 	if err := t.closeSink(); err != nil {
 		return err
 	}
-	return t.holds(ctx, len(t.ledger))
+	return t.checkReceived(ctx, len(t.ledger))
 }
 
-// notKeptInSilence is about what a sink is still sending when it has returned.
-func notKeptInSilence(ctx context.Context, t *trial) error {
+// notKeptInSilence checks bytes that a sink still sends after Deliver has returned.
+func notKeptInSilence(ctx context.Context, t *fixture) error {
 	if err := t.open(ctx); err != nil {
 		return err
 	}
@@ -319,10 +319,10 @@ func notKeptInSilence(ctx context.Context, t *trial) error {
 		if err != nil {
 			return err
 		}
-		t.fault(t.Stall)
-		batch := lent(records)
-		n, _ := t.abandoned(ctx, batch)
-		scribble(batch)
+		t.beginFault(t.Stall)
+		batch := borrowedBatch(records)
+		n, _ := t.deliverBriefly(ctx, batch)
+		overwrite(batch)
 		t.repair()
 		if err := t.push(ctx, records[n:]); err != nil {
 			return err
@@ -331,10 +331,10 @@ func notKeptInSilence(ctx context.Context, t *trial) error {
 	if err := t.closeSink(); err != nil {
 		return err
 	}
-	return t.holds(ctx, len(t.ledger))
+	return t.checkReceived(ctx, len(t.ledger))
 }
 
-func largestEvent(ctx context.Context, t *trial) error {
+func largestEvent(ctx context.Context, t *fixture) error {
 	if err := t.open(ctx); err != nil {
 		return err
 	}
@@ -347,9 +347,9 @@ func largestEvent(ctx context.Context, t *trial) error {
 	return t.pushAroundLarge(ctx, t.largest, false)
 }
 
-// pushAroundLarge pushes an event of size bytes between small ones. If it must be taken it shall arrive, else it may be
-// refused for good.
-func (t *trial) pushAroundLarge(ctx context.Context, size int, must bool) error {
+// pushAroundLarge pushes an event of size bytes between small ones. If mustAccept is set the event must arrive; otherwise the
+// sink may refuse it permanently.
+func (t *fixture) pushAroundLarge(ctx context.Context, size int, mustAccept bool) error {
 	batch, err := t.records(3)
 	if err != nil {
 		return err
@@ -358,7 +358,7 @@ func (t *trial) pushAroundLarge(ctx context.Context, size int, must bool) error 
 	if err != nil {
 		return err
 	}
-	large, err := t.enter(e)
+	large, err := t.addToLedger(e)
 	if err != nil {
 		return err
 	}
@@ -366,19 +366,19 @@ func (t *trial) pushAroundLarge(ctx context.Context, size int, must bool) error 
 	if err != nil {
 		return err
 	}
-	refused, err := t.drive(ctx, slices.Concat(batch, []sinks.Record{large}, after))
+	refused, err := t.pushAll(ctx, slices.Concat(batch, []sinks.Record{large}, after))
 	if err != nil {
 		return fmt.Errorf("with an event of %d bytes: %w", proto.Size(e), err)
 	}
 	if why := refused[large.Position]; why != nil {
-		if must {
+		if mustAccept {
 			return fmt.Errorf("an event of %d bytes is refused: %w", proto.Size(e), why)
 		}
-		t.strike(e.GetId())
+		t.removeFromLedger(e.GetId())
 		delete(refused, large.Position)
 	}
 	for p, why := range refused {
 		return fmt.Errorf("the small event at %d, in one batch with one of %d bytes, is refused: %w", p, size, why)
 	}
-	return t.settled(ctx, true)
+	return t.checkOrder(ctx, true)
 }

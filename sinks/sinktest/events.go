@@ -17,8 +17,8 @@ import (
 
 var began = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-// event returns the nth event of a mixed stream: of five connectors and six sources, some subjects much busier than others,
-// some under the same name in two sources. It is the same at each call.
+// event returns the nth event of a mixed stream: five connectors, six sources, some subjects much busier than others, and some
+// subjects with the same name in two sources. It returns the same event at each call.
 func event(n int) *eventv1.Event {
 	received := began.Add(time.Duration(n) * 137 * time.Millisecond)
 	e := &eventv1.Event{
@@ -31,10 +31,10 @@ func event(n int) *eventv1.Event {
 	return e
 }
 
-// scatter spreads n over the small integers, the same way each time.
+// scatter maps n to a small integer, the same one at each call.
 func scatter(n int) int { return int((uint64(n)*0x9e3779b97f4a7c15 + 0x632be59bd9b4e019) >> 40) }
 
-// busy returns the number of a subject: the smaller, the more often.
+// busy returns the number of a subject. Smaller numbers occur more often.
 func busy(n int) int { return scatter(n+1) % (1 + scatter(n+2)%29) }
 
 func changedOrder(e *eventv1.Event, n, about int) {
@@ -118,14 +118,14 @@ func unmapped(e *eventv1.Event, n, about int) {
 	}}
 }
 
-// bare has nothing but what every event has.
+// bare sets only the fields that every event has.
 func bare(e *eventv1.Event, _, _ int) {
 	e.Type, e.Connector, e.VendorEvent = "unmapped", "dealpos", "heartbeat"
 	e.Source, e.Subject = "pos-bandung", "dealpos/heartbeat"
 	e.Data = &eventv1.Event_Unmapped{Unmapped: &eventv1.Unmapped{}}
 }
 
-// eventOfSize returns the nth event, made as large as size bytes when encoded, or a few less. It does not compress.
+// eventOfSize returns the nth event with an encoded size of size bytes, or a few bytes less. It does not compress.
 func eventOfSize(n, size int) (*eventv1.Event, error) {
 	e := event(n)
 	unmapped(e, n, 0)

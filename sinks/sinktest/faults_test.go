@@ -14,14 +14,14 @@ import (
 	"github.com/webhook-bridge/bridge/sinks/memory"
 )
 
-// fault is a mistake that a sink's author might make, and the case that is meant to find it.
+// fault is a mistake that a sink's author might make, and the case that must find it.
 type fault struct {
 	fails, what string
 	spoil       func(w *world)
 }
 
 var faults = []fault{
-	{"any order of positions", "takes positions for progress", func(w *world) {
+	{"any order of positions", "treats positions as progress", func(w *world) {
 		var highest sinks.Position
 		w.spoilDeliver(func(ctx context.Context, events []sinks.Record, good deliverFunc) (int, error) {
 			if len(events) == 0 {
@@ -40,7 +40,7 @@ var faults = []fault{
 			return len(events), nil
 		})
 	}},
-	{"order", "turns to another connection after ten batches", func(w *world) {
+	{"order", "changes to another connection after ten batches", func(w *world) {
 		whole := 0
 		w.spoilDeliver(func(ctx context.Context, events []sinks.Record, good deliverFunc) (int, error) {
 			if whole > 10 && len(events) > 1 {
@@ -63,7 +63,7 @@ var faults = []fault{
 			return n, err
 		})
 	}},
-	{"durable", "holds a small batch's last event back", func(w *world) {
+	{"durable", "delays the last event of a small batch", func(w *world) {
 		w.spoil(func(good sinks.Sink) broken {
 			held := make(chan sinks.Record, 1)
 			flush := func() {
@@ -125,7 +125,7 @@ var faults = []fault{
 			return n, err
 		})
 	}},
-	{"poison", "takes a large batch back when one event is refused", func(w *world) {
+	{"poison", "rolls a large batch back when one event is refused", func(w *world) {
 		w.spoilDeliver(func(ctx context.Context, events []sinks.Record, good deliverFunc) (int, error) {
 			refused := slices.IndexFunc(events, func(e sinks.Record) bool { return len(e.Encoded) == features.MaxEvent+1 })
 			if refused > 100 {
@@ -134,7 +134,7 @@ var faults = []fault{
 			return good(ctx, events)
 		})
 	}},
-	{"poison again", "drops what it refused twice", func(w *world) {
+	{"poison again", "drops an event that it refused twice", func(w *world) {
 		refused := map[sinks.Position]int{}
 		w.spoilDeliver(func(ctx context.Context, events []sinks.Record, good deliverFunc) (int, error) {
 			if len(events) == 1 && refused[events[0].Position] == 2 {
@@ -147,7 +147,7 @@ var faults = []fault{
 			return n, err
 		})
 	}},
-	{"poison again", "refuses what is beside what it refuses", func(w *world) {
+	{"poison again", "refuses the event before a refused one", func(w *world) {
 		w.spoilDeliver(func(ctx context.Context, events []sinks.Record, good deliverFunc) (int, error) {
 			n, err := good(ctx, events)
 			if n == 1 && errors.Is(err, sinks.ErrPermanent) {
@@ -156,7 +156,7 @@ var faults = []fault{
 			return n, err
 		})
 	}},
-	{"condition", "gives up on a far side that is away for long", func(w *world) {
+	{"condition", "gives up on a destination that is unreachable for long", func(w *world) {
 		failures := 0
 		w.spoilDeliver(func(ctx context.Context, events []sinks.Record, good deliverFunc) (int, error) {
 			n, err := good(ctx, events)
@@ -180,7 +180,7 @@ var faults = []fault{
 			return n, err
 		})
 	}},
-	{"pause", "takes seconds for milliseconds", func(w *world) {
+	{"pause", "mistakes milliseconds for seconds", func(w *world) {
 		w.spoilDeliver(func(ctx context.Context, events []sinks.Record, good deliverFunc) (int, error) {
 			n, err := good(ctx, events)
 			var again *sinks.RetryAfterError
@@ -215,7 +215,7 @@ var faults = []fault{
 			return n + skip, err
 		})
 	}},
-	{"given again", "refuses what it has", func(w *world) {
+	{"given again", "refuses events that it has", func(w *world) {
 		has := map[sinks.Position]bool{}
 		w.spoilDeliver(func(ctx context.Context, events []sinks.Record, good deliverFunc) (int, error) {
 			fresh := slices.IndexFunc(events, func(e sinks.Record) bool { return has[e.Position] })
@@ -255,7 +255,7 @@ var faults = []fault{
 			return n, err
 		})
 	}},
-	{"empty", "has no use for an empty slice", func(w *world) {
+	{"empty", "refuses an empty slice", func(w *world) {
 		w.spoilDeliver(func(ctx context.Context, events []sinks.Record, good deliverFunc) (int, error) {
 			n, err := good(ctx, events)
 			if len(events) == 0 && err == nil {
@@ -264,7 +264,7 @@ var faults = []fault{
 			return n, err
 		})
 	}},
-	{"empty", "asks the far side about an empty slice", func(w *world) {
+	{"empty", "asks the destination about an empty slice", func(w *world) {
 		w.spoilDeliver(func(ctx context.Context, events []sinks.Record, good deliverFunc) (int, error) {
 			if len(events) == 0 && w.away.Load() {
 				return 0, memory.ErrAway
@@ -324,7 +324,7 @@ var faults = []fault{
 			return n, err
 		})
 	}},
-	{"silence", "waits for the far side whatever ctx says", func(w *world) {
+	{"silence", "ignores ctx while it waits for the destination", func(w *world) {
 		w.spoilDeliver(func(ctx context.Context, events []sinks.Record, good deliverFunc) (int, error) {
 			n, err := good(ctx, events)
 			if w.stalled.Load() && ctx.Err() != nil {
@@ -333,7 +333,7 @@ var faults = []fault{
 			return n, err
 		})
 	}},
-	{"ctx done before", "looks at ctx too late", func(w *world) {
+	{"ctx done before", "checks ctx too late", func(w *world) {
 		w.spoilDeliver(func(ctx context.Context, events []sinks.Record, good deliverFunc) (int, error) {
 			if ctx.Err() != nil && len(events) > 0 {
 				_, _ = good(context.WithoutCancel(ctx), events[:1])
@@ -342,7 +342,7 @@ var faults = []fault{
 			return good(ctx, events)
 		})
 	}},
-	{"largest event", "tries what is too large again and again", func(w *world) {
+	{"largest event", "retries an event that is too large", func(w *world) {
 		w.spoilDeliver(func(ctx context.Context, events []sinks.Record, good deliverFunc) (int, error) {
 			n, err := good(ctx, events)
 			if n < len(events) && len(events[n].Encoded) > 2*features.MaxEvent {
@@ -351,7 +351,7 @@ var faults = []fault{
 			return n, err
 		})
 	}},
-	{"largest event", "takes less than it promises", func(w *world) {
+	{"largest event", "accepts less than it promises", func(w *world) {
 		w.spoilDeliver(func(ctx context.Context, events []sinks.Record, good deliverFunc) (int, error) {
 			large := slices.IndexFunc(events, func(e sinks.Record) bool {
 				return len(e.Encoded) > features.MaxEvent*9/10 && len(e.Encoded) <= features.MaxEvent
@@ -381,7 +381,7 @@ var faults = []fault{
 			return n, err
 		})
 	}},
-	{"close in silence", "waits for the far side when it is closed", func(w *world) {
+	{"close in silence", "waits for the destination when it is closed", func(w *world) {
 		w.spoilDeliver(func(ctx context.Context, events []sinks.Record, good deliverFunc) (int, error) {
 			n, err := good(ctx, events)
 			if w.stalled.Load() && errors.Is(err, sinks.ErrClosed) {
@@ -390,7 +390,7 @@ var faults = []fault{
 			return n, err
 		})
 	}},
-	{"close while away", "says farewell to a far side that is away", func(w *world) {
+	{"close while away", "waits for an unreachable destination when it is closed", func(w *world) {
 		w.spoil(func(good sinks.Sink) broken {
 			return broken{close: func() error {
 				if w.away.Load() {
@@ -400,7 +400,7 @@ var faults = []fault{
 			}}
 		})
 	}},
-	{"deliver after close", "does not know that it is closed", func(w *world) {
+	{"deliver after close", "returns another error than ErrClosed", func(w *world) {
 		w.spoil(func(good sinks.Sink) broken {
 			var closed atomic.Bool
 			return broken{
@@ -414,7 +414,7 @@ var faults = []fault{
 			}
 		})
 	}},
-	{"deliver after close", "takes nothing from nobody when it is closed", func(w *world) {
+	{"deliver after close", "accepts an empty slice after it was closed", func(w *world) {
 		w.spoilDeliver(func(ctx context.Context, events []sinks.Record, good deliverFunc) (int, error) {
 			if len(events) == 0 {
 				return 0, nil
@@ -441,7 +441,7 @@ var faults = []fault{
 			return n, err
 		})
 	}},
-	{"close twice", "is closed twice", func(w *world) {
+	{"close twice", "returns an error when it is closed twice", func(w *world) {
 		w.spoil(func(good sinks.Sink) broken {
 			closes := make(chan struct{}, 1)
 			return broken{close: func() error {

@@ -1,11 +1,11 @@
-// Package sinktest judges implementations of [sinks.Sink]. Each case carries the sentence of the contract that it enforces,
-// and prints it when the sink breaks it.
+// Package sinktest tests implementations of [sinks.Sink]. Each test case has the sentence of the contract that it checks, and
+// prints the sentence when the sink breaks it.
 //
-// A sink's test is one line of kit and a [Harness]:
+// A sink's test is one call and a [Harness]:
 //
 //	sinktest.Run(t, open, sinktest.Features{TotalOrder: true})
 //
-// Package memory is the reference; its test shows a harness that can do everything.
+// Package memory is the reference implementation. Its test shows a harness with all functions.
 package sinktest
 
 import (
@@ -19,78 +19,79 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-// Harness is a fresh, empty far side, the way to open a sink onto it, and what can happen to it. Functions that are nil leave
-// out the cases that need them; those say so and count as skipped. All may call tb.Fatal, which ends the case. The kit has at
-// most one sink open at a time and closes every one.
+// Harness is a new, empty destination, a function that opens a sink to it, and functions that inject faults. A nil function
+// skips the cases that need it. All functions may call tb.Fatal, which ends the case. The kit has at most one sink open at a
+// time and closes every sink.
 type Harness struct {
-	// Open opens the sink. It is called again, after the last one was closed, for the same far side.
+	// Open opens the sink. The kit calls it again for the same destination after it closed the last sink.
 	Open func(ctx context.Context) (sinks.Sink, error)
-	// Received returns all that is durable on the far side, in the order of its arrival; where that is told only per
-	// ordering key (no [Features.TotalOrder]), in that order per key. It is called with a sink open or not, never during a
-	// Deliver, and not between Break and Repair.
+	// Received returns all events that are durable at the destination, in the order of their arrival. Without
+	// [Features.TotalOrder], the order holds for each ordering key only. The kit calls it with or without an open sink, but
+	// never during a Deliver, and not between Break and Repair.
 	Received func(ctx context.Context) ([]*eventv1.Event, error)
 
-	// Break makes the far side go away: from its return until Repair, nothing can be delivered. It is called with a
-	// sink open, before and during a Deliver.
+	// Break makes the destination unreachable: from its return until Repair, no event can be delivered. The kit calls it while a
+	// sink is open, before and during a Deliver.
 	Break func()
-	// BreakAfter makes the far side go away by itself when it has taken that many more events.
+	// BreakAfter makes the destination unreachable after it has accepted that many more events.
 	BreakAfter func(events int)
-	// Stumble makes the far side refuse what comes after that many more events, once, as if it were away, and take what
-	// comes then.
+	// Stumble makes the destination fail once, as if it were unreachable, after it has accepted that many more events. It
+	// accepts the events after that.
 	Stumble func(events int)
-	// Stall makes the far side fall silent: from its return until Repair, it accepts what is sent, connections too, and
-	// neither answers nor takes anything.
+	// Stall makes the destination silent: from its return until Repair, it accepts connections and bytes, but stores nothing and
+	// does not answer.
 	Stall func()
-	// Throttle makes the far side ask for a pause of d, and take nothing until Repair.
+	// Throttle makes the destination ask for a pause of d, and refuse all events until Repair.
 	Throttle func(d time.Duration)
-	// Repair ends what Break, BreakAfter, Stall and Throttle began. The sink that is open then must recover by itself; it
-	// is given several attempts. It must be set when any of them is.
+	// Repair ends the faults of Break, BreakAfter, Stall and Throttle. The open sink must then recover by itself, within several
+	// attempts. Repair must be set when any of the others is.
 	Repair func()
-	// Crash ends the sink that is open, which is not used again, not even closed, and loses whatever a crash of this process may
-	// lose.
+	// Crash simulates a crash of this process: it loses everything that such a crash may lose. The kit does not use the open
+	// sink afterwards, and does not close it.
 	Crash func()
 
-	// Poison returns an event that this sink refuses for good. The kit sets its Position.
+	// Poison returns an event that this sink refuses permanently. The kit sets its Position.
 	Poison func() sinks.Record
 }
 
-// Features are the promises that sinks are free to make or not.
+// Features are the optional promises of a sink.
 type Features struct {
-	// TotalOrder: the far side keeps the order of all events. Otherwise, of those with the same source and subject.
+	// TotalOrder: the destination keeps the order of all events. Otherwise it keeps the order of events with the same source and
+	// subject.
 	TotalOrder bool
-	// ExactlyOnce: an event that is delivered again, at its position, is not there twice.
+	// ExactlyOnce: an event that is delivered twice, with the same position, is stored once.
 	ExactlyOnce bool
-	// MaxEvent is the largest encoded event, in bytes, that is taken. 0 means that [sinks.LargestEvent] is.
+	// MaxEvent is the size of the largest encoded event, in bytes, that the sink accepts. 0 means [sinks.LargestEvent].
 	MaxEvent int
 }
 
-// Run runs every case against a harness of its own, which open makes.
+// Run runs every case with a new harness, which open makes.
 func Run(t *testing.T, open func(tb testing.TB) Harness, features Features) {
 	t.Helper()
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			h := open(t)
-			if lack := c.needs.lacking(h); lack != "" {
+			if lack := c.needs.missingIn(h); lack != "" {
 				t.Skipf("the harness has no %s\nrule: %s", lack, c.rule)
 			}
-			if err := judge(t.Context(), c, defaults.trial(h, features)); err != nil {
+			if err := runCase(t.Context(), c, defaults.newFixture(h, features)); err != nil {
 				t.Errorf("%v\nrule: %s", err, c.rule)
 			}
 		})
 	}
 }
 
-// check is one case: a sentence of the contract, and what shows whether it holds.
-type check struct {
+// testCase is one case: a sentence of the contract, and the function that checks it.
+type testCase struct {
 	name, rule string
-	needs      means
-	run        func(ctx context.Context, t *trial) error
+	needs      requires
+	run        func(ctx context.Context, t *fixture) error
 }
 
-// means are the functions of a harness that a case cannot do without.
-type means []string
+// requires names the functions of a harness that a case needs.
+type requires []string
 
-func (m means) lacking(h Harness) string {
+func (r requires) missingIn(h Harness) string {
 	has := map[string]bool{
 		"Break":      h.Break != nil,
 		"BreakAfter": h.BreakAfter != nil,
@@ -100,7 +101,7 @@ func (m means) lacking(h Harness) string {
 		"Crash":      h.Crash != nil,
 		"Poison":     h.Poison != nil,
 	}
-	for _, name := range m {
+	for _, name := range r {
 		if !has[name] {
 			return name
 		}
@@ -108,17 +109,17 @@ func (m means) lacking(h Harness) string {
 	return ""
 }
 
-// limits are how long things may take, and how large they get.
+// limits are the time limits and sizes of the cases.
 type limits struct {
-	// whole is for a case: a sink that hangs fails, and does not hang the tests.
+	// whole limits a case: a sink that hangs fails its case, and the other tests run.
 	whole time.Duration
-	// soon is for what has to return soon.
+	// soon limits a call that must return soon.
 	soon time.Duration
-	// away is how long a Deliver to a far side that is away may try.
+	// away limits a Deliver to an unreachable destination.
 	away time.Duration
 	// largest is the size of the largest event, in bytes.
 	largest int
-	// batch is how many events are in a Deliver that something happens to.
+	// batch is the number of events in a Deliver that is interrupted.
 	batch int
 }
 
@@ -130,17 +131,17 @@ var defaults = limits{
 	batch:   500,
 }
 
-func (l limits) trial(h Harness, f Features) *trial {
+func (l limits) newFixture(h Harness, f Features) *fixture {
 	if f.MaxEvent == 0 {
 		f.MaxEvent = l.largest
 	}
-	return &trial{Harness: h, Features: f, limits: l}
+	return &fixture{Harness: h, Features: f, limits: l}
 }
 
 var errHangs = errors.New("hangs")
 
-// judge runs a case within its deadline. A case that a harness ended, by tb.Fatal, has said why there.
-func judge(ctx context.Context, c check, t *trial) error {
+// runCase runs a case within its deadline. If the harness ended the case with tb.Fatal, it has reported the reason.
+func runCase(ctx context.Context, c testCase, t *fixture) error {
 	ctx, cancel := context.WithTimeout(ctx, t.whole)
 	defer cancel()
 	var failed error

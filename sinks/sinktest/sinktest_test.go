@@ -23,16 +23,16 @@ var small = limits{whole: 5 * time.Minute, soon: 10 * time.Second, away: 5 * tim
 
 var features = Features{TotalOrder: true, MaxEvent: 100 << 10}
 
-// world is a good sink in memory, which takes a millisecond an event, and what a fault needs to spoil it.
+// world is a correct sink in memory, which needs a millisecond for an event, and the state that a fault needs.
 type world struct {
 	Harness
 	// stop is closed when the world ends.
 	stop chan struct{}
-	// stalled and away say what the far side is told to be.
+	// stalled and away are the current faults of the destination.
 	stalled, away atomic.Bool
 	// repaired is closed by the Repair after a Stall.
 	repaired chan struct{}
-	// limited is set once BreakAfter was called.
+	// limited is true after BreakAfter was called.
 	limited atomic.Bool
 }
 
@@ -81,7 +81,7 @@ func decode(records []sinks.Record) ([]*eventv1.Event, error) {
 	return events, nil
 }
 
-// slow is a sink that hands over an event a millisecond.
+// slow is a sink that delivers one event a millisecond.
 type slow struct{ sinks.Sink }
 
 func (s slow) Deliver(ctx context.Context, events []sinks.Record) (int, error) {
@@ -134,7 +134,7 @@ func (w *world) spoil(replace func(good sinks.Sink) broken) {
 	}
 }
 
-// spoilDeliver is spoil for faults that know nothing of when a sink was opened.
+// spoilDeliver replaces Deliver. Its state spans all sinks that are opened.
 func (w *world) spoilDeliver(deliver func(ctx context.Context, events []sinks.Record, good deliverFunc) (int, error)) {
 	w.spoil(func(good sinks.Sink) broken {
 		return broken{deliver: func(ctx context.Context, events []sinks.Record) (int, error) {
@@ -143,7 +143,7 @@ func (w *world) spoilDeliver(deliver func(ctx context.Context, events []sinks.Re
 	})
 }
 
-// linger is for what should have returned by now.
+// linger waits longer than a call may take.
 func (w *world) linger() {
 	select {
 	case <-time.After(3 * small.soon):
@@ -151,26 +151,26 @@ func (w *world) linger() {
 	}
 }
 
-// A good sink passes every case.
+// A correct sink passes every case.
 func TestGoodSinkPasses(t *testing.T) {
 	for _, once := range []bool{false, true} {
 		f := features
 		f.ExactlyOnce = once
-		failed := trials(t, f, func() *world { return newWorld(memory.Config{MaxEvent: features.MaxEvent, Once: once}) })
+		failed := failedCases(t, f, func() *world { return newWorld(memory.Config{MaxEvent: features.MaxEvent, Once: once}) })
 		for name, err := range failed {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
 
-// trials returns the cases that fail.
-func trials(t *testing.T, f Features, made func() *world) map[string]error {
+// failedCases returns the cases that fail.
+func failedCases(t *testing.T, f Features, made func() *world) map[string]error {
 	t.Helper()
 	failed := map[string]error{}
 	for _, c := range cases {
 		synctest.Test(t, func(t *testing.T) {
 			w := made()
-			if err := judge(t.Context(), c, small.trial(w.Harness, f)); err != nil {
+			if err := runCase(t.Context(), c, small.newFixture(w.Harness, f)); err != nil {
 				failed[c.name] = err
 			}
 			close(w.stop)
@@ -180,13 +180,13 @@ func trials(t *testing.T, f Features, made func() *world) map[string]error {
 	return failed
 }
 
-// Each fault fails the case that is meant for it, and no other.
+// Each fault fails the case that must find it, and no other.
 func TestFaultsAreFound(t *testing.T) {
 	shown := map[string]bool{}
 	for _, f := range faults {
 		shown[f.fails] = true
 		t.Run(f.what, func(t *testing.T) {
-			failed := trials(t, features, func() *world {
+			failed := failedCases(t, features, func() *world {
 				w := newWorld(memory.Config{MaxEvent: features.MaxEvent})
 				f.spoil(w)
 				return w
@@ -207,17 +207,17 @@ func TestFaultsAreFound(t *testing.T) {
 	}
 }
 
-// A far side that keeps what comes again is no exactly-once one.
+// A destination that stores repeated events is not exactly-once.
 func TestRepeatsAreFound(t *testing.T) {
 	f := features
 	f.ExactlyOnce = true
-	failed := trials(t, f, func() *world { return newWorld(memory.Config{MaxEvent: features.MaxEvent}) })
+	failed := failedCases(t, f, func() *world { return newWorld(memory.Config{MaxEvent: features.MaxEvent}) })
 	if got := slices.Sorted(maps.Keys(failed)); !slices.Equal(got, []string{"given again"}) {
 		t.Errorf("a sink that keeps repeats fails %q", got)
 	}
 }
 
-// A far side with partitions keeps the order of each key, and of nothing else.
+// A destination with partitions keeps the order of each key only.
 func TestPartitions(t *testing.T) {
 	made := func() *world {
 		w := newWorld(memory.Config{MaxEvent: features.MaxEvent})
@@ -231,10 +231,10 @@ func TestPartitions(t *testing.T) {
 	}
 	f := features
 	f.TotalOrder = false
-	for name, err := range trials(t, f, made) {
+	for name, err := range failedCases(t, f, made) {
 		t.Errorf("%s: %v", name, err)
 	}
-	if failed := trials(t, features, made); failed["order"] == nil {
+	if failed := failedCases(t, features, made); failed["order"] == nil {
 		t.Error("partitions pass for a total order")
 	}
 }
@@ -253,8 +253,8 @@ func TestHangsAreFound(t *testing.T) {
 			<-w.stop
 			return 0, sinks.ErrClosed
 		})
-		order := cases[slices.IndexFunc(cases, func(c check) bool { return c.name == "order" })]
-		if err := judge(t.Context(), order, small.trial(w.Harness, features)); !errors.Is(err, errHangs) {
+		order := cases[slices.IndexFunc(cases, func(c testCase) bool { return c.name == "order" })]
+		if err := runCase(t.Context(), order, small.newFixture(w.Harness, features)); !errors.Is(err, errHangs) {
 			t.Errorf("a sink that hangs: %v, want %v", err, errHangs)
 		}
 		close(w.stop)
@@ -262,7 +262,7 @@ func TestHangsAreFound(t *testing.T) {
 	})
 }
 
-// A harness may end a case, which then leaves everything as it was found.
+// A harness may end a case. The fixture is released all the same.
 func TestHarnessEndsCase(t *testing.T) {
 	w := newWorld(memory.Config{})
 	repaired, closed := false, false
@@ -272,14 +272,14 @@ func TestHarnessEndsCase(t *testing.T) {
 	w.spoil(func(good sinks.Sink) broken {
 		return broken{close: func() error { closed = true; return good.Close() }}
 	})
-	c := check{"ends", "", nil, func(ctx context.Context, t *trial) error {
+	c := testCase{"ends", "", nil, func(ctx context.Context, t *fixture) error {
 		if err := t.open(ctx); err != nil {
 			return err
 		}
-		t.fault(t.Break)
+		t.beginFault(t.Break)
 		return errors.New("goes on")
 	}}
-	if err := judge(t.Context(), c, small.trial(w.Harness, features)); err != nil {
+	if err := runCase(t.Context(), c, small.newFixture(w.Harness, features)); err != nil {
 		t.Error(err)
 	}
 	if !repaired || !closed {
@@ -287,7 +287,7 @@ func TestHarnessEndsCase(t *testing.T) {
 	}
 }
 
-// The stream has what the cases rely on.
+// The stream has the variety that the cases need.
 func TestEvents(t *testing.T) {
 	sources, keys, vendors := map[string]int{}, map[string]int{}, map[string]int{}
 	subjects := map[string]map[string]bool{}
@@ -314,7 +314,7 @@ func TestEvents(t *testing.T) {
 
 func TestSkipsWhatHarnessLacks(t *testing.T) {
 	for _, c := range cases {
-		lack := c.needs.lacking(Harness{})
+		lack := c.needs.missingIn(Harness{})
 		if want := strings.Join(c.needs, ""); lack != want {
 			t.Errorf("%s: an empty harness lacks %q, want %q", c.name, lack, want)
 		}

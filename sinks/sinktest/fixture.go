@@ -15,22 +15,22 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-// trial is one case under way: the harness, the sink that is open, and the ledger of what it was given.
-type trial struct {
+// fixture is the state of a running case: the harness, the open sink, and the ledger of the events that the sink was given.
+type fixture struct {
 	Harness
 	Features
 	limits
 
-	sink   sinks.Sink // Nil when none is open.
-	faulty bool       // Between Break, or its like, and Repair.
+	sink   sinks.Sink // Nil if no sink is open.
+	faulty bool       // True between Break, or a similar fault, and Repair.
 
 	ledger []*eventv1.Event
-	at     map[string]int // Of an event's id in the ledger.
-	next   sinks.Position // Of the next record.
+	at     map[string]int // Index in the ledger, by event id.
+	next   sinks.Position // Position of the next record.
 }
 
-// open opens a sink, which becomes the trial's.
-func (t *trial) open(ctx context.Context) error {
+// open opens the fixture's sink.
+func (t *fixture) open(ctx context.Context) error {
 	sink, err := t.Open(ctx)
 	if err != nil {
 		return fmt.Errorf("open: %w", err)
@@ -39,8 +39,8 @@ func (t *trial) open(ctx context.Context) error {
 	return nil
 }
 
-// closeSink closes the trial's sink.
-func (t *trial) closeSink() error {
+// closeSink closes the fixture's sink.
+func (t *fixture) closeSink() error {
 	sink := t.sink
 	t.sink = nil
 	if err := sink.Close(); err != nil {
@@ -49,15 +49,15 @@ func (t *trial) closeSink() error {
 	return nil
 }
 
-func (t *trial) reopen(ctx context.Context) error {
+func (t *fixture) reopen(ctx context.Context) error {
 	if err := t.closeSink(); err != nil {
 		return err
 	}
 	return t.open(ctx)
 }
 
-// release leaves the harness as it was found, whatever became of the case.
-func (t *trial) release() error {
+// release repairs the harness and closes the sink, also after a failed case.
+func (t *fixture) release() error {
 	if t.faulty {
 		t.repair()
 	}
@@ -67,22 +67,22 @@ func (t *trial) release() error {
 	return t.closeSink()
 }
 
-// fault calls one of the harness's functions that Repair ends.
-func (t *trial) fault(begin func()) {
+// beginFault calls a function of the harness that injects a fault until Repair.
+func (t *fixture) beginFault(begin func()) {
 	t.faulty = true
 	begin()
 }
 
-func (t *trial) repair() {
+func (t *fixture) repair() {
 	t.faulty = false
 	t.Repair()
 }
 
-// records returns the next n events of the stream, and enters them in the ledger: the far side shall have them in the end.
-func (t *trial) records(n int) ([]sinks.Record, error) {
+// records returns the next n events of the stream, and adds them to the ledger: the destination must have them in the end.
+func (t *fixture) records(n int) ([]sinks.Record, error) {
 	made := make([]sinks.Record, n)
 	for i := range made {
-		r, err := t.enter(event(int(t.next)))
+		r, err := t.addToLedger(event(int(t.next)))
 		if err != nil {
 			return nil, err
 		}
@@ -91,7 +91,7 @@ func (t *trial) records(n int) ([]sinks.Record, error) {
 	return made, nil
 }
 
-func (t *trial) enter(e *eventv1.Event) (sinks.Record, error) {
+func (t *fixture) addToLedger(e *eventv1.Event) (sinks.Record, error) {
 	encoded, err := proto.Marshal(e)
 	if err != nil {
 		return sinks.Record{}, fmt.Errorf("encode an event: %w", err)
@@ -101,11 +101,11 @@ func (t *trial) enter(e *eventv1.Event) (sinks.Record, error) {
 	}
 	t.at[e.GetId()] = len(t.ledger)
 	t.ledger = append(t.ledger, e)
-	return t.place(sinks.Record{Encoded: encoded}), nil
+	return t.assignPosition(sinks.Record{Encoded: encoded}), nil
 }
 
-// strike takes an event that was refused off the ledger.
-func (t *trial) strike(id string) {
+// removeFromLedger removes an event that was refused.
+func (t *fixture) removeFromLedger(id string) {
 	place := t.at[id]
 	delete(t.at, id)
 	t.ledger = slices.Delete(t.ledger, place, place+1)
@@ -116,16 +116,17 @@ func (t *trial) strike(id string) {
 	}
 }
 
-// place gives a record the next position.
-func (t *trial) place(r sinks.Record) sinks.Record {
+// assignPosition gives a record the next position.
+func (t *fixture) assignPosition(r sinks.Record) sinks.Record {
 	t.next++
 	r.Position = t.next
 	return r
 }
 
-// push delivers all of records, as whoever drives a sink does: on from n, and again after a pause. It forgives what other cases are about.
-func (t *trial) push(ctx context.Context, records []sinks.Record) error {
-	refused, err := t.drive(ctx, records)
+// push delivers all records as a dispatcher does: it continues after the first n, and retries after a pause. Errors that other
+// cases check do not fail it.
+func (t *fixture) push(ctx context.Context, records []sinks.Record) error {
+	refused, err := t.pushAll(ctx, records)
 	if err != nil {
 		return err
 	}
@@ -135,8 +136,8 @@ func (t *trial) push(ctx context.Context, records []sinks.Record) error {
 	return nil
 }
 
-// pushNext is push of the next n events.
-func (t *trial) pushNext(ctx context.Context, n int) error {
+// pushNext pushes the next n events.
+func (t *fixture) pushNext(ctx context.Context, n int) error {
 	records, err := t.records(n)
 	if err != nil {
 		return err
@@ -144,8 +145,8 @@ func (t *trial) pushNext(ctx context.Context, n int) error {
 	return t.push(ctx, records)
 }
 
-// drive is push that goes on after an event that is refused for good, and returns those with the reasons.
-func (t *trial) drive(ctx context.Context, records []sinks.Record) (map[sinks.Position]error, error) {
+// pushAll is push that continues after a permanently refused event. It returns the refused positions with their errors.
+func (t *fixture) pushAll(ctx context.Context, records []sinks.Record) (map[sinks.Position]error, error) {
 	refused := map[sinks.Position]error{}
 	pause := time.Millisecond
 	for len(records) > 0 {
@@ -160,7 +161,7 @@ func (t *trial) drive(ctx context.Context, records []sinks.Record) (map[sinks.Po
 			pause = time.Millisecond
 		default:
 			if !wait(ctx, pause) {
-				return nil, fmt.Errorf("the event at %d is not taken, the last answer is %s", records[0].Position, answer{n, err})
+				return nil, fmt.Errorf("the event at %d was not accepted, the last result is %s", records[0].Position, result{n, err})
 			}
 			pause = min(2*pause, 500*time.Millisecond)
 		}
@@ -168,7 +169,7 @@ func (t *trial) drive(ctx context.Context, records []sinks.Record) (map[sinks.Po
 	return refused, nil
 }
 
-// wait waits for d, and says whether ctx let it.
+// wait waits for d. It returns false if ctx was done first.
 func wait(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -180,8 +181,8 @@ func wait(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// arrivals returns what the far side has, as places in the ledger. Each event must be as it was given.
-func (t *trial) arrivals(ctx context.Context) ([]int, error) {
+// arrivals returns the events at the destination, as indices in the ledger. It fails if an event was changed.
+func (t *fixture) arrivals(ctx context.Context) ([]int, error) {
 	received, err := t.Received(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("received: %w", err)
@@ -190,10 +191,10 @@ func (t *trial) arrivals(ctx context.Context) ([]int, error) {
 	for i, got := range received {
 		place, ok := t.at[got.GetId()]
 		if !ok {
-			return nil, fmt.Errorf("the far side has an event, with id %q, that was not given or is refused", got.GetId())
+			return nil, fmt.Errorf("the destination has an event, with id %q, that was not delivered or was refused", got.GetId())
 		}
 		if want := t.ledger[place]; !proto.Equal(want, got) {
-			return nil, fmt.Errorf("event %d is changed on the far side (-given +received):\n%s", place, difference(want, got))
+			return nil, fmt.Errorf("event %d was changed at the destination (-delivered +received):\n%s", place, difference(want, got))
 		}
 		places[i] = place
 	}
@@ -208,8 +209,8 @@ func difference(want, got *eventv1.Event) string {
 	return cmp.Diff(want, got, protocmp.Transform())
 }
 
-// holds returns an error unless the far side has the first n events of the ledger, in whatever order.
-func (t *trial) holds(ctx context.Context, n int) error {
+// checkReceived returns an error unless the destination has the first n events of the ledger, in any order.
+func (t *fixture) checkReceived(ctx context.Context, n int) error {
 	places, err := t.arrivals(ctx)
 	if err != nil {
 		return err
@@ -220,14 +221,15 @@ func (t *trial) holds(ctx context.Context, n int) error {
 	}
 	for p := range n {
 		if !there[p] {
-			return fmt.Errorf("event %d of %d, which was reported durable, is not on the far side", p, n)
+			return fmt.Errorf("event %d of %d, which was reported durable, is not at the destination", p, n)
 		}
 	}
 	return nil
 }
 
-// settled returns an error unless the far side has all events of the ledger, in order per lane. With repeats, a suffix may be there again.
-func (t *trial) settled(ctx context.Context, repeats bool) error {
+// checkOrder returns an error unless the destination has all events of the ledger, in order for each key. With repeats, a
+// suffix may have arrived twice.
+func (t *fixture) checkOrder(ctx context.Context, repeats bool) error {
 	places, err := t.arrivals(ctx)
 	if err != nil {
 		return err
@@ -235,15 +237,15 @@ func (t *trial) settled(ctx context.Context, repeats bool) error {
 	lanes := t.lanes(len(t.ledger), func(i int) int { return i })
 	arrived := t.lanes(len(places), func(i int) int { return places[i] })
 	for key, want := range lanes {
-		if err := inOrder(want, arrived[key], repeats && !t.ExactlyOnce); err != nil {
+		if err := checkSequence(want, arrived[key], repeats && !t.ExactlyOnce); err != nil {
 			return fmt.Errorf("ordering key %q: %w", key, err)
 		}
 	}
 	return nil
 }
 
-// lanes groups n places in the ledger by ordering key.
-func (t *trial) lanes(n int, place func(i int) int) map[string][]int {
+// lanes groups n indices of the ledger by ordering key.
+func (t *fixture) lanes(n int, place func(i int) int) map[string][]int {
 	lanes := map[string][]int{}
 	for i := range n {
 		p := place(i)
@@ -256,14 +258,14 @@ func (t *trial) lanes(n int, place func(i int) int) map[string][]int {
 	return lanes
 }
 
-// inOrder returns an error unless got goes through want step by step to its end. With repeats it may step back at any time,
-// to go on from there.
-func inOrder(want, got []int, repeats bool) error {
-	next := map[int]int{} // Index in want of what follows a place.
+// checkSequence returns an error unless got has all elements of want in their order. With repeats, got may step back to an
+// earlier element and continue from it.
+func checkSequence(want, got []int, repeats bool) error {
+	next := map[int]int{} // Index in want after the element.
 	for i, p := range want {
 		next[p] = i + 1
 	}
-	reached := 0 // Index in want of what is due.
+	reached := 0 // Index in want of the expected element.
 	furthest := 0
 	for _, p := range got {
 		i := next[p] - 1
