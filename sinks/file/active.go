@@ -10,30 +10,30 @@ import (
 	"time"
 )
 
-// active is the file that is being written. When a write or a sync fails, the file is closed, and what is known of it stays.
+// active is the file that the sink writes. When a write or a sync fails, the file is closed, but the sink keeps its facts.
 type active struct {
-	file handle      // Nil: to be opened again.
-	info os.FileInfo // Its identity. Nil: nothing is known.
+	file handle      // Nil if the file must be opened again.
+	info os.FileInfo // Its identity. Nil if the file is unknown.
 
-	// The first durable bytes are whole records and synced. Up to end they are written; what is there beyond durable is
-	// part of the Deliver under way, or has to go.
+	// The first durable bytes are whole records and synced. The bytes up to end are written. Those beyond durable belong to the
+	// running Deliver, or must be truncated.
 	durable, end int64
 
-	suspect bool      // A sync has failed: it's cut to what is durable, and nothing is added any more.
-	began   time.Time // When it was made.
+	suspect bool      // A sync failed: the file is truncated to its durable bytes, and gets no more events.
+	created time.Time // Creation time.
 }
 
-// ready sees to it that there is an active file to add to: the one that is open, unless somebody else has moved or removed it,
-// or it is due.
-func (s *Sink) ready(ctx context.Context) error {
+// prepare opens a file for the next write: the open file, unless another program has moved or removed it, or its rotation is
+// due.
+func (s *Sink) prepare(ctx context.Context) error {
 	if s.file != nil {
 		switch info, err := os.Lstat(s.config.Path); {
 		case err != nil && exists(err):
 			return err
 		case err != nil || !os.SameFile(info, s.info) || info.Size() != s.durable:
-			// What is durable in it stays so, wherever it is now. One that was cut or added to is looked at anew.
+			// Its durable bytes stay durable after a move. A file with another size is inspected again.
 			_ = s.file.Close()
-			s.active = active{began: s.began}
+			s.active = active{created: s.created}
 		}
 	}
 	if s.file == nil {
@@ -41,32 +41,32 @@ func (s *Sink) ready(ctx context.Context) error {
 			return err
 		}
 	}
-	if s.durable > 0 && (s.durable >= s.config.RotateSize || time.Since(s.began) >= s.config.RotateAge) {
+	if s.durable > 0 && (s.durable >= s.config.RotateSize || time.Since(s.created) >= s.config.RotateAge) {
 		return s.rotate()
 	}
 	return nil
 }
 
-// fail gives the file up after a write or a sync of it has failed. Readers should not see a torn record for longer than need
-// be, so it is cut at once if that can be done; reopen relies on nothing here.
-func (s *Sink) fail(sync bool) {
+// giveUpFile closes the file after a failed write or sync. It tries to truncate the file at once, so that readers see no
+// incomplete record for long. reopen does not rely on that.
+func (s *Sink) giveUpFile(sync bool) {
 	s.suspect = s.suspect || sync
 	_ = s.file.Truncate(s.durable)
 	_ = s.file.Close()
 	s.file = nil
 }
 
-// reopen opens the file that is there, mended, or makes one. Its folder is synced then, also for what was renamed or made
-// before a failure.
+// reopen opens the existing file and truncates it to its durable records, or creates one. It then syncs the folder, also for
+// files that were renamed or created before a failure.
 func (s *Sink) reopen(ctx context.Context) error {
 	f, err := s.disk.open(s.config.Path, os.O_RDWR)
 	if err != nil {
 		if exists(err) {
 			return err
 		}
-		return s.begin()
+		return s.createActive()
 	}
-	if err := s.mend(ctx, f); err != nil {
+	if err := s.truncateToDurable(ctx, f); err != nil {
 		return errors.Join(err, f.Close())
 	}
 	if s.file = f; s.suspect {
@@ -75,8 +75,8 @@ func (s *Sink) reopen(ctx context.Context) error {
 	return nil
 }
 
-// mend cuts f to whole and durable records, and makes that durable.
-func (s *Sink) mend(ctx context.Context, f handle) error {
+// truncateToDurable truncates f to whole records and makes that durable.
+func (s *Sink) truncateToDurable(ctx context.Context, f handle) error {
 	info, err := s.identify(f)
 	if err != nil {
 		return err
@@ -86,9 +86,9 @@ func (s *Sink) mend(ctx context.Context, f handle) error {
 		if err != nil {
 			return err
 		}
-		s.active = active{info: info, durable: found.whole, began: s.began, suspect: found.foreign}
+		s.active = active{info: info, durable: found.whole, created: s.created, suspect: found.otherFormat}
 		if found.damaged {
-			if err := s.keepDamaged(f, found.whole, info.Size()); err != nil {
+			if err := s.moveDamaged(f, found.whole, info.Size()); err != nil {
 				return err
 			}
 		}
@@ -105,8 +105,8 @@ func (s *Sink) mend(ctx context.Context, f handle) error {
 	return s.disk.syncDir(filepath.Dir(s.config.Path))
 }
 
-// identify makes sure that f is the regular file at the path itself. A device or a pipe cannot be cut; behind a link is a
-// file that another lock may guard.
+// identify checks that f is the regular file at the path itself. A device or a pipe cannot be truncated, and a linked file may
+// have another lock.
 func (s *Sink) identify(f handle) (os.FileInfo, error) {
 	info, err := f.Stat()
 	if err != nil {
@@ -122,7 +122,7 @@ func (s *Sink) identify(f handle) (os.FileInfo, error) {
 	return info, nil
 }
 
-// rotate sets the active file aside under a name of its own and begins a new one. What is in it is durable already.
+// rotate renames the active file and creates a new one. All its events are already durable.
 func (s *Sink) rotate() error {
 	err := s.file.Close()
 	s.file = nil
@@ -140,15 +140,15 @@ func (s *Sink) rotate() error {
 	if err != nil {
 		return err
 	}
-	s.active = active{began: s.began}
-	return s.begin()
+	s.active = active{created: s.created}
+	return s.createActive()
 }
 
-// stamp is when a file was rotated, in UTC. Names sort as it does.
+// stamp is the time of a rotation in a file name, in UTC. Names sort by it.
 const stamp = "20060102T150405.000000000Z"
 
-// rotatedName returns a name that is new and sorts after all that are there: the time, or, when the clock was set back, just
-// after the last.
+// rotatedName returns a new name that sorts after all existing ones. It has the current time, or, if the clock was set back, a
+// time just after the last name's.
 func (s *Sink) rotatedName() (string, error) {
 	dir, base := filepath.Split(s.config.Path)
 	stem, ext := splitName(base)
@@ -169,7 +169,7 @@ func (s *Sink) rotatedName() (string, error) {
 	return filepath.Join(dir, stem+"-"+at.Format(stamp)+ext), nil
 }
 
-// splitName splits a file's name before its extension, or both of two such as ".jsonl.zst".
+// splitName splits a file's name before its extension, or before both extensions in names such as ".jsonl.zst".
 func splitName(base string) (stem, ext string) {
 	ext = filepath.Ext(base)
 	if ext == ".zst" {

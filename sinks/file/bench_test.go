@@ -20,14 +20,14 @@ import (
 )
 
 const (
-	// drained is how many events a round of BenchmarkDrain writes.
+	// drained is the number of events that a round of BenchmarkDrain writes.
 	drained = 50_000
-	// batch is how many a Deliver is given: what a dispatcher reads from a backlog at once.
+	// batch is the number of events in a Deliver: as many as a dispatcher reads from a backlog at once.
 	batch = 1000
 )
 
-// BenchmarkDrain measures the sink against a bare buffered writer that writes the same records and syncs as often, in turns.
-// ratio is to be 0.7 at least. For JSON Lines the bare writer makes the same JSON from the same encoded events.
+// BenchmarkDrain compares the sink with a buffered writer that writes the same records and syncs as often, in turns. The ratio
+// must be at least 0.7. For JSON Lines the bare writer makes the same JSON from the same encoded events.
 func BenchmarkDrain(b *testing.B) {
 	for _, c := range variants[:2] {
 		b.Run(c.String(), func(b *testing.B) {
@@ -59,7 +59,7 @@ func BenchmarkDrain(b *testing.B) {
 	}
 }
 
-// backlog returns a batch of events of the usual size.
+// backlog returns a batch of events of typical size.
 func backlog(tb testing.TB) []sinks.Record {
 	tb.Helper()
 	records := make([]sinks.Record, batch)
@@ -74,7 +74,7 @@ func backlog(tb testing.TB) []sinks.Record {
 	return records
 }
 
-// bareWriter is what one would write without a sink.
+// bareWriter writes records without a sink.
 type bareWriter struct {
 	*bufio.Writer
 	file   *os.File

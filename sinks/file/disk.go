@@ -5,7 +5,7 @@ import (
 	"os"
 )
 
-// disk is what the sink does to files, so that tests can make it fail.
+// disk has the file operations of the sink, so that tests can make them fail.
 type disk interface {
 	open(name string, flag int) (handle, error)
 	rename(from, to string) error
@@ -26,7 +26,7 @@ type handle interface {
 // local is the system's own file system.
 type local struct{}
 
-// open never follows a file's owner in making it readable for others: events are personal data.
+// open makes files that only their owner can read: events are personal data.
 func (local) open(name string, flag int) (handle, error) { return os.OpenFile(name, flag, 0o600) }
 func (local) rename(from, to string) error               { return os.Rename(from, to) }
 func (local) remove(name string) error                   { return os.Remove(name) }

@@ -9,38 +9,38 @@ import (
 	"syscall"
 )
 
-// fragile is a disk that fails when it is told to, and that keeps in a crash what was synced alone, as disks do. What a
-// failed sync was about is never written any more: later syncs succeed without it.
+// fragile is a disk that fails on demand. In a crash it keeps only synced bytes, as disks do. Bytes of a failed sync are never
+// written, also if a later sync succeeds.
 type fragile struct {
 	mu sync.Mutex
-	// fail is asked before each operation. With an error, the operation fails; a write is then done by half, unless the file
-	// system is read-only.
+	// fail is called before each operation. If it returns an error, the operation fails; a write is then half done, unless the
+	// file system is read-only.
 	fail func(op string) error
-	// room is how many more newlines can be written; the write that goes beyond is short. Negative: any number.
+	// room is the number of newlines that can still be written. The write that exceeds it is short. Negative means no limit.
 	room int
 
 	files []*platter
-	undo  []func() error // Of changes of names that no sync of the folder has covered.
+	undo  []func() error // Undoes renames that no sync of the folder has covered.
 }
 
-// platter is what the disk itself has of a file.
+// platter has the bytes of a file that are on the disk itself.
 type platter struct {
 	name  string // Empty: removed.
 	info  os.FileInfo
 	bytes []byte
-	dirty [][2]int64 // Written, and not synced: from, to.
+	dirty [][2]int64 // Written but not synced: from, to.
 }
 
 func newFragile() *fragile { return &fragile{room: -1} }
 
-// set says what fails from now on; nil, that nothing does.
+// set sets the failures from now on; nil means none.
 func (d *fragile) set(fail func(op string) error, room int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.fail, d.room = fail, room
 }
 
-// away fails everything, as a read-only file system does.
+// away makes every operation fail, as a read-only file system does.
 func away(string) error { return syscall.EROFS }
 
 func (d *fragile) ask(op string) error {
@@ -130,7 +130,7 @@ func (d *fragile) syncDir(string) error {
 	return nil
 }
 
-// What a crash leaves of what was written and not synced.
+// The unsynced bytes that a crash leaves.
 const (
 	killed = iota // All: the process has ended, not the system.
 	lost          // Nothing.
@@ -139,7 +139,7 @@ const (
 	crashes
 )
 
-// crash leaves the files as they are found afterwards. Handles must not be used any more.
+// crash leaves the files in their state after a crash. Open handles must not be used any more.
 func (d *fragile) crash(kind int) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -191,7 +191,7 @@ func overwrite(b, with []byte, at int64) []byte {
 	return b
 }
 
-// fragileFile is an open file on it.
+// fragileFile is an open file of a fragile disk.
 type fragileFile struct {
 	*os.File
 	disk    *fragile

@@ -1,31 +1,31 @@
-// Package file appends events to a file on a local disk, which is rotated by size and age: an archive, or the hand-over to
-// whatever reads files.
+// Package file appends events to a file on a local disk and rotates it by size and age. Use it as an archive, or to hand events
+// to programs that read files.
 //
 // # Delivery
 //
-// At least once. Deliver returns when the events are synced to the disk, and so is the folder after a file was made or
-// renamed. After a failed write the file is cut back to the last event that is durable. After a failed sync nothing that the
-// system says about the file's tail is believed: the file is cut back in the same way and set aside as if rotated, and the
-// events are written anew, to a new file. Open cuts a record that a crash has torn off the file's end; see [Open].
+// At least once. Deliver returns after the events are synced to the disk. After a file was created or renamed, its folder is
+// synced too. After a failed write the file is truncated to the last durable event. After a failed sync the sink does not trust
+// the tail of the file: it truncates the file in the same way, rotates it, and writes the events again, to a new file. Open
+// truncates an incomplete record at the end of the file; see [Open].
 //
-// The file is synced once a Deliver, so larger batches are cheaper. Between events Deliver looks at its context; a write or
-// a sync that the system is busy with cannot be ended, and is waited for. When a Deliver ends early, what it has written by then
-// is synced and counted.
+// Each Deliver syncs the file once, so larger batches are cheaper. Deliver checks its context between events. It cannot
+// interrupt a write or a sync, and waits for them. When a Deliver ends early, it syncs and counts the events that it has
+// written.
 //
 // # Ordering
 //
-// That of the log: within a file, and across files in the order of their names, the active file last. After a failure a
-// suffix may be there twice.
+// The order of the log, within a file and across files in the order of their names, the active file last. After a failure a
+// suffix may be repeated.
 //
 // # Errors
 //
-// An event that is empty, larger than [sinks.LargestEvent], or no protobuf message is refused for good; in [JSONL] also one
-// that JSON cannot hold, such as a time after the year 9999. All that the disk may answer (no space, a
-// read-only file system, a folder that is gone) may pass, and is to be tried again.
+// An event is refused permanently if it is empty, larger than [sinks.LargestEvent], or not a protobuf message; with [JSONL]
+// also if JSON cannot represent it, such as a time after the year 9999. All errors of the disk (no space, a read-only file
+// system, a missing folder) may be retried.
 //
 // # Configuration
 //
-// [Config]; docs/sinks/file.md describes formats and names for readers of the files.
+// [Config]. docs/sinks/file.md describes formats and names for readers of the files.
 package file
 
 import (
@@ -48,10 +48,10 @@ import (
 type Format string
 
 const (
-	// JSONL is JSON Lines: an event a line, in protobuf's JSON without spaces. It is the default.
+	// JSONL is JSON Lines: one event on each line, in protobuf's JSON without spaces. It is the default.
 	JSONL Format = "jsonl"
-	// Protobuf is an event's length as a varint and then the encoded event, as protodelim and Java's parseDelimitedFrom
-	// read it.
+	// Protobuf is the event's length as a varint, followed by the encoded event. protodelim and Java's parseDelimitedFrom read
+	// it.
 	Protobuf Format = "protobuf"
 )
 
@@ -61,37 +61,37 @@ type Compression string
 const (
 	// None is the default.
 	None Compression = ""
-	// Zstd is a sequence of zstd frames with checksums, each of whole events.
+	// Zstd is a sequence of zstd frames with checksums. Each frame has whole events.
 	Zstd Compression = "zstd"
 )
 
 const (
-	// DefaultRotateSize is Config.RotateSize unless it is set.
+	// DefaultRotateSize is the default of Config.RotateSize.
 	DefaultRotateSize = 256 << 20
-	// DefaultRotateAge is Config.RotateAge unless it is set.
+	// DefaultRotateAge is the default of Config.RotateAge.
 	DefaultRotateAge = 24 * time.Hour
 )
 
-// chunk is how much is written, or compressed to a frame, at once; it bounds memory, but for a single larger event.
+// chunk is the number of bytes that are written, or compressed to a frame, at once. It limits memory, except for a single
+// larger event.
 const chunk = 1 << 20
 
-// Config of a sink. All but Path has a good zero value.
+// Config configures a sink. The zero value of every field but Path is useful.
 type Config struct {
-	// Path of the active file. Its folder must exist: a disk that is not mounted is better noticed than written around.
+	// Path is the active file. Its folder must exist: if a disk is not mounted, an error is better than a file in another place.
 	Path string
-	// Format of events. Empty is JSONL.
+	// Format is the format of events. Empty means JSONL.
 	Format Format
-	// Compression of the file.
+	// Compression is the compression of the file.
 	Compression Compression
-	// RotateSize is the size on disk, in bytes, from which on a file is rotated before the next Deliver writes. 0 is
-	// DefaultRotateSize.
+	// RotateSize is the size on disk, in bytes, at which a file is rotated before the next write. 0 means DefaultRotateSize.
 	RotateSize int64
-	// RotateAge is the age from which on a file is rotated before the next Deliver writes, counted from the file's
-	// beginning, also across restarts. 0 is DefaultRotateAge.
+	// RotateAge is the age at which a file is rotated before the next write. It starts when the file is created and continues
+	// across restarts. 0 means DefaultRotateAge.
 	RotateAge time.Duration
 }
 
-// withDefaults returns c as it is meant, or all that is wrong with it.
+// withDefaults returns c with its defaults, or all its problems.
 func (c Config) withDefaults() (Config, error) {
 	var wrong []error
 	if c.Path == "" {
@@ -129,22 +129,22 @@ type Sink struct {
 	encoder *zstd.Encoder // Nil without compression.
 	closed  atomic.Bool
 
-	mu     sync.Mutex // Held by Deliver, and by Close once no Deliver is under way.
-	active            // See there.
+	mu     sync.Mutex // Held by Deliver, and by Close after the last Deliver.
+	active            // See type active.
 
-	plain, packed []byte // What is to be written next, and its compressed form.
+	plain, packed []byte // The bytes of the next write, and their compressed form.
 }
 
 var _ sinks.Sink = (*Sink)(nil)
 
-// Open opens the active file, or makes it, with permissions 0600, and takes the lock that keeps other processes from writing
-// it: the file Path with ".lock" added. The lock file stays; its modification time is when the active file was begun.
+// Open opens or creates the active file, with permissions 0600. It takes a lock that keeps other processes from writing the
+// file: the file Path with ".lock" added. The lock file stays. Its modification time is the creation time of the active file.
 //
-// What a crash has torn off the end of an existing file is cut, back to the last whole record. Anything else that is not a
-// whole record is damage: it is moved, with all that follows, to a file of its own, whose name ends in ".damaged". A file of
-// another format is set aside as if rotated. To see all this the whole active file is read; ctx ends that.
+// Open truncates an incomplete record that a crash left at the end of an existing file. Any other bytes that are not a whole
+// record are damage: Open moves them, with all bytes after them, to a separate file whose name ends in ".damaged". It rotates a
+// file of another format. To do this it reads the whole active file; ctx ends that.
 //
-// All problems of the configuration are reported at once.
+// Open reports all problems of the configuration at once.
 func Open(ctx context.Context, c Config) (*Sink, error) { return open(ctx, c, local{}) }
 
 func open(ctx context.Context, c Config, d disk) (*Sink, error) {
@@ -152,7 +152,7 @@ func open(ctx context.Context, c Config, d disk) (*Sink, error) {
 	if err != nil {
 		return nil, fmt.Errorf("file: open: %w", err)
 	}
-	// What the path means must not change with the working folder.
+	// A later change of the working folder must not change the path.
 	if c.Path, err = filepath.Abs(c.Path); err != nil {
 		return nil, fmt.Errorf("file: open: %w", err)
 	}
@@ -167,7 +167,7 @@ func open(ctx context.Context, c Config, d disk) (*Sink, error) {
 	}
 	info, err := s.lock.Stat()
 	if err == nil {
-		s.began = info.ModTime()
+		s.created = info.ModTime()
 		err = s.reopen(ctx)
 	}
 	if err != nil {
@@ -186,26 +186,26 @@ func (s *Sink) Deliver(ctx context.Context, events []sinks.Record) (int, error) 
 	if len(events) == 0 {
 		return 0, nil
 	}
-	if err := s.ready(ctx); err != nil {
+	if err := s.prepare(ctx); err != nil {
 		return 0, fmt.Errorf("file: deliver: %w", err)
 	}
 	n, stopped, err := s.write(ctx, events)
 	if err != nil {
-		s.fail(false)
+		s.giveUpFile(false)
 		return 0, fmt.Errorf("file: deliver: %w", err)
 	}
 	if n == 0 {
 		return 0, stopped
 	}
 	if err := s.file.Sync(); err != nil {
-		s.fail(true)
+		s.giveUpFile(true)
 		return 0, fmt.Errorf("file: deliver: %w", err)
 	}
 	s.durable = s.end
 	return n, stopped
 }
 
-// Close implements [sinks.Sink]. It waits for a write or sync that is under way.
+// Close implements [sinks.Sink]. It waits for a write or sync in progress.
 func (s *Sink) Close() error {
 	if s.closed.Swap(true) {
 		return nil
@@ -229,8 +229,8 @@ func (s *Sink) interrupted(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// write writes events, in chunks, up to the first that it must not, and returns how many it has written and why no more.
-// After a failure to write, err, some of them are there, perhaps one in part.
+// write writes events in chunks, up to the first that it must not write. It returns how many it has written, and why it
+// stopped. If a write failed, err is set: some events may be in the file, and one of them in part.
 func (s *Sink) write(ctx context.Context, events []sinks.Record) (n int, stopped, err error) {
 	s.plain = s.plain[:0]
 	for n < len(events) && err == nil {
@@ -251,7 +251,7 @@ func (s *Sink) write(ctx context.Context, events []sinks.Record) (n int, stopped
 	return n, stopped, err
 }
 
-// flush writes what is encoded, and keeps the buffers unless a large event has made them large.
+// flush writes the encoded events. It keeps the buffers unless a large event has made them large.
 func (s *Sink) flush() error {
 	if len(s.plain) == 0 {
 		return nil
@@ -270,8 +270,8 @@ func (s *Sink) flush() error {
 	return err
 }
 
-// begin makes a new active file.
-func (s *Sink) begin() error {
+// createActive creates a new active file.
+func (s *Sink) createActive() error {
 	f, err := s.disk.open(s.config.Path, os.O_RDWR|os.O_CREATE|os.O_EXCL)
 	if err != nil {
 		return err
@@ -281,14 +281,14 @@ func (s *Sink) begin() error {
 		err = s.disk.syncDir(filepath.Dir(s.config.Path))
 	}
 	if err != nil {
-		// Its name may not last, so the next attempt starts over.
+		// The file's name may not be durable, so the next attempt starts again.
 		return errors.Join(err, f.Close(), s.disk.remove(s.config.Path))
 	}
-	s.active = active{file: f, info: info, began: time.Now()}
-	// At worst its age counts from another time after a restart.
-	_ = os.Chtimes(s.lock.Name(), s.began, s.began)
+	s.active = active{file: f, info: info, created: time.Now()}
+	// If this fails, the file's age is wrong after a restart.
+	_ = os.Chtimes(s.lock.Name(), s.created, s.created)
 	return nil
 }
 
-// exists reports whether the error of opening a file says that there is one.
+// exists reports whether an error of opening a file means that the file exists.
 func exists(err error) bool { return !errors.Is(err, fs.ErrNotExist) }

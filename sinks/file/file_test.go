@@ -19,7 +19,7 @@ import (
 	"github.com/webhook-bridge/bridge/sinks/sinktest"
 )
 
-// The formats and their compression, each in one of its combinations: the kit looks at what all of them share.
+// The kit runs for each format and compression, in one combination each.
 func TestSink(t *testing.T) {
 	for _, c := range []Config{{Format: JSONL}, {Format: Protobuf, Compression: Zstd}} {
 		t.Run(c.String(), func(t *testing.T) {
@@ -71,7 +71,7 @@ func BenchmarkSink(b *testing.B) {
 	}
 }
 
-// Each format, as its bytes are documented.
+// The bytes of each format are as documented.
 func TestFormats(t *testing.T) {
 	e := []sinks.Record{{Position: 7, Encoded: []byte("\n\x02ab\x12\x04a: b")}}
 	for c, want := range map[Config]string{
@@ -86,7 +86,7 @@ func TestFormats(t *testing.T) {
 	}
 }
 
-// A frame holds whole events, with a checksum, and so can be cut off or skipped.
+// A frame has whole events and a checksum, so it can be cut off or skipped.
 func TestFrames(t *testing.T) {
 	c := Config{Format: Protobuf, Compression: Zstd}.in(t.TempDir())
 	s := mustOpen(t, c)
@@ -159,7 +159,7 @@ func TestRotationByAge(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		// The age is the file's, not that of the sink.
+		// The age is that of the file, not of the sink.
 		deliver(0)
 		advance(59 * time.Minute)
 		deliver(1)
@@ -184,10 +184,10 @@ func TestRotationByAge(t *testing.T) {
 	})
 }
 
-// advance moves the clock of a bubble.
+// advance moves the fake clock.
 func advance(d time.Duration) { <-time.After(d) }
 
-// When the clock was set back, or stands still, names go on after the last, and none is used twice.
+// If the clock was set back, or stands still, each name sorts after the last, and no name is used twice.
 func TestNamesSortWhateverTheClockSays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := Config{RotateSize: 1}.in(t.TempDir())
@@ -264,7 +264,7 @@ func TestOpenRefuses(t *testing.T) {
 			t.Errorf("%s: %v, want %s", path, err, want)
 		}
 	}
-	// What was refused holds no lock.
+	// A refused Open leaves no lock.
 	if err := os.Remove(link); err != nil {
 		t.Fatal(err)
 	}
@@ -297,7 +297,8 @@ func TestRefusedForGood(t *testing.T) {
 	}
 }
 
-// A file that somebody moves, removes or cuts is not written into: events would vanish with it, or follow a hole.
+// The sink does not write to a file that another program moved, removed or truncated: the events would be lost, or follow a
+// hole.
 func TestTheFileIsTakenAway(t *testing.T) {
 	c := Config{}.in(t.TempDir())
 	moved := c

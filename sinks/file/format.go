@@ -12,7 +12,7 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-// encode appends an event as the format has it. Where that cannot be, it returns b as it was.
+// encode appends an event in the configured format. With an error it returns b unchanged.
 func (s *Sink) encode(b []byte, r sinks.Record) ([]byte, error) {
 	switch {
 	case len(r.Encoded) == 0:
@@ -22,7 +22,7 @@ func (s *Sink) encode(b []byte, r sinks.Record) ([]byte, error) {
 	case s.config.Format == JSONL:
 		return appendLine(b, r)
 	}
-	// What is written must be told from what is damaged later.
+	// A later start must be able to tell records from damage.
 	if err := checkFields(r.Encoded); err != nil {
 		return b, sinks.Permanent(fmt.Errorf("file: event at %d: %w", r.Position, err))
 	}
@@ -41,8 +41,8 @@ func appendLine(b []byte, r sinks.Record) ([]byte, error) {
 	return append(compact(line, len(b)), '\n'), nil
 }
 
-// compact removes the spaces between tokens, from b[from] on. protojson varies them from build to build; programs that
-// compare lines want them all the same.
+// compact removes the spaces between tokens, from b[from] on. protojson varies them between builds, but programs that compare
+// lines need them equal.
 func compact(b []byte, from int) []byte {
 	out, quoted := from, false
 	for i := from; i < len(b); i++ {
@@ -66,8 +66,8 @@ func compact(b []byte, from int) []byte {
 
 var errFields = errors.New("not a protobuf message")
 
-// checkFields returns nil for what can be a message, io.ErrUnexpectedEOF for what can be the beginning of one, errFields for
-// anything else. It looks at the outermost fields alone.
+// checkFields returns nil for a message, io.ErrUnexpectedEOF for the beginning of one, and errFields for anything else. It
+// checks only the outermost fields.
 func checkFields(b []byte) error {
 	for len(b) > 0 {
 		_, _, n := protowire.ConsumeField(b)

@@ -21,7 +21,7 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-// variants are all ways to write.
+// variants are all combinations of format and compression.
 var variants = []Config{
 	{Format: JSONL},
 	{Format: Protobuf},
@@ -39,7 +39,7 @@ func (c Config) in(dir string) Config {
 	return c
 }
 
-// numbered returns the nth record. Events differ in size.
+// numbered returns the nth record. The events have different sizes.
 func numbered(tb testing.TB, n int) sinks.Record {
 	tb.Helper()
 	encoded, err := proto.Marshal(&eventv1.Event{
@@ -57,7 +57,7 @@ func numbered(tb testing.TB, n int) sinks.Record {
 	return sinks.Record{Position: sinks.Position(n), Encoded: encoded}
 }
 
-// numbers returns the records from first up to, not including, end.
+// numbers returns the records from first up to, but not including, end.
 func numbers(tb testing.TB, first, end int) []sinks.Record {
 	tb.Helper()
 	var records []sinks.Record
@@ -93,7 +93,7 @@ func mustDeliver(tb testing.TB, s *Sink, records []sinks.Record) {
 	}
 }
 
-// files returns the names of the files of events in their order: those that were rotated, and the active one.
+// files returns the names of the event files in their order: the rotated ones, then the active one.
 func files(c Config) ([]string, error) {
 	stem, ext := splitName(c.Path)
 	names, err := filepath.Glob(stem + "-*" + ext)
@@ -107,8 +107,8 @@ func files(c Config) ([]string, error) {
 	return names, nil
 }
 
-// read reads all files of a sink as one stream, as a program would that knows nothing but the documentation. Anything that is not
-// a whole record is an error.
+// read reads all files of a sink as one stream, as a program that knows only the documentation does. Bytes that are not a whole
+// record are an error.
 func read(c Config) ([]*eventv1.Event, error) {
 	names, err := files(c)
 	if err != nil {
@@ -160,7 +160,7 @@ func decode(c Config, b []byte) ([]*eventv1.Event, error) {
 	}
 }
 
-// mustRead is read, by the events' numbers.
+// mustRead returns the numbers of the events that read returns.
 func mustRead(tb testing.TB, c Config) []int {
 	tb.Helper()
 	events, err := read(c)

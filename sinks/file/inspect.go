@@ -15,33 +15,33 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-// zstdMagic begins a frame.
+// zstdMagic is the start of a frame.
 var zstdMagic = []byte{0x28, 0xb5, 0x2f, 0xfd}
 
-// finding is what a file was found to hold.
-type finding struct {
-	whole   int64 // So many bytes, from the first on, are whole records.
-	damaged bool  // What follows is more than a record whose end is missing.
-	foreign bool  // It is of another format. All is whole then.
+// inspection is the result of reading a file.
+type inspection struct {
+	whole       int64 // Number of bytes, from the start, that are whole records.
+	damaged     bool  // After the whole records there is more than an incomplete record.
+	otherFormat bool  // The file has another format. All its bytes then count as whole.
 }
 
-// errDamaged is what follows the last whole record when that is not just the beginning of another one.
+// errDamaged means that the bytes after the last whole record are not just an incomplete record.
 var errDamaged = errors.New("damaged")
 
-// inspect reads a file of that size.
-func (s *Sink) inspect(ctx context.Context, f io.ReaderAt, size int64) (finding, error) {
-	if foreign, err := s.foreign(f, size); foreign || err != nil {
-		return finding{whole: size, foreign: foreign}, err
+// inspect reads a file of size bytes.
+func (s *Sink) inspect(ctx context.Context, f io.ReaderAt, size int64) (inspection, error) {
+	if other, err := s.isOtherFormat(f, size); other || err != nil {
+		return inspection{whole: size, otherFormat: other}, err
 	}
 	next, done, err := s.records(f, size)
 	if err != nil {
-		return finding{}, err
+		return inspection{}, err
 	}
 	defer done()
-	var found finding
+	var found inspection
 	for {
 		if err := s.interrupted(ctx); err != nil {
-			return finding{}, err
+			return inspection{}, err
 		}
 		n, err := next()
 		switch {
@@ -53,13 +53,13 @@ func (s *Sink) inspect(ctx context.Context, f io.ReaderAt, size int64) (finding,
 			found.damaged = true
 			return found, nil
 		default:
-			return finding{}, err
+			return inspection{}, err
 		}
 	}
 }
 
-// foreign reports whether a file is of another format, as after a change of the configuration.
-func (s *Sink) foreign(f io.ReaderAt, size int64) (bool, error) {
+// isOtherFormat reports whether a file has another format, as after a change of the configuration.
+func (s *Sink) isOtherFormat(f io.ReaderAt, size int64) (bool, error) {
 	head := make([]byte, min(size, int64(len(zstdMagic))))
 	if _, err := f.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
 		return false, err
@@ -73,14 +73,14 @@ func (s *Sink) foreign(f io.ReaderAt, size int64) (bool, error) {
 		return true, nil
 	}
 	if s.config.Format == JSONL {
-		// Zeros are what a crash may leave of any format.
+		// A crash may leave zeros in a file of any format.
 		return len(head) > 0 && head[0] != '{' && head[0] != 0, nil
 	}
-	// As a record that were one of 123 bytes, beginning with another field than the event's id.
+	// As a protobuf record, this would have 123 bytes and start with another field than the event's id.
 	return bytes.HasPrefix(head, []byte(`{"`)), nil
 }
 
-// firstPlain returns the first bytes of what a compressed file holds, none if they cannot be had.
+// firstPlain returns the first decompressed bytes of a compressed file, or nil if it cannot read them.
 func firstPlain(f io.ReaderAt, size int64) []byte {
 	decoder, err := zstd.NewReader(io.NewSectionReader(f, 0, size), zstd.WithDecoderConcurrency(1))
 	if err != nil {
@@ -94,8 +94,8 @@ func firstPlain(f io.ReaderAt, size int64) []byte {
 	return head
 }
 
-// records returns a function that returns the size of the next whole record, or frame of records. After the last it returns
-// io.EOF; io.ErrUnexpectedEOF when there is the beginning of another one, and nothing whole behind; errDamaged.
+// records returns a function that returns the size of the next whole record, or frame of records. After the last one the
+// function returns io.EOF; io.ErrUnexpectedEOF if there is an incomplete record with nothing whole after it; or errDamaged.
 func (s *Sink) records(f io.ReaderAt, size int64) (next func() (int64, error), done func(), err error) {
 	if s.config.Compression == Zstd {
 		decoder, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1))
@@ -116,7 +116,7 @@ func (s *Sink) records(f io.ReaderAt, size int64) (next func() (int64, error), d
 	}, func() {}, nil
 }
 
-// nextLine looks at a line. Pages that a crash kept from the disk read as zeros, which JSON does not have.
+// nextLine checks a line. Pages that a crash kept from the disk read as zeros, which JSON does not contain.
 func nextLine(r *bufio.Reader) (size int64, err error) {
 	var first, last byte
 	zeros := false
@@ -146,7 +146,7 @@ func nextLine(r *bufio.Reader) (size int64, err error) {
 	}
 }
 
-// nextDelimited looks at a record of length and message, in the buffer, which it returns.
+// nextDelimited checks a record of length and message. It reads into the buffer and returns it.
 func nextDelimited(r *bufio.Reader, buffer []byte) (int64, []byte, error) {
 	prefix, err := r.Peek(binary.MaxVarintLen64)
 	if err != nil && !errors.Is(err, io.EOF) || len(prefix) == 0 {
@@ -170,7 +170,7 @@ func nextDelimited(r *bufio.Reader, buffer []byte) (int64, []byte, error) {
 	if err != nil && !cut {
 		return 0, buffer, err
 	}
-	// A length that is wrong may reach past the file's end as well, and over whole records: then what is there does not add up.
+	// A wrong length may also reach past the end of the file, and over whole records. The fields then do not add up.
 	switch fields := checkFields(buffer[:read]); {
 	case errors.Is(fields, errFields), fields != nil && !cut:
 		return 0, buffer, errDamaged
@@ -180,7 +180,7 @@ func nextDelimited(r *bufio.Reader, buffer []byte) (int64, []byte, error) {
 	return int64(n) + int64(length), buffer, nil
 }
 
-// frames walks through zstd frames.
+// frames iterates over zstd frames.
 type frames struct {
 	f       io.ReaderAt
 	at      int64
@@ -194,12 +194,12 @@ func (z *frames) next() (int64, error) {
 	}
 	end, err := z.end()
 	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return 0, z.torn()
+		return 0, z.incompleteOrDamaged()
 	}
 	if err != nil {
 		return 0, err
 	}
-	// The frame is there in full length; its checksum tells whether it is as it was written.
+	// The frame has its full length. Its checksum tells whether its bytes are as they were written.
 	if err := z.decoder.Reset(io.NewSectionReader(z.f, z.at, end-z.at)); err != nil {
 		return 0, errDamaged
 	}
@@ -211,7 +211,7 @@ func (z *frames) next() (int64, error) {
 	return n, nil
 }
 
-// end returns where the frame ends: RFC 8878, 3.1.1.
+// end returns the end of the frame: RFC 8878, 3.1.1.
 func (z *frames) end() (int64, error) {
 	head := make([]byte, min(zstd.HeaderMaxSize, z.size-z.at))
 	if err := z.read(head, z.at); err != nil {
@@ -250,10 +250,11 @@ func (z *frames) end() (int64, error) {
 	return at, nil
 }
 
-// torn tells a frame whose end is missing from one that only seems to reach past the file's end, with others behind it.
-func (z *frames) torn() error {
+// incompleteOrDamaged returns io.ErrUnexpectedEOF for an incomplete last frame, and errDamaged for a frame with a wrong length
+// that has other frames after it.
+func (z *frames) incompleteOrDamaged() error {
 	if z.size-z.at > 2*chunk {
-		return errDamaged // Perhaps. It costs nothing but the space to keep it.
+		return errDamaged // It may be incomplete only. Keeping it costs nothing but space.
 	}
 	rest := make([]byte, z.size-z.at)
 	if err := z.read(rest, z.at); err != nil {
@@ -265,7 +266,7 @@ func (z *frames) torn() error {
 	return io.ErrUnexpectedEOF
 }
 
-// read fills b; where the file ends before, the error is io.ErrUnexpectedEOF.
+// read fills b. If the file ends before, the error is io.ErrUnexpectedEOF.
 func (z *frames) read(b []byte, at int64) error {
 	if at+int64(len(b)) > z.size {
 		return io.ErrUnexpectedEOF
@@ -277,8 +278,8 @@ func (z *frames) read(b []byte, at int64) error {
 	return err
 }
 
-// keepDamaged moves what f has from there on to a file of its own, as far as copying it: cutting f is next.
-func (s *Sink) keepDamaged(f io.ReaderAt, from, size int64) error {
+// moveDamaged copies the bytes of f from an offset on to a separate file. The caller truncates f next.
+func (s *Sink) moveDamaged(f io.ReaderAt, from, size int64) error {
 	name, err := s.rotatedName()
 	if err != nil {
 		return err

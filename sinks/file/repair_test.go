@@ -16,7 +16,8 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-// written returns what a sink writes for a few Delivers, and where in it whole records, or frames, end, and with which event.
+// written returns the bytes that a sink writes in a few Delivers, and the ends of whole records, or frames, with the event of
+// each.
 func written(t *testing.T, c Config) (content []byte, ends map[int]int) {
 	t.Helper()
 	c = c.in(t.TempDir())
@@ -37,7 +38,7 @@ func written(t *testing.T, c Config) (content []byte, ends map[int]int) {
 	return content, ends
 }
 
-// damaged returns what was kept aside.
+// damaged returns the bytes in the ".damaged" files.
 func damaged(t *testing.T, c Config) []byte {
 	t.Helper()
 	names, err := filepath.Glob(filepath.Join(filepath.Dir(c.Path), "*.damaged"))
@@ -55,7 +56,7 @@ func damaged(t *testing.T, c Config) []byte {
 	return all
 }
 
-// Wherever a crash tears a file off, Open cuts it back to the last whole record, not further, and goes on there.
+// If a crash cuts the file at any byte, Open truncates it to the last whole record and continues there.
 func TestTornAnywhere(t *testing.T) {
 	for _, c := range variants {
 		t.Run(c.String(), func(t *testing.T) {
@@ -88,7 +89,7 @@ func TestTornAnywhere(t *testing.T) {
 	}
 }
 
-// unsynced is a disk that syncs nothing, for tests that crash nothing.
+// unsynced is a disk without syncs, for tests without crashes.
 type unsynced struct{ local }
 
 func (unsynced) open(name string, flag int) (handle, error) {
@@ -102,7 +103,7 @@ type unsyncedFile struct{ *os.File }
 
 func (unsyncedFile) Sync() error { return nil }
 
-// What is damaged otherwise is kept, and so is all behind it.
+// Damaged bytes are moved to a separate file, with all bytes after them.
 func TestDamageIsKept(t *testing.T) {
 	for _, c := range variants {
 		t.Run(c.String(), func(t *testing.T) {
@@ -115,7 +116,7 @@ func TestDamageIsKept(t *testing.T) {
 			}
 			for name, harm := range harms {
 				if name == "inside" && c.Format == Protobuf && c.Compression == None {
-					continue // Nothing tells a text of zeros from another one.
+					continue // Zeros inside a text field are valid.
 				}
 				c := c.in(t.TempDir())
 				b := bytes.Clone(content)
@@ -135,7 +136,7 @@ func TestDamageIsKept(t *testing.T) {
 	}
 }
 
-// harms are what may become of a record, or frame, that b begins with.
+// harms returns damaged forms of the first record, or frame, of b.
 var harms = map[string]func(c Config, b []byte){
 	"zeros":  func(_ Config, b []byte) { clear(b[:len(b)/2]) },
 	"inside": func(_ Config, b []byte) { clear(b[12:20]) },
@@ -144,7 +145,7 @@ var harms = map[string]func(c Config, b []byte){
 			b[i] = byte(255 - 7*i)
 		}
 	},
-	// It seems to end where there is no file any more.
+	// Its end is past the end of the file.
 	"reaches over others": func(c Config, b []byte) {
 		var h zstd.Header
 		switch {
@@ -158,7 +159,7 @@ var harms = map[string]func(c Config, b []byte){
 	},
 }
 
-// A process that ended between two steps leaves names and records that no sync has covered. The next one makes up for it.
+// A process that ended between two steps leaves names and records without a sync. The next process syncs them.
 
 func TestUnfinishedFileGetsItsName(t *testing.T) {
 	c := Config{}.in(t.TempDir())
@@ -217,7 +218,7 @@ func TestUnfinishedRecordsAreSynced(t *testing.T) {
 	}
 }
 
-// Other settings for the same path: what is there stays whole, under another name.
+// After a change of the settings for a path, the old file stays whole under another name.
 func TestAnotherFormatIsSetAside(t *testing.T) {
 	for _, before := range variants {
 		for _, now := range variants {
@@ -249,16 +250,15 @@ func TestAnotherFormatIsSetAside(t *testing.T) {
 	}
 }
 
-// planned is how many events a plan delivers before the crash.
+// planned is the number of events that a plan delivers before the crash.
 const planned = 60
 
-// plan is a few Delivers onto a disk on which the nth operation fails, driven as a sink is driven: what is not delivered is
-// tried again.
+// plan is a few Delivers to a disk on which the nth operation fails. Like a dispatcher, it delivers failed events again.
 type plan struct {
 	config   Config
 	fails    int // Counted from 1.
-	lasting  int // How many after it fail as well.
-	after    int // What the crash at the end leaves.
+	lasting  int // Number of operations after it that fail too.
+	after    int // The state that the crash at the end leaves.
 	counted  int
 	accepted int
 }
@@ -294,7 +294,7 @@ func (p *plan) run(t *testing.T) error {
 	if p.accepted < planned {
 		return fmt.Errorf("only %d events were delivered", p.accepted)
 	}
-	// The last ones are written and never answered: the crash comes between.
+	// The crash happens after the last events are written and before Deliver returns.
 	between := "sync"
 	if p.after == killed {
 		between = "write"
@@ -335,8 +335,8 @@ func (p *plan) run(t *testing.T) error {
 	return nil
 }
 
-// Whichever operation fails, for however long, and whatever a crash takes then: what was accepted is there, in order but for
-// repeated suffixes, and nothing but whole records is.
+// For every failing operation, length of the failure and crash: all accepted events are in the files, in order except for
+// repeated suffixes, and there are only whole records.
 func TestEveryOperationFails(t *testing.T) {
 	for _, c := range variants {
 		t.Run(c.String(), func(t *testing.T) {
@@ -360,7 +360,7 @@ func TestEveryOperationFails(t *testing.T) {
 	}
 }
 
-// What a failed sync was about is never taken for durable because a later sync succeeds.
+// Bytes of a failed sync do not become durable because a later sync succeeds.
 func TestFailedSyncIsNotBelieved(t *testing.T) {
 	c := Config{}.in(t.TempDir())
 	d := newFragile()
@@ -396,7 +396,7 @@ func TestFailedSyncIsNotBelieved(t *testing.T) {
 	}
 }
 
-// A disk that is full takes a part of a write. Nothing of it stays, and when there is room again, all goes on.
+// A full disk accepts a part of a write. The sink truncates it, and continues when there is space again.
 func TestFullDisk(t *testing.T) {
 	c := Config{}.in(t.TempDir())
 	d := newFragile()
@@ -422,7 +422,7 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// A folder that is made read-only lets no file rotate; when it is writable again, all goes on.
+// In a read-only folder no file can rotate. The sink continues when the folder is writable again.
 func TestReadOnlyFolder(t *testing.T) {
 	bindToPermissions(t)
 	c := Config{RotateSize: 1}.in(t.TempDir())

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bindToPermissions takes from this test what lets root pass over permissions. The test keeps its thread, which ends with it.
+// bindToPermissions makes file permissions apply to this test, also for root. The test keeps its thread, which ends with it.
 func bindToPermissions(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
