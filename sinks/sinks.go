@@ -1,8 +1,9 @@
-// Package sinks is the contract between Bridge's journal and what carries events out of it.
+// Package sinks is the vocabulary of the log, and the contract with the programs that read it.
 //
-// There are two kinds. A [Sink] is pushed to: events are handed to it, and it says how far it came. A sink that clients read
-// from, such as a gRPC stream, is given a [Log]. It keeps no events of its own: a client that is
-// slow, or gone, costs nothing but its place in the log.
+// [Position], [Record], [Bounds] and the errors below are the words that the journal, the dispatcher, the streams and the
+// sinks share. There are two kinds of readers. A [Sink] is pushed to: it gets events, and says how many of them are
+// durable. A reader that pulls, such as a gRPC stream, gets a [Log]. It keeps no events of its own: a slow client, or one
+// that went away, costs nothing but its position.
 package sinks
 
 import (
@@ -16,31 +17,47 @@ import (
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 )
 
-// Position is a place in the log: the events before it, in order, are those with smaller positions. Positions are dense
-// and are never used twice, also not after a crash. 0 is before the first event ever.
+// Position is an event's place in the log. Positions start at 1, are dense, one for each event, and are never used twice,
+// also not after a crash. 0 is before the first event.
 type Position uint64
 
-// ErrExpired is returned by [Log.Read] when events at the asked position were there and are no longer kept. Ask
-// [Log.Bounds] for the earliest that is.
-var ErrExpired = errors.New("sinks: position is no longer kept")
+// Epoch names a part of a log: the events from one opening of the log to the next. It is random and never 0, so that two
+// logs that go on from one backup have different epochs.
+type Epoch uint64
 
-// ErrFuture is returned by [Log.Read] when the asked position lies past the log's end: it was given out by another log, or
-// by a later state of this one.
-var ErrFuture = errors.New("sinks: position is past the log's end")
-
-// ErrClosed is returned when the log is closing.
-var ErrClosed = errors.New("sinks: log is closed")
-
-// Record is an event in its place.
-type Record struct {
-	// Position of the event itself; a reader that has dealt with it goes on at Position+1.
+// Mark is a position that leaves the program, in a token for example: the reader has dealt with all events before it. It
+// names the epoch of the last of these events. [Log.Resolve] finds out later whether the log still is the one that the
+// reader saw. Epoch 0 stands for an unknown epoch; such a mark comes from an older version.
+type Mark struct {
+	Epoch    Epoch
 	Position Position
-	// Encoded is the event, a bridge.event.v1.Event, in protobuf's wire format: as logs keep it and as clients get it, so
-	// that nobody in between has to decode it. It may be shared with other readers and must not be changed.
+}
+
+var (
+	// ErrExpired means that events at the position were in the log and are no longer kept. Ask [Log.Bounds] for the earliest
+	// event that is kept.
+	ErrExpired = errors.New("sinks: position is no longer kept")
+	// ErrFuture means that the position lies past the log's end: another log gave it out, or a later state of this one.
+	ErrFuture = errors.New("sinks: position is past the log's end")
+	// ErrForked means that the mark belongs to a state of the log that is gone: the log was restored from a backup that is
+	// older than the mark. Events that the reader has seen may be lost, and their positions may hold other events.
+	ErrForked = errors.New("sinks: position belongs to a state of the log that was lost in a restore")
+	// ErrClosed means that the log or the sink is closed, or is closing.
+	ErrClosed = errors.New("sinks: closed")
+)
+
+// Record is an event at its position. Make one with [NewRecord].
+type Record struct {
+	// Position of the event. A reader that has dealt with it continues at Position+1.
+	Position Position
+	// Header is the part of the event that routes it.
+	Header Header
+	// Encoded is the event, a bridge.event.v1.Event, in protobuf's wire format: as logs store it and as clients get it, so
+	// that no program in between decodes it. Other readers may share it, so it must not be changed.
 	Encoded []byte
 }
 
-// Event decodes the event. The result is the caller's own.
+// Event decodes the event. The result belongs to the caller.
 func (r Record) Event() (*eventv1.Event, error) {
 	e := &eventv1.Event{}
 	if err := proto.Unmarshal(r.Encoded, e); err != nil {
@@ -49,24 +66,31 @@ func (r Record) Event() (*eventv1.Event, error) {
 	return e, nil
 }
 
-// Bounds is the extent of a log: events from Earliest up to, not including, Next are there to be read.
+// Bounds is the extent of a log: the events from Earliest up to, not including, Next can be read.
 type Bounds struct {
 	Earliest, Next Position
 }
 
-// Log is the durable, ordered log of canonical events as a sink sees it. What it shows is durable: it is still there after
-// a crash. It is safe for concurrent use.
+// Log is the durable, ordered log of canonical events. What it shows is durable: it is still there after a crash. It is
+// safe for concurrent use.
 type Log interface {
-	// ID identifies the log for as long as its data live. A position means something only together with it.
+	// ID identifies the log for as long as its data live. A position has a meaning only together with it.
 	ID() string
-	// Bounds returns the extent of the log now.
+	// Bounds returns what this instance knows of the log's extent. Where several instances write, Next may lag behind what
+	// the others committed. It never leads, and never goes back.
 	Bounds() Bounds
-	// Seek returns the position of the first event received at t or later, the log's end if there is none.
+	// Mark returns the mark of a reader that has dealt with all events before p. p is at most Bounds().Next.
+	Mark(p Position) Mark
+	// Resolve reports whether a reader can continue at a mark. It asks the storage where this instance does not know.
+	//
+	// Errors: ErrExpired, ErrFuture, ErrForked, ErrClosed, ctx's; another one if the storage does not answer now.
+	Resolve(ctx context.Context, m Mark) error
+	// Seek returns the position of the first event received at t or later, or the log's end.
 	Seek(ctx context.Context, t time.Time) (Position, error)
 	// Read appends to records the events from position from on, in order, at most up to cap(records) and about a mebibyte of
-	// them, but always at least one, and returns the extended slice. When there is none yet it waits until there is, or until ctx is done; it
-	// returns ctx's error then. Nothing stays open between calls.
+	// them, but always at least one, and returns the extended slice. When there is none yet it waits for one, or until ctx
+	// is done; then it returns ctx's error. Nothing stays open between calls. Position 0 reads as 1.
 	//
-	// Errors: ErrExpired, ErrFuture, ErrClosed, ctx's.
+	// Errors: ErrExpired; ErrFuture, which is final, since the storage was asked; ErrClosed; ctx's.
 	Read(ctx context.Context, from Position, records []Record) ([]Record, error)
 }

@@ -1,0 +1,388 @@
+package pebble
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/google/uuid"
+
+	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+)
+
+func webhook(t *testing.T, j *Journal, i int) *journalv1.Webhook {
+	t.Helper()
+	w, err := j.Webhook(t.Context(), webhookID(i))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+func wantErr(t *testing.T, what string, got, want error) {
+	t.Helper()
+	if !errors.Is(got, want) {
+		t.Errorf("%s: %v, want %v", what, got, want)
+	}
+}
+
+func TestAppendAll(t *testing.T) {
+	var commits []Commit
+	cfg := testConfig(vfs.NewMem())
+	cfg.OnCommit = func(c Commit) {
+		c.Bytes, c.Took = 0, 0
+		commits = append(commits, c)
+	}
+	j := open(t, cfg)
+	appendAll(t, j, entry(2, 10, 1))
+	receipts, err := j.AppendAll(t.Context(), []Entry{entry(1, 10, 2), entry(2, 10, 1), entry(3, 10, 0), entry(1, 10, 2), entry(4, 10, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	diff(t, "receipts", receipts, []Receipt{{First: 2}, {Duplicate: true}, {}, {Duplicate: true}, {First: 4}})
+	diff(t, "events", decoded(t, readAll(t, j)), events(entry(2, 10, 1), entry(1, 10, 2), entry(4, 10, 1)))
+	diff(t, "webhooks", ids(allWebhooks(t, j)), webhookIDs(1, 2, 3, 4))
+	if receipts, err := j.AppendAll(t.Context(), nil); len(receipts) != 0 || err != nil {
+		t.Errorf("nothing: %v, %v", receipts, err)
+	}
+	shut(t, j)
+	diff(t, "commits", commits, []Commit{{Webhooks: 1, Events: 1}, {Webhooks: 3, Events: 3, Duplicates: 2}})
+}
+
+// TestAppendAllOrNone: what cannot be added whole leaves nothing, not even for those behind it in its group.
+func TestAppendAllOrNone(t *testing.T) {
+	j := open(t, testConfig(vfs.NewMem()))
+	appendAll(t, j, entry(1, 10, 1), entry(2, 10, 1))
+	revise := func(e Entry) Entry { e.Body = hash("other"); return e }
+	bad := entry(9, 10, 1)
+	bad.Webhook.Id = ""
+	for _, c := range []struct {
+		name    string
+		entries []Entry
+		revised []int
+	}{
+		{"revised", []Entry{entry(3, 10, 1), revise(entry(1, 10, 1)), entry(4, 10, 1), revise(entry(2, 10, 1))}, []int{1, 3}},
+		{"revised among themselves", []Entry{entry(3, 10, 1), revise(entry(3, 10, 1)), entry(3, 10, 1)}, []int{1}},
+		{"alone", []Entry{revise(entry(1, 10, 1))}, []int{0}},
+		{"not in quarantine", []Entry{entry(3, 10, 1), released(1, 1)}, nil},
+		{"cannot be encoded", []Entry{entry(3, 10, 1), bad}, nil},
+	} {
+		_, err := j.AppendAll(t.Context(), c.entries)
+		var r *RevisedError
+		if err == nil || errors.As(err, &r) != (c.revised != nil) {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		if r != nil {
+			diff(t, c.name, r.Entries, c.revised)
+			wantErr(t, c.name, err, ErrRevised)
+		}
+	}
+	diff(t, "bounds", j.Bounds(), Bounds{Earliest: 1, Next: 3})
+	diff(t, "webhooks", ids(allWebhooks(t, j)), webhookIDs(1, 2))
+	diff(t, "afterwards", appendAll(t, j, entry(3, 10, 1), entry(4, 10, 1)), []Receipt{{First: 3}, {First: 4}})
+}
+
+// TestUndone: within one group, what was refused whole does not stand in the way of what comes behind it.
+func TestUndone(t *testing.T) {
+	j := open(t, testConfig(vfs.NewMem()))
+	appendAll(t, j, entry(1, 10, 1), quarantined(2), quarantined(5))
+	st, release, err := j.use()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	c := &committer{j: j, st: st, flying: make(map[Hash]Hash), left: make(map[uuid.UUID]struct{})}
+	call := func(entries ...Entry) *pending {
+		head := newPending()
+		for i := range entries {
+			p := head
+			if i > 0 {
+				p = newPending()
+				head.more = append(head.more, p)
+			}
+			if err := p.encode(&entries[i], &j.cfg); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return head
+	}
+	other := entry(1, 10, 1)
+	other.Body = hash("other")
+	spoiled, good := call(released(2, 1), entry(3, 10, 1), other), call(released(2, 1), entry(3, 10, 1))
+	twice := call(released(2, 1))
+	// One that is a duplicate leaves the quarantine too.
+	known := released(5, 1)
+	known.Key, known.Body = entry(1, 10, 1).Key, entry(1, 10, 1).Body
+	duplicate, again := call(known), call(released(5, 1))
+	g := new(group)
+	for _, p := range []*pending{spoiled, good, twice, duplicate, again} {
+		c.place(g, p, j.cfg.Now())
+	}
+	wantErr(t, "spoiled", spoiled.err, ErrRevised)
+	wantErr(t, "good", good.err, nil)
+	wantErr(t, "twice", twice.err, ErrNotFound)
+	wantErr(t, "duplicate", duplicate.err, nil)
+	wantErr(t, "twice, first as a duplicate", again.err, ErrNotFound)
+	diff(t, "added", len(g.entries), 3)
+	diff(t, "stats", g.stats, Commit{Webhooks: 1, Events: 2, Revised: 1, Duplicates: 1})
+}
+
+// TestAppendAllMany appends at once what is more than a group otherwise, and more than Pebble takes in one piece.
+func TestAppendAllMany(t *testing.T) {
+	j := open(t, testConfig(vfs.NewMem()))
+	const n = 10_000
+	many := make([]Entry, n)
+	for i := range many {
+		many[i] = entry(i, 2<<10, 1)
+	}
+	receipts, err := j.AppendAll(t.Context(), many)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range receipts {
+		if r.First != Position(i+1) {
+			t.Fatalf("entry %d: %+v", i, r)
+		}
+	}
+	diff(t, "bounds", j.Bounds(), Bounds{Earliest: 1, Next: n + 1})
+	diff(t, "webhooks", len(allWebhooks(t, j)), n)
+}
+
+func TestRelease(t *testing.T) {
+	fs := vfs.NewMem()
+	j := open(t, testConfig(fs))
+	appendAll(t, j, entry(1, 10, 1), quarantined(2), quarantined(3), quarantined(4))
+	released2, released3 := released(2, 2), released(3, 1)
+	released3.Key, released3.Body = entry(1, 10, 1).Key, entry(1, 10, 1).Body
+	revised := released(4, 1)
+	revised.Key = entry(1, 10, 1).Key
+	diff(t, "receipts", appendAll(t, j, released2, released3), []Receipt{{First: 2}, {Duplicate: true}})
+	_, err := j.Append(t.Context(), revised)
+	wantErr(t, "revised", err, ErrRevised)
+	for name, e := range map[string]Entry{"released": released2, "released as a duplicate": released3, "never there": released(5, 1), "not in quarantine": released(1, 1)} {
+		_, err := j.Append(t.Context(), e)
+		wantErr(t, name, err, ErrNotFound)
+	}
+	unmarked := released(4, 1)
+	unmarked.Webhook.ReleasedAt = nil
+	if _, err := j.Append(t.Context(), unmarked); err == nil {
+		t.Error("released without a time")
+	}
+	for range 2 {
+		diff(t, "with events", webhook(t, j, 2), stored(released2, 2))
+		duplicate := released3
+		duplicate.Events = nil
+		diff(t, "a duplicate", webhook(t, j, 3), stored(duplicate, 0))
+		diff(t, "revised", webhook(t, j, 4), stored(quarantined(4), 0))
+		diff(t, "events", decoded(t, readAll(t, j)), events(entry(1, 10, 1), released2))
+		page, err := j.Find(t.Context(), Query{Quarantined: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		diff(t, "quarantine", ids(page.Webhooks), webhookIDs(4))
+		shut(t, j)
+		j = open(t, testConfig(fs))
+	}
+	e := entry(6, 10, 1)
+	e.Key, e.Body = released2.Key, released2.Body
+	diff(t, "the released fact again", appendAll(t, j, e), []Receipt{{Duplicate: true}})
+}
+
+func TestCorrect(t *testing.T) {
+	fs := vfs.NewMem()
+	j := open(t, testConfig(fs))
+	appendAll(t, j, entry(1, 10, 3), quarantined(2), quarantined(3), released(3, 1))
+	first, second, ofReleased := corrected(1, 2, 0), corrected(1, 1), corrected(3, 0)
+	diff(t, "receipts", appendAll(t, j, first, second, ofReleased, first), []Receipt{{First: 5}, {First: 7}, {First: 8}, {Duplicate: true}})
+	for name, i := range map[string]int{"in quarantine": 2, "not there": 4} {
+		_, err := j.Append(t.Context(), corrected(i, 0))
+		wantErr(t, name, err, ErrNotFound)
+	}
+	uneven := corrected(1, 0)
+	uneven.Indexes = nil
+	if _, err := j.Append(t.Context(), uneven); err == nil {
+		t.Error("events without indexes accepted")
+	}
+	for range 2 {
+		for i, want := range [][]Correction{1: {{2, 5}, {0, 6}, {1, 7}}, 2: nil, 3: {{0, 8}}, 4: nil} {
+			got, err := j.Corrections(t.Context(), webhookID(i))
+			if err != nil {
+				t.Fatal(err)
+			}
+			diff(t, "corrections", got, want)
+		}
+		diff(t, "webhook", webhook(t, j, 1), stored(entry(1, 10, 3), 1))
+		diff(t, "webhooks", ids(allWebhooks(t, j)), webhookIDs(1, 2, 3))
+		diff(t, "events", decoded(t, readAll(t, j)), events(entry(1, 10, 3), released(3, 1), first, second, ofReleased))
+		shut(t, j)
+		j = open(t, testConfig(fs))
+	}
+	if got, err := j.Corrections(t.Context(), "no id"); len(got) > 0 || err != nil {
+		t.Errorf("no id: %v, %v", got, err)
+	}
+}
+
+func TestDiscard(t *testing.T) {
+	disk := vfs.NewCrashableMem()
+	j := open(t, testConfig(disk))
+	appendAll(t, j, entry(1, 10, 1), quarantined(2), quarantined(3), quarantined(4), released(4, 1))
+	some := []string{webhookID(1), webhookID(2), webhookID(2), webhookID(4), webhookID(5), "no id"}
+	for i := range 600 { // more than the committer looks up at once
+		appendAll(t, j, quarantined(1000+i))
+		some = append(some, webhookID(1000+i))
+	}
+	n, err := j.Discard(t.Context(), some)
+	if n != 601 || err != nil {
+		t.Errorf("%d discarded, %v", n, err)
+	}
+	check := func(j *Journal) {
+		t.Helper()
+		diff(t, "webhooks", ids(allWebhooks(t, j)), webhookIDs(1, 3, 4))
+		_, err := j.Append(t.Context(), released(2, 1))
+		wantErr(t, "released after", err, ErrNotFound)
+		n, err := j.Discard(t.Context(), some)
+		if n != 0 || err != nil {
+			t.Errorf("again: %d discarded, %v", n, err)
+		}
+	}
+	check(j)
+	check(open(t, testConfig(disk.CrashClone(vfs.CrashCloneCfg{}))))
+}
+
+// TestOneWayOut: of those who take one webhook out of quarantine at the same instant, by release or by discarding, one does.
+func TestOneWayOut(t *testing.T) {
+	j := open(t, testConfig(vfs.NewMem()))
+	for i := range 50 {
+		appendAll(t, j, quarantined(i))
+		var out, discarded atomic.Int64
+		var wg sync.WaitGroup
+		for k := range 6 {
+			wg.Go(func() {
+				if k%2 == 0 {
+					n, err := j.Discard(t.Context(), []string{webhookID(i)})
+					if err != nil {
+						t.Error(err)
+					}
+					out.Add(int64(n))
+					discarded.Add(int64(n))
+					return
+				}
+				e := released(i, 1)
+				e.Key = hash("released", i, k)
+				switch _, err := j.Append(t.Context(), e); {
+				case err == nil:
+					out.Add(1)
+				case !errors.Is(err, ErrNotFound):
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		w, err := j.Webhook(t.Context(), webhookID(i))
+		if gone := errors.Is(err, ErrNotFound); out.Load() != 1 || gone != (discarded.Load() == 1) || w.GetReleasedAt() == nil != gone {
+			t.Fatalf("%d out, %d discarded, webhook: %v, %v", out.Load(), discarded.Load(), w, err)
+		}
+	}
+}
+
+// TestCorrectionsGoWithTheirWebhook: also those of a released one, which is kept longer.
+func TestCorrectionsGoWithTheirWebhook(t *testing.T) {
+	c := newClock()
+	cfg := testConfig(vfs.NewMem())
+	cfg.Now = c.Now
+	cfg.Retention = Retention{Age: 10 * time.Hour, QuarantineAge: 30 * time.Hour}
+	j := open(t, cfg)
+	appendAll(t, j, entry(1, 10, 1), quarantined(2), released(2, 1))
+	appendAll(t, j, corrected(1, 0), corrected(2, 0))
+	check := func(what string, want ...int) {
+		t.Helper()
+		retained(t, j)
+		var webhooks, corrections []string
+		for i := range 4 {
+			if _, err := j.Webhook(t.Context(), webhookID(i)); err == nil {
+				webhooks = append(webhooks, webhookID(i))
+			}
+			if got, err := j.Corrections(t.Context(), webhookID(i)); err == nil && len(got) > 0 {
+				corrections = append(corrections, webhookID(i))
+			}
+		}
+		diff(t, what, webhooks, webhookIDs(want...))
+		diff(t, "corrections "+what, corrections, webhookIDs(want...))
+	}
+	check("at first", 1, 2)
+	c.Advance(11 * time.Hour)
+	check("after the age of webhooks", 2)
+	c.Advance(20 * time.Hour)
+	check("after the age of the quarantine")
+}
+
+// TestUnencodable: an event that is no protobuf is told from a journal that cannot commit.
+func TestUnencodable(t *testing.T) {
+	j := open(t, testConfig(vfs.NewMem()))
+	bad := entry(1, 10, 2)
+	bad.Events[1].Subject = "Nov\xc3"
+	_, err := j.Append(t.Context(), bad)
+	wantErr(t, "alone", err, ErrEncoding)
+	_, err = j.AppendAll(t.Context(), []Entry{entry(2, 10, 1), bad})
+	wantErr(t, "among others", err, ErrEncoding)
+	if errors.Is(err, ErrUnavailable) {
+		t.Errorf("%v invites to try again", err)
+	}
+	diff(t, "webhooks", len(allWebhooks(t, j)), 0)
+}
+
+// TestDiscardGivesWay: the committer looks up few at a time, and of each only whether it was released.
+func TestDiscardGivesWay(t *testing.T) {
+	var commits atomic.Int64
+	cfg := testConfig(vfs.NewMem())
+	cfg.OnCommit = func(Commit) { commits.Add(1) }
+	j := open(t, cfg)
+	var some []string
+	for i := range 320 {
+		appendAll(t, j, quarantined(i))
+		some = append(some, webhookID(i))
+	}
+	before := commits.Load()
+	if n, err := j.Discard(t.Context(), some); n != len(some) || err != nil {
+		t.Fatalf("%d discarded, %v", n, err)
+	}
+	shut(t, j)
+	if groups := commits.Load() - before; groups < 10 {
+		t.Errorf("in %d groups: appends wait while a tenth of the webhooks is read", groups)
+	}
+}
+
+// TestWasReleased holds what the committer reads against what is stored.
+func TestWasReleased(t *testing.T) {
+	large := quarantined(3)
+	large.Webhook.Body = make([]byte, 1<<20)
+	for i, e := range []Entry{quarantined(1), released(2, 1), released(2, 0), entry(4, 0, 0), large} {
+		p := new(pending)
+		if err := p.encode(&e, &Config{DedupeAge: time.Hour * 96, Now: time.Now}); err != nil {
+			t.Fatal(err)
+		}
+		v := append(make([]byte, webhookHeaderLen), p.buf[:p.ends[0]]...)
+		var got bool
+		allocated := testing.AllocsPerRun(1, func() {
+			var err error
+			if got, err = wasReleased(v); err != nil {
+				t.Error(err)
+			}
+		})
+		diff(t, "released", got, e.Webhook.GetReleasedAt() != nil)
+		diff(t, "allocated", allocated, 0.0)
+		for n := range min(len(v), 100) {
+			w, err := decodeWebhook(v[:n])
+			if got, scanned := wasReleased(v[:n]); err == nil && (scanned != nil || got != (w.GetReleasedAt() != nil)) {
+				t.Errorf("%d, cut to %d bytes: %v, %v", i, n, got, scanned)
+			}
+		}
+	}
+	if _, err := wasReleased(make([]byte, webhookHeaderLen-1)); err == nil {
+		t.Error("what is no webhook is read")
+	}
+}

@@ -1,0 +1,187 @@
+package pebble
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+)
+
+const (
+	// driftsKept is how many kinds of drift of a connector are told apart. More, and those whose names are longer than
+	// driftName bytes, are counted without event and path.
+	driftsKept = 500
+	driftName  = 256
+	// sampleKept bounds a sample, in bytes.
+	sampleKept = 64
+)
+
+// driftKey tells one kind of drift from others.
+type driftKey struct {
+	connector, event string
+	kind             journalv1.DriftKind
+	path             string
+}
+
+// observation is the drift of one webhook, apart from it.
+type observation struct {
+	at    *timestamppb.Timestamp
+	seen  []driftKey
+	first [][]byte
+}
+
+// observe returns nil if there is nothing to count. It keeps nothing of the webhook that may change.
+func observe(w *journalv1.Webhook) *observation {
+	if len(w.GetDrift()) == 0 {
+		return nil
+	}
+	o := &observation{at: proto.CloneOf(w.GetReceivedAt())}
+	for _, d := range w.GetDrift() {
+		o.seen = append(o.seen, driftKey{w.GetConnector(), w.GetVendorEvent(), d.GetKind(), d.GetPath()})
+		o.first = append(o.first, bytes.Clone(d.GetSample()[:min(len(d.GetSample()), sampleKept)]))
+	}
+	return o
+}
+
+// driftCount is a count and where it lies on disk.
+type driftCount struct {
+	number uint32
+	sum    *journalv1.DriftCount
+	// counted is the webhook that was counted last.
+	counted uuid.UUID
+	dirty   bool
+}
+
+// driftCounts are all counts, as of the group that is being built. They are the committer's.
+type driftCounts struct {
+	counts map[driftKey]*driftCount
+	// kinds is how many are told apart, by connector.
+	kinds map[string]int
+	next  uint32
+	dirty []*driftCount
+}
+
+// loadDrift reads what was counted before.
+func (s *store) loadDrift() (_ *driftCounts, err error) {
+	d := &driftCounts{counts: make(map[driftKey]*driftCount), kinds: make(map[string]int)}
+	lower, upper := span(prefixDrift)
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	for ok := it.First(); ok; ok = it.Next() {
+		v, err := it.ValueAndErr()
+		if err != nil {
+			return nil, err
+		}
+		if len(it.Key()) != driftKeyLen {
+			return nil, errCorrupt
+		}
+		sum := new(journalv1.DriftCount)
+		if err := proto.Unmarshal(v, sum); err != nil {
+			return nil, err
+		}
+		d.add(driftKey{sum.GetConnector(), sum.GetVendorEvent(), sum.GetKind(), sum.GetPath()}, sum)
+	}
+	return d, it.Error()
+}
+
+// count adds a webhook's drift.
+func (d *driftCounts) count(p *pending) {
+	id := p.id.String()
+	for i, key := range p.drift.seen {
+		c := d.at(key, p.drift.first[i])
+		if c.counted == p.id {
+			continue // more than one beyond what is told apart
+		}
+		c.counted = p.id
+		if c.sum.GetCount() == 0 {
+			c.sum.FirstAt, c.sum.FirstWebhookId = p.drift.at, id
+		}
+		c.sum.Count++
+		// What is released was received long ago.
+		if !p.drift.at.AsTime().Before(c.sum.GetLastAt().AsTime()) {
+			c.sum.LastAt, c.sum.LastWebhookId = p.drift.at, id
+		}
+		if !c.dirty {
+			c.dirty = true
+			d.dirty = append(d.dirty, c)
+		}
+	}
+}
+
+// at returns the count of one kind of drift, a new one with the sample given.
+func (d *driftCounts) at(key driftKey, sample []byte) *driftCount {
+	if c := d.counts[key]; c != nil {
+		return c
+	}
+	if d.kinds[key.connector] >= driftsKept || key.path == "" || max(len(key.event), len(key.path)) > driftName {
+		key.event, key.path, sample = "", "", nil
+		if c := d.counts[key]; c != nil {
+			return c
+		}
+	}
+	return d.add(key, &journalv1.DriftCount{
+		Connector: key.connector, VendorEvent: key.event, Kind: key.kind, Path: key.path, Sample: sample,
+	})
+}
+
+func (d *driftCounts) add(key driftKey, sum *journalv1.DriftCount) *driftCount {
+	c := &driftCount{number: d.next, sum: sum}
+	d.next++
+	d.counts[key] = c
+	if key.path != "" {
+		d.kinds[key.connector]++
+	}
+	return c
+}
+
+// write adds the counts that have changed to the batch that holds the webhooks counted.
+func (d *driftCounts) write(b *pebble.Batch) error {
+	for _, c := range d.dirty {
+		key := binary.BigEndian.AppendUint32([]byte{prefixDrift}, c.number)
+		if err := setMessage(b, key, c.sum); err != nil {
+			return fmt.Errorf("drift: %w", err)
+		}
+		c.dirty = false
+	}
+	d.dirty = d.dirty[:0]
+	return nil
+}
+
+// Drift returns how often each difference between webhooks and their declared messages was seen, since the folder was
+// made, ordered by connector, event, path and kind. Of a connector 500 are told apart; the rest is counted by its kind
+// alone. Errors: ErrUnavailable, ErrClosed, ctx's.
+func (j *Journal) Drift(ctx context.Context) (all []*journalv1.DriftCount, err error) {
+	lower, upper := span(prefixDrift)
+	err = j.view(ctx, func(st *store) error {
+		return st.each(lower, upper, func(v []byte) (bool, error) {
+			c := new(journalv1.DriftCount)
+			all = append(all, c)
+			return true, proto.Unmarshal(v, c)
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(all, func(a, b *journalv1.DriftCount) int {
+		return cmp.Or(
+			cmp.Compare(a.GetConnector(), b.GetConnector()),
+			cmp.Compare(a.GetVendorEvent(), b.GetVendorEvent()),
+			cmp.Compare(a.GetPath(), b.GetPath()),
+			cmp.Compare(a.GetKind(), b.GetKind()),
+		)
+	})
+	return all, nil
+}

@@ -1,0 +1,423 @@
+package pebble
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+)
+
+// smallTables makes Pebble turn its log every few kilobytes.
+func smallTables(o *pebble.Options) { o.MemTableSize = 24 << 10 }
+
+// crash is the folder as a crash left it, and what had been promised by then.
+type crash struct {
+	what             string
+	fs               *vfs.MemFS
+	acked, delivered int
+}
+
+// TestCrash cuts the power before every single write, sync, creation, renaming and removal of a run, and recovers: once
+// with only what was synced, once with some of what was not.
+func TestCrash(t *testing.T) {
+	const n = 126
+	w := newWorkload(n)
+	disk := newSwitchFS()
+	var mu sync.Mutex
+	var crashes []crash
+	fs := errorfs.Wrap(disk, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind.ReadOrWrite() != errorfs.OpIsWrite || op.Kind == errorfs.OpFileClose {
+			return nil
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		w.mu.Lock()
+		c := crash{acked: len(w.acked), delivered: len(w.delivered)}
+		w.mu.Unlock()
+		// What was promised is noted before the power goes.
+		for _, percent := range []int{0, 20 + 60*(len(crashes)%2)} {
+			rng := rand.New(rand.NewPCG(1, uint64(len(crashes))))
+			c.what = fmt.Sprintf("op %d, kind %d on %s, %d%% of unsynced", len(crashes)/2, op.Kind, path.Base(op.Path), percent)
+			c.fs = disk.crash(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rng})
+			crashes = append(crashes, c)
+		}
+		return nil
+	}))
+	cfg := testConfig(fs)
+	cfg.tune = smallTables
+	j := open(t, cfg)
+	w.run(t, j)
+	shut(t, j)
+	if got := len(w.delivered); got != w.events() {
+		t.Fatalf("%d events delivered, want %d", got, w.events())
+	}
+	t.Logf("%d crashes", len(crashes))
+	var wg sync.WaitGroup
+	var next atomic.Int64
+	for range 2 {
+		wg.Go(func() {
+			for i := next.Add(1) - 1; int(i) < len(crashes); i = next.Add(1) - 1 {
+				c := crashes[i]
+				if testing.Short() && i%8 > 1 {
+					continue
+				}
+				t.Run("", func(t *testing.T) {
+					defer func() {
+						if t.Failed() {
+							t.Log(c.what)
+						}
+					}()
+					j := open(t, testConfig(c.fs))
+					w.verify(t, j, w.acked[:c.acked], w.delivered[:c.delivered])
+				})
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// TestFailedWrite fails every single write, sync, creation and renaming of a run in turn, also in the background, while
+// appends and reads go on. The journal recovers by itself; everything is there once, in the order that readers saw, and
+// the process lives. Once the disk keeps what was not synced, once it drops it, as disks do after a failed sync.
+func TestFailedWrite(t *testing.T) {
+	for _, drop := range []bool{false, true} {
+		t.Run(fmt.Sprintf("drop=%v", drop), func(t *testing.T) {
+			for n := int64(0); ; n++ {
+				if testing.Short() {
+					n += 6
+				}
+				if !failAt(t, n, drop) {
+					t.Logf("%d failures", n)
+					return
+				}
+			}
+		})
+	}
+}
+
+// failAt fails the n-th operation and returns whether there were so many.
+func failAt(t *testing.T, n int64, drop bool) bool {
+	disk := newSwitchFS()
+	var count atomic.Int64
+	count.Store(-1 << 40) // not before the journal is open
+	var injected atomic.Bool
+	fs := errorfs.Wrap(disk, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if !breaks(op.Kind) || count.Add(1)-1 != n {
+			return nil
+		}
+		injected.Store(true)
+		if drop {
+			disk.drop()
+		}
+		return errorfs.ErrInjected
+	}))
+	cfg := testConfig(fs)
+	cfg.tune = smallTables
+	w := newWorkload(84)
+	t.Run("", func(t *testing.T) {
+		j := open(t, cfg)
+		count.Store(0)
+		w.run(t, j)
+		count.Store(-1 << 40)
+		w.verify(t, j, w.acked, w.delivered)
+		diff(t, "reader's cursor", j.cursors.stats()[0].Position, Position(w.events()+1))
+		shut(t, j)
+		j = open(t, cfg)
+		w.verify(t, j, w.acked, w.delivered)
+	})
+	return injected.Load() && !t.Failed()
+}
+
+func breaks(k errorfs.OpKind) bool {
+	switch k {
+	case errorfs.OpCreate, errorfs.OpRename, errorfs.OpReuseForWrite, errorfs.OpFileWrite, errorfs.OpFileWriteAt,
+		errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpFileSyncTo:
+		return true
+	default:
+		return false
+	}
+}
+
+// TestUnsyncedIsUnseen holds up a sync: what is then visible in Pebble is not to be seen by any reader, a duplicate waits
+// for that sync, and when it fails both get its error.
+func TestUnsyncedIsUnseen(t *testing.T) {
+	var armed atomic.Bool
+	reached, fail := make(chan struct{}), make(chan struct{})
+	fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		sync := op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData
+		if sync && strings.HasSuffix(op.Path, ".log") && armed.CompareAndSwap(true, false) {
+			close(reached)
+			<-fail
+			return errorfs.ErrInjected
+		}
+		return nil
+	}))
+	j := open(t, testConfig(fs))
+	appendAll(t, j, entry(1, 10, 1))
+	armed.Store(true)
+	e := entry(2, 10, 1)
+	send := func() *pending {
+		p := &pending{done: make(chan struct{}, 1)}
+		if err := errors.Join(p.encode(&e, &j.cfg), j.enqueue(p)); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	original := send()
+	<-reached
+	repeated := send()
+	diff(t, "bounds", j.Bounds(), Bounds{Earliest: 1, Next: 2})
+	ctx, cancel := context.WithCancel(t.Context())
+	seen := false
+	err := j.view(ctx, func(st *store) error {
+		cancel()
+		id, err := parseID(e.Webhook.GetId())
+		if err != nil {
+			return err
+		}
+		// The log's sync may begin before what it covers is visible.
+		for err = pebble.ErrNotFound; errors.Is(err, pebble.ErrNotFound) && t.Context().Err() == nil; runtime.Gosched() {
+			_, err = st.get(webhookKey(prefixWebhook, id))
+		}
+		seen = err == nil
+		return err
+	})
+	if !seen || !errors.Is(err, context.Canceled) {
+		t.Errorf("webhook is visible in Pebble: %v, view: %v", seen, err)
+	}
+	for _, p := range []*pending{original, repeated} {
+		if len(p.done) > 0 {
+			t.Fatal("answered before its sync ended")
+		}
+	}
+	close(fail)
+	for _, p := range []*pending{original, repeated} {
+		<-p.done
+		if !errors.Is(p.err, ErrUnavailable) || !strings.Contains(p.err.Error(), "injected") {
+			t.Errorf("append: %v", p.err)
+		}
+	}
+	if _, err := retry(func() (Receipt, error) { return j.Append(t.Context(), e) }); err != nil {
+		t.Error(err)
+	}
+	diff(t, "events", decoded(t, readAll(t, j)), events(entry(1, 10, 1), e))
+	diff(t, "recoveries", j.Stats().Recoveries, uint64(1))
+}
+
+// TestBrokenDisk closes a journal whose disk does not recover.
+func TestBrokenDisk(t *testing.T) {
+	var broken atomic.Bool
+	fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if broken.Load() && breaks(op.Kind) {
+			return errorfs.ErrInjected
+		}
+		return nil
+	}))
+	j := open(t, testConfig(fs))
+	appendAll(t, j, entry(1, 10, 1))
+	broken.Store(true)
+	for i := range 3 {
+		if _, err := j.Append(t.Context(), entry(2+i, 10, 1)); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("append: %v", err)
+		}
+	}
+	if s := j.Stats(); s.Available {
+		t.Errorf("stats %+v", s)
+	}
+	shut(t, j)
+	broken.Store(false)
+	j = open(t, testConfig(fs))
+	w := &workload{entries: []Entry{entry(1, 10, 1), entry(2, 10, 1), entry(3, 10, 1), entry(4, 10, 1)}}
+	w.calls = [][]int{{0}, {1}, {2}, {3}}
+	w.verify(t, j, []acked{{receipt: Receipt{First: 1}}}, nil)
+}
+
+// TestBrokenFromTheStart: what cannot be written cannot be opened.
+func TestBrokenFromTheStart(t *testing.T) {
+	fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData {
+			return errorfs.ErrInjected
+		}
+		return nil
+	}))
+	if _, err := Open(t.Context(), testConfig(fs)); !errors.Is(err, errorfs.ErrInjected) {
+		t.Errorf("open: %v", err)
+	}
+}
+
+// TestFailedOpen fails every write of opening a folder that a crash left, in turn. Nothing is lost by trying.
+func TestFailedOpen(t *testing.T) {
+	w := newWorkload(28)
+	disk := newSwitchFS()
+	cfg := testConfig(disk)
+	cfg.Dir = "a/b/journal"
+	cfg.tune = smallTables
+	j := open(t, cfg)
+	w.run(t, j)
+	left := disk.crash(vfs.CrashCloneCfg{})
+	for n, last := int64(0), false; !last; n++ {
+		disk := left.CrashClone(vfs.CrashCloneCfg{})
+		var count atomic.Int64
+		var failed atomic.Bool
+		cfg.FS = errorfs.Wrap(disk, errorfs.InjectorFunc(func(op errorfs.Op) error {
+			if breaks(op.Kind) && count.Add(1)-1 == n {
+				failed.Store(true)
+				return errorfs.ErrInjected
+			}
+			return nil
+		}))
+		j, err := Open(t.Context(), cfg)
+		last = !failed.Load()
+		if last != (err == nil) {
+			t.Fatalf("write %d: failed: %v, open: %v", n, !last, err)
+		}
+		if err == nil {
+			shut(t, j)
+			t.Logf("%d writes", n)
+		}
+		cfg.FS = disk.CrashClone(vfs.CrashCloneCfg{})
+		j = open(t, cfg)
+		w.verify(t, j, w.acked, w.delivered)
+		shut(t, j)
+	}
+}
+
+// switchFS is a disk that loses power, or what was not synced, at one moment: no operation is under way then, and files
+// that were open before fail after.
+type switchFS struct {
+	vfs.FS // reads
+
+	gate    sync.RWMutex
+	current *vfs.MemFS
+}
+
+func newSwitchFS() *switchFS {
+	mem := vfs.NewCrashableMem()
+	return &switchFS{FS: mem, current: mem}
+}
+
+// crash returns what a power cut leaves.
+func (s *switchFS) crash(cfg vfs.CrashCloneCfg) *vfs.MemFS {
+	s.gate.Lock()
+	defer s.gate.Unlock()
+	return s.current.CrashClone(cfg)
+}
+
+// drop loses what was not synced.
+func (s *switchFS) drop() {
+	s.gate.Lock()
+	defer s.gate.Unlock()
+	s.current = s.current.CrashClone(vfs.CrashCloneCfg{})
+}
+
+func (s *switchFS) do(op func(*vfs.MemFS) error) error {
+	s.gate.RLock()
+	defer s.gate.RUnlock()
+	return op(s.current)
+}
+
+func (s *switchFS) open(op func(*vfs.MemFS) (vfs.File, error)) (vfs.File, error) {
+	s.gate.RLock()
+	defer s.gate.RUnlock()
+	f, err := op(s.current)
+	if err != nil {
+		return nil, err
+	}
+	return &switchFile{File: f, disk: s, opened: s.current}, nil
+}
+
+func (s *switchFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	return s.open(func(m *vfs.MemFS) (vfs.File, error) { return m.Create(name, c) })
+}
+
+func (s *switchFS) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
+	return s.open(func(m *vfs.MemFS) (vfs.File, error) { return m.Open(name, opts...) })
+}
+
+func (s *switchFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
+	return s.open(func(m *vfs.MemFS) (vfs.File, error) { return m.OpenReadWrite(name, c, opts...) })
+}
+
+func (s *switchFS) OpenDir(name string) (vfs.File, error) {
+	return s.open(func(m *vfs.MemFS) (vfs.File, error) { return m.OpenDir(name) })
+}
+
+func (s *switchFS) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	return s.open(func(m *vfs.MemFS) (vfs.File, error) { return m.ReuseForWrite(oldname, newname, c) })
+}
+
+func (s *switchFS) Link(oldname, newname string) error {
+	return s.do(func(m *vfs.MemFS) error { return m.Link(oldname, newname) })
+}
+
+func (s *switchFS) Remove(name string) error {
+	return s.do(func(m *vfs.MemFS) error { return m.Remove(name) })
+}
+
+func (s *switchFS) RemoveAll(name string) error {
+	return s.do(func(m *vfs.MemFS) error { return m.RemoveAll(name) })
+}
+
+func (s *switchFS) Rename(oldname, newname string) error {
+	return s.do(func(m *vfs.MemFS) error { return m.Rename(oldname, newname) })
+}
+
+func (s *switchFS) MkdirAll(dir string, perm os.FileMode) error {
+	return s.do(func(m *vfs.MemFS) error { return m.MkdirAll(dir, perm) })
+}
+
+func (s *switchFS) Lock(name string) (c io.Closer, err error) {
+	err = s.do(func(m *vfs.MemFS) (err error) { c, err = m.Lock(name); return err })
+	return c, err
+}
+
+func (s *switchFS) List(dir string) (names []string, err error) {
+	err = s.do(func(m *vfs.MemFS) (err error) { names, err = m.List(dir); return err })
+	return names, err
+}
+
+func (s *switchFS) Stat(name string) (info vfs.FileInfo, err error) {
+	err = s.do(func(m *vfs.MemFS) (err error) { info, err = m.Stat(name); return err })
+	return info, err
+}
+
+// switchFile is a file of the disk as it was when the file was opened.
+type switchFile struct {
+	vfs.File
+	disk   *switchFS
+	opened *vfs.MemFS
+}
+
+func (f *switchFile) do(op func() error) error {
+	return f.disk.do(func(m *vfs.MemFS) error {
+		if m != f.opened {
+			return errorfs.ErrInjected
+		}
+		return op()
+	})
+}
+
+func (f *switchFile) Write(p []byte) (n int, err error) {
+	err = f.do(func() (err error) { n, err = f.File.Write(p); return err })
+	return n, err
+}
+
+func (f *switchFile) Sync() error     { return f.do(f.File.Sync) }
+func (f *switchFile) SyncData() error { return f.do(f.File.SyncData) }
+
+func (f *switchFile) SyncTo(length int64) (full bool, err error) {
+	err = f.do(func() (err error) { full, err = f.File.SyncTo(length); return err })
+	return full, err
+}

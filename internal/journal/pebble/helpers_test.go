@@ -1,0 +1,116 @@
+package pebble
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
+	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+)
+
+// start is when the tests' webhooks begin to come in, one a millisecond.
+var start = time.Date(2026, 3, 4, 12, 30, 0, 0, time.UTC)
+
+func hash(parts ...any) Hash {
+	sum := sha256.Sum256(fmt.Append(nil, parts...))
+	return Hash(sum[:16])
+}
+
+// webhookID is the id of the i-th webhook.
+func webhookID(i int) string {
+	var u uuid.UUID
+	ms := uint64(start.UnixMilli()) + uint64(i)
+	binary.BigEndian.PutUint64(u[:8], ms<<16|0x7000)
+	binary.BigEndian.PutUint64(u[8:], 0x8000_0000_0000_0000|uint64(i))
+	return u.String()
+}
+
+// entry is the i-th webhook with a body of so many bytes and so many events. What is in it follows from i alone.
+func entry(i, size, events int) Entry {
+	at := timestamppb.New(start.Add(time.Duration(i) * time.Millisecond))
+	body := make([]byte, size)
+	for k := range body {
+		body[k] = byte('a' + (i+k*k)%26)
+	}
+	e := Entry{
+		Webhook: &journalv1.Webhook{
+			Id: webhookID(i), Source: "till", Connector: "kasafik", VendorEvent: "orders", ReceivedAt: at,
+			Encoding: journalv1.Encoding_ENCODING_JSON, Body: body,
+			Headers: []*journalv1.Header{{Name: "content-type", Value: "application/json"}},
+		},
+		Key: hash("key", i), Body: hash("body", i), Window: 96 * time.Hour,
+	}
+	for k := range events {
+		e.Events = append(e.Events, &eventv1.Event{
+			Id: fmt.Sprintf("%s/%d", webhookID(i), k), Type: "unmapped", Source: "till", Connector: "kasafik",
+			VendorEvent: "orders", Subject: fmt.Sprintf("order/%d", i), ReceivedAt: at, WebhookId: webhookID(i),
+			Data: &eventv1.Event_Unmapped{Unmapped: &eventv1.Unmapped{Json: string(body[:min(size, 256)])}},
+		})
+	}
+	return e
+}
+
+// quarantined is the i-th webhook, which nobody could read.
+func quarantined(i int) Entry {
+	e := entry(i, 64, 0)
+	e.Webhook.Quarantine = &journalv1.Quarantine{Reason: "malformed_json", Detail: "unexpected end", Path: "$.a", Offset: 63}
+	return e
+}
+
+// released takes the i-th webhook, which is quarantined(i), out of quarantine with so many events.
+func released(i, events int) Entry {
+	e := entry(i, 64, events)
+	e.Act = Release
+	e.Webhook.Quarantine = quarantined(i).Webhook.Quarantine
+	e.Webhook.ReleasedAt = timestamppb.New(start.Add(time.Hour))
+	e.Key = hash("released", i)
+	return e
+}
+
+// corrected corrects the given events of the i-th webhook.
+func corrected(i int, indexes ...uint32) Entry {
+	e := entry(i, 64, len(indexes))
+	e.Act, e.Indexes = Correct, indexes
+	e.Key = hash("corrected", i, indexes)
+	for k, event := range e.Events {
+		event.Id = fmt.Sprintf("%s/%d/corrected", webhookID(i), indexes[k])
+		event.Supersedes = fmt.Sprintf("%s/%d", webhookID(i), indexes[k])
+	}
+	return e
+}
+
+// drifted adds drift to a webhook, by kind and path.
+func drifted(e Entry, kind journalv1.DriftKind, path string) Entry {
+	e.Webhook.Drift = append(e.Webhook.Drift, &journalv1.Drift{Kind: kind, Path: path, Sample: []byte(e.Webhook.GetId())})
+	return e
+}
+
+func eventOf(t *testing.T, r Record) *eventv1.Event {
+	t.Helper()
+	e, err := r.Event()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// allWebhooks returns all stored webhooks, by pages.
+func allWebhooks(t *testing.T, j *Journal) (all []*journalv1.Webhook) {
+	t.Helper()
+	for q := (Query{}); ; {
+		page, err := j.Find(t.Context(), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, page.Webhooks...)
+		if q.After = page.Next; q.After == "" {
+			return all
+		}
+	}
+}

@@ -1,0 +1,171 @@
+package pebble
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Every key starts with one byte that says what it is. Numbers are big-endian, so that keys sort as numbers do.
+const (
+	prefixCursor     = 'c' // name → position, time of the last save
+	prefixDedupe     = 'd' // bucket, key → time, body
+	prefixEvent      = 'e' // position → commit time, event
+	prefixDrift      = 'f' // number → bridge.journal.v1.DriftCount
+	prefixMeta       = 'm' // format, id, kept
+	prefixQuarantine = 'q' // webhook id → as prefixWebhook, for webhooks that were quarantined
+	prefixWebhook    = 'w' // webhook id → first position, number of events, webhook
+	prefixCorrection = 'x' // key of the webhook, first position → bridge.journal.v1.Correction
+)
+
+var (
+	keyFormat = []byte("mformat")
+	keyID     = []byte("mid")
+	keyKept   = []byte("mkept")
+)
+
+// format is the version of everything above. A folder with a greater one is refused.
+const format = 1
+
+const (
+	eventKeyLen      = 1 + 8
+	eventHeaderLen   = 8
+	webhookKeyLen    = 1 + 16
+	webhookHeaderLen = 8 + 4
+	correctionKeyLen = 1 + webhookKeyLen + 8
+	driftKeyLen      = 1 + 4
+	dedupeKeyLen     = 1 + 6 + 16
+	dedupeValueLen   = 8 + 16
+)
+
+var errCorrupt = errors.New("malformed record")
+
+// span returns the bounds of all keys with a prefix.
+func span(prefix byte) (lower, upper []byte) {
+	return []byte{prefix}, []byte{prefix + 1}
+}
+
+func appendEventKey(b []byte, p Position) []byte {
+	return binary.BigEndian.AppendUint64(append(b, prefixEvent), uint64(p))
+}
+
+func eventKey(p Position) []byte {
+	return appendEventKey(make([]byte, 0, eventKeyLen), p)
+}
+
+func parseEventKey(k []byte) (Position, error) {
+	if len(k) != eventKeyLen {
+		return 0, errCorrupt
+	}
+	return Position(binary.BigEndian.Uint64(k[1:])), nil
+}
+
+func webhookKey(prefix byte, id uuid.UUID) []byte {
+	return append(append(make([]byte, 0, webhookKeyLen), prefix), id[:]...)
+}
+
+// webhookKeyAt is the least key of a webhook received at t or later: a version 7 UUID starts with its Unix milliseconds.
+func webhookKeyAt(prefix byte, t time.Time) []byte {
+	var ms [8]byte
+	binary.BigEndian.PutUint64(ms[:], uint64(max(t.UnixMilli(), 0)))
+	return append([]byte{prefix}, ms[2:]...)
+}
+
+// webhookTime is when the webhook with this key was received.
+func webhookTime(k []byte) (time.Time, error) {
+	if len(k) != webhookKeyLen {
+		return time.Time{}, errCorrupt
+	}
+	return time.UnixMilli(int64(binary.BigEndian.Uint64(k[1:]) >> 16)), nil
+}
+
+// IDAt is the least id of a webhook received in the millisecond of t or later, for [Query].
+func IDAt(t time.Time) string {
+	var u uuid.UUID
+	binary.BigEndian.PutUint64(u[:], uint64(max(t.UnixMilli(), 0))<<16|7<<12)
+	u[8] = 0x80
+	return u.String()
+}
+
+// correctionKey starts as the key of the corrected webhook does, so that one range of keys gives up both.
+func correctionKey(prefix byte, id uuid.UUID, first Position) []byte {
+	k := append(make([]byte, 0, correctionKeyLen), prefixCorrection, prefix)
+	return binary.BigEndian.AppendUint64(append(k, id[:]...), uint64(first))
+}
+
+func parseID(id string) (uuid.UUID, error) {
+	u, err := uuid.Parse(id)
+	if err != nil {
+		return u, err
+	}
+	if u.Version() != 7 {
+		return u, fmt.Errorf("webhook id %q: version %d, want 7", id, u.Version())
+	}
+	return u, nil
+}
+
+// hourOf numbers the hours since 1970.
+func hourOf(t time.Time) uint32 {
+	return uint32(max(t.Unix(), 0) / 3600)
+}
+
+// bucket is where a dedupe key lies: the hour it was added in, and its turn of bucketKeys keys within the hour. Keys that
+// are added together so lie together, however many there are in an hour, and compactions do not come back to them.
+type bucket uint64
+
+const (
+	turnBits   = 16
+	bucketKeys = 256 << 10
+)
+
+func bucketAt(hour uint32) bucket { return bucket(hour) << turnBits }
+
+func (b bucket) hour() uint32 { return uint32(b >> turnBits) }
+
+// next is the next turn of the same hour, or the same one after the last.
+func (b bucket) next() bucket {
+	if (b + 1).hour() != b.hour() {
+		return b
+	}
+	return b + 1
+}
+
+func appendBucketKey(b []byte, at bucket) []byte {
+	return append(b, prefixDedupe, byte(at>>40), byte(at>>32), byte(at>>24), byte(at>>16), byte(at>>8), byte(at))
+}
+
+func appendDedupeKey(b []byte, at bucket, key Hash) []byte {
+	return append(appendBucketKey(b, at), key[:]...)
+}
+
+// bucketKey is the least key of a bucket.
+func bucketKey(at bucket) []byte { return appendBucketKey(nil, at) }
+
+func parseDedupeKey(k []byte) (at bucket, key Hash, err error) {
+	if len(k) != dedupeKeyLen {
+		return 0, key, errCorrupt
+	}
+	for _, b := range k[1:7] {
+		at = at<<8 | bucket(b)
+	}
+	return at, Hash(k[7:]), nil
+}
+
+func putDedupeValue(v []byte, at time.Time, body Hash) {
+	binary.BigEndian.PutUint64(v, uint64(at.UnixNano()))
+	copy(v[8:], body[:])
+}
+
+func parseDedupeValue(v []byte) (at time.Time, body Hash, err error) {
+	if len(v) != dedupeValueLen {
+		return time.Time{}, body, errCorrupt
+	}
+	return time.Unix(0, int64(binary.BigEndian.Uint64(v))), Hash(v[8:]), nil
+}
+
+func cursorKey(name string) []byte {
+	return append([]byte{prefixCursor}, name...)
+}

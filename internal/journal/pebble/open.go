@@ -1,0 +1,349 @@
+package pebble
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// Config says where the journal is and how long it keeps what. Only Dir has no default.
+type Config struct {
+	// Dir is the folder. It is made when absent.
+	Dir string
+	// FS is the file system. Default is the operating system's.
+	FS vfs.FS
+	// Retention says how long things are kept.
+	Retention Retention
+	// DedupeAge is how long dedupe keys are kept, at least the longest window of any entry. Default 168h.
+	DedupeAge time.Duration
+	// MinFree is how many bytes of disk must be free for the journal to take more. 0 is none.
+	MinFree uint64
+	// Interval is how often the disk is looked at. Retention runs at every sixth. Default 10s.
+	Interval time.Duration
+	// Logger is told of failures and recoveries. Default is none.
+	Logger *slog.Logger
+	// Now is the clock. Default time.Now.
+	Now func() time.Time
+	// OnCommit is called after every group of entries, from one goroutine, and must return soon. Default is none.
+	OnCommit func(Commit)
+
+	// tune changes Pebble's options, for tests.
+	tune func(*pebble.Options)
+}
+
+// Retention says how long things are kept. 0 is the default, less than 0 without limit. Whatever is reached first ends it.
+type Retention struct {
+	// Age of events and of their webhooks. Default 168h.
+	Age time.Duration
+	// Size of events and webhooks together in bytes, as compressed on disk. Default 8 GiB. Quarantined webhooks, dedupe
+	// keys and what is yet to be compacted come on top.
+	Size int64
+	// QuarantineAge is the age of quarantined webhooks. Default 720h.
+	QuarantineAge time.Duration
+}
+
+func (c Config) withDefaults() Config {
+	orDefault(&c.FS, vfs.Default)
+	orDefault(&c.Logger, slog.New(slog.DiscardHandler))
+	orDefault(&c.DedupeAge, 168*time.Hour)
+	orDefault(&c.Interval, 10*time.Second)
+	orDefault(&c.Retention.Age, 168*time.Hour)
+	orDefault(&c.Retention.Size, 8<<30)
+	orDefault(&c.Retention.QuarantineAge, 720*time.Hour)
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.OnCommit == nil {
+		c.OnCommit = func(Commit) {}
+	}
+	if c.tune == nil {
+		c.tune = func(*pebble.Options) {}
+	}
+	return c
+}
+
+func orDefault[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}
+
+// Journal is an open journal. It is safe for concurrent use.
+type Journal struct {
+	cfg    Config
+	lock   *pebble.Lock
+	filter *filter
+
+	// storeMu is held for reading while the store is used and for writing while it is replaced, so that none is closed
+	// in use. A holder never waits for the committer.
+	storeMu sync.RWMutex
+	// store is nil while the folder is being opened anew, and after Close.
+	store *store
+	id    string
+
+	// durable is the next position that readers do not see yet: all before it is covered by a sync that succeeded. It
+	// moves in commit order, by the syncer only, and when a store was recovered.
+	durable atomic.Uint64
+	// earliest is the first position kept. It is moved before the events go.
+	earliest atomic.Uint64
+	// applied and synced count groups: what is visible in Pebble after applied was read is durable once synced has
+	// reached it.
+	applied, synced atomic.Uint64
+
+	mu sync.Mutex
+	// queue are the appends that the committer has not taken yet.
+	queue []*pending
+	// down is why nothing can be appended now: an ErrUnavailable, or ErrClosed.
+	down error
+	// low is down's twin for a disk that is nearly full.
+	low error
+	// change is closed, and replaced, when any of durable, earliest, synced, store or closing changes.
+	change chan struct{}
+
+	// wake tells the committer that the queue is not empty, that the fence has tripped, or that the journal closes.
+	wake    chan struct{}
+	closing chan struct{}
+	closed  sync.Once
+	// done is closed when all goroutines have ended and the folder is released.
+	done     chan struct{}
+	closeErr error
+
+	cursors cursors
+	reopens atomic.Uint64
+	free    atomic.Uint64
+	ctx     context.Context // of the background work, done when closing
+	cancel  context.CancelFunc
+	workers sync.WaitGroup
+}
+
+// Open opens the journal in cfg.Dir, or makes one, and recovers it. It takes as long as replaying the last few dozen
+// megabytes of the log takes; reading the dedupe keys goes on behind. Errors: ErrLocked, ErrNewerFormat, the disk's.
+func Open(ctx context.Context, cfg Config) (*Journal, error) {
+	if cfg.Dir == "" {
+		return nil, errors.New("journal: open: no folder given")
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	dir, err := absolute(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("journal: open: %w", err)
+	}
+	cfg.Dir = dir
+	j := &Journal{
+		cfg:     cfg.withDefaults(),
+		change:  make(chan struct{}),
+		wake:    make(chan struct{}, 1),
+		closing: make(chan struct{}),
+		done:    make(chan struct{}),
+	}
+	if err := j.lockFolder(); err != nil {
+		return nil, err
+	}
+	st, err := j.openStore()
+	if err != nil {
+		return nil, fmt.Errorf("journal: open %s: %w", cfg.Dir, errors.Join(err, j.lock.Close()))
+	}
+	if err := j.start(st); err != nil {
+		return nil, fmt.Errorf("journal: open %s: %w", cfg.Dir, errors.Join(err, st.close(), j.lock.Close()))
+	}
+	return j, nil
+}
+
+// absolute makes the folder's name independent of the working directory. Other file systems than the operating system's
+// have none.
+func absolute(cfg Config) (string, error) {
+	if cfg.FS != nil && cfg.FS != vfs.Default {
+		return cfg.Dir, nil
+	}
+	return filepath.Abs(cfg.Dir)
+}
+
+func (j *Journal) lockFolder() error {
+	if err := makeFolder(j.cfg.FS, j.cfg.Dir); err != nil {
+		return fmt.Errorf("journal: open: %w", err)
+	}
+	lock, err := pebble.LockDirectory(j.cfg.Dir, j.cfg.FS)
+	var path *fs.PathError
+	switch {
+	case errors.As(err, &path):
+		return fmt.Errorf("journal: open: %w", err)
+	case err != nil:
+		return fmt.Errorf("%w: %s: %w", ErrLocked, j.cfg.Dir, err)
+	}
+	j.lock = lock
+	return nil
+}
+
+// makeFolder makes the folder and its parents where they are missing, durably: what is in a folder that a crash takes away
+// is gone too. Pebble does so for the last one.
+func makeFolder(fs vfs.FS, dir string) error {
+	var parents []string
+	for child := dir; ; {
+		if _, err := fs.Stat(child); err == nil {
+			break
+		}
+		parent := fs.PathDir(child)
+		if parent == child {
+			break
+		}
+		parents = append(parents, parent)
+		child = parent
+	}
+	if err := fs.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for _, parent := range parents {
+		d, err := fs.OpenDir(parent)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(d.Sync(), d.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// start takes up the first store and starts the goroutines.
+func (j *Journal) start(st *store) error {
+	buckets, err := dedupeBuckets(st.db)
+	if err != nil {
+		return err
+	}
+	j.filter = newFilter(buckets)
+	st.filter = j.filter
+	if err := j.cursors.load(st, j.cfg.Now()); err != nil {
+		return err
+	}
+	j.id = st.id
+	j.ctx, j.cancel = context.WithCancel(context.Background())
+	j.checkDisk()
+	j.up(st)
+	j.workers.Go(j.background)
+	go j.run(st)
+	return nil
+}
+
+// background learns the dedupe keys on disk, then keeps house until the journal closes.
+func (j *Journal) background() {
+	j.workers.Go(j.learnAll)
+	tick := time.NewTicker(j.cfg.Interval)
+	defer tick.Stop()
+	for n := 1; ; n++ {
+		select {
+		case <-j.ctx.Done():
+			return
+		case <-tick.C:
+		}
+		j.checkDisk()
+		if n%retainEvery != 0 {
+			continue
+		}
+		if err := j.retain(); err != nil && !errors.Is(err, ErrUnavailable) && j.ctx.Err() == nil {
+			j.cfg.Logger.Error("journal: retention", "error", err)
+		}
+	}
+}
+
+// learnAll reads the dedupe keys on disk, again after the store was lost.
+func (j *Journal) learnAll() {
+	for {
+		changed := j.changed()
+		err := j.learn(j.ctx, j.filter)
+		switch {
+		case err == nil || j.ctx.Err() != nil:
+			return
+		case !errors.Is(err, ErrUnavailable):
+			// The buckets stay unknown: Pebble is asked for their keys.
+			j.cfg.Logger.Error("journal: dedupe keys cannot be read; appends stay slow", "error", err)
+			return
+		}
+		select {
+		case <-changed:
+		case <-j.ctx.Done():
+			return
+		}
+	}
+}
+
+// ID is the journal's identity: random, minted with the folder, and the same for as long as that lives.
+func (j *Journal) ID() string { return j.id }
+
+// Bounds returns the extent of the journal now.
+func (j *Journal) Bounds() Bounds {
+	earliest := Position(j.earliest.Load())
+	return Bounds{Earliest: earliest, Next: max(Position(j.durable.Load()), earliest)}
+}
+
+// Close commits what is queued, waits for the background work and closes the folder. Appends and reads that wait, and all
+// later ones, get ErrClosed. It may be called again, and then returns the same.
+func (j *Journal) Close() error {
+	j.closed.Do(func() {
+		j.mu.Lock()
+		j.down = ErrClosed
+		j.mu.Unlock()
+		close(j.closing)
+		j.cancel()
+		j.notify()
+		j.signal()
+	})
+	<-j.done
+	return j.closeErr
+}
+
+func (j *Journal) isClosing() bool {
+	select {
+	case <-j.closing:
+		return true
+	default:
+		return false
+	}
+}
+
+// changed returns a channel that is closed at the next change. Take it before looking, so that none is missed.
+func (j *Journal) changed() <-chan struct{} {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.change
+}
+
+func (j *Journal) notify() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	close(j.change)
+	j.change = make(chan struct{})
+}
+
+// signal wakes the committer. It never waits.
+func (j *Journal) signal() {
+	select {
+	case j.wake <- struct{}{}:
+	default:
+	}
+}
+
+// use returns the store for a short while. Errors: ErrUnavailable while there is none, ErrClosed.
+func (j *Journal) use() (st *store, release func(), err error) {
+	j.storeMu.RLock()
+	if j.store != nil {
+		return j.store, j.storeMu.RUnlock, nil
+	}
+	j.storeMu.RUnlock()
+	if j.isClosing() {
+		return nil, nil, ErrClosed
+	}
+	return nil, nil, ErrUnavailable
+}
+
+var _ Log = (*Journal)(nil)

@@ -1,0 +1,246 @@
+package pebble
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sort"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
+)
+
+// readBytes bounds a read: it returns at least one event, and no more than so many bytes of them otherwise.
+const readBytes = 1 << 20
+
+// pieceBytes bounds the pieces of memory that events are copied to, since who keeps one event keeps its whole piece. Larger
+// ones are no faster.
+const pieceBytes = 32 << 10
+
+// Read appends to records the events from position from on, in order, as many as fit into its capacity, or about 1 MiB of
+// them, and returns the extended slice. When there is none yet it waits, also while the journal recovers, until there is
+// one or ctx is done. Position 0 reads as 1. The events are the caller's. Nothing stays open between calls.
+//
+// Positions are dense: a reader goes on at the last one plus 1. A hole can only be seen in a folder whose disk lost what
+// it had confirmed.
+//
+// Errors: ErrExpired, ErrFuture, ErrClosed, ctx's, and that of a record that cannot be read.
+func (j *Journal) Read(ctx context.Context, from Position, records []Record) ([]Record, error) {
+	from = max(from, 1)
+	for {
+		changed := j.changed()
+		if j.isClosing() {
+			return records, ErrClosed
+		}
+		if err := ctx.Err(); err != nil {
+			return records, err
+		}
+		b := j.Bounds()
+		switch {
+		case from < b.Earliest:
+			return records, ErrExpired
+		case from > b.Next:
+			return records, ErrFuture
+		case len(records) == cap(records):
+			return records, nil
+		case from < b.Next:
+			got, err := j.scan(from, b.Next, records)
+			if len(got) > len(records) && err == nil {
+				return got, nil
+			}
+			if err != nil && !errors.Is(err, ErrUnavailable) {
+				return records, err
+			}
+			if err == nil && from >= Position(j.earliest.Load()) {
+				return records, fmt.Errorf("journal: read: no events from %d to %d", from, b.Next)
+			}
+			if err == nil {
+				continue
+			}
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return records, ctx.Err()
+		}
+	}
+}
+
+// scan reads events that are durable. It returns none when they were given up meanwhile.
+func (j *Journal) scan(from, to Position, records []Record) (_ []Record, err error) {
+	st, release, err := j.use()
+	if err != nil {
+		return records, err
+	}
+	defer release()
+	if st.fence.err() != nil {
+		return records, ErrUnavailable
+	}
+	var bounds [2 * eventKeyLen]byte
+	it, err := st.db.NewIter(&pebble.IterOptions{
+		LowerBound: appendEventKey(bounds[:0:eventKeyLen], from),
+		UpperBound: appendEventKey(bounds[eventKeyLen:eventKeyLen], to),
+	})
+	if err != nil {
+		return records, fmt.Errorf("journal: read: %w", err)
+	}
+	defer func() {
+		if cerr := it.Close(); err == nil && cerr != nil {
+			err = fmt.Errorf("journal: read: %w", cerr)
+		}
+		if err != nil && st.fence.err() != nil {
+			err = ErrUnavailable // files of a frozen folder may be in part
+		}
+	}()
+	// Retention moves earliest before it takes events, so what the iterator sees is whole if earliest is still before.
+	if from < Position(j.earliest.Load()) {
+		return records, nil
+	}
+	var m memory
+	bytes := 0
+	for ok := it.First(); ok && len(records) < cap(records); ok = it.Next() {
+		v, err := it.ValueAndErr()
+		if err != nil {
+			return records, fmt.Errorf("journal: read: %w", err)
+		}
+		if bytes += len(v); bytes > readBytes && bytes > len(v) {
+			break
+		}
+		p, event, err := parseEvent(it.Key(), v)
+		if err != nil {
+			return records, fmt.Errorf("journal: read: %w", err)
+		}
+		left := min(uint64(cap(records)-len(records)), uint64(to-p))
+		records = append(records, Record{Position: p, Encoded: m.keep(event, left)})
+	}
+	return records, nil
+}
+
+// EventAt returns the event at a position; it is the caller's own. Errors: ErrExpired, ErrFuture, ErrUnavailable,
+// ErrClosed, ctx's, and that of a record that cannot be read.
+func (j *Journal) EventAt(ctx context.Context, p Position) (*eventv1.Event, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	switch b := j.Bounds(); {
+	case p < b.Earliest:
+		return nil, ErrExpired
+	case p >= b.Next:
+		return nil, ErrFuture
+	}
+	got, err := j.scan(p, p+1, make([]Record, 0, 1))
+	switch {
+	case err != nil:
+		return nil, err
+	case len(got) == 0:
+		return nil, ErrExpired // given up while we looked
+	}
+	return got[0].Event()
+}
+
+func parseEvent(key, v []byte) (p Position, event []byte, err error) {
+	if p, err = parseEventKey(key); err != nil {
+		return 0, nil, err
+	}
+	if len(v) < eventHeaderLen {
+		return 0, nil, fmt.Errorf("position %d: %w", p, errCorrupt)
+	}
+	return p, v[eventHeaderLen:], nil
+}
+
+// memory is what the events of one read are copied to, out of the iterator's. It is taken in pieces, because one buffer
+// that grows would copy what it has over and over.
+type memory struct{ piece []byte }
+
+// keep returns a copy of b. A new piece has room for as many values like b as are left, or for b alone if no piece holds it.
+func (m *memory) keep(b []byte, left uint64) []byte {
+	if len(b) > cap(m.piece)-len(m.piece) {
+		size := len(b)
+		if size > 0 && size <= pieceBytes {
+			size *= int(min(left, uint64(pieceBytes/size)))
+		}
+		m.piece = make([]byte, 0, size)
+	}
+	start := len(m.piece)
+	m.piece = append(m.piece, b...)
+	return m.piece[start:len(m.piece):len(m.piece)]
+}
+
+// Seek returns the position of the first event received at t or later, Bounds().Next if there is none. Positions are in
+// order of commit, so that event may be followed by ones received a little earlier; of the events received at t or later
+// none lies before it.
+//
+// Errors: ErrUnavailable, ErrClosed, ctx's.
+func (j *Journal) Seek(ctx context.Context, t time.Time) (Position, error) {
+	b := j.Bounds()
+	// No event is committed before it is received: the first one committed at t or later is the earliest to look at.
+	p, err := j.committedAt(b, t)
+	if err != nil {
+		return 0, err
+	}
+	records := make([]Record, 0, 256)
+	for p < b.Next {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		records, err = j.scan(p, b.Next, records[:0])
+		if err != nil {
+			return 0, err
+		}
+		if len(records) == 0 {
+			return Position(j.earliest.Load()), nil // given up while we looked
+		}
+		for _, r := range records {
+			e, err := r.Event()
+			if err != nil {
+				return 0, err
+			}
+			if !e.GetReceivedAt().AsTime().Before(t) {
+				return r.Position, nil
+			}
+		}
+		p = records[len(records)-1].Position + 1
+	}
+	return b.Next, nil
+}
+
+// committedAt returns the first position in b whose event was committed at t or later.
+func (j *Journal) committedAt(b Bounds, t time.Time) (Position, error) {
+	st, release, err := j.use()
+	if err != nil {
+		return 0, err
+	}
+	defer release()
+	return st.committedAt(b, t)
+}
+
+func (s *store) committedAt(b Bounds, t time.Time) (Position, error) {
+	var failed error
+	n := sort.Search(int(b.Next-b.Earliest), func(i int) bool {
+		at, err := s.commitTime(b.Earliest + Position(i))
+		if err != nil && !errors.Is(err, pebble.ErrNotFound) {
+			failed = err
+		}
+		return !at.Before(t)
+	})
+	if failed != nil {
+		return 0, fmt.Errorf("journal: seek: %w", failed)
+	}
+	return b.Earliest + Position(n), nil
+}
+
+// commitTime is when the event was committed. Later positions never have an earlier one.
+func (s *store) commitTime(p Position) (time.Time, error) {
+	v, closer, err := s.db.Get(eventKey(p))
+	if err != nil {
+		return time.Time{}, err
+	}
+	if len(v) < eventHeaderLen {
+		return time.Time{}, errors.Join(errCorrupt, closer.Close())
+	}
+	at := time.Unix(0, int64(binary.BigEndian.Uint64(v)))
+	return at, closer.Close()
+}

@@ -1,0 +1,262 @@
+package pebble
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// hourly appends n webhooks, one event each and one an hour, starting with the i-th, at the hours that the clock is at.
+func hourly(t *testing.T, j *Journal, c *clock, i, n int) {
+	t.Helper()
+	for k := range n {
+		e := entry(i+k, 100, 1)
+		e.Webhook.Id = idAt(c.Now(), i+k)
+		appendAll(t, j, e)
+		c.Advance(time.Hour)
+	}
+}
+
+func idAt(at time.Time, i int) string {
+	return webhookID(int(at.Sub(start).Milliseconds()))[:24] + fmt.Sprintf("%012x", i)
+}
+
+func retained(t *testing.T, j *Journal) Bounds {
+	t.Helper()
+	if err := j.retain(); err != nil {
+		t.Fatal(err)
+	}
+	return j.Bounds()
+}
+
+func TestRetentionByAge(t *testing.T) {
+	c := newClock()
+	cfg := testConfig(vfs.NewMem())
+	cfg.Now = c.Now
+	cfg.Retention = Retention{Age: 10 * time.Hour, QuarantineAge: 30 * time.Hour}
+	j := open(t, cfg)
+	q := quarantined(1000)
+	q.Webhook.Id = idAt(c.Now(), 1000)
+	appendAll(t, j, q)
+	hourly(t, j, c, 1, 15)
+	diff(t, "bounds", retained(t, j), Bounds{Earliest: 6, Next: 16})
+	if _, err := j.Read(t.Context(), 5, make([]Record, 0, 1)); !errors.Is(err, ErrExpired) {
+		t.Errorf("read before earliest: %v", err)
+	}
+	diff(t, "events", len(readAll(t, j)), 10)
+	diff(t, "webhooks, and the quarantined one", len(allWebhooks(t, j)), 11)
+	diff(t, "webhook of the earliest event", webhookOf(t, j, 6), true)
+	if got, err := j.Seek(t.Context(), start); err != nil || got != 6 {
+		t.Errorf("seek before earliest: %d, %v", got, err)
+	}
+
+	c.Advance(100 * time.Hour)
+	diff(t, "all expired", retained(t, j), Bounds{Earliest: 16, Next: 16})
+	diff(t, "webhooks", len(allWebhooks(t, j)), 0)
+	shut(t, j)
+	j = open(t, cfg)
+	diff(t, "after restart", j.Bounds(), Bounds{Earliest: 16, Next: 16})
+	hourly(t, j, c, 100, 1)
+	diff(t, "positions go on", j.Bounds(), Bounds{Earliest: 16, Next: 17})
+}
+
+func webhookOf(t *testing.T, j *Journal, p Position) bool {
+	t.Helper()
+	for _, w := range allWebhooks(t, j) {
+		if w.GetFirstPosition() == uint64(p) {
+			return true
+		}
+	}
+	return false
+}
+
+func TestRetentionBySize(t *testing.T) {
+	c := newClock()
+	cfg := testConfig(vfs.NewMem())
+	cfg.Now = c.Now
+	cfg.Retention = Retention{Age: -1, Size: 400 << 10, QuarantineAge: -1}
+	j := open(t, cfg)
+	rng := rand.NewChaCha8([32]byte{})
+	const n = 200
+	for i := range n {
+		e := entry(i, 4<<10, 1)
+		if _, err := rng.Read(e.Webhook.Body); err != nil { // does not compress
+			t.Fatal(err)
+		}
+		e.Webhook.Id = idAt(c.Now(), i)
+		appendAll(t, j, e)
+		c.Advance(time.Hour)
+	}
+	if err := j.store.db.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	// What was given up does not count, whether or not its files are gone, so this comes to rest. The sizes of a few small
+	// files are coarse, hence several runs.
+	for range 5 {
+		retained(t, j)
+	}
+	b := retained(t, j)
+	if b.Earliest < n*9/20 || b.Earliest > n*13/20 {
+		t.Errorf("bounds %+v", b)
+	}
+	diff(t, "at rest", retained(t, j), b)
+	diff(t, "webhooks", len(allWebhooks(t, j)), int(b.Next-b.Earliest))
+}
+
+func TestCursorsHoldRetention(t *testing.T) {
+	c := newClock()
+	var free atomic.Uint64
+	free.Store(1 << 30)
+	cfg := testConfig(&smallDisk{FS: vfs.NewMem(), free: &free})
+	cfg.Now = c.Now
+	cfg.MinFree = 1 << 20
+	cfg.Retention = Retention{Age: time.Hour}
+	j := open(t, cfg)
+	hourly(t, j, c, 1, 10)
+	appendAll(t, j, quarantined(400))
+	register := func(j *Journal, name string, from Position, full WhenFull) *Cursor {
+		t.Helper()
+		cur, err := j.Cursor(name, from, full)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cur
+	}
+	save := func(cur *Cursor, p Position) {
+		t.Helper()
+		if err := cur.Save(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	patient, hasty := register(j, "patient", 4, Hold), register(j, "hasty", 2, Skip)
+	if err := patient.Save(12); !errors.Is(err, ErrFuture) {
+		t.Errorf("save past the end: %v", err)
+	}
+	diff(t, "hasty holds", retained(t, j).Earliest, Position(2))
+	diff(t, "webhook held too", webhookOf(t, j, 2), true)
+	save(hasty, 3)
+	diff(t, "it moved", retained(t, j).Earliest, Position(3))
+
+	free.Store(1 << 19)
+	j.checkDisk()
+	if _, err := j.Append(t.Context(), entry(500, 10, 1)); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("append to a full disk: %v", err)
+	}
+	if j.Stats().Available {
+		t.Error("available on a full disk")
+	}
+	// What makes room may go on.
+	if n, err := j.Discard(t.Context(), []string{webhookID(400)}); n != 1 || err != nil {
+		t.Errorf("discard on a full disk: %d, %v", n, err)
+	}
+	diff(t, "skipped when full", retained(t, j).Earliest, Position(4))
+	free.Store(1 << 30)
+	j.checkDisk()
+	hourly(t, j, c, 11, 1)
+
+	save(patient, 5)
+	shut(t, j)
+	j = open(t, cfg)
+	diff(t, "cursors", j.Stats().Cursors, []CursorStats{{"hasty", 3, false}, {"patient", 5, false}})
+	diff(t, "found again", register(j, "hasty", 1, Skip).Position(), Position(3))
+	save(register(j, "hasty", 1, Skip), 12)
+	diff(t, "gone, but not long", retained(t, j).Earliest, Position(5))
+	c.Advance(cursorGrace)
+	diff(t, "gone for a day", retained(t, j).Earliest, Position(12))
+
+	hourly(t, j, c, 20, 2)
+	register(j, "late", 12, Hold)
+	diff(t, "held", retained(t, j).Earliest, Position(12))
+	if err := j.DeleteCursor("late"); err != nil {
+		t.Fatal(err)
+	}
+	save(register(j, "hasty", 1, Skip), 14)
+	c.Advance(2 * time.Hour)
+	diff(t, "deleted", retained(t, j).Earliest, Position(14))
+	if slices.ContainsFunc(j.Stats().Cursors, func(s CursorStats) bool { return s.Name == "late" }) {
+		t.Error("deleted cursor is still there")
+	}
+}
+
+// TestCursorInUseStays: a cursor in use that does not move is not taken for one that is gone after a restart.
+func TestCursorInUseStays(t *testing.T) {
+	c := newClock()
+	cfg := testConfig(vfs.NewMem())
+	cfg.Now = c.Now
+	cfg.Retention = Retention{Age: time.Hour}
+	j := open(t, cfg)
+	hourly(t, j, c, 1, 5)
+	if _, err := j.Cursor("idle", 2, Hold); err != nil {
+		t.Fatal(err)
+	}
+	for range 30 {
+		c.Advance(2 * time.Hour)
+		diff(t, "held", retained(t, j).Earliest, Position(2))
+	}
+	shut(t, j)
+	c.Advance(23 * time.Hour)
+	j = open(t, cfg)
+	diff(t, "still held", retained(t, j).Earliest, Position(2))
+}
+
+// TestReadDuringRetention reads from the start again and again while that is given up: a reader gets all from its position
+// on or learns that it is expired.
+func TestReadDuringRetention(t *testing.T) {
+	c := newClock()
+	cfg := testConfig(vfs.NewMem())
+	cfg.Now = c.Now
+	cfg.Retention = Retention{Age: 50 * time.Hour}
+	j := open(t, cfg)
+	const n = 300
+	hourly(t, j, c, 1, n)
+	c.Advance(-n * time.Hour)
+	done := make(chan error)
+	go func() {
+		for range n {
+			c.Advance(time.Hour)
+			if err := j.retain(); err != nil {
+				done <- err
+				return
+			}
+		}
+		done <- nil
+	}()
+	records := make([]Record, 0, 64)
+	for {
+		from := j.Bounds().Earliest
+		got, err := j.Read(t.Context(), from, records)
+		if err != nil && !errors.Is(err, ErrExpired) {
+			t.Fatal(err)
+		}
+		for i, r := range got {
+			if r.Position != from+Position(i) {
+				t.Fatalf("position %d, want %d", r.Position, from+Position(i))
+			}
+		}
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Fatal(err)
+			}
+			diff(t, "earliest", j.Bounds().Earliest, Position(n-50+1))
+			return
+		default:
+		}
+	}
+}
+
+// smallDisk says how much is free.
+type smallDisk struct {
+	vfs.FS
+	free *atomic.Uint64
+}
+
+func (d *smallDisk) GetDiskUsage(string) (vfs.DiskUsage, error) {
+	return vfs.DiskUsage{AvailBytes: d.free.Load(), TotalBytes: 1 << 40}, nil
+}

@@ -1,0 +1,119 @@
+package pebble
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/proto"
+
+	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+)
+
+// Webhook returns the stored webhook with this id. Errors: ErrNotFound, ErrUnavailable, ErrClosed, ctx's.
+func (j *Journal) Webhook(ctx context.Context, id string) (*journalv1.Webhook, error) {
+	u, err := parseID(id)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNotFound, err)
+	}
+	var w *journalv1.Webhook
+	err = j.view(ctx, func(st *store) error {
+		for _, prefix := range []byte{prefixWebhook, prefixQuarantine} {
+			v, err := st.get(webhookKey(prefix, u))
+			if errors.Is(err, pebble.ErrNotFound) {
+				continue
+			}
+			if err == nil {
+				w, err = decodeWebhook(v)
+			}
+			return err
+		}
+		return ErrNotFound
+	})
+	return w, err
+}
+
+// Corrections returns what was published to correct the events of a stored webhook, in order of publication. None were of
+// a webhook that is not there. Errors: ErrUnavailable, ErrClosed, ctx's.
+func (j *Journal) Corrections(ctx context.Context, webhookID string) (all []Correction, err error) {
+	u, err := parseID(webhookID)
+	if err != nil {
+		return nil, nil //nolint:nilerr // there is no such webhook
+	}
+	err = j.view(ctx, func(st *store) error {
+		for _, prefix := range []byte{prefixWebhook, prefixQuarantine} {
+			some, err := st.corrections(prefix, u)
+			if err != nil {
+				return fmt.Errorf("journal: corrections: %w", err)
+			}
+			all = append(all, some...)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return all, nil
+}
+
+func (s *store) corrections(prefix byte, id uuid.UUID) (all []Correction, err error) {
+	it, err := s.db.NewIter(&pebble.IterOptions{
+		LowerBound: correctionKey(prefix, id, 0),
+		UpperBound: correctionKey(prefix, id, math.MaxUint64),
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	for ok := it.First(); ok; ok = it.Next() {
+		v, err := it.ValueAndErr()
+		if err != nil {
+			return nil, err
+		}
+		c := new(journalv1.Correction)
+		if err := proto.Unmarshal(v, c); err != nil {
+			return nil, err
+		}
+		first := Position(binary.BigEndian.Uint64(it.Key()[correctionKeyLen-8:]))
+		for i, index := range c.GetIndexes() {
+			all = append(all, Correction{Index: index, Position: first + Position(i)})
+		}
+	}
+	return all, it.Error()
+}
+
+// view reads from the store, then waits until all that may have been seen is durable.
+func (j *Journal) view(ctx context.Context, read func(*store) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	st, release, err := j.use()
+	if err != nil {
+		return err
+	}
+	err = read(st)
+	release() // not held while waiting: the store may be lost meanwhile
+	if err != nil {
+		return err
+	}
+	return j.barrier(ctx, st)
+}
+
+func decodeWebhook(v []byte) (*journalv1.Webhook, error) {
+	if len(v) < webhookHeaderLen {
+		return nil, errCorrupt
+	}
+	w := new(journalv1.Webhook)
+	if err := proto.Unmarshal(v[webhookHeaderLen:], w); err != nil {
+		return nil, err
+	}
+	w.FirstPosition, w.EventCount = 0, binary.BigEndian.Uint32(v[8:])
+	if w.EventCount > 0 {
+		w.FirstPosition = binary.BigEndian.Uint64(v)
+	}
+	return w, nil
+}

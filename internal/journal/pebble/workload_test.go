@@ -1,0 +1,383 @@
+package pebble
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+)
+
+// workload is a bounded run of appends: plain, several at once, of several events, quarantined, some of these released
+// later, without events, some corrected later, with drift, and large enough in all that Pebble turns its log and flushes
+// several times.
+type workload struct {
+	// entries are received, at once those that one of calls names.
+	entries []Entry
+	calls   [][]int
+	// later is what becomes of an entry once it was received.
+	later map[int]Entry
+
+	mu sync.Mutex
+	// acked are the entries that were accepted, and delivered what a reader was given, both in order of time.
+	acked     []acked
+	delivered []Record
+}
+
+type acked struct {
+	entry int
+	// later is whether it is what became of the entry.
+	later   bool
+	receipt Receipt
+}
+
+const workloadWriters = 4
+
+func newWorkload(n int) *workload {
+	w := &workload{later: make(map[int]Entry)}
+	for i := range n {
+		w.entries = append(w.entries, drifting(i, plain(i)))
+		switch i % 14 {
+		case 1:
+			w.later[i] = corrected(i, 0)
+		case 5:
+			w.later[i] = corrected(i, 2, 0)
+		case 10:
+			w.later[i] = released(i, 2)
+		}
+		if at := i % 14; at > 7 && at < 12 { // 7 to 11 come at once
+			last := &w.calls[len(w.calls)-1]
+			*last = append(*last, i)
+		} else {
+			w.calls = append(w.calls, []int{i})
+		}
+	}
+	return w
+}
+
+func plain(i int) Entry {
+	switch i % 7 {
+	case 3:
+		return quarantined(i)
+	case 5:
+		return entry(i, 3000, 3)
+	case 6:
+		return entry(i, 300, 0)
+	default:
+		return entry(i, 600, 1)
+	}
+}
+
+func drifting(i int, e Entry) Entry {
+	if i%3 == 1 {
+		drifted(e, journalv1.DriftKind_DRIFT_KIND_UNKNOWN, "$.new")
+	}
+	if i%6 == 1 {
+		drifted(e, journalv1.DriftKind_DRIFT_KIND_TYPE, "$.items[].price")
+	}
+	return e
+}
+
+func (w *workload) events() (n int) {
+	for i, e := range w.entries {
+		n += len(e.Events) + len(w.later[i].Events)
+	}
+	return n
+}
+
+// run appends all entries from several goroutines, some twice at the same instant, again when that failed, while a reader
+// follows and saves its cursor.
+func (w *workload) run(t *testing.T, j *Journal) {
+	var wg sync.WaitGroup
+	for k := range workloadWriters {
+		wg.Go(func() {
+			for i := k; i < len(w.calls); i += workloadWriters {
+				if i%3 == 0 {
+					wg.Go(func() { w.append(t, j, w.calls[i]) })
+				}
+				w.append(t, j, w.calls[i])
+			}
+		})
+	}
+	wg.Go(func() { w.follow(t, j) })
+	wg.Wait()
+}
+
+func (w *workload) append(t *testing.T, j *Journal, call []int) {
+	receipts, err := persist(j, func() ([]Receipt, error) { return w.receive(context.Background(), j, call) })
+	if err != nil {
+		t.Errorf("append: %v", err)
+		return
+	}
+	w.mu.Lock()
+	for k, i := range call {
+		w.acked = append(w.acked, acked{entry: i, receipt: receipts[k]})
+	}
+	w.mu.Unlock()
+	for _, i := range call {
+		e, ok := w.later[i]
+		if !ok {
+			continue
+		}
+		r, err := persist(j, func() (Receipt, error) { return j.Append(context.Background(), e) })
+		if e.Act == Release && errors.Is(err, ErrNotFound) { // released before
+			r, err = Receipt{Duplicate: true}, nil
+		}
+		if err != nil {
+			t.Errorf("append what came later: %v", err)
+			return
+		}
+		w.mu.Lock()
+		w.acked = append(w.acked, acked{entry: i, later: true, receipt: r})
+		w.mu.Unlock()
+	}
+}
+
+func (w *workload) receive(ctx context.Context, j *Journal, call []int) ([]Receipt, error) {
+	if len(call) == 1 {
+		r, err := j.Append(ctx, w.entries[call[0]])
+		return []Receipt{r}, err
+	}
+	var entries []Entry
+	for _, i := range call {
+		entries = append(entries, w.entries[i])
+	}
+	return j.AppendAll(ctx, entries)
+}
+
+// persist calls f until the journal is available.
+func persist[T any](j *Journal, f func() (T, error)) (T, error) {
+	for {
+		changed := j.changed()
+		v, err := f()
+		if !errors.Is(err, ErrUnavailable) {
+			return v, err
+		}
+		if !j.Stats().Available {
+			<-changed
+		}
+	}
+}
+
+func (w *workload) follow(t *testing.T, j *Journal) {
+	c, err := retry(func() (*Cursor, error) { return j.Cursor("reader", 1, Hold) })
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	for next := Position(1); int(next) <= w.events(); {
+		got, err := j.Read(context.Background(), next, make([]Record, 0, 5))
+		if errors.Is(err, os.ErrNotExist) {
+			continue // the disk has dropped a file, and nobody has tried to write since
+		}
+		if err != nil {
+			t.Errorf("read: %v", err)
+			return
+		}
+		w.mu.Lock()
+		w.delivered = append(w.delivered, got...)
+		w.mu.Unlock()
+		next += Position(len(got))
+		if _, err := retry(func() (struct{}, error) { return struct{}{}, c.Save(next) }); err != nil {
+			t.Errorf("save: %v", err)
+			return
+		}
+	}
+}
+
+// retry calls f until it is available.
+func retry[T any](f func() (T, error)) (T, error) {
+	for {
+		v, err := f()
+		if !errors.Is(err, ErrUnavailable) {
+			return v, err
+		}
+		runtime.Gosched()
+	}
+}
+
+// presence says where an entry's first event lies, and that of what came later; 0 if it has none, absent if it is not there.
+type presence struct{ first, later Position }
+
+const absent = ^Position(0)
+
+// verify checks that the journal holds all of the first acked and delivered ones, every entry whole or not at all, what was
+// appended at once all or none, and the drift of exactly these, and then that it goes on: all is there once when it was
+// appended again.
+func (w *workload) verify(t *testing.T, j *Journal, acked []acked, delivered []Record) {
+	t.Helper()
+	records := readAll(t, j)
+	for _, want := range delivered {
+		if i := int(want.Position - 1); i >= len(records) {
+			t.Fatalf("position %d was delivered and is lost", want.Position)
+		} else {
+			same(t, fmt.Sprintf("delivered at %d", want.Position), eventOf(t, records[i]), eventOf(t, want))
+		}
+	}
+	present := w.whole(t, j, records)
+	for _, a := range acked {
+		first, e := present[a.entry].first, w.entries[a.entry]
+		if a.later {
+			first, e = present[a.entry].later, w.later[a.entry]
+		}
+		if first == absent {
+			t.Fatalf("entry %d (later: %v) was acknowledged and is lost", a.entry, a.later)
+		}
+		if len(e.Events) > 0 && !a.receipt.Duplicate && first != a.receipt.First {
+			t.Fatalf("entry %d (later: %v) lies at %d, acknowledged at %d", a.entry, a.later, first, a.receipt.First)
+		}
+	}
+	w.counted(t, j, present)
+	next := j.Bounds().Next
+	for _, call := range w.calls {
+		w.again(t, j, call, present, next)
+	}
+	if got := len(readAll(t, j)); got != w.events() {
+		t.Fatalf("%d events, want %d", got, w.events())
+	}
+	w.counted(t, j, make([]presence, len(w.entries)))
+}
+
+// again appends once more what is present as said, and no position before next is given to it.
+func (w *workload) again(t *testing.T, j *Journal, call []int, present []presence, next Position) {
+	t.Helper()
+	receipts, err := w.receive(t.Context(), j, call)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k, i := range call {
+		there := present[i].first != absent
+		if there != receipts[k].Duplicate || there != receipts[0].Duplicate {
+			t.Fatalf("entry %d of %v is present: %v, a duplicate: %v, the first: %v", i, call, there, receipts[k].Duplicate, receipts[0].Duplicate)
+		}
+		later := Receipt{}
+		if e, ok := w.later[i]; ok {
+			there := present[i].later != absent
+			later, err = j.Append(t.Context(), e)
+			if e.Act == Release && there {
+				if !errors.Is(err, ErrNotFound) {
+					t.Fatalf("entry %d released again: %v", i, err)
+				}
+			} else if err != nil || later.Duplicate != there {
+				t.Fatalf("entry %d has what came later: %v, now %+v, %v", i, there, later, err)
+			}
+		}
+		for _, r := range []Receipt{receipts[k], later} {
+			if r.First != 0 && r.First < next {
+				t.Fatalf("position %d is used again", r.First)
+			}
+		}
+	}
+}
+
+// whole returns where every entry lies, and checks that all of it is there, once.
+func (w *workload) whole(t *testing.T, j *Journal, records []Record) []presence {
+	t.Helper()
+	byID := make(map[string]Record)
+	for _, r := range records {
+		byID[eventOf(t, r).GetId()] = r
+	}
+	if len(byID) != len(records) {
+		t.Fatalf("%d events, %d ids", len(records), len(byID))
+	}
+	present := make([]presence, len(w.entries))
+	for i, e := range w.entries {
+		first, later := place(t, byID, e), absent
+		l, ok := w.later[i]
+		if ok {
+			later = place(t, byID, l)
+		}
+		got, err := j.Webhook(t.Context(), e.Webhook.GetId())
+		if errors.Is(err, ErrNotFound) {
+			if len(e.Events) > 0 && first != absent || later != absent {
+				t.Fatalf("entry %d has events and no webhook", i)
+			}
+			present[i] = presence{absent, absent}
+			continue
+		}
+		if err != nil || first == absent {
+			t.Fatalf("entry %d is there without its events, or: %v", i, err)
+		}
+		present[i] = presence{first, later}
+		want := stored(e, first)
+		if l.Act == Release && later != absent {
+			want = stored(l, later)
+		}
+		same(t, "webhook", got, want)
+		if l.Act == Correct {
+			var want []Correction
+			for k, index := range l.Indexes {
+				if later != absent {
+					want = append(want, Correction{index, later + Position(k)})
+				}
+			}
+			corrections, err := j.Corrections(t.Context(), e.Webhook.GetId())
+			if err != nil {
+				t.Fatal(err)
+			}
+			diff(t, "corrections", corrections, want)
+		}
+	}
+	return present
+}
+
+// place returns where an entry's events lie, one behind the other, or that they are absent, all of them.
+func place(t *testing.T, byID map[string]Record, e Entry) Position {
+	t.Helper()
+	if len(e.Events) == 0 {
+		return 0
+	}
+	first := absent
+	for k, want := range e.Events {
+		r, ok := byID[want.GetId()]
+		if k == 0 && ok {
+			first = r.Position
+		}
+		if ok != (first != absent) || ok && r.Position != first+Position(k) {
+			t.Fatalf("%s has events in part: %d is there: %v, at %d", e.Webhook.GetId(), k, ok, r.Position)
+		}
+		if ok {
+			same(t, "event", eventOf(t, r), want)
+		}
+	}
+	return first
+}
+
+// counted checks that the drift is that of the entries which are present.
+func (w *workload) counted(t *testing.T, j *Journal, present []presence) {
+	t.Helper()
+	want := make(map[string]uint64)
+	for i, e := range w.entries {
+		for _, d := range e.Webhook.GetDrift() {
+			if present[i].first != absent {
+				want[d.GetKind().String()+d.GetPath()]++
+			}
+		}
+	}
+	counts, err := j.Drift(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make(map[string]uint64)
+	for _, c := range counts {
+		got[c.GetKind().String()+c.GetPath()] = c.GetCount()
+	}
+	diff(t, "drift", got, want)
+	if t.Failed() {
+		t.FailNow()
+	}
+}
+
+// same is diff for many large messages, which are nearly always equal.
+func same(t *testing.T, what string, got, want proto.Message) {
+	t.Helper()
+	if !proto.Equal(got, want) {
+		diff(t, what, got, want)
+	}
+}
