@@ -10,11 +10,11 @@ import (
 	"github.com/webhook-bridge/bridge/internal/admin"
 	"github.com/webhook-bridge/bridge/internal/ingress"
 	"github.com/webhook-bridge/bridge/internal/intake"
-	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/journal/pebble"
 )
 
 // newOperators makes the operator's service over the sources that receive.
-func newOperators(j *journal.Journal, in *intake.Intake, sources []ingress.Source, log *slog.Logger) *admin.Server {
+func newOperators(j *pebble.Journal, in *intake.Intake, sources []ingress.Source, log *slog.Logger) *admin.Server {
 	all := make(map[string]*intake.Source, len(sources))
 	for _, s := range sources {
 		all[s.Info.Name] = in.Source(intake.SourceConfig{Connector: s.Connector, Info: s.Info, Window: s.Window})

@@ -30,6 +30,7 @@ import (
 	"github.com/webhook-bridge/bridge/internal/ingress"
 	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/journal/pebble"
 	"github.com/webhook-bridge/bridge/internal/openapi"
 	"github.com/webhook-bridge/bridge/sinks/grpcstream"
 )
@@ -38,7 +39,7 @@ import (
 type app struct {
 	cfg     *config.Config
 	log     *slog.Logger
-	journal *journal.Journal
+	journal *pebble.Journal
 	streams *grpcstream.Server
 	// operators is the operator's service.
 	operators *admin.Server
@@ -64,7 +65,7 @@ func openApp(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *app,
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	store := journalConfig(cfg, log)
 	store.OnCommit = newCommitMetrics(metrics).observe
-	a.journal, err = journal.Open(ctx, store)
+	a.journal, err = pebble.Open(ctx, store)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +84,7 @@ func openApp(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *app,
 	if err != nil {
 		return nil, err
 	}
-	a.streams = grpcstream.New(streamLog{a.journal}, grpcstream.Config{Logger: log})
+	a.streams = grpcstream.New(a.journal, grpcstream.Config{Logger: log})
 	if err := a.openPushes(ctx); err != nil {
 		return nil, err
 	}
@@ -106,7 +107,7 @@ func openApp(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *app,
 // openPushes opens the configured sinks. All their places in the journal are registered first: until then retention does
 // not know of them.
 func (a *app) openPushes(ctx context.Context) error {
-	cursors := make([]*journal.Cursor, 0, len(a.cfg.Sinks))
+	cursors := make([]*pebble.Cursor, 0, len(a.cfg.Sinks))
 	for _, s := range a.cfg.Sinks {
 		c, err := cursorOf(s, a.journal)
 		if err != nil {

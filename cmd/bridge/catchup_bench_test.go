@@ -19,6 +19,8 @@ import (
 	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
 	"github.com/webhook-bridge/bridge/internal/config"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/journal/pebble"
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 const (
@@ -60,11 +62,11 @@ func eventsPerSecond(read func()) float64 {
 }
 
 // readJournal reads and decodes all events.
-func readJournal(b *testing.B, j *journal.Journal, events int) {
+func readJournal(b *testing.B, j *pebble.Journal, events int) {
 	b.Helper()
-	records := make([]journal.Record, 0, catchUpRead)
+	records := make([]sinks.Record, 0, catchUpRead)
 	for n := 0; n < events; {
-		read, err := j.Read(b.Context(), journal.Position(n+1), records)
+		read, err := j.Read(b.Context(), sinks.Position(n+1), records)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -137,7 +139,7 @@ func dialApp(b *testing.B, a *app) streamv1.EventStreamServiceClient {
 // fillJournal writes so many webhooks of one event each, and closes the journal again: whoever opens it has them on disk.
 func fillJournal(b *testing.B, dir string, events int) {
 	b.Helper()
-	j, err := journal.Open(b.Context(), journal.Config{Dir: dir})
+	j, err := pebble.Open(b.Context(), pebble.Config{Dir: dir})
 	if err != nil {
 		b.Fatal(err)
 	}

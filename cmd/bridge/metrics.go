@@ -3,7 +3,7 @@ package main
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/journal/pebble"
 	"github.com/webhook-bridge/bridge/sinks/grpcstream"
 )
 
@@ -30,7 +30,7 @@ func newCommitMetrics(r prometheus.Registerer) *commitMetrics {
 	return m
 }
 
-func (m *commitMetrics) observe(c journal.Commit) {
+func (m *commitMetrics) observe(c pebble.Commit) {
 	m.latency.Observe(c.Took.Seconds())
 	m.webhooks.Observe(float64(c.Webhooks))
 }
@@ -39,40 +39,40 @@ func (m *commitMetrics) observe(c journal.Commit) {
 type gauge struct {
 	desc *prometheus.Desc
 	kind prometheus.ValueType
-	read func(journal.Stats, grpcstream.Stats) float64
+	read func(pebble.Stats, grpcstream.Stats) float64
 }
 
 // collector reads journal and streams when metrics are scraped, so that nothing is counted twice.
 type collector struct {
-	journal *journal.Journal
+	journal *pebble.Journal
 	streams *grpcstream.Server
 	gauges  []gauge
 }
 
-func newCollector(j *journal.Journal, s *grpcstream.Server) *collector {
+func newCollector(j *pebble.Journal, s *grpcstream.Server) *collector {
 	c := &collector{journal: j, streams: s}
 	c.add("bridge_journal_available", "1 while the journal can commit.", prometheus.GaugeValue,
-		func(j journal.Stats, _ grpcstream.Stats) float64 { return truth(j.Available) })
+		func(j pebble.Stats, _ grpcstream.Stats) float64 { return truth(j.Available) })
 	c.add("bridge_journal_queued_webhooks", "Webhooks that wait for a group commit.", prometheus.GaugeValue,
-		func(j journal.Stats, _ grpcstream.Stats) float64 { return float64(j.Queued) })
+		func(j pebble.Stats, _ grpcstream.Stats) float64 { return float64(j.Queued) })
 	c.add("bridge_journal_size_bytes", "What the journal's folder takes on disk.", prometheus.GaugeValue,
-		func(j journal.Stats, _ grpcstream.Stats) float64 { return float64(j.SizeOnDisk) })
+		func(j pebble.Stats, _ grpcstream.Stats) float64 { return float64(j.SizeOnDisk) })
 	c.add("bridge_journal_disk_free_bytes", "What the journal's disk has left.", prometheus.GaugeValue,
-		func(j journal.Stats, _ grpcstream.Stats) float64 { return float64(j.FreeOnDisk) })
+		func(j pebble.Stats, _ grpcstream.Stats) float64 { return float64(j.FreeOnDisk) })
 	c.add("bridge_journal_events", "Events that are kept.", prometheus.GaugeValue,
-		func(j journal.Stats, _ grpcstream.Stats) float64 { return float64(j.Next - j.Earliest) })
+		func(j pebble.Stats, _ grpcstream.Stats) float64 { return float64(j.Next - j.Earliest) })
 	c.add("bridge_journal_position", "Position of the next event: how many there ever were.", prometheus.CounterValue,
-		func(j journal.Stats, _ grpcstream.Stats) float64 { return float64(j.Next - 1) })
+		func(j pebble.Stats, _ grpcstream.Stats) float64 { return float64(j.Next - 1) })
 	c.add("bridge_journal_reopened_total", "How often a write failed and the journal was opened anew.", prometheus.CounterValue,
-		func(j journal.Stats, _ grpcstream.Stats) float64 { return float64(j.Recoveries) })
+		func(j pebble.Stats, _ grpcstream.Stats) float64 { return float64(j.Recoveries) })
 	c.add("bridge_streams_open", "Open subscriptions.", prometheus.GaugeValue,
-		func(_ journal.Stats, s grpcstream.Stats) float64 { return float64(s.Open) })
+		func(_ pebble.Stats, s grpcstream.Stats) float64 { return float64(s.Open) })
 	c.add("bridge_streams_lag_events", "Events that the subscription furthest behind has yet to see.", prometheus.GaugeValue,
-		func(_ journal.Stats, s grpcstream.Stats) float64 { return float64(s.MaxLag) })
+		func(_ pebble.Stats, s grpcstream.Stats) float64 { return float64(s.MaxLag) })
 	return c
 }
 
-func (c *collector) add(name, help string, kind prometheus.ValueType, read func(journal.Stats, grpcstream.Stats) float64) {
+func (c *collector) add(name, help string, kind prometheus.ValueType, read func(pebble.Stats, grpcstream.Stats) float64) {
 	c.gauges = append(c.gauges, gauge{prometheus.NewDesc(name, help, nil, nil), kind, read})
 }
 

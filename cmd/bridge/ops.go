@@ -7,13 +7,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/journal/pebble"
 )
 
 // readiness says whether webhooks should be sent here now.
 type readiness struct {
 	serving atomic.Bool
-	journal *journal.Journal
+	journal *pebble.Journal
 }
 
 // problem returns why the program is not ready, empty if it is.

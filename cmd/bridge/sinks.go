@@ -12,6 +12,7 @@ import (
 	"github.com/webhook-bridge/bridge/internal/config"
 	"github.com/webhook-bridge/bridge/internal/dispatch"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/journal/pebble"
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
@@ -23,7 +24,7 @@ type push struct {
 }
 
 // openPush opens a sink and prepares its dispatcher, which begins at cursor.
-func openPush(ctx context.Context, s config.Sink, j *journal.Journal, cursor *journal.Cursor, grace time.Duration, log *slog.Logger) (_ *push, err error) {
+func openPush(ctx context.Context, s config.Sink, j *pebble.Journal, cursor *pebble.Cursor, grace time.Duration, log *slog.Logger) (_ *push, err error) {
 	p := &push{name: s.Name}
 	defer func() {
 		if err != nil {
@@ -52,7 +53,7 @@ func openPush(ctx context.Context, s config.Sink, j *journal.Journal, cursor *jo
 }
 
 // cursorOf registers a sink's place in the journal, which holds retention back from then on.
-func cursorOf(s config.Sink, j *journal.Journal) (*journal.Cursor, error) {
+func cursorOf(s config.Sink, j *pebble.Journal) (*pebble.Cursor, error) {
 	from, full := j.Bounds().Earliest, journal.Hold
 	if s.Latest {
 		from = j.Bounds().Next

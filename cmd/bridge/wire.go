@@ -9,7 +9,7 @@ import (
 	"github.com/webhook-bridge/bridge/internal/config"
 	"github.com/webhook-bridge/bridge/internal/ingress"
 	"github.com/webhook-bridge/bridge/internal/intake"
-	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/journal/pebble"
 	"github.com/webhook-bridge/bridge/internal/openapi"
 	"github.com/webhook-bridge/bridge/sinks/file"
 	"github.com/webhook-bridge/bridge/sinks/kafka"
@@ -38,10 +38,10 @@ func keptHeaders(c *connectors.Connector) []string {
 	return slices.DeleteFunc([]string{c.EventHeader, c.KeyHeader}, func(h string) bool { return h == "" })
 }
 
-func journalConfig(cfg *config.Config, log *slog.Logger) journal.Config {
-	return journal.Config{
+func journalConfig(cfg *config.Config, log *slog.Logger) pebble.Config {
+	return pebble.Config{
 		Dir: cfg.Journal.Dir,
-		Retention: journal.Retention{
+		Retention: pebble.Retention{
 			Age:           cfg.Journal.Age,
 			Size:          cfg.Journal.Size,
 			QuarantineAge: cfg.Journal.QuarantineAge,

@@ -34,6 +34,7 @@ import (
 	retinov1 "github.com/webhook-bridge/bridge/gen/webhooks/retino/v1"
 	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/journal/pebble"
 	"github.com/webhook-bridge/bridge/internal/vendorjson"
 )
 
@@ -367,7 +368,7 @@ var broken = []spoiled{
 	})},
 	{name: "journal that swallows revisions", fails: "revised", rig: journaled(func(j intake.Journal, e journal.Entry) (journal.Receipt, error) {
 		r, err := j.Append(context.Background(), e)
-		if errors.Is(err, journal.ErrRevised) {
+		if errors.Is(err, pebble.ErrRevised) {
 			return journal.Receipt{Duplicate: true}, nil
 		}
 		return r, err

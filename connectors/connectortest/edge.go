@@ -20,6 +20,8 @@ import (
 	"github.com/webhook-bridge/bridge/internal/ingress"
 	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/journal/pebble"
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // edge is Bridge as it runs, from the HTTP request to a journal in memory. It is not safe for concurrent use.
@@ -27,7 +29,7 @@ type edge struct {
 	kit     *kit
 	scheme  scheme
 	handler http.Handler
-	journal *journal.Journal
+	journal *pebble.Journal
 	// tap notes what the journal adds.
 	tap *tap
 	// now is the journal's time, in nanoseconds since 1970. The journal asks at moments of its own.
@@ -42,9 +44,9 @@ const path = "/webhooks/kit"
 func (k *kit) openEdge(ctx context.Context, c *connectors.Connector, s scheme, secrets ...string) (e *edge, err error) {
 	e = &edge{kit: k, scheme: s}
 	e.now.Store(time.Now().UnixNano())
-	e.journal, err = journal.Open(ctx, journal.Config{
+	e.journal, err = pebble.Open(ctx, pebble.Config{
 		Dir: "journal", FS: vfs.NewMem(), Now: func() time.Time { return time.Unix(0, e.now.Load()) },
-		Interval: 1000 * time.Hour, Retention: journal.Retention{Age: -1, Size: -1, QuarantineAge: -1},
+		Interval: 1000 * time.Hour, Retention: pebble.Retention{Age: -1, Size: -1, QuarantineAge: -1},
 	})
 	if err != nil {
 		return nil, err
@@ -139,7 +141,7 @@ func (e *edge) read(ctx context.Context, a addition) (s stored, err error) {
 	if s.webhook, err = e.journal.Webhook(ctx, a.id); err != nil || a.events == 0 {
 		return s, err
 	}
-	records, err := e.journal.Read(ctx, a.first, make([]journal.Record, 0, a.events))
+	records, err := e.journal.Read(ctx, a.first, make([]sinks.Record, 0, a.events))
 	if err != nil {
 		return s, err
 	}
@@ -159,13 +161,13 @@ func (e *edge) read(ctx context.Context, a addition) (s stored, err error) {
 // addition is an entry that the journal added.
 type addition struct {
 	id     string
-	first  journal.Position
+	first  sinks.Position
 	events int
 }
 
 // tap is the journal, and notes what was added through it.
 type tap struct {
-	*journal.Journal
+	*pebble.Journal
 
 	added []addition
 }

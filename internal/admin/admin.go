@@ -38,6 +38,7 @@ import (
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // OpenAPI is the service's OpenAPI document, JSON.
@@ -61,7 +62,7 @@ type webhooks interface {
 
 type events interface {
 	Corrections(ctx context.Context, webhookID string) ([]journal.Correction, error)
-	EventAt(ctx context.Context, p journal.Position) (*eventv1.Event, error)
+	EventAt(ctx context.Context, p sinks.Position) (*eventv1.Event, error)
 }
 
 // Config is what a [Server] is made of.
@@ -136,7 +137,7 @@ var codeOf = []struct {
 	{journal.ErrNotFound, codes.NotFound},
 	{context.Canceled, codes.Canceled},
 	{context.DeadlineExceeded, codes.DeadlineExceeded},
-	{journal.ErrClosed, codes.Unavailable},
+	{sinks.ErrClosed, codes.Unavailable},
 	{journal.ErrUnavailable, codes.Unavailable},
 	{intake.ErrUnavailable, codes.Unavailable},
 }

@@ -9,6 +9,7 @@ import (
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // defaultRetranslate is how many webhooks a call compares unless asked otherwise.
@@ -134,7 +135,7 @@ func (s *Server) current(ctx context.Context, w *journalv1.Webhook) ([]*eventv1.
 	if err != nil {
 		return nil, err
 	}
-	var latest []journal.Position
+	var latest []sinks.Position
 	for _, p := range places {
 		if int(p.Index) >= intake.MaxEvents {
 			return nil, errors.New("admin: a correction is of an event that no webhook has")
@@ -147,7 +148,7 @@ func (s *Server) current(ctx context.Context, w *journalv1.Webhook) ([]*eventv1.
 	events := make([]*eventv1.Event, 0, len(latest))
 	for _, p := range latest {
 		e, err := s.journal.EventAt(ctx, p)
-		if errors.Is(err, journal.ErrExpired) {
+		if errors.Is(err, sinks.ErrExpired) {
 			return nil, nil
 		}
 		if err != nil {

@@ -17,7 +17,7 @@ import (
 	"github.com/webhook-bridge/bridge/connectors/retino"
 	adminv1 "github.com/webhook-bridge/bridge/gen/bridge/admin/v1"
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
-	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // changed is a connector that makes something else of its events.
@@ -247,12 +247,12 @@ func TestRetranslateFaults(t *testing.T) {
 type givenUp struct {
 	Journal
 
-	before journal.Position
+	before sinks.Position
 }
 
-func (g givenUp) EventAt(ctx context.Context, p journal.Position) (*eventv1.Event, error) {
+func (g givenUp) EventAt(ctx context.Context, p sinks.Position) (*eventv1.Event, error) {
 	if p < g.before {
-		return nil, journal.ErrExpired
+		return nil, sinks.ErrExpired
 	}
 	return g.Journal.EventAt(ctx, p)
 }

@@ -29,12 +29,14 @@ import (
 	"github.com/webhook-bridge/bridge/internal/ingress"
 	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/journal/pebble"
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // rig is a whole receiving side over a journal in memory, and a client of the operator's service.
 type rig struct {
 	t        *testing.T
-	journal  *journal.Journal
+	journal  *pebble.Journal
 	edge     *ingress.Ingress
 	server   *Server
 	sources  map[string]*intake.Source
@@ -49,7 +51,7 @@ type rig struct {
 
 // disk is the rig's journal as intake sees it: it may refuse.
 type disk struct {
-	*journal.Journal
+	*pebble.Journal
 
 	rig *rig
 }
@@ -84,7 +86,7 @@ func (l *logs) String() string {
 // newRig opens a journal and starts with the connectors as they are.
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	j, err := journal.Open(t.Context(), journal.Config{Dir: "data", FS: vfs.NewMem(), MinFree: 1})
+	j, err := pebble.Open(t.Context(), pebble.Config{Dir: "data", FS: vfs.NewMem(), MinFree: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

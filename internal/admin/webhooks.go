@@ -20,6 +20,7 @@ import (
 	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/internal/mask"
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 const (
@@ -217,7 +218,7 @@ func (s *Server) showEvents(ctx context.Context, w *journalv1.Webhook, reveal bo
 	size := 0
 	for _, p := range places {
 		e, err := s.journal.EventAt(ctx, p.Position)
-		if errors.Is(err, journal.ErrExpired) {
+		if errors.Is(err, sinks.ErrExpired) {
 			continue
 		}
 		if err != nil {
@@ -242,7 +243,7 @@ func (s *Server) places(ctx context.Context, w *journalv1.Webhook) ([]journal.Co
 	}
 	places := make([]journal.Correction, 0, int(w.GetEventCount())+len(corrections))
 	for i := range w.GetEventCount() {
-		places = append(places, journal.Correction{Index: i, Position: journal.Position(w.GetFirstPosition()) + journal.Position(i)})
+		places = append(places, journal.Correction{Index: i, Position: sinks.Position(w.GetFirstPosition()) + sinks.Position(i)})
 	}
 	return append(places, corrections...), nil
 }

@@ -21,6 +21,7 @@ import (
 	adminv1 "github.com/webhook-bridge/bridge/gen/bridge/admin/v1"
 	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // wantLog looks for a line, and for what no line may hold.
@@ -245,7 +246,7 @@ func TestCodes(t *testing.T) {
 		want codes.Code
 	}{
 		{journal.ErrUnavailable, codes.Unavailable},
-		{journal.ErrClosed, codes.Unavailable},
+		{sinks.ErrClosed, codes.Unavailable},
 		{intake.ErrUnavailable, codes.Unavailable},
 		{context.DeadlineExceeded, codes.DeadlineExceeded},
 		{context.Canceled, codes.Canceled},

@@ -15,13 +15,14 @@ import (
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/journal/pebble"
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // backlog is a journal on disk with so many events of some 400 bytes.
-func backlog(b *testing.B, events int) *journal.Journal {
+func backlog(b *testing.B, events int) *pebble.Journal {
 	b.Helper()
-	j, err := journal.Open(b.Context(), journal.Config{Dir: b.TempDir(), Interval: math.MaxInt64})
+	j, err := pebble.Open(b.Context(), pebble.Config{Dir: b.TempDir(), Interval: math.MaxInt64})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -88,9 +89,9 @@ func BenchmarkBacklog(b *testing.B) {
 	for _, events := range []int{50_000, 1_000_000} {
 		j := backlog(b, events)
 		b.Run(fmt.Sprint(events, " events read alone"), func(b *testing.B) {
-			records := make([]journal.Record, 0, 1000)
+			records := make([]sinks.Record, 0, 1000)
 			for b.Loop() {
-				for p, end := journal.Position(1), j.Bounds().Next; p < end; p += journal.Position(len(records)) {
+				for p, end := sinks.Position(1), j.Bounds().Next; p < end; p += sinks.Position(len(records)) {
 					var err error
 					if records, err = j.Read(b.Context(), p, records[:0]); err != nil {
 						b.Fatal(err)
@@ -115,7 +116,7 @@ func BenchmarkBacklog(b *testing.B) {
 	}
 }
 
-func drain(b *testing.B, j *journal.Journal, lanes int, left *atomic.Int64, peak *atomic.Uint64) {
+func drain(b *testing.B, j *pebble.Journal, lanes int, left *atomic.Int64, peak *atomic.Uint64) {
 	b.Helper()
 	cursor, err := j.Cursor(sinkName, 1, journal.Hold)
 	if err != nil {

@@ -8,26 +8,25 @@ import (
 	"time"
 
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
-	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-// Log is what is delivered, and where it is kept that something was not. *journal.Journal is one; its methods say more.
+// Log is what is delivered, and where it is kept that something was not. *pebble.Journal is one; its methods say more.
 type Log interface {
-	Bounds() journal.Bounds
+	Bounds() sinks.Bounds
 	// Read waits for events from a position on.
-	Read(ctx context.Context, from journal.Position, records []journal.Record) ([]journal.Record, error)
+	Read(ctx context.Context, from sinks.Position, records []sinks.Record) ([]sinks.Record, error)
 	// CommittedAt tells how old an event is.
-	CommittedAt(p journal.Position) (time.Time, error)
+	CommittedAt(ctx context.Context, p sinks.Position) (time.Time, error)
 	// Park and RecordGap return once what they keep is durable. Both may be repeated.
 	Park(p *journalv1.Parked) error
-	RecordGap(sink string, from, to journal.Position) (fresh uint64, err error)
+	RecordGap(sink string, from, to sinks.Position) (fresh uint64, err error)
 }
 
-// Cursor is the sink's durable place in the log. *journal.Cursor is one.
+// Cursor is the sink's durable place in the log. *pebble.Cursor is one.
 type Cursor interface {
-	Position() journal.Position
-	Save(p journal.Position) error
+	Position() sinks.Position
+	Save(p sinks.Position) error
 }
 
 // Config says what to carry where. Name, Log, Cursor and Sinks have no default.

@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // ErrNotHeld means that no refused event is waited for at the position.
@@ -28,13 +28,13 @@ type Dispatcher struct {
 	gaps sync.Mutex
 	// saved is the cursor's position, and unsaved counts deliveries since. enough has room for one value, and holds it
 	// when unsaved has reached its limit.
-	saved   journal.Position
+	saved   sinks.Position
 	unsaved atomic.Uint64
 	enough  chan struct{}
 
 	mu sync.Mutex
 	// held are the refused events that lanes stand before, by position.
-	held map[journal.Position]*held
+	held map[sinks.Position]*held
 }
 
 // held is a refused event that may not be overtaken.
@@ -57,7 +57,7 @@ func New(cfg Config) (*Dispatcher, error) {
 		progress: newProgress(len(cfg.Sinks), from),
 		saved:    from,
 		enough:   make(chan struct{}, 1),
-		held:     map[journal.Position]*held{},
+		held:     map[sinks.Position]*held{},
 	}
 	d.cfg.Logger = cfg.Logger.With("sink", cfg.Name)
 	for i, s := range cfg.Sinks {
@@ -159,7 +159,7 @@ func (d *Dispatcher) count(n int) {
 }
 
 // recordGap keeps in mind that events are left out, and returns how many that adds.
-func (d *Dispatcher) recordGap(from, to journal.Position) (uint64, error) {
+func (d *Dispatcher) recordGap(from, to sinks.Position) (uint64, error) {
 	d.gaps.Lock()
 	defer d.gaps.Unlock()
 	fresh, err := d.cfg.Log.RecordGap(d.cfg.Name, from, to)
@@ -172,7 +172,7 @@ func (d *Dispatcher) recordGap(from, to journal.Position) (uint64, error) {
 
 // Pass gives up on a refused event that [Config.StrictOrder] holds at p: it is parked, and its lane goes on, soon after.
 // Errors: ErrNotHeld.
-func (d *Dispatcher) Pass(p journal.Position) error {
+func (d *Dispatcher) Pass(p sinks.Position) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	h := d.held[p]
@@ -188,7 +188,7 @@ func (d *Dispatcher) Pass(p journal.Position) error {
 }
 
 // hold notes that an event is refused and not passed. It reports whether that is new.
-func (d *Dispatcher) hold(p journal.Position, reason error) (pass <-chan struct{}, fresh bool) {
+func (d *Dispatcher) hold(p sinks.Position, reason error) (pass <-chan struct{}, fresh bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	h := d.held[p]
@@ -201,7 +201,7 @@ func (d *Dispatcher) hold(p journal.Position, reason error) (pass <-chan struct{
 }
 
 // letGo forgets a held event that was taken after all, or parked.
-func (d *Dispatcher) letGo(p journal.Position) {
+func (d *Dispatcher) letGo(p sinks.Position) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.held, p)

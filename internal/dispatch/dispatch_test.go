@@ -154,7 +154,7 @@ func TestParkedBeforeCursor(t *testing.T) {
 		stop()
 		diff(t, "received", r.received(), slices.Concat(through(1, 3), through(5, 10)))
 		diff(t, "parked", r.parkedAt(t), []sinks.Position{4})
-		diff(t, "saves, and 0 for tries to park", r.saves, []journal.Position{0, 4, 0, 0, 0, 0, 0, 11})
+		diff(t, "saves, and 0 for tries to park", r.saves, []sinks.Position{0, 4, 0, 0, 0, 0, 0, 11})
 	})
 }
 
@@ -187,7 +187,7 @@ func TestStuckSubject(t *testing.T) {
 		for _, p := range r.received() {
 			got[p] = true
 		}
-		for p := journal.Position(1); p <= window; p++ {
+		for p := sinks.Position(1); p <= window; p++ {
 			if elsewhere := laneOf(encodedAt(t, r, p), lanes) != mine; elsewhere && !got[sinks.Position(p)] {
 				t.Errorf("position %d of another lane was not delivered", p)
 			}
@@ -209,9 +209,9 @@ func TestStuckSubject(t *testing.T) {
 	})
 }
 
-func encodedAt(t *testing.T, r *rig, p journal.Position) []byte {
+func encodedAt(t *testing.T, r *rig, p sinks.Position) []byte {
 	t.Helper()
-	records, err := r.Read(context.Background(), p, make([]journal.Record, 0, 1))
+	records, err := r.Read(context.Background(), p, make([]sinks.Record, 0, 1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +224,7 @@ func checkOrder(t *testing.T, r *rig, parked []sinks.Position) {
 	t.Helper()
 	rank := map[sinks.Position]int{} // within its subject
 	count := map[string]int{}
-	for p := journal.Position(1); p < r.Bounds().Next; p++ {
+	for p := sinks.Position(1); p < r.Bounds().Next; p++ {
 		event, err := sinks.Record{Encoded: encodedAt(t, r, p)}.Event()
 		if err != nil {
 			t.Fatal(err)
@@ -326,7 +326,7 @@ func randomFaults(t *testing.T, r *rig, lanes int, seed uint64) {
 		want = append(want, p)
 	}
 	diff(t, "parked", r.parkedAt(t), want)
-	diff(t, "cursor", r.saved(t), journal.Position(total+1))
+	diff(t, "cursor", r.saved(t), sinks.Position(total+1))
 	checkOrder(t, r, want)
 }
 

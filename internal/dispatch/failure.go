@@ -9,7 +9,6 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
-	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
@@ -90,7 +89,7 @@ func (l *lane) loudness(level slog.Level) slog.Level {
 	return level
 }
 
-// refused parks the first event ahead, or waits before it. Errors: journal.ErrClosed.
+// refused parks the first event ahead, or waits before it. Errors: sinks.ErrClosed.
 func (l *lane) refused(ctx context.Context, err error) error {
 	l.answered()
 	l.tries.add(err)
@@ -121,14 +120,14 @@ func (l *lane) passed(ctx context.Context, err error) bool {
 }
 
 // park puts the first event ahead aside and goes on behind it, once that is durable. It does nothing when ctx is done
-// first. Errors: journal.ErrClosed.
+// first. Errors: sinks.ErrClosed.
 func (l *lane) park(ctx context.Context, reason error) error {
 	for failures := 1; ; failures++ {
 		err := l.d.cfg.Log.Park(l.parked(reason))
 		if err == nil {
 			break
 		}
-		if errors.Is(err, journal.ErrClosed) {
+		if errors.Is(err, sinks.ErrClosed) {
 			return err
 		}
 		l.d.cfg.Logger.Error("dispatch: a refused event cannot be parked", "position", l.head(), "error", err)

@@ -15,6 +15,7 @@ import (
 
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/journal/pebble"
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
@@ -36,9 +37,9 @@ func (d disk) GetDiskUsage(string) (vfs.DiskUsage, error) {
 func TestGap(t *testing.T) {
 	var full atomic.Bool
 	var later atomic.Int64
-	cfg := journal.Config{
+	cfg := pebble.Config{
 		Dir: "journal", FS: disk{vfs.NewMem(), &full}, MinFree: 1000, Interval: time.Millisecond,
-		Retention: journal.Retention{Age: time.Hour},
+		Retention: pebble.Retention{Age: time.Hour},
 		Now:       func() time.Time { return time.Now().Add(time.Duration(later.Load())) },
 	}
 	runOn(t, cfg, func(t *testing.T, r *rig) {

@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
@@ -25,14 +24,14 @@ type lane struct {
 	breaker atomic.Int32
 
 	// next is what to read next. The lane's events before it are dealt with, or in ahead.
-	next journal.Position
+	next sinks.Position
 	// ahead are events that were read and are not dealt with, of so many bytes; since is when the first was read after
 	// there were none.
 	ahead []sinks.Record
 	bytes int
 	since time.Time
 	// scratch is what is read into.
-	scratch []journal.Record
+	scratch []sinks.Record
 
 	// failures counts attempts in a row that failed.
 	failures int
@@ -44,8 +43,8 @@ type lane struct {
 	tries tries
 }
 
-func newLane(d *Dispatcher, index int, sink sinks.Sink, from journal.Position) *lane {
-	return &lane{d: d, index: index, sink: sink, next: from, scratch: make([]journal.Record, 0, d.cfg.Batch.Count)}
+func newLane(d *Dispatcher, index int, sink sinks.Sink, from sinks.Position) *lane {
+	return &lane{d: d, index: index, sink: sink, next: from, scratch: make([]sinks.Record, 0, d.cfg.Batch.Count)}
 }
 
 // run delivers until ctx is done. The sink gets work as its context.
@@ -106,7 +105,7 @@ func (l *lane) more(ctx context.Context) (enough bool, err error) {
 }
 
 // read reads what there is, or waits for it, and keeps the lane's own. What cannot be read now is waited for. Errors:
-// journal.ErrClosed, ctx's.
+// sinks.ErrClosed, ctx's.
 func (l *lane) read(ctx context.Context) error {
 	for failures := 1; ; failures++ {
 		records, err := l.d.cfg.Log.Read(ctx, l.next, l.scratch[:0])
@@ -116,11 +115,11 @@ func (l *lane) read(ctx context.Context) error {
 			return nil
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case errors.Is(err, journal.ErrClosed):
+		case errors.Is(err, sinks.ErrClosed):
 			return err
-		case errors.Is(err, journal.ErrExpired):
+		case errors.Is(err, sinks.ErrExpired):
 			err = l.leaveOut()
-		case errors.Is(err, journal.ErrFuture):
+		case errors.Is(err, sinks.ErrFuture):
 			l.goBack()
 			return nil
 		}
@@ -135,7 +134,7 @@ func (l *lane) read(ctx context.Context) error {
 }
 
 // take keeps those records that are the lane's own.
-func (l *lane) take(records []journal.Record) {
+func (l *lane) take(records []sinks.Record) {
 	if len(l.ahead) == 0 {
 		l.since = time.Now()
 	}
@@ -189,7 +188,7 @@ func (l *lane) report() {
 }
 
 // head is the position of the first event ahead.
-func (l *lane) head() journal.Position { return journal.Position(l.ahead[0].Position) }
+func (l *lane) head() sinks.Position { return sinks.Position(l.ahead[0].Position) }
 
 // batch is what to deliver next, at least one event.
 func (l *lane) batch() []sinks.Record {
@@ -206,7 +205,7 @@ func (l *lane) batch() []sinks.Record {
 	return l.ahead
 }
 
-// deliver tries once, and waits if that failed. Errors: sinks.ErrClosed, journal.ErrClosed.
+// deliver tries once, and waits if that failed. Errors: sinks.ErrClosed, sinks.ErrClosed.
 func (l *lane) deliver(ctx, work context.Context) error {
 	batch := l.batch()
 	n, err := l.sink.Deliver(work, batch)

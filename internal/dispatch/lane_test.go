@@ -7,7 +7,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
-	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // A lane that keeps a few events of a read must not hold on to the memory of all: with many lanes and a sink that is away,
@@ -18,7 +18,7 @@ func TestLanesLetGoOfWhatTheyLeaveOut(t *testing.T) {
 		d.lanes[i] = &lane{d: d, index: i}
 	}
 	var shared []byte
-	var records []journal.Record
+	var records []sinks.Record
 	for n := range 64 {
 		start := len(shared)
 		var err error
@@ -28,7 +28,7 @@ func TestLanesLetGoOfWhatTheyLeaveOut(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		records = append(records, journal.Record{Position: journal.Position(n + 1), Encoded: shared[start:len(shared):len(shared)]})
+		records = append(records, sinks.Record{Position: sinks.Position(n + 1), Encoded: shared[start:len(shared):len(shared)]})
 	}
 	// Growing may have moved what is shared: read it again, from one piece.
 	var offset int
@@ -39,7 +39,7 @@ func TestLanesLetGoOfWhatTheyLeaveOut(t *testing.T) {
 	}
 	kept := 0
 	for _, l := range d.lanes {
-		l.take(append([]journal.Record(nil), records...))
+		l.take(append([]sinks.Record(nil), records...))
 		kept += len(l.ahead)
 	}
 	if kept != len(records) {

@@ -21,6 +21,7 @@ import (
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/journal/pebble"
 	"github.com/webhook-bridge/bridge/sinks"
 	"github.com/webhook-bridge/bridge/sinks/memory"
 )
@@ -31,7 +32,7 @@ const sinkName = "orders"
 // journal lives outside: its goroutines, and those of the store under it, pool what belongs to no bubble. So it is
 // called by a goroutine of its own, and waiting for events is done here.
 type rig struct {
-	journal *journal.Journal
+	journal *pebble.Journal
 	store   *memory.Store
 
 	calling       sync.Mutex
@@ -40,7 +41,7 @@ type rig struct {
 	number        int
 	mu            sync.Mutex
 	more          chan struct{}
-	saves         []journal.Position
+	saves         []sinks.Position
 	parkFails     int
 	saveFails     int
 	beforeParking func()
@@ -51,12 +52,12 @@ type rig struct {
 // run runs a test in a bubble, beside a journal.
 func run(t *testing.T, f func(t *testing.T, r *rig)) {
 	t.Helper()
-	runOn(t, journal.Config{Dir: "journal", FS: vfs.NewMem(), Interval: math.MaxInt64}, f)
+	runOn(t, pebble.Config{Dir: "journal", FS: vfs.NewMem(), Interval: math.MaxInt64}, f)
 }
 
-func runOn(t *testing.T, cfg journal.Config, f func(t *testing.T, r *rig)) {
+func runOn(t *testing.T, cfg pebble.Config, f func(t *testing.T, r *rig)) {
 	t.Helper()
-	j, err := journal.Open(context.Background(), cfg)
+	j, err := pebble.Open(context.Background(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,9 +130,9 @@ func orders(n, subjects int) []string {
 
 // Bounds, Read, CommittedAt, Park and RecordGap are the journal's.
 
-func (r *rig) Bounds() journal.Bounds { return r.journal.Bounds() }
+func (r *rig) Bounds() sinks.Bounds { return r.journal.Bounds() }
 
-func (r *rig) Read(ctx context.Context, from journal.Position, records []journal.Record) (_ []journal.Record, err error) {
+func (r *rig) Read(ctx context.Context, from sinks.Position, records []sinks.Record) (_ []sinks.Record, err error) {
 	for {
 		r.mu.Lock()
 		more := r.more
@@ -151,7 +152,7 @@ func (r *rig) Read(ctx context.Context, from journal.Position, records []journal
 }
 
 // CommittedAt is in the bubble's time where the test says so.
-func (r *rig) CommittedAt(p journal.Position) (at time.Time, err error) {
+func (r *rig) CommittedAt(p sinks.Position) (at time.Time, err error) {
 	r.outside(func() { at, err = r.journal.CommittedAt(p) })
 	if err == nil && int(p) <= len(r.commits) {
 		at = r.commits[p-1]
@@ -174,18 +175,18 @@ func (r *rig) Park(p *journalv1.Parked) (err error) {
 	return err
 }
 
-func (r *rig) RecordGap(sink string, from, to journal.Position) (fresh uint64, err error) {
+func (r *rig) RecordGap(sink string, from, to sinks.Position) (fresh uint64, err error) {
 	r.outside(func() { fresh, err = r.journal.RecordGap(sink, from, to) })
 	return fresh, err
 }
 
 // cursor is the journal's, as a restart finds it.
 type cursor struct {
-	*journal.Cursor
+	*pebble.Cursor
 	rig *rig
 }
 
-func (c cursor) Save(p journal.Position) (err error) {
+func (c cursor) Save(p sinks.Position) (err error) {
 	c.rig.mu.Lock()
 	defer c.rig.mu.Unlock()
 	if c.rig.saveFails > 0 {
@@ -199,7 +200,7 @@ func (c cursor) Save(p journal.Position) (err error) {
 
 func (r *rig) cursor(t *testing.T) cursor {
 	t.Helper()
-	var c *journal.Cursor
+	var c *pebble.Cursor
 	r.outside(func() {
 		var err error
 		if c, err = r.journal.Cursor(sinkName, 1, journal.Skip); err != nil {
@@ -210,7 +211,7 @@ func (r *rig) cursor(t *testing.T) cursor {
 }
 
 // saved is where the durable cursor stands.
-func (r *rig) saved(t *testing.T) journal.Position {
+func (r *rig) saved(t *testing.T) sinks.Position {
 	t.Helper()
 	return r.cursor(t).Position()
 }

@@ -2,10 +2,11 @@ package dispatch
 
 import (
 	"cmp"
+	"context"
 	"slices"
 	"time"
 
-	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // State is a breaker's.
@@ -29,7 +30,7 @@ func (s State) String() string {
 // Stats is a dispatcher's state at one moment. The numbers count from the program's start.
 type Stats struct {
 	// Position is the lowest that is not dealt with.
-	Position journal.Position
+	Position sinks.Position
 	// LagEvents is how many events lie from there to the log's end, and Lag how long ago the first of them was committed.
 	LagEvents uint64
 	Lag       time.Duration
@@ -44,7 +45,7 @@ type Stats struct {
 
 // Held is a refused event that its lane stands before.
 type Held struct {
-	Position journal.Position
+	Position sinks.Position
 	Reason   string
 	Since    time.Time
 }
@@ -61,7 +62,7 @@ func (d *Dispatcher) Stats() Stats {
 	bounds := d.cfg.Log.Bounds()
 	if first := max(s.Position, bounds.Earliest); first < bounds.Next {
 		s.LagEvents = uint64(bounds.Next - s.Position)
-		if at, err := d.cfg.Log.CommittedAt(first); err == nil { // else it was given up just now, or the log recovers
+		if at, err := d.cfg.Log.CommittedAt(context.Background(), first); err == nil { // else it was given up just now, or the log recovers
 			s.Lag = max(time.Since(at), 0)
 		}
 	}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
@@ -252,7 +251,7 @@ func TestShutdown(t *testing.T) {
 	for name, x := range map[string]struct {
 		takes  time.Duration
 		want   time.Duration
-		cursor journal.Position
+		cursor sinks.Position
 	}{
 		"ends in time":  {3 * time.Second, 3 * time.Second, 5},
 		"is cut off":    {time.Hour, 5 * time.Second, 1},

@@ -28,6 +28,8 @@ import (
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/journal/pebble"
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // The secrets of the test sources. No log may ever show one.
@@ -71,7 +73,7 @@ func (b *book) AppendAll(ctx context.Context, entries []journal.Entry) ([]journa
 		keys = make(map[journal.Hash]journal.Hash)
 	}
 	receipts := make([]journal.Receipt, len(entries))
-	var revised journal.RevisedError
+	var revised pebble.RevisedError
 	for i, e := range entries {
 		known, ok := keys[e.Key]
 		switch {
@@ -82,7 +84,7 @@ func (b *book) AppendAll(ctx context.Context, entries []journal.Entry) ([]journa
 		default:
 			keys[e.Key] = e.Body
 			kept = append(kept, cloneOf(e))
-			receipts[i].First = journal.Position(len(kept))
+			receipts[i].First = sinks.Position(len(kept))
 		}
 	}
 	if revised.Entries != nil {

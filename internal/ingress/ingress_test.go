@@ -20,6 +20,7 @@ import (
 
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 const tillPath = "/webhooks/till/t/" + tillToken
@@ -419,7 +420,7 @@ func (f onRead) Read([]byte) (int, error) {
 
 // TestJournalUnavailable: a fault of ours is 503, says when to come again, and leaves nothing behind; the retry is taken.
 func TestJournalUnavailable(t *testing.T) {
-	for _, cause := range []error{journal.ErrUnavailable, journal.ErrClosed, context.DeadlineExceeded, errors.New("surprise")} {
+	for _, cause := range []error{journal.ErrUnavailable, sinks.ErrClosed, context.DeadlineExceeded, errors.New("surprise")} {
 		e := newEdge(t)
 		e.book.before = func(context.Context) error { return cause }
 		for _, body := range [][]byte{sample(t, "retino", "shipping_ordered"), []byte("{"), []byte(`{"event_type":"new"}`)} {

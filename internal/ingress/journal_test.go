@@ -16,12 +16,13 @@ import (
 
 	"github.com/webhook-bridge/bridge/connectors"
 	"github.com/webhook-bridge/bridge/internal/intake"
-	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/journal/pebble"
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // TestThroughTheJournal takes webhooks over HTTP into the real journal and reads back what is there.
 func TestThroughTheJournal(t *testing.T) {
-	j, err := journal.Open(t.Context(), journal.Config{Dir: "journal", FS: vfs.NewMem()})
+	j, err := pebble.Open(t.Context(), pebble.Config{Dir: "journal", FS: vfs.NewMem()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +86,7 @@ func TestThroughTheJournal(t *testing.T) {
 		}
 	}
 
-	records, err := j.Read(t.Context(), 1, make([]journal.Record, 0, 100))
+	records, err := j.Read(t.Context(), 1, make([]sinks.Record, 0, 100))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +120,7 @@ func TestThroughTheJournal(t *testing.T) {
 // TestBatchThroughTheJournal: the largest array is one commit of the real journal, also of several at the same time that hold
 // the same webhooks, some of them revised.
 func TestBatchThroughTheJournal(t *testing.T) {
-	j, err := journal.Open(t.Context(), journal.Config{Dir: "journal", FS: vfs.NewMem()})
+	j, err := pebble.Open(t.Context(), pebble.Config{Dir: "journal", FS: vfs.NewMem()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +169,7 @@ func TestBatchThroughTheJournal(t *testing.T) {
 		t.Errorf("%d events of fifty facts in two versions", got)
 	}
 	ids := map[string]bool{}
-	records, err := j.Read(t.Context(), j.Bounds().Next-100, make([]journal.Record, 0, 100))
+	records, err := j.Read(t.Context(), j.Bounds().Next-100, make([]sinks.Record, 0, 100))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,8 +43,8 @@ func (in *Intake) releaseArray(
 	released := proto.CloneOf(w)
 	released.ReleasedAt = timestamppb.Now()
 	id := identity{key: hash(scoped(keyReleased, array, array.stored)), body: hash(w.GetBody()), window: src.window}
-	whole := draft{source: src, entry: entryOf(released, nil, id), id: id}
-	whole.entry.Act = journal.Release
+	whole := newDraft(src, released, nil, id)
+	whole.entry.Operation = journal.Release
 	var batch Batch
 	batch.add(whole)
 	for i, e := range elements {

@@ -50,7 +50,8 @@ func (in *Intake) Retranslate(
 	}
 	fill(t.Events, w)
 	r := Retranslated{Changes: compare(published, t.Events)}
-	entry := journal.Entry{Act: journal.Correct, Webhook: w, Window: NaturalWindow}
+	entry := journal.Entry{Operation: journal.Correct, Webhook: w}
+	var made []*eventv1.Event
 	d := storedDelivery(src, w, decoded.Event)
 	for i := range r.Changes {
 		c := &r.Changes[i]
@@ -64,13 +65,18 @@ func (in *Intake) Retranslate(
 			c.Made.Id = additionID(d, t.Key, w.GetId(), published, c.Index)
 		}
 		entry.Indexes = append(entry.Indexes, c.Index)
-		entry.Events = append(entry.Events, c.Made)
+		encoded, err := proto.Marshal(c.Made)
+		if err != nil {
+			return Retranslated{Fault: NewFault(BadEvents, err)}, nil
+		}
+		made = append(made, c.Made)
+		entry.Events = append(entry.Events, encoded)
 	}
 	if dryRun || len(entry.Events) == 0 {
 		return r, nil
 	}
-	entry.Key = correctionKey(d, w.GetId(), entry.Events)
-	entry.Body = entry.Key
+	entry.Bytes = correctionKey(d, w.GetId(), made)
+	entry.Keys = []journal.Key{{Hash: entry.Bytes, Window: NaturalWindow}}
 	switch _, err := in.journal.Append(ctx, entry); {
 	case errors.Is(err, journal.ErrNotFound):
 		return Retranslated{}, fmt.Errorf("intake: retranslate: %w", err)

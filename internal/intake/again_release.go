@@ -65,8 +65,8 @@ func (in *Intake) Release(ctx context.Context, src *Source, w *journalv1.Webhook
 	fill(t.Events, released)
 	id := identify(storedDelivery(src, w, decoded.Event), t.Key)
 	id.name(t.Events, w.GetId())
-	release := draft{source: src, entry: entryOf(released, t.Events, id), id: id}
-	release.entry.Act = journal.Release
+	release := newDraft(src, released, t.Events, id)
+	release.entry.Operation = journal.Release
 	receipt, err := in.append(ctx, &release)
 	switch {
 	case errors.Is(err, journal.ErrNotFound):

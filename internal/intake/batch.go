@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/journal/pebble"
 )
 
 // Batch collects webhooks that came in one body, to be made durable at once. The zero value is empty. It is not safe for
@@ -16,7 +17,7 @@ type Batch struct {
 
 func (b *Batch) add(w draft) {
 	b.drafts = append(b.drafts, w)
-	b.events += len(w.entry.Events)
+	b.events += len(w.events)
 }
 
 // Events is how many events the webhooks have made so far.
@@ -36,6 +37,9 @@ func (in *Intake) Commit(ctx context.Context, b *Batch) error {
 
 // commitBatch returns how many events were added.
 func (in *Intake) commitBatch(ctx context.Context, b *Batch) (events int, err error) {
+	for i := range b.drafts {
+		b.drafts[i].unencodable()
+	}
 	receipts, err := in.journal.AppendAll(ctx, b.entries())
 	for range maxRevisions {
 		if !b.amend(err) {
@@ -48,7 +52,7 @@ func (in *Intake) commitBatch(ctx context.Context, b *Batch) (events int, err er
 	}
 	for i := range b.drafts {
 		if in.settle(&b.drafts[i], receipts[i]) == Accepted {
-			events += len(b.drafts[i].entry.Events)
+			events += len(b.drafts[i].events)
 		}
 	}
 	return events, nil
@@ -57,20 +61,14 @@ func (in *Intake) commitBatch(ctx context.Context, b *Batch) (events int, err er
 func (b *Batch) entries() []journal.Entry {
 	entries := make([]journal.Entry, len(b.drafts))
 	for i := range b.drafts {
-		entries[i] = b.drafts[i].entry
+		entries[i] = b.drafts[i].encode()
 	}
 	return entries
 }
 
 // amend changes the drafts for which the journal refused the batch. It returns false if there are none.
 func (b *Batch) amend(err error) (changed bool) {
-	if errors.Is(err, journal.ErrEncoding) {
-		for i := range b.drafts {
-			changed = b.drafts[i].unencodable() || changed
-		}
-		return changed
-	}
-	var revised *journal.RevisedError
+	var revised *pebble.RevisedError
 	if !errors.As(err, &revised) {
 		return false
 	}

@@ -14,6 +14,7 @@ import (
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	retinov1 "github.com/webhook-bridge/bridge/gen/webhooks/retino/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/journal/pebble"
 	"github.com/webhook-bridge/bridge/internal/vendorjson"
 )
 
@@ -140,7 +141,7 @@ type contended struct {
 func (c *contended) AppendAll(ctx context.Context, entries []journal.Entry) ([]journal.Receipt, error) {
 	if c.rounds > 0 {
 		c.rounds--
-		return nil, &journal.RevisedError{Entries: []int{c.rounds % len(entries)}}
+		return nil, &pebble.RevisedError{Entries: []int{c.rounds % len(entries)}}
 	}
 	return c.book.AppendAll(ctx, entries)
 }

@@ -8,12 +8,14 @@ import (
 	"strings"
 
 	"github.com/google/uuid"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/webhook-bridge/bridge/connectors"
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/journal/pebble"
 	"github.com/webhook-bridge/bridge/internal/mask"
 	"github.com/webhook-bridge/bridge/internal/vendorjson"
 )
@@ -22,6 +24,7 @@ import (
 type draft struct {
 	source *Source
 	entry  journal.Entry
+	events []*eventv1.Event
 	id     identity
 	// fault is why it is quarantined; nil if it is not.
 	fault *Fault
@@ -41,7 +44,7 @@ func (in *Intake) commit(ctx context.Context, d *Delivery, t connectors.Translat
 	}
 	fill(t.Events, w)
 	id.name(t.Events, w.GetId())
-	return in.put(ctx, d.Batch, draft{source: d.Source, entry: entryOf(w, t.Events, id), id: id})
+	return in.put(ctx, d.Batch, newDraft(d.Source, w, t.Events, id))
 }
 
 // setAside makes a webhook durable without events, or returns the fault where the source refuses such webhooks. One that may
@@ -69,12 +72,12 @@ func (in *Intake) keep(ctx context.Context, d *Delivery, f *Fault, drift []vendo
 func (w *draft) hold(webhook *journalv1.Webhook, d *Delivery, f *Fault) {
 	webhook.Quarantine = f.quarantine()
 	w.id, w.fault = identifyQuarantined(d), f
-	w.entry = entryOf(webhook, nil, w.id)
+	*w = *setEntry(w, webhook, nil)
 }
 
 // unencodable holds a draft whose events the journal cannot write down, and says whether it is such a one.
 func (w *draft) unencodable() bool {
-	f := encodable(w.entry.Events)
+	f := encodable(w.events)
 	if f == nil {
 		return false
 	}
@@ -84,8 +87,24 @@ func (w *draft) unencodable() bool {
 	return true
 }
 
-func entryOf(w *journalv1.Webhook, events []*eventv1.Event, id identity) journal.Entry {
-	return journal.Entry{Webhook: w, Events: events, Key: id.key, Body: id.body, Window: id.window}
+func newDraft(src *Source, w *journalv1.Webhook, events []*eventv1.Event, id identity) draft {
+	return *setEntry(&draft{source: src, id: id}, w, events)
+}
+
+func setEntry(d *draft, w *journalv1.Webhook, events []*eventv1.Event) *draft {
+	d.events = events
+	d.entry = journal.Entry{Webhook: w, Keys: []journal.Key{{Hash: d.id.key, Window: d.id.window}}, Bytes: d.id.body}
+	return d
+}
+
+// encode writes the events down. It is called once their ids are final.
+func (w *draft) encode() journal.Entry {
+	w.entry.Events = w.entry.Events[:0]
+	for _, e := range w.events {
+		encoded, _ := proto.Marshal(e) // checked before
+		w.entry.Events = append(w.entry.Events, encoded)
+	}
+	return w.entry
 }
 
 // put makes a draft durable, or a part of a batch.
@@ -94,10 +113,8 @@ func (in *Intake) put(ctx context.Context, batch *Batch, w draft) (Outcome, erro
 		batch.add(w)
 		return Collected, nil
 	}
+	w.unencodable()
 	r, err := in.append(ctx, &w)
-	if errors.Is(err, journal.ErrEncoding) && w.unencodable() {
-		r, err = in.append(ctx, &w)
-	}
 	if err != nil {
 		return 0, unavailable(err)
 	}
@@ -106,10 +123,10 @@ func (in *Intake) put(ctx context.Context, batch *Batch, w draft) (Outcome, erro
 
 // append makes a draft durable, as a revision where its key is taken by another body.
 func (in *Intake) append(ctx context.Context, w *draft) (journal.Receipt, error) {
-	r, err := in.journal.Append(ctx, w.entry)
-	if errors.Is(err, journal.ErrRevised) {
+	r, err := in.journal.Append(ctx, w.encode())
+	if errors.Is(err, pebble.ErrRevised) {
 		w.revise()
-		r, err = in.journal.Append(ctx, w.entry)
+		r, err = in.journal.Append(ctx, w.encode())
 	}
 	return r, err
 }
@@ -119,8 +136,8 @@ func unavailable(err error) error { return fmt.Errorf("%w: %w", ErrUnavailable, 
 // revise gives a draft whose key is taken by another body a key of its own, and its events the ids that go with it.
 func (w *draft) revise() {
 	w.id, w.revised = w.id.revised(), true
-	w.id.name(w.entry.Events, w.entry.Webhook.GetId())
-	w.entry.Key = w.id.key
+	w.id.name(w.events, w.entry.Webhook.GetId())
+	w.entry.Keys[0].Hash = w.id.key
 }
 
 // settle counts what has become durable.

@@ -22,7 +22,9 @@ import (
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	retinov1 "github.com/webhook-bridge/bridge/gen/webhooks/retino/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/journal/pebble"
 	"github.com/webhook-bridge/bridge/internal/vendorjson"
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // book is a journal in memory.
@@ -57,7 +59,7 @@ func (b *book) AppendAll(_ context.Context, entries []journal.Entry) ([]journal.
 		}
 	}
 	receipts := make([]journal.Receipt, len(entries))
-	var revised journal.RevisedError
+	var revised pebble.RevisedError
 	for i, e := range entries {
 		known, ok := keys[e.Key]
 		switch {
@@ -540,7 +542,7 @@ func TestUnmappedWithEnvelope(t *testing.T) {
 func TestUnavailable(t *testing.T) {
 	d := newDesk(t)
 	d.translates(connectors.NaturalKey("1"), 1)
-	for _, cause := range []error{journal.ErrUnavailable, journal.ErrClosed, context.Canceled} {
+	for _, cause := range []error{journal.ErrUnavailable, sinks.ErrClosed, context.Canceled} {
 		d.book.err = cause
 		if _, err := d.Accept(t.Context(), d.delivery("order", "{}"), &retinov1.Receipt{}, nil); !errors.Is(err, ErrUnavailable) || !errors.Is(err, cause) {
 			t.Errorf("Accept: %v", err)

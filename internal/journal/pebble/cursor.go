@@ -18,16 +18,6 @@ const cursorGrace = 24 * time.Hour
 // cursorTouch is how often the time of a cursor in use is renewed.
 const cursorTouch = time.Hour
 
-// WhenFull says what becomes of a reader that is behind when the disk runs low.
-type WhenFull int
-
-const (
-	// Hold keeps all that the reader has not passed. When the disk is full the journal takes no more.
-	Hold WhenFull = iota
-	// Skip lets retention go past the reader while less than MinFree is free. Its next read is ErrExpired.
-	Skip
-)
-
 // Cursor is the durable place of a named reader. Retention takes nothing from its position on while it is registered; 24
 // hours after the last run that had it, it holds no more. It is safe for concurrent use.
 type Cursor struct {

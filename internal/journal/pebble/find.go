@@ -59,7 +59,7 @@ func (s *store) find(ctx context.Context, q Query) (page Page, err error) {
 		if err != nil {
 			return page, err
 		}
-		if q.selects(w) {
+		if selects(&q, w) {
 			if kept += size; kept > pageBytes && len(page.Webhooks) > 0 {
 				page.Next = m.last.String()
 				return page, nil
@@ -79,7 +79,7 @@ func orElse(n, otherwise int) int {
 	return otherwise
 }
 
-func (q *Query) selects(w *journalv1.Webhook) bool {
+func selects(q *Query, w *journalv1.Webhook) bool {
 	if q.Quarantined && (w.GetQuarantine() == nil || w.GetReleasedAt() != nil) {
 		return false
 	}
@@ -87,7 +87,7 @@ func (q *Query) selects(w *journalv1.Webhook) bool {
 }
 
 // span returns the bounds of the keys with this prefix.
-func (q *Query) span(prefix byte) (lower, upper []byte, err error) {
+func querySpan(q *Query, prefix byte) (lower, upper []byte, err error) {
 	lower, upper = span(prefix)
 	if q.After != "" {
 		u, err := parseID(q.After)
@@ -125,7 +125,7 @@ func (s *store) merge(q Query) (*merged, error) {
 	}
 	m := &merged{backwards: q.Backwards}
 	for _, prefix := range prefixes {
-		lower, upper, err := q.span(prefix)
+		lower, upper, err := querySpan(&q, prefix)
 		if err != nil {
 			return nil, errors.Join(err, m.close())
 		}

@@ -3,10 +3,11 @@ package pebble
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/webhook-bridge/bridge/internal/journal"
 )
 
 // Every key starts with one byte that says what it is. Numbers are big-endian, so that keys sort as numbers do.
@@ -82,30 +83,13 @@ func webhookTime(k []byte) (time.Time, error) {
 	return time.UnixMilli(int64(binary.BigEndian.Uint64(k[1:]) >> 16)), nil
 }
 
-// IDAt is the least id of a webhook received in the millisecond of t or later, for [Query].
-func IDAt(t time.Time) string {
-	var u uuid.UUID
-	binary.BigEndian.PutUint64(u[:], uint64(max(t.UnixMilli(), 0))<<16|7<<12)
-	u[8] = 0x80
-	return u.String()
-}
-
 // correctionKey starts as the key of the corrected webhook does, so that one range of keys gives up both.
 func correctionKey(prefix byte, id uuid.UUID, first Position) []byte {
 	k := append(make([]byte, 0, correctionKeyLen), prefixCorrection, prefix)
 	return binary.BigEndian.AppendUint64(append(k, id[:]...), uint64(first))
 }
 
-func parseID(id string) (uuid.UUID, error) {
-	u, err := uuid.Parse(id)
-	if err != nil {
-		return u, err
-	}
-	if u.Version() != 7 {
-		return u, fmt.Errorf("webhook id %q: version %d, want 7", id, u.Version())
-	}
-	return u, nil
-}
+func parseID(id string) (uuid.UUID, error) { return journal.ParseID(id) }
 
 // hourOf numbers the hours since 1970.
 func hourOf(t time.Time) uint32 {

@@ -13,6 +13,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // Config says where the journal is and how long it keeps what. Only Dir has no default.
@@ -346,4 +348,21 @@ func (j *Journal) use() (st *store, release func(), err error) {
 	return nil, nil, ErrUnavailable
 }
 
-var _ Log = (*Journal)(nil)
+// Mark implements [sinks.Log].
+func (j *Journal) Mark(p sinks.Position) sinks.Mark { return sinks.Mark{Position: p} }
+
+// Resolve implements [sinks.Log].
+func (j *Journal) Resolve(ctx context.Context, m sinks.Mark) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	switch b := j.Bounds(); {
+	case m.Position < b.Earliest:
+		return sinks.ErrExpired
+	case m.Position > b.Next:
+		return sinks.ErrFuture
+	}
+	return nil
+}
+
+var _ sinks.Log = (*Journal)(nil)

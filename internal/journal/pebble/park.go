@@ -194,7 +194,10 @@ func replaceGaps(b *pebble.Batch, gone []*journalv1.Gap, gap *journalv1.Gap) err
 }
 
 // CommittedAt returns when the event at p was committed. Errors: ErrExpired, ErrFuture, ErrUnavailable, ErrClosed.
-func (j *Journal) CommittedAt(p Position) (time.Time, error) {
+func (j *Journal) CommittedAt(ctx context.Context, p Position) (time.Time, error) {
+	if err := ctx.Err(); err != nil {
+		return time.Time{}, err
+	}
 	switch b := j.Bounds(); {
 	case p < b.Earliest:
 		return time.Time{}, ErrExpired

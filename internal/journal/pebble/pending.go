@@ -92,25 +92,29 @@ func (p *pending) encode(e *Entry, cfg *Config) (err error) {
 	if p.id, err = parseID(e.Webhook.GetId()); err != nil {
 		return err
 	}
-	if e.Window < time.Second || e.Window > cfg.DedupeAge {
-		return fmt.Errorf("window of %v is not between 1s and %v", e.Window, cfg.DedupeAge)
+	if len(e.Keys) == 0 {
+		return errors.New("no key given")
 	}
-	p.act, p.key, p.body, p.window = e.Act, e.Key, e.Body, e.Window
+	for _, k := range e.Keys {
+		if k.Window < time.Second || k.Window > cfg.DedupeAge {
+			return fmt.Errorf("window of %v is not between 1s and %v", k.Window, cfg.DedupeAge)
+		}
+	}
+	p.act, p.key, p.body, p.window = e.Operation, e.Keys[0].Hash, e.Bytes, e.Keys[0].Window
 	p.buf, p.ends = p.buf[:0], p.ends[:0]
 	if err := p.encodeRecord(e, cfg.Now); err != nil {
 		return err
 	}
-	for i, event := range e.Events {
-		if err := p.marshal(event); err != nil {
-			return fmt.Errorf("%w: event %d: %w", ErrEncoding, i, err)
-		}
+	for _, event := range e.Events {
+		p.buf = append(p.buf, event...)
+		p.ends = append(p.ends, len(p.buf))
 	}
 	return nil
 }
 
 // encodeRecord encodes what is stored besides the events.
 func (p *pending) encodeRecord(e *Entry, now func() time.Time) error {
-	switch e.Act {
+	switch e.Operation {
 	case Receive:
 		p.prefix = prefixWebhook
 		if e.Webhook.GetQuarantine() != nil {
@@ -128,7 +132,7 @@ func (p *pending) encodeRecord(e *Entry, now func() time.Time) error {
 		}
 		return p.marshal(&journalv1.Correction{Indexes: e.Indexes, At: timestamppb.New(now())})
 	default:
-		return fmt.Errorf("unknown act %d", e.Act)
+		return fmt.Errorf("unknown operation %d", e.Operation)
 	}
 	return p.marshal(e.Webhook)
 }

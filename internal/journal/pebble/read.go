@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // readBytes bounds a read: it returns at least one event, and no more than so many bytes of them otherwise.
@@ -114,7 +115,11 @@ func (j *Journal) scan(from, to Position, records []Record) (_ []Record, err err
 			return records, fmt.Errorf("journal: read: %w", err)
 		}
 		left := min(uint64(cap(records)-len(records)), uint64(to-p))
-		records = append(records, Record{Position: p, Encoded: m.keep(event, left)})
+		record, err := sinks.NewRecord(p, m.keep(event, left))
+		if err != nil {
+			return records, fmt.Errorf("journal: read: %w", err)
+		}
+		records = append(records, record)
 	}
 	return records, nil
 }
@@ -194,11 +199,7 @@ func (j *Journal) Seek(ctx context.Context, t time.Time) (Position, error) {
 			return Position(j.earliest.Load()), nil // given up while we looked
 		}
 		for _, r := range records {
-			e, err := r.Event()
-			if err != nil {
-				return 0, err
-			}
-			if !e.GetReceivedAt().AsTime().Before(t) {
+			if !r.Header.ReceivedAt.Before(t) {
 				return r.Position, nil
 			}
 		}

@@ -1,0 +1,16 @@
+package journal
+
+import "errors"
+
+// Errors of reading are those of package sinks: ErrExpired, ErrFuture, ErrForked, ErrClosed.
+var (
+	// ErrUnavailable means that the journal cannot commit now: a sync failed, the disk is full or nearly full, or the storage
+	// is being opened. The entry may exist whole or not at all. Append it again later.
+	ErrUnavailable = errors.New("journal: cannot commit")
+	// ErrNotFound means that there is no such webhook, or that it is no longer kept, or, where it is to leave the quarantine,
+	// that it has left already.
+	ErrNotFound = errors.New("journal: no such webhook")
+	// ErrLost means that a claim is no longer held: another instance has it, or an operator moved or paused the reader. Stop,
+	// and claim again.
+	ErrLost = errors.New("journal: claim is lost")
+)
