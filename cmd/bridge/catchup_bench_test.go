@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"log/slog"
 	"os"
@@ -21,6 +22,7 @@ import (
 	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/internal/journal/pebble"
 	"github.com/webhook-bridge/bridge/sinks"
+	"google.golang.org/protobuf/proto"
 )
 
 const (
@@ -169,7 +171,35 @@ func shipmentEntry(n int) journal.Entry {
 	received := time.Now()
 	webhook := uuid.Must(uuid.NewV7()).String()
 	id := fmt.Sprintf("2b20e85f-2201-494a-b3f9-%012d", n)
-	e := journal.Entry{
+	event := &eventv1.Event{
+		Id:             uuid.NewString(),
+		Type:           "shipment.ordered",
+		Source:         "returns",
+		Connector:      "retino",
+		VendorEvent:    "shipping.ordered",
+		Subject:        "shipment/" + id,
+		SubjectVersion: received.Format(time.RFC3339Nano),
+		OccurredAt:     timestamppb.New(received.Add(-3 * time.Second)),
+		ReceivedAt:     timestamppb.New(received),
+		WebhookId:      webhook,
+		Data: &eventv1.Event_Shipment{Shipment: &eventv1.Shipment{
+			Id:             id,
+			Reference:      fmt.Sprintf("RT%08d", n),
+			ServiceName:    "Zásilkovna – na výdejní místo",
+			TrackingNumber: fmt.Sprintf("Z%010d", n),
+			TrackingUrl:    fmt.Sprintf("https://tracking.packeta.com/cs/?id=Z%010d", n),
+			Charges: []*eventv1.ShipmentCharge{{
+				Amount:     &money.Money{CurrencyCode: "CZK", Units: 99},
+				InvoiceUrl: fmt.Sprintf("https://app.retino.com/invoices/%08d.pdf", n),
+			}},
+		}},
+	}
+	encoded, err := proto.Marshal(event)
+	if err != nil {
+		panic(err)
+	}
+	sum := sha256.Sum256(encoded)
+	return journal.Entry{
 		Webhook: &journalv1.Webhook{
 			Id:          webhook,
 			Source:      "returns",
@@ -178,31 +208,8 @@ func shipmentEntry(n int) journal.Entry {
 			ReceivedAt:  timestamppb.New(received),
 			Body:        sampleBody("retino", "shipping_ordered"),
 		},
-		Events: []*eventv1.Event{{
-			Id:             uuid.NewString(),
-			Type:           "shipment.ordered",
-			Source:         "returns",
-			Connector:      "retino",
-			VendorEvent:    "shipping.ordered",
-			Subject:        "shipment/" + id,
-			SubjectVersion: received.Format(time.RFC3339Nano),
-			OccurredAt:     timestamppb.New(received.Add(-3 * time.Second)),
-			ReceivedAt:     timestamppb.New(received),
-			WebhookId:      webhook,
-			Data: &eventv1.Event_Shipment{Shipment: &eventv1.Shipment{
-				Id:             id,
-				Reference:      fmt.Sprintf("RT%08d", n),
-				ServiceName:    "Zásilkovna – na výdejní místo",
-				TrackingNumber: fmt.Sprintf("Z%010d", n),
-				TrackingUrl:    fmt.Sprintf("https://tracking.packeta.com/cs/?id=Z%010d", n),
-				Charges: []*eventv1.ShipmentCharge{{
-					Amount:     &money.Money{CurrencyCode: "CZK", Units: 99},
-					InvoiceUrl: fmt.Sprintf("https://app.retino.com/invoices/%08d.pdf", n),
-				}},
-			}},
-		}},
-		Window: time.Hour,
+		Events: [][]byte{encoded},
+		Keys:   []journal.Key{{Hash: journal.Hash(sum[:16]), Window: time.Hour}},
+		Bytes:  journal.Hash(sum[:16]),
 	}
-	copy(e.Key[:], fmt.Sprintf("%016d", n))
-	return e
 }

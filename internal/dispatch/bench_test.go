@@ -17,6 +17,7 @@ import (
 	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/internal/journal/pebble"
 	"github.com/webhook-bridge/bridge/sinks"
+	"google.golang.org/protobuf/proto"
 )
 
 // backlog is a journal on disk with so many events of some 400 bytes.
@@ -36,15 +37,19 @@ func backlog(b *testing.B, events int) *pebble.Journal {
 	for w := range 32 {
 		writers.Go(func() {
 			for i := w * each; i < events; i += 32 * each {
-				e := journal.Entry{Webhook: &journalv1.Webhook{Id: webhookID(i)}, Window: time.Hour}
+				e := journal.Entry{Webhook: &journalv1.Webhook{Id: webhookID(i)}}
 				for k := range each {
-					e.Events = append(e.Events, &eventv1.Event{
+					encoded, err := proto.Marshal(&eventv1.Event{
 						Id: webhookID(i + k), Source: "till", Connector: "kasafik", Type: "unmapped", Subject: fmt.Sprint("order/", (i+k)%1000),
 						Data: &eventv1.Event_Unmapped{Unmapped: &eventv1.Unmapped{Json: strings.Repeat("x", 300)}},
 					})
+					if err != nil {
+						b.Error(err)
+					}
+					e.Events = append(e.Events, encoded)
 				}
 				sum := sha256.Sum256(fmt.Append(nil, i))
-				e.Key = journal.Hash(sum[:16])
+				e.Keys = []journal.Key{{Hash: journal.Hash(sum[:16]), Window: time.Hour}}
 				if _, err := j.Append(context.Background(), e); err != nil {
 					b.Error(err)
 				}

@@ -24,6 +24,7 @@ import (
 	"github.com/webhook-bridge/bridge/internal/journal/pebble"
 	"github.com/webhook-bridge/bridge/sinks"
 	"github.com/webhook-bridge/bridge/sinks/memory"
+	"google.golang.org/protobuf/proto"
 )
 
 const sinkName = "orders"
@@ -94,12 +95,16 @@ func (r *rig) outside(f func()) {
 func (r *rig) append(t *testing.T, subjects ...string) {
 	t.Helper()
 	r.outside(func() {
-		e := journal.Entry{Webhook: &journalv1.Webhook{Id: webhookID(r.number)}, Window: time.Hour}
+		e := journal.Entry{Webhook: &journalv1.Webhook{Id: webhookID(r.number)}}
 		for _, s := range subjects {
-			e.Events = append(e.Events, &eventv1.Event{Id: strconv.Itoa(r.number), Source: "till", Subject: s})
+			encoded, err := proto.Marshal(&eventv1.Event{Id: strconv.Itoa(r.number), Source: "till", Subject: s})
+			if err != nil {
+				t.Error(err)
+			}
+			e.Events = append(e.Events, encoded)
 		}
 		sum := sha256.Sum256(fmt.Append(nil, r.number))
-		e.Key = journal.Hash(sum[:16])
+		e.Keys = []journal.Key{{Hash: journal.Hash(sum[:16]), Window: time.Hour}}
 		r.number++
 		if _, err := r.journal.Append(context.Background(), e); err != nil {
 			t.Error(err)
@@ -152,8 +157,8 @@ func (r *rig) Read(ctx context.Context, from sinks.Position, records []sinks.Rec
 }
 
 // CommittedAt is in the bubble's time where the test says so.
-func (r *rig) CommittedAt(p sinks.Position) (at time.Time, err error) {
-	r.outside(func() { at, err = r.journal.CommittedAt(p) })
+func (r *rig) CommittedAt(ctx context.Context, p sinks.Position) (at time.Time, err error) {
+	r.outside(func() { at, err = r.journal.CommittedAt(ctx, p) })
 	if err == nil && int(p) <= len(r.commits) {
 		at = r.commits[p-1]
 	}
