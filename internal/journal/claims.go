@@ -42,8 +42,67 @@ type Claim interface {
 	// RecordGap records that the reader was not given the events from one position up to, not including, another, and
 	// returns how many of them are newly recorded, once that is durable. Errors: those of Park.
 	RecordGap(ctx context.Context, from, to sinks.Position) (added uint64, err error)
+	// Requests returns what operators asked for since. It is cheap, and asked often. Errors: ErrLost, ErrUnavailable,
+	// sinks.ErrClosed, ctx's.
+	Requests(ctx context.Context) (Requests, error)
+	// Unpark removes a parked event that was delivered after all. Errors: those of Park.
+	Unpark(ctx context.Context, p sinks.Position) error
 	// Lost is closed when the claim can no longer be relied on, before another holder can have it.
 	Lost() <-chan struct{}
 	// Release gives the claim back. Errors: ErrUnavailable, ctx's; the claim is given back all the same.
 	Release(ctx context.Context) error
+}
+
+// Requests are what operators asked of a reader. Its holder carries them out.
+type Requests struct {
+	// Retry are parked events to deliver again.
+	Retry []*journalv1.Parked
+	// Pass are positions that a strictly ordered reader may leave behind, parked.
+	Pass []sinks.Position
+}
+
+// ReaderState describes a reader to operators.
+type ReaderState struct {
+	Name string
+	// Position is the first position that the reader has not dealt with, as last saved.
+	Position sinks.Position
+	// Paused: an operator paused it. Registered: this run of the program has it configured. Claimed: some instance holds it.
+	Paused, Registered, Claimed bool
+	// Parked is how many events it has parked, and Missed how many positions it was not given.
+	Parked, Missed uint64
+}
+
+// Operations is the operators' side of the readers. Each change is durable when its method returns, and takes effect
+// wherever the reader's holder runs.
+type Operations interface {
+	// Readers returns all readers that have a cursor, ordered by name. Errors: ErrUnavailable, sinks.ErrClosed, ctx's.
+	Readers(ctx context.Context) ([]ReaderState, error)
+	// Pause takes the claim of a reader away, and lets nobody claim it until Resume. Errors: ErrNotFound, ErrUnavailable,
+	// sinks.ErrClosed, ctx's.
+	Pause(ctx context.Context, name string) error
+	// Resume ends a pause. Errors: those of Pause.
+	Resume(ctx context.Context, name string) error
+	// MoveTo takes the claim of a reader away and moves its cursor to p, forwards or back. Errors: those of Pause,
+	// sinks.ErrFuture, sinks.ErrExpired.
+	MoveTo(ctx context.Context, name string, p sinks.Position) error
+	// Forget removes a reader's cursor, so that it holds nothing back. Errors: those of Pause.
+	Forget(ctx context.Context, name string) error
+}
+
+// DeadLetters are the events that readers refused for good.
+type DeadLetters interface {
+	// Parked returns up to limit parked events of a reader, in order of their positions, from the given one on. An empty name
+	// stands for all readers, in order of their names; from must be 0 then. Errors: ErrUnavailable, sinks.ErrClosed, ctx's.
+	Parked(ctx context.Context, name string, from sinks.Position, limit int) ([]*journalv1.Parked, error)
+	// RequestRetry asks the holder to deliver a parked event again. Errors: ErrNotFound, ErrUnavailable, sinks.ErrClosed,
+	// ctx's.
+	RequestRetry(ctx context.Context, name string, p sinks.Position) error
+	// RequestPass asks the holder of a strictly ordered reader to park the event that it waits at, and to go on. Errors:
+	// those of RequestRetry; ErrNotFound for a reader that does not exist.
+	RequestPass(ctx context.Context, name string, p sinks.Position) error
+	// DiscardParked removes a parked event. Errors: those of RequestRetry.
+	DiscardParked(ctx context.Context, name string, p sinks.Position) error
+	// Gaps returns the recorded gaps of a reader, or of all when the name is empty, in order. Errors: ErrUnavailable,
+	// sinks.ErrClosed, ctx's.
+	Gaps(ctx context.Context, name string) ([]*journalv1.Gap, error)
 }

@@ -15,6 +15,8 @@ type Journal interface {
 	Reader
 	Archive
 	Claims
+	Operations
+	DeadLetters
 	// Health returns the journal's state now. It does not wait.
 	Health() Health
 	// Close commits what is queued, waits for the background work, and releases the storage. Calls that wait, and all later
