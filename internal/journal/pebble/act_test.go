@@ -56,7 +56,7 @@ func TestAppendAll(t *testing.T) {
 func TestAppendAllOrNone(t *testing.T) {
 	j := open(t, testConfig(vfs.NewMem()))
 	appendAll(t, j, entry(1, 10, 1), entry(2, 10, 1))
-	revise := func(e Entry) Entry { e.Body = hash("other"); return e }
+	revise := func(e Entry) Entry { e.Bytes = hash("other"); return e }
 	bad := entry(9, 10, 1)
 	bad.Webhook.Id = ""
 	for _, c := range []struct {
@@ -111,12 +111,12 @@ func TestUndone(t *testing.T) {
 		return head
 	}
 	other := entry(1, 10, 1)
-	other.Body = hash("other")
+	other.Bytes = hash("other")
 	spoiled, good := call(released(2, 1), entry(3, 10, 1), other), call(released(2, 1), entry(3, 10, 1))
 	twice := call(released(2, 1))
 	// One that is a duplicate leaves the quarantine too.
 	known := released(5, 1)
-	known.Key, known.Body = entry(1, 10, 1).Key, entry(1, 10, 1).Body
+	known.Keys, known.Bytes = entry(1, 10, 1).Keys, entry(1, 10, 1).Bytes
 	duplicate, again := call(known), call(released(5, 1))
 	g := new(group)
 	for _, p := range []*pending{spoiled, good, twice, duplicate, again} {
@@ -157,9 +157,9 @@ func TestRelease(t *testing.T) {
 	j := open(t, testConfig(fs))
 	appendAll(t, j, entry(1, 10, 1), quarantined(2), quarantined(3), quarantined(4))
 	released2, released3 := released(2, 2), released(3, 1)
-	released3.Key, released3.Body = entry(1, 10, 1).Key, entry(1, 10, 1).Body
+	released3.Keys, released3.Bytes = entry(1, 10, 1).Keys, entry(1, 10, 1).Bytes
 	revised := released(4, 1)
-	revised.Key = entry(1, 10, 1).Key
+	revised.Keys = entry(1, 10, 1).Keys
 	diff(t, "receipts", appendAll(t, j, released2, released3), []Receipt{{First: 2}, {Duplicate: true}})
 	_, err := j.Append(t.Context(), revised)
 	wantErr(t, "revised", err, ErrRevised)
@@ -188,7 +188,7 @@ func TestRelease(t *testing.T) {
 		j = open(t, testConfig(fs))
 	}
 	e := entry(6, 10, 1)
-	e.Key, e.Body = released2.Key, released2.Body
+	e.Keys, e.Bytes = released2.Keys, released2.Bytes
 	diff(t, "the released fact again", appendAll(t, j, e), []Receipt{{Duplicate: true}})
 }
 
@@ -208,7 +208,7 @@ func TestCorrect(t *testing.T) {
 		t.Error("events without indexes accepted")
 	}
 	for range 2 {
-		for i, want := range [][]Correction{1: {{2, 5}, {0, 6}, {1, 7}}, 2: nil, 3: {{0, 8}}, 4: nil} {
+		for i, want := range [][]Correction{1: {{Index: 2, Position: 5}, {Index: 0, Position: 6}, {Index: 1, Position: 7}}, 2: nil, 3: {{Index: 0, Position: 8}}, 4: nil} {
 			got, err := j.Corrections(t.Context(), webhookID(i))
 			if err != nil {
 				t.Fatal(err)
@@ -272,7 +272,7 @@ func TestOneWayOut(t *testing.T) {
 					return
 				}
 				e := released(i, 1)
-				e.Key = hash("released", i, k)
+				e.Keys[0].Hash = hash("released", i, k)
 				switch _, err := j.Append(t.Context(), e); {
 				case err == nil:
 					out.Add(1)
@@ -318,21 +318,6 @@ func TestCorrectionsGoWithTheirWebhook(t *testing.T) {
 	check("after the age of webhooks", 2)
 	c.Advance(20 * time.Hour)
 	check("after the age of the quarantine")
-}
-
-// TestUnencodable: an event that is no protobuf is told from a journal that cannot commit.
-func TestUnencodable(t *testing.T) {
-	j := open(t, testConfig(vfs.NewMem()))
-	bad := entry(1, 10, 2)
-	bad.Events[1].Subject = "Nov\xc3"
-	_, err := j.Append(t.Context(), bad)
-	wantErr(t, "alone", err, ErrEncoding)
-	_, err = j.AppendAll(t.Context(), []Entry{entry(2, 10, 1), bad})
-	wantErr(t, "among others", err, ErrEncoding)
-	if errors.Is(err, ErrUnavailable) {
-		t.Errorf("%v invites to try again", err)
-	}
-	diff(t, "webhooks", len(allWebhooks(t, j)), 0)
 }
 
 // TestDiscardGivesWay: the committer looks up few at a time, and of each only whether it was released.

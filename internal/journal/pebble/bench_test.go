@@ -35,8 +35,8 @@ func BenchmarkAppend(b *testing.B) {
 		i := n.Add(1)
 		e := &entries[writer]
 		e.Webhook.Id = uuid.Must(uuid.NewV7()).String()
-		binary.BigEndian.PutUint64(e.Key[:], i*0x9e3779b97f4a7c15)
-		binary.BigEndian.PutUint64(e.Key[8:], i*0xc2b2ae3d27d4eb4f)
+		binary.BigEndian.PutUint64(e.Keys[0].Hash[:], i*0x9e3779b97f4a7c15)
+		binary.BigEndian.PutUint64(e.Keys[0].Hash[8:], i*0xc2b2ae3d27d4eb4f)
 		if _, err := j.Append(context.Background(), *e); err != nil {
 			b.Error(err)
 		}

@@ -45,7 +45,7 @@ func TestRevisedAtOnce(t *testing.T) {
 		for i := range errs {
 			wg.Go(func() {
 				e := entry(2*round+i, 10, 1)
-				e.Key = hash("shared", round)
+				e.Keys[0].Hash = hash("shared", round)
 				_, errs[i] = j.Append(t.Context(), e)
 			})
 		}
@@ -90,7 +90,7 @@ func TestWindow(t *testing.T) {
 			for i, s := range steps {
 				c.Advance(s.after)
 				e := entry(i, 10, 1)
-				e.Key, e.Body, e.Window = hash("key"), hash(s.body), s.window
+				e.Keys[0].Hash, e.Bytes, e.Keys[0].Window = hash("key"), hash(s.body), s.window
 				r, err := j.Append(t.Context(), e)
 				got := again
 				if r.Duplicate {

@@ -59,7 +59,7 @@ func TestDrift(t *testing.T) {
 		j = open(t, testConfig(fs))
 	}
 	revision := drifted(entry(2, 10, 1), unknown, "$.new")
-	revision.Body = hash("other")
+	revision.Bytes = hash("other")
 	_, err := j.AppendAll(t.Context(), []Entry{drifted(entry(6, 10, 1), unknown, "$.new"), revision})
 	wantErr(t, "revised", err, ErrRevised)
 	// What is done with a webhook later does not count it again.

@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+	"github.com/webhook-bridge/bridge/internal/journal"
 )
 
 func ids(ws []*journalv1.Webhook) (ids []string) {
@@ -65,8 +66,8 @@ func TestFind(t *testing.T) {
 		{"after none", Query{After: webhookID(39)}, nil},
 		{"before", Query{Before: webhookID(6)}, within(all, 1, 6)},
 		{"between", Query{After: webhookID(3), Before: webhookID(9)}, within(all, 4, 9)},
-		{"from a time", Query{After: IDAt(start.Add(10e6))}, within(all, 10, 99)},
-		{"up to a time", Query{Before: IDAt(start.Add(10e6))}, within(all, 1, 10)},
+		{"from a time", Query{After: journal.IDAt(start.Add(10e6))}, within(all, 10, 99)},
+		{"up to a time", Query{Before: journal.IDAt(start.Add(10e6))}, within(all, 1, 10)},
 		{"nothing between", Query{After: webhookID(9), Before: webhookID(9)}, nil},
 		{"crossed", Query{After: webhookID(9), Before: webhookID(3)}, nil},
 		{"quarantined after", Query{After: webhookID(5), Quarantined: true}, within(held, 6, 99)},
@@ -191,7 +192,7 @@ func TestFindErrors(t *testing.T) {
 
 func TestIDAt(t *testing.T) {
 	at := time.UnixMilli(1_772_627_400_123)
-	id := IDAt(at.Add(999 * time.Microsecond))
+	id := journal.IDAt(at.Add(999 * time.Microsecond))
 	u, err := parseID(id)
 	if err != nil || u.Variant() != uuid.RFC4122 {
 		t.Fatalf("%s: %v", id, err)
@@ -200,9 +201,9 @@ func TestIDAt(t *testing.T) {
 		t.Errorf("%s: %v, %v", id, got, err)
 	}
 	for range 100 {
-		was := IDAt(time.Now())
+		was := journal.IDAt(time.Now())
 		minted := uuid.Must(uuid.NewV7()).String()
-		if minted <= was || minted >= IDAt(time.Now().Add(time.Second)) {
+		if minted <= was || minted >= journal.IDAt(time.Now().Add(time.Second)) {
 			t.Fatalf("%s was minted after %s", minted, was)
 		}
 	}

@@ -8,10 +8,12 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+	"github.com/webhook-bridge/bridge/internal/journal"
 )
 
 // start is when the tests' webhooks begin to come in, one a millisecond.
@@ -44,16 +46,40 @@ func entry(i, size, events int) Entry {
 			Encoding: journalv1.Encoding_ENCODING_JSON, Body: body,
 			Headers: []*journalv1.Header{{Name: "content-type", Value: "application/json"}},
 		},
-		Key: hash("key", i), Body: hash("body", i), Window: 96 * time.Hour,
+		Keys: []journal.Key{{Hash: hash("key", i), Window: 96 * time.Hour}}, Bytes: hash("body", i),
 	}
 	for k := range events {
-		e.Events = append(e.Events, &eventv1.Event{
+		e.Events = append(e.Events, encoded(&eventv1.Event{
 			Id: fmt.Sprintf("%s/%d", webhookID(i), k), Type: "unmapped", Source: "till", Connector: "kasafik",
 			VendorEvent: "orders", Subject: fmt.Sprintf("order/%d", i), ReceivedAt: at, WebhookId: webhookID(i),
 			Data: &eventv1.Event_Unmapped{Unmapped: &eventv1.Unmapped{Json: string(body[:min(size, 256)])}},
-		})
+		}))
 	}
 	return e
+}
+
+func encoded(e *eventv1.Event) []byte {
+	b, err := proto.Marshal(e)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+// decodedEvent is encoded's inverse.
+func decodedEvent(b []byte) *eventv1.Event {
+	e := new(eventv1.Event)
+	if err := proto.Unmarshal(b, e); err != nil {
+		panic(err)
+	}
+	return e
+}
+
+// edited changes the k-th event of an entry.
+func edited(e Entry, k int, edit func(*eventv1.Event)) {
+	event := decodedEvent(e.Events[k])
+	edit(event)
+	e.Events[k] = encoded(event)
 }
 
 // quarantined is the i-th webhook, which nobody could read.
@@ -66,21 +92,23 @@ func quarantined(i int) Entry {
 // released takes the i-th webhook, which is quarantined(i), out of quarantine with so many events.
 func released(i, events int) Entry {
 	e := entry(i, 64, events)
-	e.Act = Release
+	e.Operation = Release
 	e.Webhook.Quarantine = quarantined(i).Webhook.Quarantine
 	e.Webhook.ReleasedAt = timestamppb.New(start.Add(time.Hour))
-	e.Key = hash("released", i)
+	e.Keys[0].Hash = hash("released", i)
 	return e
 }
 
 // corrected corrects the given events of the i-th webhook.
 func corrected(i int, indexes ...uint32) Entry {
 	e := entry(i, 64, len(indexes))
-	e.Act, e.Indexes = Correct, indexes
-	e.Key = hash("corrected", i, indexes)
-	for k, event := range e.Events {
-		event.Id = fmt.Sprintf("%s/%d/corrected", webhookID(i), indexes[k])
-		event.Supersedes = fmt.Sprintf("%s/%d", webhookID(i), indexes[k])
+	e.Operation, e.Indexes = Correct, indexes
+	e.Keys[0].Hash = hash("corrected", i, indexes)
+	for k := range e.Events {
+		edited(e, k, func(event *eventv1.Event) {
+			event.Id = fmt.Sprintf("%s/%d/corrected", webhookID(i), indexes[k])
+			event.Supersedes = fmt.Sprintf("%s/%d", webhookID(i), indexes[k])
+		})
 	}
 	return e
 }

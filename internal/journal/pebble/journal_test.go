@@ -117,7 +117,7 @@ func events(entries ...Entry) []placed {
 	var all []placed
 	for _, e := range entries {
 		for _, event := range e.Events {
-			all = append(all, placed{Position(len(all) + 1), event})
+			all = append(all, placed{Position(len(all) + 1), decodedEvent(event)})
 		}
 	}
 	return all
@@ -170,9 +170,9 @@ func TestAppendRefusesWhatCannotBeStored(t *testing.T) {
 	cases := map[string]func(*Entry){
 		"no id":        func(e *Entry) { e.Webhook.Id = "" },
 		"version 4":    func(e *Entry) { e.Webhook.Id = "f47ac10b-58cc-4372-a567-0e02b2c3d479" },
-		"short window": func(e *Entry) { e.Window = time.Second - 1 },
-		"long window":  func(e *Entry) { e.Window = 168*time.Hour + 1 },
-		"bad UTF-8":    func(e *Entry) { e.Events[0].Type = "\xff" },
+		"short window": func(e *Entry) { e.Keys[0].Window = time.Second - 1 },
+		"long window":  func(e *Entry) { e.Keys[0].Window = 168*time.Hour + 1 },
+		"no key":       func(e *Entry) { e.Keys = nil },
 	}
 	for name, spoil := range cases {
 		e := entry(1, 10, 1)
@@ -258,7 +258,9 @@ func TestReadIsBounded(t *testing.T) {
 	j := open(t, testConfig(vfs.NewMem()))
 	for i := range 40 {
 		e := entry(i, 10, 1)
-		e.Events[0].Data = &eventv1.Event_Unmapped{Unmapped: &eventv1.Unmapped{Json: string(make([]byte, 100<<10))}}
+		edited(e, 0, func(event *eventv1.Event) {
+			event.Data = &eventv1.Event_Unmapped{Unmapped: &eventv1.Unmapped{Json: string(make([]byte, 100<<10))}}
+		})
 		appendAll(t, j, e)
 	}
 	got, err := j.Read(t.Context(), 1, make([]Record, 0, 40))
@@ -294,7 +296,7 @@ func TestSeek(t *testing.T) {
 	// Received in the order 0 1 3 2 4, a second apart, and committed half a second later, but 3 and 2 together.
 	for _, i := range []int{0, 1, 3, 2, 4} {
 		e := entry(i*1000, 10, 1)
-		c.ns.Store(max(c.ns.Load(), e.Events[0].GetReceivedAt().AsTime().Add(time.Second/2).UnixNano()))
+		c.ns.Store(max(c.ns.Load(), e.Webhook.GetReceivedAt().AsTime().Add(time.Second/2).UnixNano()))
 		appendAll(t, j, e)
 	}
 	for _, s := range []struct {
@@ -466,7 +468,7 @@ func TestOnCommitAndStats(t *testing.T) {
 	j := open(t, cfg)
 	appendAll(t, j, entry(1, 10, 2), entry(2, 10, 1), entry(1, 10, 2), quarantined(3))
 	other := entry(2, 10, 1)
-	other.Body = hash("other")
+	other.Bytes = hash("other")
 	if _, err := j.Append(t.Context(), other); !errors.Is(err, ErrRevised) {
 		t.Errorf("revised: %v", err)
 	}

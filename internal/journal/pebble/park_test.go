@@ -201,13 +201,13 @@ func TestCommittedAt(t *testing.T) {
 	j := open(t, cfg)
 	hourly(t, j, c, 1, 3)
 	retained(t, j)
-	if at, err := j.CommittedAt(3); err != nil || !at.Equal(start.Add(2*time.Hour)) {
+	if at, err := j.CommittedAt(t.Context(), 3); err != nil || !at.Equal(start.Add(2*time.Hour)) {
 		t.Errorf("the last: %v, %v", at, err)
 	}
-	if _, err := j.CommittedAt(1); !errors.Is(err, ErrExpired) {
+	if _, err := j.CommittedAt(t.Context(), 1); !errors.Is(err, ErrExpired) {
 		t.Errorf("one given up: %v", err)
 	}
-	if _, err := j.CommittedAt(4); !errors.Is(err, ErrFuture) {
+	if _, err := j.CommittedAt(t.Context(), 4); !errors.Is(err, ErrFuture) {
 		t.Errorf("the next: %v", err)
 	}
 }

@@ -39,7 +39,7 @@ func TestEventAt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	diff(t, "event", got, entry(2, 10, 2).Events[1])
+	diff(t, "event", got, decodedEvent(entry(2, 10, 2).Events[1]))
 	for p, want := range map[Position]error{0: ErrExpired, 4: ErrFuture} {
 		_, err := j.EventAt(t.Context(), p)
 		wantErr(t, fmt.Sprint("position ", p), err, want)

@@ -126,7 +126,7 @@ func (w *workload) append(t *testing.T, j *Journal, call []int) {
 			continue
 		}
 		r, err := persist(j, func() (Receipt, error) { return j.Append(context.Background(), e) })
-		if e.Act == Release && errors.Is(err, ErrNotFound) { // released before
+		if e.Operation == Release && errors.Is(err, ErrNotFound) { // released before
 			r, err = Receipt{Duplicate: true}, nil
 		}
 		if err != nil {
@@ -260,7 +260,7 @@ func (w *workload) again(t *testing.T, j *Journal, call []int, present []presenc
 		if e, ok := w.later[i]; ok {
 			there := present[i].later != absent
 			later, err = j.Append(t.Context(), e)
-			if e.Act == Release && there {
+			if e.Operation == Release && there {
 				if !errors.Is(err, ErrNotFound) {
 					t.Fatalf("entry %d released again: %v", i, err)
 				}
@@ -306,15 +306,15 @@ func (w *workload) whole(t *testing.T, j *Journal, records []Record) []presence 
 		}
 		present[i] = presence{first, later}
 		want := stored(e, first)
-		if l.Act == Release && later != absent {
+		if l.Operation == Release && later != absent {
 			want = stored(l, later)
 		}
 		same(t, "webhook", got, want)
-		if l.Act == Correct {
+		if l.Operation == Correct {
 			var want []Correction
 			for k, index := range l.Indexes {
 				if later != absent {
-					want = append(want, Correction{index, later + Position(k)})
+					want = append(want, Correction{Index: index, Position: later + Position(k)})
 				}
 			}
 			corrections, err := j.Corrections(t.Context(), e.Webhook.GetId())
@@ -334,7 +334,8 @@ func place(t *testing.T, byID map[string]Record, e Entry) Position {
 		return 0
 	}
 	first := absent
-	for k, want := range e.Events {
+	for k := range e.Events {
+		want := decodedEvent(e.Events[k])
 		r, ok := byID[want.GetId()]
 		if k == 0 && ok {
 			first = r.Position
