@@ -26,6 +26,7 @@ import (
 	"google.golang.org/genproto/googleapis/type/decimal"
 	"google.golang.org/genproto/googleapis/type/money"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -331,13 +332,13 @@ var broken = []spoiled{
 		appended := 0
 		journaled(func(j intake.Journal, e journal.Entry) (journal.Receipt, error) {
 			appended++
-			e.Key = journal.Hash([]byte(fmt.Sprintf("%016d", appended)))
+			e.Keys[0].Hash = journal.Hash([]byte(fmt.Sprintf("%016d", appended)))
 			return j.Append(context.Background(), e)
 		})(k)
 	}},
 	{name: "journal that knows keys for a minute", fails: "redelivered", rig: journaled(func(j intake.Journal, e journal.Entry) (journal.Receipt, error) {
-		if e.Window == intake.NaturalWindow {
-			e.Window = time.Minute
+		if e.Keys[0].Window == intake.NaturalWindow {
+			e.Keys[0].Window = time.Minute
 		}
 		return j.Append(context.Background(), e)
 	})},
@@ -347,8 +348,9 @@ var broken = []spoiled{
 		c.Translate = then(func(_ *retinov1.ShippingOrdered, t *connectors.Translation) { t.Key = connectors.ContentHash() })
 	}},
 	{name: "journal that makes ids up", fails: "redelivered", rig: journaled(func(j intake.Journal, e journal.Entry) (journal.Receipt, error) {
-		for _, event := range e.Events {
-			event.Id = uuid.NewString()
+		for i := range e.Events {
+			// Of a field that comes twice, the last counts.
+			e.Events[i] = protowire.AppendString(protowire.AppendTag(e.Events[i], 1, protowire.BytesType), uuid.NewString())
 		}
 		return j.Append(context.Background(), e)
 	})},
@@ -357,13 +359,13 @@ var broken = []spoiled{
 		c.Window, c.Habits.Retries = 59*time.Minute, []time.Duration{7 * time.Second}
 	}},
 	{name: "journal that knows bodies too long", fails: "repeated", rig: journaled(func(j intake.Journal, e journal.Entry) (journal.Receipt, error) {
-		if e.Window < intake.NaturalWindow {
-			e.Window += 10 * time.Second
+		if e.Keys[0].Window < intake.NaturalWindow {
+			e.Keys[0].Window += 10 * time.Second
 		}
 		return j.Append(context.Background(), e)
 	})},
 	{name: "journal that knows bodies not long enough", fails: "repeated", rig: journaled(func(j intake.Journal, e journal.Entry) (journal.Receipt, error) {
-		e.Window -= 10 * time.Second
+		e.Keys[0].Window -= 10 * time.Second
 		return j.Append(context.Background(), e)
 	})},
 	{name: "journal that swallows revisions", fails: "revised", rig: journaled(func(j intake.Journal, e journal.Entry) (journal.Receipt, error) {

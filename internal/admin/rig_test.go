@@ -30,7 +30,6 @@ import (
 	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/internal/journal/pebble"
-	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // rig is a whole receiving side over a journal in memory, and a client of the operator's service.

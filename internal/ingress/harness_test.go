@@ -47,7 +47,7 @@ type book struct {
 	before func(ctx context.Context) error
 
 	mu      sync.Mutex
-	entries []journal.Entry
+	entries []written
 	keys    map[journal.Hash]journal.Hash
 	commits int
 }
@@ -75,15 +75,15 @@ func (b *book) AppendAll(ctx context.Context, entries []journal.Entry) ([]journa
 	receipts := make([]journal.Receipt, len(entries))
 	var revised pebble.RevisedError
 	for i, e := range entries {
-		known, ok := keys[e.Key]
+		known, ok := keys[e.Keys[0].Hash]
 		switch {
-		case ok && known != e.Body:
+		case ok && known != e.Bytes:
 			revised.Entries = append(revised.Entries, i)
 		case ok:
 			receipts[i].Duplicate = true
 		default:
-			keys[e.Key] = e.Body
-			kept = append(kept, cloneOf(e))
+			keys[e.Keys[0].Hash] = e.Bytes
+			kept = append(kept, newWritten(e))
 			receipts[i].First = sinks.Position(len(kept))
 		}
 	}
@@ -95,24 +95,36 @@ func (b *book) AppendAll(ctx context.Context, entries []journal.Entry) ([]journa
 	return receipts, nil
 }
 
-func cloneOf(e journal.Entry) journal.Entry {
-	e.Webhook = proto.CloneOf(e.Webhook)
-	e.Webhook.Body = bytes.Clone(e.Webhook.GetBody())
-	events := make([]*eventv1.Event, len(e.Events))
-	for i := range e.Events {
-		events[i] = proto.CloneOf(e.Events[i])
-	}
-	e.Events = events
-	return e
+// written is an entry as the journal added it, with its events decoded.
+type written struct {
+	journal.Entry
+
+	Events []*eventv1.Event
+	// Window is that of the first key.
+	Window time.Duration
 }
 
-func (b *book) all() []journal.Entry {
+func newWritten(e journal.Entry) written {
+	w := written{Entry: e, Window: e.Keys[0].Window}
+	w.Webhook = proto.CloneOf(e.Webhook)
+	w.Webhook.Body = bytes.Clone(e.Webhook.GetBody())
+	for _, encoded := range e.Events {
+		event := &eventv1.Event{}
+		if err := proto.Unmarshal(encoded, event); err != nil {
+			panic(err)
+		}
+		w.Events = append(w.Events, event)
+	}
+	return w
+}
+
+func (b *book) all() []written {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return append([]journal.Entry(nil), b.entries...)
+	return append([]written(nil), b.entries...)
 }
 
-func (b *book) last(t *testing.T) journal.Entry {
+func (b *book) last(t *testing.T) written {
 	t.Helper()
 	all := b.all()
 	if len(all) == 0 {

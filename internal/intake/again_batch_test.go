@@ -172,11 +172,11 @@ func TestDriftHasNoNames(t *testing.T) {
 	}
 }
 
-// TestOtherRefusals: what the journal refuses for another reason is no fault of the connector's.
+// TestOtherRefusals: an error of the journal is not the connector's fault.
 func TestOtherRefusals(t *testing.T) {
 	d := newDesk(t)
 	d.translates(connectors.NaturalKey("1"), 1)
-	d.book.err = journal.ErrEncoding // of an event that can be encoded
+	d.book.err = journal.ErrUnavailable
 	if _, err := d.Accept(t.Context(), d.delivery("order", "{}"), &retinov1.Receipt{}, nil); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("error %v", err)
 	}

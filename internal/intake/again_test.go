@@ -65,8 +65,8 @@ func TestRelease(t *testing.T) {
 		t.Errorf("the webhook it was given was changed:\n%s", diff)
 	}
 	entry := d.book.entries[1]
-	if entry.Act != journal.Release || entry.Webhook.GetReleasedAt() == nil {
-		t.Errorf("act %v, released at %v", entry.Act, entry.Webhook.GetReleasedAt())
+	if entry.Operation != journal.Release || entry.Webhook.GetReleasedAt() == nil {
+		t.Errorf("act %v, released at %v", entry.Operation, entry.Webhook.GetReleasedAt())
 	}
 	want := proto.CloneOf(stored)
 	want.VendorEvent = shipping
@@ -349,7 +349,7 @@ func TestRetranslate(t *testing.T) {
 		t.Fatalf("%+v", r)
 	}
 	entry := d.book.entries[1]
-	if entry.Act != journal.Correct || !cmp.Equal(entry.Indexes, []uint32{1}) || entry.Window != NaturalWindow {
+	if entry.Operation != journal.Correct || !cmp.Equal(entry.Indexes, []uint32{1}) || entry.Window != NaturalWindow {
 		t.Errorf("%+v", entry)
 	}
 	got := entry.Events[0]

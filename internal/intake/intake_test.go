@@ -30,7 +30,7 @@ import (
 // book is a journal in memory.
 type book struct {
 	err     error
-	entries []journal.Entry
+	entries []written
 	keys    map[journal.Hash]journal.Hash
 	// appends is how often something was asked to be appended.
 	appends int
@@ -53,23 +53,18 @@ func (b *book) AppendAll(_ context.Context, entries []journal.Entry) ([]journal.
 	if keys == nil {
 		keys = make(map[journal.Hash]journal.Hash)
 	}
-	for _, e := range entries {
-		if encodable(e.Events) != nil {
-			return nil, journal.ErrEncoding
-		}
-	}
 	receipts := make([]journal.Receipt, len(entries))
 	var revised pebble.RevisedError
 	for i, e := range entries {
-		known, ok := keys[e.Key]
+		known, ok := keys[e.Keys[0].Hash]
 		switch {
-		case ok && known != e.Body:
+		case ok && known != e.Bytes:
 			revised.Entries = append(revised.Entries, i)
 		case ok:
 			receipts[i].Duplicate = true
 		default:
-			keys[e.Key] = e.Body
-			kept = append(kept, cloneOf(e))
+			keys[e.Keys[0].Hash] = e.Bytes
+			kept = append(kept, newWritten(e))
 			receipts[i].First = 1
 		}
 	}
@@ -80,14 +75,26 @@ func (b *book) AppendAll(_ context.Context, entries []journal.Entry) ([]journal.
 	return receipts, nil
 }
 
-func cloneOf(e journal.Entry) journal.Entry {
-	e.Webhook = proto.CloneOf(e.Webhook)
-	events := make([]*eventv1.Event, len(e.Events))
-	for i := range e.Events {
-		events[i] = proto.CloneOf(e.Events[i])
+// written is an entry as the journal added it, with its events decoded.
+type written struct {
+	journal.Entry
+
+	Events []*eventv1.Event
+	// Window is that of the first key.
+	Window time.Duration
+}
+
+func newWritten(e journal.Entry) written {
+	w := written{Entry: e, Window: e.Keys[0].Window}
+	w.Webhook = proto.CloneOf(e.Webhook)
+	for _, encoded := range e.Events {
+		event := &eventv1.Event{}
+		if err := proto.Unmarshal(encoded, event); err != nil {
+			panic(err)
+		}
+		w.Events = append(w.Events, event)
 	}
-	e.Events = events
-	return e
+	return w
 }
 
 // desk is an Intake with one source, whose connector's answers the test decides.
