@@ -1,0 +1,117 @@
+// Package journal is the contract of Bridge's durable, ordered log of webhooks and of the events made of them.
+//
+// It holds types, errors, interfaces and this specification, and no engine. Package pebble is the engine that keeps the
+// log in a folder on one disk. Package commit has the rules of identity, which all engines share. Package journaltest checks
+// an engine against every sentence under Promises.
+//
+// # Terms
+//
+// An entry is one webhook with everything that becomes durable with it. A content is the two digests that an entry has: of
+// the bytes that were received, and of what its events mean. A content that was committed under a key is alive until the
+// key's window has passed since then. To commit is to make durable; an engine commits entries in groups.
+//
+// # Promises
+//
+// Durability:
+//
+//   - An entry whose append returned without an error survives every crash: its webhook, all its events, and its content
+//     under each of its keys.
+//   - An entry exists whole or not at all, also when its append returned an error.
+//   - The entries of one AppendAll exist all, except duplicates, or none of them does.
+//   - Everything that a reader was shown survives every crash, with the same content, at the same position. This holds for
+//     events, bounds, positions that Seek found, webhooks, pages of webhooks, corrections, drift, parked events and gaps.
+//   - Drift counts cover exactly the webhooks that were stored, each once.
+//
+// Order:
+//
+//   - Positions start at 1 and are dense: one for each event, in the order of commit. The events of an entry are neighbours.
+//   - A position that was acknowledged or shown never means another event: not after a crash, not after a failed write, and
+//     not when retention has removed all events.
+//   - Bounds never go back.
+//
+// Identity:
+//
+//   - An entry is a duplicate if one of its keys has a living content with the same bytes, or with the same meaning. No event
+//     is added.
+//   - A meaning of zero equals no other. Then bytes alone tell contents apart.
+//   - An entry that is not a duplicate is a revision if one of its keys has a living content. Its events are added, and its
+//     receipt says Revised.
+//   - Every other entry is new.
+//   - A received webhook that is a duplicate by meaning, and whose bytes none of its keys knows, is stored without events and
+//     marked as a duplicate. Its receipt says Kept.
+//   - Whatever the outcome, the content is recorded, with the time of the commit, under each key that has no living content
+//     with the same bytes. A content that is known is not renewed.
+//   - Nothing is recorded under a key that is LookupOnly.
+//   - All of this holds for entries that arrive at the same instant, in any number of calls, and across crashes: the outcome
+//     is that of the same entries one after the other.
+//   - A duplicate is acknowledged when the entry that it repeats is durable. If that entry fails, the duplicate fails too.
+//   - In an AppendAll each entry is decided as if those before it were committed.
+//   - Under one key at least the 256 newest contents are known. Older ones may be forgotten before their window has passed.
+//
+// Quarantine:
+//
+//   - A quarantined webhook leaves the quarantine once: it is released, or it is discarded. No reader sees it in both states
+//     or in neither. Of several attempts at the same instant one succeeds. Every other release is ErrNotFound, and every
+//     other Discard does not count it.
+//   - A release that is a duplicate takes the webhook out of quarantine without events, and marks it as a duplicate.
+//   - A correction of a webhook that is not stored, or is in quarantine, is ErrNotFound.
+//   - If one entry of an AppendAll is ErrNotFound, nothing of that AppendAll happened, and its contents are not known.
+//
+// Epochs:
+//
+//   - Every opening of the log begins an epoch. So does a clock that was put back by more than a second.
+//   - A mark can be resolved in every later state of the same log, until retention has removed the events at its position;
+//     from then on it is ErrExpired.
+//   - A log that was restored from an older copy refuses a mark of the state that was lost: ErrForked. It accepts a mark of a
+//     state that the copy contains.
+//   - A mark without an epoch, from an older version, is checked against the bounds alone.
+//
+// The clock:
+//
+//   - Within an epoch time does not go back: a step back of up to a second is waited out.
+//   - What was committed before the clock was put back counts as committed then, or when the clock was put back, whichever
+//     reads earlier. So a content stays alive across a step back, and its window ends at the latest one window after it.
+//   - What was committed while the clock was ahead counts as committed when the clock came back. What was committed before
+//     keeps its age.
+//   - CommittedAt never decreases with the position.
+//   - Retention by age removes only what was old at two looks at the clock, a minute apart.
+//
+// Retention:
+//
+//   - Events older than the age, or beyond the size, that retention has are removed, the oldest first. Their webhooks and
+//     their corrections go with them, or a little later.
+//   - Nothing is removed that a registered reader has not passed, except for readers that said Skip, and for these only while
+//     the disk is low.
+//   - A reader at a position that was removed gets ErrExpired, never a gap.
+//   - Quarantined webhooks, released ones among them, are removed by an age of their own.
+//
+// Readers:
+//
+//   - A name has one holder at a time. Nothing that a claim does after it was lost takes effect: it is ErrLost.
+//   - A claim is lost, at the latest, before another holder has the name, and when the reader is paused, moved or forgotten.
+//   - A cursor that was saved is there after every crash. A reader that continues there misses no event.
+//   - A parked event stays until its reader unparks it, an operator discards it, or its retention ends. Its first time and
+//     its history survive when it is parked again.
+//   - A gap that was recorded twice is counted once.
+//
+// Failures:
+//
+//   - When a write fails, appends get ErrUnavailable, readers stay where they are, and the log recovers by itself as soon as
+//     the storage allows it. The process lives.
+//   - Discard works while the disk is too full for appends.
+//   - When the context of a call ends, the call returns its error, also while it waits.
+//   - Close commits what is queued. Every call that waits, and every later one, gets sinks.ErrClosed.
+//
+// # Not promised
+//
+//   - An append that returned ErrUnavailable, or its context's error, may have been committed. Append it again: a duplicate
+//     tells.
+//   - The order of appends that overlap in time is any order.
+//   - Commit order is not the order of receipt. The events of a released webhook, and corrections, come long after it. Where
+//     the clock was put back, Seek may pass over events that were received just before and committed just after.
+//   - A clock that is put forward for longer than a minute ages everything: windows end, and retention removes. A clock that
+//     was put far back and forward again does the same to what was committed before.
+//   - An event that retention removed may be there again after a crash that followed at once.
+//   - A storage that loses what it confirmed breaks these promises. An engine says so when it notices.
+//   - Nothing is encrypted.
+package journal
