@@ -171,7 +171,10 @@ type Webhook struct {
 	// When a quarantined webhook was released: translated after all. Without events it was a duplicate by then.
 	ReleasedAt *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=released_at,json=releasedAt,proto3" json:"released_at,omitempty"`
 	// Which element it was of the JSON array that it came in, counted from 1. 0 if it came alone.
-	Element       uint32 `protobuf:"varint,15,opt,name=element,proto3" json:"element,omitempty"`
+	Element uint32 `protobuf:"varint,15,opt,name=element,proto3" json:"element,omitempty"`
+	// Set by the journal at commit: the webhook says nothing that an earlier one with one of its keys did not say, so it has no
+	// events. Only its bytes are new, or it was released.
+	Duplicate     bool `protobuf:"varint,16,opt,name=duplicate,proto3" json:"duplicate,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -309,6 +312,13 @@ func (x *Webhook) GetElement() uint32 {
 		return x.Element
 	}
 	return 0
+}
+
+func (x *Webhook) GetDuplicate() bool {
+	if x != nil {
+		return x.Duplicate
+	}
+	return false
 }
 
 // Correction says that events were published which correct earlier ones of a stored webhook. They lie at consecutive
@@ -681,7 +691,7 @@ var File_bridge_journal_v1_journal_proto protoreflect.FileDescriptor
 
 const file_bridge_journal_v1_journal_proto_rawDesc = "" +
 	"\n" +
-	"\x1fbridge/journal/v1/journal.proto\x12\x11bridge.journal.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xde\x04\n" +
+	"\x1fbridge/journal/v1/journal.proto\x12\x11bridge.journal.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfc\x04\n" +
 	"\aWebhook\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06source\x18\x02 \x01(\tR\x06source\x12\x1c\n" +
@@ -704,7 +714,8 @@ const file_bridge_journal_v1_journal_proto_rawDesc = "" +
 	"path_event\x18\r \x01(\tR\tpathEvent\x12;\n" +
 	"\vreleased_at\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"releasedAt\x12\x18\n" +
-	"\aelement\x18\x0f \x01(\rR\aelement\"R\n" +
+	"\aelement\x18\x0f \x01(\rR\aelement\x12\x1c\n" +
+	"\tduplicate\x18\x10 \x01(\bR\tduplicate\"R\n" +
 	"\n" +
 	"Correction\x12\x18\n" +
 	"\aindexes\x18\x01 \x03(\rR\aindexes\x12*\n" +
