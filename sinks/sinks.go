@@ -7,6 +7,7 @@
 package sinks
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -66,6 +67,15 @@ func (r Record) Event() (*eventv1.Event, error) {
 	return e, nil
 }
 
+// Clone returns a copy that shares no memory with r, for a reader that keeps few of the events of a read.
+func (r Record) Clone() Record {
+	c := Record{Position: r.Position, Encoded: bytes.Clone(r.Encoded)}
+	if c.Header.read(c.Encoded) != nil {
+		c.Header = Header{} // r was not made by NewRecord.
+	}
+	return c
+}
+
 // Bounds is the extent of a log: the events from Earliest up to, not including, Next can be read.
 type Bounds struct {
 	Earliest, Next Position
@@ -81,7 +91,8 @@ type Log interface {
 	Bounds() Bounds
 	// Mark returns the mark of a reader that has dealt with all events before p. p is at most Bounds().Next.
 	Mark(p Position) Mark
-	// Resolve reports whether a reader can continue at a mark. It asks the storage where this instance does not know.
+	// Resolve reports whether a reader can continue at a mark. It asks the storage where this instance does not know. When it
+	// returns nil, Bounds().Next is at least the mark's position. The position is checked before the epoch.
 	//
 	// Errors: ErrExpired, ErrFuture, ErrForked, ErrClosed, ctx's; another one if the storage does not answer now.
 	Resolve(ctx context.Context, m Mark) error

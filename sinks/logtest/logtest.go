@@ -29,6 +29,10 @@ type Harness struct {
 	Append func(events ...*eventv1.Event)
 	// Expire drops the events before p and returns when they are gone. Cases that need it are skipped when it is nil.
 	Expire func(p sinks.Position)
+	// Backup takes a backup of the log as it is now. The function that it returns restores the backup: it opens the log that
+	// the backup has, with the same ID, and returns a harness for it. It may be called several times; each call makes a log
+	// of its own, and the cases do not use the first log any more. Cases that need Backup are skipped when it is nil.
+	Backup func() (restore func() Harness)
 	// Close closes the log.
 	Close func()
 }
@@ -36,24 +40,50 @@ type Harness struct {
 type check struct {
 	name, rule string
 	run        func(ctx context.Context, h Harness) error
-	// expires says that the case needs Harness.Expire.
-	expires bool
+	needs      need
+}
+
+// need is a function of a harness that a case cannot do without.
+type need string
+
+const (
+	nothing   need = ""
+	canExpire need = "Expire"
+	canBackup need = "Backup"
+)
+
+// missing reports whether the harness cannot do what a case needs.
+func (h Harness) missing(n need) bool {
+	return n == canExpire && h.Expire == nil || n == canBackup && h.Backup == nil
 }
 
 var checks = []check{
-	{"bounds of an empty log", "events from Earliest up to, not including, Next are there to be read", emptyBounds, false},
-	{"id", "ID identifies the log for as long as its data live", sameID, false},
-	{"order", "Read returns the events from position from on, in order", readsInOrder, false},
-	{"capacity", "Read returns at most up to cap(records)", readsUpToCap, false},
-	{"appends", "Read appends to records and returns the extended slice", readExtends, false},
-	{"large", "Read returns about a mebibyte, but always at least one event", readsBoundedBytes, false},
-	{"waits", "When there is none yet it waits until there is", readWaits, false},
-	{"gives up", "Read waits until ctx is done; it returns ctx's error then", readGivesUp, false},
-	{"future", "ErrFuture is returned when the asked position lies past the log's end", readFuture, false},
-	{"expired", "ErrExpired is returned when events at the asked position are no longer kept", readExpired, true},
-	{"closed", "ErrClosed is returned when the log is closing", readClosed, false},
-	{"seek", "Seek returns the position of the first event received at t or later, the log's end if there is none", seeks, false},
-	{"concurrent", "Log is safe for concurrent use", concurrently, false},
+	{"bounds of an empty log", "the events from Earliest up to, not including, Next can be read", emptyBounds, nothing},
+	{"id", "ID identifies the log for as long as its data live", sameID, nothing},
+	{"order", "Read appends to records the events from position from on, in order", readsInOrder, nothing},
+	{"capacity", "Read appends at most up to cap(records)", readsUpToCap, nothing},
+	{"appends", "Read appends to records and returns the extended slice", readExtends, nothing},
+	{"large", "Read appends about a mebibyte of events, but always at least one", readsBoundedBytes, nothing},
+	{"zero", "Position 0 reads as 1", readsZero, nothing},
+	{"waits", "When there is none yet it waits for one", readWaits, nothing},
+	{"gives up", "Read waits until ctx is done; then it returns ctx's error", readGivesUp, nothing},
+	{"future", "ErrFuture means that the position lies past the log's end", readFuture, nothing},
+	{"expired", "ErrExpired means that events at the position were in the log and are no longer kept", readExpired, canExpire},
+	{"closed", "ErrClosed means that the log is closed, or is closing", readClosed, nothing},
+	{"seek", "Seek returns the position of the first event received at t or later, or the log's end", seeks, nothing},
+	{"concurrent", "Log is safe for concurrent use", concurrently, nothing},
+	{"header", "Header is the part of the event that routes it; a field that the event does not have is empty", readsHeader, nothing},
+	{"header memory", "Header shares the memory of Record.Encoded", sharesMemory, nothing},
+	{"mark", "Mark names the epoch of the last of the events before the position; an epoch is never 0", marks, nothing},
+	{"resolve", "Resolve reports whether a reader can continue at a mark; then Bounds().Next is at least the mark's position", resolves, nothing},
+	{"resolve without epoch", "Epoch 0 stands for an unknown epoch", resolvesUnknown, nothing},
+	{"resolve future", "ErrFuture means that the position lies past the log's end", resolvesFuture, nothing},
+	{"resolve foreign", "ErrForked means that the mark belongs to a state of the log that is gone", resolvesForeign, nothing},
+	{"resolve expired", "ErrExpired means that events at the position are no longer kept; the position is checked before the epoch", resolvesExpired, canExpire},
+	{"resolve closed", "ErrClosed means that the log is closed, or is closing", resolvesClosed, nothing},
+	{"restore", "An epoch is the events from one opening of the log to the next; marks of earlier ones stay good", restores, canBackup},
+	{"restore loses", "ErrForked means that the log was restored from a backup that is older than the mark", restoreLoses, canBackup},
+	{"restored twice", "two logs that go on from one backup have different epochs", restoredTwice, canBackup},
 }
 
 // Run runs every case against a log of its own, which open makes.
@@ -64,8 +94,8 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 			ctx, cancel := context.WithTimeout(t.Context(), limit)
 			defer cancel()
 			h := open(t)
-			if c.expires && h.Expire == nil {
-				t.Skipf("the harness cannot expire events\nrule: %s", c.rule)
+			if h.missing(c.needs) {
+				t.Skipf("the harness has no %s\nrule: %s", c.needs, c.rule)
 			}
 			failed := make(chan error, 1)
 			go func() { failed <- c.run(ctx, h) }()
@@ -241,6 +271,12 @@ func readsBoundedBytes(ctx context.Context, h Harness) error {
 	return nil
 }
 
+func readsZero(ctx context.Context, h Harness) error {
+	fill(h, 2)
+	records, err := h.Log.Read(ctx, 0, make([]sinks.Record, 0, 1))
+	return one(records, err, 1, event(0))
+}
+
 // reading is a Read that waits for its first event.
 type reading struct {
 	records []sinks.Record
@@ -309,7 +345,7 @@ func readGivesUp(ctx context.Context, h Harness) error {
 	return returned("when cancelled", err, context.Canceled)
 }
 
-// returned says what Read should have returned, unless it has.
+// returned returns an error unless Read returned want.
 func returned(when string, got, want error) error {
 	if errors.Is(got, want) {
 		return nil

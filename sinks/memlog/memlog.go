@@ -3,7 +3,10 @@ package memlog
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/binary"
 	"fmt"
+	"slices"
 	"sort"
 	"sync"
 	"time"
@@ -22,30 +25,61 @@ type Log struct {
 	id string
 
 	mu      sync.Mutex
-	first   sinks.Position // Of entries[0].
-	entries []entry
-	more    chan struct{} // Closed, and made anew, when there is something to wake readers for.
+	first   sinks.Position // Of records[0].
+	records []sinks.Record
+	epochs  []epoch       // In order. The first one starts at 1.
+	more    chan struct{} // Closed and replaced when readers must look again.
 	closed  bool
 }
 
-type entry struct {
-	encoded  []byte
-	received time.Time
+// epoch is the events from position start on, up to the next epoch's.
+type epoch struct {
+	name  sinks.Epoch
+	start sinks.Position
 }
 
-// New returns an empty log. Positions start at 1.
-func New(id string) *Log { return &Log{id: id, first: 1, more: make(chan struct{})} }
+// New returns an empty log in its first epoch. Positions start at 1.
+func New(id string) *Log { return open(id, 1, nil, nil) }
 
-// Append adds events at the end, all at once, and returns the first one's position. It keeps copies. It fails when an event
+// open returns a log with these records, the first one at position first. A new epoch starts at its end.
+func open(id string, first sinks.Position, records []sinks.Record, epochs []epoch) *Log {
+	l := &Log{id: id, first: first, records: records, more: make(chan struct{})}
+	l.epochs = append(epochs, epoch{name: newEpoch(), start: l.next()})
+	return l
+}
+
+func newEpoch() sinks.Epoch {
+	var b [8]byte
+	for {
+		_, _ = rand.Read(b[:]) // Never fails.
+		if e := sinks.Epoch(binary.BigEndian.Uint64(b[:])); e != 0 {
+			return e
+		}
+	}
+}
+
+// Restore returns the log that a backup of this one leads to: it has the events before next, the same ID, and a new epoch.
+// This log stays as it is.
+func (l *Log) Restore(next sinks.Position) *Log {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	next = min(max(next, l.first), l.next())
+	begun := sort.Search(len(l.epochs), func(i int) bool { return l.epochs[i].start >= next })
+	return open(l.id, l.first, slices.Clone(l.records[:next-l.first]), slices.Clone(l.epochs[:begun]))
+}
+
+// Append adds events at the end, all at once, and returns the first one's position. It stores copies. It fails when an event
 // cannot be encoded or the log is closed, and then adds none.
 func (l *Log) Append(events ...*eventv1.Event) (sinks.Position, error) {
-	added := make([]entry, len(events))
+	added := make([]sinks.Record, len(events))
 	for i, e := range events {
 		encoded, err := proto.Marshal(e)
 		if err != nil {
 			return 0, fmt.Errorf("memlog: append: %w", err)
 		}
-		added[i] = entry{encoded: encoded, received: e.GetReceivedAt().AsTime()}
+		if added[i], err = sinks.NewRecord(0, encoded); err != nil {
+			return 0, fmt.Errorf("memlog: append: %w", err)
+		}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -53,7 +87,10 @@ func (l *Log) Append(events ...*eventv1.Event) (sinks.Position, error) {
 		return 0, sinks.ErrClosed
 	}
 	at := l.next()
-	l.entries = append(l.entries, added...)
+	for i := range added {
+		added[i].Position = at + sinks.Position(i)
+	}
+	l.records = append(l.records, added...)
 	l.wake()
 	return at, nil
 }
@@ -66,7 +103,7 @@ func (l *Log) Expire(p sinks.Position) {
 	if p <= l.first {
 		return
 	}
-	l.entries = append([]entry(nil), l.entries[p-l.first:]...)
+	l.records = slices.Clone(l.records[p-l.first:])
 	l.first = p
 	l.wake()
 }
@@ -89,6 +126,53 @@ func (l *Log) Bounds() sinks.Bounds {
 	return sinks.Bounds{Earliest: l.first, Next: l.next()}
 }
 
+// Mark implements [sinks.Log].
+func (l *Log) Mark(p sinks.Position) sinks.Mark {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return sinks.Mark{Epoch: l.epochBefore(p), Position: p}
+}
+
+// epochBefore returns the epoch of the event before p, or 0 when p is the first position of all.
+func (l *Log) epochBefore(p sinks.Position) sinks.Epoch {
+	for _, e := range slices.Backward(l.epochs) {
+		if e.start < p {
+			return e.name
+		}
+	}
+	return 0
+}
+
+// Resolve implements [sinks.Log].
+func (l *Log) Resolve(ctx context.Context, m sinks.Mark) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.check(m.Position); err != nil {
+		return err
+	}
+	// A reader that has seen no event, or does not know the epoch, is judged by its position alone.
+	if known := l.epochBefore(m.Position); m.Epoch != 0 && known != 0 && m.Epoch != known {
+		return sinks.ErrForked
+	}
+	return nil
+}
+
+// check returns why the log cannot be read at p, or nil.
+func (l *Log) check(p sinks.Position) error {
+	switch {
+	case l.closed:
+		return sinks.ErrClosed
+	case max(p, 1) < l.first:
+		return sinks.ErrExpired
+	case p > l.next():
+		return sinks.ErrFuture
+	}
+	return nil
+}
+
 // Seek implements [sinks.Log].
 func (l *Log) Seek(ctx context.Context, t time.Time) (sinks.Position, error) {
 	if err := ctx.Err(); err != nil {
@@ -99,7 +183,7 @@ func (l *Log) Seek(ctx context.Context, t time.Time) (sinks.Position, error) {
 	if l.closed {
 		return 0, sinks.ErrClosed
 	}
-	i := sort.Search(len(l.entries), func(i int) bool { return !l.entries[i].received.Before(t) })
+	i := sort.Search(len(l.records), func(i int) bool { return !l.records[i].Header.ReceivedAt.Before(t) })
 	return l.first + sinks.Position(i), nil
 }
 
@@ -109,7 +193,7 @@ func (l *Log) Read(ctx context.Context, from sinks.Position, records []sinks.Rec
 		if err := ctx.Err(); err != nil {
 			return records, err
 		}
-		read, more, err := l.take(from, records)
+		read, more, err := l.readNow(max(from, 1), records)
 		if err != nil || more == nil {
 			return read, err
 		}
@@ -120,32 +204,29 @@ func (l *Log) Read(ctx context.Context, from sinks.Position, records []sinks.Rec
 	}
 }
 
-// take reads what is there. If nothing is there yet, it returns what to wait for.
-func (l *Log) take(from sinks.Position, records []sinks.Record) ([]sinks.Record, <-chan struct{}, error) {
+// readNow appends the events at from that the log has. If there is none yet, it returns the channel to wait for.
+func (l *Log) readNow(from sinks.Position, records []sinks.Record) ([]sinks.Record, <-chan struct{}, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	switch {
-	case l.closed:
-		return records, nil, sinks.ErrClosed
-	case from < l.first:
-		return records, nil, sinks.ErrExpired
-	case from > l.next():
-		return records, nil, sinks.ErrFuture
-	case from == l.next():
+	if err := l.check(from); err != nil {
+		return records, nil, err
+	}
+	if from == l.next() {
 		return records, l.more, nil
 	}
-	size := 0
-	for i, e := range l.entries[from-l.first:] {
-		size += len(e.encoded)
-		if len(records) == cap(records) || i > 0 && size > maxReadBytes {
+	there := l.records[from-l.first:]
+	n, size := 0, 0
+	for n < min(len(there), cap(records)-len(records)) {
+		size += len(there[n].Encoded)
+		if n > 0 && size > maxReadBytes {
 			break
 		}
-		records = append(records, sinks.Record{Position: from + sinks.Position(i), Encoded: e.encoded})
+		n++
 	}
-	return records, nil, nil
+	return append(records, there[:n]...), nil, nil
 }
 
-func (l *Log) next() sinks.Position { return l.first + sinks.Position(len(l.entries)) }
+func (l *Log) next() sinks.Position { return l.first + sinks.Position(len(l.records)) }
 
 func (l *Log) wake() {
 	close(l.more)

@@ -10,19 +10,24 @@ import (
 )
 
 func TestLog(t *testing.T) {
-	logtest.Run(t, func(t *testing.T) logtest.Harness {
-		t.Helper()
-		log := memlog.New(t.Name())
-		return logtest.Harness{
-			Log: log,
-			Append: func(events ...*eventv1.Event) {
-				t.Helper()
-				if _, err := log.Append(events...); err != nil {
-					t.Fatal(err)
-				}
-			},
-			Expire: func(p sinks.Position) { log.Expire(p) },
-			Close:  log.Close,
-		}
-	})
+	logtest.Run(t, func(t *testing.T) logtest.Harness { return harness(t, memlog.New(t.Name())) })
+}
+
+func harness(t *testing.T, log *memlog.Log) logtest.Harness {
+	t.Helper()
+	return logtest.Harness{
+		Log: log,
+		Append: func(events ...*eventv1.Event) {
+			t.Helper()
+			if _, err := log.Append(events...); err != nil {
+				t.Fatal(err)
+			}
+		},
+		Expire: func(p sinks.Position) { log.Expire(p) },
+		Backup: func() func() logtest.Harness {
+			next := log.Bounds().Next
+			return func() logtest.Harness { return harness(t, log.Restore(next)) }
+		},
+		Close: log.Close,
+	}
 }
