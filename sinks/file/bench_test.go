@@ -69,7 +69,9 @@ func backlog(tb testing.TB) []sinks.Record {
 		if err != nil {
 			tb.Fatal(err)
 		}
-		records[n] = sinks.Record{Position: sinks.Position(n + 1), Encoded: encoded}
+		if records[n], err = sinks.NewRecord(sinks.Position(n+1), encoded); err != nil {
+			tb.Fatal(err)
+		}
 	}
 	return records
 }

@@ -47,7 +47,11 @@ func archive(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		records = append(records, sinks.Record{Position: sinks.Position(n), Encoded: encoded})
+		record, err := sinks.NewRecord(sinks.Position(n), encoded)
+		if err != nil {
+			return err
+		}
+		records = append(records, record)
 	}
 	n, err := sink.Deliver(ctx, records)
 	fmt.Println("delivered", n)

@@ -73,7 +73,11 @@ func BenchmarkSink(b *testing.B) {
 
 // The bytes of each format are as documented.
 func TestFormats(t *testing.T) {
-	e := []sinks.Record{{Position: 7, Encoded: []byte("\n\x02ab\x12\x04a: b")}}
+	r, err := sinks.NewRecord(7, []byte("\n\x02ab\x12\x04a: b"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := []sinks.Record{r}
 	for c, want := range map[Config]string{
 		{}:                 "{\"id\":\"ab\",\"type\":\"a: b\"}\n",
 		{Format: Protobuf}: "\x0a\n\x02ab\x12\x04a: b",

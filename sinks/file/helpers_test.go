@@ -54,7 +54,11 @@ func numbered(tb testing.TB, n int) sinks.Record {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return sinks.Record{Position: sinks.Position(n), Encoded: encoded}
+	r, err := sinks.NewRecord(sinks.Position(n), encoded)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return r
 }
 
 // numbers returns the records from first up to, but not including, end.

@@ -165,15 +165,35 @@ func TestTopicOfEvent(t *testing.T) {
 		}
 	}
 	for name, bad := range map[string]*eventv1.Event{
-		"characters": {Source: "till", Type: "a b"},
-		"empty":      {Source: "till"},
-		"long":       {Source: "till", Type: strings.Repeat("a", 250)},
+		"characters": {Id: "1", Source: "till", Type: "a b"},
+		"empty":      {Id: "1", Source: "till"},
+		"long":       {Id: "1", Source: "till", Type: strings.Repeat("a", 250)},
 	} {
 		s := openSink(t, kafka.Config{Brokers: f.brokers(), Topic: "bridge.{source}.{type}"})
 		good := records(t, e)[0]
 		n, err := s.Deliver(t.Context(), []sinks.Record{good, records(t, []*eventv1.Event{bad})[0], good})
 		if n != 1 || !errors.Is(err, sinks.ErrPermanent) {
 			t.Errorf("%s: %d, %v", name, n, err)
+		}
+	}
+}
+
+// Consumers could neither tell such events apart nor choose among them.
+func TestEventWithoutIDOrHeader(t *testing.T) {
+	f := newFake(t, kfake.SeedTopics(1, topic))
+	good := records(t, numbered(1, "1"))[0]
+	for name, bad := range map[string]sinks.Record{
+		"without an id":    records(t, []*eventv1.Event{{Type: "order.changed", Source: "till"}})[0],
+		"without a header": {Position: 2, Encoded: good.Encoded},
+		"malformed":        {Position: 2, Encoded: []byte("\n\x05half")},
+		"without anything": {},
+	} {
+		for _, format := range []kafka.Format{kafka.FormatProtobuf, kafka.FormatJSON} {
+			s := openSink(t, kafka.Config{Brokers: f.brokers(), Topic: topic, Format: format})
+			n, err := s.Deliver(t.Context(), []sinks.Record{good, bad, good})
+			if n != 1 || !errors.Is(err, sinks.ErrPermanent) || !strings.Contains(err.Error(), "has no id") {
+				t.Errorf("an event %s, as %s: %d, %v", name, format, n, err)
+			}
 		}
 	}
 }

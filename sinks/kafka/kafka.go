@@ -25,7 +25,7 @@
 //
 // # Errors
 //
-// Refused for good are events that cannot be decoded, whose topic's name would not be valid, that are larger than
+// Refused for good are events that have no id or cannot be decoded, whose topic's name would not be valid, that are larger than
 // [Config.MaxRecordBytes] or than the topic takes, and that the broker calls invalid one by one. Where a batch is refused for
 // what is in it, it is divided until the event is found. All else may be tried again: unreachable brokers, missing topics,
 // credentials and permissions, which an operator can put right.

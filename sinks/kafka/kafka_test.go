@@ -175,7 +175,11 @@ func large(tb testing.TB, most int) sinks.Record {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return sinks.Record{Encoded: encoded}
+	r, err := sinks.NewRecord(0, encoded)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return r
 }
 
 // Small batches, so that shares take several requests.
@@ -213,7 +217,9 @@ func records(tb testing.TB, events []*eventv1.Event) []sinks.Record {
 		if err != nil {
 			tb.Fatal(err)
 		}
-		to[i] = sinks.Record{Position: sinks.Position(i + 1), Encoded: encoded}
+		if to[i], err = sinks.NewRecord(sinks.Position(i+1), encoded); err != nil {
+			tb.Fatal(err)
+		}
 	}
 	return to
 }

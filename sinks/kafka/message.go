@@ -3,6 +3,7 @@ package kafka
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -44,6 +45,9 @@ func partition(key []byte, partitions []int) int {
 	return kafkago.Murmur2Balancer{Consistent: true}.Balance(kafkago.Message{Key: key}, partitions...)
 }
 
+// errNoID is about an event that consumers could not tell from others, or a record without a header.
+var errNoID = errors.New("the event has no id, which CloudEvents demand")
+
 // encoder makes messages of events.
 type encoder struct {
 	format  Format
@@ -52,20 +56,20 @@ type encoder struct {
 
 // message returns an event as a message, which shares the event's memory. Its errors are final.
 func (c encoder) message(r sinks.Record, topic topicTemplate) (message, error) {
-	var e envelope
-	if err := e.parse(r.Encoded); err != nil {
-		return message{}, err
+	h := &r.Header
+	if len(h.ID) == 0 {
+		return message{}, errNoID
 	}
-	name, err := topic.name(&e)
+	name, err := topic.name(h)
 	if err != nil {
 		return message{}, err
 	}
-	attributes := e.attributes(make([]attribute, 0, 12))
+	attributes := attributes(h)
 	value, contentType, err := c.value(r, attributes)
 	if err != nil {
 		return message{}, err
 	}
-	m := message{topic: name, key: []byte(Key(string(e.source), string(e.subject))), value: value, time: e.received}
+	m := message{topic: name, key: []byte(Key(string(h.Source), string(h.Subject))), value: value, time: h.ReceivedAt}
 	m.headers = headers(attributes, contentType)
 	m.size = m.measure()
 	if m.size > c.largest {
@@ -100,7 +104,7 @@ func (c encoder) value(r sinks.Record, attributes []attribute) (value, contentTy
 func eventJSON(r sinks.Record) ([]byte, error) {
 	e, err := r.Event()
 	if err != nil {
-		return nil, errMalformed
+		return nil, err
 	}
 	spaced, err := protojson.Marshal(e)
 	if err != nil {

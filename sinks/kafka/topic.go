@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // maxTopic is the length of the longest topic's name.
@@ -19,15 +21,15 @@ type topicTemplate struct {
 // field is what a template may ask of an event.
 type field struct {
 	name string
-	of   func(*envelope) []byte
+	of   func(*sinks.Header) []byte
 }
 
 var fields = []field{
-	{"source", func(e *envelope) []byte { return e.source }},
-	{"connector", func(e *envelope) []byte { return e.connector }},
-	{"type", func(e *envelope) []byte { return e.typ }},
-	{"kind", func(e *envelope) []byte {
-		kind, _, _ := bytes.Cut(e.subject, []byte("/"))
+	{"source", func(h *sinks.Header) []byte { return h.Source }},
+	{"connector", func(h *sinks.Header) []byte { return h.Connector }},
+	{"type", func(h *sinks.Header) []byte { return h.Type }},
+	{"kind", func(h *sinks.Header) []byte {
+		kind, _, _ := bytes.Cut(h.Subject, []byte("/"))
 		return kind
 	}},
 }
@@ -84,13 +86,13 @@ func (t topicTemplate) fixed() string {
 }
 
 // name returns the topic for an event.
-func (t topicTemplate) name(e *envelope) (string, error) {
+func (t topicTemplate) name(h *sinks.Header) (string, error) {
 	if fixed := t.fixed(); fixed != "" {
 		return fixed, nil
 	}
 	var name strings.Builder
 	for i, f := range t.fields {
-		value := f.of(e)
+		value := f.of(h)
 		if len(value) == 0 {
 			return "", fmt.Errorf("topic: the event has no %s", f.name)
 		}

@@ -20,10 +20,14 @@ func Example() {
 	}
 	defer sink.Close()
 
-	events := []sinks.Record{
-		{Position: 1, Encoded: []byte("\n\x05first")},
-		{Position: 2, Encoded: []byte("\n\x15much too large for it")},
-		{Position: 3, Encoded: []byte("\n\x05third")},
+	var events []sinks.Record
+	for i, encoded := range []string{"\n\x05first", "\n\x15much too large for it", "\n\x05third"} {
+		r, err := sinks.NewRecord(sinks.Position(i+1), []byte(encoded))
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		events = append(events, r)
 	}
 	n, err := sink.Deliver(ctx, events)
 	fmt.Println(n, errors.Is(err, sinks.ErrPermanent), err)

@@ -21,7 +21,6 @@
 package memory
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -83,7 +82,7 @@ func (s *Sink) deliver(ctx context.Context, e sinks.Record) error {
 		if size := len(e.Encoded); s.config.MaxEvent > 0 && size > s.config.MaxEvent {
 			return sinks.Permanent(fmt.Errorf("memory: deliver: event at %d has %d bytes, more than %d", e.Position, size, s.config.MaxEvent))
 		}
-		stalled, err := s.store.put(sinks.Record{Position: e.Position, Encoded: bytes.Clone(e.Encoded)}, s.config.Once)
+		stalled, err := s.store.put(e.Clone(), s.config.Once)
 		if stalled == nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 
 	"google.golang.org/protobuf/proto"
@@ -228,7 +229,8 @@ func borrowedBatch(records []sinks.Record) []sinks.Record {
 	batch := make([]sinks.Record, 0, len(records)+4)
 	for _, r := range records {
 		encoded := append(bytes.Clone(r.Encoded), "room"...)
-		batch = append(batch, sinks.Record{Position: r.Position, Encoded: encoded[:len(r.Encoded)]})
+		copied, _ := sinks.NewRecord(r.Position, encoded[:len(r.Encoded)]) // The kit encoded it.
+		batch = append(batch, copied)
 	}
 	return batch
 }
@@ -263,7 +265,7 @@ func checkUnchanged(want, got []sinks.Record) error {
 			}
 			continue
 		}
-		if g.Position != w.Position || !bytes.Equal(w.Encoded, g.Encoded) {
+		if g.Position != w.Position || !bytes.Equal(w.Encoded, g.Encoded) || !reflect.DeepEqual(w.Header, g.Header) {
 			return fmt.Errorf("event %d of the slice was changed by Deliver", i)
 		}
 		room := len(w.Encoded) + len("room")

@@ -1,7 +1,6 @@
 package sinktest
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -77,7 +76,7 @@ var faults = []fault{
 				deliver: func(ctx context.Context, events []sinks.Record) (int, error) {
 					flush()
 					if len(events) == 2 && len(events[0].Encoded)+len(events[1].Encoded) < 4096 {
-						held <- sinks.Record{Position: events[1].Position, Encoded: bytes.Clone(events[1].Encoded)}
+						held <- events[1].Clone()
 						n, err := good.Deliver(ctx, events[:1])
 						return n + 1, err
 					}
@@ -278,6 +277,15 @@ var faults = []fault{
 				_ = append(e.Encoded, '\n')
 			}
 			return good(ctx, events)
+		})
+	}},
+	{"unchanged", "changes a header", func(w *world) {
+		w.spoilDeliver(func(ctx context.Context, events []sinks.Record, good deliverFunc) (int, error) {
+			n, err := good(ctx, events)
+			for i := range events {
+				events[i].Header.Subject = nil
+			}
+			return n, err
 		})
 	}},
 	{"unchanged", "appends to the slice", func(w *world) {

@@ -101,7 +101,11 @@ func (t *fixture) addToLedger(e *eventv1.Event) (sinks.Record, error) {
 	}
 	t.at[e.GetId()] = len(t.ledger)
 	t.ledger = append(t.ledger, e)
-	return t.assignPosition(sinks.Record{Encoded: encoded}), nil
+	r, err := sinks.NewRecord(0, encoded)
+	if err != nil {
+		return sinks.Record{}, err
+	}
+	return t.assignPosition(r), nil
 }
 
 // removeFromLedger removes an event that was refused.

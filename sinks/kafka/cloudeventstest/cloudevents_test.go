@@ -70,7 +70,11 @@ func write(t *testing.T, config kafka.Config, events []*eventv1.Event) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		left = append(left, sinks.Record{Position: sinks.Position(i + 1), Encoded: encoded})
+		r, err := sinks.NewRecord(sinks.Position(i+1), encoded)
+		if err != nil {
+			t.Fatal(err)
+		}
+		left = append(left, r)
 	}
 	for attempt := 0; ; attempt++ {
 		n, err := s.Deliver(t.Context(), left)
