@@ -35,23 +35,25 @@ func (b *batch) full(encoded []byte) bool {
 // grow makes room for as many of the records as the batch can take.
 func (b *batch) grow(records []sinks.Record) {
 	size := deliveredSize(records[0].Encoded)
-	for _, r := range records[1:] {
-		if size += deliveredSize(r.Encoded); size > batchBytes {
-			size -= deliveredSize(r.Encoded)
+	for i := range records[1:] {
+		next := size + deliveredSize(records[1+i].Encoded)
+		if next > batchBytes {
 			break
 		}
+		size = next
 	}
 	b.wire = make([]byte, 0, size)
 }
 
-func (b *batch) add(s scope, r sinks.Record) {
+// add adds an event with the token that resumes at the mark.
+func (b *batch) add(t *tokens, m sinks.Mark, encoded []byte) {
 	b.wire = protowire.AppendTag(b.wire, eventsEvents, protowire.BytesType)
-	b.wire = protowire.AppendVarint(b.wire, uint64(deliveredLen(r.Encoded)))
+	b.wire = protowire.AppendVarint(b.wire, uint64(deliveredLen(encoded)))
 	b.wire = protowire.AppendTag(b.wire, deliveredToken, protowire.BytesType)
 	b.wire = protowire.AppendVarint(b.wire, tokenLen)
-	b.wire = s.appendToken(b.wire, r.Position+1)
+	b.wire = t.appendToken(b.wire, m)
 	b.wire = protowire.AppendTag(b.wire, deliveredEvent, protowire.BytesType)
-	b.wire = protowire.AppendBytes(b.wire, r.Encoded)
+	b.wire = protowire.AppendBytes(b.wire, encoded)
 }
 
 // response returns the batch as a message. Its events are the unknown fields of an Events message, which the encoder

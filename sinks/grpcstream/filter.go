@@ -7,20 +7,12 @@ import (
 	"slices"
 	"strings"
 
-	"google.golang.org/protobuf/encoding/protowire"
-
 	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // maxVerdicts bounds what a stream remembers about types. There are a few dozen.
 const maxVerdicts = 1024
-
-// Field numbers of bridge.event.v1.Event.
-const (
-	eventType    protowire.Number = 2
-	eventSource  protowire.Number = 3
-	eventSubject protowire.Number = 6
-)
 
 // filter chooses events. It belongs to one goroutine.
 type filter struct {
@@ -51,13 +43,9 @@ func set(values []string) map[string]struct{} {
 	return s
 }
 
-// passes reports whether an event, in wire format, is one of those chosen.
-func (f *filter) passes(encoded []byte) bool {
-	if len(f.patterns) == 0 && len(f.sources) == 0 && len(f.subjects) == 0 {
-		return true
-	}
-	kind, source, subject := attributes(encoded)
-	return among(f.sources, source) && among(f.subjects, subject) && f.passesType(kind)
+// passes reports whether an event is one of those chosen.
+func (f *filter) passes(h *sinks.Header) bool {
+	return among(f.sources, h.Source) && among(f.subjects, h.Subject) && f.passesType(h.Type)
 }
 
 func among(s map[string]struct{}, value []byte) bool {
@@ -81,35 +69,6 @@ func (f *filter) passesType(kind []byte) bool {
 		f.verdicts[string(kind)] = verdict
 	}
 	return verdict
-}
-
-// attributes picks what filters look at out of an event in wire format. What is not there is empty; so is what follows a
-// fault in the encoding.
-func attributes(encoded []byte) (kind, source, subject []byte) {
-	for len(encoded) > 0 {
-		number, wire, n := protowire.ConsumeTag(encoded)
-		if n < 0 {
-			return kind, source, subject
-		}
-		size := protowire.ConsumeFieldValue(number, wire, encoded[n:])
-		if size < 0 {
-			return kind, source, subject
-		}
-		value := encoded[n : n+size]
-		encoded = encoded[n+size:]
-		if wire != protowire.BytesType {
-			continue
-		}
-		switch number {
-		case eventType:
-			kind, _ = protowire.ConsumeBytes(value)
-		case eventSource:
-			source, _ = protowire.ConsumeBytes(value)
-		case eventSubject:
-			subject, _ = protowire.ConsumeBytes(value)
-		}
-	}
-	return kind, source, subject
 }
 
 // hashFilter returns the same hash for filters that choose the same by the same entries, in whatever order.

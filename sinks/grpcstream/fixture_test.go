@@ -20,6 +20,7 @@ import (
 
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
+	"github.com/webhook-bridge/bridge/sinks"
 	"github.com/webhook-bridge/bridge/sinks/memlog"
 )
 
@@ -71,13 +72,29 @@ func add(tb testing.TB, log *memlog.Log, events ...*eventv1.Event) {
 	}
 }
 
-func encode(tb testing.TB, e *eventv1.Event) []byte {
+// marker makes the tokens of a log's positions.
+type marker struct {
+	*tokens
+	log sinks.Log
+}
+
+func tokensOf(log sinks.Log, filter *streamv1.Filter) marker {
+	return marker{newTokens(hashLog(log.ID()), hashFilter(filter)), log}
+}
+
+func (m marker) at(p sinks.Position) string { return m.token(m.log.Mark(p)) }
+
+func record(tb testing.TB, e *eventv1.Event) sinks.Record {
 	tb.Helper()
 	encoded, err := proto.Marshal(e)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return encoded
+	r, err := sinks.NewRecord(1, encoded)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return r
 }
 
 func timed(tb testing.TB, f func()) time.Duration {
@@ -141,11 +158,6 @@ func (v *served) dial(tb testing.TB, options ...grpc.DialOption) streamv1.EventS
 		}
 	})
 	return streamv1.NewEventStreamServiceClient(conn)
-}
-
-func decode(encoded []byte) (*eventv1.Event, error) {
-	e := &eventv1.Event{}
-	return e, proto.Unmarshal(encoded, e)
 }
 
 // receiver is a stream as a client sees it.

@@ -1,6 +1,7 @@
 package grpcstream
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"strings"
@@ -24,7 +25,7 @@ func (s *stream) start(ctx context.Context, req *streamv1.TailRequest) error {
 	if req.GetHeartbeatInterval() != nil {
 		s.interval = req.GetHeartbeatInterval().AsDuration()
 	}
-	s.scope = newScope(hashLog(s.server.log.ID()), hashFilter(req.GetFilter()))
+	s.tokens = newTokens(hashLog(s.server.log.ID()), hashFilter(req.GetFilter()))
 	next, err := s.locate(ctx, req.GetStart())
 	if err != nil {
 		return err
@@ -41,30 +42,29 @@ func (s *stream) locate(ctx context.Context, start *streamv1.Start) (sinks.Posit
 	case *streamv1.Start_Time:
 		return log.Seek(ctx, at.Time.AsTime())
 	case *streamv1.Start_Token:
-		return s.resume(at.Token)
+		return s.resume(ctx, at.Token)
 	default:
 		return log.Bounds().Earliest, nil
 	}
 }
 
-// resume finds the place that a token stands for, if the token is for this log and this filter and the place is still kept.
-func (s *stream) resume(text string) (sinks.Position, error) {
-	bound, next, err := parseToken(text)
+// resume finds the place that a token stands for, if the token is for this log and this filter, and the log can be read on
+// from there.
+func (s *stream) resume(ctx context.Context, text string) (sinks.Position, error) {
+	k, err := parseToken(text)
 	if err != nil {
 		return 0, invalid(err)
 	}
-	bounds := s.server.log.Bounds()
 	switch {
-	case bound.log != s.scope.log:
+	case k.log != s.tokens.log:
 		return 0, errForeignLog
-	case bound.filter != s.scope.filter:
+	case !bytes.HasPrefix(s.tokens.filter[:], k.filter):
 		return 0, errForeignFilter
-	case next > bounds.Next:
-		return 0, sinks.ErrFuture
-	case next < bounds.Earliest:
-		return 0, sinks.ErrExpired
 	}
-	return next, nil
+	if err := s.server.log.Resolve(ctx, k.mark); err != nil {
+		return 0, err
+	}
+	return max(k.mark.Position, 1), nil
 }
 
 // validate applies the rules that the schema states, and those of the well-known types that it cannot state.

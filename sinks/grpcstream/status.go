@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
 	"github.com/webhook-bridge/bridge/sinks"
@@ -20,6 +21,8 @@ var (
 	errForeignFilter = status.Error(codes.FailedPrecondition, "token was given out to a stream with another filter")
 	errFuture        = status.Error(codes.FailedPrecondition,
 		"token is past the journal's end: it was given out by a later state of the journal")
+	errForked = status.Error(codes.FailedPrecondition,
+		"token is of a lost state: the journal was restored from a backup older than the token; choose a start by time")
 )
 
 // gapError is a log that breaks its contract. The stream ends, since what it would skip would never be noticed.
@@ -47,6 +50,8 @@ func (s *stream) status(ctx context.Context, err error) error {
 		return s.expired(ctx)
 	case errors.Is(err, sinks.ErrFuture):
 		return errFuture
+	case errors.Is(err, sinks.ErrForked):
+		return errForked
 	default:
 		s.server.logger.ErrorContext(ctx, "stream ended by a failure", "error", err)
 		return status.Error(codes.Internal, "journal cannot be read")
@@ -56,14 +61,12 @@ func (s *stream) status(ctx context.Context, err error) error {
 // expired tells the client where it could go on, and what it would leave out.
 func (s *stream) expired(ctx context.Context) error {
 	bounds := s.server.log.Bounds()
-	detail := &streamv1.PositionExpired{Reason: positionExpired, EarliestToken: s.scope.token(bounds.Earliest)}
+	detail := &streamv1.PositionExpired{Reason: positionExpired, EarliestToken: s.token(bounds.Earliest)}
 	if bounds.Earliest < bounds.Next {
 		// Retention may take this one too, meanwhile; the client then asks again.
 		read, err := s.server.log.Read(ctx, bounds.Earliest, make([]sinks.Record, 0, 1))
-		if err == nil && len(read) > 0 {
-			if event, err := read[0].Event(); err == nil {
-				detail.EarliestReceivedAt = event.GetReceivedAt()
-			}
+		if err == nil && len(read) > 0 && !read[0].Header.ReceivedAt.IsZero() {
+			detail.EarliestReceivedAt = timestamppb.New(read[0].Header.ReceivedAt)
 		}
 	}
 	st, err := status.New(codes.OutOfRange, positionExpired+": events from here on are no longer kept").WithDetails(detail)

@@ -26,7 +26,7 @@ type stream struct {
 	server   *Server
 	out      grpc.ServerStreamingServer[streamv1.TailResponse]
 	filter   *filter
-	scope    scope
+	tokens   *tokens
 	interval time.Duration
 	due      time.Time // When the next heartbeat is, unless something else is sent before.
 
@@ -92,12 +92,13 @@ func (s *stream) read(ctx context.Context, records []sinks.Record) ([]sinks.Reco
 func (s *stream) deliver(records []sinks.Record) error {
 	var b batch
 	next := s.position()
-	for i, r := range records {
+	for i := range records {
+		r := &records[i]
 		if r.Position != next {
 			return &gapError{want: next, got: r.Position}
 		}
 		next++
-		if !s.filter.passes(r.Encoded) {
+		if !s.filter.passes(&r.Header) {
 			continue
 		}
 		if b.full(r.Encoded) {
@@ -109,7 +110,7 @@ func (s *stream) deliver(records []sinks.Record) error {
 		if b.empty() {
 			b.grow(records[i:])
 		}
-		b.add(s.scope, r)
+		b.add(s.tokens, s.server.log.Mark(next), r.Encoded)
 	}
 	// The log may share these with others and drop them; a client that does not read must not keep them alive.
 	clear(records)
@@ -136,6 +137,9 @@ func (s *stream) end(ctx context.Context, err error) error {
 	}
 }
 
+// token returns the token of a client that has dealt with all events before p.
+func (s *stream) token(p sinks.Position) string { return s.tokens.token(s.server.log.Mark(p)) }
+
 func (s *stream) position() sinks.Position { return sinks.Position(s.next.Load()) }
 
 func (s *stream) lag() uint64 { return lag(s.server.log.Bounds().Next, s.position()) }
@@ -143,7 +147,7 @@ func (s *stream) lag() uint64 { return lag(s.server.log.Bounds().Next, s.positio
 func (s *stream) sendSubscribed() error {
 	s.subscribed.Store(true)
 	return s.send(&streamv1.TailResponse{Message: &streamv1.TailResponse_Subscribed{Subscribed: &streamv1.Subscribed{
-		Token:             s.scope.token(s.position()),
+		Token:             s.token(s.position()),
 		HeartbeatInterval: durationpb.New(s.interval),
 		Lag:               s.lag(),
 	}}})
@@ -151,7 +155,7 @@ func (s *stream) sendSubscribed() error {
 
 func (s *stream) sendHeartbeat() error {
 	return s.send(&streamv1.TailResponse{Message: &streamv1.TailResponse_Heartbeat{Heartbeat: &streamv1.Heartbeat{
-		Token: s.scope.token(s.position()),
+		Token: s.token(s.position()),
 		Lag:   s.lag(),
 	}}})
 }
@@ -161,7 +165,7 @@ func (s *stream) sendHeartbeat() error {
 func (s *stream) sendGoodbye(reason string) error {
 	if s.subscribed.Load() {
 		err := s.send(&streamv1.TailResponse{Message: &streamv1.TailResponse_Goodbye{Goodbye: &streamv1.Goodbye{
-			Token:  s.scope.token(s.position()),
+			Token:  s.token(s.position()),
 			Reason: reason,
 		}}})
 		if err != nil {

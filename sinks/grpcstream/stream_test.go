@@ -85,9 +85,9 @@ func TestHeartbeatAdvancesWhenNothingPasses(t *testing.T) {
 			fill(t, log, n, n+1)
 			tokens = append(tokens, receiveHeartbeat(t, stream).GetToken())
 		}
-		s := newScope(hashLog("log"), hashFilter(nothingPasses()))
+		s := tokensOf(log, nothingPasses())
 		for n, token := range tokens {
-			if want := s.token(sinks.Position(n + 1)); token != want {
+			if want := s.at(sinks.Position(n + 1)); token != want {
 				t.Errorf("token %d is %q, want %q", n, token, want)
 			}
 		}
@@ -122,7 +122,7 @@ func TestHeartbeatComesDuringALongScan(t *testing.T) {
 		if subscribed := receiveSubscribed(t, stream); subscribed.GetLag() != end {
 			t.Errorf("lag is %d, want %d", subscribed.GetLag(), end)
 		}
-		s := newScope(hashLog("log"), hashFilter(nothingPasses()))
+		s := tokensOf(log, nothingPasses())
 		for beats := 1; beats <= 5; beats++ {
 			began := time.Now()
 			beat := receiveHeartbeat(t, stream)
@@ -130,7 +130,7 @@ func TestHeartbeatComesDuringALongScan(t *testing.T) {
 				t.Errorf("heartbeat came after %v", got)
 			}
 			looked := 4 * readRecords * beats // Four reads of 3 s are the first to make 10 s.
-			if beat.GetLag() != uint64(end-looked) || beat.GetToken() != s.token(sinks.Position(looked+1)) {
+			if beat.GetLag() != uint64(end-looked) || beat.GetToken() != s.at(sinks.Position(looked+1)) {
 				t.Errorf("heartbeat after %d events is %v", looked, beat)
 			}
 		}
@@ -200,8 +200,8 @@ func TestShutdownSaysGoodbye(t *testing.T) {
 		default:
 		}
 		skipped := receive(t, filtered).GetGoodbye().GetToken()
-		s := newScope(hashLog("log"), hashFilter(nothingPasses()))
-		if skipped != s.token(6) {
+		s := tokensOf(log, nothingPasses())
+		if skipped != s.at(6) {
 			t.Errorf("goodbye's token is %q, want one after all five events", skipped)
 		}
 		wantEnd(t, filtered, codes.Unavailable, "shutting down")

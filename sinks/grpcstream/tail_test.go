@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,7 +32,7 @@ func TestStartsWhereAskedThenGoesOn(t *testing.T) {
 	at := func(offset time.Duration) *streamv1.Start {
 		return &streamv1.Start{At: &streamv1.Start_Time{Time: timestamppb.New(began.Add(offset))}}
 	}
-	s := newScope(hashLog("log"), hashFilter(nil))
+	s := tokensOf(log, nil)
 	for _, c := range []struct {
 		name  string
 		start *streamv1.Start
@@ -44,9 +45,9 @@ func TestStartsWhereAskedThenGoesOn(t *testing.T) {
 		{"time between events", at(5*time.Second + 1), 6},
 		{"time before all", at(-time.Hour), kept},
 		{"time after all", at(time.Hour), end},
-		{"token of the earliest", fromToken(s.token(kept + 1)), kept},
-		{"token of an event", fromToken(s.token(7)), 6},
-		{"token of the last event", fromToken(s.token(end + 1)), end},
+		{"token of the earliest", fromToken(s.at(kept + 1)), kept},
+		{"token of an event", fromToken(s.at(7)), 6},
+		{"token of the last event", fromToken(s.at(end + 1)), end},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			stream := v.tail(t, &streamv1.TailRequest{Start: c.start})
@@ -55,7 +56,7 @@ func TestStartsWhereAskedThenGoesOn(t *testing.T) {
 			if want := uint64(bounds.Next) - 1 - uint64(c.first); subscribed.GetLag() != want {
 				t.Errorf("lag is %d, want %d", subscribed.GetLag(), want)
 			}
-			if want := s.token(sinks.Position(c.first + 1)); subscribed.GetToken() != want {
+			if want := s.at(sinks.Position(c.first + 1)); subscribed.GetToken() != want {
 				t.Errorf("start is %q, want %q", subscribed.GetToken(), want)
 			}
 			wantEvents(t, receiveEvents(t, stream, end-c.first), numbers(c.first, end)...)
@@ -200,11 +201,11 @@ func TestRefusals(t *testing.T) {
 	log.Expire(4)
 	v := serve(t, New(log, Config{}))
 	filter := &streamv1.Filter{Types: []string{"order.*"}}
-	ours := newScope(hashLog("log"), hashFilter(nil))
-	filtered := newScope(hashLog("log"), hashFilter(filter))
-	foreign := newScope(hashLog("other"), hashFilter(nil))
-	token := func(s scope, p sinks.Position) *streamv1.TailRequest {
-		return &streamv1.TailRequest{Start: fromToken(s.token(p))}
+	ours := tokensOf(log, nil)
+	filtered := tokensOf(log, filter)
+	foreign := tokensOf(memlog.New("other"), nil)
+	token := func(s marker, p sinks.Position) *streamv1.TailRequest {
+		return &streamv1.TailRequest{Start: fromToken(s.at(p))}
 	}
 	for _, c := range []struct {
 		name string
@@ -215,11 +216,16 @@ func TestRefusals(t *testing.T) {
 		{"start without a place", &streamv1.TailRequest{Start: &streamv1.Start{}}, codes.InvalidArgument, "start.at"},
 		{"empty token", &streamv1.TailRequest{Start: fromToken("")}, codes.InvalidArgument, "start.token"},
 		{"huge token", &streamv1.TailRequest{Start: fromToken(strings.Repeat("A", 513))}, codes.InvalidArgument, "start.token"},
-		{"truncated token", &streamv1.TailRequest{Start: fromToken(ours.token(5)[:20])}, codes.InvalidArgument, "cut"},
+		{"truncated token", &streamv1.TailRequest{Start: fromToken(ours.at(5)[:20])}, codes.InvalidArgument, "cut"},
 		{"damaged token", &streamv1.TailRequest{Start: fromToken(strings.Repeat("A", tokenLen))}, codes.InvalidArgument, "damaged"},
 		{"token of another journal", token(foreign, 5), codes.FailedPrecondition, "another journal"},
 		{"token of another filter", token(filtered, 5), codes.FailedPrecondition, "another filter"},
-		{"token without its filter", &streamv1.TailRequest{Start: fromToken(ours.token(5)), Filter: filter}, codes.FailedPrecondition, "another filter"},
+		{"token without its filter", &streamv1.TailRequest{Start: fromToken(ours.at(5)), Filter: filter}, codes.FailedPrecondition, "another filter"},
+		{"cut to the old length", &streamv1.TailRequest{Start: fromToken(ours.at(5)[:oldTokenLen])}, codes.InvalidArgument, "cut"},
+		{"damaged old token", &streamv1.TailRequest{Start: fromToken(strings.Repeat("A", oldTokenLen))}, codes.InvalidArgument, "damaged"},
+		{"old token past the end", &streamv1.TailRequest{Start: fromToken(oldToken(ours.tokens, 12))}, codes.FailedPrecondition, "past the journal's end"},
+		{"old token no longer kept", &streamv1.TailRequest{Start: fromToken(oldToken(ours.tokens, 3))}, codes.OutOfRange, "POSITION_EXPIRED"},
+		{"old token of another filter", &streamv1.TailRequest{Start: fromToken(oldToken(filtered.tokens, 5))}, codes.FailedPrecondition, "another filter"},
 		{"token past the end", token(ours, 12), codes.FailedPrecondition, "past the journal's end"},
 		{"token no longer kept", token(ours, 3), codes.OutOfRange, "POSITION_EXPIRED"},
 		{"malformed pattern", &streamv1.TailRequest{Filter: &streamv1.Filter{Types: []string{"ok", "ord*"}}}, codes.InvalidArgument, "filter.types[1]"},
@@ -236,14 +242,88 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// The log was restored from a backup, and other events took the positions of those that were lost.
+func TestTokenOfALostState(t *testing.T) {
+	const backup, lost = 6, 9 // Positions that come next.
+	log := memlog.New("log")
+	fill(t, log, 0, 10)
+	restored := log.Restore(backup)
+	v := serve(t, New(restored, Config{}))
+	gone := &streamv1.TailRequest{Start: fromToken(tokensOf(log, nil).at(lost))}
+	wantEnd(t, v.tail(t, gone), codes.FailedPrecondition, "past the journal's end")
+	fill(t, restored, 20, 26)
+	wantEnd(t, v.tail(t, gone), codes.FailedPrecondition, "restored from a backup")
+
+	for p := sinks.Position(1); p <= backup; p++ {
+		for _, token := range []string{tokensOf(log, nil).at(p), tokensOf(restored, nil).at(p)} {
+			stream := v.tail(t, &streamv1.TailRequest{Start: fromToken(token)})
+			receiveSubscribed(t, stream)
+			want := append(numbers(int(p)-1, backup-1), numbers(20, 26)...)
+			delivered := receiveEvents(t, stream, len(want))
+			wantEvents(t, delivered, want...)
+			for i, d := range delivered { // Of both epochs.
+				if want := tokensOf(restored, nil).at(p + sinks.Position(i) + 1); d.GetToken() != want {
+					t.Fatalf("token %d after a start at %d is %q, want %q", i, p, d.GetToken(), want)
+				}
+			}
+		}
+	}
+}
+
+// Services have stored tokens of the first version, which have no epoch.
+func TestOldTokenResumes(t *testing.T) {
+	const end = 10
+	filter := &streamv1.Filter{Types: []string{"shipment.*"}}
+	log := memlog.New("log")
+	fill(t, log, 0, end)
+	v := serve(t, New(log, Config{}))
+	s := tokensOf(log, filter)
+	for n := range end + 1 {
+		p := sinks.Position(n + 1)
+		stream := v.tail(t, &streamv1.TailRequest{Filter: filter, Start: fromToken(oldToken(s.tokens, p))})
+		if got := receiveSubscribed(t, stream).GetToken(); got != s.at(p) {
+			t.Errorf("resumed at %q, want %q", got, s.at(p))
+		}
+		wantEvents(t, receiveEvents(t, stream, end-n), numbers(n, end)...)
+	}
+}
+
+// lateLog is an instance that does not know of the last events until it asks the storage.
+type lateLog struct {
+	*memlog.Log
+	known atomic.Uint64
+}
+
+func (l *lateLog) Bounds() sinks.Bounds {
+	bounds := l.Log.Bounds()
+	bounds.Next = sinks.Position(l.known.Load())
+	return bounds
+}
+
+func (l *lateLog) Resolve(ctx context.Context, m sinks.Mark) error {
+	l.known.Store(uint64(l.Log.Bounds().Next))
+	return l.Log.Resolve(ctx, m)
+}
+
+// What this instance knows of the log's end is no reason to refuse a token.
+func TestTokenPastTheKnownEndResumes(t *testing.T) {
+	log := &lateLog{Log: memlog.New("log")}
+	fill(t, log.Log, 0, 10)
+	log.known.Store(3)
+	v := serve(t, New(log, Config{}))
+	stream := v.tail(t, &streamv1.TailRequest{Start: fromToken(tokensOf(log, nil).at(8))})
+	receiveSubscribed(t, stream)
+	wantEvents(t, receiveEvents(t, stream, 3), numbers(7, 10)...)
+}
+
 func TestExpiredTellsWhereToGoOn(t *testing.T) {
 	filter := &streamv1.Filter{Types: []string{"shipment.*"}}
-	s := newScope(hashLog("log"), hashFilter(filter))
 	log := memlog.New("log")
+	s := tokensOf(log, filter)
 	fill(t, log, 0, 10)
 	log.Expire(4)
 	v := serve(t, New(log, Config{}))
-	st := wantEnd(t, v.tail(t, &streamv1.TailRequest{Filter: filter, Start: fromToken(s.token(3))}), codes.OutOfRange, "POSITION_EXPIRED")
+	st := wantEnd(t, v.tail(t, &streamv1.TailRequest{Filter: filter, Start: fromToken(s.at(3))}), codes.OutOfRange, "POSITION_EXPIRED")
 	detail, ok := st.Details()[0].(*streamv1.PositionExpired)
 	if !ok || detail.GetReason() != "POSITION_EXPIRED" || !detail.GetEarliestReceivedAt().AsTime().Equal(began.Add(3*time.Second)) {
 		t.Fatalf("detail is %v", st.Details())
@@ -253,9 +333,9 @@ func TestExpiredTellsWhereToGoOn(t *testing.T) {
 	wantEvents(t, receiveEvents(t, stream, 7), numbers(3, 10)...)
 
 	log.Expire(11)
-	st = wantEnd(t, v.tail(t, &streamv1.TailRequest{Filter: filter, Start: fromToken(s.token(3))}), codes.OutOfRange, "POSITION_EXPIRED")
+	st = wantEnd(t, v.tail(t, &streamv1.TailRequest{Filter: filter, Start: fromToken(s.at(3))}), codes.OutOfRange, "POSITION_EXPIRED")
 	detail, ok = st.Details()[0].(*streamv1.PositionExpired)
-	if !ok || detail.EarliestReceivedAt != nil || detail.GetEarliestToken() != s.token(11) {
+	if !ok || detail.EarliestReceivedAt != nil || detail.GetEarliestToken() != s.at(11) {
 		t.Fatalf("detail of an empty journal is %v", st.Details())
 	}
 }

@@ -11,16 +11,24 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-// A token is 27 bytes in unpadded base64url: a version, a hash of the log's id, a hash of the filter, the position to go on
-// at, big-endian, and a CRC-32C of it all. Its first 15 bytes are the same in a whole stream, and their text is too.
+// A token is 36 bytes in unpadded base64url: the version 2, a hash of the log's id, a hash of the filter, the epoch and the
+// position of a mark, big-endian, and a CRC-32C of all bytes before it. The first 24 bytes are the same for all events of an
+// epoch in one stream, and so is their text.
+//
+// A token of version 1 has 27 bytes: its hash of the filter is a byte shorter, and it has no epoch. Services have stored
+// them, so they are still read.
 const (
-	tokenVersion = 1
+	tokenVersion = 2
 
 	logHashLen    = 8
-	filterHashLen = 6
-	prefixLen     = 1 + logHashLen + filterHashLen
+	filterHashLen = 7
+	prefixLen     = 1 + logHashLen + filterHashLen + 8
 	suffixLen     = 8 + 4
 	tokenLen      = (prefixLen + suffixLen) / 3 * 4
+
+	oldVersion       = 1
+	oldFilterHashLen = 6
+	oldTokenLen      = (1 + logHashLen + oldFilterHashLen + suffixLen) / 3 * 4
 )
 
 var (
@@ -30,59 +38,92 @@ var (
 	errTokenDamaged = errors.New("token is damaged or was not made by this service")
 )
 
-// scope is what a token means something for: one log and one filter.
-type scope struct {
+// tokens makes the tokens of one log and one filter. It belongs to one goroutine.
+type tokens struct {
 	log    [logHashLen]byte
 	filter [filterHashLen]byte
-	// Of version, log and filter, made once.
-	text [prefixLen / 3 * 4]byte
-	sum  uint32
+	// Text and checksum of the first 24 bytes, for the epoch.
+	epoch sinks.Epoch
+	text  [prefixLen / 3 * 4]byte
+	sum   uint32
 }
 
-func newScope(log [logHashLen]byte, filter [filterHashLen]byte) scope {
-	s := scope{log: log, filter: filter}
-	var prefix [prefixLen]byte
-	prefix[0] = tokenVersion
-	copy(prefix[1:], log[:])
-	copy(prefix[1+logHashLen:], filter[:])
-	encoding.Encode(s.text[:], prefix[:])
-	s.sum = crc32.Checksum(prefix[:], castagnoli)
-	return s
+func newTokens(log [logHashLen]byte, filter [filterHashLen]byte) *tokens {
+	t := &tokens{log: log, filter: filter}
+	t.begin(0)
+	return t
 }
 
-// token returns the token that resumes at position next.
-func (s *scope) token(next sinks.Position) string {
-	return string(s.appendToken(make([]byte, 0, tokenLen), next))
+// begin writes the text of the first bytes for an epoch.
+func (t *tokens) begin(epoch sinks.Epoch) {
+	prefix := make([]byte, 0, prefixLen)
+	prefix = append(prefix, tokenVersion)
+	prefix = append(prefix, t.log[:]...)
+	prefix = append(prefix, t.filter[:]...)
+	prefix = binary.BigEndian.AppendUint64(prefix, uint64(epoch))
+	encoding.Encode(t.text[:], prefix)
+	t.epoch, t.sum = epoch, crc32.Checksum(prefix, castagnoli)
 }
 
-// appendToken appends the token that resumes at position next.
-func (s *scope) appendToken(dst []byte, next sinks.Position) []byte {
+// token returns the token that resumes at a mark.
+func (t *tokens) token(m sinks.Mark) string {
+	return string(t.appendToken(make([]byte, 0, tokenLen), m))
+}
+
+// appendToken appends the token that resumes at a mark.
+func (t *tokens) appendToken(dst []byte, m sinks.Mark) []byte {
+	if m.Epoch != t.epoch {
+		t.begin(m.Epoch)
+	}
 	var suffix [suffixLen]byte
-	binary.BigEndian.PutUint64(suffix[:8], uint64(next))
-	binary.BigEndian.PutUint32(suffix[8:], crc32.Update(s.sum, castagnoli, suffix[:8]))
-	return encoding.AppendEncode(append(dst, s.text[:]...), suffix[:])
+	binary.BigEndian.PutUint64(suffix[:8], uint64(m.Position))
+	binary.BigEndian.PutUint32(suffix[8:], crc32.Update(t.sum, castagnoli, suffix[:8]))
+	return encoding.AppendEncode(append(dst, t.text[:]...), suffix[:])
 }
 
-// parseToken returns what the token is bound to and the position that it resumes at. Its errors are for the client.
-func parseToken(text string) (scope, sinks.Position, error) {
-	if len(text) != tokenLen {
-		return scope{}, 0, fmt.Errorf("token has %d characters instead of %d: it was cut or added to", len(text), tokenLen)
+// token is a token that was read.
+type token struct {
+	log    [logHashLen]byte
+	filter []byte // The hash's first bytes; how many depends on the version.
+	mark   sinks.Mark
+}
+
+// parseToken reads a token of any version. Its errors are for the client.
+func parseToken(text string) (token, error) {
+	if len(text) != tokenLen && len(text) != oldTokenLen {
+		return token{}, wrongLength(text)
 	}
 	raw := make([]byte, 0, prefixLen+suffixLen)
 	raw, err := encoding.AppendDecode(raw, []byte(text))
 	// The decoder skips line breaks.
-	if err != nil || len(raw) != prefixLen+suffixLen {
-		return scope{}, 0, errTokenDamaged
+	if err != nil || len(raw) != len(text)/4*3 {
+		return token{}, errTokenDamaged
+	}
+	version := raw[0]
+	if version == tokenVersion && len(text) != tokenLen || version == oldVersion && len(text) != oldTokenLen {
+		return token{}, wrongLength(text)
 	}
 	body, sum := raw[:len(raw)-4], binary.BigEndian.Uint32(raw[len(raw)-4:])
 	if crc32.Checksum(body, castagnoli) != sum {
-		return scope{}, 0, errTokenDamaged
+		return token{}, errTokenDamaged
 	}
-	if body[0] != tokenVersion {
-		return scope{}, 0, fmt.Errorf("token has version %d, this service knows %d", body[0], tokenVersion)
+	k := token{log: [logHashLen]byte(body[1:])}
+	rest := body[1+logHashLen:]
+	switch version {
+	case tokenVersion:
+		k.filter, rest = rest[:filterHashLen], rest[filterHashLen:]
+		k.mark.Epoch, rest = sinks.Epoch(binary.BigEndian.Uint64(rest)), rest[8:]
+	case oldVersion:
+		k.filter, rest = rest[:oldFilterHashLen], rest[oldFilterHashLen:]
+	default:
+		return token{}, fmt.Errorf("token has version %d, this service knows %d and %d", version, oldVersion, tokenVersion)
 	}
-	s := newScope([logHashLen]byte(body[1:]), [filterHashLen]byte(body[1+logHashLen:]))
-	return s, sinks.Position(binary.BigEndian.Uint64(body[prefixLen:])), nil
+	k.mark.Position = sinks.Position(binary.BigEndian.Uint64(rest))
+	return k, nil
+}
+
+func wrongLength(text string) error {
+	return fmt.Errorf("token has %d characters instead of %d: it was cut or added to", len(text), tokenLen)
 }
 
 func hashLog(id string) [logHashLen]byte {

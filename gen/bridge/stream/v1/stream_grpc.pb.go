@@ -40,9 +40,10 @@ type EventStreamServiceClient interface {
 	// responses of 16 MiB, since gRPC's default of 4 MiB stops a stream at an event that is larger.
 	//
 	// Errors: INVALID_ARGUMENT for a malformed filter or token; FAILED_PRECONDITION for a token of another journal, of
-	// another filter, or past the journal's end; OUT_OF_RANGE with the detail PositionExpired when events from the asked
-	// place on are no longer kept, also in the middle of a stream; RESOURCE_EXHAUSTED when too many streams are open;
-	// UNAVAILABLE when the server shuts down (after `goodbye`); INTERNAL when the journal cannot be read.
+	// another filter, of a state that was lost in a restore, or past the journal's end; OUT_OF_RANGE with the detail
+	// PositionExpired when events from the asked place on are no longer kept, also in the middle of a stream;
+	// RESOURCE_EXHAUSTED when too many streams are open; UNAVAILABLE when the server shuts down (after `goodbye`); INTERNAL
+	// when the journal cannot be read.
 	Tail(ctx context.Context, in *TailRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[TailResponse], error)
 }
 
@@ -89,9 +90,10 @@ type EventStreamServiceServer interface {
 	// responses of 16 MiB, since gRPC's default of 4 MiB stops a stream at an event that is larger.
 	//
 	// Errors: INVALID_ARGUMENT for a malformed filter or token; FAILED_PRECONDITION for a token of another journal, of
-	// another filter, or past the journal's end; OUT_OF_RANGE with the detail PositionExpired when events from the asked
-	// place on are no longer kept, also in the middle of a stream; RESOURCE_EXHAUSTED when too many streams are open;
-	// UNAVAILABLE when the server shuts down (after `goodbye`); INTERNAL when the journal cannot be read.
+	// another filter, of a state that was lost in a restore, or past the journal's end; OUT_OF_RANGE with the detail
+	// PositionExpired when events from the asked place on are no longer kept, also in the middle of a stream;
+	// RESOURCE_EXHAUSTED when too many streams are open; UNAVAILABLE when the server shuts down (after `goodbye`); INTERNAL
+	// when the journal cannot be read.
 	Tail(*TailRequest, grpc.ServerStreamingServer[TailResponse]) error
 	mustEmbedUnimplementedEventStreamServiceServer()
 }
