@@ -182,13 +182,13 @@ func TestStuckSubject(t *testing.T) {
 		stop := started(t, d)
 		sleep(time.Hour)
 		synctest.Wait()
-		mine := laneOf(encodedAt(t, r, 7), lanes)
+		mine := laneOf(headerAt(t, r, 7), lanes)
 		got := map[sinks.Position]bool{}
 		for _, p := range r.received() {
 			got[p] = true
 		}
 		for p := sinks.Position(1); p <= window; p++ {
-			if elsewhere := laneOf(encodedAt(t, r, p), lanes) != mine; elsewhere && !got[sinks.Position(p)] {
+			if elsewhere := laneOf(headerAt(t, r, p), lanes) != mine; elsewhere && !got[sinks.Position(p)] {
 				t.Errorf("position %d of another lane was not delivered", p)
 			}
 		}
@@ -216,6 +216,15 @@ func encodedAt(t *testing.T, r *rig, p sinks.Position) []byte {
 		t.Fatal(err)
 	}
 	return records[0].Encoded
+}
+
+func headerAt(t *testing.T, r *rig, p sinks.Position) *sinks.Header {
+	t.Helper()
+	record, err := sinks.NewRecord(p, encodedAt(t, r, p))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &record.Header
 }
 
 // checkOrder holds what the store has against the journal: each event is there, unless parked, and for each subject they

@@ -1,7 +1,6 @@
 package dispatch
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -140,16 +139,15 @@ func (l *lane) take(records []sinks.Record) {
 	}
 	for _, r := range records {
 		l.next = r.Position + 1
-		if laneOf(r.Encoded, len(l.d.lanes)) != l.index {
+		if laneOf(&r.Header, len(l.d.lanes)) != l.index {
 			continue
 		}
-		encoded := r.Encoded
 		if len(l.d.lanes) > 1 {
-			// Records of one read share memory, of which a lane that keeps a few would hold on to all.
-			encoded = bytes.Clone(encoded)
+			// Records of one read share memory. A lane that keeps a few of them must not keep all of it.
+			r = r.Clone()
 		}
-		l.ahead = append(l.ahead, sinks.Record{Position: sinks.Position(r.Position), Encoded: encoded})
-		l.bytes += len(encoded)
+		l.ahead = append(l.ahead, r)
+		l.bytes += len(r.Encoded)
 	}
 	clear(records)
 	l.report()
