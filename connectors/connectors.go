@@ -60,17 +60,18 @@ type Connector struct {
 	// FormField is the field that holds the JSON, for vendors that send forms (application/x-www-form-urlencoded). Empty: a
 	// form is a body like any other, which is no JSON.
 	FormField string
-	// Mend, for vendors whose text is not quite JSON, makes it JSON before it is read: a comma too many, a quotation mark of
-	// print. It returns text of the same length, in memory of its own or as it was, so that places in it stay the vendor's
-	// own; spaces fill up. What it cannot mend it returns as it is. What is stored is what was received.
-	Mend func(text []byte) []byte
+	// Normalize, for vendors that send almost JSON, returns the text as JSON before it is decoded. Examples are a trailing comma
+	// and typographic quotation marks. It returns a text of the same length, so that offsets stay those of the vendor: it fills
+	// up with spaces. It does not write to its argument. It returns as it is a text that it cannot normalize. Bridge stores the
+	// text that was received.
+	Normalize func(text []byte) []byte
 	// Batches says that a body may be a JSON array of webhooks. Each is a webhook of its own, with its own name, key and
 	// fate; all are made durable at once.
 	Batches bool
 	// Verification is how the vendor lets its webhooks be told from others'.
 	Verification Verification
-	// Habits are how the vendor delivers. Nothing that is received depends on them: they are for those who imitate it.
-	Habits Habits
+	// Delivery is how the vendor delivers. Only the simulator uses it: nothing that is received depends on it.
+	Delivery DeliveryPolicy
 	// Samples are the connector's testdata: webhooks with what becomes of them, as package connectortest reads them.
 	Samples fs.FS
 	// Answer is the body of the vendor's success answer, always JSON and always with status 200. It is what the vendor's

@@ -45,8 +45,8 @@ type HMAC struct {
 	Signed string
 }
 
-// Habits are how a vendor delivers.
-type Habits struct {
+// DeliveryPolicy is how a vendor delivers.
+type DeliveryPolicy struct {
 	// Timeout is how long it waits for an answer. 0: not known.
 	Timeout time.Duration
 	// Retries are the waits before each further attempt. Empty: there is one attempt.
@@ -60,17 +60,17 @@ type Habits struct {
 }
 
 // Succeeded says whether a status is success to the vendor. 0 is no answer in time, which never is.
-func (h Habits) Succeeded(status int) bool {
-	if h.Success != nil {
-		return h.Success(status)
+func (p DeliveryPolicy) Succeeded(status int) bool {
+	if p.Success != nil {
+		return p.Success(status)
 	}
 	return status >= 200 && status <= 299
 }
 
 // Again says whether a status, 0 being no answer in time, makes the vendor try again.
-func (h Habits) Again(status int) bool {
-	if h.RetryOn != nil {
-		return h.RetryOn(status)
+func (p DeliveryPolicy) Again(status int) bool {
+	if p.RetryOn != nil {
+		return p.RetryOn(status)
 	}
-	return !h.Succeeded(status)
+	return !p.Succeeded(status)
 }

@@ -126,7 +126,7 @@ func odd() *connectors.Connector {
 	c := good()
 	c.EventField = ""
 	c.EventHeader, c.KeyHeader = "X-Event", "x-delivery"
-	c.FormField, c.Batches, c.Mend = "payload", true, mend
+	c.FormField, c.Batches, c.Normalize = "payload", true, mend
 	c.Samples = os.DirFS("testdata/odd")
 	c.Verification = connectors.Verification{
 		Header: "X-Secret",
@@ -146,7 +146,7 @@ func lists() *connectors.Connector {
 		panic(err) // the repository's own
 	}
 	c.Samples = fstest.MapFS{"testdata/list.txtar": {Data: all["testdata/list.txtar"]}}
-	c.Verification, c.Mend = connectors.Verification{Header: "X-Secret"}, nil
+	c.Verification, c.Normalize = connectors.Verification{Header: "X-Secret"}, nil
 	return c
 }
 

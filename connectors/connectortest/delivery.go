@@ -34,7 +34,7 @@ func (k *kit) window() time.Duration { return cmp.Or(k.connector.Window, intake.
 
 // retryAfter is how long it may take until the vendor tries again what was stored, and whose answer was lost.
 func (k *kit) retryAfter() time.Duration {
-	h := k.connector.Habits
+	h := k.connector.Delivery
 	if len(h.Retries) == 0 {
 		return 0
 	}
@@ -209,7 +209,7 @@ func checkRepeated(k *kit) error {
 			return nil
 		}
 		need := max(intake.DefaultWindow, 2*k.retryAfter())
-		if k.connector.Habits.Repeats {
+		if k.connector.Delivery.Repeats {
 			need = max(need, longest)
 		}
 		if k.window() > need {

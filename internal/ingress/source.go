@@ -180,7 +180,7 @@ func (s *Source) copies(form bool) int {
 	if form {
 		n++
 	}
-	if s.Connector.Mend != nil {
+	if s.Connector.Normalize != nil {
 		n++
 	}
 	return n

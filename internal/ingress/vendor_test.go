@@ -461,7 +461,7 @@ func TestWorkloadOfBatches(t *testing.T) {
 func TestMendedBatch(t *testing.T) {
 	e := newShop(t, func(s *Source) {
 		s.Limits.Body, s.Limits.InFlight = 100*kibi, 1
-		s.Connector.Mend = func(text []byte) []byte { return bytes.ReplaceAll(text, []byte("'"), []byte(`"`)) }
+		s.Connector.Normalize = func(text []byte) []byte { return bytes.ReplaceAll(text, []byte("'"), []byte(`"`)) }
 	})
 	quoted := strings.ReplaceAll(shipment("s1"), `"`, "'")
 	body := "\uFEFF [ " + quoted + ` , {'event_type':'new','a':[[]]}, ['x'] ,` + quoted + "]"

@@ -265,12 +265,12 @@ func TestReleaseMended(t *testing.T) {
 		"panics":  func([]byte) []byte { panic("mend") },
 		"shorter": func([]byte) []byte { return []byte("{}") },
 	} {
-		d.connector.Mend = mend
+		d.connector.Normalize = mend
 		if r := d.release(t, w, ReleaseOptions{}); r.Fault == nil || r.Fault.Reason != Malformed {
 			t.Errorf("%s: %+v", name, r)
 		}
 	}
-	d.connector.Mend = func(b []byte) []byte { return bytes.ReplaceAll(b, []byte(",}"), []byte(" }")) }
+	d.connector.Normalize = func(b []byte) []byte { return bytes.ReplaceAll(b, []byte(",}"), []byte(" }")) }
 	if r := d.release(t, w, ReleaseOptions{}); r.Outcome != Accepted {
 		t.Fatalf("%+v", r)
 	}
