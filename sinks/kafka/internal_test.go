@@ -11,7 +11,7 @@ import (
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 )
 
-// The hashes are those that Apache Kafka's own UtilsTest expects of murmur2.
+// The hashes are the expected values of murmur2 in Apache Kafka's own UtilsTest.
 func TestPartitionIsJavas(t *testing.T) {
 	for key, hash := range map[string]int32{
 		"21":                         -973932308,
@@ -57,7 +57,7 @@ func FuzzEnvelope(f *testing.F) {
 		if err := got.parse(encoded); err != nil {
 			t.Fatalf("%v, of what protobuf decodes to %v", err, want)
 		}
-		// A field that is written twice, with another type, or as parts of a message, is not what anything of ours writes.
+		// Our encoders never write a field twice, with another type, or a message in parts.
 		if again, err := proto.Marshal(want); err != nil || !bytes.Equal(again, encoded) {
 			return
 		}
