@@ -34,6 +34,9 @@ import (
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 )
 
+// DefaultWindow is the window of a connector that sets none.
+const DefaultWindow = 2 * time.Minute
+
 // Connector is what Bridge knows of one vendor. The zero values of the optional fields are good.
 type Connector struct {
 	// Name is how configurations call it: one lower-case word.
@@ -83,7 +86,7 @@ type Connector struct {
 	NeedsCurrency, NeedsTimeZone bool
 	// Window is how long two webhooks with the same body are taken for one, where nothing better tells them apart: where
 	// the key is [ContentHash], and for quarantined webhooks. It outlasts the waits between the vendor's attempts, and not much
-	// else: what comes again later is news. 0 means two minutes.
+	// else: what comes again later is news. 0 is [DefaultWindow].
 	Window time.Duration
 	// Translate makes canonical events of one vendor message. It must not change the message; what it returns may share
 	// parts with it, which nobody changes afterwards. Errors are *[Error], or [ErrUnmapped].

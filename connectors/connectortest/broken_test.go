@@ -474,7 +474,7 @@ func TestRulesFindWhatIsBroken(t *testing.T) {
 			if tt.spoil != nil {
 				tt.spoil(c)
 			}
-			k, err := newKit(c, source, folder)
+			k, err := newKit(c, testSource, folder)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 
+	"github.com/webhook-bridge/bridge/connectors"
 	"github.com/webhook-bridge/bridge/connectors/sample"
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
@@ -30,7 +31,7 @@ const (
 )
 
 // window is for how long the same body is the same webhook where nothing else tells.
-func (k *kit) window() time.Duration { return cmp.Or(k.connector.Window, intake.DefaultWindow) }
+func (k *kit) window() time.Duration { return cmp.Or(k.connector.Window, connectors.DefaultWindow) }
 
 // retryAfter is how long it may take until the vendor tries again what was stored, and whose answer was lost.
 func (k *kit) retryAfter() time.Duration {
@@ -208,7 +209,7 @@ func checkRepeated(k *kit) error {
 		if slices.ContainsFunc(results, func(r result) bool { return !byContent(r) }) {
 			return nil
 		}
-		need := max(intake.DefaultWindow, 2*k.retryAfter())
+		need := max(connectors.DefaultWindow, 2*k.retryAfter())
 		if k.connector.Delivery.Repeats {
 			need = max(need, longest)
 		}

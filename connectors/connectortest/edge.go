@@ -20,6 +20,7 @@ import (
 	"github.com/webhook-bridge/bridge/internal/ingress"
 	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/source"
 )
 
 // edge is Bridge as it runs, from the HTTP request to a journal in memory. It is not safe for concurrent use.
@@ -63,11 +64,9 @@ func (k *kit) openEdge(ctx context.Context, c *connectors.Connector, s scheme, s
 	if err != nil {
 		return e, err
 	}
-	info := k.source
-	info.Name = "kit"
-	e.handler, err = ingress.New(ingress.Config{
-		Intake: in, Sources: []ingress.Source{{Connector: c, Info: info, Auth: s.auth(secrets)}},
-	})
+	e.handler, err = ingress.New(ingress.Config{Intake: in, Sources: []source.Source{
+		{Name: "kit", Connector: c, Currency: k.source.Currency, Zone: k.source.Zone, Auth: s.auth(secrets)},
+	}})
 	return e, err
 }
 
