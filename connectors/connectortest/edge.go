@@ -64,9 +64,11 @@ func (k *kit) openEdge(ctx context.Context, c *connectors.Connector, s scheme, s
 	if err != nil {
 		return e, err
 	}
-	e.handler, err = ingress.New(ingress.Config{Intake: in, Sources: []source.Source{
-		{Name: "kit", Connector: c, Currency: k.source.Currency, Zone: k.source.Zone, Auth: s.auth(secrets)},
-	}})
+	src := source.Source{Name: "kit", Connector: c, Currency: k.source.Currency, Zone: k.source.Zone, Auth: s.auth(secrets)}
+	if c.NeedsCurrency && src.Currency == "" {
+		src.Currency = "EUR" // Whether it needs one is another rule's matter.
+	}
+	e.handler, err = ingress.New(ingress.Config{Intake: in, Sources: []source.Source{src}})
 	return e, err
 }
 
