@@ -34,6 +34,9 @@ import (
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 )
 
+// DefaultWindow is the window of a connector that sets none.
+const DefaultWindow = 2 * time.Minute
+
 // Connector is what Bridge knows of one vendor. The zero values of the optional fields are good.
 type Connector struct {
 	// Name is how configurations call it: one lower-case word.
@@ -60,17 +63,18 @@ type Connector struct {
 	// FormField is the field that holds the JSON, for vendors that send forms (application/x-www-form-urlencoded). Empty: a
 	// form is a body like any other, which is no JSON.
 	FormField string
-	// Mend, for vendors whose text is not quite JSON, makes it JSON before it is read: a comma too many, a quotation mark of
-	// print. It returns text of the same length, in memory of its own or as it was, so that places in it stay the vendor's
-	// own; spaces fill up. What it cannot mend it returns as it is. What is stored is what was received.
-	Mend func(text []byte) []byte
+	// Normalize, for vendors that send almost JSON, returns the text as JSON before it is decoded. Examples are a trailing comma
+	// and typographic quotation marks. It returns a text of the same length, so that offsets stay those of the vendor: it fills
+	// up with spaces. It does not write to its argument. It returns as it is a text that it cannot normalize. Bridge stores the
+	// text that was received.
+	Normalize func(text []byte) []byte
 	// Batches says that a body may be a JSON array of webhooks. Each is a webhook of its own, with its own name, key and
 	// fate; all are made durable at once.
 	Batches bool
 	// Verification is how the vendor lets its webhooks be told from others'.
 	Verification Verification
-	// Habits are how the vendor delivers. Nothing that is received depends on them: they are for those who imitate it.
-	Habits Habits
+	// Delivery is how the vendor delivers. Only the simulator uses it: nothing that is received depends on it.
+	Delivery DeliveryPolicy
 	// Samples are the connector's testdata: webhooks with what becomes of them, as package connectortest reads them.
 	Samples fs.FS
 	// Answer is the body of the vendor's success answer, always JSON and always with status 200. It is what the vendor's
@@ -82,7 +86,7 @@ type Connector struct {
 	NeedsCurrency, NeedsTimeZone bool
 	// Window is how long two webhooks with the same body are taken for one, where nothing better tells them apart: where
 	// the key is [ContentHash], and for quarantined webhooks. It outlasts the waits between the vendor's attempts, and not much
-	// else: what comes again later is news. 0 means two minutes.
+	// else: what comes again later is news. 0 is [DefaultWindow].
 	Window time.Duration
 	// Translate makes canonical events of one vendor message. It must not change the message; what it returns may share
 	// parts with it, which nobody changes afterwards. Errors are *[Error], or [ErrUnmapped].

@@ -1,6 +1,9 @@
 package connectors
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // Verification is how a vendor lets its webhooks be told from others'. It is what a source need not repeat in its
 // configuration, and what the documentation of a connector says. A vendor that offers nothing leaves it empty: its sources
@@ -45,8 +48,39 @@ type HMAC struct {
 	Signed string
 }
 
-// Habits are how a vendor delivers.
-type Habits struct {
+// Timed reports whether a request says when it was signed.
+func (h HMAC) Timed() bool { return h.TimestampHeader != "" || h.TimestampPrefix != "" }
+
+// WithDefaults returns the signature with its defaults filled in: the unit and the tolerance where there is a time.
+func (h HMAC) WithDefaults() HMAC {
+	h = h.Over(HMAC{Algorithm: "sha256", Encoding: "hex", SecretEncoding: "text", Signed: "{body}"})
+	if h.Timed() {
+		h = h.Over(HMAC{TimestampUnit: "s", Tolerance: 5 * time.Minute})
+	}
+	return h
+}
+
+// Over returns the signature with the fields that are not set taken from base. The place of the time is one field: a header, or
+// a part of the signature's header.
+func (h HMAC) Over(base HMAC) HMAC {
+	if !h.Timed() {
+		h.TimestampHeader, h.TimestampPrefix = base.TimestampHeader, base.TimestampPrefix
+	}
+	h.Header = cmp.Or(h.Header, base.Header)
+	h.Algorithm = cmp.Or(h.Algorithm, base.Algorithm)
+	h.Encoding = cmp.Or(h.Encoding, base.Encoding)
+	h.Prefix = cmp.Or(h.Prefix, base.Prefix)
+	h.Separator = cmp.Or(h.Separator, base.Separator)
+	h.SecretPrefix = cmp.Or(h.SecretPrefix, base.SecretPrefix)
+	h.SecretEncoding = cmp.Or(h.SecretEncoding, base.SecretEncoding)
+	h.TimestampUnit = cmp.Or(h.TimestampUnit, base.TimestampUnit)
+	h.Tolerance = cmp.Or(h.Tolerance, base.Tolerance)
+	h.Signed = cmp.Or(h.Signed, base.Signed)
+	return h
+}
+
+// DeliveryPolicy is how a vendor delivers.
+type DeliveryPolicy struct {
 	// Timeout is how long it waits for an answer. 0: not known.
 	Timeout time.Duration
 	// Retries are the waits before each further attempt. Empty: there is one attempt.
@@ -60,17 +94,17 @@ type Habits struct {
 }
 
 // Succeeded says whether a status is success to the vendor. 0 is no answer in time, which never is.
-func (h Habits) Succeeded(status int) bool {
-	if h.Success != nil {
-		return h.Success(status)
+func (p DeliveryPolicy) Succeeded(status int) bool {
+	if p.Success != nil {
+		return p.Success(status)
 	}
 	return status >= 200 && status <= 299
 }
 
 // Again says whether a status, 0 being no answer in time, makes the vendor try again.
-func (h Habits) Again(status int) bool {
-	if h.RetryOn != nil {
-		return h.RetryOn(status)
+func (p DeliveryPolicy) Again(status int) bool {
+	if p.RetryOn != nil {
+		return p.RetryOn(status)
 	}
-	return !h.Succeeded(status)
+	return !p.Succeeded(status)
 }

@@ -8,16 +8,17 @@ import (
 	"strings"
 
 	"github.com/webhook-bridge/bridge/internal/admin"
-	"github.com/webhook-bridge/bridge/internal/ingress"
 	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/journal/pebble"
+	"github.com/webhook-bridge/bridge/internal/source"
 )
 
-// newOperators makes the operator's service over the sources that receive.
-func newOperators(j *pebble.Journal, in *intake.Intake, sources []ingress.Source, log *slog.Logger) *admin.Server {
+// newOperators makes the operator's service over the sources that receive, which are resolved.
+func newOperators(j *pebble.Journal, in *intake.Intake, sources []source.Source, log *slog.Logger) *admin.Server {
 	all := make(map[string]*intake.Source, len(sources))
 	for _, s := range sources {
-		all[s.Info.Name] = in.Source(intake.SourceConfig{Connector: s.Connector, Info: s.Info, Window: s.Window})
+		s.Reject = false // a stored webhook has no sender to refuse it to
+		all[s.Name] = in.Source(s)
 	}
 	return admin.New(admin.Config{Journal: j, Intake: in, Sources: all, Logger: log})
 }

@@ -181,9 +181,9 @@ func (c *chaos) calm() {
 // flicker cuts the connection to the broker at random.
 func (c *chaos) flicker() {
 	for range 20 {
-		c.broker.Gate.Shut()
+		c.broker.Proxy.Disconnect()
 		<-time.After(time.Duration(rand.IntN(60)) * time.Millisecond)
-		c.broker.Gate.Open()
+		c.broker.Proxy.Resume()
 		<-time.After(time.Duration(rand.IntN(120)) * time.Millisecond)
 	}
 }

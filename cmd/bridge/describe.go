@@ -20,22 +20,22 @@ import (
 
 // description is all that a connector says of its vendor. Its fields' order is that of the JSON.
 type description struct {
-	Name       string             `json:"name"`
-	Service    string             `json:"service"`
-	EventCount int                `json:"event_count"`
-	NamedBy    naming             `json:"named_by"`
-	KeyHeader  string             `json:"key_header,omitempty"`
-	FormField  string             `json:"form_field,omitempty"`
-	Batches    bool               `json:"batches,omitempty"`
-	Auth       string             `json:"auth"`
-	Header     string             `json:"header,omitempty"`
-	HMAC       *hmacDescription   `json:"hmac,omitempty"`
-	Needs      []string           `json:"needs"`
-	Answer     string             `json:"answer"`
-	MaxBody    int64              `json:"max_body"`
-	Window     string             `json:"window"`
-	Habits     habitsDescription  `json:"habits"`
-	Events     []eventDescription `json:"events,omitempty"`
+	Name       string              `json:"name"`
+	Service    string              `json:"service"`
+	EventCount int                 `json:"event_count"`
+	NamedBy    naming              `json:"named_by"`
+	KeyHeader  string              `json:"key_header,omitempty"`
+	FormField  string              `json:"form_field,omitempty"`
+	Batches    bool                `json:"batches,omitempty"`
+	Auth       string              `json:"auth"`
+	Header     string              `json:"header,omitempty"`
+	HMAC       *hmacDescription    `json:"hmac,omitempty"`
+	Needs      []string            `json:"needs"`
+	Answer     string              `json:"answer"`
+	MaxBody    int64               `json:"max_body"`
+	Window     string              `json:"window"`
+	Delivery   deliveryDescription `json:"habits"`
+	Events     []eventDescription  `json:"events,omitempty"`
 }
 
 // naming is where a vendor's webhooks name their event. The URL may, whatever the vendor.
@@ -72,8 +72,8 @@ type hmacDescription struct {
 	Signed         string `json:"signed"`
 }
 
-// habitsDescription is a [connectors.Habits] in words.
-type habitsDescription struct {
+// deliveryDescription is a [connectors.DeliveryPolicy] in words.
+type deliveryDescription struct {
 	Timeout  string   `json:"timeout,omitempty"`
 	Retries  []string `json:"retries"`
 	RetryOn  []string `json:"retry_on"`
@@ -121,7 +121,7 @@ func describe(c *connectors.Connector) (description, error) {
 		Answer:     c.Answer,
 		MaxBody:    cmp.Or(c.MaxBody, 1<<20),
 		Window:     durationText(cmp.Or(c.Window, 2*time.Minute)),
-		Habits:     describeHabits(c.Habits),
+		Delivery:   describeDelivery(c.Delivery),
 	}
 	if c.NeedsCurrency {
 		d.Needs = append(d.Needs, "currency")
@@ -180,28 +180,28 @@ func describeHMAC(h *connectors.HMAC) *hmacDescription {
 	return s
 }
 
-func describeHabits(h connectors.Habits) habitsDescription {
-	t := habitsDescription{Retries: []string{}, RetryOn: []string{}, Success: "2xx", Repeats: h.Repeats, Disorder: h.Disorder}
-	if h.Timeout > 0 {
-		t.Timeout = durationText(h.Timeout)
+func describeDelivery(p connectors.DeliveryPolicy) deliveryDescription {
+	t := deliveryDescription{Retries: []string{}, RetryOn: []string{}, Success: "2xx", Repeats: p.Repeats, Disorder: p.Disorder}
+	if p.Timeout > 0 {
+		t.Timeout = durationText(p.Timeout)
 	}
-	if !h.Succeeded(http.StatusAccepted) {
+	if !p.Succeeded(http.StatusAccepted) {
 		t.Success = "200 alone"
 	}
-	if h.Succeeded(http.StatusBadRequest) {
+	if p.Succeeded(http.StatusBadRequest) {
 		t.Success = "anything"
 	}
-	for _, wait := range h.Retries {
+	for _, wait := range p.Retries {
 		t.Retries = append(t.Retries, durationText(wait))
 	}
-	if len(h.Retries) == 0 {
+	if len(p.Retries) == 0 {
 		return t
 	}
-	if h.Again(0) {
+	if p.Again(0) {
 		t.RetryOn = append(t.RetryOn, "no answer")
 	}
 	for _, status := range []int{301, 400, 401, 404, 408, 409, 410, 413, 429, 500, 502, 503, 504} {
-		if h.Again(status) {
+		if p.Again(status) {
 			t.RetryOn = append(t.RetryOn, strconv.Itoa(status))
 		}
 	}
@@ -306,7 +306,7 @@ func (d description) printFacts(b *strings.Builder, s styles) {
 	if d.HMAC != nil {
 		d.HMAC.tell(fact)
 	}
-	d.Habits.tell(fact)
+	d.Delivery.tell(fact)
 	_ = w.Flush() // a strings.Builder takes all
 }
 
@@ -330,25 +330,25 @@ func (h *hmacDescription) tell(fact func(name, format string, args ...any)) {
 // fewWaits is how many waits between attempts are printed.
 const fewWaits = 8
 
-func (h habitsDescription) tell(fact func(name, format string, args ...any)) {
-	if h.Timeout != "" {
-		fact("waits", "%s for an answer", h.Timeout)
+func (p deliveryDescription) tell(fact func(name, format string, args ...any)) {
+	if p.Timeout != "" {
+		fact("waits", "%s for an answer", p.Timeout)
 	}
-	fact("success is", "%s", h.Success)
-	if len(h.Retries) == 0 {
+	fact("success is", "%s", p.Success)
+	if len(p.Retries) == 0 {
 		fact("tries again", "never, as far as is known")
 	} else {
-		waits, more := h.Retries, ""
+		waits, more := p.Retries, ""
 		if len(waits) > fewWaits {
-			waits, more = waits[:fewWaits], fmt.Sprintf(", … %d times", len(h.Retries))
+			waits, more = waits[:fewWaits], fmt.Sprintf(", … %d times", len(p.Retries))
 		}
 		fact("tries again", "after %s%s", strings.Join(waits, ", "), more)
-		fact("  on", "%s", strings.Join(h.RetryOn, ", "))
+		fact("  on", "%s", strings.Join(p.RetryOn, ", "))
 	}
-	if h.Repeats {
+	if p.Repeats {
 		fact("may send", "again what was answered")
 	}
-	if h.Disorder {
+	if p.Disorder {
 		fact("order", "is not kept")
 	}
 }

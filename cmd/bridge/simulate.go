@@ -125,8 +125,8 @@ func (f *simulateFlags) complete(c *connectors.Connector, cfg *config.Config) er
 	if f.run.For == 0 && f.run.Count == 0 {
 		f.run.For = defaultFor
 	}
-	f.run.Duplicates = share(f.duplicates, c.Habits.Repeats)
-	f.run.Disorder = share(f.disorder, c.Habits.Disorder)
+	f.run.Duplicates = share(f.duplicates, c.Delivery.Repeats)
+	f.run.Disorder = share(f.disorder, c.Delivery.Disorder)
 	if f.run.Seed == 0 {
 		f.run.Seed = uint64(time.Now().UnixNano())
 	}

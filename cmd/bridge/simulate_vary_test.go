@@ -14,6 +14,7 @@ import (
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/simulate"
+	"github.com/webhook-bridge/bridge/internal/source"
 	"github.com/webhook-bridge/bridge/internal/vendorjson"
 )
 
@@ -152,9 +153,9 @@ func translateDocument(t *testing.T, c *connectors.Connector, w *simulate.Webhoo
 	if err != nil {
 		t.Fatal(err)
 	}
-	src := &intake.SourceConfig{Connector: c, Info: connectors.Source{Name: "s", Zone: time.UTC}}
+	src := &source.Source{Name: "s", Connector: c, Zone: time.UTC}
 	if c.NeedsCurrency {
-		src.Info.Currency = "EUR"
+		src.Currency = "EUR"
 	}
 	event, modelled := known[name]
 	if !modelled {

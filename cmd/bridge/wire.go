@@ -7,10 +7,9 @@ import (
 
 	"github.com/webhook-bridge/bridge/connectors"
 	"github.com/webhook-bridge/bridge/internal/config"
-	"github.com/webhook-bridge/bridge/internal/ingress"
-	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/journal/pebble"
 	"github.com/webhook-bridge/bridge/internal/openapi"
+	"github.com/webhook-bridge/bridge/internal/source"
 	"github.com/webhook-bridge/bridge/sinks/file"
 	"github.com/webhook-bridge/bridge/sinks/kafka"
 )
@@ -27,7 +26,7 @@ func connectorNeeds(all map[string]*connectors.Connector) config.Connectors {
 			Header:   c.Verification.Header,
 			HMAC:     configHMAC(c.Verification.HMAC),
 			Kept:     keptHeaders(c),
-			Window:   cmp.Or(c.Window, intake.DefaultWindow),
+			Window:   cmp.Or(c.Window, connectors.DefaultWindow),
 		}
 	}
 	return needs
@@ -51,19 +50,21 @@ func journalConfig(cfg *config.Config, log *slog.Logger) pebble.Config {
 	}
 }
 
-func ingressSources(cfg *config.Config, all map[string]*connectors.Connector) []ingress.Source {
-	sources := make([]ingress.Source, 0, len(cfg.Sources))
+func ingressSources(cfg *config.Config, all map[string]*connectors.Connector) []source.Source {
+	sources := make([]source.Source, 0, len(cfg.Sources))
 	for i := range cfg.Sources {
 		s := &cfg.Sources[i]
-		sources = append(sources, ingress.Source{
+		sources = append(sources, source.Source{
+			Name:        s.Name,
 			Connector:   all[s.Connector],
-			Info:        connectors.Source{Name: s.Name, Currency: s.Currency, Zone: s.Zone},
-			Auth:        ingressAuth(s.Auth),
+			Auth:        sourceAuth(s.Auth),
+			Currency:    s.Currency,
+			Zone:        s.Zone,
 			Reject:      s.Reject,
 			GRPC:        s.GRPC,
 			KeepHeaders: s.KeepHeaders,
 			Window:      s.Window,
-			Limits: ingress.Limits{
+			Limits: source.Limits{
 				Body:     s.Limits.Body,
 				Rate:     s.Limits.Rate,
 				InFlight: s.Limits.InFlight,
@@ -71,20 +72,17 @@ func ingressSources(cfg *config.Config, all map[string]*connectors.Connector) []
 			},
 		})
 	}
+	source.Resolve(sources) // the edge resolves its own, and reports what is wrong
 	return sources
 }
 
-func ingressAuth(a config.Auth) ingress.Auth {
-	switch a.Scheme {
-	case config.SchemeHeader:
-		return ingress.Auth{Header: a.Header, Values: revealAll(a.Values)}
-	case config.SchemePathToken:
-		return ingress.Auth{Tokens: revealAll(a.Values)}
-	case config.SchemeHMAC:
-		return ingress.Auth{HMAC: &ingress.HMAC{Spec: hmacSpec(*a.HMAC), Secrets: revealAll(a.Values), PublicURL: a.PublicURL}}
-	default:
-		return ingress.Auth{None: true}
+func sourceAuth(a config.Auth) source.Auth {
+	auth := source.Auth{Scheme: source.Scheme(a.Scheme), Header: a.Header, Values: a.Values, PublicURL: a.PublicURL}
+	if a.HMAC != nil {
+		h := hmacSpec(*a.HMAC)
+		auth.HMAC = &h
 	}
+	return auth
 }
 
 func revealAll(secrets []config.Secret) []string {

@@ -72,45 +72,45 @@ var broken = []spoiled{
 	{name: "passes everything on", fails: "coverage", spoil: translating(func(connectors.Input) (connectors.Translation, error) {
 		return connectors.Translation{}, connectors.ErrUnmapped
 	})},
-	{name: "Mend of what needs none", base: odd, fails: "mended", spoil: func(c *connectors.Connector) {
-		c.Mend = func(text []byte) []byte { return bytes.ReplaceAll(mend(text), []byte("'"), []byte("`")) }
+	{name: "Normalize of what needs none", base: odd, fails: "mended", spoil: func(c *connectors.Connector) {
+		c.Normalize = func(text []byte) []byte { return bytes.ReplaceAll(mend(text), []byte("'"), []byte("`")) }
 	}},
-	{name: "Mend of quotations", base: odd, fails: "mended", spoil: func(c *connectors.Connector) {
-		c.Mend = func(text []byte) []byte { return bytes.ReplaceAll(text, []byte(",}"), []byte(" }")) }
+	{name: "Normalize of quotations", base: odd, fails: "mended", spoil: func(c *connectors.Connector) {
+		c.Normalize = func(text []byte) []byte { return bytes.ReplaceAll(text, []byte(",}"), []byte(" }")) }
 	}},
-	{name: "Mend in place", base: odd, fails: "mended", spoil: func(c *connectors.Connector) {
-		c.Mend = func(text []byte) []byte {
+	{name: "Normalize in place", base: odd, fails: "mended", spoil: func(c *connectors.Connector) {
+		c.Normalize = func(text []byte) []byte {
 			if i := bytes.Index(text, []byte(",}")); i >= 0 && !wellFormed(text) {
 				text[i] = ' '
 			}
 			return text
 		}
 	}},
-	{name: "Mend of another length", base: odd, fails: "mended", spoil: func(c *connectors.Connector) {
-		c.Mend = func(text []byte) []byte {
+	{name: "Normalize of another length", base: odd, fails: "mended", spoil: func(c *connectors.Connector) {
+		c.Normalize = func(text []byte) []byte {
 			if bytes.HasSuffix(text, []byte(",")) {
 				return append(slices.Clone(text), '}')
 			}
 			return mend(text)
 		}
 	}},
-	{name: "Mend that panics", base: odd, fails: "mended", spoil: func(c *connectors.Connector) {
-		c.Mend = func(text []byte) []byte {
+	{name: "Normalize that panics", base: odd, fails: "mended", spoil: func(c *connectors.Connector) {
+		c.Normalize = func(text []byte) []byte {
 			_ = text[0]
 			return mend(text)
 		}
 	}},
-	{name: "Mend that counts", base: odd, fails: "mended", spoil: func(c *connectors.Connector) {
+	{name: "Normalize that counts", base: odd, fails: "mended", spoil: func(c *connectors.Connector) {
 		calls := 0
-		c.Mend = func(text []byte) []byte {
+		c.Normalize = func(text []byte) []byte {
 			if calls++; calls%3 == 0 {
 				return text
 			}
 			return mend(text)
 		}
 	}},
-	{name: "Mend of nothing", base: odd, fails: "mended", spoil: func(c *connectors.Connector) {
-		c.Mend = func(text []byte) []byte { return text }
+	{name: "Normalize of nothing", base: odd, fails: "mended", spoil: func(c *connectors.Connector) {
+		c.Normalize = func(text []byte) []byte { return text }
 	}},
 	{name: "no events", fails: "complete", spoil: func(c *connectors.Connector) {
 		c.Translate = then(func(_ *retinov1.ShippingOrdered, t *connectors.Translation) { t.Events = nil })
@@ -343,8 +343,8 @@ var broken = []spoiled{
 		return j.Append(context.Background(), e)
 	})},
 	{name: "window shorter than the wait", fails: "redelivered", spoil: func(c *connectors.Connector) {
-		c.Window, c.Habits.Retries = 30*time.Second, []time.Duration{7 * time.Second}
-		c.Habits.Timeout = 30 * time.Second
+		c.Window, c.Delivery.Retries = 30*time.Second, []time.Duration{7 * time.Second}
+		c.Delivery.Timeout = 30 * time.Second
 		c.Translate = then(func(_ *retinov1.ShippingOrdered, t *connectors.Translation) { t.Key = connectors.ContentHash() })
 	}},
 	{name: "journal that makes ids up", fails: "redelivered", rig: journaled(func(j intake.Journal, e journal.Entry) (journal.Receipt, error) {
@@ -356,7 +356,7 @@ var broken = []spoiled{
 	})},
 	{name: "window of a day", fails: "repeated", spoil: func(c *connectors.Connector) { c.Window = 24 * time.Hour }},
 	{name: "window that nothing explains", fails: "repeated", spoil: func(c *connectors.Connector) {
-		c.Window, c.Habits.Retries = 59*time.Minute, []time.Duration{7 * time.Second}
+		c.Window, c.Delivery.Retries = 59*time.Minute, []time.Duration{7 * time.Second}
 	}},
 	{name: "journal that knows bodies too long", fails: "repeated", rig: journaled(func(j intake.Journal, e journal.Entry) (journal.Receipt, error) {
 		if e.Keys[0].Window < intake.NaturalWindow {
@@ -477,7 +477,7 @@ func TestRulesFindWhatIsBroken(t *testing.T) {
 			if tt.spoil != nil {
 				tt.spoil(c)
 			}
-			k, err := newKit(c, source, folder)
+			k, err := newKit(c, testSource, folder)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -63,7 +63,7 @@
 //   - Where a currency comes from that neither webhook nor source spells out: a number for it, a symbol, or a vendor that has
 //     only one.
 //   - Whether a discount's sign is lost or taken off: canonical discounts are positive amounts.
-//   - Whether the vendor says everything in Habits. Windows are measured against what they say.
+//   - Whether the vendor says everything in Delivery. Windows are measured against what they say.
 package connectortest
 
 import (

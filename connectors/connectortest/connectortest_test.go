@@ -30,7 +30,7 @@ import (
 	retinov1 "github.com/webhook-bridge/bridge/gen/webhooks/retino/v1"
 )
 
-var source = connectors.Source{Name: "test", Zone: time.UTC}
+var testSource = connectors.Source{Name: "test", Zone: time.UTC}
 
 // good returns a connector that keeps to the contract. Its vendor is Retino, of whose events it knows one.
 func good() *connectors.Connector {
@@ -126,7 +126,7 @@ func odd() *connectors.Connector {
 	c := good()
 	c.EventField = ""
 	c.EventHeader, c.KeyHeader = "X-Event", "x-delivery"
-	c.FormField, c.Batches, c.Mend = "payload", true, mend
+	c.FormField, c.Batches, c.Normalize = "payload", true, mend
 	c.Samples = os.DirFS("testdata/odd")
 	c.Verification = connectors.Verification{
 		Header: "X-Secret",
@@ -146,7 +146,7 @@ func lists() *connectors.Connector {
 		panic(err) // the repository's own
 	}
 	c.Samples = fstest.MapFS{"testdata/list.txtar": {Data: all["testdata/list.txtar"]}}
-	c.Verification, c.Mend = connectors.Verification{Header: "X-Secret"}, nil
+	c.Verification, c.Normalize = connectors.Verification{Header: "X-Secret"}, nil
 	return c
 }
 
@@ -167,13 +167,13 @@ func mend(text []byte) []byte {
 }
 
 func TestGoodConnectors(t *testing.T) {
-	Run(t, good(), source)
+	Run(t, good(), testSource)
 	t.Run("odd", func(t *testing.T) {
 		// Its testdata are where Run does not look.
 		t.Chdir("testdata/odd")
 		c := odd()
 		c.Samples = os.DirFS(".")
-		Run(t, c, source)
+		Run(t, c, testSource)
 	})
 }
 
@@ -207,7 +207,7 @@ func TestFuzzFindsWhatIsBroken(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			c := good()
 			tt.spoil(c)
-			k, err := newKit(c, source, os.DirFS("."))
+			k, err := newKit(c, testSource, os.DirFS("."))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -242,7 +242,7 @@ func TestHangingConnector(t *testing.T) {
 			<-release
 			return connectors.Translation{}, nil
 		}
-		k, err := newKit(c, source, os.DirFS("."))
+		k, err := newKit(c, testSource, os.DirFS("."))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -301,7 +301,7 @@ func TestParseIsStrict(t *testing.T) {
 }
 
 func TestGoldenOfAList(t *testing.T) {
-	p, err := newPipeline(odd(), source)
+	p, err := newPipeline(odd(), testSource)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 
+	"github.com/webhook-bridge/bridge/connectors"
 	"github.com/webhook-bridge/bridge/connectors/sample"
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
@@ -30,11 +31,11 @@ const (
 )
 
 // window is for how long the same body is the same webhook where nothing else tells.
-func (k *kit) window() time.Duration { return cmp.Or(k.connector.Window, intake.DefaultWindow) }
+func (k *kit) window() time.Duration { return cmp.Or(k.connector.Window, connectors.DefaultWindow) }
 
 // retryAfter is how long it may take until the vendor tries again what was stored, and whose answer was lost.
 func (k *kit) retryAfter() time.Duration {
-	h := k.connector.Habits
+	h := k.connector.Delivery
 	if len(h.Retries) == 0 {
 		return 0
 	}
@@ -208,8 +209,8 @@ func checkRepeated(k *kit) error {
 		if slices.ContainsFunc(results, func(r result) bool { return !byContent(r) }) {
 			return nil
 		}
-		need := max(intake.DefaultWindow, 2*k.retryAfter())
-		if k.connector.Habits.Repeats {
+		need := max(connectors.DefaultWindow, 2*k.retryAfter())
+		if k.connector.Delivery.Repeats {
 			need = max(need, longest)
 		}
 		if k.window() > need {

@@ -21,6 +21,7 @@ import (
 	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/internal/journal/pebble"
+	"github.com/webhook-bridge/bridge/internal/source"
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
@@ -65,11 +66,11 @@ func (k *kit) openEdge(ctx context.Context, c *connectors.Connector, s scheme, s
 	if err != nil {
 		return e, err
 	}
-	info := k.source
-	info.Name = "kit"
-	e.handler, err = ingress.New(ingress.Config{
-		Intake: in, Sources: []ingress.Source{{Connector: c, Info: info, Auth: s.auth(secrets)}},
-	})
+	src := source.Source{Name: "kit", Connector: c, Currency: k.source.Currency, Zone: k.source.Zone, Auth: s.auth(secrets)}
+	if c.NeedsCurrency && src.Currency == "" {
+		src.Currency = "EUR" // Whether it needs one is another rule's matter.
+	}
+	e.handler, err = ingress.New(ingress.Config{Intake: in, Sources: []source.Source{src}})
 	return e, err
 }
 

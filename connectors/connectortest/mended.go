@@ -13,11 +13,11 @@ import (
 	"github.com/webhook-bridge/bridge/internal/intake"
 )
 
-// riddles are texts that a careless Mend takes for what it mends.
+// riddles are texts that a careless Normalize takes for what it mends.
 const riddles = "it's \u201codd\u201d, \u00a0 'a': [1,], {b:2,} // c /* d */ # e;\tNaN, Infinity, undefined, None, \\\" \\' f=>g"
 
 func checkMended(k *kit) error {
-	mend := k.connector.Mend
+	mend := k.connector.Normalize
 	if mend == nil {
 		return nil
 	}
@@ -40,14 +40,14 @@ func checkMended(k *kit) error {
 	return err
 }
 
-// received is the text that Mend gets of a webhook.
+// received is the text that Normalize gets of a webhook.
 func (k *kit) received(w sample.Webhook) ([]byte, *intake.Fault) {
 	c := *k.connector
-	c.Mend = nil
+	c.Normalize = nil
 	return intake.Document(&c, k.encoding(w), w.Body)
 }
 
-// careful judges Mend by a text and what is left of it when it is broken.
+// careful judges Normalize by a text and what is left of it when it is broken.
 func careful(mend func([]byte) []byte, text []byte) error {
 	for n := range len(text) + 1 {
 		if err := mending(mend, text[:n:n]); err != nil {
@@ -64,7 +64,7 @@ func careful(mend func([]byte) []byte, text []byte) error {
 	return nil
 }
 
-// harmless judges Mend by texts that need none: what it made of one, and the same indented, each value being odd in turn.
+// harmless judges Normalize by texts that need none: what it made of one, and the same indented, each value being odd in turn.
 func (k *kit) harmless(text []byte) error {
 	root, err := k.parse(document{body: text})
 	if err != nil {
@@ -79,7 +79,7 @@ func (k *kit) harmless(text []byte) error {
 		if err := json.Indent(&indented, compact, "\t", " \r\n"); err != nil {
 			return err
 		}
-		return cmp.Or(mending(k.connector.Mend, compact), mending(k.connector.Mend, indented.Bytes()))
+		return cmp.Or(mending(k.connector.Normalize, compact), mending(k.connector.Normalize, indented.Bytes()))
 	}
 	if err := try(); err != nil {
 		return err
@@ -93,7 +93,7 @@ func (k *kit) harmless(text []byte) error {
 	})
 }
 
-// mending judges what Mend makes of a text.
+// mending judges what Normalize makes of a text.
 func mending(mend func([]byte) []byte, text []byte) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -104,7 +104,7 @@ func mending(mend func([]byte) []byte, text []byte) (err error) {
 	mended := mend(given)
 	switch {
 	case !bytes.Equal(given, text):
-		return errors.New("the text is another after Mend")
+		return errors.New("the text is another after Normalize")
 	case len(mended) != len(text):
 		return fmt.Errorf("%d bytes become %d", len(text), len(mended))
 	case json.Valid(text) && !bytes.Equal(mended, text):

@@ -14,6 +14,7 @@ import (
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/intake"
+	"github.com/webhook-bridge/bridge/internal/source"
 	"github.com/webhook-bridge/bridge/internal/vendorjson"
 )
 
@@ -162,8 +163,8 @@ func (p *pipeline) take(d document, keep func(proto.Message) proto.Message) (r r
 	return r
 }
 
-func (p *pipeline) config() *intake.SourceConfig {
-	return &intake.SourceConfig{Connector: p.connector, Info: p.source}
+func (p *pipeline) config() *source.Source {
+	return &source.Source{Connector: p.connector, Name: p.source.Name, Currency: p.source.Currency, Zone: p.source.Zone}
 }
 
 // same says whether two results are the same events under the same key.

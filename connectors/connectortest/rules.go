@@ -33,7 +33,7 @@ var rules = []rule{
 	{"answer", "The answer is JSON, and of the type that the RPCs return.", checkAnswer},
 	{"samples", "Samples are the connector's testdata, embedded by `//go:embed testdata/*.txtar`.", checkSamples},
 	{"coverage", "Every event of the service has a webhook in testdata that becomes canonical events.", checkCoverage},
-	{"mended", "Mend repairs some webhook, leaves JSON as it is, keeps the length, changes nothing that it is given, and never panics.", checkMended},
+	{"mended", "Normalize repairs some webhook, leaves JSON as it is, keeps the length, changes nothing that it is given, and never panics.", checkMended},
 	{"complete", "Each event keeps to the rules of proto/bridge/event/v1, and leaves to Bridge what Bridge fills in.", checkComplete},
 	{"pure", "Translate does not change its arguments, and gives the same each time, whatever the time and whatever else is translated.", checkPure},
 	{"source", "Currency and time zone come from the webhook or else from the source; a connector that needs the source's says so.", checkSource},

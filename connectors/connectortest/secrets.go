@@ -16,8 +16,9 @@ import (
 
 	"github.com/webhook-bridge/bridge/connectors"
 	"github.com/webhook-bridge/bridge/connectors/sample"
-	"github.com/webhook-bridge/bridge/internal/ingress"
+	"github.com/webhook-bridge/bridge/internal/secret"
 	"github.com/webhook-bridge/bridge/internal/signature"
+	"github.com/webhook-bridge/bridge/internal/source"
 )
 
 // Secrets of the kit's sources, before and after they are changed.
@@ -31,7 +32,7 @@ const (
 type scheme struct {
 	name string
 	// auth is how the edge checks it.
-	auth func(secrets []string) ingress.Auth
+	auth func(secrets []string) source.Auth
 	// prove adds the proof to a request.
 	prove func(r *http.Request, body []byte, secret string)
 	// forgeries make requests that prove nothing of one that was proven.
@@ -62,8 +63,10 @@ func schemes(v connectors.Verification) (all []scheme, err error) {
 func headerScheme(name string) scheme {
 	set := func(value string) func(*http.Request) { return func(r *http.Request) { r.Header.Set(name, value) } }
 	return scheme{
-		name:  "header " + name,
-		auth:  func(secrets []string) ingress.Auth { return ingress.Auth{Header: name, Values: secrets} },
+		name: "header " + name,
+		auth: func(secrets []string) source.Auth {
+			return source.Auth{Scheme: source.SchemeHeader, Header: name, Values: secret.List(secrets...)}
+		},
 		prove: func(r *http.Request, _ []byte, secret string) { r.Header.Set(name, secret) },
 		forgeries: []forgery{
 			{"without secret", func(r *http.Request) { r.Header.Del(name) }},
@@ -112,12 +115,12 @@ func hmacScheme(spec connectors.HMAC) (scheme, error) {
 	}
 	signed := scheme{
 		name: "signature in " + spec.Header,
-		auth: func(secrets []string) ingress.Auth {
+		auth: func(secrets []string) source.Auth {
 			all := make([]string, len(secrets))
 			for i := range secrets {
 				all[i] = written(secrets[i])
 			}
-			return ingress.Auth{HMAC: &ingress.HMAC{Spec: spec, Secrets: all}}
+			return source.Auth{Scheme: source.SchemeHMAC, HMAC: &spec, Values: secret.List(all...)}
 		},
 		prove: func(r *http.Request, body []byte, secret string) { sign(r, body, secret, time.Now()) },
 		forgeries: []forgery{

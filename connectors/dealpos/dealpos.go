@@ -78,7 +78,7 @@ func New() *connectors.Connector {
 			return dealposv1.RegisterDealposWebhookServiceHandlerClient(ctx, mux, dealposv1.NewDealposWebhookServiceClient(conn))
 		},
 		Verification: connectors.Verification{Header: "X-API-Key"},
-		Habits: connectors.Habits{
+		Delivery: connectors.DeliveryPolicy{
 			Timeout: 30 * time.Second,
 			Retries: []time.Duration{7 * time.Second},
 			RetryOn: retryOn,

@@ -66,7 +66,7 @@ func New() *connectors.Connector {
 		},
 		// What LINGA's settings call the header unless the operator chooses another name.
 		Verification:  connectors.Verification{Header: "X-API-Key"},
-		Habits:        connectors.Habits{Repeats: true, Disorder: true},
+		Delivery:      connectors.DeliveryPolicy{Repeats: true, Disorder: true},
 		Samples:       samples,
 		Answer:        "{}",
 		NeedsCurrency: true,

@@ -118,7 +118,7 @@ func New() *connectors.Connector {
 				"{header.X-Webhook-Request-Id}",
 		}},
 		// Of generations 3 and 4, which never try again. The cloud product does once, after a 4xx or 5xx.
-		Habits:        connectors.Habits{Timeout: time.Second, Repeats: true},
+		Delivery:      connectors.DeliveryPolicy{Timeout: time.Second, Repeats: true},
 		Samples:       samples,
 		Answer:        "{}",
 		MaxBody:       maxBody,

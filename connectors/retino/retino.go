@@ -66,7 +66,7 @@ func New() *connectors.Connector {
 		},
 		EventField:   "event_type",
 		Verification: connectors.Verification{Header: "X-Retino-Secret"},
-		Habits: connectors.Habits{
+		Delivery: connectors.DeliveryPolicy{
 			Timeout: 10 * time.Second,
 			Retries: retries(),
 			Repeats: true,

@@ -70,7 +70,7 @@ func TestReleaseMendedArray(t *testing.T) {
 	array := `[{"event_type":"shipping.ordered","created_at":"2023-01-24T00:00:00Z","shipping":{"id":"1",}},]`
 	r.post("retino", array)
 	c := retino.New()
-	c.Batches, c.Mend = true, mendPrint
+	c.Batches, c.Normalize = true, mendPrint
 	r.start(c)
 	if got := r.retry(&adminv1.RetryWebhooksRequest{}); len(got) != 1 || got[0].GetEventCount() != 1 {
 		t.Fatalf("%v", got)

@@ -24,7 +24,7 @@ func TestRepairsAtOnce(t *testing.T) {
 	mended := func() []*connectors.Connector {
 		all := []*connectors.Connector{retino.New(), openloyalty.New()}
 		for _, c := range all {
-			c.Mend = mendPrint
+			c.Normalize = mendPrint
 		}
 		return all
 	}

@@ -29,7 +29,7 @@ func mendable(r *rig, n int) []string {
 			fmt.Sprintf(`{"event_type":"shipping.ordered","created_at":"2023-01-24T00:00:00Z","shipping":{"id":"%d"},}`, i))
 	}
 	c := retino.New()
-	c.Mend = mendPrint
+	c.Normalize = mendPrint
 	r.start(c)
 	var ids []string
 	for _, w := range r.list(quarantined) {
@@ -135,7 +135,7 @@ func TestRetranslateTellsWhatIsDone(t *testing.T) {
 	ids := mendable(r, 4)
 	r.retry(&adminv1.RetryWebhooksRequest{})
 	c := retino.New()
-	c.Mend = mendPrint
+	c.Normalize = mendPrint
 	r.start(changed(c, func(all []*eventv1.Event) []*eventv1.Event {
 		all[0].SubjectVersion = "another"
 		return all

@@ -196,7 +196,7 @@ func TestRetranslateLeavesOut(t *testing.T) {
 	broken := printedBody(t, retino.New(), "shipping_ordered") + "x"
 	r.post("retino/shipping.ordered", broken)
 	mending := retino.New()
-	mending.Mend = func(b []byte) []byte {
+	mending.Normalize = func(b []byte) []byte {
 		b[len(b)-1] = ' '
 		return b
 	}

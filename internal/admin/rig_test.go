@@ -30,6 +30,7 @@ import (
 	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/internal/journal/pebble"
+	"github.com/webhook-bridge/bridge/internal/source"
 )
 
 // rig is a whole receiving side over a journal in memory, and a client of the operator's service.
@@ -108,14 +109,19 @@ func (r *rig) start(all ...*connectors.Connector) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	var received []ingress.Source
-	r.sources = map[string]*intake.Source{}
+	var received []source.Source
 	for _, c := range all {
-		info := connectors.Source{Name: c.Name, Currency: "EUR", Zone: time.UTC}
-		received = append(received, ingress.Source{
-			Connector: c, Info: info, KeepHeaders: r.keep, Auth: ingress.Auth{None: true}, Limits: ingress.Limits{Rate: 1000000},
+		received = append(received, source.Source{
+			Name: c.Name, Connector: c, Currency: "EUR", Zone: time.UTC, KeepHeaders: r.keep,
+			Auth: source.Auth{Scheme: source.SchemeNone}, Limits: source.Limits{Rate: 1000000},
 		})
-		r.sources[c.Name] = in.Source(intake.SourceConfig{Connector: c, Info: info})
+	}
+	if problems := source.Resolve(received); problems != nil {
+		r.t.Fatal(problems)
+	}
+	r.sources = map[string]*intake.Source{}
+	for _, s := range received {
+		r.sources[s.Name] = in.Source(s)
 	}
 	if r.edge, err = ingress.New(ingress.Config{Intake: in, Sources: received}); err != nil {
 		r.t.Fatal(err)

@@ -124,7 +124,7 @@ func TestBrokenSamplesAreMended(t *testing.T) {
 	}
 
 	for _, c := range all {
-		c.Mend = mendPrint
+		c.Normalize = mendPrint
 	}
 	r.start(all["openloyalty"], all["kasafik"])
 	for _, dryRun := range []bool{true, false} {

@@ -337,7 +337,7 @@ func TestPagesEndEarly(t *testing.T) {
 			`{"event_type":"shipping.ordered","created_at":"2023-01-24T00:00:00Z","shipping":{"id":"%d"}}x`, i))
 	}
 	c := retino.New()
-	c.Mend = func(b []byte) []byte { return append(b[:len(b)-1:len(b)-1], ' ') }
+	c.Normalize = func(b []byte) []byte { return append(b[:len(b)-1:len(b)-1], ' ') }
 	r.start(c)
 	page, err := r.RetryWebhooks(t.Context(), &adminv1.RetryWebhooksRequest{})
 	if err != nil || len(page.GetResults()) != 1 || page.GetNextPageToken() == "" {

@@ -2,9 +2,7 @@ package config
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
-	"log/slog"
 	"strings"
 	"testing"
 
@@ -87,37 +85,6 @@ func valuesBelow(n *yaml.Node) []*yaml.Node {
 		all = append(all, valuesBelow(inner)...)
 	}
 	return all
-}
-
-// A secret in a log line, an error or a dump is a placeholder, however deep and by whatever verb.
-func TestSecretIsNeverPrinted(t *testing.T) {
-	secret := NewSecret("CANARY-s3cret")
-	hidden := struct{ inner Secret }{secret}
-	auth := Auth{Scheme: SchemeHeader, Values: []Secret{secret}}
-	var out bytes.Buffer
-	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t", "%z"} {
-		for _, value := range []any{secret, &secret, hidden, auth, &auth, map[string]Secret{"a": secret}} {
-			fmt.Fprintf(&out, verb+"\n", value)
-		}
-	}
-	for _, handler := range []slog.Handler{slog.NewTextHandler(&out, nil), slog.NewJSONHandler(&out, nil)} {
-		slog.New(handler).Info("loaded", "secret", secret, "auth", auth, "hidden", hidden)
-	}
-	if err := json.NewEncoder(&out).Encode([]any{secret, auth, hidden}); err != nil {
-		t.Fatal(err)
-	}
-	if strings.Contains(out.String(), "s3cret") || strings.Contains(out.String(), fmt.Sprintf("%x", "s3cret")) {
-		t.Errorf("a secret is printed:\n%s", &out)
-	}
-	if got := secret.String(); got != redacted {
-		t.Errorf("String is %q", got)
-	}
-	if got := secret.Reveal(); got != "CANARY-s3cret" {
-		t.Errorf("Reveal is %q", got)
-	}
-	if (Secret{}).Reveal() != "" || !(Secret{}).Equal(NewSecret("")) || secret.Equal(NewSecret("CANARY")) {
-		t.Error("Equal or the zero Secret is wrong")
-	}
 }
 
 // No configuration makes the reader panic or print what the environment or a file holds.

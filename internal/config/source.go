@@ -12,6 +12,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	configv1 "github.com/webhook-bridge/bridge/gen/bridge/config/v1"
+	"github.com/webhook-bridge/bridge/internal/source"
 )
 
 // The bounds of what a source may be given, and the small quotas of one that nothing authenticates.
@@ -66,7 +67,7 @@ func (r resolver) source(path string, file *configv1.Source) Source {
 		Window:    r.duration(path+".dedupe_window", file.GetDedupeWindow(), window(auth, needs), time.Second, 168*time.Hour),
 		Alarms:    r.alarms(path+".alarms", file.GetAlarms()),
 	}
-	if s.Currency != "" && !isCurrency(s.Currency) {
+	if s.Currency != "" && !source.IsCurrency(s.Currency) {
 		r.addf(path+".currency", "is not a currency of ISO 4217")
 	}
 	if s.GRPC && s.Auth.Scheme == SchemeHMAC {
@@ -131,24 +132,24 @@ func (r resolver) zone(path, name string) *time.Location {
 	return zone
 }
 
-func (r resolver) auth(path string, source *configv1.Source, needs Needs) Auth {
-	switch scheme := source.GetAuth().GetScheme().(type) {
+func (r resolver) auth(path string, src *configv1.Source, needs Needs) Auth {
+	switch scheme := src.GetAuth().GetScheme().(type) {
 	case *configv1.Auth_Header:
 		name := canonical(orDefault(scheme.Header.GetName(), needs.Header))
 		switch {
 		case name == "":
-			r.unknownTo(source.GetConnector(), path+".header.name", "is missing: the vendor of connector %s has no header of its own")
+			r.unknownTo(src.GetConnector(), path+".header.name", "is missing: the vendor of connector %s has no header of its own")
 		case slices.Contains(unusableHeaders, name):
 			r.addf(path+".header.name", "this header cannot carry a secret")
 		case needs.keeps(name):
-			r.addf(path+".header.name", keptHeader, source.GetConnector())
+			r.addf(path+".header.name", keptHeader, src.GetConnector())
 		}
 		values := r.secrets(path+".header.values", scheme.Header.GetValues(), checkHeaderValue)
 		return Auth{Scheme: SchemeHeader, Header: name, Values: values}
 	case *configv1.Auth_PathToken:
 		return Auth{Scheme: SchemePathToken, Values: r.secrets(path+".path_token.values", scheme.PathToken.GetValues(), checkPathToken)}
 	case *configv1.Auth_Hmac:
-		return r.hmac(path+".hmac", source.GetConnector(), scheme.Hmac, needs)
+		return r.hmac(path+".hmac", src.GetConnector(), scheme.Hmac, needs)
 	default: // Validation has reported an Auth without scheme.
 		return Auth{Scheme: SchemeNone}
 	}

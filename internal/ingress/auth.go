@@ -3,17 +3,16 @@ package ingress
 import (
 	"crypto/sha256"
 	"crypto/subtle"
-	"errors"
-	"fmt"
 	"net/http"
-	"net/textproto"
 	"net/url"
 	"strings"
 	"time"
 
 	"google.golang.org/grpc/metadata"
 
+	"github.com/webhook-bridge/bridge/internal/secret"
 	"github.com/webhook-bridge/bridge/internal/signature"
+	"github.com/webhook-bridge/bridge/internal/source"
 )
 
 // verifier checks a source's secret. How long that takes tells nothing of the secrets but their number.
@@ -33,39 +32,20 @@ type verifier struct {
 // tokenMetadata carries a path token in a typed call.
 const tokenMetadata = "bridge-token"
 
-func newVerifier(a Auth) (verifier, error) {
-	v := verifier{none: a.None, tokens: len(a.Tokens) > 0}
-	if a.HMAC != nil {
-		return v, v.sign(a.HMAC)
+// newVerifier returns the verifier of a resolved source.
+func newVerifier(a *source.Auth) (v verifier, err error) {
+	v.none, v.tokens = a.Scheme == source.SchemeNone, a.Scheme == source.SchemePathToken
+	if a.Scheme == source.SchemeHMAC {
+		if v.scheme, err = signature.Compile(*a.HMAC, secret.Reveal(a.Values)); err == nil && a.PublicURL != "" {
+			v.public, err = url.Parse(a.PublicURL)
+		}
+		return v, err
 	}
-	secrets := a.Tokens
-	if a.Header != "" {
-		v.header, v.lower = textproto.CanonicalMIMEHeaderKey(a.Header), strings.ToLower(a.Header)
-		secrets = a.Values
-	}
-	for _, s := range secrets {
-		v.digests = append(v.digests, sha256.Sum256([]byte(s)))
+	v.header, v.lower = a.Header, strings.ToLower(a.Header)
+	for _, s := range a.Values {
+		v.digests = append(v.digests, sha256.Sum256([]byte(s.Reveal())))
 	}
 	return v, nil
-}
-
-// sign prepares the check of signatures. The error names all problems.
-func (v *verifier) sign(h *HMAC) error {
-	var compiling, parsing error
-	v.scheme, compiling = signature.Compile(h.Spec, h.Secrets)
-	if h.PublicURL != "" {
-		v.public, parsing = parseBase(h.PublicURL)
-	}
-	return errors.Join(compiling, parsing)
-}
-
-// parseBase reads a URL that others are made of by appending a path.
-func parseBase(base string) (*url.URL, error) {
-	u, err := url.Parse(strings.TrimRight(base, "/"))
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return nil, fmt.Errorf("has a public URL that is no http or https URL of a host and a path: %q", base)
-	}
-	return u, nil
 }
 
 // unverified is errUnauthorized with what was wrong with a signature: for the debug log, since it tells a forger how close

@@ -11,7 +11,7 @@ import (
 // takeBatch takes in the webhooks of an array, each by itself, and makes all that become of them durable at once. An array
 // that is none, or is too much, is kept as it came. Where the source refuses what cannot be decoded, one such element has the
 // whole refused.
-func (in *Ingress) takeBatch(ctx context.Context, src *source, d *intake.Delivery, named intake.Names) (intake.Outcome, error) {
+func (in *Ingress) takeBatch(ctx context.Context, src *endpoint, d *intake.Delivery, named intake.Names) (intake.Outcome, error) {
 	elements, fault := d.Elements()
 	if fault != nil {
 		return in.intake.Quarantine(ctx, d, fault)

@@ -9,11 +9,12 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/webhook-bridge/bridge/connectors"
 	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/secret"
+	"github.com/webhook-bridge/bridge/internal/source"
 )
 
 // sink takes every entry for new and keeps none.
@@ -91,11 +92,11 @@ func BenchmarkVendors(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			src := Source{
-				Connector: acme(), Info: connectors.Source{Name: "shop", Zone: time.UTC},
-				Auth: Auth{HMAC: &HMAC{Spec: connectors.HMAC{Header: "X-Signature", Prefix: "v1="}, Secrets: []string{newSecret}}},
+			src := source.Source{
+				Connector: acme(), Name: "shop",
+				Auth: source.Auth{Scheme: source.SchemeHMAC, HMAC: &connectors.HMAC{Header: "X-Signature", Prefix: "v1="}, Values: secret.List(newSecret)},
 			}
-			h, err := New(Config{Intake: in, Sources: []Source{src}})
+			h, err := New(Config{Intake: in, Sources: []source.Source{src}})
 			if err != nil {
 				b.Fatal(err)
 			}

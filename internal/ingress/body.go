@@ -112,7 +112,7 @@ func (b *buffer) grow(ctx context.Context, size int, l *lease) error {
 
 // readBody reads a request's body within the source's limits, and verifies it if that could not be done before. The caller
 // releases it, unless there is an error.
-func (s *source) readBody(w http.ResponseWriter, r *http.Request, now time.Time, l *lease) (body, error) {
+func (s *endpoint) readBody(w http.ResponseWriter, r *http.Request, now time.Time, l *lease) (body, error) {
 	b, err := s.readVerified(w, r, now, l)
 	if err != nil {
 		return body{}, err
@@ -123,7 +123,7 @@ func (s *source) readBody(w http.ResponseWriter, r *http.Request, now time.Time,
 		}
 	}
 	b.form = b.fault == "" && s.Connector.FormField != "" && isForm(r.Header.Get("Content-Type"))
-	if copies := s.copies(b.form); copies > 0 && b.fault == "" {
+	if copies := copies(s.Connector, b.form); copies > 0 && b.fault == "" {
 		if err := l.grow(context.WithoutCancel(r.Context()), int64(copies*len(b.data))); err != nil {
 			b.release()
 			return body{}, err
@@ -139,7 +139,7 @@ func isForm(contentType string) bool {
 }
 
 // readVerified reads a verified sender's body as it came over the wire. The sender's share is asked for once it is verified.
-func (s *source) readVerified(w http.ResponseWriter, r *http.Request, now time.Time, l *lease) (body, error) {
+func (s *endpoint) readVerified(w http.ResponseWriter, r *http.Request, now time.Time, l *lease) (body, error) {
 	if s.verifier.scheme != nil {
 		return s.readSigned(w, r, now, l)
 	}
@@ -152,7 +152,7 @@ func (s *source) readVerified(w http.ResponseWriter, r *http.Request, now time.T
 // readSigned reads a body whose signature shows only then whose it is. Until it does, it takes room that is set aside for
 // such bodies, and no more than has arrived: a length that is only announced costs nothing. Neither do the first bytes, which
 // are no more than a connection costs, and all of most webhooks: whatever strangers send, those get through.
-func (s *source) readSigned(w http.ResponseWriter, r *http.Request, now time.Time, l *lease) (body, error) {
+func (s *endpoint) readSigned(w http.ResponseWriter, r *http.Request, now time.Time, l *lease) (body, error) {
 	unverified := lease{room: s.limits.unverified, free: smallBody}
 	defer unverified.release()
 	b, err := s.readWire(w, r, -1, &unverified)
@@ -174,7 +174,7 @@ func (s *source) readSigned(w http.ResponseWriter, r *http.Request, now time.Tim
 }
 
 // readWire reads a body as it came over the wire, whose size is about hint, or unknown if that is negative.
-func (s *source) readWire(w http.ResponseWriter, r *http.Request, hint int64, l *lease) (body, error) {
+func (s *endpoint) readWire(w http.ResponseWriter, r *http.Request, hint int64, l *lease) (body, error) {
 	if r.ContentLength > s.limits.body {
 		return body{}, errTooLarge
 	}
@@ -223,7 +223,7 @@ var gunzippers = sync.Pool{New: func() any { return new(gunzipper) }}
 
 // decode undoes the content encoding. A body whose encoding is corrupt or unknown is still a verified sender's: it comes
 // back as it was received, with the fault.
-func (s *source) decode(ctx context.Context, received body, encoding string, l *lease) (body, error) {
+func (s *endpoint) decode(ctx context.Context, received body, encoding string, l *lease) (body, error) {
 	switch strings.ToLower(strings.TrimSpace(encoding)) {
 	case "", "identity":
 		return received, nil

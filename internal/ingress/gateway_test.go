@@ -25,6 +25,7 @@ import (
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	retinov1 "github.com/webhook-bridge/bridge/gen/webhooks/retino/v1"
+	"github.com/webhook-bridge/bridge/internal/source"
 )
 
 // witness is a connection that sees the calls which the generated code makes, and hands them on.
@@ -70,11 +71,11 @@ func witnessed(c *connectors.Connector, w *witness) *connectors.Connector {
 // name was a typed call, made by the generated handler of its RPC: there is no other way from a body to a message.
 func TestEveryDecodedWebhookPassesTheGeneratedHandler(t *testing.T) {
 	for _, src := range testSources() {
-		t.Run(src.Info.Name, func(t *testing.T) {
+		t.Run(src.Name, func(t *testing.T) {
 			w := &witness{t: t}
-			e := newEdge(t, only(src.Info.Name, func(s *Source) {
+			e := newEdge(t, only(src.Name, func(s *source.Source) {
 				s.Connector = witnessed(s.Connector, w)
-				s.Auth, s.Reject, s.Limits = Auth{None: true}, false, Limits{Rate: 1000}
+				s.Auth, s.Reject, s.Limits = source.Auth{Scheme: source.SchemeNone}, false, source.Limits{Rate: 1000}
 			}))
 			events, err := src.Connector.Events()
 			if err != nil {
@@ -82,7 +83,7 @@ func TestEveryDecodedWebhookPassesTheGeneratedHandler(t *testing.T) {
 			}
 			for name, ev := range events {
 				w.calls = nil
-				resp := e.post("/webhooks/"+src.Info.Name+"/"+name, nil, []byte(`{"unheard_of":1}`))
+				resp := e.post("/webhooks/"+src.Name+"/"+name, nil, []byte(`{"unheard_of":1}`))
 				if resp.Code != http.StatusOK {
 					t.Errorf("%s: answer %d", name, resp.Code)
 				}
@@ -118,7 +119,7 @@ func TestGatewayMustLead(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := retino.New()
 			c.Register = register
-			_, err := New(Config{Sources: []Source{{Connector: c, Info: testSources()[0].Info, Auth: Auth{None: true}}}})
+			_, err := New(Config{Sources: []source.Source{{Name: "returns", Connector: c, Auth: source.Auth{Scheme: source.SchemeNone}}}})
 			if err == nil || !strings.Contains(err.Error(), "gateway") {
 				t.Errorf("New: %v", err)
 			}
@@ -148,7 +149,7 @@ func TestPanics(t *testing.T) {
 	explode := func(connectors.Input) (connectors.Translation, error) {
 		return connectors.Translation{Events: make([]*eventv1.Event, len(strings.Repeat("x", 1))-2)}, nil
 	}
-	e := newEdge(t, only("returns", func(s *Source) { s.Connector.Translate = explode }))
+	e := newEdge(t, only("returns", func(s *source.Source) { s.Connector.Translate = explode }))
 	wantSuccess(t, e, "returns", e.post("/webhooks/returns", secretOf("returns"), body))
 	if w := e.book.last(t).Webhook; reasonOf(w) != "panic" || !bytes.Equal(w.GetBody(), body) {
 		t.Errorf("stored %v", w.GetQuarantine())
@@ -204,7 +205,7 @@ func TestCleanRequest(t *testing.T) {
 		})(mux)
 		return register(ctx, mux, conn)
 	}
-	e := newEdge(t, only("returns", func(s *Source) { s.Connector = c }))
+	e := newEdge(t, only("returns", func(s *source.Source) { s.Connector = c }))
 	seen = nil
 	r := httptest.NewRequest(http.MethodPost, "/webhooks/returns?event_type=forged&shipping.id=forged", bytes.NewReader(sample(t, "retino", "shipping_ordered")))
 	r.Header = secretOf("returns")

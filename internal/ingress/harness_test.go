@@ -18,7 +18,6 @@ import (
 	"golang.org/x/tools/txtar"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/webhook-bridge/bridge/connectors"
 	"github.com/webhook-bridge/bridge/connectors/dealpos"
 	"github.com/webhook-bridge/bridge/connectors/kasafik"
 	"github.com/webhook-bridge/bridge/connectors/linga"
@@ -29,6 +28,8 @@ import (
 	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/internal/journal/pebble"
+	"github.com/webhook-bridge/bridge/internal/secret"
+	"github.com/webhook-bridge/bridge/internal/source"
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
@@ -159,34 +160,31 @@ func newEdge(tb testing.TB, change ...func(*Config)) *edge {
 	return e
 }
 
-func testSources() []Source {
-	info := func(name, currency string) connectors.Source {
-		return connectors.Source{Name: name, Currency: currency, Zone: time.UTC}
-	}
-	return []Source{
+func testSources() []source.Source {
+	return []source.Source{
 		{
-			Connector: retino.New(), Info: info("returns", ""), GRPC: true,
-			Auth:        Auth{Header: "X-Retino-Secret", Values: []string{retinoSecret, retinoOld}},
+			Name: "returns", Connector: retino.New(), GRPC: true,
+			Auth:        source.Auth{Scheme: source.SchemeHeader, Header: "X-Retino-Secret", Values: secret.List(retinoSecret, retinoOld)},
 			KeepHeaders: []string{"X-Request-Id"},
 		},
-		{Connector: kasafik.New(), Info: info("till", ""), GRPC: true, Auth: Auth{Tokens: []string{tillToken}}},
+		{Name: "till", Connector: kasafik.New(), GRPC: true, Auth: source.Auth{Scheme: source.SchemePathToken, Values: secret.List(tillToken)}},
 		{
-			Connector: openloyalty.New(), Info: info("loyalty", "EUR"),
-			Auth: Auth{Header: "X-Loyalty-Token", Values: []string{loyaltyKey}},
+			Name: "loyalty", Connector: openloyalty.New(), Currency: "EUR",
+			Auth: source.Auth{Scheme: source.SchemeHeader, Header: "X-Loyalty-Token", Values: secret.List(loyaltyKey)},
 		},
-		{Connector: dealpos.New(), Info: info("erp", "IDR"), Auth: Auth{Header: "X-API-Key", Values: []string{posKey}}},
-		{Connector: linga.New(), Info: info("diner", "USD"), Auth: Auth{Header: "X-API-Key", Values: []string{posKey}}},
-		{Connector: retino.New(), Info: info("public", ""), Auth: Auth{None: true}, Reject: true},
+		{Name: "erp", Connector: dealpos.New(), Currency: "IDR", Zone: time.UTC, Auth: source.Auth{Scheme: source.SchemeHeader, Header: "X-API-Key", Values: secret.List(posKey)}},
+		{Name: "diner", Connector: linga.New(), Currency: "USD", Zone: time.UTC, Auth: source.Auth{Scheme: source.SchemeHeader, Header: "X-API-Key", Values: secret.List(posKey)}},
+		{Name: "public", Connector: retino.New(), Auth: source.Auth{Scheme: source.SchemeNone}, Reject: true},
 	}
 }
 
 // only leaves one source, changed.
-func only(name string, change func(*Source)) func(*Config) {
+func only(name string, change func(*source.Source)) func(*Config) {
 	return func(c *Config) {
 		for _, s := range c.Sources {
-			if s.Info.Name == name {
+			if s.Name == name {
 				change(&s)
-				c.Sources = []Source{s}
+				c.Sources = []source.Source{s}
 				return
 			}
 		}

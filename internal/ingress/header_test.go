@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+	"github.com/webhook-bridge/bridge/internal/source"
 )
 
 // TestHeadersAreBounded: what is kept of them is stored with every webhook of an array.
@@ -18,7 +19,7 @@ func TestHeadersAreBounded(t *testing.T) {
 		"long values": {"User-Agent": {long}, "X-Request-Id": {long, long, long, long, long}, "X-Acme-Event": {"shipping.ordered"}},
 		"many values": {"X-Request-Id": strings.Split(long[:20_000], ""), "X-Acme-Event": {"shipping.ordered"}},
 	} {
-		e := newShop(t, func(s *Source) { s.KeepHeaders = []string{"X-Request-Id"} })
+		e := newShop(t, func(s *source.Source) { s.KeepHeaders = []string{"X-Request-Id"} })
 		e.post("/webhooks/shop", h, []byte(nameless))
 		wantStored(t, e, "shipping.ordered shipment/s1") // whatever else came
 		stored := e.book.last(t).Webhook
@@ -32,7 +33,7 @@ func TestHeadersAreBounded(t *testing.T) {
 		}
 	}
 	// What is cut short is no event's name, and no id.
-	e := newShop(t, func(s *Source) { s.Connector.KeyHeader = "X-Acme-Id" })
+	e := newShop(t, func(s *source.Source) { s.Connector.KeyHeader = "X-Acme-Id" })
 	e.post("/webhooks/shop", http.Header{"X-Acme-Event": {long}, "X-Acme-Id": {long}}, []byte(nameless))
 	wantStored(t, e, long[:256]+" bad_event_name")
 	for range 2 {

@@ -14,7 +14,7 @@ import (
 
 // TestImpatientSender: a vendor that hangs up before the disk is done, and never tries again, loses nothing.
 func TestImpatientSender(t *testing.T) {
-	patience := openloyalty.New().Habits.Timeout
+	patience := openloyalty.New().Delivery.Timeout
 	synctest.Test(t, func(t *testing.T) {
 		e := newEdge(t)
 		ctx, hangUp := context.WithTimeout(t.Context(), patience)

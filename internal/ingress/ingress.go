@@ -8,18 +8,21 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
 
 	"github.com/webhook-bridge/bridge/internal/intake"
+	"github.com/webhook-bridge/bridge/internal/source"
 )
 
 // Config is what an [Ingress] is made of.
 type Config struct {
-	Intake  *intake.Intake
-	Sources []Source
+	Intake *intake.Intake
+	// Sources are resolved by New.
+	Sources []source.Source
 	// Logger for refused webhooks. Never given bodies, secrets or what senders put into URLs. nil discards.
 	Logger *slog.Logger
 	// Registerer for the metrics. nil registers nowhere.
@@ -32,7 +35,7 @@ type Ingress struct {
 	intake   *intake.Intake
 	log      *slog.Logger
 	metrics  *metrics
-	sources  map[string]*source
+	sources  map[string]*endpoint
 	gateways map[string]*gateway
 	unknown  refusals
 	workload *workload
@@ -54,15 +57,22 @@ func New(c Config) (*Ingress, error) {
 		intake:   c.Intake,
 		log:      c.Logger,
 		metrics:  m,
-		sources:  make(map[string]*source, len(c.Sources)),
+		sources:  make(map[string]*endpoint, len(c.Sources)),
 		gateways: make(map[string]*gateway),
 		unknown:  m.refusalsOf(unknownSource),
 		workload: newWorkload(),
 	}
+	sources := slices.Clone(c.Sources)
 	var problems []error
-	for _, s := range c.Sources {
+	for _, p := range source.Resolve(sources) {
+		problems = append(problems, fmt.Errorf("ingress: source %q: %w", sources[p.Source].Name, &p))
+	}
+	if err := errors.Join(problems...); err != nil {
+		return nil, err
+	}
+	for _, s := range sources {
 		if err := in.add(s); err != nil {
-			problems = append(problems, fmt.Errorf("ingress: source %q: %w", s.Info.Name, err))
+			problems = append(problems, fmt.Errorf("ingress: source %q: %w", s.Name, err))
 		}
 	}
 	if err := errors.Join(problems...); err != nil {
@@ -71,12 +81,9 @@ func New(c Config) (*Ingress, error) {
 	return in, nil
 }
 
-func (in *Ingress) add(s Source) error {
-	if _, taken := in.sources[s.Info.Name]; taken {
-		return errors.New("is configured twice")
-	}
-	v, err := newVerifier(s.Auth)
-	if err := errors.Join(s.validate(), err); err != nil {
+func (in *Ingress) add(s source.Source) error {
+	v, err := newVerifier(&s.Auth)
+	if err != nil {
 		return err
 	}
 	g, ok := in.gateways[s.Connector.Name]
@@ -87,14 +94,14 @@ func (in *Ingress) add(s Source) error {
 		}
 		in.gateways[s.Connector.Name] = g
 	}
-	in.sources[s.Info.Name] = newSource(s, v, g, in.intake, in.metrics)
+	in.sources[s.Name] = newEndpoint(s, v, g, in.intake, in.metrics)
 	return nil
 }
 
 // ServeHTTP takes one webhook. It returns once the webhook is durable, or refused.
 func (in *Ingress) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	received := time.Now()
-	var src *source
+	var src *endpoint
 	defer func() {
 		if p := recover(); p != nil {
 			in.refuse(w, src, in.panicked(src, p))
@@ -120,17 +127,17 @@ func (in *Ingress) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 var errPanicked = errors.New("ingress: panic")
 
 // panicked logs a panic that was recovered. Its text is left out: a value that was panicked with may hold anything.
-func (in *Ingress) panicked(src *source, p any) error {
+func (in *Ingress) panicked(src *endpoint, p any) error {
 	name := unknownSource
 	if src != nil {
-		name = src.Info.Name
+		name = src.Name
 	}
 	in.log.Error("ingress panicked", "source", name, "problem", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
 	return errPanicked
 }
 
 // receive takes a webhook from its headers to the disk.
-func (in *Ingress) receive(w http.ResponseWriter, r *http.Request, src *source, to route, received time.Time) error {
+func (in *Ingress) receive(w http.ResponseWriter, r *http.Request, src *endpoint, to route, received time.Time) error {
 	if to.tokened != src.verifier.tokens {
 		if to.tokened {
 			return errUnknownPath
@@ -177,7 +184,7 @@ func (in *Ingress) receive(w http.ResponseWriter, r *http.Request, src *source, 
 }
 
 // take takes in what a body is, whatever it is.
-func (in *Ingress) take(ctx context.Context, src *source, d *intake.Delivery, b *body) (intake.Outcome, error) {
+func (in *Ingress) take(ctx context.Context, src *endpoint, d *intake.Delivery, b *body) (intake.Outcome, error) {
 	named := intake.Names{Path: d.PathEvent, Header: intake.HeaderOf(d.Headers, src.Connector.EventHeader)}
 	d.Event = cmp.Or(named.Path, named.Header)
 	if b.fault != "" {
@@ -195,10 +202,10 @@ func (in *Ingress) take(ctx context.Context, src *source, d *intake.Delivery, b 
 }
 
 // takeOne takes in a webhook. A panic on the way is our fault and not the webhook's, which is kept.
-func (in *Ingress) takeOne(ctx context.Context, src *source, d *intake.Delivery, named intake.Names) (o intake.Outcome, err error) {
+func (in *Ingress) takeOne(ctx context.Context, src *endpoint, d *intake.Delivery, named intake.Names) (o intake.Outcome, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			in.log.Error("decoding panicked", "source", src.Info.Name, "stack", string(debug.Stack()))
+			in.log.Error("decoding panicked", "source", src.Name, "stack", string(debug.Stack()))
 			o, err = in.intake.Quarantine(ctx, d, intake.NewFault(intake.Panicked, fmt.Errorf("panic with a %T", p)))
 		}
 	}()
@@ -222,16 +229,16 @@ func refused(err error) bool {
 }
 
 // refuse answers what note notes. src is nil for requests to none.
-func (in *Ingress) refuse(w http.ResponseWriter, src *source, err error) {
+func (in *Ingress) refuse(w http.ResponseWriter, src *endpoint, err error) {
 	in.note(src, err).write(w)
 }
 
 // note finds the answer, counts the refusal and, within reason, logs it.
-func (in *Ingress) note(src *source, err error) answer {
+func (in *Ingress) note(src *endpoint, err error) answer {
 	a := answerOf(err)
 	counters, name := &in.unknown, unknownSource
 	if src != nil {
-		counters, name = &src.refused, src.Info.Name
+		counters, name = &src.refused, src.Name
 	}
 	counters.count(a.reason)
 	counters.complaints.Do(func() {

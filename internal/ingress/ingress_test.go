@@ -20,6 +20,7 @@ import (
 
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/source"
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
@@ -305,7 +306,7 @@ func TestGunzipLetsGo(t *testing.T) {
 func TestLimitIsInclusive(t *testing.T) {
 	shipment := sample(t, "retino", "shipping_ordered")
 	for _, n := range []int64{int64(len(shipment)), int64(len(shipment)) - 1} {
-		e := newEdge(t, only("returns", func(s *Source) { s.Limits.Body = n }))
+		e := newEdge(t, only("returns", func(s *source.Source) { s.Limits.Body = n }))
 		want := http.StatusOK
 		if n < int64(len(shipment)) {
 			want = http.StatusRequestEntityTooLarge

@@ -10,13 +10,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"github.com/webhook-bridge/bridge/connectors"
 	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/journal/pebble"
+	"github.com/webhook-bridge/bridge/internal/source"
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
@@ -129,11 +128,11 @@ func TestBatchThroughTheJournal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shop := Source{
-		Connector: acme(), Info: connectors.Source{Name: "shop", Zone: time.UTC}, Auth: Auth{None: true},
-		Limits: Limits{Rate: 1000, Body: 4 * mebi, InFlight: 64 * mebi, Daily: 1 << 30},
+	shop := source.Source{
+		Connector: acme(), Name: "shop", Auth: source.Auth{Scheme: source.SchemeNone},
+		Limits: source.Limits{Rate: 1000, Body: 4 * mebi, InFlight: 64 * mebi, Daily: 1 << 30},
 	}
-	edge, err := New(Config{Intake: in, Sources: []Source{shop}})
+	edge, err := New(Config{Intake: in, Sources: []source.Source{shop}})
 	if err != nil {
 		t.Fatal(err)
 	}

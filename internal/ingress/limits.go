@@ -9,22 +9,6 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Limits bounds what a source may cost. Zeros are defaults.
-type Limits struct {
-	// Body is the largest body in bytes, also after decompression. Default: what the connector needs, at least 1 MiB;
-	// without authentication 64 KiB.
-	Body int64
-	// Rate is requests a second, averaged over about a second; an array of webhooks is one. Default: no limit; without
-	// authentication 20.
-	Rate int
-	// InFlight is bytes of bodies held at once. Default: 64 MiB. It is raised to what one body needs, compressed and not. Bodies
-	// whose signature is not verified yet have a quarter of as much, at least one body, besides, and their first 4 KiB for
-	// nothing.
-	InFlight int64
-	// Daily is bytes a day, in UTC. Default: no limit; without authentication 64 MiB. Counted from the program's start.
-	Daily int64
-}
-
 const (
 	kibi = 1 << 10
 	mebi = 1 << 20
@@ -33,29 +17,10 @@ const (
 // roomTimeout is how long a webhook waits for room before it is answered 503.
 const roomTimeout = 500 * time.Millisecond
 
-func (l Limits) orDefault(needed int64, unauthenticated bool) Limits {
-	defaults := Limits{Body: max(mebi, needed), InFlight: 64 * mebi}
-	if unauthenticated {
-		defaults = Limits{Body: 64 * kibi, Rate: 20, InFlight: 64 * mebi, Daily: 64 * mebi}
-	}
-	l.Body = positive(l.Body, defaults.Body)
-	l.Rate = positive(l.Rate, defaults.Rate)
-	l.InFlight = max(positive(l.InFlight, defaults.InFlight), 2*l.largest())
-	l.Daily = positive(l.Daily, defaults.Daily)
-	return l
-}
-
 // largest is the room that the largest body takes.
-func (l Limits) largest() int64 { return max(l.Body, smallBody) + 1 }
+func largest(body int64) int64 { return max(body, smallBody) + 1 }
 
-func positive[T int | int64](v, otherwise T) T {
-	if v > 0 {
-		return v
-	}
-	return otherwise
-}
-
-// limits enforces a source's Limits.
+// limits enforces a source's limits.
 type limits struct {
 	body int64
 	rate *rate.Limiter // nil: no limit
@@ -70,15 +35,15 @@ type limits struct {
 	spent int64
 }
 
-func newLimits(l Limits) *limits {
-	e := &limits{
-		body: l.Body, room: semaphore.NewWeighted(l.InFlight), daily: l.Daily,
-		unverified: semaphore.NewWeighted(max(l.InFlight/4, l.largest())),
+func newLimits(body int64, perSecond int, room, daily int64) *limits {
+	l := &limits{
+		body: body, room: semaphore.NewWeighted(room), daily: daily,
+		unverified: semaphore.NewWeighted(max(room/4, largest(body))),
 	}
-	if l.Rate > 0 {
-		e.rate = rate.NewLimiter(rate.Limit(l.Rate), l.Rate)
+	if perSecond > 0 {
+		l.rate = rate.NewLimiter(rate.Limit(perSecond), perSecond)
 	}
-	return e
+	return l
 }
 
 // limited says that the sender has had its share, and when there is more.

@@ -14,11 +14,14 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/webhook-bridge/bridge/connectors"
+	"github.com/webhook-bridge/bridge/internal/source"
 )
 
 func TestRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := newEdge(t, only("returns", func(s *Source) { s.Limits.Rate = 3 }))
+		e := newEdge(t, only("returns", func(s *source.Source) { s.Limits.Rate = 3 }))
 		send := func() int {
 			return e.post("/webhooks/returns", secretOf("returns"), []byte(`{"event_type":"x"}`)).Code
 		}
@@ -47,7 +50,7 @@ func wait(d time.Duration) { <-time.After(d) }
 
 func TestDailyQuota(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := newEdge(t, only("returns", func(s *Source) { s.Limits.Daily = 100 }))
+		e := newEdge(t, only("returns", func(s *source.Source) { s.Limits.Body, s.Limits.Daily = 100, 100 }))
 		body := []byte(`{"event_type":"` + string(bytes.Repeat([]byte{'x'}, 40)) + `"}`) // 57 bytes
 		want := []int{http.StatusOK, http.StatusTooManyRequests}
 		for day := range 2 {
@@ -72,7 +75,7 @@ func TestInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		body := append([]byte(`{"event_type":"`), bytes.Repeat([]byte{'x'}, 100<<10)...)
 		body = append(body, `"}`...)
-		e := newEdge(t, only("returns", func(s *Source) { s.Limits.Body, s.Limits.InFlight = 110<<10, 1 }))
+		e := newEdge(t, only("returns", func(s *source.Source) { s.Limits.Body, s.Limits.InFlight = 110<<10, 110<<10 }))
 		hold, held := make(chan struct{}), make(chan struct{}, 2)
 		e.book.before = func(context.Context) error {
 			held <- struct{}{}
@@ -106,7 +109,7 @@ func TestInFlight(t *testing.T) {
 
 // TestRoomComesBack: however a webhook ends.
 func TestRoomComesBack(t *testing.T) {
-	e := newEdge(t, only("returns", func(s *Source) { s.Limits.Body, s.Limits.InFlight = 1<<10, 1 }))
+	e := newEdge(t, only("returns", func(s *source.Source) { s.Limits.Body, s.Limits.InFlight = 1<<10, 1<<10 }))
 	h := secretOf("returns")
 	large := make([]byte, 2<<10)
 	e.post("/webhooks/returns", h, large)
@@ -184,25 +187,21 @@ func TestSlowBody(t *testing.T) {
 	}
 }
 
-func TestDefaultLimits(t *testing.T) {
+// TestRoomOf: a source has room for one body, compressed and not, and for its copies, however little is configured.
+func TestRoomOf(t *testing.T) {
 	for _, tt := range []struct {
-		name   string
-		limits Limits
-		needed int64
-		none   bool
-		want   Limits
+		name      string
+		connector connectors.Connector
+		inFlight  int64
+		want      int64
 	}{
-		{name: "plain", want: Limits{Body: 1 << 20, InFlight: 64 << 20}},
-		{name: "connector needs more", needed: 8 << 20, want: Limits{Body: 8 << 20, InFlight: 64 << 20}},
-		{name: "no auth", needed: 8 << 20, none: true, want: Limits{Body: 64 << 10, Rate: 20, InFlight: 64 << 20, Daily: 64 << 20}},
-		{
-			name: "configured", limits: Limits{Body: 9, Rate: 1, InFlight: 64 << 20, Daily: 7}, none: true,
-			want: Limits{Body: 9, Rate: 1, InFlight: 64 << 20, Daily: 7},
-		},
-		{name: "room for one", limits: Limits{Body: 1 << 20, InFlight: 1}, want: Limits{Body: 1 << 20, InFlight: 2<<20 + 2}},
+		{name: "enough", inFlight: 64 << 20, want: 64 << 20},
+		{name: "one body", inFlight: 1 << 20, want: 2<<20 + 2},
+		{name: "one form", connector: connectors.Connector{FormField: "payload"}, inFlight: 1 << 20, want: 3<<20 + 3},
 	} {
-		if got := tt.limits.orDefault(tt.needed, tt.none); got != tt.want {
-			t.Errorf("%s: %+v, want %+v", tt.name, got, tt.want)
+		s := source.Source{Connector: &tt.connector, Limits: source.Limits{Body: 1 << 20, InFlight: tt.inFlight}}
+		if got := roomOf(&s); got != tt.want {
+			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/webhook-bridge/bridge/internal/intake"
+	"github.com/webhook-bridge/bridge/internal/source"
 )
 
 func TestParsePath(t *testing.T) {
@@ -110,13 +111,13 @@ func FuzzServeHTTP(f *testing.F) {
 	f.Add("a\xff", "br", []byte("{}"))
 	sources := testSources()
 	for i := range sources {
-		sources[i].Auth, sources[i].Limits = Auth{None: true}, Limits{Body: 4 << 10, Rate: 1 << 30, Daily: 1 << 40}
+		sources[i].Auth, sources[i].Limits = source.Auth{Scheme: source.SchemeNone}, source.Limits{Body: 4 << 10, Rate: 1 << 30, Daily: 1 << 40}
 	}
 	e := newEdge(f, func(c *Config) { c.Sources = sources })
 	f.Fuzz(func(t *testing.T, event, encoding string, body []byte) {
 		for _, s := range sources {
 			e.book.entries, e.book.keys = nil, nil
-			path := prefix + s.Info.Name
+			path := prefix + s.Name
 			if event != "" {
 				path += "/" + url.PathEscape(event)
 			}

@@ -83,7 +83,7 @@ type typed struct {
 //nolint:revive // gRPC decides the order of the parameters
 func (t *typed) handle(_ any, ctx context.Context, decode func(any) error, intercept grpc.UnaryServerInterceptor) (reply any, err error) {
 	received := time.Now()
-	var src *source
+	var src *endpoint
 	defer func() {
 		if p := recover(); p != nil {
 			reply, err = nil, t.in.refuseTyped(src, t.in.panicked(src, p))
@@ -118,7 +118,7 @@ func (t *typed) handle(_ any, ctx context.Context, decode func(any) error, inter
 }
 
 // admit finds the source and checks its secret and rate. The source is nil if none is known.
-func (t *typed) admit(ctx context.Context, now time.Time) (*source, error) {
+func (t *typed) admit(ctx context.Context, now time.Time) (*endpoint, error) {
 	md, _ := metadata.FromIncomingContext(ctx)
 	names := md.Get(sourceMetadata)
 	if len(names) != 1 {
@@ -141,7 +141,7 @@ func (t *typed) admit(ctx context.Context, now time.Time) (*source, error) {
 }
 
 // receive takes in a message. The caller may hang up from here on.
-func (t *typed) receive(ctx context.Context, src *source, msg proto.Message, received time.Time) error {
+func (t *typed) receive(ctx context.Context, src *endpoint, msg proto.Message, received time.Time) error {
 	if int64(proto.Size(msg)) > src.limits.body {
 		return errTooLarge
 	}
@@ -176,7 +176,7 @@ func (t *typed) receive(ctx context.Context, src *source, msg proto.Message, rec
 }
 
 // refuseTyped counts, logs and answers as refuse does, with the code of the same table and without the cause.
-func (in *Ingress) refuseTyped(src *source, err error) error {
+func (in *Ingress) refuseTyped(src *endpoint, err error) error {
 	a := in.note(src, err)
 	return status.Error(a.code, a.reason.String())
 }

@@ -22,6 +22,7 @@ import (
 	openloyaltyv1 "github.com/webhook-bridge/bridge/gen/webhooks/openloyalty/v1"
 	retinov1 "github.com/webhook-bridge/bridge/gen/webhooks/retino/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/source"
 	"github.com/webhook-bridge/bridge/internal/vendorjson"
 )
 
@@ -143,7 +144,7 @@ func TestTypedCallRefused(t *testing.T) {
 }
 
 func TestTypedCallLimits(t *testing.T) {
-	e := newEdge(t, only("returns", func(s *Source) { s.Limits.Body = 16 }))
+	e := newEdge(t, only("returns", func(s *source.Source) { s.Limits.Body = 16 }))
 	ctx := metadata.AppendToOutgoingContext(t.Context(), "bridge-source", "returns", "x-retino-secret", retinoSecret)
 	client := retinov1.NewRetinoWebhookServiceClient(dial(t, e))
 	if _, err := client.ShippingOrdered(ctx, shipmentMessage(t)); status.Code(err) != codes.ResourceExhausted {
@@ -168,7 +169,7 @@ func TestTypedCallLimits(t *testing.T) {
 
 // TestTypedCallsOfUnconfiguredConnectors: a service is offered only if some source uses it.
 func TestTypedCallsOfUnconfiguredConnectors(t *testing.T) {
-	e := newEdge(t, only("returns", func(*Source) {}))
+	e := newEdge(t, only("returns", func(*source.Source) {}))
 	_, err := openloyaltyv1.NewOpenloyaltyWebhookServiceClient(dial(t, e)).CustomerUpdated(t.Context(), new(openloyaltyv1.CustomerUpdated))
 	if status.Code(err) != codes.Unimplemented {
 		t.Errorf("error %v", err)

@@ -24,7 +24,8 @@ import (
 
 	"github.com/webhook-bridge/bridge/connectors"
 	retinov1 "github.com/webhook-bridge/bridge/gen/webhooks/retino/v1"
-	"github.com/webhook-bridge/bridge/internal/intake"
+	"github.com/webhook-bridge/bridge/internal/secret"
+	"github.com/webhook-bridge/bridge/internal/source"
 )
 
 const (
@@ -33,19 +34,20 @@ const (
 )
 
 // signing is how the signed source's sender signs: with the time.
-func signing() *HMAC {
-	return &HMAC{
-		Spec: connectors.HMAC{
+func signing() source.Auth {
+	return source.Auth{
+		Scheme: source.SchemeHMAC,
+		HMAC: &connectors.HMAC{
 			Header: "X-Signature", Prefix: "v1=", TimestampHeader: "X-Signed-At", Signed: "{timestamp}.{method} {url} {body}",
 		},
-		Secrets: []string{newSecret, oldSecret},
+		Values: secret.List(newSecret, oldSecret),
 	}
 }
 
 // newSigned is an edge with one source whose webhooks are signed.
-func newSigned(tb testing.TB, change ...func(*Source)) *edge {
+func newSigned(tb testing.TB, change ...func(*source.Source)) *edge {
 	tb.Helper()
-	return newShop(tb, append([]func(*Source){func(s *Source) { s.Auth = Auth{HMAC: signing()} }}, change...)...)
+	return newShop(tb, append([]func(*source.Source){func(s *source.Source) { s.Auth = signing() }}, change...)...)
 }
 
 // mac is what the sender computes, in its own way.
@@ -160,11 +162,11 @@ func (c *counted) Read(p []byte) (int, error) {
 }
 
 // wantRoom checks that a source's room is all there.
-func wantRoom(t *testing.T, e *edge, source string) {
+func wantRoom(t *testing.T, e *edge, name string) {
 	t.Helper()
-	s := e.sources[source]
-	bounds := s.bounds()
-	if !s.limits.room.TryAcquire(bounds.InFlight) || !s.limits.unverified.TryAcquire(max(bounds.InFlight/4, bounds.largest())) {
+	s := e.sources[name]
+	room := roomOf(&s.Source)
+	if !s.limits.room.TryAcquire(room) || !s.limits.unverified.TryAcquire(max(room/4, largest(s.Limits.Body))) {
 		t.Error("room was lost")
 	}
 }
@@ -188,7 +190,7 @@ func TestSignedURLs(t *testing.T) {
 		"public, path":    {"https://acme.test/bri%2Fdge/", "/webhooks/shop", "https://acme.test/bri%2Fdge/webhooks/shop", false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := newSigned(t, func(s *Source) { s.Auth.HMAC.PublicURL = tt.public })
+			e := newSigned(t, func(s *source.Source) { s.Auth.PublicURL = tt.public })
 			body := []byte(shipment("s1"))
 			for url, want := range map[string]int{tt.url: 200, tt.url + "x": 401, strings.Replace(tt.url, "http", "ftp", 1): 401} {
 				r := httptest.NewRequest(http.MethodPost, tt.target, bytes.NewReader(body))
@@ -213,10 +215,9 @@ func TestSignedHostAndPath(t *testing.T) {
 		{"", "example.com /webhooks/shop/shipping%2Eordered"},
 		{"https://acme.test:1/base", "acme.test:1 /base/webhooks/shop/shipping%2Eordered"},
 	} {
-		e := newSigned(t, func(s *Source) {
-			s.Auth.HMAC = &HMAC{
-				Spec: connectors.HMAC{Header: "X-Signature", Prefix: "v1=", Signed: "{host} {path} {body}"}, Secrets: []string{newSecret}, PublicURL: tt.public,
-			}
+		e := newSigned(t, func(s *source.Source) {
+			s.Auth.HMAC = &connectors.HMAC{Header: "X-Signature", Prefix: "v1=", Signed: "{host} {path} {body}"}
+			s.Auth.PublicURL = tt.public
 		})
 		h := http.Header{"X-Signature": {mac(newSecret, tt.want, " ", string(body))}}
 		if w := e.post("/webhooks/shop/shipping%2Eordered?q", h, body); w.Code != http.StatusOK {
@@ -259,9 +260,9 @@ func TestSignedOverTheWire(t *testing.T) {
 // TestUnsignedCostNothing: rate and quota are charged to the source only for what it signed.
 func TestUnsignedCostNothing(t *testing.T) {
 	body := []byte(shipment("s1"))
-	for name, limits := range map[string]Limits{"rate": {Rate: 2}, "quota": {Daily: int64(2 * len(body))}} {
+	for name, limits := range map[string]source.Limits{"rate": {Rate: 2}, "quota": {Body: int64(len(body)), Daily: int64(2 * len(body))}} {
 		synctest.Test(t, func(t *testing.T) {
-			e := newSigned(t, func(s *Source) { s.Limits = limits })
+			e := newSigned(t, func(s *source.Source) { s.Limits = limits })
 			now := time.Now()
 			for range 20 {
 				if w := e.post("/webhooks/shop", signed("wrong", shopURL, now, body), body); w.Code != http.StatusUnauthorized {
@@ -286,7 +287,7 @@ func TestUnsignedCostNothing(t *testing.T) {
 func TestStrangersRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const size = 100 * kibi
-		e := newSigned(t, func(s *Source) { s.Limits.Body, s.Limits.InFlight = size, 1 }) // as much as must be
+		e := newSigned(t, func(s *source.Source) { s.Limits.Body, s.Limits.InFlight = size, size }) // as much as must be
 		limits := e.sources["shop"].limits
 		post := func(body io.Reader, length int, h http.Header) int {
 			r := httptest.NewRequest(http.MethodPost, "/webhooks/shop", body)
@@ -352,7 +353,7 @@ func TestSignedWaitsForItsRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newSigned(t)
 		room := e.sources["shop"].limits.room
-		all := e.sources["shop"].bounds().InFlight
+		all := roomOf(&e.sources["shop"].Source)
 		if !room.TryAcquire(all) {
 			t.Fatal("no room")
 		}
@@ -417,53 +418,5 @@ func TestSignedSourcesTakeNoTypedCalls(t *testing.T) {
 	}
 	if e.sources["shop"].verifier.verifyGRPC(metadata.MD{}) {
 		t.Error("a call without a signature passes")
-	}
-}
-
-// TestProblemsOfSignedSources: all are named, and no secret is.
-func TestProblemsOfSignedSources(t *testing.T) {
-	in, err := intake.New(intake.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	source := func(name string, change func(*Source)) Source {
-		s := Source{Connector: acme(), Info: connectors.Source{Name: name, Zone: time.UTC}, Auth: Auth{HMAC: signing()}}
-		change(&s)
-		return s
-	}
-	_, err = New(Config{Intake: in, Sources: []Source{
-		source("a", func(s *Source) { s.Auth.HMAC.Secrets = nil; s.Auth.HMAC.Spec.Algorithm = "md5" }),
-		source("b", func(s *Source) { s.Auth.None = true }),
-		source("c", func(s *Source) { s.GRPC = true }),
-		source("d", func(s *Source) { s.KeepHeaders = []string{"x-signature"} }),
-		source("e", func(s *Source) { s.Auth.HMAC.PublicURL = "hooks.acme.test" }),
-		source("f", func(s *Source) { s.Auth.HMAC.PublicURL = "https://hooks.acme.test/?x" }),
-		source("g", func(s *Source) { s.Connector.KeyHeader = "X-Signature" }),
-		source("h", func(s *Source) { s.Connector.EventHeader = "authorization" }),
-		source("i", func(s *Source) { s.Window = time.Millisecond }),
-		source("j", func(s *Source) { s.Auth = Auth{Header: "X-ACME-ID", Values: []string{newSecret}} }),
-	}})
-	if err == nil {
-		t.Fatal("New took them all")
-	}
-	for _, want := range []string{
-		`"a": signature: `,
-		`Secrets`,
-		`"b": needs exactly one way`,
-		`"c": takes typed calls`,
-		`"d": would keep the credential in header "X-Signature"`,
-		`"e": has a public URL`,
-		`"f": has a public URL`,
-		`"g": would keep the credential in header "X-Signature"`,
-		`"h": would keep the credential in header "Authorization"`,
-		`"i": has a window`,
-		`"j": would keep the credential in header "X-Acme-Id"`,
-	} {
-		if !strings.Contains(err.Error(), want) {
-			t.Errorf("the error does not say %s:\n%v", want, err)
-		}
-	}
-	if strings.Contains(err.Error(), newSecret) {
-		t.Errorf("the error shows a secret:\n%v", err)
 	}
 }

@@ -3,54 +3,50 @@ package ingress
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/webhook-bridge/bridge/connectors"
 	"github.com/webhook-bridge/bridge/connectors/retino"
 	"github.com/webhook-bridge/bridge/internal/intake"
+	"github.com/webhook-bridge/bridge/internal/source"
 )
 
-// TestProblemsOfSources: all of them are reported at once, each with its source.
+// TestProblemsOfSources: New reports what is wrong with every source, and does not change the caller's.
 func TestProblemsOfSources(t *testing.T) {
-	info := func(name string) connectors.Source { return connectors.Source{Name: name, Zone: time.UTC} }
-	open := Auth{None: true}
 	in, err := intake.New(intake.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = New(Config{Intake: in, Sources: []Source{
-		{Connector: retino.New(), Info: info("fine"), Auth: open},
-		{Connector: retino.New(), Info: info("fine"), Auth: open},
-		{Connector: retino.New(), Info: info("a")},
-		{Connector: retino.New(), Info: info("b"), Auth: Auth{None: true, Tokens: []string{"x"}}},
-		{Connector: retino.New(), Info: info("c"), Auth: Auth{Header: "X-Key"}},
-		{Connector: retino.New(), Info: info("d"), Auth: Auth{Header: "X-Key", Values: []string{""}}},
-		{Connector: retino.New(), Info: info("e"), Auth: Auth{Header: "x-key", Values: []string{"v"}}, KeepHeaders: []string{"X-KEY"}},
-		{Connector: retino.New(), Info: info("f"), Auth: open, KeepHeaders: []string{"cookie"}},
-		{Connector: retino.New(), Info: connectors.Source{Name: "g"}, Auth: open},
-		{Connector: retino.New(), Info: info("h/i"), Auth: open},
-		{Connector: &connectors.Connector{Name: "empty"}, Info: info("j"), Auth: open},
-	}})
-	if err == nil {
-		t.Fatal("New took them all")
+	open := source.Auth{Scheme: source.SchemeNone}
+	sources := []source.Source{
+		{Name: "fine", Connector: retino.New(), Auth: open},
+		{Name: "fine", Connector: retino.New(), Auth: open},
+		{Name: "a", Connector: retino.New()},
+		{Name: "b", Connector: retino.New(), Auth: open, KeepHeaders: []string{"cookie"}},
 	}
+	_, err = New(Config{Intake: in, Sources: sources})
 	for _, want := range []string{
-		`"fine": is configured twice`,
-		`"a": needs exactly one way`,
-		`"b": needs exactly one way`,
-		`"c": has no value for its header`,
-		`"d": has an empty secret`,
-		`"e": would keep the credential in header "X-Key"`,
-		`"f": would keep the credential in header "Cookie"`,
-		`"g": has no time zone`,
-		`"h/i": has a name that is no path segment`,
-		`"j": connectors: "empty" has no service`,
+		`source "fine": name: is the name of sources[0], too`,
+		`source "a": auth: must have exactly one of`,
+		`source "b": keep_headers[0]: this header carries a credential`,
 	} {
-		if !strings.Contains(err.Error(), want) {
+		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the error does not say %s:\n%v", want, err)
 		}
+	}
+	if sources[0].Limits != (source.Limits{}) || sources[3].KeepHeaders[0] != "cookie" {
+		t.Error("the caller's sources were changed")
+	}
+}
+
+// TestConnectorWithoutService is refused at the start, and not by the first webhook.
+func TestConnectorWithoutService(t *testing.T) {
+	_, err := New(Config{Sources: []source.Source{
+		{Name: "a", Connector: &connectors.Connector{Name: "empty"}, Auth: source.Auth{Scheme: source.SchemeNone}},
+	}})
+	if err == nil || !strings.Contains(err.Error(), `source "a": connectors: "empty" has no service`) {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/source"
 )
 
 // acme is a vendor with every habit: it names events and webhooks in headers, sends forms, and several webhooks at once.
@@ -28,17 +29,17 @@ func acme() *connectors.Connector {
 }
 
 // newShop is an edge with one source of acme's, without authentication.
-func newShop(tb testing.TB, change ...func(*Source)) *edge {
+func newShop(tb testing.TB, change ...func(*source.Source)) *edge {
 	tb.Helper()
 	return newEdge(tb, func(c *Config) {
-		s := Source{
-			Connector: acme(), Info: connectors.Source{Name: "shop", Zone: time.UTC}, Auth: Auth{None: true},
-			Limits: Limits{Rate: 1000, Body: 4 * mebi},
+		s := source.Source{
+			Connector: acme(), Name: "shop", Auth: source.Auth{Scheme: source.SchemeNone},
+			Limits: source.Limits{Rate: 1000, Body: 4 * mebi},
 		}
 		for _, f := range change {
 			f(&s)
 		}
-		c.Sources = []Source{s}
+		c.Sources = []source.Source{s}
 	})
 }
 
@@ -197,7 +198,7 @@ func TestFormsOfOthers(t *testing.T) {
 // TestLargestForm: a form of the largest size has room, compressed or not, even where there is only as much as must be; and
 // gives it all back.
 func TestLargestForm(t *testing.T) {
-	e := newShop(t, func(s *Source) { s.Limits.Body, s.Limits.InFlight = 100*kibi, 1 })
+	e := newShop(t, func(s *source.Source) { s.Limits.Body, s.Limits.InFlight = 100*kibi, 100*kibi })
 	for i, encoding := range []string{"identity", "gzip"} {
 		form := []byte(`payload={"event_type":"new","n":` + strconv.Itoa(i) + `,"filler":"` + strings.Repeat("x", 100*kibi-46) + `"}`)
 		if len(form) != 100*kibi {
@@ -342,7 +343,7 @@ func TestLargestBatch(t *testing.T) {
 	if n := len(e.book.all()); n != intake.MaxElements || e.book.commits != 1 {
 		t.Errorf("%d webhooks in %d commits", n, e.book.commits)
 	}
-	e = newShop(t, func(s *Source) {
+	e = newShop(t, func(s *source.Source) {
 		translate := s.Connector.Translate
 		s.Connector.Translate = func(in connectors.Input) (connectors.Translation, error) {
 			tr, err := translate(in)
@@ -387,7 +388,7 @@ func TestBatchInAForm(t *testing.T) {
 
 // TestBatchRefused: where broken webhooks are refused, one refuses all.
 func TestBatchRefused(t *testing.T) {
-	e := newShop(t, func(s *Source) { s.Reject = true })
+	e := newShop(t, func(s *source.Source) { s.Reject = true })
 	for _, body := range []string{"[" + shipment("s1") + ",{}]", "[" + shipment("s1"), "[]", "[" + shipment("s1") + `,{"event_type":"shipping.ordered"}]`} {
 		if w := e.post("/webhooks/shop", nil, []byte(body)); w.Code != http.StatusBadRequest {
 			t.Errorf("%s: %d", body, w.Code)
@@ -408,14 +409,14 @@ func TestBatchWithAPanic(t *testing.T) {
 
 // TestBatchesOfOthers: a vendor that sends one webhook at a time sends no arrays.
 func TestBatchesOfOthers(t *testing.T) {
-	e := newShop(t, func(s *Source) { s.Connector.Batches = false })
+	e := newShop(t, func(s *source.Source) { s.Connector.Batches = false })
 	wantSuccess(t, e, "shop", e.post("/webhooks/shop", nil, []byte("["+shipment("s1")+"]")))
 	wantStored(t, e, " malformed_json")
 }
 
 // TestWindowOfSource: the source's own window counts.
 func TestWindowOfSource(t *testing.T) {
-	e := newShop(t, func(s *Source) { s.Window = time.Hour })
+	e := newShop(t, func(s *source.Source) { s.Window = time.Hour })
 	e.post("/webhooks/shop", nil, []byte(`{"event_type":"new"}`))
 	if got := e.book.last(t).Window; got != time.Hour {
 		t.Errorf("window %v", got)
@@ -459,9 +460,9 @@ func TestWorkloadOfBatches(t *testing.T) {
 
 // TestMendedBatch: webhooks are read as the connector mends them, and stored as they came.
 func TestMendedBatch(t *testing.T) {
-	e := newShop(t, func(s *Source) {
-		s.Limits.Body, s.Limits.InFlight = 100*kibi, 1
-		s.Connector.Mend = func(text []byte) []byte { return bytes.ReplaceAll(text, []byte("'"), []byte(`"`)) }
+	e := newShop(t, func(s *source.Source) {
+		s.Limits.Body, s.Limits.InFlight = 100*kibi, 100*kibi
+		s.Connector.Normalize = func(text []byte) []byte { return bytes.ReplaceAll(text, []byte("'"), []byte(`"`)) }
 	})
 	quoted := strings.ReplaceAll(shipment("s1"), `"`, "'")
 	body := "\uFEFF [ " + quoted + ` , {'event_type':'new','a':[[]]}, ['x'] ,` + quoted + "]"

@@ -73,7 +73,7 @@ func (w *work) shrink(size int) {
 func (w *work) end() { w.shrink(0) }
 
 // workOf is the size to begin with for a body.
-func (s *source) workOf(b *body) int {
+func (s *endpoint) workOf(b *body) int {
 	if s.Connector.Batches && (b.form || intake.IsList(b.data)) {
 		return listWork * len(b.data)
 	}

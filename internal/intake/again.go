@@ -129,9 +129,9 @@ func (s *Source) translateAgain(w *journalv1.Webhook, event string) (Decoded, co
 	}
 	var t connectors.Translation
 	if d.Message != nil {
-		t, fault = Translate(&s.SourceConfig, d.Event, d.Message, d.Document)
+		t, fault = Translate(&s.Source, d.Event, d.Message, d.Document)
 	} else {
-		t, fault = TranslateUnmapped(&s.SourceConfig, d.Event, d.Document)
+		t, fault = TranslateUnmapped(&s.Source, d.Event, d.Document)
 	}
 	if fault == nil {
 		fault = encodable(t.Events)
@@ -163,7 +163,7 @@ func storedDelivery(src *Source, w *journalv1.Webhook, event string) *Delivery {
 // logPanic logs the stack of a fault that is a panic's.
 func (in *Intake) logPanic(src *Source, event string, f *Fault) {
 	if f.stack != nil {
-		in.log.Error("connector panicked", "source", src.Info.Name, "event", clean(event, maxName),
+		in.log.Error("connector panicked", "source", src.Name, "event", clean(event, maxName),
 			"problem", f.Problem, "stack", string(f.stack))
 	}
 }

@@ -42,7 +42,7 @@ func (in *Intake) releaseArray(
 	}
 	released := proto.CloneOf(w)
 	released.ReleasedAt = timestamppb.Now()
-	id := identity{key: hash(scoped(keyReleased, array, array.stored)), body: hash(w.GetBody()), window: src.window}
+	id := identity{key: hash(scoped(keyReleased, array, array.stored)), body: hash(w.GetBody()), window: src.Window}
 	whole := newDraft(src, released, nil, id)
 	whole.entry.Operation = journal.Release
 	var batch Batch

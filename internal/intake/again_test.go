@@ -18,13 +18,14 @@ import (
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	retinov1 "github.com/webhook-bridge/bridge/gen/webhooks/retino/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/source"
 )
 
 // shipping is an event that the desk's connector models.
 const shipping = "shipping.ordered"
 
 // modelled gives the desk's connector Retino's service, so that it has events.
-func modelled(c *SourceConfig) {
+func modelled(c *source.Source) {
 	c.Connector.Service = retino.New().Service
 	c.Connector.EventField = "event_type"
 }
@@ -265,12 +266,12 @@ func TestReleaseMended(t *testing.T) {
 		"panics":  func([]byte) []byte { panic("mend") },
 		"shorter": func([]byte) []byte { return []byte("{}") },
 	} {
-		d.connector.Mend = mend
+		d.connector.Normalize = mend
 		if r := d.release(t, w, ReleaseOptions{}); r.Fault == nil || r.Fault.Reason != Malformed {
 			t.Errorf("%s: %+v", name, r)
 		}
 	}
-	d.connector.Mend = func(b []byte) []byte { return bytes.ReplaceAll(b, []byte(",}"), []byte(" }")) }
+	d.connector.Normalize = func(b []byte) []byte { return bytes.ReplaceAll(b, []byte(",}"), []byte(" }")) }
 	if r := d.release(t, w, ReleaseOptions{}); r.Outcome != Accepted {
 		t.Fatalf("%+v", r)
 	}
@@ -460,7 +461,7 @@ func TestRetranslateUnmapped(t *testing.T) {
 		t.Fatal(o, err)
 	}
 	entry := d.book.entries[0]
-	modelled(&d.source.SourceConfig)
+	modelled(&d.source.Source)
 	r := d.retranslate(t, entry.Webhook, entry.Events, false)
 	if len(r.Changes) != 1 || r.Changes[0].Made.GetType() != "order.changed" || r.Changes[0].Made.GetSupersedes() != entry.Events[0].GetId() {
 		t.Errorf("%+v", r)

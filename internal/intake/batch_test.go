@@ -15,6 +15,7 @@ import (
 	retinov1 "github.com/webhook-bridge/bridge/gen/webhooks/retino/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/internal/journal/pebble"
+	"github.com/webhook-bridge/bridge/internal/source"
 	"github.com/webhook-bridge/bridge/internal/vendorjson"
 )
 
@@ -181,7 +182,7 @@ func TestBatchUnavailable(t *testing.T) {
 
 // TestBatchRefused: where broken webhooks are refused, a fault of the sender's ends the batch; one of ours does not.
 func TestBatchRefused(t *testing.T) {
-	d := newDesk(t, func(c *SourceConfig) { c.Reject = true })
+	d := newDesk(t, func(c *source.Source) { c.Reject = true })
 	d.keyedByBody()
 	var fault *Fault
 	if err := d.batch(t, "a", "bad", "b"); !errors.As(err, &fault) || fault.Path != "$.status" {
@@ -231,7 +232,7 @@ func TestBatchKeyedByHeader(t *testing.T) {
 
 // TestFormIsStoredAsItCame, and read as what it holds.
 func TestFormIsStoredAsItCame(t *testing.T) {
-	d := newDesk(t, func(c *SourceConfig) { c.Connector.FormField = "payload" })
+	d := newDesk(t, func(c *source.Source) { c.Connector.FormField = "payload" })
 	delivery := d.delivery("x", "payload=%7B%7D")
 	delivery.Encoding, delivery.Text = journalv1.Encoding_ENCODING_FORM, []byte("{}")
 	if o, err := d.Unmapped(t.Context(), delivery); o != Accepted || err != nil {

@@ -169,7 +169,7 @@ func newWebhook(d *Delivery, drift []vendorjson.Drift) (*journalv1.Webhook, erro
 	}
 	w := &journalv1.Webhook{
 		Id:          id.String(),
-		Source:      d.Source.Info.Name,
+		Source:      d.Source.Name,
 		Connector:   d.Source.Connector.Name,
 		VendorEvent: clean(d.Event, maxName),
 		PathEvent:   clean(d.PathEvent, 2*maxName), // still too long for a name if it was

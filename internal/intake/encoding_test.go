@@ -10,6 +10,7 @@ import (
 	"github.com/webhook-bridge/bridge/connectors"
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	retinov1 "github.com/webhook-bridge/bridge/gen/webhooks/retino/v1"
+	"github.com/webhook-bridge/bridge/internal/source"
 )
 
 // spoils has the connector make events that are no protobuf of webhooks with that text.
@@ -28,7 +29,7 @@ func (d *desk) spoils(text string) {
 // could do nothing about it, and asked to come again would come for ever.
 func TestUnencodable(t *testing.T) {
 	for _, reject := range []bool{false, true} {
-		d := newDesk(t, func(c *SourceConfig) { c.Reject = reject })
+		d := newDesk(t, func(c *source.Source) { c.Reject = reject })
 		d.translates(connectors.NaturalKey("1"), 2)
 		d.spoils("")
 		if o := d.accept(t, "order", "{}"); o != Quarantined {

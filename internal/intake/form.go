@@ -19,7 +19,7 @@ func Document(c *connectors.Connector, encoding journalv1.Encoding, body []byte)
 		}
 		body = field
 	}
-	if c.Mend != nil {
+	if c.Normalize != nil {
 		body = mended(c, body)
 	}
 	return body, nil
@@ -32,7 +32,7 @@ func mended(c *connectors.Connector, text []byte) (document []byte) {
 			document = text
 		}
 	}()
-	if document = c.Mend(text); len(document) != len(text) {
+	if document = c.Normalize(text); len(document) != len(text) {
 		return text
 	}
 	return document

@@ -8,6 +8,7 @@ import (
 	"github.com/webhook-bridge/bridge/connectors"
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	retinov1 "github.com/webhook-bridge/bridge/gen/webhooks/retino/v1"
+	"github.com/webhook-bridge/bridge/internal/source"
 )
 
 func TestHeaderOf(t *testing.T) {
@@ -26,7 +27,7 @@ func (d *desk) withID(event, body, id string) *Delivery {
 	return delivery
 }
 
-func keyedByHeader(c *SourceConfig) { c.Connector.KeyHeader = "X-Webhook-Id" }
+func keyedByHeader(c *source.Source) { c.Connector.KeyHeader = "X-Webhook-Id" }
 
 // TestKeyHeader: the vendor's own id of a webhook tells it from others, whatever the connector says.
 func TestKeyHeader(t *testing.T) {
@@ -125,12 +126,12 @@ func TestUnusableKeyHeader(t *testing.T) {
 // TestWindowOfSource: what the operator says counts, then the connector, then the default.
 func TestWindowOfSource(t *testing.T) {
 	for _, tt := range []struct{ source, connector, want time.Duration }{
-		{0, 0, DefaultWindow},
+		{0, 0, connectors.DefaultWindow},
 		{0, time.Minute, time.Minute},
 		{time.Hour, time.Minute, time.Hour},
 		{time.Hour, 0, time.Hour},
 	} {
-		d := newDesk(t, func(c *SourceConfig) { c.Window, c.Connector.Window = tt.source, tt.connector })
+		d := newDesk(t, func(c *source.Source) { c.Window, c.Connector.Window = tt.source, tt.connector })
 		d.translates(connectors.ContentHash(), 1)
 		d.accept(t, "order", "{}")
 		if _, err := d.Quarantine(t.Context(), d.delivery("order", "{"), NewFault(Malformed, nil)); err != nil {

@@ -40,7 +40,7 @@ func identify(d *Delivery, k connectors.Key) identity {
 	if key, ok := headerKey(d); ok {
 		k = key
 	}
-	id := identity{body: hash(d.Body), window: d.Source.window}
+	id := identity{body: hash(d.Body), window: d.Source.Window}
 	parts, natural := k.Natural()
 	if !natural {
 		id.key = d.ownKey(keyBody, string(id.body[:]))
@@ -57,7 +57,7 @@ func identifyQuarantined(d *Delivery) identity {
 	body := hash(d.Body)
 	key, _ := headerKey(d)
 	parts, _ := key.Natural()
-	return identity{key: d.ownKey(keyQuarantine, parts+string(body[:])), body: body, window: d.Source.window}
+	return identity{key: d.ownKey(keyQuarantine, parts+string(body[:])), body: body, window: d.Source.Window}
 }
 
 // ownKey is the key of a webhook that none of the vendor's tells from others: it is the same as those with that content.
@@ -99,7 +99,7 @@ func (id identity) name(events []*eventv1.Event, webhook string) {
 
 // scoped puts a key into its source and event, unambiguously.
 func scoped(kind byte, d *Delivery, key string) []byte {
-	source := d.Source.Info.Name
+	source := d.Source.Name
 	b := make([]byte, 0, 9+len(source)+len(d.Event)+len(key)+sha256.Size)
 	b = append(b, kind)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(source)))

@@ -1,7 +1,6 @@
 package intake
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,14 +15,13 @@ import (
 	"github.com/webhook-bridge/bridge/connectors"
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/source"
 	"github.com/webhook-bridge/bridge/internal/vendorjson"
 )
 
 const (
 	// NaturalWindow is how long a natural key counts. It must outlast every vendor's retries (Retino's last for 72 hours).
 	NaturalWindow = 7 * 24 * time.Hour
-	// DefaultWindow is how long a body counts as its own key where the connector does not say.
-	DefaultWindow = 2 * time.Minute
 	// MaxEvents is how many events one webhook may make.
 	MaxEvents = 10_000
 	// MaxSubject is the longest subject, and the longest version of one, in bytes.
@@ -112,21 +110,10 @@ func (d *Delivery) document() []byte {
 	return d.JSON()
 }
 
-// SourceConfig is what intake needs to know of a source.
-type SourceConfig struct {
-	Connector *connectors.Connector
-	Info      connectors.Source
-	// Reject refuses what cannot be decoded or translated, instead of keeping it, unless the fault is ours.
-	Reject bool
-	// Window is how long a body counts as its own key. 0 is the connector's.
-	Window time.Duration
-}
-
 // Source is a configured source. It is made by [Intake.Source] and safe for concurrent use.
 type Source struct {
-	SourceConfig
+	source.Source
 
-	window     time.Duration
 	duplicates prometheus.Counter
 	quarantine prometheus.Counter
 	revisions  prometheus.Counter
@@ -167,18 +154,17 @@ func New(c Config) (*Intake, error) {
 	return &Intake{journal: c.Journal, log: c.Logger, metrics: m}, nil
 }
 
-// Source resolves a source once, so that nothing is looked up for each webhook.
-func (in *Intake) Source(c SourceConfig) *Source {
+// Source prepares a source, so that nothing is looked up for each webhook. s must be resolved, by [source.Resolve].
+func (in *Intake) Source(s source.Source) *Source {
 	return &Source{
-		SourceConfig: c,
-		window:       cmp.Or(c.Window, c.Connector.Window, DefaultWindow),
-		duplicates:   in.metrics.duplicates.WithLabelValues(c.Info.Name),
-		quarantine:   in.metrics.quarantined.WithLabelValues(c.Info.Name),
-		revisions:    in.metrics.revisions.WithLabelValues(c.Info.Name),
-		released:     in.metrics.released.WithLabelValues(c.Info.Name),
-		events:       sync.OnceValues(c.Connector.Events),
-		drift:        in.metrics.driftOf(c.Connector.Name),
-		complaints:   rate.Sometimes{First: 10, Interval: time.Second},
+		Source:     s,
+		duplicates: in.metrics.duplicates.WithLabelValues(s.Name),
+		quarantine: in.metrics.quarantined.WithLabelValues(s.Name),
+		revisions:  in.metrics.revisions.WithLabelValues(s.Name),
+		released:   in.metrics.released.WithLabelValues(s.Name),
+		events:     sync.OnceValues(s.Connector.Events),
+		drift:      in.metrics.driftOf(s.Connector.Name),
+		complaints: rate.Sometimes{First: 10, Interval: time.Second},
 	}
 }
 
@@ -186,7 +172,7 @@ func (in *Intake) Source(c SourceConfig) *Source {
 // found odd. It blocks until the webhook is durable, or ctx ends; errors are those of the package comment. One of a batch is
 // [Collected] without blocking, or refused.
 func (in *Intake) Accept(ctx context.Context, d *Delivery, msg proto.Message, drift []vendorjson.Drift) (Outcome, error) {
-	t, fault := Translate(&d.Source.SourceConfig, d.Event, msg, d.document())
+	t, fault := Translate(&d.Source.Source, d.Event, msg, d.document())
 	if fault != nil {
 		return in.setAside(ctx, d, fault, drift)
 	}
@@ -196,7 +182,7 @@ func (in *Intake) Accept(ctx context.Context, d *Delivery, msg proto.Message, dr
 // Unmapped takes in a webhook of an event that nobody modelled. It is one event of type "unmapped" that carries the JSON
 // as it came, provided that it is JSON and that the event's name is text; else the webhook is quarantined.
 func (in *Intake) Unmapped(ctx context.Context, d *Delivery) (Outcome, error) {
-	t, fault := TranslateUnmapped(&d.Source.SourceConfig, d.Event, d.JSON())
+	t, fault := TranslateUnmapped(&d.Source.Source, d.Event, d.JSON())
 	if fault != nil {
 		return in.setAside(ctx, d, fault, nil)
 	}

@@ -23,6 +23,7 @@ import (
 	retinov1 "github.com/webhook-bridge/bridge/gen/webhooks/retino/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/internal/journal/pebble"
+	"github.com/webhook-bridge/bridge/internal/source"
 	"github.com/webhook-bridge/bridge/internal/vendorjson"
 	"github.com/webhook-bridge/bridge/sinks"
 )
@@ -108,7 +109,7 @@ type desk struct {
 	received  time.Time
 }
 
-func newDesk(t *testing.T, change ...func(*SourceConfig)) *desk {
+func newDesk(t *testing.T, change ...func(*source.Source)) *desk {
 	t.Helper()
 	d := &desk{
 		book: &book{}, registry: prometheus.NewRegistry(), log: &strings.Builder{},
@@ -120,11 +121,15 @@ func newDesk(t *testing.T, change ...func(*SourceConfig)) *desk {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := SourceConfig{Connector: d.connector, Info: connectors.Source{Name: "shop", Zone: time.UTC}}
+	c := source.Source{Name: "shop", Connector: d.connector, Auth: source.Auth{Scheme: source.SchemeNone}}
 	for _, f := range change {
 		f(&c)
 	}
-	d.source = d.Source(c)
+	resolved := []source.Source{c}
+	if problems := source.Resolve(resolved); problems != nil {
+		t.Fatal(problems)
+	}
+	d.source = d.Source(resolved[0])
 	return d
 }
 
@@ -266,7 +271,7 @@ func TestNaturalKey(t *testing.T) {
 }
 
 func TestContentHash(t *testing.T) {
-	d := newDesk(t, func(c *SourceConfig) { c.Connector.Window = 10 * time.Second })
+	d := newDesk(t, func(c *source.Source) { c.Connector.Window = 10 * time.Second })
 	d.translates(connectors.ContentHash(), 1)
 	for i, step := range []struct {
 		event, body string
@@ -291,7 +296,7 @@ func TestContentHash(t *testing.T) {
 	if last := d.book.entries[len(d.book.entries)-1].Events[0].GetId(); last == first {
 		t.Error("two facts have one id")
 	}
-	if got := newDesk(t).source.window; got != DefaultWindow {
+	if got := newDesk(t).source.Window; got != connectors.DefaultWindow {
 		t.Errorf("default window %v", got)
 	}
 }
@@ -299,7 +304,7 @@ func TestContentHash(t *testing.T) {
 // TestKeysAreScoped: what is the same in one source and event is not the same elsewhere, however the names are cut.
 func TestKeysAreScoped(t *testing.T) {
 	d := newDesk(t)
-	other := d.Source(SourceConfig{Connector: d.connector, Info: connectors.Source{Name: "shopo", Zone: time.UTC}})
+	other := d.Source(source.Source{Name: "shopo", Connector: d.connector, Zone: time.UTC})
 	seen := map[journal.Hash]string{}
 	for _, src := range []*Source{d.source, other} {
 		for _, event := range []string{"order", "rder", ""} {
@@ -314,7 +319,7 @@ func TestKeysAreScoped(t *testing.T) {
 					if _, natural := key.Natural(); natural && name == "quarantine" {
 						continue
 					}
-					at := fmt.Sprint(src.Info.Name, event, key, name)
+					at := fmt.Sprint(src.Name, event, key, name)
 					if was, taken := seen[k]; taken {
 						t.Errorf("%s has the key of %s", at, was)
 					}
@@ -406,7 +411,7 @@ func TestFaults(t *testing.T) {
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			d := newDesk(t, func(c *SourceConfig) { c.Connector.Translate = tt.translate })
+			d := newDesk(t, func(c *source.Source) { c.Connector.Translate = tt.translate })
 			if got := d.accept(t, "order", "{}"); got != Quarantined {
 				t.Errorf("outcome %v", got)
 			}
@@ -427,7 +432,7 @@ func TestFaults(t *testing.T) {
 			if got := d.value(t, "bridge_quarantined_total"); got != 1 {
 				t.Errorf("bridge_quarantined_total = %v", got)
 			}
-			d = newDesk(t, func(c *SourceConfig) { c.Connector.Translate, c.Reject = tt.translate, true })
+			d = newDesk(t, func(c *source.Source) { c.Connector.Translate, c.Reject = tt.translate, true })
 			o, err := d.Accept(t.Context(), d.delivery("order", "{}"), &retinov1.Receipt{}, nil)
 			if ours := tt.want.GetReason() == "panic" || tt.want.GetReason() == "bad_events"; ours {
 				if o != Quarantined || err != nil || len(d.book.entries) != 1 {
@@ -525,9 +530,9 @@ func TestUnmappedWithEnvelope(t *testing.T) {
 	}{
 		{`{"created_at":"t1","n":1}`, Accepted, "t1", NaturalWindow},
 		{`{"created_at":"t1","n":1}`, Duplicate, "", 0},
-		{`{"created_at":{},"n":1}`, Accepted, "", DefaultWindow}, // the envelope does not fit
-		{`{"created_at":"panic"}`, Quarantined, "", DefaultWindow},
-		{`{"created_at":"a\nb"}`, Quarantined, "", DefaultWindow},
+		{`{"created_at":{},"n":1}`, Accepted, "", connectors.DefaultWindow}, // the envelope does not fit
+		{`{"created_at":"panic"}`, Quarantined, "", connectors.DefaultWindow},
+		{`{"created_at":"a\nb"}`, Quarantined, "", connectors.DefaultWindow},
 	} {
 		o, err := d.Unmapped(t.Context(), d.delivery("x", step.body))
 		if o != step.want || err != nil {
@@ -599,7 +604,7 @@ func TestDriftIsBounded(t *testing.T) {
 		t.Errorf("counted %v", got)
 	}
 	// Sources of one connector share the cap; another connector has its own.
-	if d.Source(d.source.SourceConfig).drift != d.source.drift {
+	if d.Source(d.source.Source).drift != d.source.drift {
 		t.Error("two sources of one connector count apart")
 	}
 }

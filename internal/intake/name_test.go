@@ -68,7 +68,7 @@ func TestUnusableNamesStayUnusable(t *testing.T) {
 		if got := Reason(stored.GetQuarantine().GetReason()); got != BadEventName {
 			t.Errorf("%.20q: %s", name, got)
 		}
-		if _, fault := TranslateUnmapped(&d.source.SourceConfig, stored.GetPathEvent(), []byte("{}")); fault == nil || fault.Reason != BadEventName {
+		if _, fault := TranslateUnmapped(&d.source.Source, stored.GetPathEvent(), []byte("{}")); fault == nil || fault.Reason != BadEventName {
 			t.Errorf("%.20q, as stored: %v", name, fault)
 		}
 	}

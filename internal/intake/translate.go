@@ -10,6 +10,7 @@ import (
 
 	"github.com/webhook-bridge/bridge/connectors"
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
+	"github.com/webhook-bridge/bridge/internal/source"
 	"github.com/webhook-bridge/bridge/internal/vendorjson"
 )
 
@@ -21,13 +22,13 @@ const UnmappedType = "unmapped"
 //
 // document is the JSON that msg was decoded of, nil for a typed call. What the connector does not understand is passed on as
 // [TranslateUnmapped] does it; a typed call, which has nothing to pass on, is a fault.
-func Translate(src *SourceConfig, event string, msg proto.Message, document []byte) (t connectors.Translation, fault *Fault) {
+func Translate(src *source.Source, event string, msg proto.Message, document []byte) (t connectors.Translation, fault *Fault) {
 	defer func() {
 		if p := recover(); p != nil {
 			t, fault = connectors.Translation{}, newPanic(p, debug.Stack())
 		}
 	}()
-	t, err := src.Connector.Translate(connectors.Input{Source: src.Info, Event: event, Message: msg})
+	t, err := src.Connector.Translate(connectors.Input{Source: src.Info(), Event: event, Message: msg})
 	switch {
 	case errors.Is(err, connectors.ErrUnmapped) && document != nil:
 		return TranslateUnmapped(src, event, document)
@@ -42,7 +43,7 @@ func Translate(src *SourceConfig, event string, msg proto.Message, document []by
 
 // TranslateUnmapped makes the one event of a webhook that nobody modelled or understood, identified by the vendor's envelope if
 // it has one and it fits. It is pure, as [Translate] is.
-func TranslateUnmapped(src *SourceConfig, event string, body []byte) (t connectors.Translation, fault *Fault) {
+func TranslateUnmapped(src *source.Source, event string, body []byte) (t connectors.Translation, fault *Fault) {
 	defer func() {
 		if p := recover(); p != nil {
 			t, fault = connectors.Translation{}, newPanic(p, debug.Stack())

@@ -15,9 +15,6 @@ import (
 	"github.com/webhook-bridge/bridge/connectors"
 )
 
-// defaultTolerance is how far a time of signing may be off unless the vendor says otherwise.
-const defaultTolerance = 5 * time.Minute
-
 // Bounds of the secrets: a short one is guessed, and each costs a digest of the body.
 const (
 	maxSecrets = 16
@@ -51,8 +48,8 @@ func (p *FieldError) Error() string {
 
 // Compile prepares a scheme. At least one secret is needed. What is wrong is returned joined, each a [*FieldError].
 func Compile(spec connectors.HMAC, secrets []string) (*Scheme, error) {
-	c := compiler{spec: spec}
-	c.scheme.encoding = choose(&c, "Encoding", spec.Encoding, "hex", map[string]encoding{"hex": asHex, "base64": asBase64}, "hex or base64")
+	c := compiler{spec: spec.WithDefaults()}
+	c.scheme.encoding = choose(&c, "Encoding", c.spec.Encoding, map[string]encoding{"hex": asHex, "base64": asBase64}, "hex or base64")
 	c.header()
 	c.time()
 	c.digest()
@@ -75,11 +72,8 @@ func (c *compiler) addf(field, format string, args ...any) {
 	c.problems = append(c.problems, &FieldError{Field: field, Index: -1, Reason: fmt.Sprintf(format, args...)})
 }
 
-// choose looks up a word, empty being the fallback, and reports one that is not known.
-func choose[T any](c *compiler, field, word, fallback string, from map[string]T, words string) T {
-	if word == "" {
-		word = fallback
-	}
+// choose looks up a word and reports one that is not known.
+func choose[T any](c *compiler, field, word string, from map[string]T, words string) T {
 	chosen, ok := from[word]
 	if !ok {
 		c.addf(field, "must be %s", words)
@@ -120,12 +114,11 @@ func inSignature(r rune) bool {
 func (c *compiler) time() {
 	s, spec := &c.scheme, &c.spec
 	s.stampPrefix, s.tolerance = spec.TimestampPrefix, spec.Tolerance
-	unit := choose(c, "TimestampUnit", spec.TimestampUnit, "s", map[string]time.Duration{"s": time.Second, "ms": time.Millisecond}, "s or ms")
-	if spec.TimestampHeader != "" || spec.TimestampPrefix != "" {
-		s.unit = unit
-	}
-	if s.tolerance == 0 {
-		s.tolerance = defaultTolerance
+	if spec.TimestampUnit != "" {
+		unit := choose(c, "TimestampUnit", spec.TimestampUnit, map[string]time.Duration{"s": time.Second, "ms": time.Millisecond}, "s or ms")
+		if spec.Timed() {
+			s.unit = unit
+		}
 	}
 	if s.tolerance < 0 {
 		c.addf("Tolerance", "must not be negative")
@@ -155,7 +148,7 @@ func (c *compiler) time() {
 }
 
 func (c *compiler) digest() {
-	c.scheme.hash = choose(c, "Algorithm", c.spec.Algorithm, "sha256",
+	c.scheme.hash = choose(c, "Algorithm", c.spec.Algorithm,
 		map[string]func() hash.Hash{"sha1": sha1.New, "sha256": sha256.New, "sha512": sha512.New}, "sha1, sha256 or sha512")
 	if c.scheme.hash != nil {
 		c.scheme.size = c.scheme.hash().Size()
@@ -164,11 +157,8 @@ func (c *compiler) digest() {
 
 // signed parses the template and refuses those that leave out what must not be.
 func (c *compiler) signed() {
-	s, text := &c.scheme, c.spec.Signed
-	if text == "" {
-		text = "{body}"
-	}
-	message, problem := parseTemplate(text)
+	s := &c.scheme
+	message, problem := parseTemplate(c.spec.Signed)
 	if problem != "" {
 		c.addf("Signed", "%s", problem)
 		return
@@ -200,7 +190,7 @@ func (c *compiler) signed() {
 }
 
 func (c *compiler) secrets(secrets []string) {
-	written := choose(c, "SecretEncoding", c.spec.SecretEncoding, "text",
+	written := choose(c, "SecretEncoding", c.spec.SecretEncoding,
 		map[string]encoding{"text": asText, "hex": asHex, "base64": asBase64}, "text, hex or base64")
 	switch {
 	case len(secrets) == 0:

@@ -14,7 +14,7 @@ func TestBounded(t *testing.T) {
 	c := config(&server{answer: func(*http.Request, int) int { return 503 }},
 		strings.Replace(goodSample, `"type"`, `"padding":"`+strings.Repeat("x", 100_000)+`","type"`, 1))
 	c.Rate, c.Count, c.For = 1000, 0, 5*time.Second
-	c.Connector.Habits.Retries = []time.Duration{time.Hour}
+	c.Connector.Delivery.Retries = []time.Duration{time.Hour}
 	c.TimeScale = 1
 	r := simulated(t, c)
 	if most := int64(roomForWaiting/100_000 + 1); !r.Full || r.Total.Sent > most || r.Total.Unfinished != r.Total.Sent {
@@ -57,7 +57,7 @@ func TestDrain(t *testing.T) {
 		{1, 80 * time.Second, 100}, // a hundred
 	} {
 		c := config(&server{answer: func(*http.Request, int) int { return 503 }}, goodSample)
-		c.Rate, c.Connector.Habits.Retries = tt.rate, []time.Duration{tt.wait, time.Hour}
+		c.Rate, c.Connector.Delivery.Retries = tt.rate, []time.Duration{tt.wait, time.Hour}
 		r := simulated(t, c)
 		if r.Requests.Retries != tt.retries || r.Total.Unfinished != 100 || r.Drained > max(r.Seconds, leastDrain.Seconds()) {
 			t.Errorf("%v a second: %+v, %+v after %v and %v", tt.rate, r.Requests, r.Total, r.Seconds, r.Drained)
@@ -69,7 +69,7 @@ func TestDrain(t *testing.T) {
 func TestConnections(t *testing.T) {
 	c := config(&server{answer: func(*http.Request, int) int { return 0 }}, goodSample)
 	c.Connections, c.Count, c.For = 2, 0, 10*time.Second
-	c.Connector.Habits.Retries = nil
+	c.Connector.Delivery.Retries = nil
 	r := simulated(t, c)
 	if r.Total.Sent < 18 || r.Total.Sent > 24 || r.Answers.TimedOut != r.Total.Sent || r.Behind < 5 {
 		t.Errorf("%d in ten seconds over two connections at a second each, behind by %v", r.Total.Sent, r.Behind)

@@ -112,14 +112,14 @@ func (e *engine) fittingScale() float64 {
 		run = counted
 	}
 	longest := time.Duration(0)
-	for _, wait := range e.Connector.Habits.Retries {
+	for _, wait := range e.Connector.Delivery.Retries {
 		longest = max(longest, wait)
 	}
 	return max(1, longest.Seconds()/run)
 }
 
 func (e *engine) run(ctx context.Context) (*Report, error) {
-	p := &poster{transport: e.Transport, timeout: e.Connector.Habits.Timeout, keyHeader: e.Connector.KeyHeader}
+	p := &poster{transport: e.Transport, timeout: e.Connector.Delivery.Timeout, keyHeader: e.Connector.KeyHeader}
 	if p.timeout == 0 {
 		p.timeout = patience
 	}
@@ -339,9 +339,9 @@ func (e *engine) send(f *fact) {
 func (e *engine) settle(a answer) {
 	e.inFlight--
 	e.report.count(&a)
-	f, now, habits := a.fact, time.Now(), &e.Connector.Habits
+	f, now, policy := a.fact, time.Now(), &e.Connector.Delivery
 	if f.acknowledged { // it was a duplicate, which nobody tries again
-		if a.why != cutOff && !habits.Succeeded(a.status) {
+		if a.why != cutOff && !policy.Succeeded(a.status) {
 			e.report.DuplicatesFailed++
 		}
 		e.finish(f, Acknowledged)
@@ -351,15 +351,15 @@ func (e *engine) settle(a answer) {
 	switch {
 	case a.why == cutOff:
 		e.finish(f, Unfinished)
-	case habits.Succeeded(a.status):
+	case policy.Succeeded(a.status):
 		f.acknowledged = true
 		if f.repeat {
 			e.wait(f, now.Add(time.Duration(e.random.Float64()*float64(repeatWithin))))
 			return
 		}
 		e.finish(f, Acknowledged)
-	case f.kind != Forged && habits.Again(a.status) && f.attempts <= len(habits.Retries):
-		wait := float64(habits.Retries[f.attempts-1]) / e.TimeScale
+	case f.kind != Forged && policy.Again(a.status) && f.attempts <= len(policy.Retries):
+		wait := float64(policy.Retries[f.attempts-1]) / e.TimeScale
 		e.wait(f, now.Add(time.Duration(wait)))
 	case refuses(a.status):
 		e.finish(f, Refused)

@@ -100,7 +100,7 @@ func newReport(c *Config) *Report {
 		Seed:      c.Seed,
 		Rate:      c.Rate,
 		TimeScale: c.TimeScale,
-		Retries:   len(c.Connector.Habits.Retries),
+		Retries:   len(c.Connector.Delivery.Retries),
 		Facts:     map[Kind]*Facts{Sound: {}, Broken: {}, Forged: {}},
 		Events:    map[string]int64{},
 	}

@@ -25,7 +25,7 @@ func TestDuplicatesFailed(t *testing.T) {
 func TestDuplicateCutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := config(&server{answer: func(_ *http.Request, before int) int { return []int{200, 0}[before] }}, goodSample)
-		c.Duplicates, c.Count, c.Connector.Habits.Timeout = 100, 1, time.Hour
+		c.Duplicates, c.Count, c.Connector.Delivery.Timeout = 100, 1, time.Hour
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		r, err := Run(ctx, c)
@@ -40,7 +40,7 @@ func TestBrokenIsRefusedForEver(t *testing.T) {
 	for status, want := range map[int]bool{400: true, 422: true, 408: false, 429: false, 503: false, 0: false} {
 		c := config(&server{answer: func(*http.Request, int) int { return status }}, goodSample, brokenSample)
 		c.Broken = 100
-		c.Connector.Habits.Retries = []time.Duration{time.Second, time.Hour}
+		c.Connector.Delivery.Retries = []time.Duration{time.Second, time.Hour}
 		r := simulated(t, c)
 		if fine := len(r.Problems()) == 0; r.Total.Unfinished != 100 || fine != want {
 			t.Errorf("%d: %+v, problems %q", status, r.Total, r.Problems())
@@ -58,7 +58,7 @@ func (s *slow) RoundTrip(*http.Request) (*http.Response, error) {
 
 func TestLatencyIsReported(t *testing.T) {
 	c := config(nil, goodSample)
-	c.Transport, c.Connector.Habits.Timeout = new(slow), time.Minute
+	c.Transport, c.Connector.Delivery.Timeout = new(slow), time.Minute
 	r := simulated(t, c)
 	near := func(got, want float64) bool { return got >= want && got <= want*1.04 }
 	if a := r.Answers; !near(a.Median, 5.1) || !near(a.P99, 10) || a.Longest != 10 {

@@ -81,7 +81,7 @@ func acme(samples ...string) *connectors.Connector {
 	}
 	return &connectors.Connector{
 		Name: "acme", EventField: "type", KeyHeader: "X-Acme-Id", FormField: "payload", Samples: files,
-		Habits: connectors.Habits{Timeout: time.Second, Retries: []time.Duration{10 * time.Second, 20 * time.Second, 40 * time.Second}},
+		Delivery: connectors.DeliveryPolicy{Timeout: time.Second, Retries: []time.Duration{10 * time.Second, 20 * time.Second, 40 * time.Second}},
 	}
 }
 
@@ -179,8 +179,8 @@ func TestRetriesAsTheVendorDoes(t *testing.T) {
 
 // What becomes of a fact that is never answered with success depends on the last answer, and on what the vendor does.
 func TestGivingUp(t *testing.T) {
-	once := func(c *connectors.Connector) { c.Habits.Retries = nil }
-	picky := func(c *connectors.Connector) { c.Habits.RetryOn = func(status int) bool { return status >= 500 } }
+	once := func(c *connectors.Connector) { c.Delivery.Retries = nil }
+	picky := func(c *connectors.Connector) { c.Delivery.RetryOn = func(status int) bool { return status >= 500 } }
 	for _, tt := range []struct {
 		name     string
 		status   int
@@ -201,7 +201,7 @@ func TestGivingUp(t *testing.T) {
 		{"not without an answer", 0, picky, 1, Facts{Sent: 100, Lost: 100}},
 		{"only 200 will do", 204, func(c *connectors.Connector) {
 			once(c)
-			c.Habits.Success = func(status int) bool { return status == 200 }
+			c.Delivery.Success = func(status int) bool { return status == 200 }
 		}, 1, Facts{Sent: 100, Lost: 100}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

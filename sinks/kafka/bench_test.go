@@ -16,8 +16,8 @@ import (
 
 const drainBatch = 1000
 
-// BenchmarkDrain delivers a backlog, and has a bare kafka-go writer write the same records, made before, with the same settings, by turns. It
-// reports the sink's share of the writer's records a second over all turns: 20 of them (-benchtime 20x) are a million records. Journal and
+// BenchmarkDrain delivers a backlog. In turns, a bare kafka-go writer writes the same records, encoded before, with the same
+// settings. It reports the ratio of their rates over all turns: 20 turns (-benchtime 20x) are a million records. Journal and
 // dispatcher are not part of it.
 func BenchmarkDrain(b *testing.B) {
 	b.Run("fake", func(b *testing.B) {
@@ -77,7 +77,7 @@ func drain(b *testing.B, brokers []string, to string) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// messages are what the sink makes of events, read back.
+// messages delivers events and returns the stored records.
 func messages(b *testing.B, brokers []string, from string, s *kafka.Sink, events []sinks.Record) []kafkago.Message {
 	b.Helper()
 	push(b, s, events)

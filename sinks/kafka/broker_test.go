@@ -22,7 +22,7 @@ import (
 	"github.com/webhook-bridge/bridge/sinks/sinktest"
 )
 
-// TestRealKafka is what a fake may get wrong.
+// TestRealKafka checks what a fake broker may get wrong.
 func TestRealKafka(t *testing.T) {
 	b := kafkatest.Start(t)
 	t.Run("contract", func(t *testing.T) {
@@ -37,7 +37,7 @@ func TestRealKafka(t *testing.T) {
 	t.Run("restart", func(t *testing.T) { restart(t, b) })
 }
 
-// realHarness makes the topic anew for each case.
+// realHarness creates a new topic for each case.
 func realHarness(b *kafkatest.Broker, most int) func(tb testing.TB) sinktest.Harness {
 	made := 0
 	return func(tb testing.TB) sinktest.Harness {
@@ -50,9 +50,9 @@ func realHarness(b *kafkatest.Broker, most int) func(tb testing.TB) sinktest.Har
 			Received: func(ctx context.Context) ([]*eventv1.Event, error) {
 				return received(ctx, config, name)
 			},
-			Break:  b.Gate.Shut,
-			Stall:  b.Gate.Silence,
-			Repair: b.Gate.Open,
+			Break:  b.Proxy.Disconnect,
+			Stall:  b.Proxy.Stall,
+			Repair: b.Proxy.Resume,
 			Poison: func() sinks.Record { return large(tb, most) },
 		}
 	}
@@ -75,7 +75,7 @@ func createTopic(tb testing.TB, b *kafkatest.Broker, name string, most int) {
 	kafkatest.AwaitTopic(tb, b.Brokers(), name)
 }
 
-// kcat reads, with a client that nobody here wrote, what each vendor's event became.
+// kcat reads each vendor's event with a client that is not part of this project.
 func kcat(t *testing.T, b *kafkatest.Broker) {
 	events := kafkatest.Events(t)
 	config := kafka.Config{Brokers: b.Brokers(), Topic: "kcat", Format: kafka.FormatJSON, CreateTopics: &kafka.CreateTopics{Partitions: 1}}
@@ -117,7 +117,7 @@ func kcat(t *testing.T, b *kafkatest.Broker) {
 	}
 }
 
-// pairs joins each name and value of a list in which they take turns.
+// pairs joins each name with the value after it in the list.
 func pairs(list []string) []string {
 	var to []string
 	for i := 0; i+1 < len(list); i += 2 {
@@ -126,7 +126,7 @@ func pairs(list []string) []string {
 	return to
 }
 
-// largest shows that a broker that would hang up is not asked, and that one that takes very large records gets them.
+// largest shows that very large records reach a broker that accepts them.
 func largest(t *testing.T, b *kafkatest.Broker) {
 	createTopic(t, b, "largest", 100<<20)
 	config := kafka.Config{Brokers: b.Brokers(), Topic: "largest"}
@@ -137,7 +137,7 @@ func largest(t *testing.T, b *kafkatest.Broker) {
 	}
 }
 
-// restart shows that a broker that ended, in good order and not, loses nothing that was acknowledged.
+// restart shows that a broker loses no acknowledged event when it is stopped or killed.
 func restart(t *testing.T, b *kafkatest.Broker) {
 	config := kafka.Config{Brokers: b.Brokers(), Topic: "restart", CreateTopics: &kafka.CreateTopics{}}
 	s := openSink(t, config)

@@ -11,41 +11,41 @@ import (
 	kafkago "github.com/segmentio/kafka-go"
 )
 
-// connectWithin is how long connecting may take, all brokers tried.
+// connectWithin limits the time of connecting, for all brokers together.
 const connectWithin = 10 * time.Second
 
-// connectOneWithin is what a broker is given at least, however many there are.
+// connectOneWithin is the least time for one broker, also with many brokers.
 const connectOneWithin = 3 * time.Second
 
-// cluster is the far side: its layout, and connections to it. kafka-go's Transport keeps both, and its own time; after anything
-// went wrong, reset makes it forget them, so that the next attempt sees what is true then.
+// cluster is the destination: its metadata, and connections to it. kafka-go's Transport caches both. After an error, reset
+// makes it forget them, so that the next attempt reads the current state.
 type cluster struct {
-	client    *kafkago.Client
-	transport *kafkago.Transport
-	lines     *lines
-	create    *CreateTopics
+	client      *kafkago.Client
+	transport   *kafkago.Transport
+	connections *connections
+	create      *CreateTopics
 }
 
 func newCluster(c resolved) *cluster {
 	each := max(connectWithin/time.Duration(len(c.brokers)), connectOneWithin)
-	l := newLines(&net.Dialer{Timeout: each})
+	conns := newConnections(&net.Dialer{Timeout: each})
 	t := &kafkago.Transport{
-		Dial:        l.dial,
+		Dial:        conns.dial,
 		DialTimeout: max(connectWithin, each*time.Duration(len(c.brokers))),
 		ClientID:    c.clientID,
 		TLS:         c.tls,
 		SASL:        c.sasl,
 	}
 	if topic := c.topic.fixed(); topic != "" {
-		// Clusters may have very many others.
+		// A cluster may have very many other topics.
 		t.MetadataTopics = []string{topic}
 	}
 	client := &kafkago.Client{Addr: kafkago.TCP(c.brokers...), Timeout: c.timeout, Transport: t}
-	return &cluster{client: client, transport: t, lines: l, create: c.create}
+	return &cluster{client: client, transport: t, connections: conns, create: c.create}
 }
 
-// check returns an error unless brokers answer and the topic, unless it is "", is there.
-func (c *cluster) check(ctx context.Context, topic string) error {
+// checkReachable returns an error unless brokers answer and the topic, if not "", exists.
+func (c *cluster) checkReachable(ctx context.Context, topic string) error {
 	if topic != "" {
 		_, err := c.partitions(ctx, topic)
 		return err
@@ -54,22 +54,22 @@ func (c *cluster) check(ctx context.Context, topic string) error {
 	return err
 }
 
-// partitions returns the numbers of a topic's partitions. It makes the topic if it is missing and that was asked for.
+// partitions returns the numbers of a topic's partitions. It creates a missing topic if that is configured.
 func (c *cluster) partitions(ctx context.Context, topic string) ([]int, error) {
-	found, err := c.find(ctx, topic)
+	found, err := c.findPartitions(ctx, topic)
 	if errors.Is(err, kafkago.UnknownTopicOrPartition) {
 		if c.create == nil {
 			return nil, errors.New("it does not exist; create it, or set create_topics")
 		}
-		if err := c.make(ctx, topic); err != nil {
+		if err := c.createTopic(ctx, topic); err != nil {
 			return nil, fmt.Errorf("create it: %w", err)
 		}
-		found, err = c.find(ctx, topic)
+		found, err = c.findPartitions(ctx, topic)
 	}
 	return found, err
 }
 
-func (c *cluster) find(ctx context.Context, topic string) ([]int, error) {
+func (c *cluster) findPartitions(ctx context.Context, topic string) ([]int, error) {
 	answer, err := c.client.Metadata(ctx, &kafkago.MetadataRequest{Topics: []string{topic}})
 	if err != nil {
 		return nil, err
@@ -88,7 +88,7 @@ func (c *cluster) find(ctx context.Context, topic string) ([]int, error) {
 	return numbers, nil
 }
 
-func (c *cluster) make(ctx context.Context, topic string) error {
+func (c *cluster) createTopic(ctx context.Context, topic string) error {
 	orDefault := func(n int) int {
 		if n == 0 {
 			return -1
@@ -109,13 +109,13 @@ func (c *cluster) make(ctx context.Context, topic string) error {
 	return nil
 }
 
-// produce writes the next count records of a share, in one request, and returns nil when all in-sync replicas have them.
-func (c *cluster) produce(ctx context.Context, h *share, count int, compression kafkago.Compression) error {
+// produce writes the next count records of a batch in one request. It returns nil when all in-sync replicas have them.
+func (c *cluster) produce(ctx context.Context, b *partitionBatch, count int, compression kafkago.Compression) error {
 	answer, err := c.client.Produce(ctx, &kafkago.ProduceRequest{
-		Topic:        h.topic,
-		Partition:    h.partition,
+		Topic:        b.topic,
+		Partition:    b.partition,
 		RequiredAcks: kafkago.RequireAll,
-		Records:      kafkago.NewRecordReader(h.records(count)...),
+		Records:      kafkago.NewRecordReader(b.records(count)...),
 		Compression:  compression,
 	})
 	if err != nil {
@@ -124,15 +124,15 @@ func (c *cluster) produce(ctx context.Context, h *share, count int, compression 
 	return answer.Error
 }
 
-// reset closes all connections and forgets the layout. Nothing may be under way that is to succeed.
+// reset closes all connections and forgets the metadata. Requests in progress fail.
 func (c *cluster) reset() {
-	c.lines.cut()
+	c.connections.closeAll()
 	c.transport.CloseIdleConnections()
 }
 
-// cutAfter closes all connections, and so ends requests under way, when ctx has been done for d. When the returned function has
-// returned, it does not any more.
-func (c *cluster) cutAfter(ctx context.Context, d time.Duration) (stop func()) {
+// closeAfter closes all connections, and so ends the requests in progress, when ctx has been done for d. After stop has
+// returned, it does not do so any more.
+func (c *cluster) closeAfter(ctx context.Context, d time.Duration) (stop func()) {
 	over, ended := make(chan struct{}), make(chan struct{})
 	unwatch := context.AfterFunc(ctx, func() {
 		defer close(ended)
@@ -140,7 +140,7 @@ func (c *cluster) cutAfter(ctx context.Context, d time.Duration) (stop func()) {
 		defer late.Stop()
 		select {
 		case <-late.C:
-			c.lines.cut()
+			c.connections.closeAll()
 		case <-over:
 		}
 	})
@@ -152,28 +152,28 @@ func (c *cluster) cutAfter(ctx context.Context, d time.Duration) (stop func()) {
 	}
 }
 
-// lines are the connections that are open or being opened.
-type lines struct {
+// connections are the open connections and the ones that are being opened.
+type connections struct {
 	dialer *net.Dialer
 
 	mu    sync.Mutex
-	open  map[*line]bool
-	ctx   context.Context // Of the dialing under way.
+	open  map[*connection]bool
+	ctx   context.Context // Of the dials in progress.
 	abort context.CancelFunc
 }
 
-type line struct {
+type connection struct {
 	net.Conn
-	in *lines
+	in *connections
 }
 
-func newLines(d *net.Dialer) *lines {
-	l := &lines{dialer: d, open: map[*line]bool{}}
+func newConnections(d *net.Dialer) *connections {
+	l := &connections{dialer: d, open: map[*connection]bool{}}
 	l.ctx, l.abort = context.WithCancel(context.Background())
 	return l
 }
 
-func (l *lines) dial(ctx context.Context, network, address string) (net.Conn, error) {
+func (l *connections) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	l.mu.Lock()
 	until := l.ctx
 	l.mu.Unlock()
@@ -189,25 +189,25 @@ func (l *lines) dial(ctx context.Context, network, address string) (net.Conn, er
 	if err := until.Err(); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	one := &line{conn, l}
+	one := &connection{conn, l}
 	l.open[one] = true
 	return one, nil
 }
 
-// cut closes all, and gives up what is being opened.
-func (l *lines) cut() {
+// closeAll closes all connections and cancels the dials.
+func (l *connections) closeAll() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.abort()
 	l.ctx, l.abort = context.WithCancel(context.Background())
 	for one := range l.open {
-		// Nobody can do anything about an error of closing what is given up.
+		// An error of closing an abandoned connection does not matter.
 		_ = one.Conn.Close()
 	}
 	clear(l.open)
 }
 
-func (o *line) Close() error {
+func (o *connection) Close() error {
 	o.in.mu.Lock()
 	delete(o.in.open, o)
 	o.in.mu.Unlock()

@@ -17,37 +17,39 @@ import (
 	"github.com/segmentio/kafka-go/sasl/scram"
 )
 
-// Config says where events go and how. Brokers and Topic have no defaults.
+// Config configures a sink. Brokers and Topic have no defaults.
 type Config struct {
-	// Brokers are the host:port to start from; the cluster names the others.
+	// Brokers are the host:port addresses to connect to first; the cluster names the others.
 	Brokers []string
-	// Topic is the topic's name. {source}, {connector}, {type} and {kind} (the subject's, such as "shipment") in it are replaced
-	// by the event's.
+	// Topic is the topic's name. {source}, {connector}, {type} and {kind} (the kind of the subject, such as "shipment") are
+	// replaced by the event's values.
 	Topic string
 	// Format of the values. "" means FormatProtobuf.
 	Format Format
 	// Compression is "", "none", "gzip", "snappy", "lz4" or "zstd".
 	Compression string
-	// TLS is used when it is not nil.
+	// TLS enables TLS when it is not nil.
 	TLS *TLS
-	// SASL is used when it is not nil. Without TLS, PLAIN shows the password to the network.
+	// SASL enables authentication when it is not nil. Without TLS, PLAIN sends the password unencrypted.
 	SASL *SASL
-	// CreateTopics creates topics that are missing, when it is not nil. Otherwise a missing topic is an error.
+	// CreateTopics, when it is not nil, makes the sink create missing topics. Otherwise a missing topic is an error.
 	CreateTopics *CreateTopics
 	// Required makes Open fail unless brokers answer.
 	Required bool
-	// Timeout of a request; brokers are given half of it to replicate. 0 means 30 seconds.
+	// Timeout is the timeout of a request; brokers get half of it to replicate. 0 means 30 seconds.
 	Timeout time.Duration
-	// BatchBytes is how large a request may be, unless it holds one record only. 0 means a mebibyte, which is what brokers take by default.
+	// BatchBytes is the largest size of a request, unless it has only one record. 0 means one mebibyte, the brokers' default
+	// limit.
 	BatchBytes int
-	// MaxRecordBytes is the size of the largest record, key and headers included, that is offered to brokers at all; larger ones are refused for
-	// good. 0 means 96 MiB: above its socket.request.max.bytes, by default 100 MiB, a broker gives no answer but hangs up.
+	// MaxRecordBytes is the size of the largest record, with key and headers, that is sent to brokers. Larger ones are refused
+	// permanently. 0 means 96 MiB: above its socket.request.max.bytes, by default 100 MiB, a broker closes the connection
+	// without an answer.
 	MaxRecordBytes int
-	// ClientID is how the sink names itself in the brokers' logs and quotas. "" means "bridge".
+	// ClientID is the sink's name in the brokers' logs and quotas. "" means "bridge".
 	ClientID string
 }
 
-// Format is how an event becomes a record's value.
+// Format is the encoding of an event in a record's value.
 type Format string
 
 const (
@@ -59,18 +61,18 @@ const (
 	FormatCloudEvents Format = "cloudevents"
 )
 
-// TLS says how connections are encrypted. The zero value trusts the system's authorities. Files are PEM.
+// TLS configures the encryption of connections. The zero value trusts the system's authorities. Files are PEM.
 type TLS struct {
-	// CAFile has the authorities to trust in place of the system's.
+	// CAFile has the authorities to trust instead of the system's.
 	CAFile string
-	// CertFile and KeyFile, both or neither, are what the client shows. They are read for each connection, so that they
+	// CertFile and KeyFile, both or neither, are the client's certificate and key. They are read for each connection, so they
 	// can be renewed.
 	CertFile, KeyFile string
-	// ServerName to expect in place of each broker's host.
+	// ServerName is the name to expect in the brokers' certificates instead of each broker's host.
 	ServerName string
 }
 
-// SASL says who the client is. It prints without its password.
+// SASL has the client's credentials. Its String leaves the password out.
 type SASL struct {
 	// Mechanism is "PLAIN", "SCRAM-SHA-256" or "SCRAM-SHA-512".
 	Mechanism          string
@@ -83,29 +85,30 @@ func (s SASL) String() string { return s.Mechanism + " as " + s.Username }
 // GoString leaves the password out.
 func (s SASL) GoString() string { return "kafka.SASL{" + s.String() + "}" }
 
-// CreateTopics says how missing topics are made. Zeros mean the brokers' defaults.
+// CreateTopics configures new topics. Zeros mean the brokers' defaults.
 type CreateTopics struct {
 	Partitions, Replication int
 }
 
-// KeyError is a problem of a configuration, and where it is. It never shows a secret.
+// KeyError is a problem of a configuration, with its place. It never shows a secret.
 type KeyError struct {
-	// Key is where, as in the configuration file below the sink: "brokers[0]", "sasl.password".
+	// Key is the place, as in the configuration file below the sink: "brokers[0]", "sasl.password".
 	Key string
-	// Err is what is wrong.
+	// Err is the problem.
 	Err error
 }
 
 func (e *KeyError) Error() string { return e.Key + ": " + e.Err.Error() }
 func (e *KeyError) Unwrap() error { return e.Err }
 
-// Check returns all that is wrong with the configuration, each a [*KeyError], without contacting a broker. It reads the files that it names.
+// Check returns all problems of the configuration, each a [*KeyError]. It reads the files that the configuration names, but
+// does not connect to a broker.
 func (c Config) Check() []error {
 	_, problems := c.resolve()
 	return problems
 }
 
-// resolved is a Config in the terms of what uses it.
+// resolved is a Config, converted for the packages that use it.
 type resolved struct {
 	brokers        []string
 	topic          topicTemplate
@@ -278,7 +281,7 @@ func (r *resolver) sasl(s *SASL) sasl.Mechanism {
 	}
 	mechanism, err := scram.Mechanism(algorithm, s.Username, s.Password)
 	if err != nil {
-		// Its text may quote what it was given.
+		// The error's text may quote the password.
 		r.problems = append(r.problems, &KeyError{"sasl", errors.New("username or password has characters that SCRAM does not allow")})
 	}
 	return mechanism

@@ -27,7 +27,7 @@ func numbered(n int, subject string) []*eventv1.Event {
 	return events
 }
 
-// The first produce request of several for one key fails once, in each way in which requests fail.
+// The first produce request of several for one key fails once, in each way in which a request can fail.
 func TestOrderSurvivesFailures(t *testing.T) {
 	for name, begin := range map[string]func(f *fake){
 		"refused":                 failOnce(kerr.NotLeaderForPartition),
@@ -60,7 +60,7 @@ func TestOrderSurvivesFailures(t *testing.T) {
 			for _, e := range got {
 				ids = append(ids, e.GetId())
 			}
-			// Whether the first or the last of each is kept, the order is that of the journal.
+			// With the first or with the last copy of each event, the order is that of the journal.
 			want := make([]string, len(events))
 			for i, e := range events {
 				want[i] = e.GetId()
@@ -82,7 +82,7 @@ func failOnce(with *kerr.Error) func(f *fake) {
 	return func(f *fake) { f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: with}) }
 }
 
-// hangUp makes the nth produce request end without an answer.
+// hangUp makes the broker close the connection at the nth produce request, without an answer.
 func hangUp(n int) func(f *fake) {
 	return func(f *fake) {
 		f.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
@@ -106,7 +106,7 @@ func firsts(ids []string) []string {
 	return to
 }
 
-// One partition of several refuses: n is the first event that it was to have, wherever the others are.
+// One of several partitions refuses: n is the first event of that partition, wherever the others are.
 func TestLowestUnacknowledged(t *testing.T) {
 	var events []*eventv1.Event
 	for i := range 20 {
@@ -214,7 +214,7 @@ func TestMissingTopic(t *testing.T) {
 	if _, err := kafka.Open(t.Context(), required); err == nil || !strings.Contains(err.Error(), "it does not exist") {
 		t.Errorf("Open: %v", err)
 	}
-	// Whoever makes it is not waited for by anything that has given up.
+	// The sink notices the new topic without a restart.
 	if err := f.CreateTopic(topic, 1, nil); err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,7 @@ import (
 	"github.com/webhook-bridge/bridge/sinks/kafka"
 )
 
-// All that is wrong is told at once, and where.
+// Check reports all problems at once, with their places.
 func ExampleConfig_Check() {
 	config := kafka.Config{
 		Brokers: []string{"kafka.example"},

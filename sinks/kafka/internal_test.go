@@ -2,7 +2,7 @@ package kafka
 
 import "testing"
 
-// The hashes are those that Apache Kafka's own UtilsTest expects of murmur2.
+// The hashes are the expected values of murmur2 in Apache Kafka's own UtilsTest.
 func TestPartitionIsJavas(t *testing.T) {
 	for key, hash := range map[string]int32{
 		"21":                         -973932308,

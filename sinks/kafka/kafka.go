@@ -1,38 +1,39 @@
-// Package kafka is a [sinks.Sink] onto topics of Apache Kafka, and of what speaks its protocol.
+// Package kafka is a [sinks.Sink] that writes to topics of Apache Kafka, or of a broker with the same protocol.
 //
-// A record's key is [Key] of the event's source and subject, its headers are the attributes of CloudEvents 1.0 in their
-// Kafka binding (ce_id, ce_type, …), its value is the whole event in the configured [Format]. Its timestamp is when the
-// webhook was received: what a vendor says, which is ce_time, may be years off, and topics refuse or expire by timestamp.
+// A record's key is [Key] of the event's source and subject. Its headers are the attributes of CloudEvents 1.0 in their Kafka
+// binding (ce_id, ce_type, …). Its value is the whole event in the configured [Format]. Its timestamp is the time at which the
+// webhook was received. The vendor's time is in ce_time: it may be years wrong, and topics refuse or expire records by
+// timestamp.
 //
 // # Delivery
 //
-// At least once. An event is delivered when all in-sync replicas have it (acks=all); how many these are is the topic's
-// min.insync.replicas. kafka-go has no idempotent producer, so a request whose answer is lost is sent again, and its records are there
-// twice. They carry the same ce_id.
+// At least once. An event is delivered when all in-sync replicas have it (acks=all); the topic's min.insync.replicas sets their
+// number. kafka-go has no idempotent producer: if the answer to a request is lost, the sink sends the request again, and its
+// records are stored twice, with the same ce_id.
 //
-// Deliver spreads events over partitions as Java's default partitioner does (murmur2 of the key) and reports the lowest event
-// that is not acknowledged. Of events after it, some may be there already and will be there again.
+// Deliver assigns events to partitions as Java's default partitioner does (murmur2 of the key). It returns the lowest event
+// that is not acknowledged. Some of the events after it may already be stored, and will be stored again.
 //
 // # Ordering
 //
-// Per partition, hence per key within a topic: a partition's share of a Deliver is one produce request, or several when it
-// exceeds [Config.BatchBytes], the next sent when the last was acknowledged, and none after a failure. Nothing is retried
-// inside, and no request is left behind: when Deliver returns early its connections are closed before anything is sent
-// again. What a broker had already read of it by then it may still append; nothing short of idempotence prevents that.
+// Per partition, and so per key within a topic. The records of a Deliver for one partition are one produce request, or several
+// if they exceed [Config.BatchBytes]. The next request is sent after the last was acknowledged, and none is sent after a
+// failure. The sink does not retry, and leaves no request behind: when Deliver returns early, it closes the connections before
+// the next request. A broker may still append the bytes that it had read before; only an idempotent producer prevents that.
 //
-// A topic per event type ({type}) keeps the order of the events of one type only. Adding partitions to a topic moves keys; their order
-// holds before and after, not across.
+// One topic for each event type ({type}) keeps the order of the events of one type only. Adding partitions to a topic moves
+// keys to other partitions; a key's order then holds before and after the change, but not across it.
 //
 // # Errors
 //
-// Refused for good are events that have no id or cannot be decoded, whose topic's name would not be valid, that are larger than
-// [Config.MaxRecordBytes] or than the topic takes, and that the broker calls invalid one by one. Where a batch is refused for
-// what is in it, it is divided until the event is found. All else may be tried again: unreachable brokers, missing topics,
-// credentials and permissions, which an operator can put right.
+// An event is refused permanently if it has no id, if its topic's name would be invalid, if it is larger than
+// [Config.MaxRecordBytes] or than the topic accepts, or if the broker calls it invalid. If the broker refuses a batch because
+// of its records, the sink divides the batch until it finds the event. All other errors may be retried: unreachable brokers,
+// missing topics, wrong credentials and permissions, which an operator can correct.
 //
 // # Configuration
 //
-// [Config]; docs/sinks/kafka.md describes each key.
+// [Config]. docs/sinks/kafka.md describes each key.
 package kafka
 
 import (
@@ -47,48 +48,48 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-// patience is how long answers to what was sent are still awaited when Deliver shall end: cutting a request off leaves unknown
-// whether its records are there.
-const patience = 500 * time.Millisecond
+// drainTimeout is how long Deliver still waits for answers after its context is done. If it closed the connections at once, it
+// would be unknown whether the records were stored.
+const drainTimeout = 500 * time.Millisecond
 
 // Sink delivers to topics.
 type Sink struct {
-	topic    topicTemplate
-	encode   encoder
-	cluster  *cluster
-	batch    int
-	compress kafkago.Compression
+	topic      topicTemplate
+	encode     encoder
+	cluster    *cluster
+	batchBytes int
+	compress   kafkago.Compression
 
-	delivering sync.Mutex         // Held by Deliver.
-	life       context.Context    // Done when the sink is closed.
-	end        context.CancelFunc // Ends life.
+	delivering sync.Mutex      // Held by Deliver.
+	ctx        context.Context // Done when the sink is closed.
+	cancel     context.CancelFunc
 
-	// limits holds, by topic, how large batches may be where the topic was found to take less than batch. Guarded by mu.
-	mu     sync.Mutex
-	limits map[string]int
+	// requestLimits has the largest request, by topic, for topics that accept less than batchBytes. Guarded by mu.
+	mu            sync.Mutex
+	requestLimits map[string]int
 }
 
-// Open returns a sink. Where the configuration is wrong, the error joins all its problems, each a [*KeyError]. Brokers are contacted
-// only if [Config.Required] is set: then it fails, within ctx and [Config.Timeout], unless they answer and the topic, when it is a
-// fixed one, exists or can be created. Otherwise a sink opens while Kafka is down, and Deliver says so.
+// Open returns a sink. If the configuration is wrong, the error joins all problems, each a [*KeyError]. Only with
+// [Config.Required] it connects to brokers: it then fails, within ctx and [Config.Timeout], unless they answer and a fixed
+// topic exists or can be created. Otherwise Open succeeds while Kafka is down, and Deliver returns the error.
 func Open(ctx context.Context, c Config) (*Sink, error) {
 	parts, problems := c.resolve()
 	if len(problems) > 0 {
 		return nil, fmt.Errorf("kafka: open: %w", errors.Join(problems...))
 	}
-	life, end := context.WithCancel(context.Background())
+	sinkCtx, cancel := context.WithCancel(context.Background())
 	s := &Sink{
-		topic:    parts.topic,
-		encode:   encoder{format: c.Format, largest: parts.maxRecordBytes},
-		cluster:  newCluster(parts),
-		batch:    parts.batchBytes,
-		compress: parts.compression,
-		life:     life,
-		end:      end,
-		limits:   map[string]int{},
+		topic:         parts.topic,
+		encode:        encoder{format: c.Format, largest: parts.maxRecordBytes},
+		cluster:       newCluster(parts),
+		batchBytes:    parts.batchBytes,
+		compress:      parts.compression,
+		ctx:           sinkCtx,
+		cancel:        cancel,
+		requestLimits: map[string]int{},
 	}
 	if c.Required {
-		if err := s.cluster.check(ctx, s.topic.fixed()); err != nil {
+		if err := s.cluster.checkReachable(ctx, s.topic.fixed()); err != nil {
 			return nil, fmt.Errorf("kafka: open: %w", errors.Join(err, s.Close()))
 		}
 	}
@@ -99,7 +100,7 @@ func Open(ctx context.Context, c Config) (*Sink, error) {
 func (s *Sink) Deliver(ctx context.Context, events []sinks.Record) (int, error) {
 	s.delivering.Lock()
 	defer s.delivering.Unlock()
-	if s.life.Err() != nil {
+	if s.ctx.Err() != nil {
 		return 0, sinks.ErrClosed
 	}
 	if len(events) == 0 {
@@ -110,8 +111,8 @@ func (s *Sink) Deliver(ctx context.Context, events []sinks.Record) (int, error) 
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(s.life, cancel)()
-	defer s.cluster.cutAfter(ctx, patience)()
+	defer context.AfterFunc(s.ctx, cancel)()
+	defer s.cluster.closeAfter(ctx, drainTimeout)()
 
 	n, err := s.deliver(ctx, events)
 	if err == nil {
@@ -119,7 +120,7 @@ func (s *Sink) Deliver(ctx context.Context, events []sinks.Record) (int, error) 
 	}
 	if !errors.Is(err, sinks.ErrPermanent) {
 		s.cluster.reset()
-		if s.life.Err() != nil {
+		if s.ctx.Err() != nil {
 			return n, sinks.ErrClosed
 		}
 		if done := ctx.Err(); done != nil {
@@ -129,21 +130,21 @@ func (s *Sink) Deliver(ctx context.Context, events []sinks.Record) (int, error) 
 	return n, err
 }
 
-// deliver sends the events before the first that cannot be sent at all, and so finds what comes first: that one, or one that was
-// not taken.
+// deliver sends the events before the first one that cannot be sent. So it finds the first problem: that event, or an earlier
+// one that was not accepted.
 func (s *Sink) deliver(ctx context.Context, events []sinks.Record) (int, error) {
 	messages, encodeErr := s.encodeAll(events)
-	shares, routed, err := s.route(ctx, messages)
+	batches, routed, err := s.route(ctx, messages)
 	if err == nil {
 		err = encodeErr
 	}
-	if n, failed := s.send(ctx, shares, routed); n < routed {
+	if n, failed := s.sendAll(ctx, batches, routed); n < routed {
 		return n, failed
 	}
 	return routed, err
 }
 
-// encodeAll returns the messages of events before the first that cannot be encoded, and why it cannot.
+// encodeAll returns the messages of the events before the first that cannot be encoded, and the error of that one.
 func (s *Sink) encodeAll(events []sinks.Record) ([]message, error) {
 	messages := make([]message, len(events))
 	for i, e := range events {
@@ -155,14 +156,14 @@ func (s *Sink) encodeAll(events []sinks.Record) ([]message, error) {
 	return messages, nil
 }
 
-// route divides messages among partitions. It stops at the first whose topic is not to be had, and says why.
-func (s *Sink) route(ctx context.Context, messages []message) ([]*share, int, error) {
-	var shares []*share
-	type place struct {
+// route divides messages among partitions. It stops at the first message whose topic is unavailable, with the error.
+func (s *Sink) route(ctx context.Context, messages []message) ([]*partitionBatch, int, error) {
+	var batches []*partitionBatch
+	type topicPartition struct {
 		topic     string
 		partition int
 	}
-	at := map[place]*share{}
+	byPartition := map[topicPartition]*partitionBatch{}
 	topics := map[string][]int{}
 	for i := range messages {
 		m := &messages[i]
@@ -170,23 +171,23 @@ func (s *Sink) route(ctx context.Context, messages []message) ([]*share, int, er
 		if !known {
 			var err error
 			if partitions, err = s.cluster.partitions(ctx, m.topic); err != nil {
-				return shares, i, fmt.Errorf("kafka: deliver: topic %s: %w", m.topic, err)
+				return batches, i, fmt.Errorf("kafka: deliver: topic %s: %w", m.topic, err)
 			}
 			topics[m.topic] = partitions
 		}
-		p := place{m.topic, partition(m.key, partitions)}
-		if at[p] == nil {
-			at[p] = &share{topic: p.topic, partition: p.partition}
-			shares = append(shares, at[p])
+		p := topicPartition{m.topic, partition(m.key, partitions)}
+		if byPartition[p] == nil {
+			byPartition[p] = &partitionBatch{topic: p.topic, partition: p.partition}
+			batches = append(batches, byPartition[p])
 		}
-		at[p].add(i, m)
+		byPartition[p].add(i, m)
 	}
-	return shares, len(messages), nil
+	return batches, len(messages), nil
 }
 
-// Close implements [sinks.Sink]. It waits for a Deliver under way, which ends soon.
+// Close implements [sinks.Sink]. It waits for a running Deliver, which ends soon.
 func (s *Sink) Close() error {
-	s.end()
+	s.cancel()
 	s.delivering.Lock()
 	defer s.delivering.Unlock()
 	s.cluster.reset()

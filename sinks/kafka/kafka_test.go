@@ -29,20 +29,20 @@ import (
 
 const topic = "bridge.events"
 
-// fake is a cluster of two brokers in process, each behind a gate.
+// fake is a cluster of two brokers in this process, each behind a proxy.
 type fake struct {
 	*kfake.Cluster
-	gates []*kafkatest.Gate
-	left  atomic.Int64 // Records that it takes before it is gone.
+	proxies []*kafkatest.Proxy
+	left    atomic.Int64 // Number of records that it accepts before it disconnects.
 }
 
-// gated is a listener that says it is where its gate is.
-type gated struct {
+// proxied is a listener that reports its proxy's address as its own.
+type proxied struct {
 	net.Listener
-	gate *kafkatest.Gate
+	proxy *kafkatest.Proxy
 }
 
-func (g gated) Addr() net.Addr { return g.gate.Addr() }
+func (g proxied) Addr() net.Addr { return g.proxy.Addr() }
 
 func newFake(tb testing.TB, opts ...kfake.Opt) *fake {
 	tb.Helper()
@@ -52,20 +52,20 @@ func newFake(tb testing.TB, opts ...kfake.Opt) *fake {
 		if err != nil {
 			return nil, err
 		}
-		gate, err := kafkatest.NewGate()
+		proxy, err := kafkatest.NewProxy()
 		if err != nil {
 			return nil, errors.Join(err, l.Close())
 		}
-		gate.Lead(l.Addr().String())
-		f.gates = append(f.gates, gate)
-		return gated{l, gate}, nil
+		proxy.Forward(l.Addr().String())
+		f.proxies = append(f.proxies, proxy)
+		return proxied{l, proxy}, nil
 	}
 	cluster, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(2), kfake.ListenFn(listen)}, opts...)...)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	f.Cluster = cluster
-	f.takeOnly(math.MaxInt64)
+	f.acceptOnly(math.MaxInt64)
 	f.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
 		f.KeepControl()
 		if f.left.Add(-int64(countRecords(r.(*kmsg.ProduceRequest)))) < 0 {
@@ -74,7 +74,7 @@ func newFake(tb testing.TB, opts ...kfake.Opt) *fake {
 		return nil, nil, false
 	})
 	tb.Cleanup(func() {
-		for _, g := range f.gates {
+		for _, g := range f.proxies {
 			g.Close()
 		}
 		cluster.Close()
@@ -84,22 +84,22 @@ func newFake(tb testing.TB, opts ...kfake.Opt) *fake {
 
 func (f *fake) brokers() []string {
 	var to []string
-	for _, g := range f.gates {
+	for _, g := range f.proxies {
 		to = append(to, g.Addr().String())
 	}
 	return to
 }
 
-func (f *fake) each(do func(g *kafkatest.Gate)) func() {
+func (f *fake) each(do func(g *kafkatest.Proxy)) func() {
 	return func() {
-		for _, g := range f.gates {
+		for _, g := range f.proxies {
 			do(g)
 		}
 	}
 }
 
-// takeOnly makes the cluster hang up on batches that exceed, with those before, a number of records.
-func (f *fake) takeOnly(records int) { f.left.Store(int64(records)) }
+// acceptOnly makes the cluster disconnect at the batch that exceeds a total number of records.
+func (f *fake) acceptOnly(records int) { f.left.Store(int64(records)) }
 
 func countRecords(r *kmsg.ProduceRequest) int {
 	n := 0
@@ -114,7 +114,7 @@ func countRecords(r *kmsg.ProduceRequest) int {
 	return n
 }
 
-// received returns what a topic holds, as events.
+// received returns the records of a topic as events.
 func received(ctx context.Context, config kafka.Config, from string) ([]*eventv1.Event, error) {
 	held, err := kafkatest.Read(ctx, config.Brokers, from)
 	if err != nil {
@@ -141,7 +141,7 @@ func received(ctx context.Context, config kafka.Config, from string) ([]*eventv1
 	return events, nil
 }
 
-// harness has a topic whose records may have most bytes.
+// harness creates a topic whose records may have most bytes.
 func harness(config kafka.Config, most int) func(tb testing.TB) sinktest.Harness {
 	return func(tb testing.TB) sinktest.Harness {
 		f := newFake(tb)
@@ -154,19 +154,19 @@ func harness(config kafka.Config, most int) func(tb testing.TB) sinktest.Harness
 			Received: func(ctx context.Context) ([]*eventv1.Event, error) {
 				return received(ctx, config, topic)
 			},
-			Break:      f.each((*kafkatest.Gate).Shut),
-			BreakAfter: f.takeOnly,
-			Stall:      f.each((*kafkatest.Gate).Silence),
+			Break:      f.each((*kafkatest.Proxy).Disconnect),
+			BreakAfter: f.acceptOnly,
+			Stall:      f.each((*kafkatest.Proxy).Stall),
 			Repair: func() {
-				f.takeOnly(math.MaxInt64)
-				f.each((*kafkatest.Gate).Open)()
+				f.acceptOnly(math.MaxInt64)
+				f.each((*kafkatest.Proxy).Resume)()
 			},
 			Poison: func() sinks.Record { return large(tb, most) },
 		}
 	}
 }
 
-// large returns an event too large for a topic whose records may have most bytes.
+// large returns an event that is too large for a topic whose records may have most bytes.
 func large(tb testing.TB, most int) sinks.Record {
 	tb.Helper()
 	encoded, err := proto.Marshal(&eventv1.Event{Id: "large", Type: "unmapped", Source: "returns", Subject: "x/1", Data: &eventv1.Event_Unmapped{
@@ -182,14 +182,14 @@ func large(tb testing.TB, most int) sinks.Record {
 	return r
 }
 
-// Small batches, so that shares take several requests.
+// Small requests, so that a partition batch needs several.
 func TestSink(t *testing.T) {
 	t.Parallel()
 	const most = 200 << 10
 	sinktest.Run(t, harness(kafka.Config{BatchBytes: 8 << 10}, most), sinktest.Features{MaxEvent: most / 2})
 }
 
-// Batches as large as they are by default, events of any size.
+// Requests of the default size, events of any size.
 func TestSinkOfJSON(t *testing.T) {
 	t.Parallel()
 	sinktest.Run(t, harness(kafka.Config{Format: kafka.FormatJSON, Compression: "zstd"}, 96<<20), sinktest.Features{})
@@ -224,7 +224,7 @@ func records(tb testing.TB, events []*eventv1.Event) []sinks.Record {
 	return to
 }
 
-// push delivers all, as whoever drives a sink does: again, after what was taken, until the test's time is up.
+// push delivers all events as a dispatcher does: it retries, after the accepted ones, for a limited time.
 func push(tb testing.TB, s sinks.Sink, events []sinks.Record) {
 	tb.Helper()
 	var err error
@@ -246,7 +246,7 @@ func deliver(tb testing.TB, config kafka.Config, events []*eventv1.Event) {
 	push(tb, openSink(tb, config), records(tb, events))
 }
 
-// roundTrip delivers the vendors' events to a topic of one partition and reads them again.
+// roundTrip delivers the vendors' events to a topic with one partition and reads them back.
 func roundTrip(t *testing.T, brokers []string, config kafka.Config) {
 	t.Helper()
 	config.Brokers = brokers
@@ -263,7 +263,7 @@ func roundTrip(t *testing.T, brokers []string, config kafka.Config) {
 	}
 }
 
-// wantHeaders are those of an event, each as "name: value".
+// wantHeaders returns the headers of an event, each as "name: value".
 func wantHeaders(e *eventv1.Event, contentType string) []string {
 	at := e.GetReceivedAt().AsTime()
 	happened := at

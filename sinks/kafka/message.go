@@ -15,22 +15,23 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-// message is an event on its way: where to, and as what.
+// message is an event as a record, with its topic.
 type message struct {
 	topic   string
 	key     []byte
 	value   []byte
 	headers []kafkago.Header
 	time    time.Time
-	size    int // In a batch, before compression; never too low.
+	size    int // Size in a batch, before compression; an upper bound.
 }
 
 func (m *message) record() kafkago.Record {
 	return kafkago.Record{Key: kafkago.NewBytes(m.key), Value: kafkago.NewBytes(m.value), Headers: m.headers, Time: m.time}
 }
 
-// Key returns the key of records of a source and subject: both, joined by a slash, such as "returns/shipment/2b20e85f". Names of sources
-// have no slash, so that no two pairs share a key; were there one, it, and any percent sign, would be escaped as in a URL's path.
+// Key returns the key of the records of a source and subject: both, joined by a slash, such as "returns/shipment/2b20e85f".
+// Source names have no slash, so no two pairs share a key. If a name had a slash or a percent sign, it would be escaped as in a
+// URL's path.
 func Key(source, subject string) string { return escapeSource(source) + "/" + subject }
 
 func escapeSource(source string) string {
@@ -40,21 +41,21 @@ func escapeSource(source string) string {
 	return source
 }
 
-// partition returns where Java's default partitioner puts a key.
+// partition returns the partition that Java's default partitioner selects for a key.
 func partition(key []byte, partitions []int) int {
 	return kafkago.Murmur2Balancer{Consistent: true}.Balance(kafkago.Message{Key: key}, partitions...)
 }
 
-// errNoID is about an event that consumers could not tell from others, or a record without a header.
+// errNoID refuses an event that consumers could not identify, or a record without a header.
 var errNoID = errors.New("the event has no id, which CloudEvents demand")
 
-// encoder makes messages of events.
+// encoder makes messages from events.
 type encoder struct {
 	format  Format
 	largest int
 }
 
-// message returns an event as a message, which shares the event's memory. Its errors are final.
+// message returns an event as a message, which shares the event's memory. Its errors are permanent.
 func (c encoder) message(r sinks.Record, topic topicTemplate) (message, error) {
 	h := &r.Header
 	if len(h.ID) == 0 {
@@ -99,8 +100,8 @@ func (c encoder) value(r sinks.Record, attributes []attribute) (value, contentTy
 	return text, typeCloudEvents, err
 }
 
-// eventJSON returns the event in protobuf's JSON mapping. protojson varies its spaces from build to build; without them an event
-// given again is the same, byte for byte.
+// eventJSON returns the event in protobuf's JSON mapping. protojson varies its spaces between builds. Without them, a repeated
+// event has the same bytes.
 func eventJSON(r sinks.Record) ([]byte, error) {
 	e, err := r.Event()
 	if err != nil {
@@ -138,8 +139,8 @@ func structured(attributes []attribute, data []byte) ([]byte, error) {
 	return append(text, '}'), nil
 }
 
-// headers returns CloudEvents' binary mode. The structured format has them too, as its binding allows, so that consumers drop duplicates
-// and choose events in the same way whatever the format is.
+// headers returns the headers of CloudEvents' binary mode. The structured format has them too, as its binding allows, so
+// consumers can drop duplicates and select events in the same way for every format.
 func headers(attributes []attribute, contentType []byte) []kafkago.Header {
 	to := make([]kafkago.Header, 0, len(attributes)+1)
 	for _, a := range attributes {
@@ -148,7 +149,7 @@ func headers(attributes []attribute, contentType []byte) []kafkago.Header {
 	return append(to, kafkago.Header{Key: "content-type", Value: contentType})
 }
 
-// measure returns at least what the record takes in a batch, with every length at its longest.
+// measure returns an upper bound of the record's size in a batch: every length field counts as its longest form.
 func (m *message) measure() int {
 	size := 40 + len(m.key) + len(m.value)
 	for _, h := range m.headers {

@@ -39,7 +39,7 @@ func TestSASL(t *testing.T) {
 	}
 }
 
-// refused shows that neither Open nor Deliver gets in, that it is not about an event, and that no secret is told.
+// refused checks that neither Open nor Deliver succeeds, that the error is not permanent, and that it shows no secret.
 func refused(t *testing.T, config kafka.Config, secret string) {
 	t.Helper()
 	config.Required = true
@@ -81,7 +81,7 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// selfSigned writes a certificate that is its own authority, for both sides of a connection on loopback.
+// selfSigned writes a certificate that is its own authority, for both ends of a loopback connection.
 func selfSigned(t *testing.T, certFile, keyFile string) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -122,14 +122,14 @@ func TestUnreachable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	nobody := l.Addr().String()
+	unreachable := l.Addr().String()
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{topic, "{source}"} {
-		refused(t, kafka.Config{Brokers: []string{nobody}, Topic: name}, "password")
+		refused(t, kafka.Config{Brokers: []string{unreachable}, Topic: name}, "password")
 	}
 	f := newFake(t, kfake.SeedTopics(1, topic))
-	s := openSink(t, kafka.Config{Brokers: append([]string{nobody}, f.brokers()...), Topic: topic, Required: true})
+	s := openSink(t, kafka.Config{Brokers: append([]string{unreachable}, f.brokers()...), Topic: topic, Required: true})
 	push(t, s, records(t, numbered(1, "1")))
 }

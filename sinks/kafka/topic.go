@@ -9,16 +9,16 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-// maxTopic is the length of the longest topic's name.
+// maxTopic is the greatest length of a topic's name.
 const maxTopic = 249
 
-// topicTemplate is a topic's name, or how to make it of an event: texts with a field after each but the last.
+// topicTemplate is a topic's name, or a template of names: texts, with a field after each but the last.
 type topicTemplate struct {
 	texts  []string
 	fields []field
 }
 
-// field is what a template may ask of an event.
+// field is a field of an event that a template may use.
 type field struct {
 	name string
 	of   func(*sinks.Header) []byte
@@ -60,7 +60,7 @@ func parseTopic(text string) (topicTemplate, error) {
 		t.fields = append(t.fields, f)
 		rest = behind
 	}
-	// What is written out must be right now; what events add is looked at then.
+	// The fixed parts are checked now, the parts from events when they are known.
 	probe := strings.Join(t.texts, "x")
 	if err := checkTopic(probe); err != nil {
 		return t, err
@@ -77,7 +77,7 @@ func lookup(name string) (field, bool) {
 	return field{}, false
 }
 
-// fixed returns the name when it is the same for all events, else "".
+// fixed returns the name if it is the same for all events, and otherwise "".
 func (t topicTemplate) fixed() string {
 	if len(t.fields) > 0 {
 		return ""
@@ -85,7 +85,7 @@ func (t topicTemplate) fixed() string {
 	return t.texts[0]
 }
 
-// name returns the topic for an event.
+// name returns the topic of an event.
 func (t topicTemplate) name(h *sinks.Header) (string, error) {
 	if fixed := t.fixed(); fixed != "" {
 		return fixed, nil
@@ -106,7 +106,7 @@ func (t topicTemplate) name(h *sinks.Header) (string, error) {
 	return name.String(), nil
 }
 
-// checkTopic says whether Kafka allows a topic of that name.
+// checkTopic returns an error unless Kafka allows a topic of that name.
 func checkTopic(name string) error {
 	if len(name) > maxTopic {
 		return fmt.Errorf("its name has %d characters, more than %d", len(name), maxTopic)

@@ -3,8 +3,7 @@
 //
 // # Delivery
 //
-// Each event is durable, for as long as the store exists, before the next one is sent. So n is always exact, whatever error
-// ended the Deliver.
+// Each event is durable, for as long as the store exists, before the next one is sent. So n is always exact, also after an error.
 //
 // # Ordering
 //

@@ -56,7 +56,7 @@ func TestSDKReadsEveryVendor(t *testing.T) {
 	}
 }
 
-// write delivers events; topics that were just made may take some attempts.
+// write delivers events. A new topic may need several attempts.
 func write(t *testing.T, config kafka.Config, events []*eventv1.Event) {
 	t.Helper()
 	s, err := kafka.Open(t.Context(), config)

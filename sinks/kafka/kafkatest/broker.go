@@ -18,26 +18,27 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Version of Apache Kafka that Start runs.
+// Version is the version of Apache Kafka that Start runs.
 const Version = "4.3.1"
 
-// startWithin is how long a broker may take to answer.
+// startWithin limits the time until a new broker answers.
 const startWithin = 2 * time.Minute
 
-// Broker is an Apache Kafka of one node on loopback, in a process of its own, behind a gate.
+// Broker is an Apache Kafka with one node on loopback, in its own process, behind a proxy.
 type Broker struct {
-	// Gate is the broker's address for clients.
-	Gate *Gate
+	// Proxy is in front of the broker: clients connect to it.
+	Proxy *Proxy
 
 	jars, dir string
 	process   *exec.Cmd
 	exited    chan struct{} // Closed when process has ended.
 }
 
-// Start runs a broker until the test ends. properties are lines that its server.properties has besides what it needs to
-// run. Unless the environment has BRIDGE_TEST_KAFKA=1 the test is skipped; when it has, whatever is missing fails it.
+// Start runs a broker until the test ends. properties are additional lines of its server.properties. Unless the environment has
+// BRIDGE_TEST_KAFKA=1, Start skips the test; with it, a missing program fails the test.
 //
-// It takes Java 17 or later, and Maven the first time, to fetch the broker's jars from Maven Central into the user's cache.
+// It needs Java 17 or later. The first time it also needs Maven, to download the broker's jars from Maven Central into the
+// user's cache.
 func Start(tb testing.TB, properties ...string) *Broker {
 	tb.Helper()
 	if os.Getenv("BRIDGE_TEST_KAFKA") != "1" {
@@ -49,12 +50,12 @@ func Start(tb testing.TB, properties ...string) *Broker {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	gate, err := NewGate()
+	proxy, err := NewProxy()
 	if err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(gate.Close)
-	b := &Broker{Gate: gate, jars: jars, dir: tb.TempDir()}
+	tb.Cleanup(proxy.Close)
+	b := &Broker{Proxy: proxy, jars: jars, dir: tb.TempDir()}
 	if err := b.prepare(ctx, properties); err != nil {
 		tb.Fatal(err)
 	}
@@ -67,10 +68,10 @@ func Start(tb testing.TB, properties ...string) *Broker {
 	return b
 }
 
-// Brokers is what clients start from.
-func (b *Broker) Brokers() []string { return []string{b.Gate.Addr().String()} }
+// Brokers returns the addresses for clients.
+func (b *Broker) Brokers() []string { return []string{b.Proxy.Addr().String()} }
 
-// Stop ends the broker in good order.
+// Stop shuts the broker down.
 func (b *Broker) Stop(tb testing.TB) {
 	tb.Helper()
 	if err := b.stop(syscall.SIGTERM); err != nil {
@@ -78,7 +79,7 @@ func (b *Broker) Stop(tb testing.TB) {
 	}
 }
 
-// Kill ends the broker at once.
+// Kill kills the broker's process.
 func (b *Broker) Kill(tb testing.TB) {
 	tb.Helper()
 	if err := b.stop(syscall.SIGKILL); err != nil {
@@ -86,7 +87,7 @@ func (b *Broker) Kill(tb testing.TB) {
 	}
 }
 
-// Restart starts the broker that was ended, with what it had, and returns when it answers.
+// Restart starts the stopped broker with its data, and returns when it answers.
 func (b *Broker) Restart(tb testing.TB) {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), startWithin)
@@ -104,12 +105,12 @@ func (b *Broker) prepare(ctx context.Context, more []string) error {
 	if err != nil {
 		return err
 	}
-	b.Gate.Lead("127.0.0.1:" + ports[0])
+	b.Proxy.Forward("127.0.0.1:" + ports[0])
 	lines := append([]string{
 		"process.roles=broker,controller",
 		"node.id=1",
 		"listeners=CLIENT://127.0.0.1:" + ports[0] + ",CONTROLLER://127.0.0.1:" + ports[1],
-		"advertised.listeners=CLIENT://" + b.Gate.Addr().String(),
+		"advertised.listeners=CLIENT://" + b.Proxy.Addr().String(),
 		"listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT",
 		"controller.listener.names=CONTROLLER",
 		"inter.broker.listener.name=CLIENT",
@@ -157,7 +158,7 @@ func (b *Broker) start(ctx context.Context) error {
 	}
 	b.exited = make(chan struct{})
 	go func(process *exec.Cmd, exited chan struct{}) {
-		// How it ended is of no interest: it is ended by a signal.
+		// The exit status does not matter: a signal ended the process.
 		_ = process.Wait()
 		close(exited)
 	}(b.process, b.exited)
@@ -212,7 +213,7 @@ func (b *Broker) stop(signal os.Signal) error {
 	}
 }
 
-// freePorts returns ports of loopback that nobody listened on a moment ago. Kafka cannot tell which one it took by itself.
+// freePorts returns loopback ports that were free a moment ago. Kafka cannot report a port that it selects itself.
 func freePorts(n int) ([]string, error) {
 	var ports []string
 	for range n {

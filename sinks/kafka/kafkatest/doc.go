@@ -1,3 +1,3 @@
-// Package kafkatest is what tests of sinks onto Kafka need: a real broker, a gate in front of one, and a second client
-// that reads what is there.
+// Package kafkatest supports tests of the Kafka sink: a real broker, a proxy in front of a broker, and a second client that
+// reads topics.
 package kafkatest

@@ -17,7 +17,7 @@ import (
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 )
 
-// Events returns the events of all vendors that their connectors' testdata have, complete, as the journal would have them.
+// Events returns the events in the testdata of all connectors, complete as in the journal.
 func Events(tb testing.TB) []*eventv1.Event {
 	tb.Helper()
 	_, here, _, _ := runtime.Caller(0)
@@ -71,7 +71,7 @@ func read(tb testing.TB, file string) []*eventv1.Event {
 	return events
 }
 
-// golden returns the events of an events.json, which is a list if the webhook is one.
+// golden returns the events of an events.json. The file has a list if the webhook is an array.
 func golden(tb testing.TB, data []byte) []json.RawMessage {
 	tb.Helper()
 	if !bytes.HasPrefix(data, []byte("[")) {

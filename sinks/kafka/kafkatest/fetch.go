@@ -22,7 +22,7 @@ const fetcher = `<project xmlns="http://maven.apache.org/POM/4.0.0">
 </project>
 `
 
-// fetch returns a folder with the broker's jars. It is made once, whole or not at all.
+// fetch returns a folder with the broker's jars. It creates the folder once, whole or not at all.
 func fetch(ctx context.Context) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {

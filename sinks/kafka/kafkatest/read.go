@@ -10,7 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Read returns all records that topics hold now, partition by partition, each in order. It uses another client than the sink does.
+// Read returns all current records of topics, partition by partition, each in order. It uses another client than the sink.
 func Read(ctx context.Context, brokers []string, topics ...string) ([]*kgo.Record, error) {
 	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.FetchMaxBytes(128<<20), kgo.FetchMaxPartitionBytes(100<<20), kgo.BrokerMaxReadBytes(256<<20))
 	if err != nil {
@@ -25,18 +25,18 @@ func Read(ctx context.Context, brokers []string, topics ...string) ([]*kgo.Recor
 	if err != nil {
 		return nil, fmt.Errorf("kafkatest: read: %w", err)
 	}
-	type place struct {
+	type topicPartition struct {
 		topic     string
 		partition int32
 	}
-	left := map[place]int64{}
+	left := map[topicPartition]int64{}
 	from := map[string]map[int32]kgo.Offset{}
-	var order []place
+	var order []topicPartition
 	for _, o := range ends.Offsets().Sorted() {
 		if o.At == 0 {
 			continue
 		}
-		p := place{o.Topic, o.Partition}
+		p := topicPartition{o.Topic, o.Partition}
 		left[p] = o.At
 		order = append(order, p)
 		if from[o.Topic] == nil {
@@ -45,15 +45,15 @@ func Read(ctx context.Context, brokers []string, topics ...string) ([]*kgo.Recor
 		from[o.Topic][o.Partition] = kgo.NewOffset().AtStart()
 	}
 	client.AddConsumePartitions(from)
-	held := map[place][]*kgo.Record{}
+	records := map[topicPartition][]*kgo.Record{}
 	for len(left) > 0 {
 		fetched := client.PollFetches(ctx)
 		if err := fetched.Err(); err != nil {
 			return nil, fmt.Errorf("kafkatest: read: %w", err)
 		}
 		fetched.EachRecord(func(r *kgo.Record) {
-			p := place{r.Topic, r.Partition}
-			held[p] = append(held[p], r)
+			p := topicPartition{r.Topic, r.Partition}
+			records[p] = append(records[p], r)
 			if r.Offset+1 >= left[p] {
 				delete(left, p)
 			}
@@ -61,12 +61,12 @@ func Read(ctx context.Context, brokers []string, topics ...string) ([]*kgo.Recor
 	}
 	var all []*kgo.Record
 	for _, p := range order {
-		all = append(all, held[p]...)
+		all = append(all, records[p]...)
 	}
 	return all, nil
 }
 
-// AwaitTopic returns when every partition of a topic that was just made has a leader that knows it.
+// AwaitTopic returns when every partition of a new topic has a leader that knows it.
 func AwaitTopic(tb testing.TB, brokers []string, topic string) {
 	tb.Helper()
 	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...))

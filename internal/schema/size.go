@@ -1,4 +1,5 @@
-package config
+// Package schema holds what the configuration's keys have in common: how values are written, and the rules of each key.
+package schema
 
 import (
 	"math"
@@ -7,9 +8,9 @@ import (
 )
 
 const (
-	kib = 1 << 10
-	mib = 1 << 20
-	gib = 1 << 30
+	kibi = 1 << 10
+	mebi = 1 << 20
+	gibi = 1 << 30
 )
 
 var sizeUnits = map[string]float64{
@@ -18,9 +19,9 @@ var sizeUnits = map[string]float64{
 	"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40,
 }
 
-// parseSize reads a number of bytes such as "512", "64Ki", "1.5Gi" or "2M". It reports false for anything else, for
+// ParseSize reads a number of bytes such as "512", "64Ki", "1.5Gi" or "2M". It reports false for anything else, for
 // less than zero and for more than an int64 holds.
-func parseSize(text string) (int64, bool) {
+func ParseSize(text string) (int64, bool) {
 	end := strings.IndexFunc(text, func(r rune) bool { return r != '.' && (r < '0' || r > '9') })
 	if end < 0 {
 		end = len(text)
@@ -46,7 +47,7 @@ func FormatSize(n int64) string {
 	for _, unit := range []struct {
 		name string
 		size int64
-	}{{"Gi", gib}, {"Mi", mib}, {"Ki", kib}} {
+	}{{"Gi", gibi}, {"Mi", mebi}, {"Ki", kibi}} {
 		if n >= unit.size && n%unit.size == 0 {
 			return strconv.FormatInt(n/unit.size, 10) + unit.name
 		}
