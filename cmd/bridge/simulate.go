@@ -134,8 +134,8 @@ func (f *simulateFlags) complete(c *connectors.Connector, cfg *config.Config) er
 	if err != nil || src.Auth.Scheme == config.SchemeNone {
 		return err
 	}
-	forged, err := target(at, src, []string{wrongSecret(&src.Auth)})
-	f.run.Forged = &forged
+	unauthorized, err := target(at, src, []string{wrongSecret(&src.Auth)})
+	f.run.UnauthorizedTarget = &unauthorized
 	return err
 }
 
