@@ -70,7 +70,7 @@ fuzz: ## Fuzz each target for FUZZTIME
 bench: ## Measure, each figure against its reference in the same run
 	go test ./internal/vendorjson ./internal/journal ./internal/ingress ./internal/dispatch ./sinks/grpcstream -run '^$$' -bench . -benchmem
 	go test ./sinks/file ./sinks/kafka -run '^$$' -bench Drain -benchtime 20x # a million events; BRIDGE_TEST_KAFKA=1 adds a real Kafka
-	go test ./cmd/bridge -run '^$$' -bench . -benchtime 1x -v
+	go test ./cmd/bridge ./internal/daemon -run '^$$' -bench . -benchtime 1x -v
 
 .PHONY: baseline
 baseline: .protodeps ## Accept today's schemas as the ones to stay compatible with; at a release only

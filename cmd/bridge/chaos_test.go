@@ -230,14 +230,8 @@ func (c *chaos) send(ctx context.Context, v chaosVendor) {
 // settle waits until the sinks have caught up, then holds requests, journal and sinks against each other.
 func (c *chaos) settle() {
 	var journal []*eventv1.Event
-	reader := &tailer{
-		handle:    func(e *eventv1.Event) error { journal = append(journal, e); return nil },
-		batched:   func(string) error { return nil },
-		notice:    func(string, ...any) {},
-		left:      -1,
-		untilIdle: true,
-	}
-	readFrom(c.t.Context(), c.t, reader, c.process.addr("grpc"))
+	subscriber := &reader{untilIdle: true, handle: func(e *eventv1.Event) { journal = append(journal, e) }}
+	subscriber.read(c.t.Context(), c.t, c.process.addr("grpc"))
 	c.awaitSinks()
 
 	facts := map[string]int{}

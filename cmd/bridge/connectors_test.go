@@ -1,89 +1,68 @@
 package main
 
 import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-	"google.golang.org/protobuf/reflect/protodesc"
-	"google.golang.org/protobuf/types/descriptorpb"
-
-	"github.com/webhook-bridge/bridge/internal/config"
+	"github.com/webhook-bridge/bridge"
 )
 
-// TestDescribedSourcesAreGood: what is suggested for each connector, and what the demo makes of it, is a configuration that
-// Bridge takes.
+// runBridge runs a command of the program in this process and returns its output. The command must succeed.
+func runBridge(t *testing.T, args ...string) string {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	secrets := func(name string) (string, bool) { return "whsec_0123456789abcdef", strings.HasSuffix(name, "_SECRET") }
+	code := bridge.Run(t.Context(), plugins(), args, bridge.Environment{
+		LookupEnv: secrets, Stdin: strings.NewReader(""), Stdout: &stdout, Stderr: &stderr,
+	})
+	if code != 0 {
+		t.Fatalf("bridge %s: exit code %d\n%s%s", strings.Join(args, " "), code, &stdout, &stderr)
+	}
+	return stdout.String()
+}
+
+// TestDescribedSourcesAreGood: the sources that `connectors describe` suggests are a configuration that Bridge takes.
 func TestDescribedSourcesAreGood(t *testing.T) {
-	all := allConnectors()
-	secrets := func(string) (string, bool) { return "whsec_0123456789abcdef", true }
-	suggested := []string{"sources:\n"}
-	for name, c := range all {
-		suggested = append(suggested, sourceText(name, c, "${"+strings.ToUpper(name)+"_SECRET}", "EUR", "Europe/Prague"))
-	}
-	for about, text := range map[string]string{
-		"suggested": strings.Join(suggested, ""),
-		"demo":      "sources:\n" + demoSources(all),
-	} {
-		cfg, err := config.Parse(about, []byte(text), secrets, connectorNeeds(all), config.Checks{HMAC: checkHMAC})
-		if err != nil {
-			t.Errorf("%s: %v\n%s", about, err, text)
-			continue
+	suggested := regexp.MustCompile(`(?m)^sources:\n((?: .*\n)+)`)
+	text := "sources:\n"
+	for name := range allConnectors() {
+		m := suggested.FindStringSubmatch(runBridge(t, "connectors", "describe", name))
+		if m == nil {
+			t.Fatalf("%s: no source is suggested", name)
 		}
-		if len(cfg.Sources) != len(all) {
-			t.Errorf("%s: %d sources of %d connectors", about, len(cfg.Sources), len(all))
+		text += m[1]
+	}
+	path := filepath.Join(t.TempDir(), "bridge.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	checked := runBridge(t, "check", "-c", path)
+	for name := range allConnectors() {
+		if !regexp.MustCompile(`(?m)^` + name + ` +` + name + ` `).MatchString(checked) {
+			t.Errorf("%s is not among the sources:\n%s", name, checked)
 		}
 	}
 }
 
-func TestDescribe(t *testing.T) {
-	d, err := describe(allConnectors()["openloyalty"])
-	if err != nil {
-		t.Fatal(err)
+// TestEveryConnectorIsShown: the demo sends at least one webhook of each connector, and each becomes an event.
+func TestEveryConnectorIsShown(t *testing.T) {
+	shown, _, found := strings.Cut(runBridge(t, "demo", "--once"), "The same webhook again")
+	if !found {
+		t.Fatalf("the demo is not the one that is known here:\n%s", shown)
 	}
-	if d.EventCount != len(d.Events) || d.EventCount < 20 {
-		t.Errorf("%d events, %d described", d.EventCount, len(d.Events))
-	}
-	var points eventDescription
-	for _, e := range d.Events {
-		if e.Name == "account.expiring_points_notification" {
-			points = e
+	for name := range allConnectors() {
+		sent := regexp.MustCompile(`(?m)^→ `+name+` .*\n(.*)\n`).FindAllStringSubmatch(shown, -1)
+		if len(sent) == 0 {
+			t.Errorf("no webhook of %s is shown: name a good sample in its testdata after an event", name)
 		}
-	}
-	var got []string
-	for _, f := range points.Fields {
-		got = append(got, f.Name+": "+f.Type)
-		for _, inner := range f.Fields {
-			got = append(got, "  "+inner.Name+": "+inner.Type)
+		for _, m := range sent {
+			if strings.HasPrefix(m[1], "→") || strings.TrimSpace(m[1]) == "" {
+				t.Errorf("a webhook becomes no event: %s", m[0])
+			}
 		}
-	}
-	want := []string{
-		"type: string", "createdAt: string", "data: list of ExpiringPoints",
-		"  customerId: string", "  customerEmail: string", "  customerPhone: string", "  customerLoyaltyCardNumber: string",
-		"  customerFirstName: string", "  customerLastName: string", "  points: Decimal", "  pointsWillExpire: string",
-		"  storeCode: string",
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("fields (-want +got):\n%s", diff)
-	}
-}
-
-// TestDescribeStops: a message that holds itself is opened once.
-func TestDescribeStops(t *testing.T) {
-	category, parent := "Category", ".acme.Category"
-	name, number, label, kind := "parent", int32(1), descriptorpb.FieldDescriptorProto_LABEL_OPTIONAL, descriptorpb.FieldDescriptorProto_TYPE_MESSAGE
-	file, pkg := "acme.proto", "acme"
-	fd, err := protodesc.NewFile(&descriptorpb.FileDescriptorProto{
-		Name: &file, Package: &pkg,
-		MessageType: []*descriptorpb.DescriptorProto{{
-			Name:  &category,
-			Field: []*descriptorpb.FieldDescriptorProto{{Name: &name, Number: &number, Label: &label, Type: &kind, TypeName: &parent}},
-		}},
-	}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := []fieldDescription{{Name: "parent", Type: "Category"}}
-	if diff := cmp.Diff(want, describeFields(fd.Messages().Get(0), nil)); diff != "" {
-		t.Errorf("fields (-want +got):\n%s", diff)
 	}
 }

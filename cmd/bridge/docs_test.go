@@ -15,6 +15,7 @@ import (
 	"github.com/webhook-bridge/bridge/connectors"
 	"github.com/webhook-bridge/bridge/connectors/sample"
 	"github.com/webhook-bridge/bridge/internal/config"
+	"github.com/webhook-bridge/bridge/internal/daemon"
 )
 
 // TestEventsAreDocumented: every connector's page names its events and those they become, and docs/events.md every kind of
@@ -24,7 +25,7 @@ func TestEventsAreDocumented(t *testing.T) {
 	for name, c := range allConnectors() {
 		page := filepath.Join("../../connectors", name, "README.md")
 		text := readText(t, page)
-		events, err := eventsOf(c)
+		events, err := c.Events()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -107,14 +108,15 @@ func TestReadmeSendsWhatTheExampleTakes(t *testing.T) {
 		t.Fatal("the README sends no webhook")
 	}
 	nothing := func(string) (string, bool) { return "", false }
-	cfg, err := config.Load("../../bridge.example.yaml", nothing, connectorNeeds(allConnectors()))
+	cfg, err := daemon.Plugins{Connectors: plugins().Connectors}.LoadConfig("../../bridge.example.yaml", nothing)
 	if err != nil {
 		t.Fatal(err)
 	}
-	src, err := findSource(cfg, "returns")
-	if err != nil {
-		t.Fatal(err)
+	i := slices.IndexFunc(cfg.Sources, func(s config.Source) bool { return s.Name == "returns" })
+	if i < 0 {
+		t.Fatal("bridge.example.yaml has no source returns")
 	}
+	src := &cfg.Sources[i]
 	if src.Auth.Header != m[1] || src.Auth.Values[0].Reveal() != m[2] {
 		t.Errorf("the README sends %s: %s, which bridge.example.yaml does not take", m[1], m[2])
 	}

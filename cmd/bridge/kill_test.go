@@ -2,17 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"os"
 	"sync"
 	"testing"
 	"time"
 
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
-	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
 )
 
 // ledger is what senders and readers saw: which webhooks were answered with success, and which shipments were delivered.
@@ -65,12 +60,7 @@ func TestKillUnderLoad(t *testing.T) {
 	}
 	dir := t.TempDir()
 	seen := newLedger()
-	reader := &tailer{
-		handle:  func(e *eventv1.Event) error { seen.deliver(e); return nil },
-		batched: func(string) error { return nil },
-		notice:  func(string, ...any) {},
-		left:    -1,
-	}
+	subscriber := &reader{handle: seen.deliver}
 	var sent int64
 	for range rounds {
 		p := startBridge(t, retinoConfig(dir))
@@ -79,7 +69,7 @@ func TestKillUnderLoad(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		wg.Go(func() { l.run(ctx) })
-		wg.Go(func() { readFrom(ctx, t, reader, p.addr("grpc")) })
+		wg.Go(func() { subscriber.read(ctx, t, p.addr("grpc")) })
 		select {
 		case <-time.After(span):
 		case <-p.exited:
@@ -95,8 +85,8 @@ func TestKillUnderLoad(t *testing.T) {
 	}
 
 	p := startBridge(t, retinoConfig(dir))
-	reader.untilIdle = true
-	readFrom(t.Context(), t, reader, p.addr("grpc"))
+	subscriber.untilIdle = true
+	subscriber.read(t.Context(), t, p.addr("grpc"))
 	missing, twice := seen.missing()
 	t.Logf("%d kills: %d webhooks sent, %d acknowledged, %d events delivered, %d acknowledged but missing, %d delivered twice",
 		rounds, sent, len(seen.acknowledged), len(seen.order), missing, twice)
@@ -107,7 +97,7 @@ func TestKillUnderLoad(t *testing.T) {
 	// All of it again, as a vendor would who got no answer: it must not come twice.
 	again := &load{addr: p.addr("webhooks"), connections: 32, limit: sent, acknowledged: seen.acknowledge}
 	again.run(t.Context())
-	readFrom(t.Context(), t, reader, p.addr("grpc"))
+	subscriber.read(t.Context(), t, p.addr("grpc"))
 	missing, twice = seen.missing()
 	t.Logf("sent again: %d acknowledged, %d events delivered, %d missing, %d twice",
 		len(seen.acknowledged), len(seen.order), missing, twice)
@@ -117,33 +107,12 @@ func TestKillUnderLoad(t *testing.T) {
 	sameOrder(t.Context(), t, p.addr("grpc"), seen.order)
 }
 
-// readFrom reads until the server dies or ctx is done, and keeps the token.
-func readFrom(ctx context.Context, t *testing.T, r *tailer, addr string) {
-	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Error(err)
-		return
-	}
-	defer func() { _ = conn.Close() }()
-	r.client = streamv1.NewEventStreamServiceClient(conn)
-	if err := r.once(ctx); err != nil && !errors.Is(err, errEnough) && !retryable(err) {
-		t.Errorf("tail: %v", err)
-	}
-}
-
 // sameOrder reads the whole log anew: a reader that was cut off and resumed must have seen exactly this.
 func sameOrder(ctx context.Context, t *testing.T, addr string, want []string) {
 	t.Helper()
 	var got []string
-	fresh := &tailer{
-		handle:  func(e *eventv1.Event) error { got = append(got, e.GetId()); return nil },
-		batched: func(string) error { return nil },
-		notice:  func(string, ...any) {},
-		left:    -1,
-
-		untilIdle: true,
-	}
-	readFrom(ctx, t, fresh, addr)
+	fresh := &reader{untilIdle: true, handle: func(e *eventv1.Event) { got = append(got, e.GetId()) }}
+	fresh.read(ctx, t, addr)
 	if len(got) != len(want) {
 		t.Fatalf("the log has %d events where a resumed reader saw %d", len(got), len(want))
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -189,9 +190,12 @@ func fetch(ctx context.Context, url, ca, token string) (string, error) {
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
 	if ca != "" {
-		if transport.TLSClientConfig, err = clientTLS(ca); err != nil {
+		pem, err := os.ReadFile(ca)
+		if err != nil {
 			return "", err
 		}
+		transport.TLSClientConfig = &tls.Config{RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS12}
+		transport.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem)
 	}
 	resp, err := (&http.Client{Transport: transport}).Do(req)
 	if err != nil {

@@ -41,7 +41,7 @@ func TestSimulate(t *testing.T) {
 	if problems := report.Problems(); len(problems) > 0 {
 		t.Errorf("problems: %q", problems)
 	}
-	if report.Total.Sent == 0 || report.Requests.Duplicates == 0 || report.Facts[simulate.Broken].Sent == 0 {
+	if report.Total.Sent == 0 || report.Requests.Duplicates == 0 || report.Webhooks[simulate.Broken].Sent == 0 {
 		t.Errorf("sent too little: %+v, %+v", report.Total, report.Requests)
 	}
 	s.compare(t, p)
@@ -51,8 +51,8 @@ func TestSimulate(t *testing.T) {
 	if least := report.Requests.Duplicates; duplicates < least || duplicates > least+report.Requests.Retries {
 		t.Errorf("%d duplicates of %d and %d retries", duplicates, least, report.Requests.Retries)
 	}
-	if quarantined := counter(t, p, "bridge_quarantined_total"); quarantined != report.Facts[simulate.Broken].Sent {
-		t.Errorf("%d in quarantine of %+v", quarantined, report.Facts[simulate.Broken])
+	if quarantined := counter(t, p, "bridge_quarantined_total"); quarantined != report.Webhooks[simulate.Broken].Sent {
+		t.Errorf("%d in quarantine of %+v", quarantined, report.Webhooks[simulate.Broken])
 	}
 }
 
@@ -161,7 +161,7 @@ func (s *simulation) compare(t *testing.T, p *process) {
 	t.Helper()
 	expected := map[string]int{}
 	for _, r := range readRecords(t, s.record) {
-		if r.Outcome != simulate.Acknowledged || r.Kind != simulate.Sound {
+		if r.Outcome != simulate.Acknowledged || r.Kind != simulate.Valid {
 			continue
 		}
 		w := simulate.Webhook{Event: r.Event, Path: r.Path, Key: r.Key, Body: r.Body}

@@ -21,7 +21,7 @@ import (
 // variations is how many webhooks are made of each sample.
 const variations = 200
 
-// TestVariations makes webhooks of each connector's samples: those of sound ones are translated, to as many events, and are
+// TestVariations makes webhooks of each connector's samples: valid ones are translated, to as many events, and are
 // all different facts; those of broken ones are still broken, and all different.
 func TestVariations(t *testing.T) {
 	for name, c := range allConnectors() {
@@ -29,24 +29,24 @@ func TestVariations(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		sound := 0
+		valid := 0
 		for _, file := range files {
 			one := onlySample(t, c, file)
 			v, err := simulate.NewVendor(one, time.UTC, 1)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if v.Sound() {
-				sound++
+			if v.HasValid() {
+				valid++
 			}
 			t.Run(name+"/"+strings.TrimSuffix(file[len("testdata/"):], ".txtar"), func(t *testing.T) {
-				if !v.Sound() && !v.Broken() {
+				if !v.HasValid() && !v.HasBroken() {
 					t.Skip("nothing in it tells one webhook from another")
 				}
 				checkVariations(t, one, v)
 			})
 		}
-		if sound == 0 {
+		if valid == 0 {
 			t.Errorf("`bridge simulate` finds nothing in %s's samples by which webhooks differ. Give a sample an id as the vendor's are: a UUID, "+
 				"a number of nine digits, or letters and digits after a prefix", name)
 		}
@@ -70,14 +70,14 @@ func checkVariations(t *testing.T, c *connectors.Connector, v *simulate.Vendor) 
 	now := time.Now()
 	bodies, keys := map[string]bool{}, map[string]bool{}
 	for range variations {
-		w := v.Next(v.Broken(), now)
+		w := v.Next(v.HasBroken(), now)
 		events, key, fault := translateWebhook(t, c, &w)
 		natural, isNatural := key.Natural()
 		switch {
 		case w.Broken && fault == nil:
 			t.Fatalf("is broken no more once its ids, times and amounts are others; let what is wrong with it not depend on them: %s", w.Body)
 		case !w.Broken && fault != nil:
-			t.Fatalf("is sound no more once its ids, times and amounts are others; see package simulate, values.go, for what is varied: %v: %s",
+			t.Fatalf("is no longer valid once its ids, times and amounts are others; see package simulate, values.go, for what is varied: %v: %s",
 				fault, w.Body)
 		case !w.Broken && len(events) == 0:
 			t.Fatalf("has become no event: %s", w.Body)
@@ -89,14 +89,14 @@ func checkVariations(t *testing.T, c *connectors.Connector, v *simulate.Vendor) 
 		}
 		bodies[string(w.Body)], keys[natural] = true, true
 	}
-	if !v.Sound() {
+	if !v.HasValid() {
 		return
 	}
 	for range variations {
 		earlier, later := v.Versions(now)
 		for _, w := range []*simulate.Webhook{&earlier, &later} {
 			if _, _, fault := translateWebhook(t, c, w); fault != nil || bodies[string(w.Body)] {
-				t.Fatalf("a version of a record is sound no more, or comes twice: %v: %s", fault, w.Body)
+				t.Fatalf("a version of a record is no longer valid, or comes twice: %v: %s", fault, w.Body)
 			}
 			bodies[string(w.Body)] = true
 		}

@@ -28,6 +28,14 @@ type Sink struct {
 	BackoffMin, BackoffMax time.Duration
 }
 
+// Kind is the key under which the file has the sink's own settings.
+func (s Sink) Kind() string {
+	if s.Kafka != nil {
+		return "kafka"
+	}
+	return "file"
+}
+
 // Batch says how much is pushed at once.
 type Batch struct {
 	Count, Bytes int

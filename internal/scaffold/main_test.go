@@ -202,7 +202,7 @@ func TestPlugTheProgram(t *testing.T) {
 	if n := strings.Count(string(got), name); n != 2 {
 		t.Errorf("%s is there %d times", name, n)
 	}
-	for name, want := range map[string]bool{"allConnectors": true, "retino": true, "method": false, name: false} {
+	for name, want := range map[string]bool{"plugins": true, "retino": true, "method": false, name: false} {
 		if got, err := taken("../../cmd/bridge", name); err != nil || got != want {
 			t.Errorf("%s is taken: %t, %v", name, got, err)
 		}

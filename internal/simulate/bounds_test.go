@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Memory has a bound: when too much waits to be tried again, nothing new begins, and the report says so.
+// Memory is bounded: when too many webhooks wait for a retry, no new one starts, and the report says so.
 func TestBounded(t *testing.T) {
 	c := config(&server{answer: func(*http.Request, int) int { return 503 }},
 		strings.Replace(goodSample, `"type"`, `"padding":"`+strings.Repeat("x", 100_000)+`","type"`, 1))
@@ -17,16 +17,16 @@ func TestBounded(t *testing.T) {
 	c.Connector.Delivery.Retries = []time.Duration{time.Hour}
 	c.TimeScale = 1
 	r := simulated(t, c)
-	if most := int64(roomForWaiting/100_000 + 1); !r.Full || r.Total.Sent > most || r.Total.Unfinished != r.Total.Sent {
+	if most := int64(maxWaitingBytes/100_000 + 1); !r.Full || r.Total.Sent > most || r.Total.Unfinished != r.Total.Sent {
 		t.Errorf("full: %v, %+v, at most %d", r.Full, r.Total, most)
 	}
-	// What is due in an hour is not waited for.
+	// A retry after an hour is not waited for.
 	if r.Behind < 1 || r.Drained != 0 || len(r.Problems()) == 0 {
 		t.Errorf("behind by %v, drained for %v: %q", r.Behind, r.Drained, r.Problems())
 	}
 }
 
-// What has waited and been sent makes room: more than fits at once waits in sum, and nothing is held back.
+// A webhook that has waited and was sent frees its memory: in total more may wait than fits at once, without a delay.
 func TestBoundIsNotForTheSum(t *testing.T) {
 	c := config(&server{answer: func(_ *http.Request, before int) int { return []int{503, 503, 200}[before] }}, goodSample)
 	c.TimeScale, c.For = 10, time.Minute // a second, and two
@@ -36,16 +36,16 @@ func TestBoundIsNotForTheSum(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		e := newEngine(c, v)
-		// Some thirty wait at a time, of a hundred that wait twice.
-		e.room = 60 * (len(goodSample) + waitingCost)
+		// About thirty wait at a time, of a hundred that wait twice.
+		e.maxBytes = 60 * (len(goodSample) + deliveryOverhead)
 		r, err := e.run(t.Context())
-		if err != nil || r.Full || r.Requests.Retries != 200 || e.held != 0 {
-			t.Errorf("%v, full: %t, %+v, %d bytes wait", err, r.Full, r.Requests, e.held)
+		if err != nil || r.Full || r.Requests.Retries != 200 || e.waitingBytes != 0 {
+			t.Errorf("%v, full: %t, %+v, %d bytes wait", err, r.Full, r.Requests, e.waitingBytes)
 		}
 	})
 }
 
-// After the last fact has begun, the rest has as long again, and ten seconds at least.
+// After the last webhook has started, retries have the same time again, at least ten seconds.
 func TestDrain(t *testing.T) {
 	for _, tt := range []struct {
 		rate    float64
@@ -59,13 +59,13 @@ func TestDrain(t *testing.T) {
 		c := config(&server{answer: func(*http.Request, int) int { return 503 }}, goodSample)
 		c.Rate, c.Connector.Delivery.Retries = tt.rate, []time.Duration{tt.wait, time.Hour}
 		r := simulated(t, c)
-		if r.Requests.Retries != tt.retries || r.Total.Unfinished != 100 || r.Drained > max(r.Seconds, leastDrain.Seconds()) {
+		if r.Requests.Retries != tt.retries || r.Total.Unfinished != 100 || r.Drained > max(r.Seconds, minDrain.Seconds()) {
 			t.Errorf("%v a second: %+v, %+v after %v and %v", tt.rate, r.Requests, r.Total, r.Seconds, r.Drained)
 		}
 	}
 }
 
-// Too few connections hold the schedule back; requests are never more at once.
+// With too few connections webhooks start late, and there are never more requests at once.
 func TestConnections(t *testing.T) {
 	c := config(&server{answer: func(*http.Request, int) int { return 0 }}, goodSample)
 	c.Connections, c.Count, c.For = 2, 0, 10*time.Second
@@ -96,7 +96,7 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
-// The longest wait fits the run, unless it is told otherwise; nothing waits longer than the vendor does.
+// The longest wait fits the run by default. No wait is longer than the vendor's.
 func TestTimeScale(t *testing.T) {
 	for _, tt := range []struct {
 		span  time.Duration

@@ -7,24 +7,24 @@ import (
 	"time"
 )
 
-// stamp is how a vendor writes a point in time.
+// stamp is a time in a vendor's format.
 type stamp struct {
-	// at is the sample's own.
+	// at is the time in the sample.
 	at time.Time
-	// layout is what package time calls it; empty for a number since 1970, in unit.
+	// layout is the layout of package time; empty for a number since 1970, in unit.
 	layout string
 	unit   time.Duration
-	// days says that it is a day, which only moves by whole ones.
+	// days means that it is a date, which moves by whole days only.
 	days bool
 }
 
-// isoTime is a date, with a time or without, with a fraction and a zone or without.
+// isoTime matches a date, with or without a time, a fraction and a zone.
 var isoTime = regexp.MustCompile(`^\d{4}-\d\d-\d\d(?:([T ])\d\d:\d\d:\d\d(?:\.(\d{1,9}))?(Z|[+-]\d\d:?\d\d)?)?$`)
 
-// otherLayouts are those of times that are not written as ISO 8601 has it.
+// otherLayouts are the layouts of times that are not in ISO 8601.
 var otherLayouts = []string{"02-Jan-2006", "2-Jan-2006", "02-Jan-2006 15:04:05", "02-Jan-2006 03:04PM"}
 
-// parseStamp reads a time. Those without a zone are in zone. Times long past mean "never" and are none.
+// parseStamp parses a time. Times without a zone are in zone. It refuses very old times: they mean "never".
 func parseStamp(s scalar, zone *time.Location) (stamp, bool) {
 	var t stamp
 	if layout, ok := isoLayout(s.text); ok && s.isString {
@@ -51,7 +51,7 @@ func parseStamp(s scalar, zone *time.Location) (stamp, bool) {
 	return t, true
 }
 
-// isoLayout returns the layout that writes a time as text has it.
+// isoLayout returns the layout of a time in text.
 func isoLayout(text string) (string, bool) {
 	m := isoTime.FindStringSubmatch(text)
 	if m == nil {
@@ -66,7 +66,7 @@ func isoLayout(text string) (string, bool) {
 	}
 	switch zone := m[3]; {
 	case zone == "Z":
-		layout += "Z" // to package time, a letter like any other
+		layout += "Z" // package time treats it as any other letter
 	case strings.Contains(zone, ":"):
 		layout += "-07:00"
 	case zone != "":
@@ -75,10 +75,10 @@ func isoLayout(text string) (string, bool) {
 	return layout, true
 }
 
-// countsTime are ends of keys of times that are counted in seconds. Those in milliseconds tell by their size.
+// countsTime matches the ends of keys of times in seconds. Times in milliseconds are known by their size.
 var countsTime = regexp.MustCompile(`(?i)(at|on|time|date|created|updated|expires?|start|end)$`)
 
-// parseCount reads a whole number of seconds or of milliseconds since 1970, of this century.
+// parseCount parses a whole number of seconds or milliseconds since 1970, in this century.
 func parseCount(s scalar) (stamp, bool) {
 	n, err := strconv.ParseInt(s.text, 10, 64)
 	switch {

@@ -10,48 +10,48 @@ import (
 )
 
 const (
-	// patience is how long a vendor waits for an answer that is not known to wait shorter.
-	patience = 30 * time.Second
-	// roomForWaiting bounds the memory of facts that wait, in bytes.
-	roomForWaiting = 64 << 20
-	// waitingCost is what a waiting fact takes besides its body.
-	waitingCost = 1 << 10
-	// leastDrain is how long open facts have at least after the last one has begun.
-	leastDrain = 10 * time.Second
-	// repeatWithin is how soon a duplicate comes after success.
+	// defaultTimeout is the timeout for a vendor whose timeout is unknown.
+	defaultTimeout = 30 * time.Second
+	// maxWaitingBytes limits the memory of waiting webhooks.
+	maxWaitingBytes = 64 << 20
+	// deliveryOverhead is the memory of a waiting webhook without its body.
+	deliveryOverhead = 1 << 10
+	// minDrain is the minimum time for retries after the last webhook has started.
+	minDrain = 10 * time.Second
+	// repeatWithin is the longest time between success and the duplicate.
 	repeatWithin = time.Second
-	// overtakers is how many facts overtake one that is held back, besides its later version, on average at most; holdAtLeast and
-	// holdAtMost are how long it is held.
+	// overtakers is the mean number of webhooks that overtake one that is held back. minHoldBack and maxHoldBack limit the time
+	// of the hold.
 	overtakers  = 20
-	holdAtLeast = 100 * time.Millisecond
-	holdAtMost  = 2 * time.Second
+	minHoldBack = 100 * time.Millisecond
+	maxHoldBack = 2 * time.Second
 )
 
-// fact is a webhook on its way.
-type fact struct {
+// delivery is a webhook that is being sent.
+type delivery struct {
 	webhook Webhook
 	kind    Kind
 	target  *Target
 	route
-	// id is for headers that are signed and that nothing else fills.
+	// id fills headers that are signed and that have no other value.
 	id string
-	// repeat says that it is sent again after success, heldBack that a later version of its record went before it.
+	// repeat means that the webhook is sent again after success, heldBack that a later version of its record is sent first.
 	repeat, heldBack bool
-	// due is when it is sent next, while it waits.
+	// due is the time of its next request, while it waits.
 	due time.Time
-	// attempts and duplicates were sent; status is the latest answer's.
+	// attempts and duplicates count the sent requests. status is the status of the latest answer.
 	attempts, duplicates int
 	status               int
 	acknowledged         bool
 }
 
-// waiting are facts by when they are due; see container/heap.
-type waiting []*fact
+// waiting has deliveries by due time; see container/heap.
+type waiting []*delivery
 
 func (w waiting) Len() int           { return len(w) }
 func (w waiting) Less(i, j int) bool { return w[i].due.Before(w[j].due) }
 func (w waiting) Swap(i, j int)      { w[i], w[j] = w[j], w[i] }
-func (w *waiting) Push(x any)        { *w = append(*w, x.(*fact)) }
+func (w *waiting) Push(x any)        { *w = append(*w, x.(*delivery)) }
 func (w *waiting) Pop() any {
 	last := len(*w) - 1
 	f := (*w)[last]
@@ -60,25 +60,25 @@ func (w *waiting) Pop() any {
 	return f
 }
 
-// engine runs a simulation. One goroutine owns it; others do no more than send requests.
+// engine runs a simulation. One goroutine owns it; other goroutines only send requests.
 type engine struct {
 	Config
 	vendor *Vendor
-	random *rand.Rand // of its own: what is sent does not depend on answers
+	random *rand.Rand // separate, so that the webhooks do not depend on answers
 	routes map[routeKey]route
 	report *Report
 
-	jobs     chan *fact
-	answers  chan answer
-	inFlight int
-	waiting  waiting
-	held     int // bytes of what waits
-	room     int // for it
+	jobs         chan *delivery
+	answers      chan answer
+	inFlight     int
+	waiting      waiting
+	waitingBytes int // bytes of waiting deliveries
+	maxBytes     int // limit of waitingBytes
 
-	// arrival is when the next fact is to begin.
+	// arrival is the start time of the next webhook.
 	arrival time.Time
 	begun   int64
-	// ended is when the last fact had begun; zero before.
+	// ended is the time at which the last webhook had started; zero before.
 	began, ended time.Time
 	failed       error
 }
@@ -90,13 +90,13 @@ type routeKey struct {
 
 func newEngine(c Config, v *Vendor) *engine {
 	e := &engine{
-		Config:  c,
-		vendor:  v,
-		random:  newRandom(c.Seed + 1),
-		routes:  map[routeKey]route{},
-		jobs:    make(chan *fact, c.Connections),
-		answers: make(chan answer, c.Connections),
-		room:    roomForWaiting,
+		Config:   c,
+		vendor:   v,
+		random:   newRandom(c.Seed + 1),
+		routes:   map[routeKey]route{},
+		jobs:     make(chan *delivery, c.Connections),
+		answers:  make(chan answer, c.Connections),
+		maxBytes: maxWaitingBytes,
 	}
 	if e.TimeScale == 0 {
 		e.TimeScale = e.fittingScale()
@@ -105,7 +105,7 @@ func newEngine(c Config, v *Vendor) *engine {
 	return e
 }
 
-// fittingScale makes the longest wait as short as the run. It makes none longer.
+// fittingScale returns the scale by which the longest wait fits the run. It never makes a wait longer.
 func (e *engine) fittingScale() float64 {
 	run := e.For.Seconds()
 	if counted := float64(e.Count) / e.Rate; run == 0 || e.Count > 0 && counted < run {
@@ -121,7 +121,7 @@ func (e *engine) fittingScale() float64 {
 func (e *engine) run(ctx context.Context) (*Report, error) {
 	p := &poster{transport: e.Transport, timeout: e.Connector.Delivery.Timeout, keyHeader: e.Connector.KeyHeader}
 	if p.timeout == 0 {
-		p.timeout = patience
+		p.timeout = defaultTimeout
 	}
 	requests, cancel := context.WithCancel(ctx)
 	var workers sync.WaitGroup
@@ -135,26 +135,26 @@ func (e *engine) run(ctx context.Context) (*Report, error) {
 	e.began = time.Now()
 	e.arrival = e.began.Add(e.interval())
 	e.loop(ctx)
-	// What is under way is finished, or cut off if the run is.
+	// Requests in flight end, or are cancelled if the run is.
 	if ctx.Err() != nil || e.failed != nil {
 		cancel()
 	}
 	for e.inFlight > 0 {
-		e.settle(<-e.answers)
+		e.handleAnswer(<-e.answers)
 	}
 	cancel()
 	close(e.jobs)
 	workers.Wait()
-	e.leave(time.Now(), ctx.Err() != nil)
+	e.finishWaiting(time.Now(), ctx.Err() != nil)
 	return e.report, e.failed
 }
 
-// interval is the time between the beginnings of two facts: those of a Poisson process.
+// interval returns the time between the starts of two webhooks, as in a Poisson process.
 func (e *engine) interval() time.Duration {
 	return time.Duration(e.random.ExpFloat64() / e.Rate * float64(time.Second))
 }
 
-// loop sends what is due, until all has ended or ctx is done.
+// loop sends deliveries when they are due, until all have ended or ctx is done.
 func (e *engine) loop(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -169,68 +169,68 @@ func (e *engine) loop(ctx context.Context) {
 		case <-ctx.Done():
 		case <-timer.C:
 		case a := <-e.answers:
-			e.settle(a)
+			e.handleAnswer(a)
 			for range len(e.answers) {
-				e.settle(<-e.answers)
+				e.handleAnswer(<-e.answers)
 			}
 		}
 	}
 }
 
-// idle is how long to wait for answers when there is nothing else to wait for.
+// idle is the wait for answers when no delivery is due.
 const idle = time.Second
 
-// dispatch sends what is due while connections are free. It returns when to come back, if no answer comes before, and whether
-// there is anything left to do.
+// dispatch sends the deliveries that are due while connections are free. It returns the time of its next call, if no answer
+// arrives before, and whether anything is left to do.
 func (e *engine) dispatch(now time.Time) (next time.Time, more bool) {
 	for e.failed == nil {
-		e.stopBeginning(now)
-		f, due := e.first()
+		e.checkEnd(now)
+		f, due := e.nextDue()
 		switch {
 		case due.IsZero():
-			return e.wake(now.Add(idle)), e.ended.IsZero() || e.inFlight > 0
+			return e.capAtEnd(now.Add(idle)), e.ended.IsZero() || e.inFlight > 0
 		case due.After(now):
-			return e.wake(due), true
+			return e.capAtEnd(due), true
 		case e.inFlight == e.Connections:
-			return e.wake(now.Add(idle)), true
+			return e.capAtEnd(now.Add(idle)), true
 		case f == nil:
-			e.begin(now)
+			e.startNext(now)
 		default:
 			heap.Pop(&e.waiting)
-			e.held -= f.cost()
+			e.waitingBytes -= f.cost()
 			e.send(f)
 		}
 	}
 	return now, true
 }
 
-// stopBeginning notices the end of the time in which facts begin, and those that should have begun and have not.
-func (e *engine) stopBeginning(now time.Time) {
+// checkEnd sets the end of the time in which webhooks start, and records the delay of the next one.
+func (e *engine) checkEnd(now time.Time) {
 	if e.ended.IsZero() && (e.For > 0 && now.Sub(e.began) >= e.For || e.Count > 0 && e.begun >= e.Count) {
 		e.ended = now
-		e.late(now)
+		e.recordDelay(now)
 	}
 }
 
-// late notes by how much the next fact misses the schedule.
-func (e *engine) late(now time.Time) {
+// recordDelay records how late the next webhook is.
+func (e *engine) recordDelay(now time.Time) {
 	if e.Count == 0 || e.begun < e.Count {
 		e.report.Behind = max(e.report.Behind, now.Sub(e.arrival).Seconds())
 	}
 }
 
-// wake is the time, or that at which facts are to begin no longer, if that is before.
-func (e *engine) wake(at time.Time) time.Time {
+// capAtEnd returns at, or the time after which no webhook starts if that is earlier.
+func (e *engine) capAtEnd(at time.Time) time.Time {
 	if end := e.began.Add(e.For); e.ended.IsZero() && e.For > 0 && end.Before(at) {
 		return end
 	}
 	return at
 }
 
-// first returns what is due first and when: a waiting fact, or nil for a new one. The time is zero if there is neither.
-func (e *engine) first() (f *fact, due time.Time) {
+// nextDue returns the next delivery and its time: a waiting one, or nil for a new one. The time is zero if there is neither.
+func (e *engine) nextDue() (f *delivery, due time.Time) {
 	if e.ended.IsZero() {
-		if e.held <= e.room {
+		if e.waitingBytes <= e.maxBytes {
 			due = e.arrival
 		} else {
 			e.report.Full = true
@@ -245,48 +245,48 @@ func (e *engine) first() (f *fact, due time.Time) {
 	return nil, due
 }
 
-// tooLate says that a request will not be sent: it is due after the time that the rest has when facts begin no longer.
+// tooLate reports whether a request is due after the time for retries has ended, so it is not sent.
 func (e *engine) tooLate(due time.Time) bool {
-	return !e.ended.IsZero() && due.Sub(e.ended) > max(e.ended.Sub(e.began), leastDrain)
+	return !e.ended.IsZero() && due.Sub(e.ended) > max(e.ended.Sub(e.began), minDrain)
 }
 
-// begin makes the next fact and sends it. If it is to overtake another, that is made, too, and held back.
-func (e *engine) begin(now time.Time) {
-	e.late(now)
-	f := e.next()
-	if hold := e.random.Float64()*100 < e.Disorder; !hold || f.kind != Sound || e.begun == e.Count {
+// startNext creates and sends the next delivery. With disorder, it also creates the one to overtake, and holds that back.
+func (e *engine) startNext(now time.Time) {
+	e.recordDelay(now)
+	f := e.newDelivery()
+	if holdBack := e.random.Float64()*100 < e.Disorder; !holdBack || f.kind != Valid || e.begun == e.Count {
 		f.webhook = e.vendor.Next(f.kind == Broken, now)
-		e.dress(f)
+		e.setRoute(f)
 		e.send(f)
 		return
 	}
-	held := e.next()
-	held.kind, held.target, held.heldBack = Sound, &e.Target, true
-	held.webhook, f.webhook = e.vendor.Versions(now)
-	e.dress(f)
-	e.dress(held)
-	until := min(time.Duration(e.random.Float64()*overtakers/e.Rate*float64(time.Second)), holdAtMost)
-	e.wait(held, now.Add(max(until, holdAtLeast)))
+	delayed := e.newDelivery()
+	delayed.kind, delayed.target, delayed.heldBack = Valid, &e.Target, true
+	delayed.webhook, f.webhook = e.vendor.Versions(now)
+	e.setRoute(f)
+	e.setRoute(delayed)
+	until := min(time.Duration(e.random.Float64()*overtakers/e.Rate*float64(time.Second)), maxHoldBack)
+	e.enqueue(delayed, now.Add(max(until, minHoldBack)))
 	e.send(f)
 }
 
-// next is the next fact of the schedule, without its webhook.
-func (e *engine) next() *fact {
+// newDelivery returns the next delivery of the schedule, without its webhook.
+func (e *engine) newDelivery() *delivery {
 	e.arrival = e.arrival.Add(e.interval())
 	e.begun++
-	f := &fact{kind: Sound, target: &e.Target}
+	f := &delivery{kind: Valid, target: &e.Target}
 	switch kind := e.random.Float64() * 100; {
 	case kind < e.Broken:
 		f.kind = Broken
 	case kind < e.Broken+e.WrongSecret:
-		f.kind, f.target = Forged, e.Forged
+		f.kind, f.target = Unauthorized, e.UnauthorizedTarget
 	}
-	f.repeat = e.random.Float64()*100 < e.Duplicates && f.kind != Forged
+	f.repeat = e.random.Float64()*100 < e.Duplicates && f.kind != Unauthorized
 	return f
 }
 
-// dress gives a fact what it needs on its way besides its webhook.
-func (e *engine) dress(f *fact) {
+// setRoute sets the URL and the id of a delivery.
+func (e *engine) setRoute(f *delivery) {
 	if f.id = f.webhook.Key; f.id == "" && f.target.Scheme != nil {
 		f.id = newUUID(e.random)
 	}
@@ -306,16 +306,16 @@ func (e *engine) route(t *Target, event string) (route, error) {
 	return r, err
 }
 
-func (f *fact) cost() int { return len(f.webhook.Body) + waitingCost }
+func (f *delivery) cost() int { return len(f.webhook.Body) + deliveryOverhead }
 
-func (e *engine) wait(f *fact, until time.Time) {
+func (e *engine) enqueue(f *delivery, until time.Time) {
 	f.due = until
-	e.held += f.cost()
+	e.waitingBytes += f.cost()
 	heap.Push(&e.waiting, f)
 }
 
-// send hands a fact to a connection, of which one is free.
-func (e *engine) send(f *fact) {
+// send passes a delivery to a connection. One must be free.
+func (e *engine) send(f *delivery) {
 	switch {
 	case f.acknowledged:
 		f.duplicates++
@@ -326,7 +326,7 @@ func (e *engine) send(f *fact) {
 	default:
 		f.attempts++
 		e.report.Requests.First++
-		e.report.begin(f)
+		e.report.countStart(f)
 		if f.heldBack {
 			e.report.HeldBack++
 		}
@@ -335,13 +335,13 @@ func (e *engine) send(f *fact) {
 	e.jobs <- f
 }
 
-// settle decides what an answer means for its fact.
-func (e *engine) settle(a answer) {
+// handleAnswer determines the next step of a delivery by its answer.
+func (e *engine) handleAnswer(a answer) {
 	e.inFlight--
-	e.report.count(&a)
-	f, now, policy := a.fact, time.Now(), &e.Connector.Delivery
-	if f.acknowledged { // it was a duplicate, which nobody tries again
-		if a.why != cutOff && !policy.Succeeded(a.status) {
+	e.report.countAnswer(&a)
+	f, now, policy := a.delivery, time.Now(), &e.Connector.Delivery
+	if f.acknowledged { // it was a duplicate: no vendor retries it
+		if a.reason != cancelled && !policy.Succeeded(a.status) {
 			e.report.DuplicatesFailed++
 		}
 		e.finish(f, Acknowledged)
@@ -349,18 +349,18 @@ func (e *engine) settle(a answer) {
 	}
 	f.status = a.status
 	switch {
-	case a.why == cutOff:
+	case a.reason == cancelled:
 		e.finish(f, Unfinished)
 	case policy.Succeeded(a.status):
 		f.acknowledged = true
 		if f.repeat {
-			e.wait(f, now.Add(time.Duration(e.random.Float64()*float64(repeatWithin))))
+			e.enqueue(f, now.Add(time.Duration(e.random.Float64()*float64(repeatWithin))))
 			return
 		}
 		e.finish(f, Acknowledged)
-	case f.kind != Forged && policy.Again(a.status) && f.attempts <= len(policy.Retries):
+	case f.kind != Unauthorized && policy.Again(a.status) && f.attempts <= len(policy.Retries):
 		wait := float64(policy.Retries[f.attempts-1]) / e.TimeScale
-		e.wait(f, now.Add(time.Duration(wait)))
+		e.enqueue(f, now.Add(time.Duration(wait)))
 	case refuses(a.status):
 		e.finish(f, Refused)
 	default:
@@ -368,13 +368,13 @@ func (e *engine) settle(a answer) {
 	}
 }
 
-// refuses says whether a status means that trying again is useless.
+// refuses reports whether a status means that a retry is useless.
 func refuses(status int) bool {
 	return status >= 400 && status <= 499 && status != http.StatusRequestTimeout && status != http.StatusTooManyRequests
 }
 
-// leave ends the facts that still wait.
-func (e *engine) leave(now time.Time, interrupted bool) {
+// finishWaiting ends the deliveries that still wait.
+func (e *engine) finishWaiting(now time.Time, interrupted bool) {
 	for _, f := range e.waiting {
 		switch {
 		case f.acknowledged:
@@ -389,9 +389,9 @@ func (e *engine) leave(now time.Time, interrupted bool) {
 	e.report.close(e.ended.Sub(e.began), now.Sub(e.began), interrupted)
 }
 
-// finish counts what became of a fact. Nothing more is sent of it.
-func (e *engine) finish(f *fact, o Outcome) {
-	e.report.end(f, o)
+// finish records the outcome of a webhook. No more of its requests are sent.
+func (e *engine) finish(f *delivery, o Outcome) {
+	e.report.countEnd(f, o)
 	if e.Record == nil || e.failed != nil {
 		return
 	}

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// latency counts durations in buckets of about three percent.
+// latency counts durations in buckets with a width of about three percent.
 type latency struct {
 	buckets [64 << 5]int64
 	count   int64
@@ -37,7 +37,7 @@ func bound(bucket int) time.Duration {
 	return time.Duration((uint64(bucket&31|32)+1)<<(exponent-5) - 1)
 }
 
-// quantile returns a duration that the share q of all does not exceed.
+// quantile returns a duration that the fraction q of all durations does not exceed.
 func (l *latency) quantile(q float64) time.Duration {
 	left := int64(float64(l.count) * q)
 	for i, n := range &l.buckets {

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Without disorder, webhooks come in the order in which they happened, each record once. With it, some come after a later version
-// of the same record, soon enough.
+// Without disorder, webhooks arrive in the order of their events, each record once. With disorder, some arrive after a later
+// version of the same record, soon enough.
 func TestDisorder(t *testing.T) {
 	for _, percent := range []float64{0, 20, 100} {
 		s := &server{}
@@ -30,8 +30,8 @@ func TestDisorder(t *testing.T) {
 				happened = at
 			default:
 				after++
-				if held := q.at.Sub(later.at); when(t, later.body).Sub(at) != versionsApart || held < holdAtLeast || held > holdAtMost {
-					t.Errorf("%v percent: %s comes %v after %s", percent, q.body, held, later.body)
+				if delayed := q.at.Sub(later.at); when(t, later.body).Sub(at) != versionsApart || delayed < minHoldBack || delayed > maxHoldBack {
+					t.Errorf("%v percent: %s comes %v after %s", percent, q.body, delayed, later.body)
 				}
 			}
 			latest[id(q.body)] = q
@@ -42,7 +42,7 @@ func TestDisorder(t *testing.T) {
 	}
 }
 
-// when is the time in a body.
+// when returns the time in a body.
 func when(t *testing.T, body string) time.Time {
 	t.Helper()
 	_, after, _ := strings.Cut(body, `"at":"`)
@@ -53,7 +53,7 @@ func when(t *testing.T, body string) time.Time {
 	return at
 }
 
-// A record that has no time, or only a day, has no versions that could be told apart: another one is overtaken.
+// If a record has no time, or only a date, its versions could not be told apart: a webhook of another record is overtaken.
 func TestDisorderWithoutTime(t *testing.T) {
 	for name, at := range map[string]string{"no time": "never", "a day": "2023-01-23"} {
 		s := &server{}
@@ -70,7 +70,7 @@ func TestDisorderWithoutTime(t *testing.T) {
 	}
 }
 
-// What is held back and never sent, since the run ended before, is no fact and is not counted.
+// A webhook that is held back and never sent, because the run ended before, is not counted.
 func TestHeldBackForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := config(&server{}, goodSample)
@@ -84,13 +84,13 @@ func TestHeldBackForEver(t *testing.T) {
 	})
 }
 
-// id is the part of a body that the seed decides.
+// id returns the part of a body that depends on the seed.
 func id(body string) string {
 	_, after, _ := strings.Cut(body, `"id":"`)
 	return after[:36]
 }
 
-// Webhooks of the same moment are apart by a millisecond, which is all that tells some vendors' facts from each other.
+// Webhooks of the same moment differ by a millisecond: some vendors' webhooks differ in their time only.
 func TestSameMoment(t *testing.T) {
 	v, err := NewVendor(acme(goodSample), time.UTC, 1)
 	if err != nil {

@@ -12,31 +12,31 @@ import (
 	"github.com/webhook-bridge/bridge/internal/signature"
 )
 
-// maxAnswer is how much of an answer's body is read.
+// maxAnswer limits the part of an answer's body that is read.
 const maxAnswer = 64 << 10
 
-// answer is what came of one request.
+// answer is the result of one request.
 type answer struct {
-	fact *fact
-	// status is 0 if there was no answer; why says why.
+	delivery *delivery
+	// status is 0 if there was no answer; reason then tells the cause.
 	status int
-	why    silence
-	// err is why there was none.
+	reason noAnswer
+	// err is the connection error, if reason is unreachable.
 	err  error
 	took time.Duration
 }
 
-// silence is why there was no answer.
-type silence uint8
+// noAnswer is the reason for a missing answer.
+type noAnswer uint8
 
 const (
-	answered silence = iota
-	// timedOut: the vendor waited no longer.
+	answered noAnswer = iota
+	// timedOut: the vendor's timeout has passed.
 	timedOut
 	// unreachable: there was no connection, or it broke.
 	unreachable
-	// cutOff: the run ended.
-	cutOff
+	// cancelled: the run ended.
+	cancelled
 )
 
 // poster sends requests. It is safe for concurrent use.
@@ -46,13 +46,14 @@ type poster struct {
 	keyHeader string
 }
 
-// post sends a fact's request and waits for the answer. Its body has been read to the end, so that the connection is free.
-func (p *poster) post(ctx context.Context, f *fact) answer {
+// post sends a request and waits for the answer. It reads the answer's body to the end, so that the connection can be used
+// again.
+func (p *poster) post(ctx context.Context, f *delivery) answer {
 	began := time.Now()
-	a := answer{fact: f}
+	a := answer{delivery: f}
 	if p.timeout > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, p.timeout, errPatience)
+		ctx, cancel = context.WithTimeoutCause(ctx, p.timeout, errTimeout)
 		defer cancel()
 	}
 	response, err := p.transport.RoundTrip(p.request(ctx, f, began))
@@ -64,32 +65,32 @@ func (p *poster) post(ctx context.Context, f *fact) answer {
 	switch {
 	case err == nil:
 		a.status = response.StatusCode
-	case errors.Is(context.Cause(ctx), errPatience):
-		a.why = timedOut
+	case errors.Is(context.Cause(ctx), errTimeout):
+		a.reason = timedOut
 	case ctx.Err() != nil:
-		a.why = cutOff
+		a.reason = cancelled
 	default:
-		a.why, a.err = unreachable, err
+		a.reason, a.err = unreachable, err
 	}
 	return a
 }
 
-// errPatience is why a request ends when the vendor's time is up.
-var errPatience = errors.New("no answer in time")
+// errTimeout is the cause of a request's end after the vendor's timeout.
+var errTimeout = errors.New("no answer in time")
 
-// Request makes the request with which a vendor delivers a webhook. The webhook's Key, for which keyHeader is the header, if any,
-// also stands in headers that are signed and that nothing else fills. The request shares the webhook's memory.
+// Request returns the request with which a vendor delivers a webhook. The webhook's Key goes into keyHeader, if there is one,
+// and into signed headers that have no other value. The request shares the webhook's memory.
 func (t *Target) Request(ctx context.Context, keyHeader string, w *Webhook, now time.Time) (*http.Request, error) {
 	at, err := newRoute(t, w.Path)
 	if err != nil {
 		return nil, err
 	}
 	p := &poster{keyHeader: keyHeader}
-	return p.request(ctx, &fact{webhook: *w, target: t, route: at, id: w.Key}, now), nil
+	return p.request(ctx, &delivery{webhook: *w, target: t, route: at, id: w.Key}, now), nil
 }
 
-// request makes the fact's request. The body is the fact's own, which does not change until it has been answered.
-func (p *poster) request(ctx context.Context, f *fact, now time.Time) *http.Request {
+// request returns a delivery's request. The body belongs to the delivery, which does not change until the answer.
+func (p *poster) request(ctx context.Context, f *delivery, now time.Time) *http.Request {
 	r := &http.Request{
 		Method:        http.MethodPost,
 		URL:           f.url,
@@ -100,7 +101,7 @@ func (p *poster) request(ctx context.Context, f *fact, now time.Time) *http.Requ
 		Body:          io.NopCloser(bytes.NewReader(f.webhook.Body)),
 		ContentLength: int64(len(f.webhook.Body)),
 		Host:          f.url.Host,
-		// A connection that was closed while it was idle is no failure: the request is sent over another.
+		// If an idle connection was closed, that is no failure: the request is sent over another one.
 		GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(f.webhook.Body)), nil },
 	}
 	r.Header["User-Agent"] = []string{"bridge"}
@@ -119,30 +120,30 @@ func (p *poster) request(ctx context.Context, f *fact, now time.Time) *http.Requ
 	return r.WithContext(ctx)
 }
 
-// sign adds a signature, and those headers that are signed and not there yet.
-func sign(r *http.Request, f *fact, now time.Time) {
+// sign adds a signature, and the signed headers that are still missing.
+func sign(r *http.Request, f *delivery, now time.Time) {
 	for _, name := range f.target.Scheme.SignedHeaders() {
 		if r.Header.Get(name) == "" {
 			r.Header.Set(name, f.id)
 		}
 	}
-	called := r.URL
-	if f.called != nil {
-		called = f.called
+	signed := r.URL
+	if f.signedURL != nil {
+		signed = f.signedURL
 	}
 	added := f.target.Scheme.Sign(signature.Request{
-		Method: r.Method, Host: called.Host, Path: called.EscapedPath(), URL: called.String(), Header: r.Header, Body: f.webhook.Body,
+		Method: r.Method, Host: signed.Host, Path: signed.EscapedPath(), URL: signed.String(), Header: r.Header, Body: f.webhook.Body,
 	}, now)
 	for name, values := range added {
 		r.Header[name] = values
 	}
 }
 
-// route is where a fact goes.
+// route has the URLs of a delivery.
 type route struct {
 	url *url.URL
-	// called is the URL that is signed, if that is another one.
-	called *url.URL
+	// signedURL is the URL that is signed, if it differs from url.
+	signedURL *url.URL
 }
 
 // newRoute adds an event's name to a target's URL.
@@ -155,7 +156,7 @@ func newRoute(t *Target, event string) (route, error) {
 		return r, nil
 	}
 	var err error
-	if r.called, err = url.Parse(t.PublicURL + r.url.RequestURI()); err != nil {
+	if r.signedURL, err = url.Parse(t.PublicURL + r.url.RequestURI()); err != nil {
 		return route{}, errors.New("simulate: the public URL is no URL")
 	}
 	return r, nil

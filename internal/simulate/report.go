@@ -12,57 +12,57 @@ import (
 	"time"
 )
 
-// Report says what was sent and what became of it. Fields are for reading when the run has ended.
+// Report has the counts of a run. Read its fields when the run has ended.
 type Report struct {
 	Connector string `json:"connector"`
 	Seed      uint64 `json:"seed"`
-	// Seconds is for how long facts began, Drained for how long retries went on after that.
+	// Seconds is the time in which webhooks started, Drained the time of retries after that.
 	Seconds float64 `json:"seconds"`
 	Drained float64 `json:"drained_seconds"`
-	// Interrupted says that the run ended before its time.
+	// Interrupted means that the run ended early.
 	Interrupted bool `json:"interrupted"`
-	// Rate is how many facts were to begin in a second, Reached how many did.
+	// Rate is the configured number of webhooks that start in a second, Reached the real one.
 	Rate    float64 `json:"rate"`
 	Reached float64 `json:"rate_reached"`
-	// Behind is by how many seconds the beginnings missed the schedule at worst: all connections were busy or, if Full, too many
-	// facts waited to be tried again.
+	// Behind is the largest delay of a start, in seconds: all connections were busy or, if Full, too many webhooks waited for a
+	// retry.
 	Behind float64 `json:"behind_seconds"`
 	Full   bool    `json:"full"`
-	// TimeScale is what the waits before retries were divided by, Retries how many there would have been for a fact.
+	// TimeScale divided the waits before retries. Retries is the largest number of retries for a webhook.
 	TimeScale float64 `json:"time_scale"`
 	Retries   int     `json:"retries_each"`
 
-	// Facts by what they were sent as, and all together.
-	Facts map[Kind]*Facts `json:"facts"`
-	Total Facts           `json:"total"`
-	// Events are the facts by their event.
+	// Webhooks has the outcomes by kind, Total their sum.
+	Webhooks map[Kind]*Outcomes `json:"facts"`
+	Total    Outcomes           `json:"total"`
+	// Events counts the webhooks by their event.
 	Events map[string]int64 `json:"events"`
-	// HeldBack is how many facts were sent after a later version of the same record.
+	// HeldBack counts the webhooks that were sent after a later version of the same record.
 	HeldBack int64    `json:"held_back"`
 	Requests Requests `json:"requests"`
-	// DuplicatesFailed is how many duplicates were not answered with success, though the first time was.
+	// DuplicatesFailed counts the duplicates without success although the first request succeeded.
 	DuplicatesFailed int64   `json:"duplicates_failed"`
 	Answers          Answers `json:"answers"`
-	// Unreachable is why there was no connection, the first time.
+	// Unreachable is the first connection error.
 	Unreachable string `json:"unreachable,omitempty"`
-	// Correct is whether facts, requests and answers agree: see [Report.AddsUp].
+	// Correct tells whether webhooks, requests and answers agree: see [Report.AddsUp].
 	Correct bool `json:"adds_up"`
 
 	latency latency
 }
 
-// Facts counts facts by what became of them.
-type Facts struct {
+// Outcomes counts webhooks by outcome.
+type Outcomes struct {
 	Sent         int64 `json:"sent"`
 	Acknowledged int64 `json:"acknowledged"`
 	Refused      int64 `json:"refused"`
 	Lost         int64 `json:"lost"`
 	Unfinished   int64 `json:"unfinished"`
-	// UnfinishedRefused are those of the unfinished whose latest answer says that trying again is useless.
+	// UnfinishedRefused counts the unfinished ones whose latest answer means that a retry is useless.
 	UnfinishedRefused int64 `json:"unfinished_refused"`
 }
 
-// Requests counts requests by why they were sent.
+// Requests counts requests by their reason.
 type Requests struct {
 	First      int64 `json:"first"`
 	Retries    int64 `json:"retries"`
@@ -71,16 +71,16 @@ type Requests struct {
 
 func (r Requests) sum() int64 { return r.First + r.Retries + r.Duplicates }
 
-// Answers counts requests by what was answered.
+// Answers counts requests by their answer.
 type Answers struct {
 	// Status counts answers by status.
 	Status map[int]int64 `json:"status"`
-	// TimedOut had no answer in the vendor's time, Unreachable no connection, or one that broke, CutOff were under way when the
-	// run was ended.
+	// TimedOut requests had no answer within the vendor's timeout, Unreachable ones no connection or a broken one, CutOff ones
+	// were in flight when the run was ended.
 	TimedOut    int64 `json:"timed_out"`
 	Unreachable int64 `json:"unreachable"`
 	CutOff      int64 `json:"cut_off"`
-	// Times from a request to its answer, in seconds.
+	// Latency from a request to its answer, in seconds.
 	Median  float64 `json:"p50_seconds"`
 	P99     float64 `json:"p99_seconds"`
 	Longest float64 `json:"max_seconds"`
@@ -101,38 +101,38 @@ func newReport(c *Config) *Report {
 		Rate:      c.Rate,
 		TimeScale: c.TimeScale,
 		Retries:   len(c.Connector.Delivery.Retries),
-		Facts:     map[Kind]*Facts{Sound: {}, Broken: {}, Forged: {}},
+		Webhooks:  map[Kind]*Outcomes{Valid: {}, Broken: {}, Unauthorized: {}},
 		Events:    map[string]int64{},
 	}
 	r.Answers.Status = map[int]int64{}
 	return r
 }
 
-// begin counts a fact's first request, end its end, count the answer to a request.
-func (r *Report) begin(f *fact) {
-	r.Facts[f.kind].Sent++
+// countStart counts a webhook's first request, countEnd its outcome, countAnswer the answer to a request.
+func (r *Report) countStart(f *delivery) {
+	r.Webhooks[f.kind].Sent++
 	r.Events[f.webhook.Event]++
 }
 
-func (r *Report) end(f *fact, o Outcome) {
-	facts := r.Facts[f.kind]
+func (r *Report) countEnd(f *delivery, o Outcome) {
+	outcomes := r.Webhooks[f.kind]
 	switch o {
 	case Acknowledged:
-		facts.Acknowledged++
+		outcomes.Acknowledged++
 	case Refused:
-		facts.Refused++
+		outcomes.Refused++
 	case Lost:
-		facts.Lost++
+		outcomes.Lost++
 	case Unfinished:
-		facts.Unfinished++
+		outcomes.Unfinished++
 		if refuses(f.status) {
-			facts.UnfinishedRefused++
+			outcomes.UnfinishedRefused++
 		}
 	}
 }
 
-func (r *Report) count(a *answer) {
-	switch a.why {
+func (r *Report) countAnswer(a *answer) {
+	switch a.reason {
 	case answered:
 		r.Answers.Status[a.status]++
 		r.latency.add(a.took)
@@ -142,14 +142,14 @@ func (r *Report) count(a *answer) {
 		if r.Answers.Unreachable++; r.Unreachable == "" {
 			r.Unreachable = a.err.Error()
 		}
-	case cutOff:
+	case cancelled:
 		r.Answers.CutOff++
 	}
 }
 
 func (r *Report) close(beginning, all time.Duration, interrupted bool) {
 	r.Seconds, r.Drained, r.Interrupted = beginning.Seconds(), (all - beginning).Seconds(), interrupted
-	for _, f := range r.Facts {
+	for _, f := range r.Webhooks {
 		r.Total.Sent += f.Sent
 		r.Total.Acknowledged += f.Acknowledged
 		r.Total.Refused += f.Refused
@@ -164,14 +164,14 @@ func (r *Report) close(beginning, all time.Duration, interrupted bool) {
 	r.Correct = r.AddsUp()
 }
 
-// AddsUp says whether every fact of every kind ended in one way, had one first request, and every request one answer or none
-// for a reason.
+// AddsUp reports whether every webhook had one first request and one outcome, and every request one answer, or a reason for
+// none.
 func (r *Report) AddsUp() bool {
 	var events int64
 	for _, n := range r.Events {
 		events += n
 	}
-	for _, f := range r.Facts {
+	for _, f := range r.Webhooks {
 		if f.Sent != f.Acknowledged+f.Refused+f.Lost+f.Unfinished || f.UnfinishedRefused > f.Unfinished {
 			return false
 		}
@@ -179,9 +179,9 @@ func (r *Report) AddsUp() bool {
 	return events == r.Total.Sent && r.Requests.First == r.Total.Sent && r.Requests.sum() == r.Answers.sum()
 }
 
-// Problems says what is wrong, a sentence each. There is nothing if the vendor would have lost nothing: what is broken may be
-// refused, however often the vendor would try again; what is forged must be; and only a run that was interrupted may leave
-// anything else unfinished.
+// Problems returns one sentence for each problem. There is none if the vendor would have lost nothing. Broken webhooks may be
+// refused, also if the vendor would retry them. Unauthorized ones must be refused. Only an interrupted run may leave other
+// webhooks unfinished.
 func (r *Report) Problems() []string {
 	var problems []string
 	add := func(n int64, text string) {
@@ -189,15 +189,15 @@ func (r *Report) Problems() []string {
 			problems = append(problems, strconv.FormatInt(n, 10)+" "+text)
 		}
 	}
-	sound, broken, forged := r.Facts[Sound], r.Facts[Broken], r.Facts[Forged]
-	add(sound.Lost+broken.Lost, "would have been lost")
-	add(sound.Refused, "were refused, though nothing is wrong with them")
-	add(forged.Acknowledged, "with a wrong secret were taken")
-	add(forged.Lost, "with a wrong secret were not refused")
+	valid, broken, unauthorized := r.Webhooks[Valid], r.Webhooks[Broken], r.Webhooks[Unauthorized]
+	add(valid.Lost+broken.Lost, "would have been lost")
+	add(valid.Refused, "were refused, though nothing is wrong with them")
+	add(unauthorized.Acknowledged, "with a wrong secret were accepted")
+	add(unauthorized.Lost, "with a wrong secret were not refused")
 	if !r.Interrupted {
-		open := sound.Unfinished + broken.Unfinished - broken.UnfinishedRefused
+		open := valid.Unfinished + broken.Unfinished - broken.UnfinishedRefused
 		add(open, "were not answered with success in time, and would be tried again")
-		add(forged.Unfinished, "with a wrong secret were not answered")
+		add(unauthorized.Unfinished, "with a wrong secret were not answered")
 	}
 	if !r.AddsUp() {
 		problems = append(problems, "the report does not add up")
@@ -205,30 +205,30 @@ func (r *Report) Problems() []string {
 	return problems
 }
 
-// kinds are the kinds in the order of the report.
+// kinds has the kinds in the order of the report.
 var kinds = []struct {
 	kind Kind
 	name string
-}{{Sound, "sound"}, {Broken, "broken"}, {Forged, "wrong secret"}}
+}{{Valid, "valid"}, {Broken, "broken"}, {Unauthorized, "wrong secret"}}
 
 // Print writes the report for people.
 func (r *Report) Print(w io.Writer) error {
 	var b strings.Builder
 	r.printRun(&b)
 	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprint(table, "\nfacts\tsent\t= acknowledged\t+ refused\t+ lost\t+ unfinished\t\n")
-	row := func(name string, f Facts) {
+	fmt.Fprint(table, "\nwebhooks\tsent\t= acknowledged\t+ refused\t+ lost\t+ unfinished\t\n")
+	row := func(name string, f Outcomes) {
 		fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%d\t\n", name, f.Sent, f.Acknowledged, f.Refused, f.Lost, f.Unfinished)
 	}
 	for _, k := range kinds {
-		if f := r.Facts[k.kind]; f.Sent > 0 || k.kind == Sound {
+		if f := r.Webhooks[k.kind]; f.Sent > 0 || k.kind == Valid {
 			row(k.name, *f)
 		}
 	}
 	row("all", r.Total)
 	_ = table.Flush() // into a builder
 	r.printRequests(&b)
-	if n := r.Facts[Broken].UnfinishedRefused; n > 0 {
+	if n := r.Webhooks[Broken].UnfinishedRefused; n > 0 {
 		fmt.Fprintf(&b, "%d broken ones were refused, after which this vendor would try them again in vain\n", n)
 	}
 	problems := r.Problems()

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// A duplicate that is answered otherwise than the first time is counted, and nobody tries it again.
+// A duplicate with another answer than the first request is counted, and not retried.
 func TestDuplicatesFailed(t *testing.T) {
 	c := config(&server{answer: func(_ *http.Request, before int) int { return []int{200, 409}[before] }}, goodSample)
 	c.Duplicates = 100
@@ -21,7 +21,7 @@ func TestDuplicatesFailed(t *testing.T) {
 	}
 }
 
-// A duplicate that is cut off has no answer, which is not a wrong one.
+// A cancelled duplicate has no answer, so it has no wrong one.
 func TestDuplicateCutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := config(&server{answer: func(_ *http.Request, before int) int { return []int{200, 0}[before] }}, goodSample)
@@ -35,7 +35,7 @@ func TestDuplicateCutOff(t *testing.T) {
 	})
 }
 
-// A vendor that tries again whatever was answered does so in vain for what is broken: that is no problem.
+// A vendor may retry a broken webhook after every answer. That is no problem.
 func TestBrokenIsRefusedForEver(t *testing.T) {
 	for status, want := range map[int]bool{400: true, 422: true, 408: false, 429: false, 503: false, 0: false} {
 		c := config(&server{answer: func(*http.Request, int) int { return status }}, goodSample, brokenSample)
@@ -48,7 +48,7 @@ func TestBrokenIsRefusedForEver(t *testing.T) {
 	}
 }
 
-// slow answers later each time, by a hundred milliseconds.
+// slow delays each answer by another hundred milliseconds.
 type slow struct{ count atomic.Int64 }
 
 func (s *slow) RoundTrip(*http.Request) (*http.Response, error) {
@@ -66,49 +66,49 @@ func TestLatencyIsReported(t *testing.T) {
 	}
 }
 
-// What is wrong, by what became of facts of which kind, in a run that ended or was interrupted.
+// The problems by kind and outcome, in a complete or an interrupted run.
 func TestProblems(t *testing.T) {
 	const lost, open = "1 would have been lost", "1 were not answered with success in time, and would be tried again"
 	for _, tt := range []struct {
 		kind        Kind
-		facts       Facts
+		outcomes    Outcomes
 		want        string
 		interrupted string
 	}{
-		{Sound, Facts{Acknowledged: 1}, "", ""},
-		{Sound, Facts{Refused: 1}, "1 were refused, though nothing is wrong with them", "1 were refused, though nothing is wrong with them"},
-		{Sound, Facts{Lost: 1}, lost, lost},
-		{Sound, Facts{Unfinished: 1}, open, ""},
-		{Sound, Facts{Unfinished: 1, UnfinishedRefused: 1}, open, ""},
-		{Broken, Facts{Acknowledged: 1}, "", ""},
-		{Broken, Facts{Refused: 1}, "", ""},
-		{Broken, Facts{Lost: 1}, lost, lost},
-		{Broken, Facts{Unfinished: 1}, open, ""},
-		{Broken, Facts{Unfinished: 1, UnfinishedRefused: 1}, "", ""},
-		{Forged, Facts{Acknowledged: 1}, "1 with a wrong secret were taken", "1 with a wrong secret were taken"},
-		{Forged, Facts{Refused: 1}, "", ""},
-		{Forged, Facts{Lost: 1}, "1 with a wrong secret were not refused", "1 with a wrong secret were not refused"},
-		{Forged, Facts{Unfinished: 1}, "1 with a wrong secret were not answered", ""},
+		{Valid, Outcomes{Acknowledged: 1}, "", ""},
+		{Valid, Outcomes{Refused: 1}, "1 were refused, though nothing is wrong with them", "1 were refused, though nothing is wrong with them"},
+		{Valid, Outcomes{Lost: 1}, lost, lost},
+		{Valid, Outcomes{Unfinished: 1}, open, ""},
+		{Valid, Outcomes{Unfinished: 1, UnfinishedRefused: 1}, open, ""},
+		{Broken, Outcomes{Acknowledged: 1}, "", ""},
+		{Broken, Outcomes{Refused: 1}, "", ""},
+		{Broken, Outcomes{Lost: 1}, lost, lost},
+		{Broken, Outcomes{Unfinished: 1}, open, ""},
+		{Broken, Outcomes{Unfinished: 1, UnfinishedRefused: 1}, "", ""},
+		{Unauthorized, Outcomes{Acknowledged: 1}, "1 with a wrong secret were accepted", "1 with a wrong secret were accepted"},
+		{Unauthorized, Outcomes{Refused: 1}, "", ""},
+		{Unauthorized, Outcomes{Lost: 1}, "1 with a wrong secret were not refused", "1 with a wrong secret were not refused"},
+		{Unauthorized, Outcomes{Unfinished: 1}, "1 with a wrong secret were not answered", ""},
 	} {
-		tt.facts.Sent = 1
+		tt.outcomes.Sent = 1
 		r := newReport(&Config{Connector: acme()})
-		r.Facts[tt.kind] = &tt.facts
+		r.Webhooks[tt.kind] = &tt.outcomes
 		r.Events["paid"], r.Requests.First, r.Answers.Status[200] = 1, 1, 1
 		for interrupted, want := range map[bool]string{false: tt.want, true: tt.interrupted} {
-			r.Total = Facts{}
+			r.Total = Outcomes{}
 			r.close(time.Second, time.Second, interrupted)
 			if got := strings.Join(r.Problems(), "; "); got != want || !r.Correct {
-				t.Errorf("%s %+v, interrupted: %t: %q, want %q", tt.kind, tt.facts, interrupted, got, want)
+				t.Errorf("%s %+v, interrupted: %t: %q, want %q", tt.kind, tt.outcomes, interrupted, got, want)
 			}
 		}
 	}
 }
 
-// A report that does not add up says so, whichever number is off.
+// A report that does not add up says so, for every number.
 func TestDoesNotAddUp(t *testing.T) {
 	right := simulated(t, config(&server{}, goodSample))
 	for name, spoil := range map[string]func(*Report){
-		"facts":    func(r *Report) { r.Facts[Sound].Lost++ },
+		"facts":    func(r *Report) { r.Webhooks[Valid].Lost++ },
 		"sent":     func(r *Report) { r.Total.Sent++ },
 		"first":    func(r *Report) { r.Requests.First-- },
 		"requests": func(r *Report) { r.Requests.Retries++ },
@@ -116,8 +116,8 @@ func TestDoesNotAddUp(t *testing.T) {
 		"events":   func(r *Report) { r.Events["paid"]-- },
 	} {
 		spoiled := *right
-		spoiled.Facts = map[Kind]*Facts{Sound: {}, Broken: {}, Forged: {}}
-		*spoiled.Facts[Sound] = *right.Facts[Sound]
+		spoiled.Webhooks = map[Kind]*Outcomes{Valid: {}, Broken: {}, Unauthorized: {}}
+		*spoiled.Webhooks[Valid] = *right.Webhooks[Valid]
 		spoiled.Events = map[string]int64{"paid": right.Events["paid"]}
 		if !spoiled.AddsUp() {
 			t.Fatal("does not add up though nothing is wrong")

@@ -2,17 +2,18 @@ package simulate
 
 import "bytes"
 
-// scalar is a value in a JSON text that is no object, list, word or key.
+// scalar is a string or number in a JSON text that is not a key.
 type scalar struct {
-	// key is that of the nearest member around it, parent that of the object which has the member.
+	// key is the key of the nearest member around it, parent the key of the object that has the member.
 	key, parent string
-	// start and end are where it stands; of a string, what is between the quotes.
+	// start and end are its position; for a string, the position of its content.
 	start, end int
 	text       string
 	isString   bool
 }
 
-// scan returns the scalars of a JSON text in their order. It is not a parser: of broken text it returns what looks like them.
+// scan returns the scalars of a JSON text in their order. It is not a parser: in invalid text it returns everything that looks
+// like a scalar.
 func scan(text []byte) []scalar {
 	var s scanner
 	for i := 0; i < len(text); {
@@ -23,18 +24,17 @@ func scan(text []byte) []scalar {
 
 type scanner struct {
 	found []scalar
-	// around are the objects and lists around the place that has been reached.
+	// around has the objects and lists around the current position.
 	around []container
 }
 
 type container struct {
 	list bool
-	// key is that of the member that has been reached, parent that under which the object stands. A list has those of what it
-	// stands in.
+	// key is the key of the current member, parent the key of its object. A list has the keys of the value around it.
 	key, parent string
 }
 
-// step takes one token and returns where the next one may begin.
+// step reads one token and returns the start of the next one.
 func (s *scanner) step(text []byte, i int) int {
 	switch c := text[i]; {
 	case c == '{' || c == '[':
@@ -63,7 +63,7 @@ func (s *scanner) step(text []byte, i int) int {
 	return i + 1
 }
 
-// quoted takes a string: a key if a colon follows it in an object.
+// quoted reads a string. It is a key if a colon follows it in an object.
 func (s *scanner) quoted(text []byte, start, end int) {
 	if n := len(s.around); n > 0 && !s.around[n-1].list && end < len(text) {
 		if bytes.HasPrefix(bytes.TrimLeft(text[end+1:], " \t\r\n"), []byte{':'}) {
@@ -79,7 +79,7 @@ func (s *scanner) add(text []byte, start, end int, isString bool) {
 	s.found = append(s.found, scalar{key: key, parent: parent, start: start, end: end, text: string(text[start:end]), isString: isString})
 }
 
-// place returns the keys of what has been reached.
+// place returns the keys of the current value.
 func (s *scanner) place() (key, parent string) {
 	if n := len(s.around); n > 0 {
 		key, parent = s.around[n-1].key, s.around[n-1].parent
@@ -87,7 +87,7 @@ func (s *scanner) place() (key, parent string) {
 	return key, parent
 }
 
-// stringEnd returns the place of the quote that ends a string, or the text's end.
+// stringEnd returns the position of the quote that ends a string, or the text's end.
 func stringEnd(text []byte, i int) int {
 	for ; i < len(text) && text[i] != '"'; i++ {
 		if text[i] == '\\' {

@@ -21,8 +21,8 @@ import (
 	"github.com/webhook-bridge/bridge/internal/signature"
 )
 
-// server is the far side of a run: it answers requests as answer says, which gets the number of the same body's requests
-// before. A status of 0 is no answer, a negative one a broken connection.
+// server is the destination of a run. It answers with the status that answer returns. The argument of answer is the number of
+// earlier requests with the same body. A status of 0 means no answer, a negative one a broken connection.
 type server struct {
 	answer func(r *http.Request, before int) int
 
@@ -73,7 +73,7 @@ const (
 	formSample   = "A form.\n-- body.form --\nv=1&payload=%7B%22type%22%3A%22filed%22%2C%22ref%22%3A%220001%22%7D&z=2\n-- events.json --\n{}\n"
 )
 
-// acme is a vendor that waits a second, and tries again after ten seconds, twenty, and forty.
+// acme is a vendor with a timeout of a second and retries after ten, twenty and forty seconds.
 func acme(samples ...string) *connectors.Connector {
 	files := fstest.MapFS{}
 	for i, s := range samples {
@@ -85,7 +85,7 @@ func acme(samples ...string) *connectors.Connector {
 	}
 }
 
-// config is a run of a hundred facts at ten a second.
+// config returns a run of a hundred webhooks at ten a second.
 func config(s *server, samples ...string) Config {
 	base, err := url.Parse("http://127.0.0.1/webhooks/acme")
 	if err != nil {
@@ -97,7 +97,7 @@ func config(s *server, samples ...string) Config {
 	}
 }
 
-// simulated runs c in a bubble whose clock is its own.
+// simulated runs c in a synctest bubble.
 func simulated(t *testing.T, c Config) *Report {
 	t.Helper()
 	var report *Report
@@ -121,14 +121,14 @@ func TestAllIsWell(t *testing.T) {
 	c := config(s, goodSample, brokenSample)
 	c.Rate, c.Count, c.For = 100, 0, 100*time.Second
 	r := simulated(t, c)
-	// A Poisson process of that rate is within four standard deviations.
+	// The count of a Poisson process is within four standard deviations.
 	if off := math.Abs(float64(r.Total.Sent) - 10_000); off > 4*math.Sqrt(10_000) {
-		t.Errorf("%d facts in a hundred seconds at a hundred a second", r.Total.Sent)
+		t.Errorf("%d webhooks in a hundred seconds at a hundred a second", r.Total.Sent)
 	}
-	if diff := cmp.Diff(Facts{Sent: r.Total.Sent, Acknowledged: r.Total.Sent}, r.Total); diff != "" {
+	if diff := cmp.Diff(Outcomes{Sent: r.Total.Sent, Acknowledged: r.Total.Sent}, r.Total); diff != "" {
 		t.Error(diff)
 	}
-	if r.Requests.Retries+r.Requests.Duplicates != 0 || r.Facts[Broken].Sent != 0 || len(r.Problems()) > 0 {
+	if r.Requests.Retries+r.Requests.Duplicates != 0 || r.Webhooks[Broken].Sent != 0 || len(r.Problems()) > 0 {
 		t.Errorf("something is wrong: %+v", r)
 	}
 	if r.Seconds != 100 || r.Drained != 0 || r.Reached != float64(r.Total.Sent)/100 {
@@ -139,11 +139,11 @@ func TestAllIsWell(t *testing.T) {
 		bodies[q.body] = true
 	}
 	if int64(len(bodies)) != r.Total.Sent {
-		t.Errorf("%d bodies of %d facts", len(bodies), r.Total.Sent)
+		t.Errorf("%d bodies of %d webhooks", len(bodies), r.Total.Sent)
 	}
 }
 
-// A vendor tries again when it does, divided by the scale, with the same bytes and the same id, and no more after success.
+// Retries follow the vendor's waits, divided by the scale, with the same bytes and the same id. There is none after success.
 func TestRetriesAsTheVendorDoes(t *testing.T) {
 	s := &server{answer: func(_ *http.Request, before int) int {
 		return []int{503, -1, 429, 200}[before]
@@ -177,38 +177,38 @@ func TestRetriesAsTheVendorDoes(t *testing.T) {
 	}
 }
 
-// What becomes of a fact that is never answered with success depends on the last answer, and on what the vendor does.
+// The outcome of a webhook without success depends on the last answer and on the vendor's delivery policy.
 func TestGivingUp(t *testing.T) {
 	once := func(c *connectors.Connector) { c.Delivery.Retries = nil }
 	picky := func(c *connectors.Connector) { c.Delivery.RetryOn = func(status int) bool { return status >= 500 } }
 	for _, tt := range []struct {
 		name     string
 		status   int
-		habits   func(*connectors.Connector)
+		policy   func(*connectors.Connector)
 		attempts int64
-		want     Facts
+		want     Outcomes
 	}{
-		{"unavailable", 503, nil, 4, Facts{Sent: 100, Lost: 100}},
-		{"no answer", 0, nil, 4, Facts{Sent: 100, Lost: 100}},
-		{"no connection", -1, nil, 4, Facts{Sent: 100, Lost: 100}},
-		{"too many", 429, nil, 4, Facts{Sent: 100, Lost: 100}},
-		{"time-out", 408, nil, 4, Facts{Sent: 100, Lost: 100}},
-		{"unauthorized", 401, nil, 4, Facts{Sent: 100, Refused: 100}},
-		{"elsewhere", 302, nil, 4, Facts{Sent: 100, Lost: 100}},
-		{"one attempt", 503, once, 1, Facts{Sent: 100, Lost: 100}},
-		{"one attempt, refused", 413, once, 1, Facts{Sent: 100, Refused: 100}},
-		{"not after that", 400, picky, 1, Facts{Sent: 100, Refused: 100}},
-		{"not without an answer", 0, picky, 1, Facts{Sent: 100, Lost: 100}},
+		{"unavailable", 503, nil, 4, Outcomes{Sent: 100, Lost: 100}},
+		{"no answer", 0, nil, 4, Outcomes{Sent: 100, Lost: 100}},
+		{"no connection", -1, nil, 4, Outcomes{Sent: 100, Lost: 100}},
+		{"too many", 429, nil, 4, Outcomes{Sent: 100, Lost: 100}},
+		{"time-out", 408, nil, 4, Outcomes{Sent: 100, Lost: 100}},
+		{"unauthorized", 401, nil, 4, Outcomes{Sent: 100, Refused: 100}},
+		{"elsewhere", 302, nil, 4, Outcomes{Sent: 100, Lost: 100}},
+		{"one attempt", 503, once, 1, Outcomes{Sent: 100, Lost: 100}},
+		{"one attempt, refused", 413, once, 1, Outcomes{Sent: 100, Refused: 100}},
+		{"not after that", 400, picky, 1, Outcomes{Sent: 100, Refused: 100}},
+		{"not without an answer", 0, picky, 1, Outcomes{Sent: 100, Lost: 100}},
 		{"only 200 will do", 204, func(c *connectors.Connector) {
 			once(c)
 			c.Delivery.Success = func(status int) bool { return status == 200 }
-		}, 1, Facts{Sent: 100, Lost: 100}},
+		}, 1, Outcomes{Sent: 100, Lost: 100}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := config(&server{answer: func(*http.Request, int) int { return tt.status }}, goodSample)
 			c.TimeScale = 100
-			if tt.habits != nil {
-				tt.habits(c.Connector)
+			if tt.policy != nil {
+				tt.policy(c.Connector)
 			}
 			r := simulated(t, c)
 			if diff := cmp.Diff(tt.want, r.Total); diff != "" {
@@ -227,7 +227,7 @@ func TestGivingUp(t *testing.T) {
 	}
 }
 
-// Duplicates are the same bytes under the same id, after success.
+// Duplicates have the same bytes and the same id, after success.
 func TestDuplicates(t *testing.T) {
 	s := &server{answer: func(_ *http.Request, before int) int { return []int{500, 200, 200}[before] }}
 	c := config(s, goodSample)
@@ -254,8 +254,8 @@ func TestDuplicates(t *testing.T) {
 	}
 }
 
-// Broken webhooks and forged ones are counted apart; forged ones are tried once, and must not be taken.
-func TestBrokenAndForged(t *testing.T) {
+// Broken and unauthorized webhooks are counted separately. Unauthorized ones are tried once and must not be accepted.
+func TestBrokenAndUnauthorized(t *testing.T) {
 	s := &server{answer: func(r *http.Request, _ int) int {
 		if r.Header.Get("X-Secret") != "right" {
 			return 401
@@ -264,26 +264,26 @@ func TestBrokenAndForged(t *testing.T) {
 	}}
 	c := config(s, goodSample, brokenSample)
 	c.Target.Header = http.Header{"X-Secret": {"right"}}
-	c.Forged = &Target{URL: c.Target.URL, Header: http.Header{"X-Secret": {"wrong"}}}
+	c.UnauthorizedTarget = &Target{URL: c.Target.URL, Header: http.Header{"X-Secret": {"wrong"}}}
 	c.Broken, c.WrongSecret, c.Duplicates, c.Count = 20, 20, 50, 1000
 	r := simulated(t, c)
-	broken, forged := r.Facts[Broken], r.Facts[Forged]
+	broken, unauthorized := r.Webhooks[Broken], r.Webhooks[Unauthorized]
 	if broken.Sent < 150 || broken.Sent > 250 || broken.Acknowledged != broken.Sent {
 		t.Errorf("broken: %+v", broken)
 	}
-	if forged.Sent < 150 || forged.Sent > 250 || forged.Refused != forged.Sent || r.Answers.Status[401] != forged.Sent {
-		t.Errorf("forged: %+v", forged)
+	if unauthorized.Sent < 150 || unauthorized.Sent > 250 || unauthorized.Refused != unauthorized.Sent || r.Answers.Status[401] != unauthorized.Sent {
+		t.Errorf("unauthorized: %+v", unauthorized)
 	}
 	if len(r.Problems()) > 0 {
 		t.Errorf("problems: %q", r.Problems())
 	}
-	c.Forged.Header = c.Target.Header
+	c.UnauthorizedTarget.Header = c.Target.Header
 	if r = simulated(t, c); !slices.ContainsFunc(r.Problems(), func(p string) bool { return strings.Contains(p, "wrong secret") }) {
-		t.Errorf("forged ones were taken: %q", r.Problems())
+		t.Errorf("unauthorized ones were accepted: %q", r.Problems())
 	}
 }
 
-// Signatures are made anew for each attempt, over what the sender calls.
+// Each attempt has a new signature, over the URL that the sender calls.
 func TestSigned(t *testing.T) {
 	scheme, err := signature.Compile(connectors.HMAC{
 		Header: "X-Sign", TimestampHeader: "X-Time", Signed: "{timestamp}.{url}.{header.X-Nonce}.{body}",
@@ -330,7 +330,7 @@ func TestForm(t *testing.T) {
 	}
 }
 
-// Whatever is answered, the report adds up, and each fact is recorded once.
+// With every kind of answer the report adds up, and each webhook is recorded once.
 func TestAddsUpWhateverHappens(t *testing.T) {
 	for seed := range uint64(20) {
 		random := newRandom(seed)
@@ -338,7 +338,7 @@ func TestAddsUpWhateverHappens(t *testing.T) {
 			return []int{-1, 0, 200, 200, 204, 302, 400, 401, 408, 429, 500, 503}[random.IntN(12)]
 		}}
 		c := config(s, goodSample, namedSample, brokenSample, formSample)
-		c.Forged = &Target{URL: c.Target.URL}
+		c.UnauthorizedTarget = &Target{URL: c.Target.URL}
 		c.Broken, c.WrongSecret, c.Duplicates, c.Disorder = 10, 10, 30, 30
 		c.Seed, c.Connections = seed, 1+random.IntN(20)
 		c.TimeScale = 0
@@ -352,12 +352,12 @@ func TestAddsUpWhateverHappens(t *testing.T) {
 			}
 		}
 		if r.Total.Sent != 100 || int64(len(s.requests)) != r.Requests.sum() {
-			t.Errorf("seed %d: %d facts, %d requests of %d", seed, r.Total.Sent, r.Requests.sum(), len(s.requests))
+			t.Errorf("seed %d: %d webhooks, %d requests of %d", seed, r.Total.Sent, r.Requests.sum(), len(s.requests))
 		}
 	}
 }
 
-// The same seed makes the same webhooks at the same time; another one does not.
+// The same seed generates the same webhooks at the same times; another seed does not.
 func TestSeed(t *testing.T) {
 	run := func(seed uint64) []received {
 		s := &server{}
@@ -395,11 +395,11 @@ func TestConfigRefused(t *testing.T) {
 		"end":         {func(c *Config) { c.Count = 0 }, "for how long"},
 		"connections": {func(c *Config) { c.Connections = 0 }, "connections"},
 		"share":       {func(c *Config) { c.Disorder = 101 }, "disorder"},
-		"shares":      {func(c *Config) { c.Broken, c.WrongSecret, c.Forged = 60, 60, &c.Target }, "together"},
+		"shares":      {func(c *Config) { c.Broken, c.WrongSecret, c.UnauthorizedTarget = 60, 60, &c.Target }, "together"},
 		"no secret":   {func(c *Config) { c.WrongSecret = 1 }, "no secret"},
 		"not broken":  {func(c *Config) { c.Broken = 1 }, "no sample of a broken"},
 		"no samples":  {func(c *Config) { c.Connector.Samples = nil }, "no samples"},
-		"no sound":    {func(c *Config) { c.Connector = acme(brokenSample) }, "more than once"},
+		"no valid":    {func(c *Config) { c.Connector = acme(brokenSample) }, "more than once"},
 		"bad samples": {func(c *Config) { c.Connector = acme("bad") }, "testdata/0.txtar"},
 	} {
 		c := config(&server{}, goodSample)
@@ -410,7 +410,7 @@ func TestConfigRefused(t *testing.T) {
 	}
 }
 
-// BenchmarkRun is what a webhook costs the sender, but for the network.
+// BenchmarkRun measures the sender's cost of a webhook, without the network.
 func BenchmarkRun(b *testing.B) {
 	c := config(&server{}, goodSample, namedSample)
 	c.Transport = swift{}

@@ -8,16 +8,16 @@ import (
 	"time"
 )
 
-// text is a JSON text with the places in it that differ from one webhook to the next. All else stays byte for byte.
+// text is a JSON text with the places that differ between webhooks. All other bytes stay.
 type text struct {
 	raw    []byte
 	places []place
 	values []value
-	// first is the first time in it: that at which it happened.
+	// first is the first time in the text: the time of the event.
 	first *stamp
-	// fine says that some time in it is more than a day.
+	// fine means that some time in the text has more than a date.
 	fine bool
-	// rendered counts webhooks; scratch holds the values of the one being rendered.
+	// rendered counts webhooks. scratch has the values of the current one.
 	rendered uint64
 	scratch  [][]byte
 }
@@ -29,18 +29,18 @@ type place struct {
 	stamp      *stamp // a time
 }
 
-// compile finds what to vary in a JSON text: never the values of the member that names the event. Times without a zone are
-// in zone.
+// compile finds the values to vary in a JSON text, except those of the member that names the event. Times without a zone are in
+// zone.
 func compile(raw []byte, eventField string, zone *time.Location, r *rand.Rand) *text {
 	c := compiler{text: text{raw: raw}, zone: zone, random: r, ids: map[string]int{}}
 	scalars := slices.DeleteFunc(scan(raw), func(s scalar) bool {
 		return eventField != "" && s.key == eventField || strings.Contains(s.key, "irthda")
 	})
-	// Ids first, since other texts may have them within.
-	rest := c.each(scalars, c.takeID)
-	rest = c.each(rest, c.takeParts)
-	rest = c.each(rest, c.takeWhole)
-	c.each(rest, c.takeParts) // of what was found last
+	// Ids first, because other texts may contain them.
+	rest := c.each(scalars, c.addID)
+	rest = c.each(rest, c.addParts)
+	rest = c.each(rest, c.addWhole)
+	c.each(rest, c.addParts) // of the ids found before
 	slices.SortFunc(c.places, func(a, b place) int { return a.start - b.start })
 	c.scratch = make([][]byte, len(c.values))
 	return &c.text
@@ -50,11 +50,11 @@ type compiler struct {
 	text
 	zone   *time.Location
 	random *rand.Rand
-	// ids are the values that may be part of longer texts, which then have the same new one.
+	// ids are the values that may be part of longer texts. Both then get the same new value.
 	ids map[string]int
 }
 
-// each returns the scalars that take has no use for.
+// each returns the scalars that take does not accept.
 func (c *compiler) each(scalars []scalar, take func(scalar) bool) (rest []scalar) {
 	for _, s := range scalars {
 		if !take(s) {
@@ -64,8 +64,8 @@ func (c *compiler) each(scalars []scalar, take func(scalar) bool) (rest []scalar
 	return rest
 }
 
-// takeID takes times, texts with UUIDs in them, other ids of letters and digits, and large numbers.
-func (c *compiler) takeID(s scalar) bool {
+// addID adds times, texts with UUIDs, other ids of letters and digits, and large numbers.
+func (c *compiler) addID(s scalar) bool {
 	if t, ok := parseStamp(s, c.zone); ok {
 		c.places = append(c.places, place{start: s.start, end: s.end, stamp: &t})
 		if c.first == nil {
@@ -94,12 +94,12 @@ func (c *compiler) takeUUIDs(s scalar) bool {
 	return found != nil
 }
 
-// takeParts takes a text that is not an id, and has some in it.
-func (c *compiler) takeParts(s scalar) bool {
+// addParts adds a text that is not an id but contains ids.
+func (c *compiler) addParts(s scalar) bool {
 	if !s.isString {
 		return false
 	}
-	// The longest first: an id may be part of another.
+	// The longest first, because an id may be part of another.
 	ids := make([]string, 0, len(c.ids))
 	for id := range c.ids {
 		if len(id) >= 6 && strings.Contains(s.text, id) {
@@ -121,8 +121,8 @@ func (c *compiler) takeParts(s scalar) bool {
 	return true
 }
 
-// takeWhole takes what else is varied.
-func (c *compiler) takeWhole(s scalar) bool {
+// addWhole adds the other values that are varied.
+func (c *compiler) addWhole(s scalar) bool {
 	k, id := classify(s)
 	if k == 0 {
 		return false
@@ -131,7 +131,7 @@ func (c *compiler) takeWhole(s scalar) bool {
 	return true
 }
 
-// add adds a place, whose value is that of other places with the same text. Amounts are the same by their digits.
+// add adds a place. Places with the same text share a value. Amounts are the same if their digits are.
 func (c *compiler) add(start, end int, k kind, old string, id bool) {
 	if k == kindAmount {
 		old = significant(old)
@@ -139,7 +139,7 @@ func (c *compiler) add(start, end int, k kind, old string, id bool) {
 	n := slices.IndexFunc(c.values, func(v value) bool { return v.kind == k && v.old == old })
 	if n < 0 {
 		n = len(c.values)
-		// A step that is prime to ten goes through all numbers of a width before it repeats one.
+		// A step that is coprime to ten reaches all numbers of a width before it repeats one.
 		step := c.random.Uint64N(9e5)*10 + 1_000_003
 		c.values = append(c.values, value{kind: k, old: old, step: step, offset: c.random.Uint64N(1e12)})
 	}
@@ -149,12 +149,12 @@ func (c *compiler) add(start, end int, k kind, old string, id bool) {
 	c.places = append(c.places, place{start: start, end: end, value: n})
 }
 
-// distinct says whether each rendering is another fact.
+// distinct reports whether two renderings always differ.
 func (t *text) distinct() bool {
 	return slices.ContainsFunc(t.values, func(v value) bool { return v.tells() })
 }
 
-// appendTo appends the next webhook, which happened at that time.
+// appendTo appends the next webhook, for an event at that time.
 func (t *text) appendTo(b []byte, at time.Time, r *rand.Rand) []byte {
 	n := t.rendered
 	t.rendered++
@@ -177,7 +177,7 @@ func (t *text) appendTo(b []byte, at time.Time, r *rand.Rand) []byte {
 	return t.appendLater(b, at)
 }
 
-// appendLater appends the webhook that was made last once more, with the times of one that happened at that time.
+// appendLater appends the last webhook again, with the times of an event at that time.
 func (t *text) appendLater(b []byte, at time.Time) []byte {
 	var shift time.Duration
 	if t.first != nil {

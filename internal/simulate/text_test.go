@@ -10,12 +10,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// noon is when the last webhooks of these tests happened, those before apart from each other.
+// noon is the time of the last webhooks of these tests. The webhooks before are at different times.
 var noon = time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)
 
 const apart = 61*time.Second + 1234567
 
-// render makes n webhooks of a text whose event is named by the member "type".
+// render generates n webhooks of a text whose event is in the member "type".
 func render(t *testing.T, raw string, n int) []string {
 	t.Helper()
 	random := newRandom(7)
@@ -28,7 +28,7 @@ func render(t *testing.T, raw string, n int) []string {
 	return made
 }
 
-// TestVaried says of each value what becomes of it; < and > stand around what differs from one webhook to the next.
+// TestVaried shows how each value is varied; < and > mark the parts that differ between webhooks.
 func TestVaried(t *testing.T) {
 	const uuid = `[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-9[0-9a-f]{3}-[0-9a-f]{12}`
 	for _, tt := range []struct{ raw, want string }{
@@ -45,9 +45,9 @@ func TestVaried(t *testing.T) {
 		{`{"a":"credit_note_20210001xy","b":"ch_short1","c":"withoutanydigitsatallbutlong","d":"order_2021000100"}`, `{"a":"<credit_note_\d{8}[a-z]{2}>","b":"ch_short1","c":"withoutanydigitsatallbutlong","d":"<order_2\d{9}>"}`},
 		{`{"id": 9007199254740993 }`, `{"id": <9\d{15}> }`},
 		{`{"id":"9007199254740993"}`, `{"id":"<9\d{15}>"}`},
-		{`{"id":9223372036854775807,"n":18446744073709551615}`, ""}, // there is no room for others
+		{`{"id":9223372036854775807,"n":18446744073709551615}`, ""}, // no larger numbers exist
 		{`{"id":103,"id_c":100000,"on":true,"none":null}`, ""},
-		// Numbers of documents.
+		// Document numbers.
 		{`{"ref":"20210001"}`, `{"ref":"<2\d{7}>"}`},
 		{`{"ref":"0001"}`, `{"ref":"<\d{4}>"}`},
 		{`{"Number":"A/21/08/0001"}`, `{"Number":"<A/21/08/\d{4}>"}`},
@@ -75,7 +75,7 @@ func TestVaried(t *testing.T) {
 		{`{"first_name":"Jana","lastName":"Doe","customer":{"name":"Jane Doe"}}`, `{"first_name":"<\pL+>","lastName":"<[\pL ]+>","customer":{"name":"<\pL+ [\pL ]+>"}}`},
 		{`{"email":"jdoe@shop.example"}`, `{"email":"<[a-z]+\.\d+@shop\.example>"}`},
 		{`{"firstName":"","name":"Notebook","city":"Praha","supplier":{"name":"PT Kopi"}}`, ""},
-		// Broken texts, as far as they go.
+		// Broken texts, up to the error.
 		{`{"id":"2b20e85f-2201-494a-9bf9-85d89721174e","ref":"2021`, `{"id":"<` + uuid + `>","ref":"<2\d{3}>`},
 		{`[}"2b20e85f-2201-494a-9bf9-85d89721174e" 9007199254740993,]]{`, `\[}"<` + uuid + `>" <9\d{15}>,\]\]{`},
 		{`"\`, ""},
@@ -102,7 +102,7 @@ func TestVaried(t *testing.T) {
 	}
 }
 
-// What was the same in the sample is the same in each webhook, and what was not is not.
+// Values that are equal in the sample are equal in each webhook, and no others.
 func TestSameStaysSame(t *testing.T) {
 	const raw = `{"a":"2b20e85f-2201-494a-9bf9-85d89721174e","b":{"c":"2b20e85f-2201-494a-9bf9-85d89721174e","d":"x/2b20e85f-2201-494a-9bf9-85d89721174e"},
 		"n":9007199254740993,"m":["100000-9007199254740993"],"o":9007199254740995,"mail":"a@b.example","mail2":"a@b.example"}`
@@ -122,7 +122,7 @@ func TestSameStaysSame(t *testing.T) {
 	}
 }
 
-// Numbers stay apart, and keep their width, for as long as there are any of it; then they grow.
+// Numbers are unique and keep their width while numbers of that width are left. Then they get longer.
 func TestNumbersStayApart(t *testing.T) {
 	seen := map[string]bool{}
 	for n, text := range render(t, `{"ref":"0000"}`, 25_000) {
@@ -136,7 +136,7 @@ func TestNumbersStayApart(t *testing.T) {
 	}
 }
 
-// Times of a webhook keep their distance, and the first one is when it happened.
+// The times of a webhook keep their distance. The first one is the time of the event.
 func TestTimesMoveTogether(t *testing.T) {
 	for i, text := range render(t, `{"created":"2020-01-01T00:00:01.000Z","expires_at":1577836861,"day":"2020-01-03"}`, 100) {
 		var got struct {
@@ -159,7 +159,7 @@ func TestTimesMoveTogether(t *testing.T) {
 	}
 }
 
-// A time without a zone is the source's.
+// A time without a zone is in the source's zone.
 func TestZone(t *testing.T) {
 	jakarta := time.FixedZone("WIB", 7*60*60)
 	random := newRandom(1)
@@ -180,7 +180,7 @@ func TestScan(t *testing.T) {
 	}
 }
 
-// FuzzCompile feeds texts that are no JSON. What is not varied stays, and nothing panics.
+// FuzzCompile compiles texts that are not JSON. Other bytes stay, and nothing panics.
 func FuzzCompile(f *testing.F) {
 	f.Add([]byte(`{"id":"2b20e85f-2201-494a-9bf9-85d89721174e","total":"19.90","at":"2023-01-23T10:28:10.010Z"}`))
 	f.Add([]byte(`["\`))

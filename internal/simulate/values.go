@@ -7,16 +7,16 @@ import (
 	"strings"
 )
 
-// kind is what a value is, as far as varying it goes.
+// kind is the kind of a value, which determines how it is varied.
 type kind uint8
 
 const (
 	_ kind = iota
-	// kindHex are the digits of UUIDs and of other hexadecimal ids.
+	// kindHex is the digits of UUIDs and of other hexadecimal ids.
 	kindHex
-	// kindToken are the last letters and digits of other ids: a ULID, a KSUID, evt_1NG8Du2eZvKY.
+	// kindToken is the last letters and digits of other ids: a ULID, a KSUID, evt_1NG8Du2eZvKY.
 	kindToken
-	// kindNumber is the last group of digits of an id, a document's number or a phone.
+	// kindNumber is the last group of digits of an id, a document's number or a phone number.
 	kindNumber
 	// kindAmount is money or a quantity.
 	kindAmount
@@ -26,31 +26,31 @@ const (
 	kindMail
 )
 
-// value is one that a webhook has, perhaps in several places.
+// value is a value that a webhook has, perhaps in several places.
 type value struct {
 	kind kind
 	old  string
-	// step and offset make the numbers of a kindNumber: for each webhook another one.
+	// step and offset determine the numbers of a kindNumber: a different one for each webhook.
 	step, offset uint64
 }
 
-// tells says whether two webhooks that differ in such a value are two facts.
+// tells reports whether two webhooks that differ in this value are two events.
 func (v *value) tells() bool { return v.kind == kindHex || v.kind == kindToken || v.kind == kindNumber }
 
 var (
 	uuidText = regexp.MustCompile(`(?i)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
 	hexText  = regexp.MustCompile(`(?i)^(?:[0-9a-f]{24}|[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64})$`)
 	nilUUID  = regexp.MustCompile(`^[0-]+$`)
-	// tokenText is a long word of letters and digits, or a shorter one after a prefix that says of what it is the id.
+	// tokenText matches a long word of letters and digits, or a shorter one after a prefix for its type.
 	tokenText = regexp.MustCompile(`^(?:(?:[A-Za-z]{1,12}_){1,3}[0-9A-Za-z]{10,40}|[0-9A-Za-z]{20,40})$`)
 
-	// idNumber is a JSON number that must be an id: it is too long for anything else.
+	// idNumber matches a JSON number that must be an id, because it is too long for anything else.
 	idNumber = regexp.MustCompile(`^[1-9]\d{8,18}$`)
-	// codeText is what a document's number may look like: a group of digits last, and few letters.
+	// codeText matches a document's number: a few letters, with a group of digits at the end.
 	codeText = regexp.MustCompile(`^\+?[0-9A-Za-z._/-]*\d$`)
-	// codeKey are keys of numbers that may be short.
+	// codeKey matches the keys of numbers that may be short.
 	codeKey = regexp.MustCompile(`(?i)(code|number|no)$`)
-	// codeNever are keys of what looks like a code and is of a list that others keep.
+	// codeNever matches the keys of codes from public lists.
 	codeNever = regexp.MustCompile(`(?i)(postal|zip|country|currency|(language|version|type|status|state|rate|date|time|hour|min|address\d?|table_?no)$)`)
 
 	amountKey   = regexp.MustCompile(`(?i)(amount|price|total|gross|net|sales|paid|cost|value|tip|fee|tax|points|discount|receipt|balance)`)
@@ -65,7 +65,7 @@ var (
 	mailText  = regexp.MustCompile(`^[A-Za-z0-9._+-]+@[A-Za-z0-9.-]+$`)
 )
 
-// classify says what a scalar is, if it is to be varied as a whole, and whether longer texts may have it in them.
+// classify returns the kind of a scalar that is varied as a whole, and whether longer texts may contain it.
 func classify(s scalar) (k kind, id bool) {
 	switch text := s.text; {
 	case hexText.MatchString(text) && strings.ContainsAny(text, "0123456789"):
@@ -91,7 +91,7 @@ func classify(s scalar) (k kind, id bool) {
 	return 0, false
 }
 
-// isToken says whether a string is an id in letters and digits, of both of which it has some.
+// isToken reports whether a string is an id with both letters and digits.
 func isToken(text string) bool {
 	tail := text[strings.LastIndexByte(text, '_')+1:]
 	letters := strings.TrimFunc(tail, func(r rune) bool { return '0' <= r && r <= '9' })
@@ -110,8 +110,8 @@ func classifyName(s scalar) kind {
 	return 0
 }
 
-// isCode says whether a string is the number of something: mostly digits, a few of them last, or any number of them under a
-// key that says so.
+// isCode reports whether a string is a document's number: mostly digits, some of them at the end. Under a key for numbers, one
+// digit is enough.
 func isCode(s scalar) bool {
 	if len(s.text) > 40 || !codeText.MatchString(s.text) || codeNever.MatchString(s.key) {
 		return false
@@ -128,13 +128,13 @@ func isCode(s scalar) bool {
 	return lastDigits(s.text) >= 3 && digits >= letters || codeKey.MatchString(s.key)
 }
 
-// fits says whether the number stays below 2^63 whatever its last digits become.
+// fits reports whether the number stays below 2^63 with any last digits.
 func fits(number string) bool { return len(number) < 19 || number < "9223372" }
 
-// lastDigits returns how many digits a text ends with.
+// lastDigits returns the number of digits at the end of a text.
 func lastDigits(text string) int { return len(text) - len(strings.TrimRight(text, "0123456789")) }
 
-// significant are the digits of an amount from the first that is not zero: the same for 19.90 and, in cents, for 1990.
+// significant returns the digits of an amount from the first that is not zero: the same for 19.90 and, in cents, for 1990.
 func significant(amount string) string {
 	return strings.TrimLeft(strings.Map(func(r rune) rune {
 		if r < '0' || r > '9' {
@@ -144,11 +144,11 @@ func significant(amount string) string {
 	}, amount), "0")
 }
 
-// maxVaried is how many digits of a number change at most.
+// maxVaried is the largest number of digits that change in a number.
 const maxVaried = 12
 
-// varied returns how many of the last digits of a number change: all but the first, which may tell of what it is. Where that
-// would be too few, all do.
+// varied returns how many of the last digits of a number change: all but the first ones, which may show the type. If that is
+// too few, all change.
 func varied(text string) int {
 	n := lastDigits(text)
 	if n > 3 && text[len(text)-n] != '0' {
@@ -157,11 +157,11 @@ func varied(text string) int {
 	return min(n, maxVaried)
 }
 
-// minVaried is how many digits the shortest numbers get: "C-7" becomes "C-48151".
+// minVaried is the least number of digits: "C-7" becomes "C-48151".
 const minVaried = 5
 
-// appendNumber appends a number of the nth webhook, which is that of no other. It has as many digits as the sample's while
-// those suffice.
+// appendNumber appends the number of the nth webhook, which no other webhook has. It has as many digits as the sample's number
+// while those suffice.
 func (v *value) appendNumber(b []byte, n uint64) []byte {
 	width := varied(v.old)
 	b = append(b, v.old[:len(v.old)-width]...)
@@ -190,7 +190,7 @@ func appendPadded(b []byte, n uint64, width int) []byte {
 	return b
 }
 
-// appendHex appends other digits in the places of the old ones. A UUID keeps its version and its variant.
+// appendHex replaces the digits. A UUID keeps its version and its variant.
 func (v *value) appendHex(b []byte, r *rand.Rand) []byte {
 	const lower, upper = "0123456789abcdef", "0123456789ABCDEF"
 	digits := lower
@@ -215,10 +215,10 @@ func (v *value) appendHex(b []byte, r *rand.Rand) []byte {
 	return b
 }
 
-// tokenVaried is how many letters and digits of a token change at most. Those before may tell the time.
+// tokenVaried is the largest number of letters and digits that change in a token. The ones before may be a time.
 const tokenVaried = 16
 
-// appendToken appends other digits and letters in the places of the last ones. Those that some alphabets leave out are not used.
+// appendToken replaces the last letters and digits. It does not use letters that some alphabets leave out.
 func (v *value) appendToken(b []byte, r *rand.Rand) []byte {
 	const digits, lower, upper = "0123456789", "abcdefghjkmnpqrstvwxyz", "ABCDEFGHJKMNPQRSTVWXYZ"
 	from := max(strings.LastIndexByte(v.old, '_')+1, len(v.old)-tokenVaried)
@@ -236,7 +236,7 @@ func (v *value) appendToken(b []byte, r *rand.Rand) []byte {
 	return b
 }
 
-// appendDigits appends other digits for those of an amount. It ends in as many zeros: prices are round, and fractions stay
+// appendDigits replaces the digits of an amount. It keeps the zeros at the end: prices stay round, and fractions stay
 // fractions.
 func (v *value) appendDigits(b []byte, r *rand.Rand) []byte {
 	changing := len(strings.TrimRight(v.old, "0"))
@@ -250,7 +250,7 @@ func (v *value) appendDigits(b []byte, r *rand.Rand) []byte {
 	return append(b, v.old[changing:]...)
 }
 
-// appendAmount writes digits, which stand for the significant ones, as the sample's amount is written.
+// appendAmount writes the significant digits in the format of the sample's amount.
 func appendAmount(b, old, digits []byte) []byte {
 	leading := true
 	for _, c := range old {

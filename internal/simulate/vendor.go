@@ -14,54 +14,54 @@ import (
 	"github.com/webhook-bridge/bridge/connectors/sample"
 )
 
-// Vendor makes a vendor's webhooks: those of the connector's samples, each time with other ids, times, amounts and people.
-// Make it with [NewVendor]. It is for one goroutine.
+// Vendor generates a vendor's webhooks: the connector's samples with new ids, times, amounts and people. [NewVendor] creates
+// it. It is not safe for concurrent use.
 type Vendor struct {
 	connector *connectors.Connector
-	// sound are the webhooks that are translated, by event; broken are those that are quarantined.
-	sound  [][]*template
+	// valid has the templates of webhooks that are translated, by event; broken those that are quarantined.
+	valid  [][]*template
 	broken []*template
-	// keyed says that every webhook has the vendor's id in the header.
+	// keyed means that every webhook has the vendor's id in the header.
 	keyed  bool
 	random *rand.Rand
 }
 
-// template is a sample, ready to be varied.
+// template is a prepared sample.
 type template struct {
-	// event is the vendor's name for it, as far as it can be told.
+	// event is the vendor's name for the event, if it is known.
 	event string
 	// path is the name in the URL, if any.
 	path   string
 	header http.Header
 	broken bool
-	// keyed says that it has the vendor's id of the webhook in a header.
+	// keyed means that the sample has the vendor's id of the webhook in a header.
 	keyed bool
 	*text
-	// before and after are what stands around the JSON in a form; nil for other bodies.
+	// before and after are the parts of a form around the JSON; nil for other bodies.
 	before, after []byte
-	json          []byte // the JSON that was made last
-	// latest is when the webhook that was made last happened.
+	json          []byte // the JSON of the last webhook
+	// latest is the time of the last webhook.
 	latest time.Time
 }
 
-// Webhook is one that a vendor sends.
+// Webhook is a webhook as a vendor sends it.
 type Webhook struct {
-	// Event is the vendor's name for it; a broken one may have none.
+	// Event is the vendor's name for the event; a broken webhook may have none.
 	Event string
 	// Path is the event's name in the URL, if the vendor has it there.
 	Path string
-	// Header are its headers but for credentials. They are shared by webhooks: nobody changes them.
+	// Header has its headers without credentials. Webhooks share it, so it must not be changed.
 	Header http.Header
-	// Key is the vendor's own id of the webhook, for the header that has it; empty if there is none.
+	// Key is the vendor's own id of the webhook, for the header that carries it; empty if there is none.
 	Key string
-	// Body as it comes over the wire.
+	// Body has the bytes on the wire.
 	Body []byte
-	// Broken says that Bridge cannot translate it.
+	// Broken means that Bridge cannot translate it.
 	Broken bool
 }
 
-// NewVendor prepares the connector's samples. What the same seed makes is the same but for the time. Times that are written
-// without a zone are in zone. Samples that hold nothing by which two webhooks could be told apart are not used.
+// NewVendor prepares the connector's samples. The same seed generates the same webhooks, except for the time. Times without a
+// zone are in zone. NewVendor leaves out samples that have no value to tell two webhooks apart.
 func NewVendor(c *connectors.Connector, zone *time.Location, seed uint64) (*Vendor, error) {
 	if c.Samples == nil {
 		return nil, fmt.Errorf("simulate: connector %s has no samples", c.Name)
@@ -85,23 +85,23 @@ func NewVendor(c *connectors.Connector, zone *time.Location, seed uint64) (*Vend
 		}
 		n, seen := byEvent[t.event]
 		if !seen {
-			n = len(v.sound)
+			n = len(v.valid)
 			byEvent[t.event] = n
-			v.sound = append(v.sound, nil)
+			v.valid = append(v.valid, nil)
 		}
-		v.sound[n] = append(v.sound[n], t)
+		v.valid[n] = append(v.valid[n], t)
 	}
-	// Where the samples do not care, every webhook has an id.
+	// If no sample has the id, every webhook gets one.
 	v.keyed = c.KeyHeader != "" && !shown
 	return v, nil
 }
 
-// newRandom returns random numbers that a seed decides.
+// newRandom returns random numbers that depend on a seed only.
 func newRandom(seed uint64) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15)) //nolint:gosec // made-up data, which is to be the same again
 }
 
-// prepare makes a template of a sample. Its text may be the same for all that is known.
+// prepare makes a template from a sample. It returns false if two webhooks from it could be equal.
 func (v *Vendor) prepare(w sample.Webhook, zone *time.Location) (*template, bool) {
 	c := v.connector
 	t := &template{event: w.Event, path: w.Event, header: http.Header{"Content-Type": {w.ContentType}}, broken: w.Broken}
@@ -132,7 +132,7 @@ func (v *Vendor) prepare(w sample.Webhook, zone *time.Location) (*template, bool
 	return t, t.distinct()
 }
 
-// openForm returns the JSON in a form's field, and what stands around it in the form.
+// openForm returns the JSON in a form's field, and the parts of the form around it.
 func openForm(form []byte, field string) (before, json, after []byte, ok bool) {
 	at := 0
 	for pair := range strings.SplitSeq(string(form), "&") {
@@ -147,31 +147,32 @@ func openForm(form []byte, field string) (before, json, after []byte, ok bool) {
 	return nil, nil, nil, false
 }
 
-// Sound and Broken say whether there are samples of webhooks that are translated, and of those that are not.
-func (v *Vendor) Sound() bool { return len(v.sound) > 0 }
+// HasValid and HasBroken report whether there are samples of webhooks that are translated, and of webhooks that are
+// quarantined.
+func (v *Vendor) HasValid() bool { return len(v.valid) > 0 }
 
-// Broken is documented with [Vendor.Sound].
-func (v *Vendor) Broken() bool { return len(v.broken) > 0 }
+// HasBroken is documented with [Vendor.HasValid].
+func (v *Vendor) HasBroken() bool { return len(v.broken) > 0 }
 
-// Next makes another webhook, which happened now: of any event, all being as likely, or a broken one. There must be samples for it.
-// If more than a thousand of a sample happen in a second, times run ahead.
+// Next generates a webhook that happened now: a valid one of a random event, or a broken one. There must be samples for it.
+// With more than a thousand webhooks of a sample in a second, their times run ahead.
 func (v *Vendor) Next(broken bool, now time.Time) Webhook {
 	templates := v.broken
 	if !broken {
-		templates = v.sound[v.random.IntN(len(v.sound))]
+		templates = v.valid[v.random.IntN(len(v.valid))]
 	}
 	t := templates[v.random.IntN(len(templates))]
 	t.json = t.appendTo(t.json[:0], t.tick(now), v.random)
 	return v.wrap(t)
 }
 
-// versionsApart is by how much the versions of a record are apart in time: so much that any way to write a time shows it.
+// versionsApart is the time between the versions of a record: long enough for every time format.
 const versionsApart = time.Minute
 
-// Versions makes two sound webhooks about the same record: the latter happened now, the former earlier. Where the record has no time
-// that would tell, they are about two.
+// Versions generates two valid webhooks about the same record: the later one happened now. If the record has no precise time,
+// they are about two records.
 func (v *Vendor) Versions(now time.Time) (earlier, later Webhook) {
-	templates := v.sound[v.random.IntN(len(v.sound))]
+	templates := v.valid[v.random.IntN(len(v.valid))]
 	t := templates[v.random.IntN(len(templates))]
 	at := t.tick(now)
 	t.json = t.appendTo(t.json[:0], at.Add(-versionsApart), v.random)
@@ -184,7 +185,7 @@ func (v *Vendor) Versions(now time.Time) (earlier, later Webhook) {
 	return earlier, v.wrap(t)
 }
 
-// tick returns now, or a millisecond after the webhook before: some vendors' facts are told apart by that alone.
+// tick returns now, or the last webhook's time plus a millisecond: some webhooks differ in their time only.
 func (t *template) tick(now time.Time) time.Time {
 	if next := t.latest.Add(time.Millisecond); now.Before(next) {
 		now = next
@@ -193,7 +194,7 @@ func (t *template) tick(now time.Time) time.Time {
 	return now
 }
 
-// wrap makes a webhook of the JSON that the template has just made.
+// wrap makes a webhook from the JSON that the template has just generated.
 func (v *Vendor) wrap(t *template) Webhook {
 	body := make([]byte, 0, len(t.raw)+len(t.raw)/8)
 	if t.before == nil {
@@ -210,7 +211,7 @@ func (v *Vendor) wrap(t *template) Webhook {
 	return w
 }
 
-// newUUID returns a random UUID that the seed decides.
+// newUUID returns a random UUID that depends on the seed.
 func newUUID(r *rand.Rand) string {
 	v := value{kind: kindHex, old: "00000000-0000-4000-8000-000000000000"}
 	return string(v.appendHex(nil, r))

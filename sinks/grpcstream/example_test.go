@@ -72,7 +72,7 @@ func (c *consumer) once(ctx context.Context) error {
 		return err
 	}
 	for {
-		// Two heartbeats missed: the connection is dead, whatever TCP thinks.
+		// Two heartbeats missed: the connection is dead, also if TCP has not noticed.
 		alive := time.AfterFunc(2*heartbeat, cancel)
 		m, err := stream.Recv()
 		alive.Stop()

@@ -1,0 +1,160 @@
+package cli
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/webhook-bridge/bridge/internal/config"
+)
+
+// defaultGRPC is where a server listens that was not told otherwise.
+const defaultGRPC = "127.0.0.1:9090"
+
+// maxEventSize is the largest message a client takes: a batch, or one event of the largest body that a source may allow,
+// which an unmapped event carries whole.
+const maxEventSize = 128 << 20
+
+// clientFlags says which server to talk to.
+type clientFlags struct {
+	config, addr, ca string
+	tls              bool
+	// operator is set for commands that call the operator's service, which may have tokens of its own.
+	operator bool
+}
+
+func (c *clientFlags) register(fs *flag.FlagSet) {
+	fs.StringVar(&c.config, "c", "", "configuration `file` of the server, to find its address in")
+	fs.StringVar(&c.addr, "addr", "", "the server's gRPC `address` (default "+defaultGRPC+"); its bearer token, if it demands one,\n"+
+		"comes from the environment variable BRIDGE_TOKEN, else from the configuration")
+	fs.BoolVar(&c.tls, "tls", false, "use TLS with the system's certificates")
+	fs.StringVar(&c.ca, "ca", "", "use TLS and trust the certificates in this PEM `file`")
+}
+
+// dial returns a connection to the server. A bearer token comes from BRIDGE_TOKEN, else from the configuration.
+func (c *clientFlags) dial(env environment) (*grpc.ClientConn, error) {
+	addr, ca, token := c.addr, c.ca, ""
+	if c.config != "" {
+		cfg, err := loadConfig(c.config, env)
+		if err != nil {
+			return nil, err
+		}
+		if addr == "" {
+			addr = dialable(cfg.Listen.GRPC.Addr)
+		}
+		if t := cfg.Listen.GRPC.TLS; t != nil && ca == "" {
+			// The server's own file: enough for a certificate that signed itself, and the system's are trusted too.
+			ca = t.CertFile
+		}
+		tokens := cfg.Access.Tokens
+		if c.operator && len(cfg.Access.AdminTokens) > 0 {
+			tokens = cfg.Access.AdminTokens
+		}
+		if len(tokens) > 0 {
+			token = tokens[0].Reveal()
+		}
+	}
+	if addr == "" {
+		addr = defaultGRPC
+	}
+	if t, ok := env.lookup("BRIDGE_TOKEN"); ok && t != "" {
+		token = t
+	}
+	secure := c.tls || ca != ""
+	creds, err := transportCredentials(secure, ca)
+	if err != nil {
+		return nil, err
+	}
+	options := []grpc.DialOption{
+		grpc.WithTransportCredentials(creds),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxEventSize)),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 10 * time.Second},
+			MinConnectTimeout: 5 * time.Second,
+		}),
+	}
+	if token != "" {
+		if !secure && !config.IsLoopback(addr) {
+			return nil, errors.New("a token is sent over TLS or to a loopback address only; use -tls or -ca")
+		}
+		options = append(options, grpc.WithPerRPCCredentials(bearer{token: token, secure: secure}))
+	}
+	return grpc.NewClient(addr, options...)
+}
+
+func transportCredentials(secure bool, ca string) (credentials.TransportCredentials, error) {
+	if !secure {
+		return insecure.NewCredentials(), nil
+	}
+	config, err := clientTLS(ca)
+	if err != nil {
+		return nil, err
+	}
+	return credentials.NewTLS(config), nil
+}
+
+// clientTLS trusts the system's certificates and, if ca is not empty, those in that file.
+func clientTLS(ca string) (*tls.Config, error) {
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		roots = x509.NewCertPool()
+	}
+	if ca != "" {
+		pem, err := os.ReadFile(ca)
+		if err != nil {
+			return nil, err
+		}
+		if !roots.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("%s: holds no PEM certificate", ca)
+		}
+	}
+	return &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, nil
+}
+
+// dialable turns an address to listen on into one to call: every address becomes this machine.
+func dialable(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return listen
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// loadConfig loads a configuration and checks it against the connectors and sinks that this program has. Its problems are printed,
+// one a line.
+func loadConfig(path string, env environment) (*config.Config, error) {
+	cfg, err := env.plugins.LoadConfig(path, env.lookup)
+	if err != nil {
+		fmt.Fprintln(env.stderr, err)
+		return nil, &reportedError{exitUsage}
+	}
+	return cfg, nil
+}
+
+// bearer is the token as a client's credentials.
+type bearer struct {
+	token  string
+	secure bool
+}
+
+func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+	return map[string]string{"authorization": "Bearer " + b.token}, nil
+}
+
+func (b bearer) RequireTransportSecurity() bool { return b.secure }

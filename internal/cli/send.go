@@ -1,0 +1,197 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/webhook-bridge/bridge/connectors"
+	"github.com/webhook-bridge/bridge/internal/config"
+	"github.com/webhook-bridge/bridge/internal/secret"
+	"github.com/webhook-bridge/bridge/internal/simulate"
+)
+
+// send posts one webhook the way the source's vendor would: to the address and with the secret of the configuration.
+func send(ctx context.Context, env environment, args []string) error {
+	fs := flagSet("send", env)
+	file := fs.String("c", "bridge.yaml", "configuration `file` of the server")
+	addr := fs.String("addr", "", "base `URL` of the server (default: from the configuration)")
+	ca := fs.String("ca", "", "trust the certificates in this PEM `file`")
+	rest, err := parseArgs(fs, args)
+	if err != nil {
+		return err
+	}
+	if len(rest) != 2 && len(rest) != 3 {
+		return &usageError{"takes a source, the event's name where the vendor puts it into the URL, and a file (- is standard input)"}
+	}
+	cfg, err := loadConfig(*file, env)
+	if err != nil {
+		return err
+	}
+	source, event, path := rest[0], "", rest[len(rest)-1]
+	if len(rest) == 3 {
+		event = rest[1]
+	}
+	src, err := findSource(cfg, source)
+	if err != nil {
+		return err
+	}
+	if c := env.plugins.Connector(src.Connector); event == "" && c.EventField == "" && c.EventHeader == "" {
+		return &usageError{"needs the event's name: " + src.Connector + " puts it into the URL; bridge connectors describe " + src.Connector + " lists them"}
+	}
+	body, err := readInput(env, path)
+	if err != nil {
+		return err
+	}
+	if len(body) == 0 {
+		return errors.New("there is nothing to send: the input is empty")
+	}
+	base, err := baseURL(*addr, cfg)
+	if err != nil {
+		return err
+	}
+	client, err := httpClient(cfg, *ca)
+	if err != nil {
+		return err
+	}
+	defer client.CloseIdleConnections()
+	answer, err := post(ctx, client, env.plugins.Connector(src.Connector), base, src, event, body)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(env.stdout, "%d %s\n", answer.status, strings.TrimSpace(answer.body))
+	if answer.status == http.StatusUnauthorized {
+		fmt.Fprintln(env.stderr, "the secret that this configuration gives here is not one that the server accepts")
+	}
+	if answer.status != http.StatusOK {
+		return &reportedError{exitFailed}
+	}
+	return nil
+}
+
+func findSource(cfg *config.Config, name string) (*config.Source, error) {
+	var names []string
+	for i := range cfg.Sources {
+		if cfg.Sources[i].Name == name {
+			return &cfg.Sources[i], nil
+		}
+		names = append(names, cfg.Sources[i].Name)
+	}
+	return nil, fmt.Errorf("no source %q in the configuration; there are %s", name, strings.Join(names, ", "))
+}
+
+func readInput(env environment, path string) ([]byte, error) {
+	if path == "-" {
+		return io.ReadAll(env.stdin)
+	}
+	return os.ReadFile(path)
+}
+
+func baseURL(addr string, cfg *config.Config) (string, error) {
+	if addr != "" {
+		if u, err := url.Parse(addr); err != nil || u.Host == "" {
+			return "", &usageError{"--addr is a URL such as http://127.0.0.1:8080"}
+		}
+		return strings.TrimSuffix(addr, "/"), nil
+	}
+	scheme := "http"
+	if cfg.Listen.Webhooks.TLS != nil {
+		scheme = "https"
+	}
+	return scheme + "://" + dialable(cfg.Listen.Webhooks.Addr), nil
+}
+
+func httpClient(cfg *config.Config, ca string) (*http.Client, error) {
+	transport, err := webhooksTransport(cfg, ca)
+	if err != nil {
+		return nil, err
+	}
+	return &http.Client{Transport: transport, Timeout: time.Minute}, nil
+}
+
+// webhooksTransport trusts the certificate of the webhooks' listener, if it has one, or those in the file ca.
+func webhooksTransport(cfg *config.Config, ca string) (*http.Transport, error) {
+	transport := &http.Transport{}
+	if t := cfg.Listen.Webhooks.TLS; t != nil && ca == "" {
+		ca = t.CertFile
+	}
+	if ca != "" {
+		tlsConfig, err := clientTLS(ca)
+		if err != nil {
+			return nil, err
+		}
+		transport.TLSClientConfig = tlsConfig
+	}
+	return transport, nil
+}
+
+type answer struct {
+	status int
+	body   string
+}
+
+// post sends one webhook with the source's first secret. Errors never show the URL, which may hold it.
+func post(
+	ctx context.Context, client *http.Client, c *connectors.Connector, base string, src *config.Source, event string, body []byte,
+) (answer, error) {
+	req, err := newRequest(ctx, c, base, src, event, body)
+	if err != nil {
+		return answer{}, err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		var ue *url.Error
+		if errors.As(err, &ue) {
+			err = ue.Err
+		}
+		return answer{}, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	return answer{resp.StatusCode, string(text)}, err
+}
+
+// newRequest makes the request that the source's vendor would: its event in the URL or in a header, an id of its own where
+// the vendor sends one, and the secret or a signature.
+func newRequest(
+	ctx context.Context, c *connectors.Connector, base string, src *config.Source, event string, body []byte,
+) (*http.Request, error) {
+	at, err := url.Parse(base + "/")
+	if err != nil {
+		return nil, errors.New("the address is no valid URL")
+	}
+	to, err := target(at, src, secret.RevealAll(src.Auth.Values))
+	if err != nil {
+		return nil, err
+	}
+	body, contentType := formOf(c, body)
+	w := simulate.Webhook{Header: http.Header{"Content-Type": {contentType}}, Key: uuid.NewString(), Body: body}
+	switch {
+	case event == "":
+	case c.EventHeader != "":
+		w.Header.Set(c.EventHeader, event)
+	default:
+		w.Path = event
+	}
+	return to.Request(ctx, c.KeyHeader, &w, time.Now())
+}
+
+// formOf puts JSON into the form that the vendor sends, if it sends forms.
+func formOf(c *connectors.Connector, body []byte) (sent []byte, contentType string) {
+	if c.FormField == "" {
+		return body, "application/json"
+	}
+	if text := bytes.TrimLeft(body, " \t\r\n"); bytes.HasPrefix(text, []byte("{")) || bytes.HasPrefix(text, []byte("[")) {
+		body = []byte(url.Values{c.FormField: {string(body)}}.Encode())
+	}
+	return body, "application/x-www-form-urlencoded"
+}

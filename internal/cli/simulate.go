@@ -1,0 +1,227 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/webhook-bridge/bridge/connectors"
+	"github.com/webhook-bridge/bridge/internal/config"
+	"github.com/webhook-bridge/bridge/internal/daemon"
+	"github.com/webhook-bridge/bridge/internal/secret"
+	"github.com/webhook-bridge/bridge/internal/signature"
+	"github.com/webhook-bridge/bridge/internal/simulate"
+)
+
+// simulateFlags are the command line of simulate.
+type simulateFlags struct {
+	config, source, addr, ca, record string
+	yesReally, asJSON                bool
+	duplicates, disorder             float64 // negative: the vendor's habit
+	run                              simulate.Config
+}
+
+// habit is the share in percent of what a vendor is known to do now and then.
+const habit = 1
+
+// defaultFor is how long a simulation lasts that is not told otherwise.
+const defaultFor = 10 * time.Second
+
+func (f *simulateFlags) register(fs *flag.FlagSet) {
+	fs.StringVar(&f.config, "c", "bridge.yaml", "configuration `file` of the server, for the source's secret")
+	fs.StringVar(&f.source, "source", "", "the `source` to send to (default: the vendor's only one)")
+	fs.StringVar(&f.addr, "addr", "", "base `URL` of the server (default: from the configuration)")
+	fs.StringVar(&f.ca, "ca", "", "trust the certificates in this PEM `file`")
+	fs.BoolVar(&f.yesReally, "yes-really", false, "send made-up webhooks to a server that is not on this machine")
+	fs.Float64Var(&f.run.Rate, "rate", 10, "webhooks a second, on average")
+	fs.DurationVar(&f.run.For, "for", 0, "how long, such as 20s (default 10s, unless there is a count)")
+	fs.Int64Var(&f.run.Count, "count", 0, "stop after this `number` of webhooks")
+	fs.IntVar(&f.run.Connections, "connections", 32, "`number` of connections")
+	const known = "\n(default 1 if the vendor is known to, else 0)"
+	fs.Float64Var(&f.duplicates, "duplicates", -1, "`percent` of webhooks that are sent again after success"+known)
+	fs.Float64Var(&f.disorder, "disorder", -1, "`percent` of webhooks that overtake an earlier version of the same record"+known)
+	fs.Float64Var(&f.run.Broken, "broken", 0, "`percent` of webhooks that are broken")
+	fs.Float64Var(&f.run.WrongSecret, "wrong-secret", 0, "`percent` of webhooks that have a wrong secret")
+	fs.Float64Var(&f.run.TimeScale, "time-scale", 0, "divide the waits before retries by this `number`\n(default: by what lets the longest fit the run)")
+	fs.Uint64Var(&f.run.Seed, "seed", 0, "the same `number` makes the same webhooks again (default: another each time)")
+	fs.StringVar(&f.record, "record", "", "write each webhook, and what became of it, to this `file` as a line of JSON")
+	fs.BoolVar(&f.asJSON, "json", false, "print the report as JSON")
+}
+
+// simulateVendor sends webhooks as a vendor does, and reports what became of them.
+func simulateVendor(ctx context.Context, env environment, args []string) error {
+	var f simulateFlags
+	fs := flagSet("simulate", env)
+	f.register(fs)
+	rest, err := parseArgs(fs, args)
+	if err != nil {
+		return err
+	}
+	if len(rest) != 1 {
+		return &usageError{"takes a vendor, which is one of " + strings.Join(vendorNames(env.plugins), ", ")}
+	}
+	c := env.plugins.Connector(rest[0])
+	if c == nil {
+		return &usageError{fmt.Sprintf("%q is no vendor; there are %s", rest[0], strings.Join(vendorNames(env.plugins), ", "))}
+	}
+	cfg, err := loadConfig(f.config, env)
+	if err != nil {
+		return err
+	}
+	if err := f.complete(c, cfg); err != nil {
+		return err
+	}
+	report, err := f.simulate(ctx)
+	if err != nil {
+		return err
+	}
+	if f.asJSON {
+		err = json.NewEncoder(env.stdout).Encode(report)
+	} else {
+		err = report.Print(env.stdout)
+	}
+	if err == nil && len(report.Problems()) > 0 {
+		err = &reportedError{exitFailed}
+	}
+	return err
+}
+
+// complete fills in what the command line leaves open.
+func (f *simulateFlags) complete(c *connectors.Connector, cfg *config.Config) error {
+	src, err := simulatedSource(cfg, c, f.source)
+	if err != nil {
+		return err
+	}
+	base, err := baseURL(f.addr, cfg)
+	if err != nil {
+		return err
+	}
+	at, err := url.Parse(base + "/")
+	if err != nil {
+		return &usageError{"--addr is a URL such as http://127.0.0.1:8080"}
+	}
+	if !config.IsLoopback(at.Hostname()) && !f.yesReally {
+		return &usageError{at.Hostname() + " is not this machine, and may be where real webhooks go: made-up ones would become events " +
+			"like any other. If they are welcome there, add --yes-really"}
+	}
+	transport, err := webhooksTransport(cfg, f.ca)
+	if err != nil {
+		return err
+	}
+	transport.MaxIdleConns, transport.MaxIdleConnsPerHost = f.run.Connections, f.run.Connections
+	transport.DisableCompression = true
+	f.run.Transport = transport
+	f.run.Connector, f.run.Zone = c, src.Zone
+	if f.run.For == 0 && f.run.Count == 0 {
+		f.run.For = defaultFor
+	}
+	f.run.Duplicates = share(f.duplicates, c.Delivery.Repeats)
+	f.run.Disorder = share(f.disorder, c.Delivery.Disorder)
+	if f.run.Seed == 0 {
+		f.run.Seed = uint64(time.Now().UnixNano())
+	}
+	f.run.Target, err = target(at, src, secret.RevealAll(src.Auth.Values))
+	if err != nil || src.Auth.Scheme == config.SchemeNone {
+		return err
+	}
+	unauthorized, err := target(at, src, []string{wrongSecret(&src.Auth)})
+	f.run.UnauthorizedTarget = &unauthorized
+	return err
+}
+
+func vendorNames(plugins daemon.Plugins) []string { return slices.Sorted(maps.Keys(plugins.ByName())) }
+
+// share is a share in percent; a negative one is what the vendor does.
+func share(percent float64, does bool) float64 {
+	switch {
+	case percent >= 0:
+		return percent
+	case does:
+		return habit
+	default:
+		return 0
+	}
+}
+
+// simulatedSource returns the source of that name, or the connector's only one.
+func simulatedSource(cfg *config.Config, c *connectors.Connector, name string) (*config.Source, error) {
+	if name != "" {
+		src, err := findSource(cfg, name)
+		if err == nil && src.Connector != c.Name {
+			err = fmt.Errorf("source %q is %s's", name, src.Connector)
+		}
+		return src, err
+	}
+	var names []string
+	var found *config.Source
+	for i := range cfg.Sources {
+		if cfg.Sources[i].Connector == c.Name {
+			found = &cfg.Sources[i]
+			names = append(names, found.Name)
+		}
+	}
+	switch len(names) {
+	case 0:
+		return nil, fmt.Errorf("no source of %s in the configuration", c.Name)
+	case 1:
+		return found, nil
+	default:
+		return nil, &usageError{"choose with --source: " + c.Name + " has " + strings.Join(names, ", ")}
+	}
+}
+
+// target is where a source takes webhooks with the first of secrets, which may be none for a source without.
+func target(base *url.URL, src *config.Source, secrets []string) (simulate.Target, error) {
+	t := simulate.Target{URL: base.JoinPath("webhooks", src.Name)}
+	var err error
+	switch src.Auth.Scheme {
+	case config.SchemePathToken:
+		t.URL = t.URL.JoinPath("t", url.PathEscape(secrets[0]))
+	case config.SchemeHeader:
+		t.Header = http.Header{src.Auth.Header: {secrets[0]}}
+	case config.SchemeHMAC:
+		t.PublicURL = src.Auth.PublicURL
+		t.Scheme, err = signature.Compile(connectors.HMAC(*src.Auth.HMAC), secrets[:1])
+	}
+	return t, err
+}
+
+// wrongSecret is a secret as the source's are, and none of them.
+func wrongSecret(a *config.Auth) string {
+	if a.HMAC == nil {
+		return uuid.NewString()
+	}
+	// Hexadecimal digits are text, and base64, too.
+	return a.HMAC.SecretPrefix + strings.ReplaceAll(uuid.NewString(), "-", "")
+}
+
+// simulate runs the simulation and writes the record.
+func (f *simulateFlags) simulate(ctx context.Context) (*simulate.Report, error) {
+	if f.record == "" {
+		return simulate.Run(ctx, f.run)
+	}
+	if err := simulate.Check(f.run); err != nil {
+		return nil, err // and the file stays as it is
+	}
+	file, err := os.Create(f.record)
+	if err != nil {
+		return nil, err
+	}
+	lines := bufio.NewWriter(file)
+	encoder := json.NewEncoder(lines)
+	f.run.Record = func(r simulate.Record) error { return encoder.Encode(r) }
+	report, err := simulate.Run(ctx, f.run)
+	return report, errors.Join(err, lines.Flush(), file.Close())
+}

@@ -1,0 +1,323 @@
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
+	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
+)
+
+// heartbeat is how often the server is asked to show that it is alive. Three missed ones are taken for a dead connection.
+const heartbeat = 5 * time.Second
+
+// idleHeartbeat is how soon the server is to say that it has nothing more, for a tail that ends there.
+const idleHeartbeat = 100 * time.Millisecond
+
+// fromForms is what --from takes.
+const fromForms = "earliest, latest, a time such as 2026-01-31T12:00:00Z or 2026-01-31 (its start in UTC), or a token"
+
+// errEnough ends a tail that has printed what was asked for.
+var errEnough = errors.New("enough")
+
+// tailer follows a server's events, over reconnections, and remembers how far it has come.
+type tailer struct {
+	client  streamv1.EventStreamServiceClient
+	filter  *streamv1.Filter
+	start   *streamv1.Start
+	handle  func(*eventv1.Event) error
+	batched func(token string) error // after the events of a message, or a heartbeat
+	notice  func(format string, args ...any)
+	left    int // events still wanted; negative: all
+	// untilIdle ends the tail when it has come to the journal's end, or cannot begin.
+	untilIdle bool
+	// received is whether anything came, so that start holds a token of this server's.
+	received bool
+}
+
+func tail(ctx context.Context, env environment, args []string) error {
+	var (
+		client         clientFlags
+		from, state    string
+		asJSON         bool
+		count          int
+		types, sources stringList
+	)
+	fs := flagSet("tail", env)
+	client.register(fs)
+	fs.StringVar(&from, "from", "", "`where` to start: "+fromForms+" (default earliest)")
+	fs.Var(&types, "type", "only events whose type matches this `pattern`: * is one segment, ** any; may be repeated")
+	fs.Var(&sources, "source", "only events of this `source`; may be repeated")
+	fs.BoolVar(&asJSON, "json", false, "print one canonical event a line in protobuf JSON")
+	fs.IntVar(&count, "count", -1, "stop after this `number` of events; negative is never")
+	noFollow := fs.Bool("no-follow", false, "stop at the journal's end instead of waiting for more")
+	fs.StringVar(&state, "state", "", "keep the position in this `file` and go on from it next time")
+	if rest, err := parseArgs(fs, args); err != nil {
+		return err
+	} else if len(rest) > 0 {
+		return &usageError{"takes no arguments besides flags"}
+	}
+	start, err := startAt(from, state)
+	if err != nil {
+		return err
+	}
+	conn, err := client.dial(env)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+
+	out := bufio.NewWriter(env.stdout)
+	t := &tailer{
+		client: streamv1.NewEventStreamServiceClient(conn),
+		filter: &streamv1.Filter{Types: types, Sources: sources},
+		start:  start,
+		left:   count,
+
+		untilIdle: *noFollow,
+
+		handle: eventPrinter(out, env, asJSON),
+		notice: func(format string, args ...any) { fmt.Fprintf(env.stderr, "bridge tail: "+format+"\n", args...) },
+	}
+	t.batched = func(token string) error {
+		if err := out.Flush(); err != nil {
+			return err
+		}
+		return saveState(state, token)
+	}
+	err = t.follow(ctx)
+	if t.received && state == "" {
+		t.notice("to go on from here, with the same flags: --from %s", t.start.GetToken())
+	}
+	return err
+}
+
+// eventPrinter returns what prints one event. JSON is complete, for programs; text is for people, personal data masked.
+func eventPrinter(out io.Writer, env environment, asJSON bool) func(*eventv1.Event) error {
+	if asJSON {
+		return func(e *eventv1.Event) error { return printJSON(out, e) }
+	}
+	s := stylesFor(env.stdout, env.lookup)
+	return func(e *eventv1.Event) error { return printEvent(out, s, e) }
+}
+
+// follow streams until ctx is done, enough events were handled or the server refuses for good. A connection that is lost
+// is opened again at the last token.
+func (t *tailer) follow(ctx context.Context) error {
+	pause := 200 * time.Millisecond
+	for {
+		began := time.Now()
+		err := t.once(ctx)
+		if ended := errors.Is(err, errEnough) || ctx.Err() != nil; ended {
+			return nil
+		}
+		if !retryable(err) || t.untilIdle && !t.received {
+			return explainRefusal(err)
+		}
+		if time.Since(began) > time.Minute {
+			pause = 200 * time.Millisecond
+		}
+		t.notice("connection lost (%s); trying again", status.Convert(err).Message())
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(pause):
+			pause = min(2*pause, 10*time.Second)
+		}
+	}
+}
+
+// once streams over one call.
+func (t *tailer) once(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	alive := time.AfterFunc(3*heartbeat, cancel)
+	defer alive.Stop()
+	interval := heartbeat
+	if t.untilIdle {
+		interval = idleHeartbeat
+	}
+	stream, err := t.client.Tail(ctx, &streamv1.TailRequest{
+		Start:             t.start,
+		Filter:            t.filter,
+		HeartbeatInterval: durationpb.New(interval),
+	})
+	if err != nil {
+		return err
+	}
+	for {
+		m, err := stream.Recv()
+		if err != nil {
+			return err
+		}
+		alive.Reset(3 * heartbeat)
+		if err := t.receive(m); err != nil {
+			return err
+		}
+	}
+}
+
+func (t *tailer) receive(m *streamv1.TailResponse) error {
+	switch m := m.GetMessage().(type) {
+	case *streamv1.TailResponse_Subscribed:
+		// Also before the first event: a stream that began at "latest" must not lose what comes while it reconnects.
+		return t.passed(m.Subscribed.GetToken())
+	case *streamv1.TailResponse_Events:
+		for _, d := range m.Events.GetEvents() {
+			if t.left == 0 {
+				break
+			}
+			if err := t.handle(d.GetEvent()); err != nil {
+				return &localError{err}
+			}
+			t.start = tokenStart(d.GetToken())
+			t.left--
+		}
+		return t.passed(t.start.GetToken())
+	case *streamv1.TailResponse_Heartbeat:
+		if err := t.passed(m.Heartbeat.GetToken()); err != nil {
+			return err
+		}
+		if t.untilIdle && m.Heartbeat.GetLag() == 0 {
+			return errEnough
+		}
+		return nil
+	case *streamv1.TailResponse_Goodbye:
+		t.notice("the server says goodbye: %s", m.Goodbye.GetReason())
+		return t.passed(m.Goodbye.GetToken())
+	}
+	return nil
+}
+
+// passed records that all before token was dealt with.
+func (t *tailer) passed(token string) error {
+	t.start, t.received = tokenStart(token), true
+	if err := t.batched(token); err != nil {
+		return &localError{err}
+	}
+	if t.left == 0 {
+		return errEnough
+	}
+	return nil
+}
+
+// localError is a failure on this side of the connection, such as a closed pipe: trying again would not help.
+type localError struct{ err error }
+
+func (e *localError) Error() string { return e.err.Error() }
+func (e *localError) Unwrap() error { return e.err }
+
+func retryable(err error) bool {
+	var local *localError
+	if errors.As(err, &local) {
+		return false
+	}
+	switch st := status.Convert(err); st.Code() {
+	case codes.ResourceExhausted:
+		// Too many streams pass; a message that is too large for this client does not.
+		return !strings.Contains(st.Message(), "larger than max")
+	case codes.Unavailable, codes.Canceled, codes.DeadlineExceeded, codes.Unknown, codes.Internal, codes.Aborted:
+		return true
+	default:
+		return err == nil || errors.Is(err, io.EOF)
+	}
+}
+
+// explainRefusal says what to do about an answer that will not change.
+func explainRefusal(err error) error {
+	var local *localError
+	if errors.As(err, &local) {
+		return local.err
+	}
+	st := status.Convert(err)
+	for _, detail := range st.Details() {
+		if expired, ok := detail.(*streamv1.PositionExpired); ok {
+			return fmt.Errorf("%s; the earliest event kept: --from %s", st.Message(), expired.GetEarliestToken())
+		}
+	}
+	return fmt.Errorf("%s: %s", st.Code(), st.Message())
+}
+
+func tokenStart(token string) *streamv1.Start {
+	return &streamv1.Start{At: &streamv1.Start_Token{Token: token}}
+}
+
+// startAt reads --from; without it, the position kept in the state file, if there is one.
+func startAt(from, state string) (*streamv1.Start, error) {
+	switch from {
+	case "latest":
+		return &streamv1.Start{At: &streamv1.Start_Latest{Latest: &streamv1.Latest{}}}, nil
+	case "earliest":
+		return nil, nil
+	case "":
+		if state == "" {
+			return nil, nil
+		}
+		token, err := os.ReadFile(state)
+		if errors.Is(err, os.ErrNotExist) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if len(bytes.TrimSpace(token)) == 0 {
+			return nil, fmt.Errorf("%s holds no position; remove it to start at the earliest event", state)
+		}
+		return tokenStart(string(bytes.TrimSpace(token))), nil
+	}
+	for _, layout := range []string{time.RFC3339, time.DateOnly} {
+		if at, err := time.Parse(layout, from); err == nil {
+			return &streamv1.Start{At: &streamv1.Start_Time{Time: timestamppb.New(at)}}, nil
+		}
+	}
+	if !tokenForm.MatchString(from) {
+		return nil, &usageError{fmt.Sprintf("--from %q is none of these: %s", from, fromForms)}
+	}
+	return tokenStart(from), nil
+}
+
+// tokenForm tells what may be a token from a slip of the pen: tokens are safe in URLs, and longer than a word or a date.
+var tokenForm = regexp.MustCompile(`^[A-Za-z0-9_-]{20,512}$`)
+
+// saveState replaces the state file's content at once, so that a crash, or a power cut, leaves the old token or the new.
+func saveState(path, token string) error {
+	if path == "" {
+		return nil
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".bridge-tail-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(token + "\n")
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+	}
+	return err
+}
+
+// stringList is a flag that may be given several times.
+type stringList []string
+
+func (l *stringList) String() string { return strings.Join(*l, ",") }
+
+func (l *stringList) Set(s string) error {
+	*l = append(*l, s)
+	return nil
+}

@@ -1,0 +1,140 @@
+package daemon
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/tap"
+
+	"github.com/webhook-bridge/bridge/internal/admin"
+	"github.com/webhook-bridge/bridge/internal/config"
+)
+
+func TestGate(t *testing.T) {
+	g := newGate([]string{"old-token", "new-token"})
+	for authorization, want := range map[string]bool{
+		"":                   false,
+		"Bearer":             false,
+		"Bearer ":            false,
+		"Bearer wrong":       false,
+		"Basic old-token":    false,
+		"Bearer old-token":   true,
+		"bearer new-token":   true,
+		"Bearer old-token x": false,
+	} {
+		if got := g.open(authorization); got != want {
+			t.Errorf("authorization %q: open %v, want %v", authorization, got, want)
+		}
+	}
+	if !newGate(nil).open("") {
+		t.Error("a gate without tokens is closed")
+	}
+}
+
+func TestAdminIsNotForOtherSites(t *testing.T) {
+	for _, c := range []struct {
+		name, listen, host, origin string
+		want                       int
+	}{
+		{"an operator's curl", "127.0.0.1:8082", "127.0.0.1:8082", "", http.StatusOK},
+		{"localhost by name", "127.0.0.1:8082", "localhost:8082", "", http.StatusOK},
+		{"IPv6", "[::1]:8082", "[::1]:8082", "", http.StatusOK},
+		{"its own page", "127.0.0.1:8082", "127.0.0.1:8082", "http://127.0.0.1:8082", http.StatusOK},
+		{"another site's page", "127.0.0.1:8082", "127.0.0.1:8082", "https://evil.example", http.StatusForbidden},
+		{"a name that points here", "127.0.0.1:8082", "evil.example:8082", "", http.StatusForbidden},
+		{"a name that points here, and its page", "127.0.0.1:8082", "evil.example:8082", "http://evil.example:8082", http.StatusForbidden},
+		{"a null origin", "127.0.0.1:8082", "127.0.0.1:8082", "null", http.StatusForbidden},
+		{"a real name on a public address", ":8082", "bridge.example:8082", "", http.StatusOK},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := testAdminHandler(t, newGate(nil), c.listen)
+			r := httptest.NewRequest(http.MethodGet, "/openapi.json", nil)
+			r.Host = c.host
+			if c.origin != "" {
+				r.Header.Set("Origin", c.origin)
+			}
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			if w.Code != c.want {
+				t.Errorf("status %d, want %d", w.Code, c.want)
+			}
+		})
+	}
+}
+
+func TestAdminAsksForTheToken(t *testing.T) {
+	h := testAdminHandler(t, newGate([]string{"token-of-the-operator"}), ":8082")
+	for _, path := range []string{"/openapi.json", "/openapi/admin.json", "/v1/webhooks?page_size=1001"} {
+		for authorization, want := range map[string]int{
+			"":                             http.StatusUnauthorized,
+			"Bearer token-of-the-operator": http.StatusOK,
+		} {
+			if strings.HasPrefix(path, "/v1/") && want == http.StatusOK {
+				want = http.StatusBadRequest // by the service itself
+			}
+			r := httptest.NewRequest(http.MethodGet, path, nil)
+			r.Header.Set("Authorization", authorization)
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			if w.Code != want {
+				t.Errorf("%s, authorization %q: status %d, want %d", path, authorization, w.Code, want)
+			}
+		}
+	}
+}
+
+// testAdminHandler is a handler without a journal, which no request here comes to.
+func testAdminHandler(t *testing.T, g gate, listen string) http.Handler {
+	t.Helper()
+	h, err := adminHandler(admin.New(admin.Config{}), []byte("{}"), g, listen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// TestDoors: operators' tokens open what operators do and nothing else, and without them everybody's do.
+func TestDoors(t *testing.T) {
+	apart := newDoors(config.Access{
+		Tokens: []config.Secret{config.NewSecret("streams")}, AdminTokens: []config.Secret{config.NewSecret("operators")},
+	})
+	shared := newDoors(config.Access{Tokens: []config.Secret{config.NewSecret("streams")}})
+	const (
+		operator = "/bridge.admin.v1.AdminService/ListWebhooks"
+		stream   = "/bridge.stream.v1.EventStreamService/Tail"
+		reflect  = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+		alive    = "/grpc.health.v1.Health/Check"
+		// Not the operator's service, whatever it is called.
+		similar = "/bridge.admin.v1.AdminServiceTwo/ListWebhooks"
+	)
+	for _, c := range []struct {
+		doors         doors
+		token, method string
+		want          bool
+	}{
+		{apart, "operators", operator, true},
+		{apart, "streams", operator, false},
+		{apart, "", operator, false},
+		{apart, "operators", stream, false},
+		{apart, "streams", stream, true},
+		{apart, "operators", similar, false},
+		{apart, "operators", reflect, true},
+		{apart, "streams", reflect, true},
+		{apart, "", reflect, false},
+		{apart, "", alive, true},
+		{shared, "streams", operator, true},
+		{shared, "", operator, false},
+		{newDoors(config.Access{}), "", operator, true},
+	} {
+		info := &tap.Info{FullMethodName: c.method}
+		if c.token != "" {
+			info.Header = metadata.Pairs("authorization", "Bearer "+c.token)
+		}
+		if _, err := c.doors.tap(t.Context(), info); (err == nil) != c.want {
+			t.Errorf("%s with %q: %v", c.method, c.token, err)
+		}
+	}
+}

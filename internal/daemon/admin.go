@@ -1,0 +1,56 @@
+package daemon
+
+import (
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/webhook-bridge/bridge/internal/admin"
+	"github.com/webhook-bridge/bridge/internal/config"
+	"github.com/webhook-bridge/bridge/internal/intake"
+	"github.com/webhook-bridge/bridge/internal/journal/pebble"
+	"github.com/webhook-bridge/bridge/internal/source"
+)
+
+// newOperators makes the operator's service over the sources that receive, which are resolved.
+func newOperators(j *pebble.Journal, in *intake.Intake, sources []source.Source, log *slog.Logger) *admin.Server {
+	all := make(map[string]*intake.Source, len(sources))
+	for _, s := range sources {
+		s.Reject = false // a stored webhook has no sender to refuse it to
+		all[s.Name] = in.Source(s)
+	}
+	return admin.New(admin.Config{Journal: j, Intake: in, Sources: all, Logger: log})
+}
+
+// adminHandler serves the operator's listener: the operator's service as JSON, and the OpenAPI documents of that and of what
+// this instance receives.
+func adminHandler(operators *admin.Server, document []byte, g gate, listen string) (http.Handler, error) {
+	service, err := admin.Handler(operators)
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/v1/", service)
+	for path, text := range map[string][]byte{"/openapi.json": document, "/openapi/admin.json": admin.OpenAPI} {
+		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = w.Write(text)
+		})
+	}
+	return sameOrigin(listen, g.http(mux)), nil
+}
+
+// sameOrigin refuses what a web page elsewhere could make an operator's browser send: a request with another site's
+// Origin, and, on a loopback listener, a Host that is no loopback name (DNS rebinding).
+func sameOrigin(listen string, next http.Handler) http.Handler {
+	loopback := config.IsLoopback(listen)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		origin := r.Header.Get("Origin")
+		_, originHost, _ := strings.Cut(origin, "://")
+		if origin != "" && originHost != r.Host || loopback && !config.IsLoopback(r.Host) {
+			http.Error(w, "this address is not for other sites", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}

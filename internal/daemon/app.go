@@ -1,0 +1,366 @@
+// Package daemon is the server: it opens the journal, the sinks and the listeners, serves until it is told to stop, and shuts down.
+package daemon
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/health"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+
+	adminv1 "github.com/webhook-bridge/bridge/gen/bridge/admin/v1"
+	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
+	"github.com/webhook-bridge/bridge/internal/admin"
+	"github.com/webhook-bridge/bridge/internal/alerts"
+	"github.com/webhook-bridge/bridge/internal/config"
+	"github.com/webhook-bridge/bridge/internal/ingress"
+	"github.com/webhook-bridge/bridge/internal/intake"
+	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/journal/pebble"
+	"github.com/webhook-bridge/bridge/internal/openapi"
+	"github.com/webhook-bridge/bridge/sinks/grpcstream"
+)
+
+// Server is the program as a value: opened, it has its folder and its addresses; run, it serves.
+type Server struct {
+	cfg     *config.Config
+	plugins Plugins
+	log     *slog.Logger
+	journal *pebble.Journal
+	streams *grpcstream.Server
+	// operators is the operator's service.
+	operators *admin.Server
+	pushes    []*push
+	ready     *readiness
+	alerts    *alerts.Monitor
+
+	grpc                 *grpc.Server
+	health               *health.Server
+	webhooks, ops, admin *http.Server
+	listeners            map[string]net.Listener
+}
+
+// Open opens the journal and all listeners; nothing is accepted before [Server.Run]. On an error nothing stays open.
+func Open(ctx context.Context, cfg *config.Config, plugins Plugins, log *slog.Logger) (_ *Server, err error) {
+	a := &Server{cfg: cfg, plugins: plugins, log: log, listeners: map[string]net.Listener{}}
+	defer func() {
+		if err != nil {
+			a.release()
+		}
+	}()
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	store := journalConfig(cfg, log)
+	store.OnCommit = newCommitMetrics(metrics).observe
+	a.journal, err = pebble.Open(ctx, store)
+	if err != nil {
+		return nil, err
+	}
+	a.ready = &readiness{journal: a.journal}
+	in, err := intake.New(intake.Config{Journal: a.journal, Logger: log, Registerer: metrics})
+	if err != nil {
+		return nil, err
+	}
+	sources := ingressSources(cfg, plugins.ByName())
+	edge, err := ingress.New(ingress.Config{
+		Intake:     in,
+		Sources:    sources,
+		Logger:     log,
+		Registerer: metrics,
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.streams = grpcstream.New(a.journal, grpcstream.Config{Logger: log})
+	if err := a.openPushes(ctx); err != nil {
+		return nil, err
+	}
+	metrics.MustRegister(newCollector(a.journal, a.streams), newSinkCollector(a.pushes))
+	document, err := openapi.Document(openapiRoutes(cfg, plugins.ByName()))
+	if err != nil {
+		return nil, err
+	}
+	a.alerts, err = alerts.New(alerts.Config{Sources: alertSources(cfg), Gatherer: metrics, Registerer: metrics, Logger: log})
+	if err != nil {
+		return nil, err
+	}
+	a.operators = newOperators(a.journal, in, sources, log)
+	if err := a.listenAll(ctx, edge, metrics, document, newDoors(cfg.Access)); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// openPushes opens the configured sinks. All their places in the journal are registered first: until then retention does
+// not know of them.
+func (a *Server) openPushes(ctx context.Context) error {
+	cursors := make([]*pebble.Cursor, 0, len(a.cfg.Sinks))
+	for _, s := range a.cfg.Sinks {
+		c, err := cursorOf(s, a.journal)
+		if err != nil {
+			return err
+		}
+		cursors = append(cursors, c)
+	}
+	for i, s := range a.cfg.Sinks {
+		p, err := openPush(ctx, s, a.plugins, a.journal, cursors[i], a.cfg.ShutdownTimeout/5, a.log)
+		if err != nil {
+			return err
+		}
+		a.pushes = append(a.pushes, p)
+	}
+	return nil
+}
+
+// listenAll opens the listeners, the vendors' last: what they send must find everything else in place.
+func (a *Server) listenAll(ctx context.Context, edge *ingress.Ingress, metrics prometheus.Gatherer, document []byte, doors doors) error {
+	l := a.cfg.Listen
+	for _, x := range []struct {
+		name     string
+		listener config.Listener
+		open     func(*tls.Config) error
+	}{
+		{"ops", l.Ops, func(t *tls.Config) error {
+			a.ops = httpServer(opsHandler(a.ready, metrics), t, a.log)
+			return nil
+		}},
+		{"admin", l.Admin, func(t *tls.Config) error {
+			h, err := adminHandler(a.operators, document, doors.operators, l.Admin.Addr)
+			a.admin = httpServer(h, t, a.log)
+			return err
+		}},
+		{"grpc", l.GRPC, func(t *tls.Config) error {
+			return a.openGRPC(t, edge, doors)
+		}},
+		{"webhooks", l.Webhooks, func(t *tls.Config) error {
+			a.webhooks = ingress.NewServer(edge, a.log)
+			a.webhooks.TLSConfig = t
+			return nil
+		}},
+	} {
+		listener, tlsConfig, err := listen(ctx, a.log, x.name, x.listener)
+		if err != nil {
+			return err
+		}
+		a.listeners[x.name] = listener
+		if err := x.open(tlsConfig); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openGRPC makes the server for subscriptions, operators, typed calls, health and reflection.
+func (a *Server) openGRPC(t *tls.Config, edge *ingress.Ingress, doors doors) error {
+	options := []grpc.ServerOption{
+		grpc.InTapHandle(doors.tap),
+		grpc.MaxConcurrentStreams(1000),
+		grpc.MaxRecvMsgSize(maxTypedCall(a.cfg)),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
+	}
+	if t != nil {
+		options = append(options, grpc.Creds(credentials.NewTLS(t)))
+	}
+	a.grpc = grpc.NewServer(options...)
+	streamv1.RegisterEventStreamServiceServer(a.grpc, a.streams)
+	adminv1.RegisterAdminServiceServer(a.grpc, a.operators)
+	a.health = health.NewServer()
+	a.health.SetServingStatus(streamv1.EventStreamService_ServiceDesc.ServiceName, healthv1.HealthCheckResponse_SERVING)
+	healthv1.RegisterHealthServer(a.grpc, a.health)
+	reflection.Register(a.grpc)
+	return edge.RegisterGRPC(a.grpc)
+}
+
+// maxTypedCall is the largest message a typed call may bring: what the most generous source allows.
+func maxTypedCall(cfg *config.Config) int {
+	largest := int64(1 << 20)
+	for i := range cfg.Sources {
+		largest = max(largest, cfg.Sources[i].Limits.Body)
+	}
+	return int(min(largest, 1<<30))
+}
+
+// Addr returns the address that the named listener got: webhooks, ops, grpc or admin.
+func (a *Server) Addr(listener string) string { return a.listeners[listener].Addr().String() }
+
+// Run serves until ctx is done or a listener fails, then shuts down and releases everything.
+func (a *Server) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for name, s := range map[string]*http.Server{"webhooks": a.webhooks, "ops": a.ops, "admin": a.admin} {
+		group.Go(func() error { return serveHTTP(name, s, a.listeners[name]) })
+	}
+	group.Go(func() error {
+		if err := a.grpc.Serve(a.listeners["grpc"]); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+			return fmt.Errorf("serve grpc: %w", err)
+		}
+		return nil
+	})
+	pushing, stopPushing := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopPushing()
+	pushed := a.startPushing(pushing)
+	group.Go(func() error {
+		select {
+		case err := <-pushed: // before its time
+			return err
+		case <-ctx.Done():
+			return nil
+		}
+	})
+	group.Go(func() error {
+		a.alerts.Run(ctx, a.lastWebhooks(ctx))
+		return nil
+	})
+	a.ready.serving.Store(true)
+	a.log.Info("ready", "version", Version(), "sources", len(a.cfg.Sources))
+	group.Go(func() error {
+		<-ctx.Done()
+		return a.shutdown(context.WithoutCancel(ctx), func(ctx context.Context) {
+			stopPushing()
+			select {
+			case err := <-pushed:
+				if err != nil {
+					a.log.Error("sinks ended", "error", err)
+				}
+			case <-ctx.Done():
+				a.log.Warn("a sink does not return and is left")
+			}
+		})
+	})
+	return group.Wait()
+}
+
+// startPushing starts the sinks' dispatchers. The channel gives the first error, and is closed when all have ended. It ends,
+// too, with a dispatcher that cannot go on before ctx is done.
+func (a *Server) startPushing(ctx context.Context) <-chan error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, p := range a.pushes {
+		group.Go(func() error { return p.run(ctx) })
+	}
+	ended := make(chan error, 1)
+	go func() {
+		defer close(ended)
+		if err := group.Wait(); err != nil {
+			ended <- err
+		}
+	}()
+	return ended
+}
+
+func serveHTTP(name string, s *http.Server, l net.Listener) error {
+	var err error
+	if s.TLSConfig != nil {
+		err = s.ServeTLS(l, "", "")
+	} else {
+		err = s.Serve(l)
+	}
+	if err != nil && !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve %s: %w", name, err)
+	}
+	return nil
+}
+
+// shutdown stops accepting, finishes what is in flight, says goodbye to streams, ends the sinks' deliveries and closes the
+// journal, in this order and within the configured time. Each step has a share of its own, so that a sender who dawdles or a
+// subscriber who does not read takes nothing from the others.
+func (a *Server) shutdown(ctx context.Context, stopPushing func(context.Context)) error {
+	began := time.Now()
+	a.log.Info("shutting down")
+	a.ready.serving.Store(false)
+	a.health.Shutdown()
+	share := a.cfg.ShutdownTimeout / 4
+
+	within(ctx, 2*share, func(ctx context.Context) { stopHTTP(ctx, a.webhooks) })
+	within(ctx, share, func(ctx context.Context) {
+		var wg sync.WaitGroup
+		wg.Go(func() { a.stopStreams(ctx) })
+		// A delivery under way has the dispatcher's grace to end; one that hangs, on a dead disk perhaps, is left behind.
+		wg.Go(func() { stopPushing(ctx) })
+		wg.Wait()
+	})
+	within(ctx, share/4, a.closeSinks)
+	within(ctx, share/2, func(ctx context.Context) {
+		var wg sync.WaitGroup
+		for _, s := range []*http.Server{a.ops, a.admin} {
+			wg.Go(func() { stopHTTP(ctx, s) })
+		}
+		wg.Wait()
+	})
+	err := a.journal.Close()
+	a.log.Info("stopped", "took", time.Since(began).String())
+	return err
+}
+
+// closeSinks closes the sinks, or gives up when ctx is done.
+func (a *Server) closeSinks(ctx context.Context) {
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		for _, p := range a.pushes {
+			p.close()
+		}
+	}()
+	select {
+	case <-closed:
+	case <-ctx.Done():
+	}
+}
+
+func within(ctx context.Context, d time.Duration, step func(context.Context)) {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	step(ctx)
+}
+
+// stopHTTP finishes what is in flight, and cuts off what is left when ctx is done.
+func stopHTTP(ctx context.Context, s *http.Server) {
+	if err := s.Shutdown(ctx); err != nil {
+		_ = s.Close()
+	}
+}
+
+// stopStreams says goodbye to those who listen, then ends the gRPC server with whoever did not hear it.
+func (a *Server) stopStreams(ctx context.Context) {
+	if err := a.streams.Shutdown(ctx); err != nil {
+		a.log.Warn("subscribers that do not read were cut off")
+		a.grpc.Stop()
+		return
+	}
+	stop := context.AfterFunc(ctx, a.grpc.Stop)
+	defer stop()
+	a.grpc.GracefulStop()
+}
+
+// release closes what [Open] had opened when it failed.
+func (a *Server) release() {
+	for _, l := range a.listeners {
+		_ = l.Close()
+	}
+	for _, p := range a.pushes {
+		p.close()
+	}
+	if a.journal != nil {
+		_ = a.journal.Close()
+	}
+}
+
+// Quarantined returns the webhooks in quarantine, the newest first, at most a hundred.
+func (a *Server) Quarantined(ctx context.Context) ([]*journalv1.Webhook, error) {
+	page, err := a.journal.Find(ctx, journal.Query{Quarantined: true, Backwards: true})
+	return page.Webhooks, err
+}

@@ -1,0 +1,45 @@
+package daemon
+
+import (
+	"net/http"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/webhook-bridge/bridge/internal/journal/pebble"
+)
+
+// readiness says whether webhooks should be sent here now.
+type readiness struct {
+	serving atomic.Bool
+	journal *pebble.Journal
+}
+
+// problem returns why the program is not ready, empty if it is.
+func (r *readiness) problem() string {
+	if !r.serving.Load() {
+		return "starting or stopping"
+	}
+	if !r.journal.Stats().Available {
+		return "journal cannot commit"
+	}
+	return ""
+}
+
+// opsHandler serves health and metrics, and nothing else.
+func opsHandler(ready *readiness, metrics prometheus.Gatherer) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte("ok\n"))
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if p := ready.problem(); p != "" {
+			http.Error(w, p, http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = w.Write([]byte("ok\n"))
+	})
+	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
+	return mux
+}
