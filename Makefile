@@ -3,7 +3,7 @@
 SHELL       := bash
 .SHELLFLAGS := -euo pipefail -c
 
-BUF      := go tool -modfile=tools/go.mod buf
+BUF      := go tool -modfile=tools/generate.mod buf
 LINT     := go tool -modfile=tools/lint.mod golangci-lint
 FUZZTIME ?= 30s
 
@@ -25,7 +25,7 @@ generate: .protodeps ## Generate gen/ and the OpenAPI document from proto/
 
 .PHONY: connector
 connector: .protodeps ## Begin a connector: make connector NAME=acme EVENT=order.created
-	go run ./internal/scaffold $(if $(EVENT),-event '$(EVENT)') '$(NAME)'
+	go run ./tools/scaffold $(if $(EVENT),-event '$(EVENT)') '$(NAME)'
 	@{ $(BUF) generate && go test './connectors/$(NAME)' -update && go test './connectors/$(NAME)'; } || { \
 		echo 'To begin again, take back what was written:' >&2; \
 		echo '	rm -rf connectors/$(NAME) proto/webhooks/$(NAME) gen/webhooks/$(NAME)' >&2; \

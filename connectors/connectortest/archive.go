@@ -17,8 +17,8 @@ import (
 	"github.com/webhook-bridge/bridge/internal/vendorjson"
 )
 
-// golden compares what becomes of a webhook with what its file says, or has the file say it.
-func (k *kit) golden(w sample.Webhook) error {
+// checkExpectations compares the result of a webhook with the expectations in its file, or rewrites them.
+func (k *kit) checkExpectations(w sample.Webhook) error {
 	var got []sample.Expectation
 	err := within(func() (err error) {
 		got, err = expectations(k.pipeline, w)
@@ -32,7 +32,7 @@ func (k *kit) golden(w sample.Webhook) error {
 		return rewrite(file, got)
 	}
 	if diff := cmp.Diff(lines(w.Expected), lines(got)); diff != "" {
-		return fmt.Errorf("%s: differs from what is expected; -update rewrites it (-want +got):\n%s", file, diff)
+		return fmt.Errorf("%s: the result differs; -update rewrites the file (-want +got):\n%s", file, diff)
 	}
 	return nil
 }
@@ -63,7 +63,7 @@ type quarantine struct {
 	Reason string `json:"reason"`
 	Path   string `json:"path,omitempty"`
 	Offset int64  `json:"offset"`
-	// Problem in the connector's words; the decoder's own are no business of a connector's test.
+	// Problem is the connector's. The decoder's problems are not part of the expectations.
 	Problem string `json:"problem,omitempty"`
 }
 
@@ -74,14 +74,14 @@ type drifted struct {
 	Sample string `json:"sample"`
 }
 
-// element is what events.json says of a webhook in a list.
+// element is one webhook of an array in events.json.
 type element struct {
 	*published
 	Quarantine *quarantine `json:"quarantine,omitempty"`
 	Drift      []drifted   `json:"drift,omitempty"`
 }
 
-// expectations renders what becomes of a webhook.
+// expectations renders the result of a webhook.
 func expectations(p *pipeline, w sample.Webhook) ([]sample.Expectation, error) {
 	documents, list, fault := p.open(w)
 	switch {
@@ -105,7 +105,7 @@ func expectations(p *pipeline, w sample.Webhook) ([]sample.Expectation, error) {
 	return []sample.Expectation{{Name: sample.Events, Data: data}}, err
 }
 
-// single renders what becomes of a webhook that is no list as files.
+// single renders the result of a webhook that is not an array as files.
 func single(e element) (files []sample.Expectation, err error) {
 	add := func(name string, v any) {
 		data, problem := indented(v)
@@ -157,7 +157,7 @@ func driftLines(drifts []vendorjson.Drift) (all []drifted) {
 	return all
 }
 
-// indented formats v the same way each time, which protojson alone refuses to.
+// indented formats v. It is stable: the white space of protojson alone changes between builds.
 func indented(v any) ([]byte, error) {
 	var compact, pretty bytes.Buffer
 	enc := json.NewEncoder(&compact)

@@ -1,69 +1,63 @@
-// Package connectortest judges a connector. A connector's test is one line, and so is its fuzzer:
+// Package connectortest checks a connector by its testdata. A connector's test is one line, and so is its fuzz test:
 //
 //	func TestConnector(t *testing.T) { connectortest.Run(t, acme.New(), source) }
 //
 //	func FuzzConnector(f *testing.F) { connectortest.Fuzz(f, acme.New(), source) }
 //
-// where source is what the webhooks are taken to come from:
+// where source is the configured source of the webhooks:
 //
 //	var source = connectors.Source{Name: "shop", Currency: "EUR", Zone: time.UTC}
 //
 // # Webhooks
 //
-// Run reads every file testdata/*.txtar of the package under test; each holds one webhook, as package
-// [github.com/webhook-bridge/bridge/connectors/sample] documents, and what must become of it:
+// Run reads every file testdata/*.txtar of the package under test. Each file has one webhook, as package
+// [github.com/webhook-bridge/bridge/connectors/sample] documents, and the expectations:
 //
-//   - events.json is the key and the canonical events, without what Bridge fills in (ids, source, times of receipt). Of a
-//     list of webhooks it is a list, too: of each element key and events, or its quarantine, and its drift.
-//   - quarantine.json says why the webhook was refused instead: reason, JSON path, byte offset (-1 if it is not about one
+//   - events.json has the key and the canonical events, without the fields that Bridge sets (ids, source, time of receipt). For
+//     an array of webhooks it is an array. Each element has the key and the events, or the quarantine, and the drift.
+//   - quarantine.json says why the webhook is quarantined: reason, JSON path, byte offset (-1 if the reason is not about one
 //     place), and the problem if the connector found it.
-//   - drift.json lists where the body and the vendor's message differ; only if they do.
+//   - drift.json lists the differences between the body and the vendor's schema, if there are any.
 //
-// These are written by `go test -update`, and reviewed like code. The body is the vendor's own as far as it is known: the
-// kit makes the broken and the odd ones itself. Testdata are for traps, one a file, named after it.
+// `go test -update` writes them. Review them like code. Use the vendor's own bodies where they are known: the kit makes the
+// broken and the unusual ones itself. Write one file for each trap, and name the file after the trap.
 //
 // # Rules
 //
-// Run then holds the connector to its contract, with these webhooks and with many that are made of them. A rule that fails
-// prints its sentence; a webhook that breaks a rule is left out of the later ones, so that one fault is told once. The
-// first rules are about the connector itself and about pure translation; the last take the webhooks through Bridge as it
-// runs, from the HTTP request to the journal, by a clock that the kit sets:
+// Run then checks the connector's contract, with these webhooks and with many that it makes from them. A rule that fails
+// prints its sentence. A webhook that breaks a rule is left out of the later rules, so that one fault is reported once:
 //
-//	facts        the name, the gateway
-//	answer       the answer fits the RPCs
-//	samples      the testdata are embedded as they are
-//	coverage     each event has a webhook that becomes canonical events
-//	mended       what is not quite JSON is mended, and what is JSON is left alone
-//	complete     canonical events keep to the rules of proto/bridge/event/v1
-//	pure         nothing is changed, nothing is remembered, and the clock is not asked
-//	source       currency and time zone are the webhook's, or the source's
-//	errors       a refusal names the field at fault
-//	identity     a natural key tells facts apart
-//	unmapped     what nobody modelled flows through
-//	truncated    a body cut anywhere is refused
-//	missing      any value may be missing, null or of another kind
-//	mutated      any byte may be wrong
-//	unknown      fields that nobody declared change nothing, and are reported
-//	exact        money keeps every digit and its sign, texts keep every letter
-//	received     Bridge makes of each webhook what its file says, and gives the answer
-//	redelivered  a webhook that comes again makes nothing new
-//	repeated     a body that is its own key is a new occurrence once the window has passed
-//	revised      the same key with another body is published too
-//	secrets      strangers are kept out, and secrets can be changed
+//	facts         the name, the gateway
+//	answer        the answer fits the RPCs
+//	verification  the signature compiles, and no credential is stored
+//	window        the window fits the vendor's delivery policy
+//	samples       the testdata are embedded unchanged
+//	coverage      each event has a webhook that becomes canonical events
+//	normalized    Normalize makes JSON of almost JSON, and does not change JSON
+//	complete      canonical events keep to the rules of proto/bridge/event/v1
+//	pure          Translate changes nothing, remembers nothing and reads no clock
+//	source        currency and time zone are the webhook's, or the source's
+//	errors        an error names the field
+//	identity      different occurrences have different natural keys
+//	unmapped      an event that is not in the schema is passed on
+//	missing       any value may be missing, null or of another kind
+//	mutated       any byte may be wrong
+//	exact         money keeps every digit and its sign, texts keep every letter
 //
-// [Fuzz] tries any body.
+// [Fuzz] tries any body. Bridge's own promises about a received webhook (decoding, secrets, redelivery, durability) are tested
+// over all connectors by internal/ingress and internal/vendorjson.
 //
-// # What no rule knows
+// # Limits
 //
-// These are left to whoever reads the expectations, and the vendor's page:
+// A reader of the expectations and of the vendor's page must check these:
 //
-//   - Whether a natural key tells enough. An id alone is right for what happens to a subject once; of what may come again it
-//     makes duplicates. The kit minds only where the event's type ends in ".changed" or ".updated".
-//   - What a number counts. Thousandths taken for cents are as exact as cents.
-//   - Where a currency comes from that neither webhook nor source spells out: a number for it, a symbol, or a vendor that has
-//     only one.
-//   - Whether a discount's sign is lost or taken off: canonical discounts are positive amounts.
-//   - Whether the vendor says everything in Delivery. Windows are measured against what they say.
+//   - Whether a natural key is specific enough. An id alone is right for an event that happens once to a subject. For an event
+//     that happens again it makes duplicates. The kit checks this only for types that end in ".changed" or ".updated".
+//   - The unit of a number. Thousandths that are read as cents are as exact as cents.
+//   - Where a currency comes from that neither webhook nor source spells out: a number for it, a symbol, or a vendor with only
+//     one currency.
+//   - Whether the sign of a discount is lost or removed: canonical discounts are positive amounts.
+//   - Whether Delivery is complete. The kit compares the window with it.
 package connectortest
 
 import (
@@ -88,11 +82,11 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the expectations in testdata")
 
-// patience is how long a rule may take, many times what any needs.
-const patience = 2 * time.Minute
+// deadline is how long a rule may take: many times more than any rule needs.
+const deadline = 2 * time.Minute
 
-// Run tests the connector c on behalf of a package whose testdata holds its webhooks. src is the source that they are
-// taken to come from; what the vendor leaves out, such as the currency, must be set there.
+// Run tests the connector c. The testdata of the calling package are its webhooks. src is their source: it must have the values
+// that the vendor leaves out, such as the currency.
 func Run(t *testing.T, c *connectors.Connector, src connectors.Source) {
 	t.Helper()
 	k, err := newKit(c, src, os.DirFS("."))
@@ -103,7 +97,7 @@ func Run(t *testing.T, c *connectors.Connector, src connectors.Source) {
 	t.Run("webhooks", func(t *testing.T) {
 		for _, w := range k.webhooks {
 			t.Run(w.Name, func(t *testing.T) {
-				if err := k.golden(w); err != nil {
+				if err := k.checkExpectations(w); err != nil {
 					t.Error(err)
 				}
 			})
@@ -118,16 +112,16 @@ func Run(t *testing.T, c *connectors.Connector, src connectors.Source) {
 	}
 }
 
-// inAnotherYear runs functions by the clock of a bubble, which begins in the year 2000.
+// inAnotherYear runs functions in a synctest bubble, whose clock starts in the year 2000.
 func inAnotherYear(t *testing.T) func(f func()) {
 	return func(f func()) { synctest.Test(t, func(*testing.T) { f() }) }
 }
 
-// within lets f take as long as a rule may. An f that hangs is left behind.
+// within runs f with the deadline. If f does not return in time, within returns an error and f goes on in the background.
 func within(f func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- f() }()
-	timer := time.NewTimer(patience)
+	timer := time.NewTimer(deadline)
 	defer timer.Stop()
 	select {
 	case err := <-done:
@@ -137,7 +131,7 @@ func within(f func() error) error {
 	}
 }
 
-// kit is what the rules judge.
+// kit is a connector with its testdata. The rules check it.
 type kit struct {
 	*pipeline
 
@@ -146,12 +140,10 @@ type kit struct {
 	webhooks []sample.Webhook
 	// documents of all webhooks that can be opened.
 	documents []document
-	// bad are the samples that broke a rule.
-	bad map[string]bool
+	// failed has the names of the samples that broke a rule.
+	failed map[string]bool
 	// inAnotherYear runs a function by another clock.
 	inAnotherYear func(func())
-	// journal is put between intake and the journal, if a test of this kit breaks that.
-	journal func(intake.Journal) intake.Journal
 }
 
 func newKit(c *connectors.Connector, src connectors.Source, folder fs.FS) (*kit, error) {
@@ -163,7 +155,7 @@ func newKit(c *connectors.Connector, src connectors.Source, folder fs.FS) (*kit,
 	if err != nil {
 		return nil, err
 	}
-	k := &kit{pipeline: p, folder: folder, webhooks: webhooks, bad: make(map[string]bool)}
+	k := &kit{pipeline: p, folder: folder, webhooks: webhooks, failed: make(map[string]bool)}
 	return k, within(func() error {
 		for _, w := range webhooks {
 			documents, _, _ := p.open(w)
@@ -173,12 +165,12 @@ func newKit(c *connectors.Connector, src connectors.Source, folder fs.FS) (*kit,
 	})
 }
 
-// offspring is how many bodies [Fuzz] makes itself of each that the fuzzer comes up with. The fuzzer's own work for a body,
-// looking at the coverage of all that is linked, costs as much as translating a hundred.
-const offspring = 32
+// fuzzMutations is how many more bodies [Fuzz] makes from each body of the fuzzer. The fuzzer's own work for a body, reading the
+// coverage of the whole program, costs as much as a hundred translations.
+const fuzzMutations = 32
 
-// Fuzz feeds the connector bodies made of those in testdata: whatever comes in, nothing panics, and every event is one that
-// Bridge can take. Of what the fuzzer counts as one execution, Fuzz makes 33.
+// Fuzz gives the connector bodies that are made from testdata. No body causes a panic, and Bridge can accept every event. One
+// execution of the fuzzer tests 33 bodies.
 func Fuzz(f *testing.F, c *connectors.Connector, src connectors.Source) {
 	f.Helper()
 	k, err := newKit(c, src, os.DirFS("."))
@@ -189,59 +181,59 @@ func Fuzz(f *testing.F, c *connectors.Connector, src connectors.Source) {
 		f.Add(d.named.Path+d.named.Header, d.body)
 	}
 	f.Fuzz(func(t *testing.T, event string, body []byte) {
-		if err := k.survive(event, body); err != nil {
+		if err := k.fuzz(event, body); err != nil {
 			t.Error(err)
 		}
 	})
 }
 
-// survive has the connector take a body, and others that are made of it, the same each time.
-func (k *kit) survive(event string, body []byte) error {
+// fuzz checks a body, and others that it makes from the body, always the same.
+func (k *kit) fuzz(event string, body []byte) error {
 	d := document{named: intake.Names{Path: event}, body: body}
-	if err := k.withstand(d); err != nil {
+	if err := k.checkTranslation(d); err != nil {
 		return err
 	}
 	random := rand.New(rand.NewPCG(1, uint64(crc32.ChecksumIEEE(body)))) //nolint:gosec // nothing rests on its strength
-	for range offspring {
+	for range fuzzMutations {
 		other := mutate(random, body)
-		if err := k.withstand(d.of(other)); err != nil {
+		if err := k.checkTranslation(d.of(other)); err != nil {
 			return fmt.Errorf("%q: %w", other, err)
 		}
 	}
 	return nil
 }
 
-// withstand has the connector take a document.
-func (k *kit) withstand(d document) error {
-	r := k.take(d, func(m proto.Message) proto.Message { return m })
+// checkTranslation checks that a document is translated without a panic, to events that Bridge can accept.
+func (k *kit) checkTranslation(d document) error {
+	r := k.runWith(d, func(m proto.Message) proto.Message { return m })
 	if r.broken() {
 		return r.fault
 	}
 	for _, e := range r.translation.Events {
-		if err := complete(e); err != nil {
+		if err := checkAcceptable(e); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// each judges every document whose sample broke no rule yet, and names those that break this one.
-func (k *kit) each(judge func(document) error) error {
+// each calls check for every document whose sample broke no rule yet. The error names the documents that fail.
+func (k *kit) each(check func(document) error) error {
 	var errs []error
 	for _, d := range k.documents {
-		errs = append(errs, k.blame(d.name, func() error { return judge(d) }))
+		errs = append(errs, k.checkSample(d.name, func() error { return check(d) }))
 	}
 	return errors.Join(errs...)
 }
 
-// blame judges what name stands for, unless it broke a rule already, and notes if it does.
-func (k *kit) blame(name string, judge func() error) error {
+// checkSample calls check for the sample or document with this name, unless the sample broke a rule already. It records a failure.
+func (k *kit) checkSample(name string, check func() error) error {
 	file, _, _ := strings.Cut(name, "[")
-	if k.bad[file] {
+	if k.failed[file] {
 		return nil
 	}
-	if err := judge(); err != nil {
-		k.bad[file] = true
+	if err := check(); err != nil {
+		k.failed[file] = true
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	return nil

@@ -19,22 +19,22 @@ import (
 	"github.com/webhook-bridge/bridge/internal/vendorjson"
 )
 
-// sound says whether a result is an honest one, be it events that keep to their rules or a refusal.
-func sound(r result) error {
+// checkResult returns an error unless the result is valid events or a fault of the webhook.
+func checkResult(r result) error {
 	if r.broken() {
 		return r.fault
 	}
 	for _, e := range r.translation.Events {
-		if err := valid(e); err != nil {
+		if err := checkEvent(e); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// valid says whether an event as a connector makes it keeps to the rules of its schema once Bridge has filled in the rest.
-func valid(e *eventv1.Event) error {
-	if err := complete(e); err != nil {
+// checkEvent checks a connector's event by the rules of its schema, with the fields that Bridge sets.
+func checkEvent(e *eventv1.Event) error {
+	if err := checkAcceptable(e); err != nil {
 		return err
 	}
 	filled := &eventv1.Event{
@@ -43,30 +43,30 @@ func valid(e *eventv1.Event) error {
 		Type:       e.GetType(), Subject: e.GetSubject(), SubjectVersion: e.GetSubjectVersion(), OccurredAt: e.GetOccurredAt(),
 		Data: e.GetData(),
 	}
-	return errors.Join(protovalidate.Validate(filled), inner(e.ProtoReflect()))
+	return errors.Join(protovalidate.Validate(filled), checkMessage(e.ProtoReflect()))
 }
 
 const anyUUID = "01890a5d-ac96-774b-bcce-b302099a8057"
 
-// inner finds what the rules of a message cannot say: whether a time anywhere in it is one, and whether money that is set
-// has a currency though it is nothing.
-func inner(m protoreflect.Message) (err error) {
+// checkMessage checks what the rules of the schema cannot say, in a message and all messages within it: that a time is valid, and
+// that money has a currency even if the amount is zero.
+func checkMessage(m protoreflect.Message) (err error) {
 	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
 		switch {
 		case fd.Message() == nil:
 		case fd.IsList():
 			for i := range v.List().Len() {
-				err = errors.Join(err, innerOf(fd, v.List().Get(i).Message()))
+				err = errors.Join(err, checkField(fd, v.List().Get(i).Message()))
 			}
 		default:
-			err = innerOf(fd, v.Message())
+			err = checkField(fd, v.Message())
 		}
 		return err == nil
 	})
 	return err
 }
 
-func innerOf(fd protoreflect.FieldDescriptor, m protoreflect.Message) error {
+func checkField(fd protoreflect.FieldDescriptor, m protoreflect.Message) error {
 	switch m := m.Interface().(type) {
 	case *timestamppb.Timestamp:
 		if err := m.CheckValid(); err != nil {
@@ -77,18 +77,17 @@ func innerOf(fd protoreflect.FieldDescriptor, m protoreflect.Message) error {
 			return fmt.Errorf("%s: money without a currency", fd.FullName())
 		}
 	}
-	return inner(m)
+	return checkMessage(m)
 }
 
-// complete says whether Bridge can take an event as a connector makes it, where intake does not. It is what [Fuzz] has time
-// for.
-func complete(e *eventv1.Event) error {
+// checkAcceptable checks what Bridge needs of a connector's event and intake does not check. It is fast enough for [Fuzz].
+func checkAcceptable(e *eventv1.Event) error {
 	switch {
 	case e.GetData() == nil:
 		return fmt.Errorf("type %q without data", e.GetType())
 	case e.GetId() != "" || e.GetSource() != "" || e.GetConnector() != "" || e.GetVendorEvent() != "" || e.GetReceivedAt() != nil ||
 		e.GetWebhookId() != "" || e.GetSupersedes() != "":
-		return errors.New("a field that Bridge fills in is set already")
+		return errors.New("a field that Bridge sets is set already")
 	}
 	_, err := proto.Marshal(e)
 	return err
@@ -96,75 +95,76 @@ func complete(e *eventv1.Event) error {
 
 func checkIdentity(k *kit) error {
 	// By event and natural key.
-	facts := make(map[string]fact)
+	known := make(map[string]identity)
 	return k.each(func(d document) error {
-		this, ok := factOf(k.run(d), d.name)
+		this, ok := identityOf(k.run(d), d.name)
 		if !ok {
 			return nil
 		}
-		if other, taken := facts[this.key]; taken && other.about != this.about {
+		if other, ok := known[this.key]; ok && other.about != this.about {
 			return fmt.Errorf("the same key as %s, which is about %s, not %s", other.name, other.about, this.about)
 		}
-		facts[this.key] = this
+		known[this.key] = this
 		if _, header := d.key.Natural(); header {
-			return nil // whatever the body says
+			return nil // the key does not depend on the body
 		}
 		if this.own {
 			return k.checkOwnID(d, this)
 		}
-		told := !this.change
+		differs := !this.change
 		err := k.alter(d, func(r result) error {
-			other, ok := factOf(r, "")
+			other, ok := identityOf(r, "")
 			if ok && other.key == this.key && other.about != this.about {
 				return fmt.Errorf("changed, it has the same key, though it is about %s, not %s", other.about, this.about)
 			}
-			told = told || ok && other.key != this.key && other.subjects == this.subjects
+			differs = differs || ok && other.key != this.key && other.subjects == this.subjects
 			return nil
 		})
-		if err == nil && !told {
+		if err == nil && !differs {
 			err = fmt.Errorf("all changes of %s have the same key", this.subjects)
 		}
 		return err
 	})
 }
 
-// checkOwnID sees whether the vendor's id of an occurrence is in the webhook: another id makes another key, whatever else stays.
-func (k *kit) checkOwnID(d document, this fact) error {
-	told := false
+// checkOwnID checks that the vendor's id of the occurrence is in the body: some change of the body changes the key but not the
+// subjects.
+func (k *kit) checkOwnID(d document, this identity) error {
+	differs := false
 	err := k.alter(d, func(r result) error {
-		other, ok := factOf(r, "")
-		told = told || ok && other.key != this.key && other.about == this.about
+		other, ok := identityOf(r, "")
+		differs = differs || ok && other.key != this.key && other.about == this.about
 		return nil
 	})
-	if err == nil && !told {
-		err = fmt.Errorf("nothing in it but what it is about, %s, is the vendor's own id", this.about)
+	if err == nil && !differs {
+		err = fmt.Errorf("only its subject, %s, changes the key: it has no id of its own", this.about)
 	}
 	return err
 }
 
-// fact is what a webhook says and how it is told from others.
-type fact struct {
+// identity is a webhook's natural key and its subjects.
+type identity struct {
 	key, about, name string
-	// subjects is about without the versions.
+	// subjects has the subjects without versions, about with them.
 	subjects string
-	// change says that it may be so for the same subject again, own that the key is the vendor's own id of the occurrence.
+	// change says that the event may happen to the same subject again, own that the key is the vendor's own id of the occurrence.
 	change, own bool
 }
 
-// factOf returns the fact of a result that has a natural key.
-func factOf(r result, name string) (f fact, ok bool) {
+// identityOf returns the identity of a result that has a natural key.
+func identityOf(r result, name string) (id identity, ok bool) {
 	natural, ok := r.translation.Key.Natural()
-	f = fact{
+	id = identity{
 		key: r.event + "\x00" + natural, about: about(r.translation, true), name: name,
 		subjects: about(r.translation, false), own: r.translation.Key.Own(),
 	}
 	for _, e := range r.translation.Events {
-		f.change = f.change || strings.HasSuffix(e.GetType(), ".changed") || strings.HasSuffix(e.GetType(), ".updated")
+		id.change = id.change || strings.HasSuffix(e.GetType(), ".changed") || strings.HasSuffix(e.GetType(), ".updated")
 	}
-	return f, ok && !r.refused()
+	return id, ok && !r.refused()
 }
 
-// about is which subjects a translation is about, or which versions of them.
+// about lists the subjects of a translation, with or without their versions.
 func about(t connectors.Translation, versions bool) string {
 	subjects := make([]string, len(t.Events))
 	for i, e := range t.Events {
@@ -176,15 +176,15 @@ func about(t connectors.Translation, versions bool) string {
 	return strings.Join(slices.Compact(subjects), ", ")
 }
 
-// nobodys is the name of an event that no vendor has.
-const nobodys = "event.nobody_modelled"
+// unknownEvent is the name of an event that no schema has.
+const unknownEvent = "event.nobody_modelled"
 
 func checkUnmapped(k *kit) error {
 	nameless := *k.connector
 	nameless.EventField = ""
 	u := k.with(&nameless, k.source)
 	return k.each(func(d document) error {
-		d.named.Path, d.named.Header = nobodys, ""
+		d.named.Path, d.named.Header = unknownEvent, ""
 		if !wellFormed(k.text(d)) {
 			return nil
 		}
@@ -196,21 +196,21 @@ func checkUnmapped(k *kit) error {
 		if got, want := e.GetUnmapped().GetJson(), strings.TrimPrefix(string(r.text), "\uFEFF"); got != want {
 			return fmt.Errorf("carries %q", got)
 		}
-		return cmp.Or(valid(e), u.telling(d, r.translation.Key))
+		return cmp.Or(checkEvent(e), u.checkUnmappedKey(d, r.translation.Key))
 	})
 }
 
-// telling says whether anything in a document has a part in its natural key.
-func (k *kit) telling(d document, key connectors.Key) error {
+// checkUnmappedKey checks that a natural key depends on the body.
+func (k *kit) checkUnmappedKey(d document, key connectors.Key) error {
 	_, natural := key.Natural()
 	_, header := d.key.Natural()
-	told := !natural || header
+	differs := !natural || header
 	err := k.alter(d, func(r result) error {
-		told = told || r.translation.Key != key
+		differs = differs || r.translation.Key != key
 		return nil
 	})
-	if err == nil && !told {
-		err = errors.New("its key is the same whatever it says")
+	if err == nil && !differs {
+		err = errors.New("its key does not depend on the body")
 	}
 	return err
 }

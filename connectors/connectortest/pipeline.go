@@ -18,41 +18,39 @@ import (
 	"github.com/webhook-bridge/bridge/internal/vendorjson"
 )
 
-// pipeline does to a body what Bridge does, without a network, a clock or a journal.
+// pipeline decodes and translates a body as Bridge does, without network, clock and journal.
 type pipeline struct {
 	connector *connectors.Connector
 	events    map[string]connectors.Event
 	source    connectors.Source
-	// decode is [vendorjson.Unmarshal], unless a test of this kit puts a broken one in its place.
-	decode func(body []byte, m proto.Message) ([]vendorjson.Drift, error)
 }
 
 func newPipeline(c *connectors.Connector, src connectors.Source) (*pipeline, error) {
 	events, err := c.Events()
-	return &pipeline{connector: c, events: events, source: src, decode: vendorjson.Unmarshal}, err
+	return &pipeline{connector: c, events: events, source: src}, err
 }
 
-// document is one of the vendor's JSON documents, out of the form or the list that it came in.
+// document is one JSON document of the vendor, taken out of its form or array.
 type document struct {
 	// name is the sample's, and the document's place in it.
 	name  string
 	named intake.Names
-	// body is what the connector may have to mend.
+	// body is the text before Normalize.
 	body []byte
-	// key is the header's, if the vendor has one there.
+	// key is from the KeyHeader, if there is one.
 	key connectors.Key
 }
 
-// of is another document that came as d did.
+// of returns a document with another body that is otherwise like d.
 func (d document) of(body []byte) document {
 	d.body = body
 	return d
 }
 
-// open takes the documents out of a webhook. list says that there may be any number, else there is one. With a fault, there
-// is none.
+// open returns the documents of a webhook. list says that the body is an array of webhooks; otherwise there is one document.
+// With a fault there is none.
 func (p *pipeline) open(w sample.Webhook) (documents []document, list bool, fault *intake.Fault) {
-	headers := p.kept(w)
+	headers := p.storedHeaders(w)
 	d := document{name: w.Name, body: w.Body}
 	d.named = intake.Names{Path: w.Event, Header: intake.HeaderOf(headers, p.connector.EventHeader)}
 	d.key, _ = intake.HeaderKey(p.connector, headers, 0)
@@ -76,7 +74,7 @@ func (p *pipeline) open(w sample.Webhook) (documents []document, list bool, faul
 	return documents, true, fault
 }
 
-// text is a document's JSON. Mending does nothing to what is mended, so that a text may come here twice.
+// text returns a document's JSON. Normalize does not change JSON, so a text may be normalized twice.
 func (p *pipeline) text(d document) []byte {
 	text, _ := intake.Document(p.connector, journalv1.Encoding_ENCODING_JSON, d.body) // only a form has a fault
 	return text
@@ -85,7 +83,7 @@ func (p *pipeline) text(d document) []byte {
 // parse reads a document strictly.
 func (p *pipeline) parse(d document) (any, error) { return parse(p.text(d)) }
 
-// with is the kit with another connector of the same events, or another source.
+// with returns the kit with another connector of the same events, or another source.
 func (k *kit) with(c *connectors.Connector, src connectors.Source) *kit {
 	other, p := *k, *k.pipeline
 	p.connector, p.source = c, src
@@ -105,19 +103,19 @@ func (p *pipeline) encoding(w sample.Webhook) journalv1.Encoding {
 	return journalv1.Encoding_ENCODING_JSON
 }
 
-// kept are the headers of a webhook that mean something to the connector.
-func (p *pipeline) kept(w sample.Webhook) (kept []*journalv1.Header) {
+// storedHeaders returns the headers that Bridge stores for the connector.
+func (p *pipeline) storedHeaders(w sample.Webhook) (stored []*journalv1.Header) {
 	for _, name := range []string{p.connector.EventHeader, p.connector.KeyHeader} {
 		for _, value := range http.Header(w.Header).Values(name) {
-			kept = append(kept, &journalv1.Header{Name: strings.ToLower(name), Value: value})
+			stored = append(stored, &journalv1.Header{Name: strings.ToLower(name), Value: value})
 		}
 	}
-	return kept
+	return stored
 }
 
-// result is what became of a document: a translation or a fault, never both.
+// result is the result of a document: a translation or a fault, never both.
 type result struct {
-	text        []byte // the document, mended
+	text        []byte // after Normalize
 	event       string
 	message     proto.Message // as it was decoded; nil if it was not
 	translation connectors.Translation
@@ -132,14 +130,14 @@ func (r result) unmapped() bool {
 	return r.fault == nil && r.translation.Events[0].GetType() == intake.UnmappedType
 }
 
-// broken says whether the connector is at fault, and not the webhook.
+// broken says whether the fault is a defect of the connector, and not of the webhook.
 func (r result) broken() bool { return r.fault != nil && r.fault.Ours() }
 
-// run takes a document through all steps. The message is a copy of what the connector got.
-func (p *pipeline) run(d document) result { return p.take(d, proto.Clone) }
+// run decodes and translates a document. The result has a copy of the message, made before Translate.
+func (p *pipeline) run(d document) result { return p.runWith(d, proto.Clone) }
 
-// take is run with the message as keep returns it, which is called before the connector has it.
-func (p *pipeline) take(d document, keep func(proto.Message) proto.Message) (r result) {
+// runWith is run with another function in the place of the copy.
+func (p *pipeline) runWith(d document, clone func(proto.Message) proto.Message) (r result) {
 	r.text = p.text(d)
 	if r.event, r.fault = intake.EventName(p.connector, d.named, r.text); r.fault != nil {
 		return r
@@ -150,11 +148,11 @@ func (p *pipeline) take(d document, keep func(proto.Message) proto.Message) (r r
 	} else {
 		m := event.New()
 		var err error
-		if r.drift, err = p.decode(r.text, m); err != nil {
+		if r.drift, err = vendorjson.Unmarshal(r.text, m); err != nil {
 			r.fault = intake.NewFault(intake.Malformed, err)
 			return r
 		}
-		r.message = keep(m)
+		r.message = clone(m)
 		r.translation, r.fault = intake.Translate(p.config(), r.event, m, r.text)
 	}
 	if _, natural := d.key.Natural(); natural && r.fault == nil {
@@ -167,7 +165,7 @@ func (p *pipeline) config() *source.Source {
 	return &source.Source{Connector: p.connector, Name: p.source.Name, Currency: p.source.Currency, Zone: p.source.Zone}
 }
 
-// same says whether two results are the same events under the same key.
+// same says whether two translations have equal keys and events.
 func same(a, b connectors.Translation) bool {
 	return a.Key == b.Key && slices.EqualFunc(a.Events, b.Events, func(x, y *eventv1.Event) bool { return proto.Equal(x, y) })
 }

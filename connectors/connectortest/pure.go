@@ -13,24 +13,26 @@ import (
 )
 
 const (
-	// again is how often a message is translated to see whether the result stays. What comes from an order of chance would
-	// stay by chance every so often.
-	again = 16
-	// callers is how many translate at a time, and crowd how many webhooks of whatever event each is tried among.
-	callers, crowd = 4, 24
+	// repetitions is how often a message is translated to compare the results. A random order would be the same by chance now and
+	// then.
+	repetitions = 16
+	// callers is how many goroutines translate at the same time.
+	callers = 4
+	// otherEvents is how many messages of other events are translated between two translations of a message.
+	otherEvents = 24
 )
 
-// outcome is what a connector makes of a message.
+// outcome is the result of one call of Translate.
 type outcome struct {
 	translation connectors.Translation
 	fault       string
 }
 
-func (o outcome) is(other outcome) bool {
+func (o outcome) equal(other outcome) bool {
 	return o.fault == other.fault && same(o.translation, other.translation)
 }
 
-// clone shares nothing with o.
+// clone returns an outcome that shares no memory with o.
 func (o outcome) clone() outcome {
 	events := slices.Clone(o.translation.Events)
 	for i := range events {
@@ -40,18 +42,18 @@ func (o outcome) clone() outcome {
 	return o
 }
 
-// known is a message of which it is known what the connector makes.
-type known struct {
+// message is a decoded message with the outcome of its first translation.
+type message struct {
 	event   string
 	message proto.Message
 	text    []byte
 	want    outcome
-	// later is what it made of it in another year.
+	// later is the outcome in another year.
 	later outcome
 }
 
-// outcome has the connector translate the message once more.
-func (p *pipeline) outcome(m *known) outcome {
+// outcome translates the message once more.
+func (p *pipeline) outcome(m *message) outcome {
 	t, fault := intake.Translate(p.config(), m.event, m.message, m.text)
 	if fault != nil {
 		return outcome{fault: fault.Error()}
@@ -60,19 +62,19 @@ func (p *pipeline) outcome(m *known) outcome {
 }
 
 func checkPure(k *kit) error {
-	messages := make(map[string]*known)
+	messages := make(map[string]*message)
 	for _, d := range k.documents {
 		if r := k.run(d); r.message != nil {
-			m := &known{event: r.event, message: r.message, text: r.text}
+			m := &message{event: r.event, message: r.message, text: r.text}
 			m.want = k.outcome(m).clone()
 			messages[d.name] = m
 		}
 	}
-	// Only now: nothing of them may be in what is known.
-	var strangers []*known
+	// The connector must not see them before the first outcomes are known.
+	var others []*message
 	for _, d := range k.documents {
-		if s := k.stranger(d); s.message != nil {
-			strangers = append(strangers, s)
+		if other := k.different(d); other.message != nil {
+			others = append(others, other)
 		}
 	}
 	k.inAnotherYear(func() {
@@ -85,58 +87,60 @@ func checkPure(k *kit) error {
 		if !ok {
 			return nil
 		}
-		return cmp.Or(k.unchanging(m, k.run(d).message), k.undisturbed(m, strangers))
+		return cmp.Or(k.checkRepeatable(m, k.run(d).message), k.checkIndependent(m, others))
 	})
 	if err != nil {
 		return err
 	}
-	// Of what is not pure, callers at the same time would only say so again, and race.
-	disturbed := k.crowded(messages)
+	// Only now: an impure connector would race.
+	disturbed := k.translateConcurrently(messages)
 	return k.each(func(d document) error {
 		if disturbed[d.name] {
-			return errors.New("translated while others are, it gives a different result")
+			return errors.New("translated concurrently with others, the result differs")
 		}
 		return nil
 	})
 }
 
-// unchanging judges what the connector makes of a message, time after time. before is the message as it was decoded.
-func (k *kit) unchanging(m *known, before proto.Message) error {
+// checkRepeatable checks that Translate does not change the message and always gives the same. before is the message as it was
+// decoded.
+func (k *kit) checkRepeatable(m *message, before proto.Message) error {
 	if !proto.Equal(before, m.message) {
-		return errors.New("the message is another after Translate")
+		return errors.New("Translate changes the message")
 	}
-	for range again {
-		if !k.outcome(m).is(m.want) {
+	for range repetitions {
+		if !k.outcome(m).equal(m.want) {
 			return errors.New("translating twice gives different results")
 		}
 	}
 	return nil
 }
 
-// undisturbed judges what the connector makes of a message when it has translated others: all of the same event, and some of
-// others; and what it made in another year.
-func (k *kit) undisturbed(m *known, strangers []*known) error {
+// checkIndependent checks that the outcome does not depend on the translations before it, which are of the same event and of some
+// others, nor on the year.
+func (k *kit) checkIndependent(m *message, others []*message) error {
 	first := k.outcome(m)
-	for i, s := range strangers {
-		if s.event != m.event && i >= crowd {
+	for i, other := range others {
+		if other.event != m.event && i >= otherEvents {
 			continue
 		}
-		k.outcome(s)
-		if !first.is(m.want) {
-			return errors.New("what was made of it changes when another webhook is translated")
+		k.outcome(other)
+		if !first.equal(m.want) {
+			return errors.New("its events change when another webhook is translated")
 		}
-		if !k.outcome(m).is(m.want) {
+		if !k.outcome(m).equal(m.want) {
 			return errors.New("translating another webhook in between gives a different result")
 		}
 	}
-	if !m.later.is(m.want) {
+	if !m.later.equal(m.want) {
 		return errors.New("translating in another year gives a different result")
 	}
 	return nil
 }
 
-// crowded has all messages translated by several callers, each in an order of its own, and names those that suffer.
-func (k *kit) crowded(messages map[string]*known) map[string]bool {
+// translateConcurrently has several goroutines translate all messages, each in another order. It returns the names of the messages
+// whose outcome differs.
+func (k *kit) translateConcurrently(messages map[string]*message) map[string]bool {
 	var (
 		mu        sync.Mutex
 		disturbed = make(map[string]bool)
@@ -145,7 +149,7 @@ func (k *kit) crowded(messages map[string]*known) map[string]bool {
 	for range callers {
 		wg.Go(func() {
 			for name, m := range messages {
-				if !k.outcome(m).is(m.want) {
+				if !k.outcome(m).equal(m.want) {
 					mu.Lock()
 					disturbed[name] = true
 					mu.Unlock()

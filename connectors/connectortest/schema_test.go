@@ -124,18 +124,22 @@ func TestSchemaOfTheEnvelope(t *testing.T) {
 	}
 }
 
-func TestInner(t *testing.T) {
+func TestCheckMessage(t *testing.T) {
 	for name, e := range map[string]*eventv1.Event{
 		"time that is none": {Data: &eventv1.Event_Shift{Shift: &eventv1.Shift{OpenedAt: &timestamppb.Timestamp{Nanos: -1}}}},
 		"nothing, but money": {Data: &eventv1.Event_Order{Order: &eventv1.Order{
 			Lines: []*eventv1.OrderLine{{}, {Total: &money.Money{}}},
 		}}},
 	} {
-		if inner(e.ProtoReflect()) == nil {
+		if checkMessage(e.ProtoReflect()) == nil {
 			t.Errorf("%s: not found", name)
 		}
 	}
-	if err := inner(whole().ProtoReflect()); err != nil {
+	if err := checkMessage(whole().ProtoReflect()); err != nil {
 		t.Error(err)
 	}
+}
+
+func isDecimal(fd protoreflect.FieldDescriptor) bool {
+	return fd.Message() != nil && fd.Message().FullName() == "google.type.Decimal"
 }

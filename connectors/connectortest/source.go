@@ -13,17 +13,17 @@ import (
 	"github.com/webhook-bridge/bridge/connectors"
 )
 
-// foreign is a currency for tests, and elsewhere a zone, that no source has.
-const foreign = "XTS"
+// otherCurrency is a currency that no source has, and otherZone a zone.
+const otherCurrency = "XTS"
 
-var elsewhere = time.FixedZone("kit", 13*60*60+45*60)
+var otherZone = time.FixedZone("kit", 13*60*60+45*60)
 
 func checkSource(k *kit) error {
 	c := k.connector
 	abroad := k.source
-	abroad.Currency = foreign
+	abroad.Currency = otherCurrency
 	away := k.source
-	away.Zone = elsewhere
+	away.Zone = otherZone
 	bare := k.source
 	bare.Currency = ""
 	usesCurrency, usesZone := false, false
@@ -32,31 +32,31 @@ func checkSource(k *kit) error {
 		if r.refused() {
 			return nil
 		}
-		// differs says whether another source makes another thing of it.
-		differs := func(src connectors.Source) bool { return !confused(r, k.with(c, src).run(d)) }
+		// differs says whether the result differs with another source.
+		differs := func(src connectors.Source) bool { return !equal(r, k.with(c, src).run(d)) }
 		usesCurrency = usesCurrency || differs(abroad)
 		usesZone = usesZone || differs(away)
 		switch {
 		case !c.NeedsCurrency && (differs(abroad) || differs(bare)):
-			return errors.New("the source's currency matters, though NeedsCurrency does not say so")
+			return errors.New("the result depends on the source's currency, but NeedsCurrency is false")
 		case !c.NeedsTimeZone && differs(away):
-			return errors.New("the source's time zone matters, though NeedsTimeZone does not say so")
+			return errors.New("the result depends on the source's time zone, but NeedsTimeZone is false")
 		}
-		return k.translated(d, r, c, abroad)
+		return k.checkCurrencies(d, r, c, abroad)
 	})
 	switch {
-	case err != nil || len(k.bad) > 0:
+	case err != nil || len(k.failed) > 0:
 		return err
 	case c.NeedsCurrency && !usesCurrency:
-		return errors.New("the source's currency matters to no webhook, though NeedsCurrency says so")
+		return errors.New("no result depends on the source's currency, but NeedsCurrency is true")
 	case c.NeedsTimeZone && !usesZone:
-		return errors.New("the source's time zone matters to no webhook, though NeedsTimeZone says so")
+		return errors.New("no result depends on the source's time zone, but NeedsTimeZone is true")
 	}
 	return nil
 }
 
-// translated judges currencies: one that is nowhere any more, neither in the webhook nor in the source, is in no amount.
-func (k *kit) translated(d document, r result, c *connectors.Connector, abroad connectors.Source) error {
+// checkCurrencies replaces each currency in the webhook and in the source. Then no amount may have it.
+func (k *kit) checkCurrencies(d document, r result, c *connectors.Connector, abroad connectors.Source) error {
 	codes := make(map[string]bool)
 	for _, m := range monies(r.translation) {
 		codes[m.GetCurrencyCode()] = true
@@ -71,7 +71,7 @@ func (k *kit) translated(d document, r result, c *connectors.Connector, abroad c
 		_ = places(root, func(p place) error {
 			if text, ok := p.value.(string); ok && strings.EqualFold(text, code) {
 				found = true
-				changes = append(changes, func() { p.set(foreign) })
+				changes = append(changes, func() { p.set(otherCurrency) })
 			}
 			return nil
 		})
@@ -82,18 +82,18 @@ func (k *kit) translated(d document, r result, c *connectors.Connector, abroad c
 		if err != nil {
 			return err
 		}
-		// Where it may come from elsewhere, such as from part of a text, there is no telling.
+		// A currency within a text, or one that is not spelled out, may be anywhere.
 		if !found || after.fault != nil || strings.Contains(strings.ToUpper(string(after.text)), strings.ToUpper(code)) {
 			continue
 		}
 		if slices.ContainsFunc(monies(after.translation), func(m amount) bool { return m.GetCurrencyCode() == code }) {
-			return fmt.Errorf("an amount is in %s, which neither webhook nor source says", code)
+			return fmt.Errorf("an amount is in %s, which is neither in the webhook nor in the source", code)
 		}
 	}
 	return nil
 }
 
-// amount is money, and the field that it is in.
+// amount is money with its field.
 type amount struct {
 	*money.Money
 

@@ -3,9 +3,7 @@ package connectortest
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strconv"
@@ -13,63 +11,18 @@ import (
 	"unicode/utf8"
 )
 
-// parse reads one JSON document strictly: into maps, lists, strings, bools, nil and json.Number, with no key twice and
-// nothing after it. A byte order mark before it is skipped.
-func parse(body []byte) (any, error) {
+// parse decodes one JSON document into maps, lists, strings, bools, nil and json.Number. It skips a byte order mark.
+func parse(body []byte) (root any, err error) {
 	dec := json.NewDecoder(bytes.NewReader(bytes.TrimPrefix(body, []byte("\uFEFF"))))
 	dec.UseNumber()
-	v, err := parseValue(dec)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("something comes after the document")
-	}
-	return v, nil
+	err = dec.Decode(&root)
+	return root, err
 }
 
-func parseValue(dec *json.Decoder) (any, error) {
-	t, err := dec.Token()
-	if err != nil {
-		return nil, err
-	}
-	switch t {
-	case json.Delim('{'):
-		object := make(map[string]any)
-		for dec.More() {
-			key, err := dec.Token()
-			if err != nil {
-				return nil, err
-			}
-			name, _ := key.(string)
-			if _, twice := object[name]; twice {
-				return nil, fmt.Errorf("the key %q is there twice", name)
-			}
-			if object[name], err = parseValue(dec); err != nil {
-				return nil, err
-			}
-		}
-		_, err = dec.Token()
-		return object, err
-	case json.Delim('['):
-		list := []any{}
-		for dec.More() {
-			v, err := parseValue(dec)
-			if err != nil {
-				return nil, err
-			}
-			list = append(list, v)
-		}
-		_, err = dec.Token()
-		return list, err
-	}
-	return t, nil
-}
-
-// place is where a value stands in a document.
+// place is a value in a document, with functions to change it.
 type place struct {
 	path string
-	// value that is there, and how to put another there. remove is nil for an element of a list.
+	// remove is nil for an element of an array.
 	value  any
 	set    func(any)
 	remove func()
@@ -99,7 +52,7 @@ func placesIn(v any, path string, do func(place) error) error {
 	return nil
 }
 
-// visit has do change what stands in a place, and puts it back.
+// visit calls do for a place and the places within it, and restores the value.
 func visit(p place, do func(place) error) error {
 	err := do(p)
 	p.set(p.value)
@@ -109,7 +62,7 @@ func visit(p place, do func(place) error) error {
 	return placesIn(p.value, p.path, do)
 }
 
-// step is what a name adds to a path, as the decoder writes it.
+// step returns a name as the decoder writes it in a path.
 func step(name string) string {
 	if name != "" && strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-$@") == "" {
 		return "." + name
@@ -117,28 +70,28 @@ func step(name string) string {
 	return "[" + strconv.Quote(name) + "]"
 }
 
-// replacements are what each value is replaced by in turn.
+// replacements are values that replace each value in turn.
 var replacements = []any{
 	nil, "", "\x00", json.Number("-1"), json.Number("9223372036854775807"), true, []any{}, map[string]any{}, []any{nil},
 }
 
-// variants hands judge the result of every document that differs from d in one value: removed, null, or of another kind. A
-// document that is broken has none.
-func (k *kit) variants(d document, judge func(result) error) error {
+// variants calls check with the result of every document that differs from d in one value, which is removed or replaced. A document
+// that is not JSON has no variants.
+func (k *kit) variants(d document, check func(result) error) error {
 	root, err := k.parse(d)
 	if err != nil {
-		return nil //nolint:nilerr // it is another rule's business what becomes of it
+		return nil //nolint:nilerr // other rules check the result
 	}
 	return places(root, func(p place) error {
 		if p.remove != nil {
 			p.remove()
-			if err := k.judge(d, root, judge); err != nil {
+			if err := k.checkRoot(d, root, check); err != nil {
 				return fmt.Errorf("removed: %w", err)
 			}
 		}
 		for _, x := range replacements {
 			p.set(x)
-			if err := k.judge(d, root, judge); err != nil {
+			if err := k.checkRoot(d, root, check); err != nil {
 				return fmt.Errorf("replaced by %#v: %w", x, err)
 			}
 		}
@@ -146,17 +99,17 @@ func (k *kit) variants(d document, judge func(result) error) error {
 	})
 }
 
-// alter hands judge the result of every document that differs from d in one text or number: it is a little longer, or
-// shorter, or in letters of the other case.
-func (k *kit) alter(d document, judge func(result) error) error {
+// alter calls check with the result of every document that differs from d in one text or number, which is a little longer, or
+// shorter, or in the other case.
+func (k *kit) alter(d document, check func(result) error) error {
 	root, err := k.parse(d)
 	if err != nil {
-		return nil //nolint:nilerr // it is another rule's business what becomes of it
+		return nil //nolint:nilerr // other rules check the result
 	}
 	return places(root, func(p place) error {
-		for _, x := range alike(p.value) {
+		for _, x := range similar(p.value) {
 			p.set(x)
-			if err := k.judge(d, root, judge); err != nil {
+			if err := k.checkRoot(d, root, check); err != nil {
 				return err
 			}
 		}
@@ -164,8 +117,8 @@ func (k *kit) alter(d document, judge func(result) error) error {
 	})
 }
 
-// alike are values that differ little from v, a text or a number. The first is longer.
-func alike(v any) (all []any) {
+// similar returns values that differ little from v, a text or a number. The first is longer.
+func similar(v any) (all []any) {
 	switch v := v.(type) {
 	case json.Number:
 		if v += "1"; v == "01" {
@@ -186,12 +139,12 @@ func alike(v any) (all []any) {
 	return all
 }
 
-// stranger is a document as much unlike d as it can be and still be translated, if d is.
-func (k *kit) stranger(d document) *known {
+// different returns a message that differs from d's in as many values as possible, and that is translated if d's is.
+func (k *kit) different(d document) *message {
 	root, err := k.parse(d)
 	var changes []func()
-	judge := func(p place) error {
-		values := alike(p.value)
+	change := func(p place) error {
+		values := similar(p.value)
 		if len(values) == 0 {
 			return nil
 		}
@@ -202,20 +155,26 @@ func (k *kit) stranger(d document) *known {
 		return nil
 	}
 	if err == nil {
-		_ = places(root, judge) // it says none
+		_ = places(root, change) // change returns no error
 		for _, change := range changes {
 			change()
 		}
 	}
 	r, _ := k.rendered(d, root)
-	return &known{event: r.event, message: r.message, text: r.text}
+	return &message{event: r.event, message: r.message, text: r.text}
 }
 
-// judge has the result of a document judged that came as d did.
-func (k *kit) judge(d document, root any, judge func(result) error) error {
+// rendered returns the result of a document like d with another root.
+func (k *kit) rendered(d document, root any) (r result, err error) {
+	err = k.checkRoot(d, root, func(x result) error { r = x; return nil })
+	return r, err
+}
+
+// checkRoot calls check with the result of a document like d with another root.
+func (k *kit) checkRoot(d document, root any, check func(result) error) error {
 	body, err := json.Marshal(root)
 	if err != nil {
 		return err
 	}
-	return judge(k.run(d.of(body)))
+	return check(k.run(d.of(body)))
 }

@@ -1,4 +1,4 @@
-// Package certs serves a TLS certificate from files and takes up new ones without a restart.
+// Package certs serves a TLS certificate from files and reloads it without a restart when they change.
 package certs
 
 import (
@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// checkInterval is how often, at most, the files are looked at.
+// checkInterval is the minimum time between two checks of the files.
 const checkInterval = time.Second
 
-// Reloader holds a certificate and reads its files again when they have changed. It is safe for concurrent use.
+// Reloader has a certificate and reloads it when its files have changed. It is safe for concurrent use.
 type Reloader struct {
 	certFile, keyFile string
 	log               *slog.Logger
@@ -24,7 +24,7 @@ type Reloader struct {
 	checked time.Time
 }
 
-// stamp tells versions of the two files apart.
+// stamp distinguishes versions of the two files.
 type stamp struct{ cert, key fileStamp }
 
 type fileStamp struct {
@@ -46,8 +46,8 @@ func New(certFile, keyFile string, log *slog.Logger) (*Reloader, error) {
 	return r, nil
 }
 
-// GetCertificate is for [tls.Config]. It looks at the files at most once a second. Files that cannot be read, or are no
-// pair (half of a renewal, perhaps), are logged and leave the last good certificate in place; they are tried again.
+// GetCertificate is for [tls.Config]. It checks the files at most once a second. If they cannot be read or do not match
+// (perhaps a renewal is half done), it logs that, keeps the last good certificate, and tries again later.
 func (r *Reloader) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -83,8 +83,8 @@ func (r *Reloader) look() (stamp, error) {
 	return stamp{fileStamp{cert.ModTime(), cert.Size()}, fileStamp{key.ModTime(), key.Size()}}, nil
 }
 
-// load reads the files, which were last seen as s. The stamp is taken before reading, so that a change in between is seen
-// as a change the next time.
+// load reads the files, which had the stamp s. The stamp is from before the read, so a change during the read is detected the
+// next time.
 func (r *Reloader) load(s stamp) error {
 	pair, err := tls.LoadX509KeyPair(r.certFile, r.keyFile)
 	if err != nil {

@@ -59,7 +59,7 @@ func writePEM(t *testing.T, path, kind string, der []byte) {
 	}
 }
 
-// touch gives a file the time stamp that a later writer would have left.
+// touch sets a file's modification time, as a later write would.
 func touch(t *testing.T, path string, at time.Time) {
 	t.Helper()
 	if err := os.Chtimes(path, at, at); err != nil {
@@ -93,7 +93,7 @@ func TestReload(t *testing.T) {
 			t.Fatalf("serves %s", got)
 		}
 
-		// Half of a renewal: the new certificate beside the old key.
+		// A renewal is half done: the new certificate with the old key.
 		replace(t, second.cert, p.cert)
 		if got := served(t, r); got != "first" {
 			t.Errorf("looked before a second had passed: serves %s", got)
@@ -134,12 +134,12 @@ func replace(t *testing.T, from, to string) {
 	touch(t, to, time.Now().Add(time.Hour))
 }
 
-func TestNewRefusesWhatIsNoPair(t *testing.T) {
+func TestNewRefusesMismatch(t *testing.T) {
 	a, b := newPair(t, "a"), newPair(t, "b")
 	if _, err := New(a.cert, b.key, slog.New(slog.DiscardHandler)); err == nil {
-		t.Error("took a certificate with another one's key")
+		t.Error("accepted a certificate with another one's key")
 	}
 	if _, err := New(a.cert, filepath.Join(t.TempDir(), "none"), slog.New(slog.DiscardHandler)); err == nil {
-		t.Error("took a certificate without a key")
+		t.Error("accepted a certificate without a key")
 	}
 }

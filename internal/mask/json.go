@@ -9,23 +9,23 @@ import (
 )
 
 const (
-	// maxDepth is how deep objects and lists are followed. What lies deeper is shaped as text.
+	// maxDepth is the greatest depth of objects and lists that is parsed. Deeper values are shaped as text.
 	maxDepth = 64
-	// maxKey is the longest name of an undeclared field that is shown, in bytes.
+	// maxKey is the length of the longest undeclared name that is shown, in bytes.
 	maxKey = 64
 )
 
-// JSON returns body, a document of a vendor's, with the values in it replaced by their shape, as [Shape] does without its
-// limit: all but the scalars that md, or a message below it, declares at their place and does not mark personal or
-// verbatim, and true, false and null. If md is nil, it is all values. Where the body is a list, md declares its elements.
+// JSON returns body, a vendor's document, with its values replaced by their shape (as in [Shape], but without its limit). It
+// shows true, false and null, and the scalars that md, or a message below it, declares and does not mark personal or verbatim.
+// If md is nil, it hides all other values. If the body is a list, md declares its elements.
 //
-// White space and punctuation stay. So do the names of fields that are declared, or that look like names: a letter, _, $ or
-// @, then letters, digits, and any of _$.- up to 64 bytes. Other names are shaped: vendors use phone numbers and addresses
-// for mail as names.
+// White space and punctuation stay. So do the names of declared fields, and names that look like field names: a letter, _, $ or
+// @, then letters, digits, and any of _$.- up to 64 bytes. Other names are shaped, because vendors use phone numbers and mail
+// addresses as names.
 //
-// The body need not be JSON. From where it stops being JSON, or goes deeper than 64 levels, it is all shaped. A string that
-// is invalid, with a raw line break or a byte that is no UTF-8, is shaped and does not end the rest. The result is UTF-8, no
-// longer than body, and shares no memory with it. It takes time linear to the body.
+// The body need not be JSON. From the first byte that is not JSON, or is deeper than 64 levels, everything is shaped. An
+// invalid string, with a raw line break or a byte that is not UTF-8, is shaped, and parsing continues after it. The result is
+// UTF-8, not longer than body, and shares no memory with it. The time is linear in the size of the body.
 func JSON(body []byte, md protoreflect.MessageDescriptor) []byte {
 	m := masker{in: body, out: make([]byte, 0, len(body))}
 	if bytes.HasPrefix(body, byteOrderMark) {
@@ -38,23 +38,23 @@ func JSON(body []byte, md protoreflect.MessageDescriptor) []byte {
 
 var byteOrderMark = []byte("\uFEFF")
 
-// masker goes through a text once. What stands before pos has been written to out.
+// masker reads a text once. The bytes before pos are already written to out.
 type masker struct {
 	in, out []byte
 	pos     int
 }
 
-// place is what is known of where a value stands. The zero place is one of which nothing is known.
+// place is the schema's knowledge about a value. The zero place means that nothing is known.
 type place struct {
-	// scalar: a string or number is shown.
+	// scalar: strings and numbers are shown.
 	scalar bool
-	// message declares the fields of an object; nil if nothing is known of them.
+	// message declares the fields of an object; nil if they are unknown.
 	message protoreflect.MessageDescriptor
-	// list: a list has elements of this place.
+	// list: the elements of a list have this place.
 	list bool
 }
 
-// placeOf is the place of a field's values.
+// placeOf returns the place of a field's values.
 func placeOf(fd protoreflect.FieldDescriptor) place {
 	switch o := optionsOf(fd); {
 	case o.GetPersonal() || o.GetVerbatim() || fd.IsMap():
@@ -66,7 +66,7 @@ func placeOf(fd protoreflect.FieldDescriptor) place {
 	}
 }
 
-// element is the place of the elements of a list that stands at p.
+// element returns the place of the elements of a list at p.
 func (p place) element() place {
 	if !p.list {
 		return place{}
@@ -75,7 +75,7 @@ func (p place) element() place {
 	return p
 }
 
-// value writes the value at the cursor. It returns false where the text stops being JSON, and leaves the cursor there.
+// value writes the value at the cursor. If the text is not JSON it returns false, with the cursor at that byte.
 func (m *masker) value(p place, depth int) bool {
 	switch c := m.space(); {
 	case c == '{' && depth < maxDepth:
@@ -142,7 +142,7 @@ func (m *masker) array(p place, depth int) bool {
 	return true
 }
 
-// key writes the name at the cursor and returns the place of its value. ok is false if the name does not end.
+// key writes the name at the cursor and returns the place of its value. ok is false if the name has no end.
 func (m *masker) key(md protoreflect.MessageDescriptor) (p place, ok bool) {
 	end, _ := m.stringEnd()
 	if end < 0 {
@@ -164,7 +164,7 @@ func (m *masker) key(md protoreflect.MessageDescriptor) (p place, ok bool) {
 	return p, true
 }
 
-// str writes the string at the cursor, as it stands if it is shown and valid. It returns false if the string does not end.
+// str writes the string at the cursor, unchanged if it is shown and valid. It returns false if the string has no end.
 func (m *masker) str(shown bool) bool {
 	end, valid := m.stringEnd()
 	switch {
@@ -178,8 +178,8 @@ func (m *masker) str(shown bool) bool {
 	return true
 }
 
-// stringEnd returns where the string at the cursor ends, behind its closing quote, or -1. valid is false if it has bytes
-// that no string has.
+// stringEnd returns the end of the string at the cursor, after its closing quote, or -1. valid is false if it has bytes that
+// JSON strings must not have.
 func (m *masker) stringEnd() (end int, valid bool) {
 	valid = true
 	for i := m.pos + 1; i < len(m.in); i++ {
@@ -195,7 +195,7 @@ func (m *masker) stringEnd() (end int, valid bool) {
 	return -1, false
 }
 
-// number writes all that could be a number, well formed or not.
+// number writes everything that looks like a number, valid or not.
 func (m *masker) number(shown bool) {
 	end := m.pos
 	for end < len(m.in) && bytes.IndexByte([]byte("0123456789+-.eE"), m.in[end]) >= 0 {
@@ -216,7 +216,7 @@ func (m *masker) word(word string) bool {
 	return true
 }
 
-// space writes white space and returns the byte behind it, 0 at the end of the text.
+// space writes white space and returns the byte after it; 0 at the end of the text.
 func (m *masker) space() byte {
 	end := m.pos
 	for end < len(m.in) {
@@ -242,7 +242,7 @@ func (m *masker) shapeTo(end int) {
 	m.pos = end
 }
 
-// isName says whether the name of an undeclared field can be shown.
+// isName reports whether the name of an undeclared field may be shown.
 func isName(name []byte) bool {
 	if len(name) == 0 || len(name) > maxKey || !utf8.Valid(name) {
 		return false

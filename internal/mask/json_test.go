@@ -31,7 +31,7 @@ func TestShape(t *testing.T) {
 
 func TestJSON(t *testing.T) {
 	tests := []struct{ in, want string }{
-		// What is declared stays, as it stands, and what is personal does not.
+		// Declared values stay unchanged, and personal ones do not.
 		{`{"_id":"Ab1","count":12,"fullName":"Jan","age":42}`, `{"_id":"Ab1","count":12,"fullName":"xxx","age":00}`},
 		{" {\n\t\"_id\" : \"Ab1\" ,\r\n \"tags\" : [ \"a1\" , \"b2\" ] } ", ""},
 		{"\uFEFF{\"count\":1}", ""},
@@ -45,7 +45,7 @@ func TestJSON(t *testing.T) {
 		{`{"friend":{"friends":[{"_id":"A","fullName":"B"},{"count":-1}]}}`, `{"friend":{"friends":[{"_id":"A","fullName":"x"},{"count":-1}]}}`},
 		{`[{"_id":"A","fullName":"B"},{"x":"C"}]`, `[{"_id":"A","fullName":"x"},{"x":"x"}]`},
 
-		// What is declared otherwise is not known.
+		// Values of another kind than declared are unknown.
 		{`{"_id":{"count":1},"count":["A",{"_id":"B"}]}`, `{"_id":{"count":0},"count":["x",{"_id":"x"}]}`},
 		{`{"friend":"Jan","friends":{"_id":"A"}}`, `{"friend":"xxx","friends":{"_id":"A"}}`},
 		{`{"friends":[[{"_id":"A"}],"Jan"],"tags":[["Jan"]]}`, `{"friends":[[{"_id":"x"}],"xxx"],"tags":[["xxx"]]}`},
@@ -53,16 +53,16 @@ func TestJSON(t *testing.T) {
 			`{"price":{"value":"1"},"more":{"_id":"A"},"labels":{"k":"V"},"groups":{"k":{"_id":"V"}}}`,
 			`{"price":{"value":"0"},"more":{"_id":"x"},"labels":{"k":"x"},"groups":{"k":{"_id":"x"}}}`,
 		},
-		// Nobody has declared what is carried as it came.
+		// The content of verbatim fields is undeclared.
 		{`{"more":"Jan","count":1}`, `{"more":"xxx","count":1}`},
 		{`{"more":777,"count":1}`, `{"more":000,"count":1}`},
-		// A name in the schema is no name, and neither is one in disguise.
+		// A field's name in the schema is not its JSON name, and an escaped name is unknown.
 		{`{"id":"A","name":"B","\u005fid":"C"}`, `{"id":"x","name":"x","\x000xxx":"x"}`},
 		{`"Jan"`, `"xxx"`},
 		{`12`, `00`},
 		{`["Jan"]`, `["xxx"]`},
 
-		// Names of what is not declared.
+		// Names of undeclared fields.
 		{`{"příliš-_$.1":"A","@type":1,"$ref":2,"_":3,"a":{"b":{"c":4}}}`, `{"příliš-_$.1":"x","@type":0,"$ref":0,"_":0,"a":{"b":{"c":0}}}`},
 		{
 			`{"777123456":1,"jan@novak.cz":2,"Jan Novák":3,"":4,"a\tb":5,"-a":6,".a":7}`,
@@ -70,7 +70,7 @@ func TestJSON(t *testing.T) {
 		},
 		{`{"` + strings.Repeat("a", 64) + `":1,"` + strings.Repeat("a", 65) + `":1}`, `{"` + strings.Repeat("a", 64) + `":0,"` + strings.Repeat("x", 65) + `":0}`},
 
-		// Text that stops being JSON.
+		// Text with an end that is not JSON.
 		{``, ``},
 		{`Jan Novák`, `xxx xxxxx`},
 		{`data=%7B%22_id%22%3A1`, `xxxx=%0x%00_xx%00%0x0`},
@@ -91,7 +91,7 @@ func TestJSON(t *testing.T) {
 		{`{"_id":"A",}`, ``},
 		{`{"tags":["A",],"_id":"B"}`, ``},
 		{`{"count":01,"price":1.,"_id":-}`, `{"count":01,"price":1.,"_id":-}`},
-		// A string with what no string has is hidden, and the rest is read on.
+		// An invalid string is hidden, and parsing continues after it.
 		{"{\"_id\":\"A\xe1\",\"count\":1}", `{"_id":"xx","count":1}`},
 		{"{\"_id\":\"A\nB\",\"count\":1}", "{\"_id\":\"x\nx\",\"count\":1}"},
 		{"{\"n\xe1me\":\"A\",\"count\":1}", "{\"xxxx\":\"x\",\"count\":1}"},
@@ -111,7 +111,7 @@ func TestJSON(t *testing.T) {
 	}
 }
 
-// Without a descriptor nothing is known, but for true, false and null.
+// Without a descriptor only true, false and null are shown.
 func TestJSONOfUnknown(t *testing.T) {
 	const in, want = `{"_id":"Ab1","count":-12.5e+3,"tags":["a",true,null,{"b":false}]}`, `{"_id":"xx0","count":-00.0x+0,"tags":["x",true,null,{"b":false}]}`
 	if got := JSON([]byte(in), nil); string(got) != want {
@@ -119,7 +119,7 @@ func TestJSONOfUnknown(t *testing.T) {
 	}
 }
 
-// Depth is bounded: what lies deeper than that is text.
+// Depth is limited: deeper values are text.
 func TestJSONDepth(t *testing.T) {
 	nest := func(n int) string {
 		return strings.Repeat(`{"friend":`, n-1) + `{"_id":"A"}` + strings.Repeat("}", n-1)
@@ -135,9 +135,9 @@ func TestJSONDepth(t *testing.T) {
 	}
 }
 
-// FuzzJSON holds JSON against encoding/json: of a document that both read, the values are hidden that a plain walk over
-// encoding/json's tokens hides. Whatever the input, the result is UTF-8, no longer than it, and without a descriptor has
-// no letter or digit that is not shaped, but in names and the three words.
+// FuzzJSON compares JSON with encoding/json: for a document that both read, JSON hides the same values as a plain walk over
+// encoding/json's tokens. For every input, the result is UTF-8 and not longer than the input. Without a descriptor its letters
+// and digits are shaped, except in names and the three words.
 func FuzzJSON(f *testing.F) {
 	for _, s := range []string{
 		`{"_id":"Ab1","count":12,"fullName":"Jan","age":42,"friend":{"friends":[{"_id":"A","mails":["x"]}]}}`,
@@ -168,12 +168,13 @@ func FuzzJSON(f *testing.F) {
 }
 
 var (
-	// allowed is what may stand although nothing is known: names of fields, and words. Each is taken with what is before it.
+	// allowed matches the text that may be shown without a descriptor: field names, and the three words. Each match includes the
+	// byte before.
 	allowed = regexp.MustCompile(`[{,]\s*"[\p{L}_$@][\p{L}\p{Nd}_$.-]{0,63}"|true|false|null`)
 	shaped  = regexp.MustCompile(`^[^a-wyzA-Z1-9]*$`)
 )
 
-// reference masks a document in strict JSON. ok is false of any other.
+// reference masks a document in strict JSON. ok is false for all others.
 func reference(body []byte, md protoreflect.MessageDescriptor) (out []byte, ok bool) {
 	text := bytes.TrimPrefix(body, byteOrderMark)
 	if !json.Valid(text) || !utf8.Valid(text) {
@@ -225,16 +226,16 @@ func reference(body []byte, md protoreflect.MessageDescriptor) (out []byte, ok b
 	}
 }
 
-// level is an object or list that reference is in.
+// level is an object or list around the current token.
 type level struct {
 	object bool
-	// name: the next token is one.
+	// name: the next token is a name.
 	name bool
-	// place of the object, and of the next value.
+	// The places of the object and of the next value.
 	place, value place
 }
 
-// shows says whether a token that is no bracket is shown, and takes the place of the value after a name.
+// shows reports whether a token that is not a bracket is shown. After a name it sets the place of the value.
 func (l *level) shows(token json.Token, raw []byte) bool {
 	if l.name {
 		l.value = place{}

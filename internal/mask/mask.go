@@ -1,10 +1,10 @@
-// Package mask hides what tells of natural persons before something is shown: the fields that the option
-// bridge.options.v1.field marks personal, and in text of a vendor's whatever nobody has declared.
+// Package mask hides personal data before something is shown: fields with the mark `personal` in the option
+// bridge.options.v1.field, and undeclared parts of a vendor's text.
 //
-// There are two ways to hide a value. [Message] puts [Mark] in its place, or clears it. [JSON] and [Shape] keep its shape,
-// letters as x and digits as 0, since they show what could not be read, and the shape is what says why.
+// There are two ways to hide a value. [Message] replaces it by [Mark], or clears it. [JSON] and [Shape] keep its shape, with
+// letters as x and digits as 0: they show text that could not be read, and its shape explains why.
 //
-// What is masked is for people, and nothing is to be made of it: a shaped number is no JSON any more. Lengths show.
+// Masked text is for people, not for programs: a shaped number is not JSON. Lengths stay visible.
 package mask
 
 import (
@@ -14,10 +14,10 @@ import (
 	optionsv1 "github.com/webhook-bridge/bridge/gen/bridge/options/v1"
 )
 
-// Mark stands for a string that is hidden.
+// Mark replaces a hidden string.
 const Mark = "•••"
 
-// Personal says whether the values of a field tell something of a natural person.
+// Personal reports whether the values of a field are personal data.
 func Personal(fd protoreflect.FieldDescriptor) bool { return optionsOf(fd).GetPersonal() }
 
 func optionsOf(fd protoreflect.FieldDescriptor) *optionsv1.Field {
@@ -25,10 +25,9 @@ func optionsOf(fd protoreflect.FieldDescriptor) *optionsv1.Field {
 	return o
 }
 
-// Message returns a copy of m without what is personal, at any depth. Of personal fields, strings become [Mark], those of
-// a list each, and all else is cleared: numbers, messages, maps with their keys. Of a field that holds any JSON, marked
-// verbatim, the shape stays. Fields that m's type does not know are dropped: nobody has said what they are. m is not
-// changed.
+// Message returns a copy of m without personal data, at any depth. In personal fields, strings become [Mark], also in lists,
+// and all other values are cleared: numbers, messages, and maps with their keys. Fields marked verbatim, which have any JSON,
+// keep its shape. Fields unknown to m's type are dropped, because their content is undeclared. m is not changed.
 func Message(m proto.Message) proto.Message {
 	if m == nil {
 		return nil
@@ -65,7 +64,7 @@ func message(m protoreflect.Message) {
 	})
 }
 
-// replace changes the strings of a field that is set, and clears one of another kind.
+// replace masks the strings of a field that is set, and clears a field of another kind.
 func replace(m protoreflect.Message, fd protoreflect.FieldDescriptor, change func(string) string) {
 	switch {
 	case fd.Kind() != protoreflect.StringKind || fd.IsMap():

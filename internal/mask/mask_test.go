@@ -79,7 +79,7 @@ func TestMessage(t *testing.T) {
 	}
 }
 
-// A field from a newer schema may hold anything.
+// A field from a newer schema may have any content.
 func TestMessageDropsUnknownFields(t *testing.T) {
 	in := &eventv1.Event{Id: "1", Data: &eventv1.Event_Customer{Customer: &eventv1.Customer{Id: "2", Name: "Jan"}}}
 	unknown := protoreflect.RawFields{0xfa, 0x7f, 3, 'J', 'a', 'n'} // field 2047

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// Path returns a JSON path, as the decoder writes it, with those names shaped that [JSON] would not show, and each run of
-// letters or digits in them as one: `$.phones["x@x.x"].kind`. So paths of which the names are data come to few, however long
-// those are. The path of what is declared stays as it is.
+// Path returns a JSON path, as the decoder writes it. It shapes the names that [JSON] would not show, with each run of letters
+// or digits as one character: `$.phones["x@x.x"].kind`. So paths with data as names become few, for any length of the data.
+// Paths of declared fields stay.
 func Path(path string) string {
 	var out strings.Builder
 	for rest := path; rest != ""; {
@@ -19,7 +19,7 @@ func Path(path string) string {
 	return out.String()
 }
 
-// stepOf is the first step of a path: "$", ".name", `["na.me"]`, "[3]" or "[]".
+// stepOf returns the first step of a path: "$", ".name", `["na.me"]`, "[3]" or "[]".
 func stepOf(path string) string {
 	if name, ok := strings.CutPrefix(path, "["); ok {
 		if quoted, err := strconv.QuotedPrefix(name); err == nil && strings.HasPrefix(name[len(quoted):], "]") {

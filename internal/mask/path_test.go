@@ -20,7 +20,7 @@ func TestPath(t *testing.T) {
 		{`$.777123456.xx`, `$.0.xx`},
 		{`$["--..\\\\"]`, `$["--..\\\\"]`},
 		{`$[""].x`, `$[""].x`},
-		// What is no path is shaped where it stops being one.
+		// Text is shaped from the byte at which it is not a path.
 		{`Jan 7`, `x 0`},
 		{`$["Jan`, `$["x`},
 		{`$[Jan]`, `$[x]`},
@@ -34,7 +34,7 @@ func TestPath(t *testing.T) {
 	}
 }
 
-// FuzzPath: a path never grows, stays UTF-8, and gets no character that it did not have but x and 0.
+// FuzzPath: a path never grows, stays UTF-8, and gets no new characters but x and 0.
 func FuzzPath(f *testing.F) {
 	for _, s := range []string{`$.a[1]["b.c"].7`, `$["x\""]`, `[`, `.`, `$..`, "$.\xff"} {
 		f.Add(s)

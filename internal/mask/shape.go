@@ -8,8 +8,8 @@ import (
 // maxShape is the length of the longest Shape, in bytes.
 const maxShape = 200
 
-// Shape returns b with letters as x, digits as 0, and ASCII, punctuation and white space otherwise as they stand, cut to
-// 200 bytes. All else, bytes that are no UTF-8 among it, counts as letters: the result is UTF-8, whatever b is.
+// Shape returns b with letters as x and digits as 0, cut to 200 bytes. ASCII punctuation and white space stay. All other bytes,
+// also invalid UTF-8, count as letters, so the result is always UTF-8.
 func Shape(b []byte) string {
 	out := appendShape(nil, b[:min(len(b), maxShape*utf8.UTFMax)])
 	end := min(len(out), maxShape)
@@ -19,7 +19,7 @@ func Shape(b []byte) string {
 	return string(out[:end])
 }
 
-// appendShape appends the shape of b, which is no longer than b.
+// appendShape appends the shape of b, which is not longer than b.
 func appendShape(dst, b []byte) []byte {
 	for i := 0; i < len(b); {
 		c := b[i]

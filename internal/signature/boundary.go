@@ -7,40 +7,41 @@ import (
 	"strings"
 )
 
-// Two requests must not sign alike, or whoever has captured one has a signature of the other. What is signed is its values one
-// after the other, so it must tell where each begins and ends: those before the body by the literal that follows them, those
-// after it by the literal before, and what is left is the body. Without a body among them it is the last value that is left.
+// Two different requests must not sign the same bytes; otherwise a stranger who captured one has a signature of the other. The
+// signed bytes are a sequence of values, so the receiver must be able to tell where each value begins and ends. A value before
+// the body ends at the literal after it. A value after the body begins at the literal before it. The remainder is the body.
+// Without a body, the remainder is the last value.
 //
-// That is about headers, which a sender fills as it likes. The time has one length for as long as it is fresh. The address
-// (method, host, path and URL) is where the receiver is, and full of dots: one that had taken in a part of the body would
-// lead elsewhere. Vendors do sign {url}{body}.
+// This concerns headers, which a sender may fill freely. A time has a fixed length while it is current. The address (method,
+// host, path and URL) is the receiver's own, with many dots in it: an address with a part of the body in it would lead to
+// another place. Some vendors sign {url}{body}.
 
-// errAmbiguous means that a value holds the literal that is to tell where it ends.
+// errAmbiguous means that a value contains the literal that should mark its end.
 var errAmbiguous = fmt.Errorf("%w: a signed value holds the text that sets it apart from its neighbour", ErrMalformed)
 
-// boundary tells where a value begins or ends.
+// boundary marks where a value begins or ends.
 type boundary struct {
 	part int
-	// literal stands after the value, or before it. Empty: the value is a URL, which begins with its scheme.
+	// literal is the text after the value, or before it. If it is empty, the value is a URL, which begins with its scheme.
 	literal []byte
 	before  bool
 }
 
-// boundaries returns those that what is signed must keep to. It reports false if a
-// value stands beside another and nothing tells where it ends.
+// boundaries returns the boundaries that the signed values must keep. It returns false if two values are adjacent and nothing
+// marks their boundary.
 func (t template) boundaries() (all []boundary, ok bool) {
-	left := t.left()
+	remainder := t.remainder()
 	for i := range t {
 		p := &t[i]
 		switch {
-		case i == left || !t.varies(i, left) || p.isTime():
+		case i == remainder || !t.varies(i, remainder) || p.isTime():
 		case p.isAddress():
-			if i > left && p.name == "url" {
+			if i > remainder && p.name == "url" {
 				all = append(all, boundary{part: i, before: true})
 			}
-		case i < left && t[i+1].name == "":
+		case i < remainder && t[i+1].name == "":
 			all = append(all, boundary{part: i, literal: t[i+1].literal})
-		case i > left && t[i-1].name == "":
+		case i > remainder && t[i-1].name == "":
 			all = append(all, boundary{part: i, literal: t[i-1].literal, before: true})
 		default:
 			return nil, false
@@ -49,17 +50,17 @@ func (t template) boundaries() (all []boundary, ok bool) {
 	return all, true
 }
 
-// isAddress reports whether the part is where the request went.
+// isAddress reports whether the part is a part of the request's address.
 func (p *part) isAddress() bool {
 	return p.function == "" && slices.Contains([]string{"method", "host", "path", "url"}, p.name)
 }
 
-// isTime reports whether the part is the time of signing, as it is in the request.
+// isTime reports whether the part is the time of signing, as written in the request.
 func (p *part) isTime() bool { return p.function == "" && p.name == "timestamp" }
 
-// left returns the part that is left when all others are known: the body, else the last of those that vary in length. -1 if
-// there is none.
-func (t template) left() int {
+// remainder returns the part whose extent follows from all others: the body, or otherwise the last part with a variable length.
+// -1 if there is none.
+func (t template) remainder() int {
 	last := -1
 	for i := range t {
 		if !t.varies(i, len(t)) {
@@ -72,14 +73,14 @@ func (t template) left() int {
 	return last
 }
 
-// varies reports whether the length of part i is not known once all parts before it, and before the one that is left, are.
-func (t template) varies(i, left int) bool {
+// varies reports whether the length of part i is still unknown when all parts before it, and before the remainder, are known.
+func (t template) varies(i, remainder int) bool {
 	p := &t[i]
 	if p.name == "" || p.function == "sha256" {
 		return false
 	}
 	if p.function == "" {
-		for j := range t[:min(i, left)] {
+		for j := range t[:min(i, remainder)] {
 			if q := &t[j]; q.function == "len" && q.name == p.name && q.header == p.header {
 				return false
 			}
@@ -88,18 +89,18 @@ func (t template) varies(i, left int) bool {
 	return true
 }
 
-// unambiguous reports whether the parts of what is signed keep to their boundaries.
-func (s *Scheme) unambiguous(message [][]byte) bool {
+// isUnambiguous reports whether the signed values keep to their boundaries.
+func (s *Scheme) isUnambiguous(message [][]byte) bool {
 	for i := range s.boundaries {
-		if b := &s.boundaries[i]; !b.holds(message[b.part]) {
+		if b := &s.boundaries[i]; !b.isKept(message[b.part]) {
 			return false
 		}
 	}
 	return true
 }
 
-// holds reports whether the value shows up once only: the end of one may look like the literal's beginning, too.
-func (b *boundary) holds(value []byte) bool {
+// isKept reports whether the literal occurs once only. The end of a value may also look like the beginning of the literal.
+func (b *boundary) isKept(value []byte) bool {
 	switch {
 	case len(b.literal) == 0:
 		url := string(value)

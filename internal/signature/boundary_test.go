@@ -13,8 +13,8 @@ import (
 	"github.com/webhook-bridge/bridge/connectors"
 )
 
-// A webhook with somebody's text in it is not turned into another one, of another time: the text that was moved into a header
-// holds what separates it.
+// A webhook that contains a stranger's text cannot be turned into another webhook with another time: the text that would move
+// into a header contains the separator.
 func TestShifted(t *testing.T) {
 	s, err := Compile(connectors.HMAC{
 		Header: "webhook-signature", Encoding: "base64", Prefix: "v1,", Separator: " ", TimestampHeader: "webhook-timestamp",
@@ -40,7 +40,7 @@ func TestShifted(t *testing.T) {
 	}
 }
 
-// A body that ends in the URL is not shortened by it.
+// A body that ends with the URL is not shortened.
 func TestShiftedURL(t *testing.T) {
 	v := readVector(t, "testdata/trello.txtar")
 	s := v.compile(t)
@@ -56,7 +56,7 @@ func TestShiftedURL(t *testing.T) {
 	}
 }
 
-// Addresses have dots in them and stand beside what is signed with them, as Square and HubSpot have it; so may times.
+// Addresses contain dots and are adjacent to other signed values, as in Square's and HubSpot's schemes. So may times.
 func TestAddressAndTimeBesideBody(t *testing.T) {
 	for _, signed := range []string{"{method}.{url}.{host}.{path}.{body}", "{url}{body}", "{method}{url}{body}{timestamp}", "{timestamp}{body}"} {
 		spec := connectors.HMAC{Header: "S", Signed: signed}
@@ -76,7 +76,7 @@ func TestAddressAndTimeBesideBody(t *testing.T) {
 	}
 }
 
-// One time is written in one way: with a zero before it, a digit of the body's could pass for one of the time's.
+// A time has one written form: with a leading zero, a digit of the body could pass for a digit of the time.
 func TestTimeHasOneLength(t *testing.T) {
 	s, err := Compile(connectors.HMAC{Header: "S", TimestampHeader: "T", Signed: "{timestamp}{body}"}, []string{"a-secret"})
 	if err != nil {
@@ -94,7 +94,7 @@ func TestTimeHasOneLength(t *testing.T) {
 	}
 }
 
-// Templates of every kind are either refused or such that no two requests that are believed sign the same bytes.
+// Every template is either refused, or no two accepted requests sign the same bytes.
 func TestNoTwoSignAlike(t *testing.T) {
 	tokens := []string{".", "1", "{header.a}", "{header.b}", "{body}", "{len(header.a)}", "{len(body)}", "{sha256(header.b)}"}
 	compiled, refused := 0, 0
@@ -140,7 +140,7 @@ func signApart(t *testing.T, s *Scheme, template string) {
 		for _, b := range used("header.b") {
 			for _, body := range values {
 				message := s.message.of(&Request{Header: http.Header{"A": {a}, "B": {b}}, Body: []byte(body)}, "")
-				if !s.unambiguous(message) {
+				if !s.isUnambiguous(message) {
 					continue
 				}
 				text, parts := string(bytes.Join(message, nil)), fmt.Sprintf("%q", message)

@@ -10,40 +10,39 @@ import (
 	"time"
 )
 
-// claim is what a request's headers say of its signature.
+// claim has the facts about the signature that a request's headers state.
 type claim struct {
-	// signatures, at least one, each of the digest's size.
+	// signatures has at least one element, each with the size of the digest.
 	signatures [][]byte
-	// stamp is the time as it was written, which is what is signed. Empty if the scheme has none.
+	// stamp is the time in its written form, which is signed. Empty if the scheme has no time.
 	stamp string
 }
 
-// claim reads the headers, and judges the time.
+// claim reads the headers and checks the time.
 func (s *Scheme) claim(h http.Header, now time.Time) (claim, error) {
 	var c claim
-	value, err := one(h, s.header)
+	value, err := singleHeader(h, s.header)
 	if err != nil {
 		return c, err
 	}
-	if err := s.read(value, &c); err != nil {
+	if err := s.parseHeader(value, &c); err != nil {
 		return c, fmt.Errorf("%w in header %s", err, s.header)
 	}
 	if s.stampHeader != "" {
-		if c.stamp, err = one(h, s.stampHeader); err != nil {
+		if c.stamp, err = singleHeader(h, s.stampHeader); err != nil {
 			return c, err
 		}
 	}
 	for _, name := range s.message.headers() {
-		if _, err := one(h, name); err != nil {
+		if _, err := singleHeader(h, name); err != nil {
 			return c, err
 		}
 	}
-	return c, s.fresh(c.stamp, now)
+	return c, s.checkTime(c.stamp, now)
 }
 
-// read takes the signature's header apart. Parts with neither prefix are passed over: vendors add signatures of other
-// schemes beside the one that is looked for.
-func (s *Scheme) read(value string, c *claim) error {
+// parseHeader parses the signature's header. It ignores parts with neither prefix: vendors add signatures of other schemes.
+func (s *Scheme) parseHeader(value string, c *claim) error {
 	stamps := 0
 	for part := range s.parts(value) {
 		part = strings.Trim(part, " \t")
@@ -86,12 +85,12 @@ func (s *Scheme) parts(value string) func(yield func(string) bool) {
 	return strings.SplitSeq(value, s.separator)
 }
 
-// fresh judges the time of signing.
-func (s *Scheme) fresh(stamp string, now time.Time) error {
+// checkTime checks the time of signing.
+func (s *Scheme) checkTime(stamp string, now time.Time) error {
 	if s.unit == 0 {
 		return nil
 	}
-	// A leading zero would give one time two lengths, and what is signed two readings.
+	// With a leading zero, one time would have two lengths, and the signed bytes two readings.
 	if stamp == "" || len(stamp) > maxDigits || strings.Trim(stamp, "0123456789") != "" || stamp[0] == '0' && stamp != "0" {
 		return fmt.Errorf("%w: the time is not a whole number", ErrMalformed)
 	}
@@ -103,14 +102,14 @@ func (s *Scheme) fresh(stamp string, now time.Time) error {
 	if s.unit == time.Millisecond {
 		at = time.UnixMilli(n)
 	}
-	// Not by the absolute value, which the smallest duration has none of.
+	// The smallest duration has no absolute value.
 	if off := now.Sub(at); off > s.tolerance || off < -s.tolerance {
 		return fmt.Errorf("%w: the time is off by more than %s", ErrStale, s.tolerance)
 	}
 	return nil
 }
 
-// encoding is how bytes are written.
+// encoding is the encoding of bytes as text.
 type encoding uint8
 
 const (
@@ -130,10 +129,10 @@ func (e encoding) encode(b []byte) string {
 	}
 }
 
-// standardAlphabet turns base64 of the URL alphabet into that of the standard one.
+// standardAlphabet replaces the characters of base64's URL alphabet by those of the standard one.
 var standardAlphabet = strings.NewReplacer("-", "+", "_", "/")
 
-// decode reads hex of either case, or base64 of either alphabet, with padding or without.
+// decode decodes hex in either case, or base64 in either alphabet, with or without padding.
 func (e encoding) decode(text string) ([]byte, bool) {
 	switch e {
 	case asHex:
@@ -142,7 +141,7 @@ func (e encoding) decode(text string) ([]byte, bool) {
 	case asBase64:
 		text = strings.TrimSuffix(strings.TrimSuffix(text, "="), "=")
 		if strings.ContainsAny(text, "\r\n") {
-			return nil, false // which the decoder would pass over
+			return nil, false // the decoder would ignore it
 		}
 		b, err := base64.RawStdEncoding.DecodeString(standardAlphabet.Replace(text))
 		return b, err == nil

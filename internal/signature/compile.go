@@ -15,25 +15,25 @@ import (
 	"github.com/webhook-bridge/bridge/connectors"
 )
 
-// Bounds of the secrets: a short one is guessed, and each costs a digest of the body.
+// Limits of the secrets: a short one can be guessed, and each one costs a digest of the body.
 const (
 	maxSecrets = 16
 	maxSecret  = 4 << 10
 	minKey     = 8
 )
 
-// consumed are headers of the connection, which are not, or not always, in a request that a server hands on.
+// consumed are headers of the connection. A server does not always pass them on.
 var consumed = []string{
 	"Connection", "Content-Length", "Expect", "Host", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
 }
 
-// FieldError is one thing that is wrong with a scheme. It quotes nothing.
+// FieldError is one problem of a scheme. It quotes no value.
 type FieldError struct {
 	// Field is the name of the field of [connectors.HMAC], or "Secrets".
 	Field string
-	// Index is that of the secret, or -1 when it is not about one.
+	// Index is the index of the secret, or -1 if the problem is not about a secret.
 	Index int
-	// Reason is for people, and follows the field's name.
+	// Reason is a text for people that follows the field's name.
 	Reason string
 }
 
@@ -46,7 +46,7 @@ func (p *FieldError) Error() string {
 	return "signature: " + field + " " + p.Reason
 }
 
-// Compile prepares a scheme. At least one secret is needed. What is wrong is returned joined, each a [*FieldError].
+// Compile prepares a scheme. It needs at least one secret. It returns all problems joined, each a [*FieldError].
 func Compile(spec connectors.HMAC, secrets []string) (*Scheme, error) {
 	c := compiler{spec: spec.WithDefaults()}
 	c.scheme.encoding = choose(&c, "Encoding", c.spec.Encoding, map[string]encoding{"hex": asHex, "base64": asBase64}, "hex or base64")
@@ -61,7 +61,7 @@ func Compile(spec connectors.HMAC, secrets []string) (*Scheme, error) {
 	return &c.scheme, nil
 }
 
-// compiler collects what is wrong on the way to a Scheme.
+// compiler collects the problems while it builds a Scheme.
 type compiler struct {
 	spec     connectors.HMAC
 	scheme   Scheme
@@ -72,7 +72,7 @@ func (c *compiler) addf(field, format string, args ...any) {
 	c.problems = append(c.problems, &FieldError{Field: field, Index: -1, Reason: fmt.Sprintf(format, args...)})
 }
 
-// choose looks up a word and reports one that is not known.
+// choose looks up a word, with a fallback for the empty one. It reports an unknown word.
 func choose[T any](c *compiler, field, word string, from map[string]T, words string) T {
 	chosen, ok := from[word]
 	if !ok {
@@ -106,7 +106,7 @@ func (c *compiler) header() {
 	}
 }
 
-// inSignature reports whether hex or base64 has the character.
+// inSignature reports whether the character occurs in hex or base64.
 func inSignature(r rune) bool {
 	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("+/-_=", r)
 }
@@ -155,7 +155,7 @@ func (c *compiler) digest() {
 	}
 }
 
-// signed parses the template and refuses those that leave out what must not be.
+// signed parses the template, and refuses one without the required values.
 func (c *compiler) signed() {
 	s := &c.scheme
 	message, problem := parseTemplate(c.spec.Signed)
@@ -166,11 +166,11 @@ func (c *compiler) signed() {
 	s.message = message
 	switch {
 	case !message.proves("body"):
-		c.addf("Signed", "must have {body} or {sha256(body)}: else any body is taken for the sender's")
+		c.addf("Signed", "must have {body} or {sha256(body)}: else any body would be accepted")
 	case s.unit == 0 && message.has("timestamp"):
 		c.addf("Signed", "has {timestamp}, and nothing says where the time is")
 	case s.unit > 0 && !message.proves("timestamp") && !message.provesHeader(s.stampHeader):
-		c.addf("Signed", "must have {timestamp}: else any time is taken for the sender's")
+		c.addf("Signed", "must have {timestamp}: else any time would be accepted")
 	}
 	boundaries, ok := message.boundaries()
 	if !ok {

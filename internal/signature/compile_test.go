@@ -11,7 +11,7 @@ import (
 
 const sideBySide = "Signed has a header's value beside another value, and nothing tells where it ends: a text between them would, or {len(…)} before"
 
-// What is wrong is said, all of it, by field and column, and without quoting.
+// All problems are reported, with field and column, and without values.
 func TestCompileProblems(t *testing.T) {
 	const canary = "CANARY"
 	good := []string{"a-secret"}
@@ -59,13 +59,13 @@ func TestCompileProblems(t *testing.T) {
 			"Signed has the header Host, which is written {host}",
 		}},
 		{"the body unsigned", connectors.HMAC{Header: "S", Signed: "{url} {len(body)}"}, good, []string{
-			"Signed must have {body} or {sha256(body)}: else any body is taken for the sender's",
+			"Signed must have {body} or {sha256(body)}: else any body would be accepted",
 		}},
 		{"the time unsigned", connectors.HMAC{Header: "S", TimestampHeader: "T", Signed: "{body}.{len(timestamp)}"}, good, []string{
-			"Signed must have {timestamp}: else any time is taken for the sender's",
+			"Signed must have {timestamp}: else any time would be accepted",
 		}},
 		{"the time unsigned by default", connectors.HMAC{Header: "S", TimestampHeader: "T"}, good, []string{
-			"Signed must have {timestamp}: else any time is taken for the sender's",
+			"Signed must have {timestamp}: else any time would be accepted",
 		}},
 		{"a header beside the body", connectors.HMAC{Header: "S", Signed: "{header.a}{body}"}, good, []string{sideBySide}},
 		{"a header beside the address", connectors.HMAC{Header: "S", Signed: "{header.a}{url}{body}"}, good, []string{sideBySide}},
@@ -133,7 +133,7 @@ func TestCompileProblems(t *testing.T) {
 	}
 }
 
-// A template becomes exactly what it says.
+// A template signs exactly the values that it names.
 func TestTemplate(t *testing.T) {
 	r := Request{
 		Method: "POST", Host: "h.example", Path: "/a%2Fb", URL: "https://h.example/a%2Fb?q=1", Body: []byte("é"),

@@ -13,7 +13,7 @@ import (
 	"github.com/webhook-bridge/bridge/connectors"
 )
 
-// Whatever is written as a scheme is either refused or works: what it signs, it believes, and another body it does not.
+// Every text as a scheme is either refused or works: the scheme accepts its own signature, and refuses it for another body.
 func FuzzCompile(f *testing.F) {
 	for _, v := range readVectors(f) {
 		s := v.spec
@@ -34,13 +34,13 @@ func FuzzCompile(f *testing.F) {
 		}
 		for name, values := range s.Sign(r, now) {
 			if len(values[0]) > maxHeader {
-				t.Skip() // by its prefix
+				t.Skip() // because of its prefix
 			}
 			r.Header[name] = values
 		}
 		err = s.Verify(r, now)
 		if errors.Is(err, errAmbiguous) {
-			t.Skip() // by its literals
+			t.Skip() // because of its literals
 		}
 		if err != nil {
 			t.Fatalf("%+v: %v", r.Header, err)
@@ -52,7 +52,7 @@ func FuzzCompile(f *testing.F) {
 	})
 }
 
-// A header is believed only if it has the right signature in it.
+// A header is accepted only if it contains the right signature.
 func FuzzVerify(f *testing.F) {
 	vectors := readVectors(f)
 	for i, v := range vectors {
@@ -84,7 +84,7 @@ func FuzzVerify(f *testing.F) {
 	})
 }
 
-// holdsSignature looks for the right bytes in the header in a way of its own: by every stretch that could be them.
+// holdsSignature searches the header for the right bytes independently: in every substring that could be them.
 func holdsSignature(s *Scheme, r Request, value, stamp string) bool {
 	if s.stampPrefix != "" {
 		_, after, _ := strings.Cut(value, s.stampPrefix)
@@ -97,7 +97,7 @@ func holdsSignature(s *Scheme, r Request, value, stamp string) bool {
 			return true
 		}
 		plain := strings.NewReplacer("-", "+", "_", "/").Replace(value)
-		// The last character holds bits that are none of the signature's.
+		// The last character has bits that are not part of the signature.
 		if text := base64.RawStdEncoding.EncodeToString(right); strings.Contains(plain, text[:len(text)-1]) {
 			return true
 		}

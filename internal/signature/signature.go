@@ -12,42 +12,42 @@ import (
 	"time"
 )
 
-// Why a request is refused. All mean that it must not be believed; which it was is for the receiver's log, never for the
+// Reasons for refusing a request. All mean that it must not be trusted. The reason is for the receiver's log, never for the
 // sender.
 var (
-	// ErrMissing means that a header that the scheme needs is not there.
+	// ErrMissing means that a required header is missing.
 	ErrMissing = errors.New("signature: missing")
-	// ErrMalformed means that a header is not as the scheme has it, or that another request could have the same signature.
+	// ErrMalformed means that a header does not follow the scheme, or that another request could have the same signature.
 	ErrMalformed = errors.New("signature: malformed")
 	// ErrStale means that the time of signing is too far from now, in either direction.
 	ErrStale = errors.New("signature: stale")
-	// ErrMismatch means that no signature fits the request under any secret.
+	// ErrMismatch means that no signature matches the request with any secret.
 	ErrMismatch = errors.New("signature: mismatch")
 )
 
-// Bounds of what a request may bring.
+// Limits of a request's headers.
 const (
 	maxHeader     = 8 << 10
 	maxSignatures = 16
 	maxDigits     = 16
 )
 
-// Request is what may be signed of one. Nothing of it is kept or changed.
+// Request has the parts of a request that may be signed. Its memory is neither kept nor changed.
 type Request struct {
 	// Method is upper case, such as "POST".
 	Method string
-	// Host and Path as the sender called them, the path still escaped and without the query.
+	// Host and Path are as the sender called them, the path still escaped and without the query.
 	Host, Path string
-	// URL is the whole of what the sender called, with scheme and query.
+	// URL is the complete URL that the sender called, with scheme and query.
 	URL    string
 	Header http.Header
-	// Body as it came over the wire, before any decompression.
+	// Body is the body on the wire, before any decompression.
 	Body []byte
 }
 
-// Scheme checks and makes the signatures of one sender. It is safe for concurrent use. Make it with [Compile].
+// Scheme checks and makes the signatures of one sender. [Compile] creates it. It is safe for concurrent use.
 type Scheme struct {
-	// header has the signatures, stampHeader the time, both canonical. stampHeader may be empty.
+	// header is the name of the signatures' header, stampHeader that of the time's, both canonical. stampHeader may be empty.
 	header, stampHeader string
 	prefix, separator   string
 	stampPrefix         string
@@ -61,8 +61,8 @@ type Scheme struct {
 	secrets             [][]byte
 }
 
-// Precheck says what the headers alone tell: that the signature is there, well formed and fresh. A request that passes may
-// still be anybody's.
+// Precheck checks the headers alone: that the signature is present, well formed and current. A request that passes may still
+// come from a stranger.
 func (s *Scheme) Precheck(h http.Header, now time.Time) error {
 	_, err := s.claim(h, now)
 	return err
@@ -75,7 +75,7 @@ func (s *Scheme) Verify(r Request, now time.Time) error {
 		return err
 	}
 	message := s.message.of(&r, claimed.stamp)
-	if !s.unambiguous(message) {
+	if !s.isUnambiguous(message) {
 		return errAmbiguous
 	}
 	match := 0
@@ -91,8 +91,8 @@ func (s *Scheme) Verify(r Request, now time.Time) error {
 	return nil
 }
 
-// Sign returns the headers that a sender adds to the request: the signature, made with the first secret, and the time if
-// that has a header of its own. Headers that the scheme signs (see [Scheme.SignedHeaders]) must be in the request already.
+// Sign returns the headers that a sender adds to the request: the signature, made with the first secret, and the time if it has
+// its own header. Signed headers (see [Scheme.SignedHeaders]) must already be in the request.
 func (s *Scheme) Sign(r Request, now time.Time) http.Header {
 	added, stamp := http.Header{}, ""
 	if s.unit > 0 {
@@ -100,7 +100,7 @@ func (s *Scheme) Sign(r Request, now time.Time) http.Header {
 	}
 	if s.stampHeader != "" {
 		added.Set(s.stampHeader, stamp)
-		// It may be signed as a header, too.
+		// It may also be signed as a header.
 		r.Header = r.Header.Clone()
 		if r.Header == nil {
 			r.Header = http.Header{}
@@ -115,8 +115,8 @@ func (s *Scheme) Sign(r Request, now time.Time) http.Header {
 	return added
 }
 
-// SignedHeaders returns the names of the headers that are signed, besides that with the time: what a sender must set before
-// it signs. The slice is the caller's own.
+// SignedHeaders returns the names of the signed headers, without the time's: a sender must set them before it signs. The caller
+// owns the slice.
 func (s *Scheme) SignedHeaders() []string {
 	var names []string
 	for _, name := range s.message.headers() {
@@ -135,8 +135,8 @@ func (s *Scheme) sum(secret []byte, message [][]byte) []byte {
 	return mac.Sum(nil)
 }
 
-// one returns the value of a header that must be there once. The name is canonical.
-func one(h http.Header, name string) (string, error) {
+// singleHeader returns the value of a header that must occur once. The name is canonical.
+func singleHeader(h http.Header, name string) (string, error) {
 	switch values := h[name]; {
 	case len(values) == 0:
 		return "", fmt.Errorf("%w: header %s", ErrMissing, name)

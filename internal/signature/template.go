@@ -9,30 +9,30 @@ import (
 	"unicode/utf8"
 )
 
-// Bounds of a template.
+// Limits of a template.
 const (
 	maxTemplate = 4 << 10
 	maxParts    = 64
 )
 
-// template is what is signed.
+// template describes the signed bytes.
 type template []part
 
-// part is a literal, or a value out of a request.
+// part is a literal, or a value from a request.
 type part struct {
 	literal []byte
-	// name is of values, empty for a literal; header is the canonical name for the value "header".
+	// name is one of values, empty for a literal. header is the canonical name for the value "header".
 	name, header string
 	// function is "", "len" or "sha256".
 	function string
 }
 
-// values are the names of what can be signed, besides header.NAME.
+// values are the names of the values that can be signed, in addition to header.NAME.
 var values = []string{"body", "timestamp", "method", "host", "path", "url"}
 
 const known = "body, timestamp, method, host, path, url, header.NAME, and len(…) and sha256(…) of one of them"
 
-// parseTemplate reads a template. The problem, empty if there is none, says where it is and quotes nothing.
+// parseTemplate parses a template. The problem, empty if there is none, has its column and quotes nothing.
 func parseTemplate(text string) (t template, problem string) {
 	switch {
 	case len(text) > maxTemplate:
@@ -79,12 +79,12 @@ func parseTemplate(text string) (t template, problem string) {
 	return t, ""
 }
 
-// column says where in the text the byte at is, in characters from 1.
+// column returns the position of the byte at, in characters from 1.
 func column(text string, at int) string {
 	return "column " + strconv.Itoa(utf8.RuneCountInString(text[:at])+1) + ": "
 }
 
-// parsePart reads what stands between braces.
+// parsePart parses the text between braces.
 func parsePart(text string) (part, bool) {
 	var p part
 	for _, function := range []string{"len", "sha256"} {
@@ -105,7 +105,7 @@ func parsePart(text string) (part, bool) {
 	return p, slices.Contains(values, text)
 }
 
-// of returns the parts of the request that are signed, in order. They share memory with it.
+// of returns the signed parts of the request, in order. They share its memory.
 func (t template) of(r *Request, stamp string) [][]byte {
 	message := make([][]byte, 0, len(t))
 	for i := range t {
@@ -151,7 +151,7 @@ func (p *part) value(r *Request, stamp string) []byte {
 	return nil
 }
 
-// proves reports whether what is signed has the whole of one of the named values, as it is or as its digest.
+// proves reports whether the signed bytes contain one of the named values completely, or its digest.
 func (t template) proves(names ...string) bool {
 	return slices.ContainsFunc(t, func(p part) bool { return p.function != "len" && slices.Contains(names, p.name) })
 }

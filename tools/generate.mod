@@ -1,4 +1,4 @@
-module github.com/webhook-bridge/bridge/tools
+module github.com/webhook-bridge/bridge/tools/generate
 
 go 1.26.7
 

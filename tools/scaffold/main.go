@@ -2,7 +2,7 @@
 // program. What it writes compiles and passes the kit once the code has been generated from the schema, which
 // `make connector` does; CONTRIBUTING.md says how to go on from there.
 //
-//	go run ./internal/scaffold [-event order.created] acme
+//	go run ./tools/scaffold [-event order.created] acme
 package main
 
 import (
