@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 
 	"google.golang.org/genproto/googleapis/api/annotations"
@@ -18,7 +20,7 @@ import (
 // decimalName is the message that stands for money and quantities.
 const decimalName = "google.type.Decimal"
 
-// anyDecimal describes what is read as a decimal: a schema of this version names one type, and vendors send two.
+// anyDecimal has no type: a schema of OpenAPI 2.0 has one type, and vendors send two.
 var anyDecimal = json.RawMessage(`{"description":"A decimal number: a JSON number, or a string that holds one."}`)
 
 // schema is the part of a schema that the generator uses for a field.
@@ -31,43 +33,12 @@ type schema struct {
 	Items       *schema `json:"items,omitempty"`
 }
 
-// object is the part of a schema that the generator uses for a message. Fields keep the order of the message.
+// object is the part of a schema that the generator uses for a message.
 type object struct {
-	Type        string `json:"type"`
-	Properties  fields `json:"properties,omitempty"`
-	Title       string `json:"title,omitempty"`
-	Description string `json:"description,omitempty"`
-}
-
-type fields []field
-
-type field struct {
-	name   string
-	schema schema
-}
-
-// MarshalJSON implements [json.Marshaler].
-func (f fields) MarshalJSON() ([]byte, error) {
-	var out bytes.Buffer
-	out.WriteByte('{')
-	for i := range f {
-		name, err := marshal(f[i].name)
-		if err != nil {
-			return nil, err
-		}
-		value, err := marshal(f[i].schema)
-		if err != nil {
-			return nil, err
-		}
-		if i > 0 {
-			out.WriteByte(',')
-		}
-		out.Write(name)
-		out.WriteByte(':')
-		out.Write(value)
-	}
-	out.WriteByte('}')
-	return out.Bytes(), nil
+	Type        string          `json:"type"`
+	Properties  json.RawMessage `json:"properties,omitempty"`
+	Title       string          `json:"title,omitempty"`
+	Description string          `json:"description,omitempty"`
 }
 
 // marshal is json.Marshal without the escapes for HTML.
@@ -97,34 +68,30 @@ func messages() map[string]protoreflect.MessageDescriptor {
 	return all
 }
 
-// bodies takes over the definitions of what vendors send. The generator writes them as protobuf's own JSON has it, which no
-// vendor sends: 64-bit integers as strings, decimals as objects. What the intake reads follows from the messages.
+// bodies copies definitions of request bodies from all to kept. The generator writes protobuf's own JSON, which no vendor sends:
+// 64-bit integers as strings, decimals as objects. bodies changes them to the JSON that Bridge reads.
 type bodies struct {
 	all, kept map[string]json.RawMessage
 }
 
-// keepOf takes over what the operation's body refers to; md is the body's message.
+// keepOf copies the definitions of the operation's body; md is the body's message.
 func (b bodies) keepOf(op operation, md protoreflect.MessageDescriptor) error {
-	for _, p := range op.Parameters {
-		if p.In != "body" {
-			continue
-		}
-		var of schema
-		if err := strictly(p.Schema, &of); err != nil {
-			return err
-		}
-		if err := b.keep(of.Ref, md); err != nil {
-			return err
-		}
+	i := slices.IndexFunc(op.Parameters, func(p parameter) bool { return p.In == "body" })
+	if i < 0 {
+		return nil
 	}
-	return nil
+	var of schema
+	if err := strictly(op.Parameters[i].Schema, &of); err != nil {
+		return err
+	}
+	return b.keep(of.Ref, md)
 }
 
-// keep takes over the definition of md that ref refers to, and those that it refers to.
+// keep copies the definition of md at ref, and the definitions that it refers to.
 func (b bodies) keep(ref string, md protoreflect.MessageDescriptor) error {
 	name, ok := strings.CutPrefix(ref, definition)
-	if !ok {
-		return fmt.Errorf("%s has no definition", md.FullName())
+	if !ok || md == nil {
+		return fmt.Errorf("%q is not the definition of a message", ref)
 	}
 	if _, kept := b.kept[name]; kept {
 		return nil
@@ -133,43 +100,47 @@ func (b bodies) keep(ref string, md protoreflect.MessageDescriptor) error {
 		b.kept[name] = anyDecimal
 		return nil
 	}
-	var generated struct {
-		object
-		Properties map[string]*schema `json:"properties"`
+	b.kept[name] = nil // a message may contain itself
+	var o object
+	var generated map[string]schema
+	err := strictly(b.all[name], &o)
+	if err == nil && o.Properties != nil {
+		err = strictly(o.Properties, &generated)
 	}
-	if err := strictly(b.all[name], &generated); err != nil {
+	if err != nil {
 		return fmt.Errorf("definition %s: %w", name, err)
 	}
-	b.kept[name] = nil // Against messages that hold themselves.
-	o := generated.object
+	var properties []string // in the order of the message
 	for i := range md.Fields().Len() {
 		fd := md.Fields().Get(i)
-		s := generated.Properties[fd.JSONName()]
-		if s == nil {
+		s, ok := generated[fd.JSONName()]
+		if !ok {
 			return fmt.Errorf("definition %s lacks %s", name, fd.FullName())
 		}
-		sent := asSent(*s, fd)
-		o.Properties = append(o.Properties, field{fd.JSONName(), sent})
-		if err := b.keepField(sent, fd); err != nil {
+		sent := asSent(s, fd)
+		text, err := marshal(sent)
+		if err != nil {
+			return err
+		}
+		properties = append(properties, strconv.Quote(fd.JSONName())+":"+string(text))
+		if sent.Items != nil {
+			sent = *sent.Items
+		}
+		if sent.Ref == "" {
+			continue
+		}
+		if err := b.keep(sent.Ref, fd.Message()); err != nil {
 			return err
 		}
 	}
+	if properties == nil {
+		b.kept[name] = b.all[name]
+		return nil
+	}
+	o.Properties = json.RawMessage("{" + strings.Join(properties, ",") + "}")
 	kept, err := marshal(o)
 	b.kept[name] = kept
 	return err
-}
-
-func (b bodies) keepField(s schema, fd protoreflect.FieldDescriptor) error {
-	if s.Items != nil {
-		s = *s.Items
-	}
-	if s.Ref == "" {
-		return nil
-	}
-	if fd.Message() == nil {
-		return fmt.Errorf("%s is no message", fd.FullName())
-	}
-	return b.keep(s.Ref, fd.Message())
 }
 
 func strictly(data []byte, v any) error {
@@ -181,8 +152,8 @@ func strictly(data []byte, v any) error {
 	return decoder.Decode(v)
 }
 
-// asSent turns the generator's schema of a field into one of what vendors send. A schema of this version names one type:
-// where there are several, it names none and says in words which.
+// asSent changes the generator's schema of a field to the JSON that vendors send. A schema of OpenAPI 2.0 has one type: a field
+// with several JSON forms has none, and its description lists them.
 func asSent(s schema, fd protoreflect.FieldDescriptor) schema {
 	options, _ := proto.GetExtension(fd.Options(), optionsv1.E_Field).(*optionsv1.Field)
 	switch {
@@ -191,7 +162,7 @@ func asSent(s schema, fd protoreflect.FieldDescriptor) schema {
 	case len(options.GetAccepts()) > 0:
 		forms := []string{noun(fd)}
 		for _, form := range options.GetAccepts() {
-			forms = append(forms, alternate(form))
+			forms = append(forms, alternates[form])
 		}
 		text := strings.Join(forms, ", or ")
 		return anything(s, strings.ToUpper(text[:1])+text[1:]+".")
@@ -203,7 +174,7 @@ func asSent(s schema, fd protoreflect.FieldDescriptor) schema {
 	return numeric(s)
 }
 
-// numeric has 64-bit integers as numbers.
+// numeric makes 64-bit integers numbers.
 func numeric(s schema) schema {
 	if s.Type == "string" && (s.Format == "int64" || s.Format == "uint64") {
 		s.Type = "integer"
@@ -217,38 +188,26 @@ func anything(s schema, forms string) schema {
 
 // noun names a field's own form.
 func noun(fd protoreflect.FieldDescriptor) string {
-	if fd.IsList() {
+	switch {
+	case fd.IsList():
 		return "a list"
-	}
-	switch fd.Kind() {
-	case protoreflect.StringKind:
+	case fd.Kind() == protoreflect.StringKind:
 		return "a string"
-	case protoreflect.BoolKind:
+	case fd.Kind() == protoreflect.BoolKind:
 		return "true or false"
-	case protoreflect.MessageKind:
-		if fd.Message().FullName() == decimalName {
-			return "a decimal number"
-		}
-		return "an object"
-	default:
+	case fd.Kind() != protoreflect.MessageKind:
 		return "a number"
+	case fd.Message().FullName() == decimalName:
+		return "a decimal number"
 	}
+	return "an object"
 }
 
-// alternate names a form besides the field's own.
-func alternate(form optionsv1.JsonForm) string {
-	switch form {
-	case optionsv1.JsonForm_JSON_FORM_NUMBER:
-		return "a number"
-	case optionsv1.JsonForm_JSON_FORM_STRING:
-		return "a string that stands for it"
-	case optionsv1.JsonForm_JSON_FORM_BOOL:
-		return "true or false"
-	case optionsv1.JsonForm_JSON_FORM_SINGLE:
-		return "its one element by itself"
-	case optionsv1.JsonForm_JSON_FORM_EMPTY:
-		return "an empty string or list in its place"
-	default:
-		return "another form"
-	}
+// alternates name the forms that a field may have besides its own.
+var alternates = map[optionsv1.JsonForm]string{
+	optionsv1.JsonForm_JSON_FORM_NUMBER: "a number",
+	optionsv1.JsonForm_JSON_FORM_STRING: "a string that stands for it",
+	optionsv1.JsonForm_JSON_FORM_BOOL:   "true or false",
+	optionsv1.JsonForm_JSON_FORM_SINGLE: "its one element by itself",
+	optionsv1.JsonForm_JSON_FORM_EMPTY:  "an empty string or list in its place",
 }

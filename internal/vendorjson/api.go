@@ -7,74 +7,74 @@ import (
 
 // Limits of one document.
 const (
-	// MaxDepth is how deep objects and lists may be nested; the outermost object is at depth 1.
+	// MaxDepth is the largest nesting of objects and lists; the outermost object is at depth 1.
 	MaxDepth = 64
-	// MaxValues is how many JSON values a document may hold, counting each object, list and scalar.
+	// MaxValues is the largest number of JSON values in a document: every object, list and scalar counts.
 	MaxValues = 100_000
-	// MaxDrifts is how many differences one document reports; later ones are dropped.
+	// MaxDrifts is the largest number of drifts that one document reports; later ones are dropped.
 	MaxDrifts = 100
-	// MaxSample is how many bytes of a value are kept as a sample.
+	// MaxSample is the largest size of a sample, in bytes.
 	MaxSample = 64
 )
 
-// Kind is how a value differed from what its field declares.
+// Kind is the kind of a drift.
 type Kind uint8
 
 const (
 	// Unknown is a field that the message does not declare.
 	Unknown Kind = iota + 1
-	// Type is a declared field in another JSON form than expected, which could be read all the same.
+	// Type is a declared field in an unexpected JSON form that could still be read.
 	Type
-	// Missing is a field marked `always` that a message in the document lacks, or has as null.
+	// Missing is a field marked `always` that a message in the document does not have, or has as null.
 	Missing
 )
 
 // Drift is one difference between a document and its message. A document reports each pair of kind and path once.
 type Drift struct {
 	Kind Kind
-	// Path in the vendor's JSON names, list indexes left out: "$.items[].sku.size". A name that would not stand by itself is
-	// quoted, `$["a.b"]`, and a long one is cut.
+	// Path has the vendor's JSON names without list indexes: "$.items[].sku.size". A name with special characters is quoted,
+	// `$["a.b"]`, and a long one is cut.
 	Path string
-	// Sample is the first such value, cut to MaxSample bytes. Nil for what is missing.
+	// Sample is the first such value, cut to MaxSample bytes. Nil for a missing field.
 	Sample []byte
 }
 
-// Error says why a document was refused, and where.
+// Error is the reason for refusing a document, and the place.
 type Error struct {
-	// Code is one of a closed set of words for metrics and quarantine: see the Code constants.
+	// Code is one of the Code constants, a closed set of words for metrics and quarantine.
 	Code string
-	// Path of the value at fault, with list indexes: "$.items[3].quantity". "$" is the whole document.
+	// Path is the path of the value, with list indexes: "$.items[3].quantity". "$" is the whole document.
 	Path string
-	// Offset in bytes from the start of the document.
+	// Offset is in bytes from the start of the document.
 	Offset int64
-	// Problem for people; it never quotes more than a few bytes of the document.
+	// Problem is a text for people; it never quotes more than a few bytes of the document.
 	Problem string
 }
 
 // Codes of an [Error].
 const (
-	// CodeMalformed is text that is not one JSON object, invalid UTF-8 and duplicate keys included.
+	// CodeMalformed is text that is not one JSON object; also invalid UTF-8 and duplicate keys.
 	CodeMalformed = "malformed_json"
-	// CodeLimit is a document past MaxDepth or MaxValues.
+	// CodeLimit is a document that exceeds MaxDepth or MaxValues.
 	CodeLimit = "limit_exceeded"
-	// CodeShape is a value that its field cannot take: another kind of value, or a number that does not fit.
+	// CodeShape is a value that its field cannot have: another kind of value, or a number that does not fit.
 	CodeShape = "wrong_shape"
 )
 
-// Unmarshal decodes one document into m, which must be empty, and returns how it differed from m's type. Nothing of data
-// is kept. It may be called concurrently.
+// Unmarshal decodes one document into m, which must be empty, and returns its drifts from m's type. It does not keep data. It
+// may be called concurrently.
 //
-// Errors are of type [*Error]; m is then in an unspecified state. A message type that [Prepare] refuses is such an error
-// for every document.
+// Errors are of type [*Error]; m is then in an unspecified state. If [Prepare] refuses the message type, every document has
+// that error.
 func Unmarshal(data []byte, m proto.Message) ([]Drift, error) {
 	r := m.ProtoReflect()
 	t, err := tableOf(r.Descriptor())
 	if err != nil {
 		return nil, &Error{Code: CodeShape, Path: "$", Problem: err.Error()}
 	}
-	d := take(data)
+	d := acquireDecoder(data)
 	defer d.release()
-	if fault := d.document(t); fault != nil {
+	if fault := d.readDocument(t); fault != nil {
 		return nil, d.locate(fault)
 	}
 	if err := intoMessage.Unmarshal(d.out, m); err != nil {
@@ -83,34 +83,34 @@ func Unmarshal(data []byte, m proto.Message) ([]Drift, error) {
 	return d.drifts, nil
 }
 
-// intoMessage reads the wire form that the decoder makes. Merging spares a reset of a message that is empty anyway.
+// intoMessage parses the wire form that the decoder writes. Merging saves a reset of a message that is already empty.
 var intoMessage = proto.UnmarshalOptions{Merge: true, AllowPartial: true}
 
-// Prepare says whether messages of this type can be decoded, and builds the tables for it, which are kept for good. It is
-// for start-up, since the first document would do the same. Maps, oneofs, groups, the messages of google.protobuf, and
-// the option verbatim on anything but a string are refused: no vendor has needed them.
+// Prepare returns an error unless messages of this type can be decoded. It builds their tables, which are kept permanently.
+// Call it at start-up; otherwise the first document builds them. It refuses maps, oneofs, groups, the messages of
+// google.protobuf, and the option verbatim on anything but a string: no vendor has needed them.
 func Prepare(md protoreflect.MessageDescriptor) error {
 	_, err := tableOf(md)
 	return err
 }
 
-// Check says whether data is one JSON object within the limits, as Unmarshal would of a message without fields. Errors are
-// of type [*Error].
+// Check returns an error unless data is one JSON object within the limits, as Unmarshal does for a message without fields.
+// Errors are of type [*Error].
 func Check(data []byte) error {
-	d := take(data)
+	d := acquireDecoder(data)
 	defer d.release()
-	if fault := d.document(nil); fault != nil {
+	if fault := d.readDocument(nil); fault != nil {
 		return d.locate(fault)
 	}
 	return nil
 }
 
-// Field reads a top-level string field without decoding the rest. ok is false when the document has none, or has another
-// kind of value there. It stops at the field: what follows is not looked at. Errors are of type [*Error].
+// Field reads a top-level string field without decoding the rest. ok is false if the document has no such field, or another
+// kind of value there. It stops at the field and does not check the text after it. Errors are of type [*Error].
 func Field(data []byte, name string) (value string, ok bool, err error) {
-	d := take(data)
+	d := acquireDecoder(data)
 	defer d.release()
-	value, ok, fault := d.find(name)
+	value, ok, fault := d.findField(name)
 	if fault != nil {
 		return "", false, d.locate(fault)
 	}

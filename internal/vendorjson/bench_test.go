@@ -61,8 +61,8 @@ func BenchmarkField(b *testing.B) {
 	}
 }
 
-// The decoder beats protojson on every sample. Of several rounds the best one counts, so that a busy machine does not
-// decide; half as fast again is what it must be at least, and far less than it is.
+// The decoder is faster than protojson on every sample. The best of several rounds counts, so that a busy machine does not
+// decide. It must be at least half as fast again; it is far faster.
 func TestFasterThanProtojson(t *testing.T) {
 	if underRace {
 		t.Skip("the race detector is no stopwatch; a run without it measures")

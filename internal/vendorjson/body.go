@@ -8,18 +8,18 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Body is the request body to hand to the generated gateway. Once the handler has returned, Drift and Err say what the
-// decoder found, which the gateway itself loses. It is one request's and not safe for concurrent use.
+// Body is the request body for the generated gateway. After the handler has returned, Drift and Err have the decoder's results,
+// which the gateway itself loses. It belongs to one request and is not safe for concurrent use.
 type Body struct {
 	// Data is the document. It is neither copied nor changed.
 	Data []byte
-	// Drift is how the document differed from its message.
+	// Drift has the differences between the document and its message.
 	Drift []Drift
-	// Err is why the document was refused; nil if it was decoded, and before it was. It is of type [*Error], unless the
+	// Err is the reason for refusing the document; nil if it was decoded, and before that. It is of type [*Error], unless the
 	// handler asked for something other than a protobuf message.
 	Err error
 
-	// rest is what Read has yet to return.
+	// rest has the bytes that Read has not yet returned.
 	rest []byte
 }
 
@@ -28,7 +28,7 @@ func NewBody(data []byte) *Body {
 	return &Body{Data: data, rest: data}
 }
 
-// Read reads the document, for those who want its bytes. Once it was decoded there is nothing left to read.
+// Read reads the document's bytes. After decoding there is nothing left to read.
 func (b *Body) Read(p []byte) (int, error) {
 	if len(b.rest) == 0 {
 		return 0, io.EOF
@@ -38,7 +38,7 @@ func (b *Body) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// WriteTo writes what is left to read, which spares io.Copy a buffer.
+// WriteTo writes the unread bytes, so that io.Copy needs no buffer.
 func (b *Body) WriteTo(w io.Writer) (int64, error) {
 	if len(b.rest) == 0 {
 		return 0, nil
@@ -48,10 +48,10 @@ func (b *Body) WriteTo(w io.Writer) (int64, error) {
 	return int64(n), err
 }
 
-// Close does nothing: the body holds nothing open.
+// Close does nothing: a body has no open resources.
 func (b *Body) Close() error { return nil }
 
-// decode decodes the document into v, whatever has been read of it.
+// decode decodes the whole document into v, also if a part of it was read before.
 func (b *Body) decode(v any) error {
 	m, ok := v.(proto.Message)
 	if !ok {
@@ -64,15 +64,14 @@ func (b *Body) decode(v any) error {
 }
 
 // Marshaler makes the generated gateway decode with this package. It decodes a [*Body] in place, without reading it, and
-// refuses any other reader: that one might have no end.
+// refuses any other reader, which might have no end.
 //
-// What it marshals is a constant, since the gateway's own answer is thrown away: the edge answers each vendor as that
-// vendor needs it.
+// Marshal returns a constant, because the gateway's own answer is dropped: the edge gives each vendor the answer that it needs.
 type Marshaler struct{}
 
 var _ runtime.Marshaler = Marshaler{}
 
-// answer is what the gateway sends, to nobody.
+// answer is the gateway's answer, which is dropped.
 var answer = []byte("{}")
 
 // ContentType is JSON's.
@@ -81,10 +80,10 @@ func (Marshaler) ContentType(any) string { return "application/json" }
 // Marshal returns an empty JSON object, which is shared and must not be changed.
 func (Marshaler) Marshal(any) ([]byte, error) { return answer, nil }
 
-// Unmarshal decodes data into v, a protobuf message, as [Unmarshal] does. The drift is lost.
+// Unmarshal decodes data into v, a protobuf message, as [Unmarshal] does. It drops the drifts.
 func (Marshaler) Unmarshal(data []byte, v any) error { return NewBody(data).decode(v) }
 
-// NewDecoder returns a decoder of r, which must be a [*Body]. What Decode finds is left in the body too.
+// NewDecoder returns a decoder of r, which must be a [*Body]. The results of Decode are also in the body.
 func (Marshaler) NewDecoder(r io.Reader) runtime.Decoder {
 	b, ok := r.(*Body)
 	if !ok || b == nil {

@@ -19,7 +19,7 @@ import (
 	retinov1 "github.com/webhook-bridge/bridge/gen/webhooks/retino/v1"
 )
 
-// receiver is a Retino service in process that keeps what it was called with.
+// receiver is a Retino service in this process that stores its calls.
 type receiver struct {
 	retinov1.RetinoWebhookServiceClient
 	got []*retinov1.ShippingOrdered
@@ -72,8 +72,8 @@ func TestGatewayDecodesBody(t *testing.T) {
 	}
 }
 
-// What the decoder refuses does not reach the service: above all not as the empty message that the gateway makes of an
-// io.EOF. The error with its place is in the body.
+// A refused document does not reach the service, above all not as the empty message that the gateway makes from an io.EOF. The
+// error with its place is in the body.
 func TestGatewayRefuses(t *testing.T) {
 	for _, doc := range []string{``, ` `, `null`, `[]`, `{}{}`, `{"event_type":`, `{"shipping":1}`, `{"event_type":"a","event_type":"b"}`} {
 		r := new(receiver)
@@ -91,7 +91,7 @@ func TestGatewayRefuses(t *testing.T) {
 	}
 }
 
-// endless is a reader that never ends, as a body that nobody limits may be.
+// endless is a reader without an end, like a body without a limit.
 type endless struct{ read int }
 
 func (e *endless) Read(p []byte) (int, error) {

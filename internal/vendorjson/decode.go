@@ -9,7 +9,7 @@ import (
 	optionsv1 "github.com/webhook-bridge/bridge/gen/bridge/options/v1"
 )
 
-// target is where a value goes to.
+// target is the destination of a value.
 type target struct {
 	*field
 	// element is true for an element of a list, false for the whole field.
@@ -18,35 +18,35 @@ type target struct {
 	start int
 }
 
-// message reads the object at the cursor and appends its fields to out.
-func (d *decoder) message(t *table) *Error {
+// readMessage reads the object at the cursor and appends its fields to out.
+func (d *decoder) readMessage(t *table) *Error {
 	bits := len(d.seen)
 	for range t.words {
 		d.seen = append(d.seen, 0)
 	}
 	scope := d.keys.open()
 	guess := 0
-	more, fault := d.begin('}')
+	more, fault := d.enter('}')
 	for more && fault == nil {
 		var name []byte
-		if name, fault = d.key(); fault != nil {
+		if name, fault = d.readKey(); fault != nil {
 			return fault
 		}
 		if i := t.lookup(name, guess); i >= 0 {
 			guess = i + 1
 			word, bit := &d.seen[bits+i>>6], uint64(1)<<(i&63)
 			if *word&bit != 0 {
-				return d.duplicate()
+				return d.duplicateError()
 			}
 			*word |= bit
-			fault = d.value(&t.fields[i])
+			fault = d.readValue(&t.fields[i])
 		} else {
-			fault = d.unknown(&scope, name)
+			fault = d.skipUnknown(&scope, name)
 		}
 		if fault != nil {
 			return fault
 		}
-		more, fault = d.more('}')
+		more, fault = d.nextItem('}')
 	}
 	if t.always != nil && fault == nil {
 		d.reportAbsent(t, d.seen[bits:])
@@ -56,13 +56,13 @@ func (d *decoder) message(t *table) *Error {
 	return fault
 }
 
-// unknown skips and reports a field that the message does not declare.
-func (d *decoder) unknown(s *scope, text []byte) *Error {
+// skipUnknown skips and reports a field that the message does not declare.
+func (d *decoder) skipUnknown(s *scope, text []byte) *Error {
 	name := d.name
 	if fault := d.addKey(s, text); fault != nil {
 		return fault
 	}
-	d.space()
+	d.skipSpace()
 	start := d.pos
 	if fault := d.skip(); fault != nil {
 		return fault
@@ -71,130 +71,130 @@ func (d *decoder) unknown(s *scope, text []byte) *Error {
 	return nil
 }
 
-// value reads what a field holds.
-func (d *decoder) value(f *field) *Error {
-	c := d.space()
+// readValue reads the value of a field.
+func (d *decoder) readValue(f *field) *Error {
+	c := d.skipSpace()
 	switch {
 	case c == 'n':
 		if f.always {
 			d.reportMissing(f)
 		}
-		return d.null()
+		return d.readNull()
 	case c == '[' && f.list:
-		return d.list(f)
+		return d.readList(f)
 	case f.list:
-		return d.alone(f, c)
+		return d.readUnwrapped(f, c)
 	default:
-		_, fault := d.single(target{field: f, start: d.pos}, c)
+		_, fault := d.readOne(target{field: f, start: d.pos}, c)
 		return fault
 	}
 }
 
-// null stands for a field that is absent, whatever its type.
-func (d *decoder) null() *Error {
-	if fault := d.count(); fault != nil {
+// readNull reads null, which means an absent field of any type.
+func (d *decoder) readNull() *Error {
+	if fault := d.countValue(); fault != nil {
 		return fault
 	}
-	return d.literal("null")
+	return d.readLiteral("null")
 }
 
-// list reads a list. A null in it is left out and reported: there is no element that is absent.
-func (d *decoder) list(f *field) *Error {
-	if fault := d.count(); fault != nil {
+// readList reads a list. A null in it is left out and reported, because an element cannot be absent.
+func (d *decoder) readList(f *field) *Error {
+	if fault := d.countValue(); fault != nil {
 		return fault
 	}
-	more, fault := d.begin(']')
+	more, fault := d.enter(']')
 	for more && fault == nil {
-		c := d.space()
+		c := d.skipSpace()
 		t := target{field: f, element: true, start: d.pos}
 		if c == 'n' {
-			if fault = d.null(); fault == nil {
-				d.differs(t, optionsv1.JsonForm_JSON_FORM_UNSPECIFIED)
+			if fault = d.readNull(); fault == nil {
+				d.reportType(t, optionsv1.JsonForm_JSON_FORM_UNSPECIFIED)
 			}
 		} else {
-			_, fault = d.single(t, c)
+			_, fault = d.readOne(t, c)
 		}
 		if fault != nil {
 			return fault
 		}
-		more, fault = d.more(']')
+		more, fault = d.nextItem(']')
 	}
 	return fault
 }
 
-// alone reads one value where a list is declared.
-func (d *decoder) alone(f *field, c byte) *Error {
+// readUnwrapped reads one value where a list is declared.
+func (d *decoder) readUnwrapped(f *field, c byte) *Error {
 	t := target{field: f, start: d.pos}
-	given, fault := d.single(t, c)
+	given, fault := d.readOne(t, c)
 	if fault == nil && given {
-		d.differs(t, optionsv1.JsonForm_JSON_FORM_SINGLE)
+		d.reportType(t, optionsv1.JsonForm_JSON_FORM_SINGLE)
 	}
 	return fault
 }
 
-// single reads one value, not null. given is false for what stands for nothing, such as an empty string for a number.
-func (d *decoder) single(t target, c byte) (given bool, fault *Error) {
-	if fault = d.count(); fault != nil {
+// readOne reads one value that is not null. given is false for a value that means absent, such as an empty string for a number.
+func (d *decoder) readOne(t target, c byte) (given bool, fault *Error) {
+	if fault = d.countValue(); fault != nil {
 		return false, fault
 	}
 	if t.form == formVerbatim {
-		return true, d.verbatim(t)
+		return true, d.readVerbatim(t)
 	}
 	switch c {
 	case '"':
-		s, malformed := d.str()
+		s, malformed := d.readString()
 		if malformed != nil {
 			return false, malformed
 		}
 		return d.fromString(t, s)
 	case '{':
 		if t.form != formMessage {
-			return false, d.wrong(t, "is an object")
+			return false, d.shapeError(t, "is an object")
 		}
-		return true, d.nested(t)
+		return true, d.readNested(t)
 	case '[':
-		return false, d.emptyList(t)
+		return false, d.readEmptyList(t)
 	case 't':
-		if fault = d.literal("true"); fault != nil {
+		if fault = d.readLiteral("true"); fault != nil {
 			return false, fault
 		}
 		return true, d.fromBool(t, true)
 	case 'f':
-		if fault = d.literal("false"); fault != nil {
+		if fault = d.readLiteral("false"); fault != nil {
 			return false, fault
 		}
 		return true, d.fromBool(t, false)
 	case '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
-		n, malformed := d.number()
+		n, malformed := d.readNumber()
 		if malformed != nil {
 			return false, malformed
 		}
 		return true, d.fromNumber(t, n)
 	default:
-		return false, d.unexpected("a value")
+		return false, d.unexpectedByte("a value")
 	}
 }
 
-// verbatim copies a value as it stands.
-func (d *decoder) verbatim(t target) *Error {
-	if fault := d.skipCounted(); fault != nil {
+// readVerbatim copies the text of a value.
+func (d *decoder) readVerbatim(t target) *Error {
+	if fault := d.skipValue(); fault != nil {
 		return fault
 	}
 	d.putBytes(t.field, d.data[t.start:d.pos])
 	return nil
 }
 
-// nestedLength is how many bytes a nested message's length takes. It is known only when the message has been written, so
-// it always takes this many: protobuf allows a varint to be longer than it has to be.
+// nestedLength is the size of a nested message's length, in bytes. The length is known only after the message is written, so
+// its size is fixed: protobuf allows a varint to be longer than necessary.
 const nestedLength = 4
 
-// nested reads an object into a field.
-func (d *decoder) nested(t target) *Error {
+// readNested reads an object into a field.
+func (d *decoder) readNested(t target) *Error {
 	d.out = protowire.AppendVarint(d.out, t.tag)
 	start := len(d.out)
 	d.out = append(d.out, make([]byte, nestedLength)...)
-	d.enter(t)
-	if fault := d.message(t.message); fault != nil {
+	d.pushFrame(t)
+	if fault := d.readMessage(t.message); fault != nil {
 		return fault
 	}
 	d.frames = d.frames[:len(d.frames)-1]
@@ -204,23 +204,23 @@ func (d *decoder) nested(t target) *Error {
 	return nil
 }
 
-// emptyList reads `[]`, which some languages write for an empty object or for nothing at all.
-func (d *decoder) emptyList(t target) *Error {
+// readEmptyList reads `[]`, which some languages write for an empty object or for an absent value.
+func (d *decoder) readEmptyList(t target) *Error {
 	if t.form == formString || t.form == formBytes {
-		return d.wrong(t, "is a list")
+		return d.shapeError(t, "is a list")
 	}
-	more, fault := d.begin(']')
+	more, fault := d.enter(']')
 	if fault != nil {
 		return fault
 	}
 	if more {
-		return d.wrong(t, "is a list")
+		return d.shapeError(t, "is a list")
 	}
-	d.differs(t, optionsv1.JsonForm_JSON_FORM_EMPTY)
+	d.reportType(t, optionsv1.JsonForm_JSON_FORM_EMPTY)
 	return nil
 }
 
-// fromString takes a string for a value of any form but verbatim.
+// fromString reads a string as a value of any form but verbatim.
 func (d *decoder) fromString(t target, s []byte) (given bool, fault *Error) {
 	switch t.form {
 	case formString:
@@ -237,21 +237,21 @@ func (d *decoder) fromString(t target, s []byte) (given bool, fault *Error) {
 		form = optionsv1.JsonForm_JSON_FORM_EMPTY
 	}
 	if len(trimmed) == 0 {
-		d.differs(t, form)
+		d.reportType(t, form)
 		return false, nil
 	}
-	if !d.parse(t, trimmed) {
-		return false, d.wrong(t, "is another string")
+	if !d.parseText(t, trimmed) {
+		return false, d.shapeError(t, "is another string")
 	}
-	// A decimal or an enumeration is at home in a string.
+	// A decimal or an enumeration is normally a string.
 	if native := t.form == formDecimal || t.form == formEnum; !native || len(trimmed) != len(s) {
-		d.differs(t, form)
+		d.reportType(t, form)
 	}
 	return true, nil
 }
 
-// parse reads the text of a string, and returns false if it stands for no value of the field.
-func (d *decoder) parse(t target, s []byte) bool {
+// parseText parses the text of a string. It returns false if the text is not a value of the field.
+func (d *decoder) parseText(t target, s []byte) bool {
 	switch t.form {
 	case formDecimal:
 		if !isDecimal(s) {
@@ -274,12 +274,12 @@ func (d *decoder) parse(t target, s []byte) bool {
 	}
 }
 
-// fromNumber takes a number for a value of any form but verbatim.
+// fromNumber reads a number as a value of any form but verbatim.
 func (d *decoder) fromNumber(t target, n []byte) *Error {
 	switch t.form {
 	case formNumber:
 		if !d.putNumber(t.field, n) {
-			return d.fail(CodeShape, t.start, "does not fit "+t.kind.String())
+			return d.newError(CodeShape, t.start, "does not fit "+t.kind.String())
 		}
 		return nil
 	case formDecimal:
@@ -289,23 +289,23 @@ func (d *decoder) fromNumber(t target, n []byte) *Error {
 		d.putBytes(t.field, n)
 	case formBool:
 		if len(n) != 1 || n[0] > '1' {
-			return d.wrong(t, "is a number other than 0 and 1")
+			return d.shapeError(t, "is a number other than 0 and 1")
 		}
 		d.putBool(t.field, n[0] == '1')
 	case formEnum:
 		if !d.putEnumNumber(t.field, n) {
-			return d.fail(CodeShape, t.start, "does not fit "+t.kind.String())
+			return d.newError(CodeShape, t.start, "does not fit "+t.kind.String())
 		}
 		return nil
 	default:
-		return d.wrong(t, "is a number")
+		return d.shapeError(t, "is a number")
 	}
-	d.differs(t, optionsv1.JsonForm_JSON_FORM_NUMBER)
+	d.reportType(t, optionsv1.JsonForm_JSON_FORM_NUMBER)
 	return nil
 }
 
-// fromBool takes a bool for a value of any form but verbatim. For a number it must be expected: that a vendor writes false
-// where money belongs means something, but not surely nought.
+// fromBool reads a bool as a value of any form but verbatim. For a number the form must be expected: false as an amount of
+// money does not surely mean zero.
 func (d *decoder) fromBool(t target, yes bool) *Error {
 	number := "0"
 	if yes {
@@ -317,18 +317,18 @@ func (d *decoder) fromBool(t target, yes bool) *Error {
 		d.putBool(t.field, yes)
 	case t.form == formString:
 		d.putBytes(t.field, d.data[t.start:d.pos])
-		d.differs(t, optionsv1.JsonForm_JSON_FORM_BOOL)
+		d.reportType(t, optionsv1.JsonForm_JSON_FORM_BOOL)
 	case t.form == formNumber && expected:
 		d.putNumber(t.field, []byte(number))
 	case t.form == formDecimal && expected:
 		d.putDecimal(t.field, []byte(number))
 	default:
-		return d.wrong(t, "is a bool")
+		return d.shapeError(t, "is a bool")
 	}
 	return nil
 }
 
-// wrong makes an error about a value that the field cannot take.
-func (d *decoder) wrong(t target, what string) *Error {
-	return d.fail(CodeShape, t.start, fmt.Sprintf("%s where %s is declared", what, noun[t.form]))
+// shapeError returns an error about a value that the field cannot have.
+func (d *decoder) shapeError(t target, what string) *Error {
+	return d.newError(CodeShape, t.start, fmt.Sprintf("%s where %s is declared", what, noun[t.form]))
 }

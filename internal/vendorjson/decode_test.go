@@ -25,8 +25,8 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files")
 
-// The samples come through whole: nothing unknown, nothing unexpected, and the message is the one in the golden file
-// beside the sample, in protobuf's text form.
+// The samples are decoded completely: nothing unknown, nothing unexpected, and the message equals the golden file beside the
+// sample, in protobuf's text form.
 func TestSamples(t *testing.T) {
 	for _, s := range samples(t) {
 		t.Run(s.name, func(t *testing.T) {
@@ -58,7 +58,7 @@ func TestSamples(t *testing.T) {
 	}
 }
 
-// goldenText writes a message in one way only: prototext varies its white space on purpose.
+// goldenText writes a message in a fixed form: prototext varies its white space on purpose.
 func goldenText(tb testing.TB, m proto.Message) []byte {
 	tb.Helper()
 	text, err := prototext.MarshalOptions{Multiline: true, Indent: "  "}.Marshal(m)
@@ -90,7 +90,7 @@ func vendorForm(tb testing.TB, m proto.Message) []byte {
 	return bytes.ReplaceAll(text, quoted, []byte(verbatim))
 }
 
-// verbatim is what fill sets in fields that carry JSON.
+// verbatim is the value of fields that carry JSON.
 const verbatim = `{"any":["JSON",1.50]}`
 
 func flatten(v any) any {
@@ -198,7 +198,7 @@ func tableField(md protoreflect.MessageDescriptor, fd protoreflect.FieldDescript
 	return table.fields[fd.Index()]
 }
 
-// What each kind of field takes without a report.
+// The values that each kind of field accepts without a report.
 func TestKinds(t *testing.T) {
 	tests := []struct{ json, want string }{
 		{`{}`, ``},
@@ -305,7 +305,7 @@ func TestLengths(t *testing.T) {
 	}
 }
 
-// The input stays the caller's: it is not changed, and nothing of the message lies in it.
+// The caller owns the input: it is not changed, and the message does not share its memory.
 func TestInputIsNotKept(t *testing.T) {
 	for _, s := range samples(t) {
 		data := bytes.Clone(s.data)

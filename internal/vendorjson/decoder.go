@@ -8,14 +8,14 @@ import (
 )
 
 const (
-	// maxBytes keeps every offset, and every length on the wire, within the 28 bits that the decoder has for it.
+	// maxBytes keeps every offset, and every length on the wire, within the decoder's 28 bits.
 	maxBytes = 1 << 27
-	// keepBytes is how much of a buffer goes back to the pool; a huge document's memory is left to the collector.
+	// keepBytes is the largest buffer that goes back to the pool; larger ones are left to the garbage collector.
 	keepBytes = 64 << 10
 )
 
-// decoder is the working memory of one document. It goes through the text once and writes the message's wire form to out,
-// which generated code then reads; nothing in it outlives the call, but for drifts, which the caller gets.
+// decoder is the working memory of one document. It reads the text once and writes the message's wire form to out, which
+// generated code then parses. Only the drifts, which the caller gets, outlive the call.
 type decoder struct {
 	data []byte
 	// pos is the cursor: the next byte to read.
@@ -29,10 +29,10 @@ type decoder struct {
 	text []byte
 	// seen has a bit for each known field of each message that is open, outermost first.
 	seen []uint64
-	// keys are the unknown fields of the objects that are open.
+	// keys has the unknown fields of the open objects.
 	keys keySet
 
-	// name is where the last name stands, between its quotes.
+	// name is the position of the last name, between its quotes.
 	name span
 
 	frames []frame
@@ -40,7 +40,7 @@ type decoder struct {
 	// reported are the hashes of the drifts, in the same order.
 	reported [MaxDrifts]uint64
 
-	// faultEnd is where to stop looking for the path of an error, when it is further on than its offset.
+	// faultEnd is where the search for an error's path ends, if that is after its offset.
 	faultEnd int
 }
 
@@ -49,8 +49,8 @@ type span struct{ start, end int }
 
 var pool = sync.Pool{New: func() any { return new(decoder) }}
 
-// take returns a decoder for one document, as good as new.
-func take(data []byte) *decoder {
+// acquireDecoder returns a reset decoder for one document.
+func acquireDecoder(data []byte) *decoder {
 	d := pool.Get().(*decoder)
 	d.data, d.pos, d.depth, d.values, d.faultEnd = data, 0, 0, 0, 0
 	d.out, d.text, d.seen = d.out[:0], d.text[:0], d.seen[:0]
@@ -60,7 +60,7 @@ func take(data []byte) *decoder {
 	return d
 }
 
-// release gives the decoder back. It keeps nothing of the document, and no buffer that a huge one has grown.
+// release returns the decoder to the pool, without the document and without large buffers.
 func (d *decoder) release() {
 	d.data, d.drifts = nil, nil
 	if cap(d.out) > keepBytes {
@@ -73,71 +73,71 @@ func (d *decoder) release() {
 	pool.Put(d)
 }
 
-// document reads the whole text: an object of t, or any object if t is nil.
-func (d *decoder) document(t *table) *Error {
-	if fault := d.start('{'); fault != nil {
+// readDocument reads the whole text: an object of t, or any object if t is nil.
+func (d *decoder) readDocument(t *table) *Error {
+	if fault := d.openDocument('{'); fault != nil {
 		return fault
 	}
-	fault := d.count()
+	fault := d.countValue()
 	if fault == nil && t != nil {
-		fault = d.message(t)
+		fault = d.readMessage(t)
 	} else if fault == nil {
 		fault = d.skipObject()
 	}
 	if fault != nil {
 		return fault
 	}
-	return d.end()
+	return d.checkEnd()
 }
 
-// end makes sure that the document is over.
-func (d *decoder) end() *Error {
-	if d.space(); d.pos < len(d.data) {
-		return d.fail(CodeMalformed, d.pos, "is followed by more data")
+// checkEnd returns an error unless the text has ended.
+func (d *decoder) checkEnd() *Error {
+	if d.skipSpace(); d.pos < len(d.data) {
+		return d.newError(CodeMalformed, d.pos, "is followed by more data")
 	}
 	return nil
 }
 
-// byteOrderMark is what some .NET programs put before UTF-8.
+// byteOrderMark is the mark that some .NET programs write before UTF-8.
 var byteOrderMark = []byte("\uFEFF")
 
-// start moves to the brace or bracket that opens the document.
-func (d *decoder) start(opening byte) *Error {
+// openDocument moves to the brace or bracket that opens the document.
+func (d *decoder) openDocument(opening byte) *Error {
 	if len(d.data) > maxBytes {
-		return d.fail(CodeLimit, maxBytes, fmt.Sprintf("is longer than %d bytes", maxBytes))
+		return d.newError(CodeLimit, maxBytes, fmt.Sprintf("is longer than %d bytes", maxBytes))
 	}
 	if bytes.HasPrefix(d.data, byteOrderMark) {
 		d.pos = len(byteOrderMark)
 	}
-	switch c := d.space(); {
+	switch c := d.skipSpace(); {
 	case c == opening:
 		return nil
 	case d.pos == len(d.data):
-		return d.fail(CodeMalformed, d.pos, "is empty")
+		return d.newError(CodeMalformed, d.pos, "is empty")
 	case opening == '[':
-		return d.fail(CodeMalformed, d.pos, "is not a JSON array")
+		return d.newError(CodeMalformed, d.pos, "is not a JSON array")
 	default:
-		return d.fail(CodeMalformed, d.pos, "is not a JSON object")
+		return d.newError(CodeMalformed, d.pos, "is not a JSON object")
 	}
 }
 
-// find reads up to the string of one top-level field.
-func (d *decoder) find(name string) (string, bool, *Error) {
-	if fault := d.start('{'); fault != nil {
+// findField reads up to the value of one top-level string field.
+func (d *decoder) findField(name string) (string, bool, *Error) {
+	if fault := d.openDocument('{'); fault != nil {
 		return "", false, fault
 	}
-	if fault := d.count(); fault != nil {
+	if fault := d.countValue(); fault != nil {
 		return "", false, fault
 	}
 	scope := d.keys.open()
-	more, fault := d.begin('}')
+	more, fault := d.enter('}')
 	for more && fault == nil {
 		var text []byte
-		if text, fault = d.key(); fault != nil {
+		if text, fault = d.readKey(); fault != nil {
 			break
 		}
 		if string(text) == name {
-			return d.found()
+			return d.readFound()
 		}
 		if fault = d.addKey(&scope, text); fault != nil {
 			break
@@ -145,44 +145,44 @@ func (d *decoder) find(name string) (string, bool, *Error) {
 		if fault = d.skip(); fault != nil {
 			break
 		}
-		more, fault = d.more('}')
+		more, fault = d.nextItem('}')
 	}
 	if fault != nil {
 		return "", false, fault
 	}
-	return "", false, d.end()
+	return "", false, d.checkEnd()
 }
 
-// found reads the value of the field that was looked for.
-func (d *decoder) found() (string, bool, *Error) {
-	if d.space() != '"' {
+// readFound reads the value of the field that was searched for.
+func (d *decoder) readFound() (string, bool, *Error) {
+	if d.skipSpace() != '"' {
 		return "", false, d.skip()
 	}
-	s, fault := d.str()
+	s, fault := d.readString()
 	return string(s), fault == nil, fault
 }
 
-// count is called once a value, before it is read.
-func (d *decoder) count() *Error {
+// countValue counts a value before it is read.
+func (d *decoder) countValue() *Error {
 	if d.values++; d.values > MaxValues {
-		return d.fail(CodeLimit, d.pos, fmt.Sprintf("is one value more than the %d allowed", MaxValues))
+		return d.newError(CodeLimit, d.pos, fmt.Sprintf("is one value more than the %d allowed", MaxValues))
 	}
 	return nil
 }
 
-// fail makes an error about the byte at offset; its path is found by locate.
-func (d *decoder) fail(code string, offset int, problem string) *Error {
+// newError returns an error about the byte at offset; locate finds its path.
+func (d *decoder) newError(code string, offset int, problem string) *Error {
 	return &Error{Code: code, Offset: int64(offset), Problem: problem}
 }
 
-// unexpected makes an error about the byte at the cursor, or about the text's end.
-func (d *decoder) unexpected(wanted string) *Error {
+// unexpectedByte returns an error about the byte at the cursor, or about the end of the text.
+func (d *decoder) unexpectedByte(wanted string) *Error {
 	if d.pos >= len(d.data) {
-		return d.fail(CodeMalformed, d.pos, "ends where "+wanted+" should be")
+		return d.newError(CodeMalformed, d.pos, "ends where "+wanted+" should be")
 	}
 	r, size := utf8.DecodeRune(d.data[d.pos:])
 	if r == utf8.RuneError && size == 1 {
-		return d.fail(CodeMalformed, d.pos, fmt.Sprintf("has the byte %#02x where %s should be", d.data[d.pos], wanted))
+		return d.newError(CodeMalformed, d.pos, fmt.Sprintf("has the byte %#02x where %s should be", d.data[d.pos], wanted))
 	}
-	return d.fail(CodeMalformed, d.pos, fmt.Sprintf("has %q where %s should be", r, wanted))
+	return d.newError(CodeMalformed, d.pos, fmt.Sprintf("has %q where %s should be", r, wanted))
 }

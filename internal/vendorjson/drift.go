@@ -12,11 +12,10 @@ import (
 	optionsv1 "github.com/webhook-bridge/bridge/gen/bridge/options/v1"
 )
 
-// maxName is how many bytes of a name go into a path.
+// maxName is the largest part of a name in a path, in bytes.
 const maxName = 64
 
-// frame is a message that is open, outermost first. Hashes tell paths apart, so that a path is written once a report and
-// not once a value.
+// frame is an open message. Hashes distinguish paths, so that a path is written once for a report and not once for a value.
 type frame struct {
 	// name of the field that holds the message; the outermost has none.
 	name    string
@@ -26,11 +25,11 @@ type frame struct {
 
 const rootHash = 0x9E3779B97F4A7C15
 
-func (d *decoder) enter(t target) {
+func (d *decoder) pushFrame(t target) {
 	d.frames = append(d.frames, frame{name: t.name, element: t.element, hash: d.pathHash(t.hash, t.element)})
 }
 
-// pathHash is the hash of the path of a field of the innermost message.
+// pathHash returns the hash of the path of a field of the innermost message.
 func (d *decoder) pathHash(name uint64, element bool) uint64 {
 	h := mix(d.frames[len(d.frames)-1].hash, name)
 	if element {
@@ -44,8 +43,8 @@ func mix(h, v uint64) uint64 {
 	return h ^ h>>29
 }
 
-// differs reports the value that ends at the cursor, unless its form is expected of the field.
-func (d *decoder) differs(t target, form optionsv1.JsonForm) {
+// reportType reports the value that ends at the cursor, unless the field expects its form.
+func (d *decoder) reportType(t target, form optionsv1.JsonForm) {
 	if form != optionsv1.JsonForm_JSON_FORM_UNSPECIFIED && t.accepts>>form&1 != 0 {
 		return
 	}
@@ -54,7 +53,7 @@ func (d *decoder) differs(t target, form optionsv1.JsonForm) {
 	}
 }
 
-// reportUnknown reports the field of the name at at, and of the value that starts at start and ends at the cursor.
+// reportUnknown reports the field with the name at at, and the value from start to the cursor.
 func (d *decoder) reportUnknown(at span, start int) {
 	if len(d.drifts) == MaxDrifts {
 		return
@@ -71,8 +70,8 @@ func (d *decoder) reportUnknown(at span, start int) {
 	}
 }
 
-// reportAbsent reports the fields that are always there and that the message just read, of which seen tells, lacks. One
-// that is there as null has been reported.
+// reportAbsent reports the fields marked `always` that the message just read does not have, according to seen. A field with
+// null was reported before.
 func (d *decoder) reportAbsent(t *table, seen []uint64) {
 	for word, always := range t.always {
 		for absent := always &^ seen[word]; absent != 0; absent &= absent - 1 {
@@ -87,7 +86,7 @@ func (d *decoder) reportMissing(f *field) {
 	}
 }
 
-// isNew says whether a drift is to be reported, and notes that it is.
+// isNew reports whether a drift is new, and records it.
 func (d *decoder) isNew(kind Kind, path uint64) bool {
 	n := len(d.drifts)
 	h := mix(path, uint64(kind))
@@ -103,7 +102,7 @@ func (d *decoder) report(kind Kind, name string, element bool, start int) {
 	d.drifts = append(d.drifts, Drift{Kind: kind, Path: d.pathOf(name, element), Sample: sample})
 }
 
-// pathOf is the path of a field of the innermost message.
+// pathOf returns the path of a field of the innermost message.
 func (d *decoder) pathOf(name string, element bool) string {
 	path := []byte{'$'}
 	for _, f := range d.frames[1:] {
@@ -120,7 +119,7 @@ func appendStep(path []byte, name string, element bool) []byte {
 	return path
 }
 
-// appendName appends ".name", or `["na.me"]` if the name would not stand by itself.
+// appendName appends ".name", or `["na.me"]` if the name has special characters.
 func appendName(path []byte, name string) []byte {
 	for _, r := range name {
 		if !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '_' && r != '-' && r != '$' && r != '@' {
@@ -135,7 +134,7 @@ func appendName(path []byte, name string) []byte {
 	return append(append(path, '.'), name...)
 }
 
-// cut returns b, or as much of it as fits in n bytes without breaking a character.
+// cut returns at most the first n bytes of b, without a part of a character.
 func cut(b []byte, n int) []byte {
 	if len(b) <= n {
 		return b

@@ -12,7 +12,7 @@ import (
 	openloyaltyv1 "github.com/webhook-bridge/bridge/gen/webhooks/openloyalty/v1"
 )
 
-// What is read although it is not what the field declares, and what is said of it.
+// Values that are read although they differ from the field's declaration, and their reports.
 func TestTolerances(t *testing.T) {
 	tests := []struct {
 		json, want string
@@ -153,7 +153,7 @@ func TestSamplesAreCut(t *testing.T) {
 	}
 }
 
-// A long name is cut in a path, and what it is cut to is reported once.
+// A long name is cut in a path, and the cut name is reported once.
 func TestLongNames(t *testing.T) {
 	long := strings.Repeat("ě", 1000)
 	doc := fmt.Sprintf(`{"%sa":1,"%sb":2,"nested":{"%s":3}}`, long, long, long)

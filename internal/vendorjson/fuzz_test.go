@@ -15,18 +15,19 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// FuzzUnmarshalAgainstProtojson holds the decoder against protojson: where both accept, both make the same message. Where they are meant to differ, the input is left out:
+// FuzzUnmarshalAgainstProtojson compares the decoder with protojson: if both accept a text, both make the same message. It
+// leaves out inputs with an intended difference:
 //
 //   - google.type.Decimal, which protojson reads from an object, and fields marked verbatim: messages that have one of them
 //     set in either result;
 //   - duplicates, which protojson lets be in what it skips;
 //   - names that fields have in the schema, which protojson takes for the field's own.
 //
-// What protojson accepts is accepted, but for duplicates, for what is past the limits, for decimals, and for what is no
-// JSON: protojson takes "0e" for a number.
+// Text that protojson accepts is accepted, except for duplicates, texts over the limits, decimals, and texts that are not JSON:
+// protojson accepts "0e" as a number.
 //
-// Whatever the input: nothing that encoding/json refuses is accepted, an error is an *Error within the document, and
-// decoding again gives the same.
+// For every input: text that encoding/json refuses is not accepted, an error is an *Error within the document, and decoding
+// again gives the same result.
 func FuzzUnmarshalAgainstProtojson(f *testing.F) {
 	types := vendorMessages(f)
 	byName := make(map[protoreflect.FullName]int)
@@ -154,7 +155,7 @@ func hasSchemaNames(v any, md protoreflect.MessageDescriptor) bool {
 	return false
 }
 
-// Documents made up field by field get further than those that a fuzzer makes of bytes. They are compared in the same way.
+// Documents composed field by field reach more code than those from a fuzzer's bytes. They are compared in the same way.
 func TestRandomDocuments(t *testing.T) {
 	types := append(vendorMessages(t), kind(t, "Kinds").ProtoReflect().Type())
 	read := 0

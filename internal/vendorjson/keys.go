@@ -5,18 +5,18 @@ import (
 	"hash/maphash"
 )
 
-// seed makes the hashes of names unpredictable to those who send them.
+// seed makes the hashes of names unpredictable for senders.
 var seed = maphash.MakeSeed()
 
-// fewKeys is how many names of an object are compared one by one before they are indexed.
+// fewKeys is the number of names of an object that are compared one by one before they are indexed.
 const fewKeys = 8
 
-// keySet finds duplicate names in time linear to the document. It holds the names of the objects that are open and is used
-// as a stack: an object adds names only while it is the innermost one.
+// keySet finds duplicate names, in time linear in the size of the document. It has the names of the open objects, as a stack:
+// only the innermost object adds names.
 type keySet struct {
 	refs []keyRef
-	// slots hold, for each object with more than fewKeys names, a hash table of a power of two of slots: the number of the
-	// name within its object, counted from one, or zero.
+	// slots has, for each object with more than fewKeys names, a hash table with a power of two of slots: the number of the name
+	// within its object, from one on, or zero.
 	slots []uint32
 }
 
@@ -54,7 +54,7 @@ func (s *keySet) close(o scope) {
 	s.refs, s.slots = s.refs[:o.refs], s.slots[:o.slots]
 }
 
-// add notes a name of an object, which stands at at and reads text; it returns false if the object has it already.
+// add adds the name of an object, at at with that text. It returns false if the object already has the name.
 func (s *keySet) add(o *scope, data []byte, at span, text []byte) bool {
 	ref := keyRef{hash: maphash.Bytes(seed, text), start: uint32(at.start), end: uint32(at.end)}
 	mine := s.refs[o.refs:]
@@ -85,7 +85,7 @@ func (s *keySet) add(o *scope, data []byte, at span, text []byte) bool {
 	return true
 }
 
-// index builds the hash table of an object anew.
+// index rebuilds the hash table of an object.
 func (s *keySet) index(o *scope, size int) {
 	s.slots = append(s.slots[:o.slots], make([]uint32, size)...)
 	o.size = size

@@ -11,8 +11,8 @@ type place struct {
 	start, end int
 }
 
-// locate fills in an error's path. It reads the text again, up to the error, so that decoding need not keep track of where
-// it is. What stands before an error has been found to be in order, which is all that it relies on.
+// locate sets an error's path. It reads the text again, up to the error, so that decoding need not track the path. It relies on
+// the text before an error being valid.
 func (d *decoder) locate(e *Error) *Error {
 	end := min(max(int(e.Offset), d.faultEnd), len(d.data))
 	e.Path = pathTo(d.data[:end])
@@ -46,7 +46,7 @@ func pathTo(text []byte) string {
 	return string(path)
 }
 
-// nameAt notes a string as a name, if it is one.
+// nameAt records a string as a name, if it is one.
 func nameAt(open []place, start, end int) {
 	if n := len(open); n > 0 && open[n-1].object && open[n-1].end == 0 {
 		open[n-1].start, open[n-1].end = start, end

@@ -14,7 +14,7 @@ import (
 	optionsv1 "github.com/webhook-bridge/bridge/gen/bridge/options/v1"
 )
 
-// What is marked `always` is reported when a message that is there lacks it, or has it as null.
+// A field marked `always` is reported if its message exists without it, or has it as null.
 func TestMissing(t *testing.T) {
 	const whole = `"anId":"a","n":1,"items":[{"sku":"s"}]`
 	tests := []struct {

@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// maxDigits is how many digits the largest integer of 64 bits has.
+// maxDigits is the number of digits of the largest 64-bit integer.
 const maxDigits = 20
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
-// digits returns where the digits that start at i end.
+// digits returns the end of the digits that start at i.
 func digits(b []byte, i int) int {
 	for i < len(b) && isDigit(b[i]) {
 		i++
@@ -19,8 +19,8 @@ func digits(b []byte, i int) int {
 	return i
 }
 
-// numberEnd returns where the JSON number that starts at i ends, or where it stops being one. A zero that digits follow
-// ends there.
+// numberEnd returns the end of the JSON number that starts at i, or the place of its error. A zero before other digits ends
+// there.
 func numberEnd(b []byte, i int) (end int, ok bool) {
 	if i < len(b) && b[i] == '-' {
 		i++
@@ -56,13 +56,14 @@ func exponentEnd(b []byte, i int) (end int, ok bool) {
 	return i, i > start
 }
 
-// isNumber says whether all of b is a JSON number.
+// isNumber reports whether all of b is a JSON number.
 func isNumber(b []byte) bool {
 	end, ok := numberEnd(b, 0)
 	return ok && end == len(b)
 }
 
-// isDecimal says whether all of b is a number as google.type.Decimal writes it, which is more than JSON: "+1", "007", ".5".
+// isDecimal reports whether all of b is a number in the form of google.type.Decimal, which allows more than JSON: "+1", "007",
+// ".5".
 func isDecimal(b []byte) bool {
 	i := 0
 	if i < len(b) && (b[i] == '+' || b[i] == '-') {
@@ -80,8 +81,8 @@ func isDecimal(b []byte) bool {
 	return ok && n > 0 && end == len(b)
 }
 
-// integer reads a JSON number that stands for a whole one, "1e3" and "10.0" included: its sign and its 64 bits of
-// magnitude. ok is false for a fraction and for what does not fit. b must be a JSON number.
+// integer parses a JSON number with a whole value, also "1e3" and "10.0": its sign and its 64-bit magnitude. ok is false for a
+// fraction and for a number that does not fit. b must be a JSON number.
 func integer(b []byte) (negative bool, magnitude uint64, ok bool) {
 	if b[0] == '-' {
 		negative, b = true, b[1:]

@@ -13,7 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// document is one of those that take turns, and what it must come to whenever its turn is.
+// document is a document with the result that it must have at every turn.
 type document struct {
 	sample
 	want   proto.Message
@@ -21,8 +21,8 @@ type document struct {
 	err    error
 }
 
-// turns are good and bad documents: every sample, the sample broken in many ways, and hostile ones. What each must come to
-// is found with a decoder that has seen nothing before.
+// turns has good and bad documents: every sample, the sample broken in many ways, and hostile ones. A new decoder determines
+// each expected result.
 func turns(t *testing.T) []document {
 	t.Helper()
 	random := rand.New(rand.NewPCG(1, 2))
@@ -36,7 +36,7 @@ func turns(t *testing.T) []document {
 		fresh := new(decoder)
 		fresh.data = s.data
 		fresh.frames = []frame{{hash: rootHash}}
-		if fault := fresh.document(tb); fault != nil {
+		if fault := fresh.readDocument(tb); fault != nil {
 			d.err = fresh.locate(fault)
 		} else if err := intoMessage.Unmarshal(fresh.out, d.want); err != nil {
 			t.Fatal(err)
@@ -89,7 +89,7 @@ func (d document) check(t *testing.T) {
 	}
 }
 
-// A decoder's memory never shows in the next document's result, whatever the one before was, and whoever else decodes.
+// A decoder's memory never affects the next document's result, after any document and with concurrent decoders.
 func TestNothingLeaks(t *testing.T) {
 	all := turns(t)
 	good, bad := 0, 0
@@ -136,12 +136,12 @@ func TestDriftsAreTheCallers(t *testing.T) {
 // A huge document's memory does not stay in the pool.
 func TestPoolStaysSmall(t *testing.T) {
 	for _, doc := range append([]string{`{"aString":"` + strings.Repeat("x", 1<<20) + `"}`}, hostileDocs()...) {
-		d := take([]byte(doc))
+		d := acquireDecoder([]byte(doc))
 		tb, err := tableOf(kind(t, "Kinds").ProtoReflect().Descriptor())
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = d.document(tb)
+		_ = d.readDocument(tb)
 		d.release()
 		if d.data != nil || d.drifts != nil {
 			t.Errorf("%.40s…: the decoder holds on to the document", doc)

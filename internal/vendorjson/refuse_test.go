@@ -31,7 +31,7 @@ func (r refusal) want(code string) *Error {
 	return &Error{Code: code, Path: r.path, Offset: offset, Problem: r.problem}
 }
 
-// Malformed text is refused whatever its fields are: in fields that are known, in those that are not, and by Check.
+// Malformed text is refused in known fields, in unknown ones, and by Check.
 func TestMalformed(t *testing.T) {
 	tests := []refusal{
 		{"▲", "$", "is empty"},
@@ -245,8 +245,8 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// hostile are documents of about a megabyte that are meant to cost more than they should. Each has a plainer one beside it
-// of the same size and number of values.
+// hostile has documents of about a megabyte with a high cost. Each has a simpler one beside it with the same size and number of
+// values.
 var hostile = []struct {
 	name string
 	doc  string
@@ -280,8 +280,8 @@ func distinct(prefix string, n int) string {
 	return b.String()
 }
 
-// No document of a megabyte takes long or much memory. The bound on time is what a quadratic decoder misses by far and a
-// busy machine does not; that on memory is exact.
+// No document of a megabyte needs much time or memory. A quadratic decoder exceeds the time limit by far, but a busy machine
+// does not; the memory limit is exact.
 func TestHostileDocumentsAreCheap(t *testing.T) {
 	const maxTime, maxMemory = 2 * time.Second, 24 << 20
 	for _, tt := range hostile {

@@ -8,8 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// space moves over white space and returns the byte at the cursor, 0 at the end of the text.
-func (d *decoder) space() byte {
+// skipSpace moves over white space and returns the byte at the cursor, 0 at the end of the text.
+func (d *decoder) skipSpace() byte {
 	for d.pos < len(d.data) {
 		c := d.data[d.pos]
 		if c > ' ' || c != ' ' && c != '\n' && c != '\t' && c != '\r' {
@@ -20,13 +20,13 @@ func (d *decoder) space() byte {
 	return 0
 }
 
-// begin enters the object or list at the cursor, and says whether it has anything in it.
-func (d *decoder) begin(closing byte) (more bool, fault *Error) {
+// enter enters the object or list at the cursor. It returns false if that is empty.
+func (d *decoder) enter(closing byte) (more bool, fault *Error) {
 	if d.depth++; d.depth > MaxDepth {
-		return false, d.fail(CodeLimit, d.pos, fmt.Sprintf("is nested deeper than %d", MaxDepth))
+		return false, d.newError(CodeLimit, d.pos, fmt.Sprintf("is nested deeper than %d", MaxDepth))
 	}
 	d.pos++
-	if d.space() == closing {
+	if d.skipSpace() == closing {
 		d.pos++
 		d.depth--
 		return false, nil
@@ -34,9 +34,9 @@ func (d *decoder) begin(closing byte) (more bool, fault *Error) {
 	return true, nil
 }
 
-// more moves to the next thing in the object or list, or out of it.
-func (d *decoder) more(closing byte) (bool, *Error) {
-	switch d.space() {
+// nextItem moves to the next item of the object or list, or out of it.
+func (d *decoder) nextItem(closing byte) (bool, *Error) {
+	switch d.skipSpace() {
 	case ',':
 		d.pos++
 		return true, nil
@@ -45,63 +45,63 @@ func (d *decoder) more(closing byte) (bool, *Error) {
 		d.depth--
 		return false, nil
 	default:
-		return false, d.unexpected("a comma or " + string(rune(closing)))
+		return false, d.unexpectedByte("a comma or " + string(rune(closing)))
 	}
 }
 
-// key reads a field's name and the colon after it, and leaves in d.name where the name stands. It returns the name without
-// escapes, good until the next string is read.
-func (d *decoder) key() ([]byte, *Error) {
-	if d.space() != '"' {
-		return nil, d.unexpected("a field's name")
+// readKey reads a field's name and the colon after it, and sets d.name to the name's position. It returns the name without
+// escapes, valid until the next string is read.
+func (d *decoder) readKey() ([]byte, *Error) {
+	if d.skipSpace() != '"' {
+		return nil, d.unexpectedByte("a field's name")
 	}
 	d.name.start = d.pos + 1
-	text, fault := d.str()
+	text, fault := d.readString()
 	if fault != nil {
 		return nil, fault
 	}
 	d.name.end = d.pos - 1
-	if d.space() != ':' {
-		return nil, d.unexpected("a colon")
+	if d.skipSpace() != ':' {
+		return nil, d.unexpectedByte("a colon")
 	}
 	d.pos++
 	return text, nil
 }
 
-// addKey notes the name just read as one of the object of scope, and refuses one that it has already.
+// addKey adds the name just read to the object of scope, and refuses a duplicate.
 func (d *decoder) addKey(s *scope, text []byte) *Error {
 	if !d.keys.add(s, d.data, d.name, text) {
-		return d.duplicate()
+		return d.duplicateError()
 	}
 	return nil
 }
 
-// duplicate makes an error about the name just read, whose path includes it.
-func (d *decoder) duplicate() *Error {
+// duplicateError returns an error about the name just read, with the name in its path.
+func (d *decoder) duplicateError() *Error {
 	d.faultEnd = d.name.end + 1
-	return d.fail(CodeMalformed, d.name.start-1, "is there twice")
+	return d.newError(CodeMalformed, d.name.start-1, "is there twice")
 }
 
-// str reads the string at the cursor. What it returns lies in the document or in d.text, good until the next call.
-func (d *decoder) str() ([]byte, *Error) {
+// readString reads the string at the cursor. The result is a part of the document or of d.text, valid until the next call.
+func (d *decoder) readString() ([]byte, *Error) {
 	start := d.pos + 1
 	end, escaped, high := scanString(d.data, start)
 	if end >= len(d.data) {
 		d.pos = len(d.data)
-		return nil, d.fail(CodeMalformed, d.pos, "ends within a string")
+		return nil, d.newError(CodeMalformed, d.pos, "ends within a string")
 	}
 	if d.data[end] != '"' {
-		return nil, d.fail(CodeMalformed, end, fmt.Sprintf("has the control character %q in a string", rune(d.data[end])))
+		return nil, d.newError(CodeMalformed, end, fmt.Sprintf("has the control character %q in a string", rune(d.data[end])))
 	}
 	raw := d.data[start:end]
 	if high && !utf8.Valid(raw) {
-		return nil, d.fail(CodeMalformed, start+invalidAt(raw), "has invalid UTF-8")
+		return nil, d.newError(CodeMalformed, start+invalidAt(raw), "has invalid UTF-8")
 	}
 	if escaped {
 		text, bad := unescape(d.text[:0], raw)
 		d.text = text
 		if bad >= 0 {
-			return nil, d.fail(CodeMalformed, start+bad, "has an invalid escape in a string")
+			return nil, d.newError(CodeMalformed, start+bad, "has an invalid escape in a string")
 		}
 		raw = text
 	}
@@ -114,8 +114,8 @@ const (
 	highs = 0x8080808080808080
 )
 
-// scanString returns where the string whose text starts at i ends: at its closing quote, at a control character, or, when
-// it does not end, at the length of data. high may be true without need.
+// scanString returns the end of the string whose text starts at i: its closing quote, a control character, or the length of
+// data if it has no end. high may be true without need.
 func scanString(data []byte, i int) (end int, escaped, high bool) {
 	var seen uint64
 	for i < len(data) {
@@ -160,8 +160,8 @@ func invalidAt(b []byte) int {
 	return len(b)
 }
 
-// unescape appends the text of a string to dst. bad is where the first invalid escape is, or -1. An escaped half of a
-// surrogate pair is invalid: no UTF-8 says it.
+// unescape appends the text of a string to dst. bad is the position of the first invalid escape, or -1. An escaped half of a
+// surrogate pair is invalid, because it has no UTF-8 form.
 func unescape(dst, raw []byte) (text []byte, bad int) {
 	for i := 0; i < len(raw); {
 		c := raw[i]
@@ -192,7 +192,7 @@ func unescape(dst, raw []byte) (text []byte, bad int) {
 	return dst, -1
 }
 
-// escapes is what the letter after a backslash stands for; 0 is no escape.
+// escapes maps the letter after a backslash to its character; 0 means that the escape is invalid.
 var escapes = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
 
 // escapedRune reads `\uXXXX`, or two of them that are a pair; size is 0 if b starts with neither.
@@ -231,73 +231,73 @@ func hex4(b []byte) rune {
 	return r
 }
 
-// literal reads true, false or null at the cursor.
-func (d *decoder) literal(word string) *Error {
+// readLiteral reads true, false or null at the cursor.
+func (d *decoder) readLiteral(word string) *Error {
 	if end := d.pos + len(word); end <= len(d.data) && string(d.data[d.pos:end]) == word {
 		d.pos = end
 		return nil
 	}
-	return d.unexpected("a value")
+	return d.unexpectedByte("a value")
 }
 
-// number reads the number at the cursor and returns its text.
-func (d *decoder) number() ([]byte, *Error) {
+// readNumber reads the number at the cursor and returns its text.
+func (d *decoder) readNumber() ([]byte, *Error) {
 	start := d.pos
 	end, ok := numberEnd(d.data, start)
 	d.pos = end
 	if !ok {
-		return nil, d.unexpected("a digit")
+		return nil, d.unexpectedByte("a digit")
 	}
 	if digit := start + 1; end == digit && d.data[start] == '0' || end == digit+1 && d.data[start] == '-' && d.data[digit] == '0' {
 		if end < len(d.data) && isDigit(d.data[end]) {
-			return nil, d.fail(CodeMalformed, start, "has a number with a leading zero")
+			return nil, d.newError(CodeMalformed, start, "has a number with a leading zero")
 		}
 	}
 	return d.data[start:end], nil
 }
 
-// skip reads any value, with every check but those of its type.
+// skip reads any value with all checks except those of its type.
 func (d *decoder) skip() *Error {
-	d.space()
-	if fault := d.count(); fault != nil {
+	d.skipSpace()
+	if fault := d.countValue(); fault != nil {
 		return fault
 	}
-	return d.skipCounted()
+	return d.skipValue()
 }
 
-// skipCounted is skip for a value at the cursor that has been counted.
-func (d *decoder) skipCounted() *Error {
+// skipValue is skip for a value at the cursor that was already counted.
+func (d *decoder) skipValue() *Error {
 	if d.pos >= len(d.data) {
-		return d.unexpected("a value")
+		return d.unexpectedByte("a value")
 	}
 	var fault *Error
 	switch c := d.data[d.pos]; c {
 	case '"':
-		_, fault = d.str()
+		_, fault = d.readString()
 	case '{':
 		fault = d.skipObject()
 	case '[':
 		fault = d.skipList()
 	case 't':
-		fault = d.literal("true")
+		fault = d.readLiteral("true")
 	case 'f':
-		fault = d.literal("false")
+		fault = d.readLiteral("false")
 	case 'n':
-		fault = d.literal("null")
+		fault = d.readLiteral("null")
 	case '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
-		_, fault = d.number()
+		_, fault = d.readNumber()
 	default:
-		fault = d.unexpected("a value")
+		fault = d.unexpectedByte("a value")
 	}
 	return fault
 }
 
 func (d *decoder) skipObject() *Error {
 	scope := d.keys.open()
-	more, fault := d.begin('}')
+	more, fault := d.enter('}')
 	for more && fault == nil {
 		var name []byte
-		if name, fault = d.key(); fault != nil {
+		if name, fault = d.readKey(); fault != nil {
 			return fault
 		}
 		if fault = d.addKey(&scope, name); fault != nil {
@@ -306,19 +306,19 @@ func (d *decoder) skipObject() *Error {
 		if fault = d.skip(); fault != nil {
 			return fault
 		}
-		more, fault = d.more('}')
+		more, fault = d.nextItem('}')
 	}
 	d.keys.close(scope)
 	return fault
 }
 
 func (d *decoder) skipList() *Error {
-	more, fault := d.begin(']')
+	more, fault := d.enter(']')
 	for more && fault == nil {
 		if fault = d.skip(); fault != nil {
 			return fault
 		}
-		more, fault = d.more(']')
+		more, fault = d.nextItem(']')
 	}
 	return fault
 }

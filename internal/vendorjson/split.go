@@ -1,45 +1,45 @@
 package vendorjson
 
-// Span is where a value stands in a text, in bytes.
+// Span is the position of a value in a text, in bytes.
 type Span struct{ Start, End int }
 
 // Of returns the part of text, which is not copied. Appending to it leaves the text alone.
 func (s Span) Of(text []byte) []byte { return text[s.Start:s.End:s.End] }
 
-// Split returns where the elements of data, one JSON array, stand: without the white space and the commas around them. They
-// are in order, and of any kind; none is decoded. A byte order mark before the array is skipped.
+// Split returns the positions of the elements of data, one JSON array, in order and without the white space and commas around
+// them. The elements may be of any kind, and are not decoded. A byte order mark before the array is skipped.
 //
-// The text is checked as Unmarshal would check it, with the array as the outermost level and the limits counted over the
-// whole. Errors are of type [*Error], with a path such as "$[3].id" and the offset in data.
+// The text is checked as in Unmarshal, with the array as the outermost level and the limits for the whole text. Errors are of
+// type [*Error], with a path such as "$[3].id" and the offset in data.
 func Split(data []byte) ([]Span, error) {
-	d := take(data)
+	d := acquireDecoder(data)
 	defer d.release()
-	elements, fault := d.split()
+	elements, fault := d.splitArray()
 	if fault != nil {
 		return nil, d.locate(fault)
 	}
 	return elements, nil
 }
 
-func (d *decoder) split() (elements []Span, fault *Error) {
-	if fault = d.start('['); fault != nil {
+func (d *decoder) splitArray() (elements []Span, fault *Error) {
+	if fault = d.openDocument('['); fault != nil {
 		return nil, fault
 	}
-	if fault = d.count(); fault != nil {
+	if fault = d.countValue(); fault != nil {
 		return nil, fault
 	}
-	more, fault := d.begin(']')
+	more, fault := d.enter(']')
 	for more && fault == nil {
-		d.space()
+		d.skipSpace()
 		start := d.pos
 		if fault = d.skip(); fault != nil {
 			return nil, fault
 		}
 		elements = append(elements, Span{start, d.pos})
-		more, fault = d.more(']')
+		more, fault = d.nextItem(']')
 	}
 	if fault != nil {
 		return nil, fault
 	}
-	return elements, d.end()
+	return elements, d.checkEnd()
 }

@@ -12,18 +12,19 @@ import (
 	optionsv1 "github.com/webhook-bridge/bridge/gen/bridge/options/v1"
 )
 
-// table is what decoding a message type needs to know of it. It is never written after it was built.
+// table has the decoder's data about a message type. It is read-only once built.
 type table struct {
 	fields []field
-	// byName has each field by its JSON name. Its name in the schema is ours: a vendor that uses it means something else.
+	// byName has each field by its JSON name only. The name in the schema is Bridge's own: a vendor that uses it means another
+	// field.
 	byName map[string]int
-	// words is how many words of seen an open message takes.
+	// words is the number of words of seen that an open message needs.
 	words int
 	// always has a bit, as seen has, for each field that the vendor says is always there. Nil if there is none.
 	always []uint64
 }
 
-// field is what decoding a field needs to know of it.
+// field has the decoder's data about a field.
 type field struct {
 	// name in JSON.
 	name string
@@ -44,7 +45,7 @@ type field struct {
 	enum protoreflect.EnumDescriptor
 }
 
-// form is how a field is read, a coarser thing than its kind.
+// form is the way of reading a field, coarser than its kind.
 type form uint8
 
 const (
@@ -82,7 +83,7 @@ func tableOf(md protoreflect.MessageDescriptor) (*table, error) {
 	return t.(*table), nil
 }
 
-// builder holds the tables that are being built, so that a message may contain itself.
+// builder has the tables under construction, so that a message may contain itself.
 type builder map[protoreflect.MessageDescriptor]*table
 
 func (b builder) message(md protoreflect.MessageDescriptor) (*table, error) {
@@ -174,11 +175,11 @@ func (b builder) nested(f *field, md protoreflect.MessageDescriptor) (err error)
 	return err
 }
 
-// ahead is how many fields are tried in the order of the schema, which most vendors keep to.
+// ahead is the number of fields that are tried in the order of the schema, which most vendors follow.
 const ahead = 3
 
-// lookup finds a field by its name in the text; -1 if there is none. guess is where it is if the text keeps to the order
-// of the schema, or, when fields are left out, a little further on.
+// lookup finds a field by its name in the text; -1 if there is none. guess is its index if the text follows the order of the
+// schema; with fields left out, it is a little later.
 func (t *table) lookup(name []byte, guess int) int {
 	for i := guess; i < len(t.fields) && i < guess+ahead; i++ {
 		if t.fields[i].name == string(name) {

@@ -10,10 +10,10 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// Inspect is for messages that came in protobuf's own form, not through Unmarshal: it returns the fields that m's type does
-// not declare, at any depth, as drift of kind Unknown. The wire has no names: "$.shipping.field_17" is the field of number
-// 17. There is no sample. The error, an [*Error] without offset (-1), says that m is past the limits of a document, a
-// decimal counting for two values. m is not changed.
+// Inspect is for messages that arrived in protobuf's own form, not through Unmarshal. It returns the fields that m's type does
+// not declare, at any depth, as drifts of kind Unknown. The wire has no names: "$.shipping.field_17" is the field with number
+// 17. There is no sample. The error, an [*Error] with offset -1, means that m exceeds the limits of a document; a decimal
+// counts as two values. m is not changed.
 func Inspect(m proto.Message) ([]Drift, error) {
 	var s survey
 	if fault := s.message(m.ProtoReflect(), []byte{'$'}, 1); fault != nil {

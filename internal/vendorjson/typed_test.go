@@ -85,7 +85,7 @@ func TestInspectLimits(t *testing.T) {
 	}{
 		{"deepest", nested(MaxDepth - 1), ""},
 		{"too deep", nested(MaxDepth), "$" + strings.Repeat(".nested", MaxDepth)},
-		{"most values", many(MaxValues - 2), ""}, // besides the message and the list
+		{"most values", many(MaxValues - 2), ""}, // plus the message and the list
 		{"too many values", many(MaxValues - 1), "$.numbers[]"},
 		{"most messages", strings.Repeat("list {} ", MaxValues-2), ""},
 		{"too many messages", strings.Repeat("list {} ", MaxValues-1), "$.list[]"},

@@ -27,7 +27,7 @@ var vendorFiles = []protoreflect.FileDescriptor{
 	retinov1.File_webhooks_retino_v1_retino_proto,
 }
 
-// sample is a webhook as a vendor's page prints it, mended where the page is broken, or made after what is known of it.
+// sample is a webhook from a vendor's page, corrected where the page is broken, or made from other knowledge.
 type sample struct {
 	name string
 	data []byte

@@ -167,7 +167,7 @@ func (d *decoder) putEnumNumber(f *field, n []byte) bool {
 	return true
 }
 
-// fromBase64 takes the standard alphabet or that of URLs, with padding or without.
+// fromBase64 decodes the standard alphabet or that of URLs, with or without padding.
 func (d *decoder) fromBase64(t target, s []byte) *Error {
 	encoding := base64.StdEncoding
 	if bytes.ContainsAny(s, "-_") {
@@ -178,13 +178,13 @@ func (d *decoder) fromBase64(t target, s []byte) *Error {
 	}
 	b, err := encoding.DecodeString(string(s))
 	if err != nil {
-		return d.wrong(t, "is another string")
+		return d.shapeError(t, "is another string")
 	}
 	d.putBytes(t.field, b)
 	return nil
 }
 
-// boolOf reads the words and digits that vendors write for a bool.
+// boolOf parses the words and digits that vendors write for a bool.
 func boolOf(s []byte) (yes, ok bool) {
 	switch {
 	case bytes.EqualFold(s, []byte("true")), bytes.EqualFold(s, []byte("yes")), string(s) == "1":
