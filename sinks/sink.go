@@ -8,7 +8,7 @@ import (
 )
 
 // LargestEvent is the largest encoded event, in bytes, that every sink must take or refuse for good: the largest body that
-// a source may allow, with room for what is added to it. A sink whose far side takes less refuses with [ErrPermanent].
+// a source may allow, with room for what is added to it. A sink whose destination takes less refuses with [ErrPermanent].
 const LargestEvent = 64<<20 + 64<<10
 
 // Sink is where events are pushed to: a topic, a file, another system.
@@ -19,21 +19,21 @@ const LargestEvent = 64<<20 + 64<<10
 // Deliver is called by one goroutine at a time; Close may be called at any time, by any.
 type Sink interface {
 	// Deliver hands events over in the order given, which need not be that of their positions, and returns how many of them,
-	// from the first on, are durable on the far side: they survive a crash of this process and of the far side, as far as its
+	// from the first on, are durable at the destination: they survive a crash of this process and of the destination, as far as its
 	// configuration promises.
 	//
 	// When n is len(events), err is nil. When n is less, err says why, and is about events[n]:
 	//
 	//   - [ErrPermanent] in its chain: this event will never be taken, however often it is tried; the others may be. It is
-	//     about the event, never about the far side's condition.
-	//   - a [*RetryAfterError] in its chain: the far side names a time before which it should not be tried again.
+	//     about the event, never about the destination's condition.
+	//   - a [*RetryAfterError] in its chain: the destination names a time before which it should not be tried again.
 	//   - [ErrClosed]: the sink is closed.
 	//   - ctx's error: ctx was done first.
 	//   - anything else: it may be tried again.
 	//
 	// Events after the first n may have arrived too, wholly or in part: they will be given again, and so may then be there
 	// twice. What may never happen is that events[i] is durable, will not be given again, and some events[j], j < i, is
-	// not. An event that must not be overtaken by a later one with the same key is not, on the far side, but for such
+	// not. An event that must not be overtaken by a later one with the same key is not, on the destination, but for such
 	// repeated suffixes.
 	//
 	// An empty slice is delivered at once, unless the sink is closed: 0, nil. Events, and the slice, are neither changed nor kept after the return.
@@ -57,7 +57,7 @@ func (e *permanentError) Error() string        { return e.err.Error() }
 func (e *permanentError) Unwrap() error        { return e.err }
 func (e *permanentError) Is(target error) bool { return target == ErrPermanent }
 
-// RetryAfterError says that the far side asked for a pause.
+// RetryAfterError says that the destination asked for a pause.
 type RetryAfterError struct {
 	// After is how long not to try, from now on.
 	After time.Duration

@@ -18,7 +18,7 @@ import (
 // it. It is not safe for concurrent use.
 type Vendor struct {
 	connector *connectors.Connector
-	// valid has the templates of webhooks that are translated, by event; broken those that are quarantined.
+	// valid has the templates of valid webhooks by event, broken the templates of broken ones.
 	valid  [][]*template
 	broken []*template
 	// keyed means that every webhook has the vendor's id in the header.
