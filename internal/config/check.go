@@ -1,17 +1,14 @@
 package config
 
-// Checks let packages that this one does not know look at what they are to work with. They contact nobody. A nil one finds
-// nothing wrong.
+// Checks let packages that this one does not know check their settings. They do no I/O. A nil one finds nothing wrong.
 type Checks struct {
-	// Sink says what is wrong with a sink.
+	// Sink returns what is wrong with a sink.
 	Sink func(Sink) []Fault
-	// HMAC says what is wrong with how a sender signs, under the keys of auth.hmac, or with a secret, under the key "secret".
-	HMAC func(HMAC, Secret) []Fault
 }
 
 // Fault is one thing that is wrong with what was checked.
 type Fault struct {
-	// Key is where, below what was checked: "kafka.brokers[0]".
+	// Key is where, below the sink's: "kafka.brokers[0]".
 	Key string
 	// Reason is for people, and shows no value that may be a secret.
 	Reason string
@@ -22,11 +19,4 @@ func (c Checks) sink(s Sink) []Fault {
 		return nil
 	}
 	return c.Sink(s)
-}
-
-func (c Checks) hmac(h HMAC, secret Secret) []Fault {
-	if c.HMAC == nil {
-		return nil
-	}
-	return c.HMAC(h, secret)
 }

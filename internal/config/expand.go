@@ -8,6 +8,8 @@ import (
 	"os"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/webhook-bridge/bridge/internal/schema"
 )
 
 // maxReferenced bounds a file that a reference or a TLS setting names, in bytes.
@@ -15,7 +17,7 @@ const maxReferenced = 1 << 20
 
 var (
 	errNotRegular = errors.New("is not a regular file")
-	errTooLarge   = errors.New("is larger than " + FormatSize(maxReferenced))
+	errTooLarge   = errors.New("is larger than " + schema.FormatSize(maxReferenced))
 )
 
 // expander replaces references in scalars. Its errors name variables, never values.

@@ -42,7 +42,7 @@ func TestMisplacedSecrets(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if _, err := parse("bridge.yaml", data, x, known, checks); err != nil {
+				if _, err := parse("bridge.yaml", data, x, known); err != nil {
 					errors++
 					if strings.Contains(err.Error(), secret) {
 						t.Errorf("%s: value %d, %s: a secret is printed: %v", s.path, i, shape, err)
@@ -101,7 +101,7 @@ func FuzzParse(f *testing.F) {
 		readFile: func(string) ([]byte, error) { return []byte(secret), nil },
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		cfg, err := parse("bridge.yaml", data, x, known, checks)
+		cfg, err := parse("bridge.yaml", data, x, known)
 		switch {
 		case (cfg == nil) == (err == nil):
 			t.Fatalf("neither or both: %v, %v", cfg, err)

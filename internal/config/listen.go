@@ -13,10 +13,10 @@ import (
 func (r resolver) listen(file *configv1.Listen, access *configv1.Access) Listen {
 	certs := file.GetTls()
 	l := Listen{
-		Webhooks: r.listener("webhooks", file.GetWebhooks(), ":8080", certs.GetWebhooks()),
-		Ops:      r.listener("ops", file.GetOps(), ":8081", certs.GetOps()),
-		GRPC:     r.listener("grpc", file.GetGrpc(), "127.0.0.1:9090", certs.GetGrpc()),
-		Admin:    r.listener("admin", file.GetAdmin(), "127.0.0.1:8082", certs.GetAdmin()),
+		Webhooks: r.listener("webhooks", file.GetWebhooks(), certs.GetWebhooks()),
+		Ops:      r.listener("ops", file.GetOps(), certs.GetOps()),
+		GRPC:     r.listener("grpc", file.GetGrpc(), certs.GetGrpc()),
+		Admin:    r.listener("admin", file.GetAdmin(), certs.GetAdmin()),
 	}
 	r.collisions(l)
 	r.guarded("grpc", l.GRPC, access)
@@ -24,8 +24,8 @@ func (r resolver) listen(file *configv1.Listen, access *configv1.Access) Listen 
 	return l
 }
 
-func (r resolver) listener(name, addr, fallback string, cert *configv1.TLS) Listener {
-	l := Listener{Addr: orDefault(addr, fallback)}
+func (r resolver) listener(name, addr string, cert *configv1.TLS) Listener {
+	l := Listener{Addr: text("listen."+name, addr)}
 	if _, _, ok := splitAddr(l.Addr); !ok {
 		r.addf("listen."+name, `must be host:port, such as ":8080" or "127.0.0.1:9090"`)
 	}

@@ -15,14 +15,16 @@ import (
 	"buf.build/go/protovalidate"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/webhook-bridge/bridge/connectors"
 	configv1 "github.com/webhook-bridge/bridge/gen/bridge/config/v1"
+	"github.com/webhook-bridge/bridge/internal/schema"
 )
 
 // maxFile bounds the configuration file, in bytes.
 const maxFile = 1 << 20
 
 // Load reads the configuration file at path. See [Parse].
-func Load(path string, env func(string) (string, bool), connectors Connectors, checks ...Checks) (*Config, error) {
+func Load(path string, env func(string) (string, bool), all map[string]*connectors.Connector, checks ...Checks) (*Config, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
@@ -32,17 +34,17 @@ func Load(path string, env func(string) (string, bool), connectors Connectors, c
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}
-	return Parse(path, data, env, connectors, checks...)
+	return Parse(path, data, env, all, checks...)
 }
 
 // Parse reads a configuration out of data. The name stands for the file in errors; env looks up environment variables, as
 // [os.LookupEnv] does. Files that the configuration refers to are read, and checks, at most one, look at what others than
 // this package understand. What is wrong with the configuration is returned as [*Error], all of it at once.
-func Parse(name string, data []byte, env func(string) (string, bool), connectors Connectors, checks ...Checks) (*Config, error) {
-	return parse(name, data, expander{env: env, readFile: readBounded}, connectors, checks...)
+func Parse(name string, data []byte, env func(string) (string, bool), all map[string]*connectors.Connector, checks ...Checks) (*Config, error) {
+	return parse(name, data, expander{env: env, readFile: readBounded}, all, checks...)
 }
 
-func parse(name string, data []byte, x expander, connectors Connectors, checks ...Checks) (*Config, error) {
+func parse(name string, data []byte, x expander, all map[string]*connectors.Connector, checks ...Checks) (*Config, error) {
 	r := newReport(name)
 	root, ok := parseYAML(data, r)
 	if !ok {
@@ -55,7 +57,7 @@ func parse(name string, data []byte, x expander, connectors Connectors, checks .
 	if err := validate(file, r); err != nil {
 		return nil, err
 	}
-	rs := resolver{report: r, connectors: connectors, readFile: x.readFile}
+	rs := resolver{report: r, connectors: all, readFile: x.readFile}
 	for _, c := range checks {
 		rs.checks = c
 	}
@@ -70,7 +72,7 @@ func parse(name string, data []byte, x expander, connectors Connectors, checks .
 // leaves nothing to look at.
 func parseYAML(data []byte, r *report) (*yaml.Node, bool) {
 	if len(data) > maxFile {
-		r.addAtf(place{}, "", "is larger than %s", FormatSize(maxFile))
+		r.addAtf(place{}, "", "is larger than %s", schema.FormatSize(maxFile))
 		return nil, false
 	}
 	// The parser names no place for these.

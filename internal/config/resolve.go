@@ -1,29 +1,23 @@
 package config
 
 import (
+	"cmp"
 	"log/slog"
-	"maps"
-	"math"
-	"net/http"
 	"os"
-	"slices"
-	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/webhook-bridge/bridge/connectors"
 	configv1 "github.com/webhook-bridge/bridge/gen/bridge/config/v1"
-)
-
-const (
-	day  = 24 * time.Hour
-	year = 365 * day
+	"github.com/webhook-bridge/bridge/internal/schema"
+	"github.com/webhook-bridge/bridge/internal/secret"
 )
 
 // resolver turns the file's message into a Config and reports what the schema cannot rule out.
 type resolver struct {
 	*report
-	connectors Connectors
+	connectors map[string]*connectors.Connector
 	readFile   func(string) ([]byte, error)
 	checks     Checks
 }
@@ -36,112 +30,89 @@ func (r resolver) config(file *configv1.Config) *Config {
 		Sinks:           r.sinks(file.GetSinks()),
 		Log:             logging(file.GetLog()),
 		Access:          r.access(file.GetAccess()),
-		ShutdownTimeout: r.duration("shutdown_timeout", file.GetShutdownTimeout(), 10*time.Second, time.Second, time.Hour),
+		ShutdownTimeout: r.duration("shutdown_timeout", file.GetShutdownTimeout()),
 	}
 }
 
 func (r resolver) journal(j *configv1.Journal) Journal {
-	dir := orDefault(j.GetDir(), "./bridge-data")
+	dir := text("journal.dir", j.GetDir())
 	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
 		r.addf("journal.dir", "is not a folder")
 	}
 	keep := j.GetRetention()
 	return Journal{
 		Dir:           dir,
-		Age:           r.duration("journal.retention.age", keep.GetAge(), 7*day, time.Hour, 10*year),
-		Size:          r.size("journal.retention.size", keep.GetSize(), 8*gib, 64*mib, math.MaxInt64),
-		QuarantineAge: r.duration("journal.retention.quarantine_age", keep.GetQuarantineAge(), 30*day, time.Hour, 10*year),
-		MinFree:       r.size("journal.min_free", j.GetMinFree(), 512*mib, mib, math.MaxInt64),
+		Age:           r.duration("journal.retention.age", keep.GetAge()),
+		Size:          r.size("journal.retention.size", keep.GetSize(), 0),
+		QuarantineAge: r.duration("journal.retention.quarantine_age", keep.GetQuarantineAge()),
+		MinFree:       r.size("journal.min_free", j.GetMinFree(), 0),
 	}
 }
 
 func logging(l *configv1.Log) Log {
-	levels := map[string]slog.Level{"debug": slog.LevelDebug, "warn": slog.LevelWarn, "error": slog.LevelError}
-	return Log{Format: l.GetFormat(), Level: levels[l.GetLevel()]} // the zero level is info
+	levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
+	return Log{Format: l.GetFormat(), Level: levels[text("log.level", l.GetLevel())]}
 }
 
 func (r resolver) access(a *configv1.Access) Access {
 	access := Access{Insecure: a.GetInsecure()}
 	if len(a.GetTokens()) > 0 {
-		access.Tokens = r.secrets("access.tokens", a.GetTokens(), checkBearer)
+		access.Tokens = r.tokens("access.tokens", a.GetTokens())
 	}
 	if len(a.GetAdminTokens()) > 0 {
-		access.AdminTokens = r.secrets("access.admin_tokens", a.GetAdminTokens(), checkBearer)
+		access.AdminTokens = r.tokens("access.admin_tokens", a.GetAdminTokens())
 	}
 	return access
 }
 
-// secrets drops empty values, which is what the old one of two is when it has been retired, and demands that one is left.
-func (r resolver) secrets(path string, values []string, check func(string) string) []Secret {
-	var secrets []Secret
+// tokens drops empty values, as a source does with its secrets, and reports when none is left.
+func (r resolver) tokens(path string, values []string) []secret.Value {
+	var secrets []secret.Value
 	for i, value := range values {
 		if value == "" {
 			continue
 		}
-		if reason := check(value); reason != "" {
+		if reason := secret.CheckBearer(value); reason != "" {
 			r.addf(element(path, i), "%s", reason)
 		}
-		secrets = append(secrets, NewSecret(value))
+		secrets = append(secrets, secret.New(value))
 	}
-	switch {
-	case len(values) == 0:
-		r.addf(path, "is missing: give at least one")
-	case len(secrets) == 0:
+	if len(secrets) == 0 {
 		r.addf(path, "every value is empty; one must be left")
 	}
 	return secrets
 }
 
-// duration resolves an optional duration that must lie within least and most.
-func (r resolver) duration(path string, d *durationpb.Duration, fallback, least, most time.Duration) time.Duration {
+// duration resolves an optional duration by the rules of its key.
+func (r resolver) duration(path string, d *durationpb.Duration) time.Duration {
+	key := schema.At(path)
 	if d == nil {
-		return fallback
+		return key.Duration()
 	}
 	got := d.AsDuration()
-	if got < least || got > most {
-		r.addf(path, "must be at least %s and at most %s", brief(least), brief(most))
+	if reason := key.CheckDuration(got); reason != "" {
+		r.addf(path, "%s", reason)
 	}
 	return got
 }
 
-// brief is d without its zero minutes and seconds.
-func brief(d time.Duration) string {
-	text := d.String()
-	if rest, ok := strings.CutSuffix(text, "m0s"); ok {
-		text = rest + "m"
-	}
-	if rest, ok := strings.CutSuffix(text, "h0m"); ok {
-		text = rest + "h"
-	}
-	return text
-}
-
-// size resolves an optional size that must lie within least and most.
-func (r resolver) size(path, text string, fallback, least, most int64) int64 {
+// size resolves an optional size by the rules of its key. It may always be as large as needed.
+func (r resolver) size(path, text string, needed int64) int64 {
+	key := schema.At(path)
 	if text == "" {
-		return fallback
+		return key.Size()
 	}
-	n, ok := parseSize(text)
-	switch {
-	case !ok:
+	n, ok := schema.ParseSize(text)
+	if !ok {
 		r.addf(path, `must be a size, such as "64Ki", "1Mi" or "8Gi"`)
-	case n < least:
-		r.addf(path, "must be at least %s", FormatSize(least))
-	case n > most:
-		r.addf(path, "must be at most %s", FormatSize(most))
+	} else if reason := key.CheckSize(n, needed); reason != "" {
+		r.addf(path, "%s", reason)
 	}
 	return n
 }
 
-func orDefault(text, fallback string) string {
-	if text == "" {
-		return fallback
-	}
-	return text
-}
+// text resolves an optional text.
+func text(path, value string) string { return cmp.Or(value, schema.At(path).Text()) }
 
-func (c Connectors) names() string {
-	return strings.Join(slices.Sorted(maps.Keys(c)), ", ")
-}
-
-func canonical(header string) string { return http.CanonicalHeaderKey(header) }
+// number resolves an optional number, where 0 means that it is not set.
+func number(path string, n uint32) int { return cmp.Or(int(n), schema.At(path).Number()) }

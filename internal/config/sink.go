@@ -2,10 +2,10 @@ package config
 
 import (
 	"fmt"
-	"math"
 	"time"
 
 	configv1 "github.com/webhook-bridge/bridge/gen/bridge/config/v1"
+	"github.com/webhook-bridge/bridge/internal/secret"
 )
 
 // Sink is somewhere to push events to. Exactly one of Kafka and File is set.
@@ -42,14 +42,14 @@ type Batch struct {
 	Delay        time.Duration
 }
 
-// File is a file to append to. Zeros and empty texts are the sink's own defaults.
+// File is a file to append to.
 type File struct {
 	Path, Format, Compression string
 	RotateSize                int64
 	RotateAge                 time.Duration
 }
 
-// Kafka is a cluster and a topic. Zeros and empty texts are the sink's own defaults.
+// Kafka is a cluster and a topic. Zeros of CreateTopics are the brokers' defaults.
 type Kafka struct {
 	Brokers                    []string
 	Topic, Format, Compression string
@@ -69,7 +69,7 @@ type KafkaTLS struct {
 // KafkaSASL is who Bridge is to brokers.
 type KafkaSASL struct {
 	Mechanism, Username string
-	Password            Secret
+	Password            secret.Value
 }
 
 // KafkaCreateTopics is how missing topics are made.
@@ -83,8 +83,8 @@ func (r resolver) sinks(files []*configv1.Sink) []Sink {
 	lines, paths := map[string]int{}, map[string]int{}
 	for i, file := range files {
 		path := element("sinks", i)
-		r.unique(lines, path+".name", file.GetName())
-		r.unique(paths, path+".file.path", file.GetFile().GetPath())
+		r.unique("sink", lines, path+".name", file.GetName())
+		r.unique("sink", paths, path+".file.path", file.GetFile().GetPath())
 		s := r.sink(path, file)
 		for _, fault := range r.checks.sink(s) {
 			r.addf(path+"."+fault.Key, "%s", fault.Reason)
@@ -97,10 +97,10 @@ func (r resolver) sinks(files []*configv1.Sink) []Sink {
 	return sinks
 }
 
-// unique reports a value that another sink has already.
-func (r resolver) unique(lines map[string]int, path, value string) {
+// unique reports a value that another sink, or source, has already.
+func (r resolver) unique(what string, lines map[string]int, path, value string) {
 	if line, taken := lines[value]; taken && value != "" {
-		r.addf(path, "is taken by the sink in line %d", line)
+		r.addf(path, "is taken by the %s in line %d", what, line)
 		return
 	}
 	lines[value] = r.place(path).line
@@ -109,14 +109,14 @@ func (r resolver) unique(lines map[string]int, path, value string) {
 func (r resolver) sink(path string, file *configv1.Sink) Sink {
 	s := Sink{
 		Name:        file.GetName(),
-		Latest:      file.GetFrom() == "latest",
-		Skip:        file.GetWhenFull() == "skip",
+		Latest:      text(path+".from", file.GetFrom()) == "latest",
+		Skip:        text(path+".when_full", file.GetWhenFull()) == "skip",
 		StrictOrder: file.GetStrictOrder(),
-		Concurrency: int(max(file.GetConcurrency(), 1)),
+		Concurrency: number(path+".concurrency", file.GetConcurrency()),
 		Required:    file.GetRequired(),
 		Batch:       r.batch(path+".batch", file.GetBatch()),
-		BackoffMin:  r.duration(path+".backoff.min", file.GetBackoff().GetMin(), 100*time.Millisecond, time.Millisecond, time.Hour),
-		BackoffMax:  r.duration(path+".backoff.max", file.GetBackoff().GetMax(), 30*time.Second, time.Millisecond, 24*time.Hour),
+		BackoffMin:  r.duration(path+".backoff.min", file.GetBackoff().GetMin()),
+		BackoffMax:  r.duration(path+".backoff.max", file.GetBackoff().GetMax()),
 	}
 	if s.BackoffMax < s.BackoffMin {
 		r.addf(path+".backoff.max", "must be at least min, %s", s.BackoffMin)
@@ -134,24 +134,20 @@ func (r resolver) sink(path string, file *configv1.Sink) Sink {
 }
 
 func (r resolver) batch(path string, file *configv1.SinkBatch) Batch {
-	b := Batch{
-		Count: int(file.GetCount()),
-		Bytes: int(r.size(path+".bytes", file.GetBytes(), mib, kib, 64*mib)),
-		Delay: r.duration(path+".delay", file.GetDelay(), 0, 0, time.Minute),
+	return Batch{
+		Count: number(path+".count", file.GetCount()),
+		Bytes: int(r.size(path+".bytes", file.GetBytes(), 0)),
+		Delay: r.duration(path+".delay", file.GetDelay()),
 	}
-	if b.Count == 0 {
-		b.Count = 1000
-	}
-	return b
 }
 
 func (r resolver) file(path string, file *configv1.FileSink) *File {
 	return &File{
 		Path:        file.GetPath(),
-		Format:      file.GetFormat(),
-		Compression: file.GetCompression(),
-		RotateSize:  r.size(path+".rotate.size", file.GetRotate().GetSize(), 0, mib, math.MaxInt64),
-		RotateAge:   r.duration(path+".rotate.age", file.GetRotate().GetAge(), 0, time.Minute, 10*year),
+		Format:      text(path+".format", file.GetFormat()),
+		Compression: text(path+".compression", file.GetCompression()),
+		RotateSize:  r.size(path+".rotate.size", file.GetRotate().GetSize(), 0),
+		RotateAge:   r.duration(path+".rotate.age", file.GetRotate().GetAge()),
 	}
 }
 
@@ -159,12 +155,12 @@ func (r resolver) kafka(path string, file *configv1.KafkaSink) *Kafka {
 	k := &Kafka{
 		Brokers:        file.GetBrokers(),
 		Topic:          file.GetTopic(),
-		Format:         file.GetFormat(),
-		Compression:    file.GetCompression(),
-		Timeout:        r.duration(path+".timeout", file.GetTimeout(), 0, time.Second, time.Hour),
-		BatchBytes:     int(r.size(path+".batch_bytes", file.GetBatchBytes(), 0, kib, mib<<10)),
-		MaxRecordBytes: int(r.size(path+".max_record_bytes", file.GetMaxRecordBytes(), 0, kib, mib<<10)),
-		ClientID:       file.GetClientId(),
+		Format:         text(path+".format", file.GetFormat()),
+		Compression:    text(path+".compression", file.GetCompression()),
+		Timeout:        r.duration(path+".timeout", file.GetTimeout()),
+		BatchBytes:     int(r.size(path+".batch_bytes", file.GetBatchBytes(), 0)),
+		MaxRecordBytes: int(r.size(path+".max_record_bytes", file.GetMaxRecordBytes(), 0)),
+		ClientID:       text(path+".client_id", file.GetClientId()),
 	}
 	for i, broker := range k.Brokers {
 		if broker == "" {
@@ -175,7 +171,7 @@ func (r resolver) kafka(path string, file *configv1.KafkaSink) *Kafka {
 		k.TLS = &KafkaTLS{CAFile: t.GetCaFile(), CertFile: t.GetCertFile(), KeyFile: t.GetKeyFile(), ServerName: t.GetServerName()}
 	}
 	if s := file.GetSasl(); s != nil {
-		k.SASL = &KafkaSASL{Mechanism: s.GetMechanism(), Username: s.GetUsername(), Password: NewSecret(s.GetPassword())}
+		k.SASL = &KafkaSASL{Mechanism: s.GetMechanism(), Username: s.GetUsername(), Password: secret.New(s.GetPassword())}
 	}
 	if c := file.GetCreateTopics(); c != nil {
 		k.CreateTopics = &KafkaCreateTopics{Partitions: int(c.GetPartitions()), Replication: int(c.GetReplication())}

@@ -1,4 +1,3 @@
-// Package schema holds what the configuration's keys have in common: how values are written, and the rules of each key.
 package schema
 
 import (

@@ -11,5 +11,5 @@ const currencies = " AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD
 	"SAR SBD SCR SDG SEK SGD SHP SLE SLL SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS UAH UGX USD USN UYI UYU " +
 	"UYW UZS VED VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG ZWL "
 
-// IsCurrency reports whether code, of three letters, is one of [currencies].
-func IsCurrency(code string) bool { return strings.Contains(currencies, " "+code+" ") }
+// isCurrency reports whether code, of three letters, is one of [currencies].
+func isCurrency(code string) bool { return strings.Contains(currencies, " "+code+" ") }

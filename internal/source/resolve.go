@@ -60,7 +60,7 @@ func (r *resolver) resolve() {
 	if r.Zone == nil {
 		r.Zone = time.UTC
 	}
-	if r.Currency != "" && !IsCurrency(r.Currency) {
+	if r.Currency != "" && !isCurrency(r.Currency) {
 		r.addf("currency", "is not a currency of ISO 4217")
 	}
 	r.auth()

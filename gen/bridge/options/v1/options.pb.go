@@ -164,6 +164,97 @@ func (x *Field) GetAlways() bool {
 	return false
 }
 
+// Key is what can be said of a key of the configuration. Values are written as in the configuration file.
+type Key struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Value that applies when the key is not set, such as "168h".
+	Default string `protobuf:"bytes,1,opt,name=default,proto3" json:"default,omitempty"`
+	// The same for a source with `auth: {none: {}}`, where it is another value.
+	DefaultOpen string `protobuf:"bytes,2,opt,name=default_open,json=defaultOpen,proto3" json:"default_open,omitempty"`
+	// The default in words, where it is no value or not only one, such as "no limit". For documentation.
+	Otherwise string `protobuf:"bytes,3,opt,name=otherwise,proto3" json:"otherwise,omitempty"`
+	// Least and largest value of a duration or a size. Those of a number are rules of protovalidate.
+	Min string `protobuf:"bytes,4,opt,name=min,proto3" json:"min,omitempty"`
+	// See min.
+	Max string `protobuf:"bytes,5,opt,name=max,proto3" json:"max,omitempty"`
+	// What a text holds: "size", "address", "path", "URL" or "secret". Only a size is read in a way of its own.
+	Type          string `protobuf:"bytes,6,opt,name=type,proto3" json:"type,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Key) Reset() {
+	*x = Key{}
+	mi := &file_bridge_options_v1_options_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Key) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Key) ProtoMessage() {}
+
+func (x *Key) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_options_v1_options_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Key.ProtoReflect.Descriptor instead.
+func (*Key) Descriptor() ([]byte, []int) {
+	return file_bridge_options_v1_options_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Key) GetDefault() string {
+	if x != nil {
+		return x.Default
+	}
+	return ""
+}
+
+func (x *Key) GetDefaultOpen() string {
+	if x != nil {
+		return x.DefaultOpen
+	}
+	return ""
+}
+
+func (x *Key) GetOtherwise() string {
+	if x != nil {
+		return x.Otherwise
+	}
+	return ""
+}
+
+func (x *Key) GetMin() string {
+	if x != nil {
+		return x.Min
+	}
+	return ""
+}
+
+func (x *Key) GetMax() string {
+	if x != nil {
+		return x.Max
+	}
+	return ""
+}
+
+func (x *Key) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
 var file_bridge_options_v1_options_proto_extTypes = []protoimpl.ExtensionInfo{
 	{
 		ExtendedType:  (*descriptorpb.FieldOptions)(nil),
@@ -173,14 +264,26 @@ var file_bridge_options_v1_options_proto_extTypes = []protoimpl.ExtensionInfo{
 		Tag:           "bytes,51877,opt,name=field",
 		Filename:      "bridge/options/v1/options.proto",
 	},
+	{
+		ExtendedType:  (*descriptorpb.FieldOptions)(nil),
+		ExtensionType: (*Key)(nil),
+		Field:         51878,
+		Name:          "bridge.options.v1.key",
+		Tag:           "bytes,51878,opt,name=key",
+		Filename:      "bridge/options/v1/options.proto",
+	},
 }
 
 // Extension fields to descriptorpb.FieldOptions.
 var (
-	// What can be said of this field. The number lies in the range that protobuf leaves to private use.
+	// What can be said of this field. The numbers lie in the range that protobuf leaves to private use.
 	//
 	// optional bridge.options.v1.Field field = 51877;
 	E_Field = &file_bridge_options_v1_options_proto_extTypes[0]
+	// What can be said of this key of the configuration.
+	//
+	// optional bridge.options.v1.Key key = 51878;
+	E_Key = &file_bridge_options_v1_options_proto_extTypes[1]
 )
 
 var File_bridge_options_v1_options_proto protoreflect.FileDescriptor
@@ -192,7 +295,14 @@ const file_bridge_options_v1_options_proto_rawDesc = "" +
 	"\bpersonal\x18\x01 \x01(\bR\bpersonal\x125\n" +
 	"\aaccepts\x18\x02 \x03(\x0e2\x1b.bridge.options.v1.JsonFormR\aaccepts\x12\x1a\n" +
 	"\bverbatim\x18\x03 \x01(\bR\bverbatim\x12\x16\n" +
-	"\x06always\x18\x04 \x01(\bR\x06always*\x90\x01\n" +
+	"\x06always\x18\x04 \x01(\bR\x06always\"\x98\x01\n" +
+	"\x03Key\x12\x18\n" +
+	"\adefault\x18\x01 \x01(\tR\adefault\x12!\n" +
+	"\fdefault_open\x18\x02 \x01(\tR\vdefaultOpen\x12\x1c\n" +
+	"\totherwise\x18\x03 \x01(\tR\totherwise\x12\x10\n" +
+	"\x03min\x18\x04 \x01(\tR\x03min\x12\x10\n" +
+	"\x03max\x18\x05 \x01(\tR\x03max\x12\x12\n" +
+	"\x04type\x18\x06 \x01(\tR\x04type*\x90\x01\n" +
 	"\bJsonForm\x12\x19\n" +
 	"\x15JSON_FORM_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10JSON_FORM_NUMBER\x10\x01\x12\x14\n" +
@@ -200,7 +310,8 @@ const file_bridge_options_v1_options_proto_rawDesc = "" +
 	"\x0eJSON_FORM_BOOL\x10\x03\x12\x14\n" +
 	"\x10JSON_FORM_SINGLE\x10\x04\x12\x13\n" +
 	"\x0fJSON_FORM_EMPTY\x10\x05:O\n" +
-	"\x05field\x12\x1d.google.protobuf.FieldOptions\x18\xa5\x95\x03 \x01(\v2\x18.bridge.options.v1.FieldR\x05fieldB\xcd\x01\n" +
+	"\x05field\x12\x1d.google.protobuf.FieldOptions\x18\xa5\x95\x03 \x01(\v2\x18.bridge.options.v1.FieldR\x05field:I\n" +
+	"\x03key\x12\x1d.google.protobuf.FieldOptions\x18\xa6\x95\x03 \x01(\v2\x16.bridge.options.v1.KeyR\x03keyB\xcd\x01\n" +
 	"\x15com.bridge.options.v1B\fOptionsProtoP\x01Z@github.com/webhook-bridge/bridge/gen/bridge/options/v1;optionsv1\xa2\x02\x03BOX\xaa\x02\x11Bridge.Options.V1\xca\x02\x11Bridge\\Options\\V1\xe2\x02\x1dBridge\\Options\\V1\\GPBMetadata\xea\x02\x13Bridge::Options::V1b\x06proto3"
 
 var (
@@ -216,20 +327,23 @@ func file_bridge_options_v1_options_proto_rawDescGZIP() []byte {
 }
 
 var file_bridge_options_v1_options_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_bridge_options_v1_options_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
+var file_bridge_options_v1_options_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_bridge_options_v1_options_proto_goTypes = []any{
 	(JsonForm)(0),                     // 0: bridge.options.v1.JsonForm
 	(*Field)(nil),                     // 1: bridge.options.v1.Field
-	(*descriptorpb.FieldOptions)(nil), // 2: google.protobuf.FieldOptions
+	(*Key)(nil),                       // 2: bridge.options.v1.Key
+	(*descriptorpb.FieldOptions)(nil), // 3: google.protobuf.FieldOptions
 }
 var file_bridge_options_v1_options_proto_depIdxs = []int32{
 	0, // 0: bridge.options.v1.Field.accepts:type_name -> bridge.options.v1.JsonForm
-	2, // 1: bridge.options.v1.field:extendee -> google.protobuf.FieldOptions
-	1, // 2: bridge.options.v1.field:type_name -> bridge.options.v1.Field
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	2, // [2:3] is the sub-list for extension type_name
-	1, // [1:2] is the sub-list for extension extendee
+	3, // 1: bridge.options.v1.field:extendee -> google.protobuf.FieldOptions
+	3, // 2: bridge.options.v1.key:extendee -> google.protobuf.FieldOptions
+	1, // 3: bridge.options.v1.field:type_name -> bridge.options.v1.Field
+	2, // 4: bridge.options.v1.key:type_name -> bridge.options.v1.Key
+	5, // [5:5] is the sub-list for method output_type
+	5, // [5:5] is the sub-list for method input_type
+	3, // [3:5] is the sub-list for extension type_name
+	1, // [1:3] is the sub-list for extension extendee
 	0, // [0:1] is the sub-list for field type_name
 }
 
@@ -244,8 +358,8 @@ func file_bridge_options_v1_options_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bridge_options_v1_options_proto_rawDesc), len(file_bridge_options_v1_options_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   1,
-			NumExtensions: 1,
+			NumMessages:   2,
+			NumExtensions: 2,
 			NumServices:   0,
 		},
 		GoTypes:           file_bridge_options_v1_options_proto_goTypes,
