@@ -14,8 +14,8 @@ import (
 
 	"github.com/webhook-bridge/bridge/connectors"
 	"github.com/webhook-bridge/bridge/connectors/sample"
-	"github.com/webhook-bridge/bridge/internal/config"
 	"github.com/webhook-bridge/bridge/internal/daemon"
+	"github.com/webhook-bridge/bridge/internal/source"
 )
 
 // TestEventsAreDocumented: every connector's page names its events and those they become, and docs/events.md every kind of
@@ -112,7 +112,7 @@ func TestReadmeSendsWhatTheExampleTakes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	i := slices.IndexFunc(cfg.Sources, func(s config.Source) bool { return s.Name == "returns" })
+	i := slices.IndexFunc(cfg.Sources, func(s source.Source) bool { return s.Name == "returns" })
 	if i < 0 {
 		t.Fatal("bridge.example.yaml has no source returns")
 	}

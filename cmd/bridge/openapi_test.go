@@ -12,6 +12,7 @@ import (
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/openapi"
+	"github.com/webhook-bridge/bridge/internal/source"
 )
 
 // described is the part of an OpenAPI document that says what bodies look like.
@@ -27,7 +28,7 @@ type described struct {
 // TestSamplesFitTheirSchemas: what vendors send is what the OpenAPI document says that they send.
 func TestSamplesFitTheirSchemas(t *testing.T) {
 	for name, c := range allConnectors() {
-		data, err := openapi.Document([]openapi.Route{{Source: "a", Connector: name, Scheme: "none"}})
+		data, err := openapi.Document([]source.Source{{Name: "a", Connector: c, Auth: source.Auth{Scheme: source.SchemeNone}}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"github.com/webhook-bridge/bridge"
+
 	"github.com/webhook-bridge/bridge/connectors"
 	"github.com/webhook-bridge/bridge/connectors/dealpos"
 	"github.com/webhook-bridge/bridge/connectors/kasafik"

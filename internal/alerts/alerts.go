@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/webhook-bridge/bridge/internal/source"
 )
 
 // How often the counters are read, how far back an alert looks, and how often a lasting alert is logged again.
@@ -22,21 +24,10 @@ const (
 // minRequests is the number of requests that a percentage needs. If the window has fewer, older requests are added.
 const minRequests = 10
 
-// Source configures the alerts of one source. A zero value turns its alert off.
-type Source struct {
-	// Name is the source's label in the counters.
-	Name string
-	// SilentAfter is the time without an accepted webhook that raises the alert silent.
-	SilentAfter time.Duration
-	// UnauthorizedPercent is the percentage of refused secrets that raises the alert unauthorized.
-	UnauthorizedPercent int
-	// Quarantined is the number of quarantined webhooks in an hour that raises the alert quarantine.
-	Quarantined int
-}
-
 // Config configures a [Monitor].
 type Config struct {
-	Sources []Source
+	// Sources have their alerts in [source.Alerts].
+	Sources []source.Source
 	// Gatherer has the counters of received, accepted, refused and quarantined webhooks.
 	Gatherer prometheus.Gatherer
 	// Registerer registers the monitor's own metrics. nil registers them nowhere.
@@ -101,7 +92,7 @@ func (m *Monitor) Run(ctx context.Context, last map[string]time.Time) {
 
 // sourceMonitor evaluates the alerts of one source.
 type sourceMonitor struct {
-	Source
+	source.Source
 
 	silent, unauthorized, quarantine *alert
 
@@ -115,7 +106,7 @@ type sourceMonitor struct {
 	requests, quarantines window
 }
 
-func newSourceMonitor(s Source, log *slog.Logger, raised, last *prometheus.GaugeVec) *sourceMonitor {
+func newSourceMonitor(s source.Source, log *slog.Logger, raised, last *prometheus.GaugeVec) *sourceMonitor {
 	m := &sourceMonitor{
 		Source:      s,
 		gauge:       last.WithLabelValues(s.Name),
@@ -128,9 +119,9 @@ func newSourceMonitor(s Source, log *slog.Logger, raised, last *prometheus.Gauge
 		name string
 		set  bool
 	}{
-		{&m.silent, "silent", s.SilentAfter > 0},
-		{&m.unauthorized, "unauthorized", s.UnauthorizedPercent > 0},
-		{&m.quarantine, "quarantine", s.Quarantined > 0},
+		{&m.silent, "silent", s.Alerts.SilentAfter > 0},
+		{&m.unauthorized, "unauthorized", s.Alerts.UnauthorizedPercent > 0},
+		{&m.quarantine, "quarantine", s.Alerts.Quarantined > 0},
 	} {
 		if x.set {
 			*x.to = &alert{log: log.With("alert", x.name), gauge: raised.WithLabelValues(s.Name, x.name)}
@@ -162,12 +153,12 @@ func (m *sourceMonitor) evaluate(now time.Time, c counts) {
 	m.accepted = c.accepted
 
 	silence := now.Sub(m.lastAt)
-	m.silent.update(now, silence >= m.SilentAfter, "silent_for", silence.Round(time.Second).String())
+	m.silent.update(now, silence >= m.Alerts.SilentAfter, "silent_for", silence.Round(time.Second).String())
 
 	m.evaluateUnauthorized(now, c)
 
 	hour, within := m.quarantines.add(now, c)
-	m.quarantine.update(now, hour.quarantined >= float64(m.Quarantined),
+	m.quarantine.update(now, hour.quarantined >= float64(m.Alerts.Quarantined),
 		"quarantined", int(hour.quarantined), "within", within.String())
 }
 
@@ -177,7 +168,7 @@ func (m *sourceMonitor) evaluateUnauthorized(now time.Time, c counts) {
 		m.acceptedAtRaise = c.accepted
 	}
 	latest, within := m.requests.add(now, c)
-	bad := latest.received >= minRequests && latest.unauthorized*100 >= latest.received*float64(m.UnauthorizedPercent)
+	bad := latest.received >= minRequests && latest.unauthorized*100 >= latest.received*float64(m.Alerts.UnauthorizedPercent)
 	lockedOut := m.unauthorized.isRaised() && c.accepted == m.acceptedAtRaise
 	m.unauthorized.update(now, bad || lockedOut,
 		"unauthorized", int(latest.unauthorized), "requests", int(latest.received), "within", within.String())

@@ -14,6 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/webhook-bridge/bridge/internal/source"
 )
 
 // rig is a running monitor over counters that a test changes. It runs in a synctest bubble, with fake time.
@@ -48,7 +50,7 @@ func (b *lockedBuffer) drain() string {
 }
 
 // withMonitor runs test in a bubble with a monitor of the sources.
-func withMonitor(t *testing.T, last map[string]time.Duration, sources []Source, test func(r *rig)) {
+func withMonitor(t *testing.T, last map[string]time.Duration, sources []source.Source, test func(r *rig)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		counter := func(name string, labels ...string) *prometheus.CounterVec {
@@ -173,7 +175,7 @@ func (r *rig) unix(d time.Duration) string {
 
 // Silence starts at the last accepted webhook. It is logged once, then every hour, and when it ends.
 func TestSilent(t *testing.T) {
-	withMonitor(t, nil, []Source{{Name: "till", SilentAfter: time.Minute}, {Name: "other"}}, func(r *rig) {
+	withMonitor(t, nil, []source.Source{{Name: "till", Alerts: source.Alerts{SilentAfter: time.Minute}}, {Name: "other"}}, func(r *rig) {
 		r.pass(40 * time.Second)
 		r.accept("till", 1)
 		r.pass(time.Minute)
@@ -214,7 +216,7 @@ func TestRefusedIsSilence(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			withMonitor(t, nil, []Source{{Name: "till", SilentAfter: 59 * time.Minute}}, func(r *rig) {
+			withMonitor(t, nil, []source.Source{{Name: "till", Alerts: source.Alerts{SilentAfter: 59 * time.Minute}}}, func(r *rig) {
 				for time.Since(r.start) < time.Hour {
 					r.pass(28 * time.Second)
 					refuse(r, "till")
@@ -228,7 +230,7 @@ func TestRefusedIsSilence(t *testing.T) {
 // Silence continues across a restart.
 func TestSilentSinceBefore(t *testing.T) {
 	last := map[string]time.Duration{"quiet": 50 * time.Minute, "gone": 90 * time.Minute}
-	sources := []Source{{Name: "quiet", SilentAfter: time.Hour}, {Name: "gone", SilentAfter: time.Hour}, {Name: "new", SilentAfter: time.Hour}}
+	sources := []source.Source{{Name: "quiet", Alerts: source.Alerts{SilentAfter: time.Hour}}, {Name: "gone", Alerts: source.Alerts{SilentAfter: time.Hour}}, {Name: "new", Alerts: source.Alerts{SilentAfter: time.Hour}}}
 	withMonitor(t, last, sources, func(r *rig) {
 		r.pass(interval)
 		r.expect("WARN alert raised gone silent 1h30m5s")
@@ -241,7 +243,7 @@ func TestSilentSinceBefore(t *testing.T) {
 
 // The percentage of refused secrets needs ten requests. If the last five minutes have ten, older ones do not count.
 func TestUnauthorized(t *testing.T) {
-	withMonitor(t, nil, []Source{{Name: "till", UnauthorizedPercent: 50}, {Name: "all", UnauthorizedPercent: 100}}, func(r *rig) {
+	withMonitor(t, nil, []source.Source{{Name: "till", Alerts: source.Alerts{UnauthorizedPercent: 50}}, {Name: "all", Alerts: source.Alerts{UnauthorizedPercent: 100}}}, func(r *rig) {
 		r.refuse("till", "unauthorized", 9)
 		r.pass(interval)
 		r.expect() // too few
@@ -266,7 +268,7 @@ func TestUnauthorized(t *testing.T) {
 
 // A quiet source that is locked out raises the alert as a busy one does.
 func TestUnauthorizedNowAndThen(t *testing.T) {
-	withMonitor(t, nil, []Source{{Name: "till", UnauthorizedPercent: 50}}, func(r *rig) {
+	withMonitor(t, nil, []source.Source{{Name: "till", Alerts: source.Alerts{UnauthorizedPercent: 50}}}, func(r *rig) {
 		for range 9 {
 			r.refuse("till", "unauthorized", 1)
 			r.pass(time.Hour)
@@ -288,7 +290,7 @@ func TestUnauthorizedNowAndThen(t *testing.T) {
 
 // The alert lasts when the vendor gives up. Once a webhook is accepted, refusals older than a day do not count.
 func TestUnauthorizedUntilLetIn(t *testing.T) {
-	withMonitor(t, nil, []Source{{Name: "till", UnauthorizedPercent: 50}}, func(r *rig) {
+	withMonitor(t, nil, []source.Source{{Name: "till", Alerts: source.Alerts{UnauthorizedPercent: 50}}}, func(r *rig) {
 		r.refuse("till", "unauthorized", 10)
 		r.pass(interval)
 		r.expect("WARN alert raised till unauthorized 10 of 10 within 5m0s")
@@ -307,7 +309,7 @@ func TestUnauthorizedUntilLetIn(t *testing.T) {
 
 // A quarantined webhook counts for an hour.
 func TestQuarantine(t *testing.T) {
-	withMonitor(t, nil, []Source{{Name: "till", Quarantined: 3}, {Name: "off"}}, func(r *rig) {
+	withMonitor(t, nil, []source.Source{{Name: "till", Alerts: source.Alerts{Quarantined: 3}}, {Name: "off"}}, func(r *rig) {
 		r.quarantine("off", 100)
 		r.quarantine("till", 2)
 		r.pass(30 * time.Minute)
@@ -361,7 +363,7 @@ func TestWindowLooksBack(t *testing.T) {
 // A second monitor on one registry is an error, not a panic.
 func TestMetricsTwice(t *testing.T) {
 	registry := prometheus.NewRegistry()
-	c := Config{Sources: []Source{{Name: "till", Quarantined: 1}}, Gatherer: registry, Registerer: registry}
+	c := Config{Sources: []source.Source{{Name: "till", Alerts: source.Alerts{Quarantined: 1}}}, Gatherer: registry, Registerer: registry}
 	if _, err := New(c); err != nil {
 		t.Fatal(err)
 	}

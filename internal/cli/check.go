@@ -1,20 +1,18 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 	"text/tabwriter"
-	"time"
 
-	"github.com/webhook-bridge/bridge/connectors"
 	"github.com/webhook-bridge/bridge/internal/config"
-	"github.com/webhook-bridge/bridge/internal/daemon"
+	"github.com/webhook-bridge/bridge/internal/schema"
 	"github.com/webhook-bridge/bridge/internal/secret"
 	"github.com/webhook-bridge/bridge/internal/signature"
+	"github.com/webhook-bridge/bridge/internal/source"
 )
 
 // check loads a configuration, reports all its problems, and prints what it would do.
@@ -34,7 +32,7 @@ func check(_ context.Context, env environment, args []string) error {
 		if s.GRPC {
 			typed = "yes"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", s.Name, s.Connector, authText(s), undecodable, typed, sourceURL(env.plugins, cfg, s))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", s.Name, s.Connector.Name, authText(s), undecodable, typed, sourceURL(cfg, s))
 	}
 	fmt.Fprintln(w, "\nSOURCE\tBODY\tIN FLIGHT\tRATE\tDAILY\tDEDUPE WINDOW\tALARMS")
 	for i := range cfg.Sources {
@@ -44,10 +42,10 @@ func check(_ context.Context, env environment, args []string) error {
 			rate = fmt.Sprintf("%d/s", s.Limits.Rate)
 		}
 		if s.Limits.Daily > 0 {
-			daily = config.FormatSize(s.Limits.Daily)
+			daily = schema.FormatSize(s.Limits.Daily)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Name, config.FormatSize(s.Limits.Body), config.FormatSize(s.Limits.InFlight),
-			rate, daily, durationText(dedupeWindow(env.plugins, s)), alarmsText(s.Alarms))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Name, schema.FormatSize(s.Limits.Body), schema.FormatSize(s.Limits.InFlight),
+			rate, daily, schema.FormatDuration(s.Window), alarmsText(s.Alerts))
 	}
 	if len(cfg.Sinks) > 0 {
 		fmt.Fprintln(w, "\nSINK\tTO")
@@ -70,10 +68,10 @@ func check(_ context.Context, env environment, args []string) error {
 	if cfg.Access.Insecure {
 		fmt.Fprintln(w, "access\tinsecure\tgrpc and admin may be open to anyone who reaches them")
 	}
-	fmt.Fprintf(w, "journal\t%s\tkept %s or %s\n", cfg.Journal.Dir, durationText(cfg.Journal.Age), config.FormatSize(cfg.Journal.Size))
+	fmt.Fprintf(w, "journal\t%s\tkept %s or %s\n", cfg.Journal.Dir, schema.FormatDuration(cfg.Journal.Age), schema.FormatSize(cfg.Journal.Size))
 	for i := range cfg.Sources {
 		s := &cfg.Sources[i]
-		if name := unsignedKey(&s.Auth, env.plugins.Connector(s.Connector)); name != "" {
+		if name := unsignedKey(s); name != "" {
 			fmt.Fprintf(w, "warning\tsource %s: the signature does not cover the header %s, by which webhooks are told apart: "+
 				"whoever captures one can send it again as another\n", s.Name, name)
 		}
@@ -95,30 +93,13 @@ func configFrom(name string, env environment, args []string) (*config.Config, er
 	return loadConfig(*file, env)
 }
 
-// durationText is the text of d without units that are zero at its end: 168h, not 168h0m0s.
-func durationText(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
-}
-
-// dedupeWindow is how long the same body counts as the same webhook: the source's window, or its connector's.
-func dedupeWindow(plugins daemon.Plugins, s *config.Source) time.Duration {
-	return cmp.Or(s.Window, plugins.Connector(s.Connector).Window, 2*time.Minute)
-}
-
-func authText(s *config.Source) string {
+func authText(s *source.Source) string {
 	switch s.Auth.Scheme {
-	case config.SchemeHeader:
+	case source.SchemeHeader:
 		return fmt.Sprintf("header %s, %d accepted", s.Auth.Header, len(s.Auth.Values))
-	case config.SchemePathToken:
+	case source.SchemePathToken:
 		return fmt.Sprintf("path token, %d accepted", len(s.Auth.Values))
-	case config.SchemeHMAC:
+	case source.SchemeHMAC:
 		return fmt.Sprintf("signature in %s, %d accepted", s.Auth.Header, len(s.Auth.Values))
 	default:
 		return "none"
@@ -126,26 +107,26 @@ func authText(s *config.Source) string {
 }
 
 // sourceURL shows where webhooks of s go; a token in it is masked.
-func sourceURL(plugins daemon.Plugins, cfg *config.Config, s *config.Source) string {
+func sourceURL(cfg *config.Config, s *source.Source) string {
 	base, err := baseURL("", cfg)
 	if err != nil {
 		return ""
 	}
 	url := base + "/webhooks/" + s.Name
-	if s.Auth.Scheme == config.SchemePathToken {
+	if s.Auth.Scheme == source.SchemePathToken {
 		url += "/t/•••"
 	}
-	if c := plugins.Connector(s.Connector); c.EventField == "" && c.EventHeader == "" {
+	if c := s.Connector; c.EventField == "" && c.EventHeader == "" {
 		url += "/{event}"
 	}
 	return url
 }
 
 // alarmsText names the alarms that are set.
-func alarmsText(a config.Alarms) string {
+func alarmsText(a source.Alerts) string {
 	var set []string
 	if a.SilentAfter > 0 {
-		set = append(set, "silent for "+durationText(a.SilentAfter))
+		set = append(set, "silent for "+schema.FormatDuration(a.SilentAfter))
 	}
 	if a.UnauthorizedPercent > 0 {
 		set = append(set, fmt.Sprintf("%d %% unauthorized", a.UnauthorizedPercent))
@@ -160,11 +141,12 @@ func alarmsText(a config.Alarms) string {
 }
 
 // unsignedKey is the header by which webhooks are told apart, if requests are signed without it. Empty otherwise.
-func unsignedKey(a *config.Auth, c *connectors.Connector) string {
+func unsignedKey(s *source.Source) string {
+	a, c := &s.Auth, s.Connector
 	if a.HMAC == nil || c.KeyHeader == "" {
 		return ""
 	}
-	scheme, err := signature.Compile(connectors.HMAC(*a.HMAC), secret.RevealAll(a.Values[:1]))
+	scheme, err := signature.Compile(*a.HMAC, secret.Reveal(a.Values[:1]))
 	if err != nil || slices.Contains(scheme.SignedHeaders(), http.CanonicalHeaderKey(c.KeyHeader)) {
 		return "" // what is wrong with it was said when it was read
 	}

@@ -3,6 +3,8 @@ package cli
 import (
 	"testing"
 	"time"
+
+	"github.com/webhook-bridge/bridge/internal/schema"
 )
 
 func TestDurationText(t *testing.T) {
@@ -16,7 +18,7 @@ func TestDurationText(t *testing.T) {
 		1500 * time.Millisecond:        "1.5s",
 		time.Hour + 20*time.Minute + 1: "1h20m0.000000001s",
 	} {
-		if got := durationText(d); got != want {
+		if got := schema.FormatDuration(d); got != want {
 			t.Errorf("%v is written %s, want %s", int64(d), got, want)
 		}
 	}

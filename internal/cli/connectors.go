@@ -11,8 +11,8 @@ import (
 	"text/tabwriter"
 
 	"github.com/webhook-bridge/bridge/connectors"
-	"github.com/webhook-bridge/bridge/internal/config"
 	"github.com/webhook-bridge/bridge/internal/daemon"
+	"github.com/webhook-bridge/bridge/internal/source"
 )
 
 func connectorsCommand() command {
@@ -149,9 +149,9 @@ func connectorNamed(plugins daemon.Plugins, name string) (*connectors.Connector,
 // authOf says how a vendor lets its webhooks be told from others'.
 func authOf(c *connectors.Connector) string {
 	switch schemeOf(c) {
-	case config.SchemeHMAC:
+	case source.SchemeHMAC:
 		return "hmac " + c.Verification.HMAC.Header
-	case config.SchemeHeader:
+	case source.SchemeHeader:
 		return "header " + c.Verification.Header
 	default:
 		return "path_token"

@@ -8,14 +8,14 @@ import (
 	"strconv"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/webhook-bridge/bridge/connectors"
 	optionsv1 "github.com/webhook-bridge/bridge/gen/bridge/options/v1"
-	"github.com/webhook-bridge/bridge/internal/config"
+	"github.com/webhook-bridge/bridge/internal/schema"
+	"github.com/webhook-bridge/bridge/internal/source"
 )
 
 // description is all that a connector says of its vendor. Its fields' order is that of the JSON.
@@ -119,8 +119,8 @@ func describe(c *connectors.Connector) (description, error) {
 		HMAC:       describeHMAC(c.Verification.HMAC),
 		Needs:      []string{},
 		Answer:     c.Answer,
-		MaxBody:    cmp.Or(c.MaxBody, 1<<20),
-		Window:     durationText(cmp.Or(c.Window, 2*time.Minute)),
+		MaxBody:    max(c.MaxBody, schema.At("sources.limits.body").Size()),
+		Window:     schema.FormatDuration(cmp.Or(c.Window, connectors.DefaultWindow)),
 		Delivery:   describeDelivery(c.Delivery),
 	}
 	if c.NeedsCurrency {
@@ -144,7 +144,7 @@ func describe(c *connectors.Connector) (description, error) {
 // pathOf is where a source named like its connector takes the event. The event is only in it if nothing else names it.
 func pathOf(c *connectors.Connector, event string) string {
 	path := "/webhooks/" + c.Name
-	if schemeOf(c) == config.SchemePathToken {
+	if schemeOf(c) == source.SchemePathToken {
 		path += "/t/{token}"
 	}
 	if c.EventField == "" && c.EventHeader == "" {
@@ -153,19 +153,20 @@ func pathOf(c *connectors.Connector, event string) string {
 	return path
 }
 
-func describeHMAC(h *connectors.HMAC) *hmacDescription {
-	if h == nil {
+func describeHMAC(vendors *connectors.HMAC) *hmacDescription {
+	if vendors == nil {
 		return nil
 	}
+	h := vendors.WithDefaults()
 	s := &hmacDescription{
 		Header:         h.Header,
-		Algorithm:      cmp.Or(h.Algorithm, "sha256"),
-		Encoding:       cmp.Or(h.Encoding, "hex"),
+		Algorithm:      h.Algorithm,
+		Encoding:       h.Encoding,
 		Prefix:         h.Prefix,
 		Separator:      h.Separator,
 		SecretPrefix:   h.SecretPrefix,
-		SecretEncoding: cmp.Or(h.SecretEncoding, "text"),
-		Signed:         cmp.Or(h.Signed, "{body}"),
+		SecretEncoding: h.SecretEncoding,
+		Signed:         h.Signed,
 	}
 	switch {
 	case h.TimestampHeader != "":
@@ -175,15 +176,15 @@ func describeHMAC(h *connectors.HMAC) *hmacDescription {
 	default:
 		return s
 	}
-	s.Timestamp += ", in " + cmp.Or(h.TimestampUnit, "s")
-	s.Tolerance = durationText(cmp.Or(h.Tolerance, 5*time.Minute))
+	s.Timestamp += ", in " + h.TimestampUnit
+	s.Tolerance = schema.FormatDuration(h.Tolerance)
 	return s
 }
 
 func describeDelivery(p connectors.DeliveryPolicy) deliveryDescription {
 	t := deliveryDescription{Retries: []string{}, RetryOn: []string{}, Success: "2xx", Repeats: p.Repeats, Disorder: p.Disorder}
 	if p.Timeout > 0 {
-		t.Timeout = durationText(p.Timeout)
+		t.Timeout = schema.FormatDuration(p.Timeout)
 	}
 	if !p.Succeeded(http.StatusAccepted) {
 		t.Success = "200 alone"
@@ -192,7 +193,7 @@ func describeDelivery(p connectors.DeliveryPolicy) deliveryDescription {
 		t.Success = "anything"
 	}
 	for _, wait := range p.Retries {
-		t.Retries = append(t.Retries, durationText(wait))
+		t.Retries = append(t.Retries, schema.FormatDuration(wait))
 	}
 	if len(p.Retries) == 0 {
 		return t
@@ -299,7 +300,7 @@ func (d description) printFacts(b *strings.Builder, s styles) {
 	}
 	fact("needs", "%s", needsText(d.Needs))
 	fact("answer", "200 %s", d.Answer)
-	fact("largest body", "%s", config.FormatSize(d.MaxBody))
+	fact("largest body", "%s", schema.FormatSize(d.MaxBody))
 	if d.Header != "" {
 		fact("secret in", "header %s", d.Header)
 	}

@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"github.com/webhook-bridge/bridge/connectors"
-	"github.com/webhook-bridge/bridge/internal/config"
+	"github.com/webhook-bridge/bridge/internal/source"
 )
 
 // scene is how the demo shows a connector. All of it may be left out.
@@ -84,9 +84,9 @@ func sourceText(name string, c *connectors.Connector, secret, currency, zone str
 	var b strings.Builder
 	fmt.Fprintf(&b, "  - name: %s\n    connector: %s\n", name, c.Name)
 	switch schemeOf(c) {
-	case config.SchemeHMAC:
+	case source.SchemeHMAC:
 		fmt.Fprintf(&b, "    auth: {hmac: {secrets: [%q]}}\n", secret)
-	case config.SchemeHeader:
+	case source.SchemeHeader:
 		fmt.Fprintf(&b, "    auth: {header: {name: %s, values: [%q]}}\n", c.Verification.Header, secret)
 	default:
 		fmt.Fprintf(&b, "    auth: {path_token: {values: [%q]}}\n", secret)
@@ -101,21 +101,21 @@ func sourceText(name string, c *connectors.Connector, secret, currency, zone str
 }
 
 // schemeOf is the best way that a vendor gives to tell its webhooks from others'.
-func schemeOf(c *connectors.Connector) config.Scheme {
+func schemeOf(c *connectors.Connector) source.Scheme {
 	switch {
 	case c.Verification.HMAC != nil:
-		return config.SchemeHMAC
+		return source.SchemeHMAC
 	case c.Verification.Header != "":
-		return config.SchemeHeader
+		return source.SchemeHeader
 	default:
-		return config.SchemePathToken
+		return source.SchemePathToken
 	}
 }
 
 // demoSecret is a secret in the form that the vendor's have. It is public.
 func demoSecret(c *connectors.Connector) string {
 	secret := "demo-" + c.Name + "-secret"
-	if schemeOf(c) == config.SchemePathToken {
+	if schemeOf(c) == source.SchemePathToken {
 		return "demo-" + c.Name + "-path-token"
 	}
 	h := c.Verification.HMAC

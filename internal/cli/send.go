@@ -18,6 +18,7 @@ import (
 	"github.com/webhook-bridge/bridge/internal/config"
 	"github.com/webhook-bridge/bridge/internal/secret"
 	"github.com/webhook-bridge/bridge/internal/simulate"
+	"github.com/webhook-bridge/bridge/internal/source"
 )
 
 // send posts one webhook the way the source's vendor would: to the address and with the secret of the configuration.
@@ -45,8 +46,8 @@ func send(ctx context.Context, env environment, args []string) error {
 	if err != nil {
 		return err
 	}
-	if c := env.plugins.Connector(src.Connector); event == "" && c.EventField == "" && c.EventHeader == "" {
-		return &usageError{"needs the event's name: " + src.Connector + " puts it into the URL; bridge connectors describe " + src.Connector + " lists them"}
+	if c := src.Connector; event == "" && c.EventField == "" && c.EventHeader == "" {
+		return &usageError{"needs the event's name: " + c.Name + " puts it into the URL; bridge connectors describe " + c.Name + " lists them"}
 	}
 	body, err := readInput(env, path)
 	if err != nil {
@@ -64,7 +65,7 @@ func send(ctx context.Context, env environment, args []string) error {
 		return err
 	}
 	defer client.CloseIdleConnections()
-	answer, err := post(ctx, client, env.plugins.Connector(src.Connector), base, src, event, body)
+	answer, err := post(ctx, client, src.Connector, base, src, event, body)
 	if err != nil {
 		return err
 	}
@@ -78,7 +79,7 @@ func send(ctx context.Context, env environment, args []string) error {
 	return nil
 }
 
-func findSource(cfg *config.Config, name string) (*config.Source, error) {
+func findSource(cfg *config.Config, name string) (*source.Source, error) {
 	var names []string
 	for i := range cfg.Sources {
 		if cfg.Sources[i].Name == name {
@@ -141,7 +142,7 @@ type answer struct {
 
 // post sends one webhook with the source's first secret. Errors never show the URL, which may hold it.
 func post(
-	ctx context.Context, client *http.Client, c *connectors.Connector, base string, src *config.Source, event string, body []byte,
+	ctx context.Context, client *http.Client, c *connectors.Connector, base string, src *source.Source, event string, body []byte,
 ) (answer, error) {
 	req, err := newRequest(ctx, c, base, src, event, body)
 	if err != nil {
@@ -163,13 +164,13 @@ func post(
 // newRequest makes the request that the source's vendor would: its event in the URL or in a header, an id of its own where
 // the vendor sends one, and the secret or a signature.
 func newRequest(
-	ctx context.Context, c *connectors.Connector, base string, src *config.Source, event string, body []byte,
+	ctx context.Context, c *connectors.Connector, base string, src *source.Source, event string, body []byte,
 ) (*http.Request, error) {
 	at, err := url.Parse(base + "/")
 	if err != nil {
 		return nil, errors.New("the address is no valid URL")
 	}
-	to, err := target(at, src, secret.RevealAll(src.Auth.Values))
+	to, err := target(at, src, secret.Reveal(src.Auth.Values))
 	if err != nil {
 		return nil, err
 	}

@@ -12,13 +12,14 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/webhook-bridge/bridge/connectors"
-	"github.com/webhook-bridge/bridge/internal/config"
+	"github.com/webhook-bridge/bridge/internal/secret"
 	"github.com/webhook-bridge/bridge/internal/signature"
+	"github.com/webhook-bridge/bridge/internal/source"
 )
 
-func requestOf(t *testing.T, c *connectors.Connector, a config.Auth, event, body string) (r *http.Request, sent string) {
+func requestOf(t *testing.T, c *connectors.Connector, a source.Auth, event, body string) (r *http.Request, sent string) {
 	t.Helper()
-	r, err := newRequest(t.Context(), c, "http://127.0.0.1:8080", &config.Source{Name: "shop", Auth: a}, event, []byte(body))
+	r, err := newRequest(t.Context(), c, "http://127.0.0.1:8080", &source.Source{Name: "shop", Auth: a}, event, []byte(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +32,7 @@ func requestOf(t *testing.T, c *connectors.Connector, a config.Auth, event, body
 
 // A vendor's event goes where the vendor puts it, and its id is new each time.
 func TestSendNamesTheEvent(t *testing.T) {
-	open := config.Auth{Scheme: config.SchemeNone}
+	open := source.Auth{Scheme: source.SchemeNone}
 	c := &connectors.Connector{EventHeader: "X-Topic", KeyHeader: "X-Delivery"}
 	first, _ := requestOf(t, c, open, "orders/create", "{}")
 	second, _ := requestOf(t, c, open, "", "{}")
@@ -50,7 +51,7 @@ func TestSendNamesTheEvent(t *testing.T) {
 
 // JSON goes in a form where the vendor sends forms; a form is sent as it is.
 func TestSendForms(t *testing.T) {
-	c, open := &connectors.Connector{FormField: "payload"}, config.Auth{Scheme: config.SchemeNone}
+	c, open := &connectors.Connector{FormField: "payload"}, source.Auth{Scheme: source.SchemeNone}
 	for body, want := range map[string]url.Values{
 		"\n{\"a\":\"=&\"}":    {"payload": {"\n{\"a\":\"=&\"}"}},
 		"[1]":                 {"payload": {"[1]"}},
@@ -69,10 +70,10 @@ func TestSendForms(t *testing.T) {
 
 // What is sent is signed, over what the receiver's public address is, and with the headers that are signed.
 func TestSendSigns(t *testing.T) {
-	h := config.HMAC{Header: "X-Signature", TimestampHeader: "X-Time", Signed: "{header.X-Delivery} {header.X-Nonce} {timestamp} {url} {host} {path} {body}"}
-	auth := config.Auth{
-		Scheme: config.SchemeHMAC, HMAC: &h, PublicURL: "https://hooks.example.com/in",
-		Values: []config.Secret{config.NewSecret("the-new-one"), config.NewSecret("the-old-one")},
+	h := connectors.HMAC{Header: "X-Signature", TimestampHeader: "X-Time", Signed: "{header.X-Delivery} {header.X-Nonce} {timestamp} {url} {host} {path} {body}"}
+	auth := source.Auth{
+		Scheme: source.SchemeHMAC, HMAC: &h, PublicURL: "https://hooks.example.com/in",
+		Values: secret.List("the-new-one", "the-old-one"),
 	}
 	r, sent := requestOf(t, &connectors.Connector{KeyHeader: "X-Delivery"}, auth, "a b", "{}")
 	received := signature.Request{
@@ -80,7 +81,7 @@ func TestSendSigns(t *testing.T) {
 		URL: "https://hooks.example.com/in/webhooks/shop/a%20b", Header: r.Header, Body: []byte(sent),
 	}
 	for secret, want := range map[string]error{"the-new-one": nil, "the-old-one": signature.ErrMismatch} {
-		s, err := signature.Compile(connectors.HMAC(h), []string{secret})
+		s, err := signature.Compile(h, []string{secret})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -94,7 +95,7 @@ func TestSendSigns(t *testing.T) {
 		Method: http.MethodPost, Host: "127.0.0.1:8080", Path: "/webhooks/shop", URL: "http://127.0.0.1:8080/webhooks/shop",
 		Header: r.Header, Body: []byte(sent),
 	}
-	s, err := signature.Compile(connectors.HMAC(h), []string{"the-new-one"})
+	s, err := signature.Compile(h, []string{"the-new-one"})
 	if err != nil {
 		t.Fatal(err)
 	}

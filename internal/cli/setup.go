@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/webhook-bridge/bridge/connectors"
-	"github.com/webhook-bridge/bridge/internal/config"
+	"github.com/webhook-bridge/bridge/internal/source"
 )
 
 // setUp prints what to configure and how to try it, in text that works as it stands.
@@ -21,7 +21,7 @@ func setUp(b *strings.Builder, s styles, c *connectors.Connector) {
 	first := samples[0]
 	heading(b, s, "Try it")
 	take := "bridge connectors sample " + c.Name + " " + first.event
-	if schemeOf(c) != config.SchemeHMAC {
+	if schemeOf(c) != source.SchemeHMAC {
 		fmt.Fprintf(b, "%s |\n  %s\n", take, curl(c, first, secret, "-"))
 		return
 	}
@@ -40,7 +40,7 @@ func curl(c *connectors.Connector, w vendorSample, secret, file string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "curl --data-binary @%s -H 'Content-Type: %s'", file, w.ContentType)
 	path := "/webhooks/" + c.Name
-	if schemeOf(c) == config.SchemePathToken {
+	if schemeOf(c) == source.SchemePathToken {
 		path += "/t/$" + secret
 	}
 	switch {
@@ -53,9 +53,9 @@ func curl(c *connectors.Connector, w vendorSample, secret, file string) string {
 		fmt.Fprintf(&b, " -H '%s: 1'", c.KeyHeader)
 	}
 	switch h := c.Verification.HMAC; schemeOf(c) {
-	case config.SchemeHeader:
+	case source.SchemeHeader:
 		fmt.Fprintf(&b, " -H \"%s: $%s\"", c.Verification.Header, secret)
-	case config.SchemeHMAC:
+	case source.SchemeHMAC:
 		value := h.Prefix + "$signature"
 		switch {
 		case h.TimestampHeader != "":

@@ -23,6 +23,7 @@ import (
 	"github.com/webhook-bridge/bridge/internal/secret"
 	"github.com/webhook-bridge/bridge/internal/signature"
 	"github.com/webhook-bridge/bridge/internal/simulate"
+	"github.com/webhook-bridge/bridge/internal/source"
 )
 
 // simulateFlags are the command line of simulate.
@@ -132,8 +133,8 @@ func (f *simulateFlags) complete(c *connectors.Connector, cfg *config.Config) er
 	if f.run.Seed == 0 {
 		f.run.Seed = uint64(time.Now().UnixNano())
 	}
-	f.run.Target, err = target(at, src, secret.RevealAll(src.Auth.Values))
-	if err != nil || src.Auth.Scheme == config.SchemeNone {
+	f.run.Target, err = target(at, src, secret.Reveal(src.Auth.Values))
+	if err != nil || src.Auth.Scheme == source.SchemeNone {
 		return err
 	}
 	unauthorized, err := target(at, src, []string{wrongSecret(&src.Auth)})
@@ -156,18 +157,18 @@ func share(percent float64, does bool) float64 {
 }
 
 // simulatedSource returns the source of that name, or the connector's only one.
-func simulatedSource(cfg *config.Config, c *connectors.Connector, name string) (*config.Source, error) {
+func simulatedSource(cfg *config.Config, c *connectors.Connector, name string) (*source.Source, error) {
 	if name != "" {
 		src, err := findSource(cfg, name)
-		if err == nil && src.Connector != c.Name {
-			err = fmt.Errorf("source %q is %s's", name, src.Connector)
+		if err == nil && src.Connector.Name != c.Name {
+			err = fmt.Errorf("source %q is %s's", name, src.Connector.Name)
 		}
 		return src, err
 	}
 	var names []string
-	var found *config.Source
+	var found *source.Source
 	for i := range cfg.Sources {
-		if cfg.Sources[i].Connector == c.Name {
+		if cfg.Sources[i].Connector.Name == c.Name {
 			found = &cfg.Sources[i]
 			names = append(names, found.Name)
 		}
@@ -183,23 +184,23 @@ func simulatedSource(cfg *config.Config, c *connectors.Connector, name string) (
 }
 
 // target is where a source takes webhooks with the first of secrets, which may be none for a source without.
-func target(base *url.URL, src *config.Source, secrets []string) (simulate.Target, error) {
+func target(base *url.URL, src *source.Source, secrets []string) (simulate.Target, error) {
 	t := simulate.Target{URL: base.JoinPath("webhooks", src.Name)}
 	var err error
 	switch src.Auth.Scheme {
-	case config.SchemePathToken:
+	case source.SchemePathToken:
 		t.URL = t.URL.JoinPath("t", url.PathEscape(secrets[0]))
-	case config.SchemeHeader:
+	case source.SchemeHeader:
 		t.Header = http.Header{src.Auth.Header: {secrets[0]}}
-	case config.SchemeHMAC:
+	case source.SchemeHMAC:
 		t.PublicURL = src.Auth.PublicURL
-		t.Scheme, err = signature.Compile(connectors.HMAC(*src.Auth.HMAC), secrets[:1])
+		t.Scheme, err = signature.Compile(*src.Auth.HMAC, secrets[:1])
 	}
 	return t, err
 }
 
 // wrongSecret is a secret as the source's are, and none of them.
-func wrongSecret(a *config.Auth) string {
+func wrongSecret(a *source.Auth) string {
 	if a.HMAC == nil {
 		return uuid.NewString()
 	}

@@ -76,11 +76,11 @@ type doors struct{ streams, operators gate }
 
 // newDoors returns the configured doors. Operators have tokens of their own, or those of everybody.
 func newDoors(a config.Access) doors {
-	streams := newGate(secret.RevealAll(a.Tokens))
+	streams := newGate(secret.Reveal(a.Tokens))
 	if len(a.AdminTokens) == 0 {
 		return doors{streams, streams}
 	}
-	return doors{streams, newGate(secret.RevealAll(a.AdminTokens))}
+	return doors{streams, newGate(secret.Reveal(a.AdminTokens))}
 }
 
 // tap checks a call as [gate.tap] does, at the door that leads to it. Who passes either may ask what there is.

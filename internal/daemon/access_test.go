@@ -11,6 +11,7 @@ import (
 
 	"github.com/webhook-bridge/bridge/internal/admin"
 	"github.com/webhook-bridge/bridge/internal/config"
+	"github.com/webhook-bridge/bridge/internal/secret"
 )
 
 func TestGate(t *testing.T) {
@@ -99,9 +100,9 @@ func testAdminHandler(t *testing.T, g gate, listen string) http.Handler {
 // TestDoors: operators' tokens open what operators do and nothing else, and without them everybody's do.
 func TestDoors(t *testing.T) {
 	apart := newDoors(config.Access{
-		Tokens: []config.Secret{config.NewSecret("streams")}, AdminTokens: []config.Secret{config.NewSecret("operators")},
+		Tokens: []secret.Value{secret.New("streams")}, AdminTokens: []secret.Value{secret.New("operators")},
 	})
-	shared := newDoors(config.Access{Tokens: []config.Secret{config.NewSecret("streams")}})
+	shared := newDoors(config.Access{Tokens: []secret.Value{secret.New("streams")}})
 	const (
 		operator = "/bridge.admin.v1.AdminService/ListWebhooks"
 		stream   = "/bridge.stream.v1.EventStreamService/Tail"

@@ -6,27 +6,11 @@ import (
 	"time"
 
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
-	"github.com/webhook-bridge/bridge/internal/alerts"
-	"github.com/webhook-bridge/bridge/internal/config"
 	"github.com/webhook-bridge/bridge/internal/journal"
 )
 
 // lookBack is among how many of the latest webhooks a source's last one is looked for at the start.
 const lookBack = 10_000
-
-func alertSources(cfg *config.Config) []alerts.Source {
-	sources := make([]alerts.Source, 0, len(cfg.Sources))
-	for i := range cfg.Sources {
-		s := &cfg.Sources[i]
-		sources = append(sources, alerts.Source{
-			Name:                s.Name,
-			SilentAfter:         s.Alarms.SilentAfter,
-			UnauthorizedPercent: s.Alarms.UnauthorizedPercent,
-			Quarantined:         s.Alarms.Quarantined,
-		})
-	}
-	return sources
-}
 
 // lastWebhooks returns when each source's last webhook was received, for those that have one among the latest of all.
 func (a *Server) lastWebhooks(ctx context.Context) map[string]time.Time {

@@ -76,10 +76,9 @@ func Open(ctx context.Context, cfg *config.Config, plugins Plugins, log *slog.Lo
 	if err != nil {
 		return nil, err
 	}
-	sources := ingressSources(cfg, plugins.ByName())
 	edge, err := ingress.New(ingress.Config{
 		Intake:     in,
-		Sources:    sources,
+		Sources:    cfg.Sources,
 		Logger:     log,
 		Registerer: metrics,
 	})
@@ -91,15 +90,15 @@ func Open(ctx context.Context, cfg *config.Config, plugins Plugins, log *slog.Lo
 		return nil, err
 	}
 	metrics.MustRegister(newCollector(a.journal, a.streams), newSinkCollector(a.pushes))
-	document, err := openapi.Document(openapiRoutes(cfg, plugins.ByName()))
+	document, err := openapi.Document(cfg.Sources)
 	if err != nil {
 		return nil, err
 	}
-	a.alerts, err = alerts.New(alerts.Config{Sources: alertSources(cfg), Gatherer: metrics, Registerer: metrics, Logger: log})
+	a.alerts, err = alerts.New(alerts.Config{Sources: cfg.Sources, Gatherer: metrics, Registerer: metrics, Logger: log})
 	if err != nil {
 		return nil, err
 	}
-	a.operators = newOperators(a.journal, in, sources, log)
+	a.operators = newOperators(a.journal, in, cfg.Sources, log)
 	if err := a.listenAll(ctx, edge, metrics, document, newDoors(cfg.Access)); err != nil {
 		return nil, err
 	}

@@ -70,16 +70,16 @@ func (p Plugins) Check() error {
 // LoadConfig reads the configuration file at path and checks it against the plug-ins. The function lookup finds environment
 // variables. Problems of the configuration are returned as [*config.Error].
 func (p Plugins) LoadConfig(path string, lookup func(string) (string, bool)) (*config.Config, error) {
-	return config.Load(path, lookup, connectorNeeds(p.Connectors), p.checks())
+	return config.Load(path, lookup, p.ByName(), p.checks())
 }
 
 // ParseConfig behaves like [Plugins.LoadConfig] for a configuration in memory. The name stands for the file in errors.
 func (p Plugins) ParseConfig(name string, data []byte, lookup func(string) (string, bool)) (*config.Config, error) {
-	return config.Parse(name, data, lookup, connectorNeeds(p.Connectors), p.checks())
+	return config.Parse(name, data, lookup, p.ByName(), p.checks())
 }
 
 func (p Plugins) checks() config.Checks {
-	return config.Checks{Sink: p.checkSink, HMAC: checkHMAC}
+	return config.Checks{Sink: p.checkSink}
 }
 
 func (p Plugins) checkSink(s config.Sink) []config.Fault {

@@ -9,11 +9,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	// The services that Document describes. The program links them by way of its connectors.
+
 	_ "github.com/webhook-bridge/bridge/gen/webhooks/dealpos/v1"
 	_ "github.com/webhook-bridge/bridge/gen/webhooks/kasafik/v1"
 	_ "github.com/webhook-bridge/bridge/gen/webhooks/linga/v1"
 	_ "github.com/webhook-bridge/bridge/gen/webhooks/openloyalty/v1"
 	_ "github.com/webhook-bridge/bridge/gen/webhooks/retino/v1"
+	"github.com/webhook-bridge/bridge/internal/source"
 )
 
 func typeOf(value json.RawMessage) string {
@@ -43,11 +45,11 @@ func unmarshal(t *testing.T, data []byte, v any) {
 }
 
 func TestFieldsAsSent(t *testing.T) {
-	doc := build(t, []Route{
-		{Source: "pos", Connector: "dealpos", Scheme: "none"},
-		{Source: "diner", Connector: "linga", Scheme: "none"},
-		{Source: "points", Connector: "openloyalty", Scheme: "none"},
-		{Source: "till", Connector: "kasafik", Scheme: "none"},
+	doc := build(t, []source.Source{
+		at("pos", "dealpos", source.SchemeNone),
+		at("diner", "linga", source.SchemeNone),
+		at("points", "openloyalty", source.SchemeNone),
+		at("till", "kasafik", source.SchemeNone),
 	})
 	for _, test := range []struct {
 		about, path, field string
@@ -82,7 +84,7 @@ func TestFieldsAsSent(t *testing.T) {
 
 // Fields stay in the order of the message, which is the order of the vendor's page.
 func TestFieldsInOrder(t *testing.T) {
-	doc := build(t, []Route{{Source: "pos", Connector: "dealpos", Scheme: "none"}})
+	doc := build(t, []source.Source{at("pos", "dealpos", source.SchemeNone)})
 	payment := doc.Definitions["webhooksDealposV1Payment"]
 	last := 0
 	for _, name := range []string{"ID", "InvoiceID", "Outlet", "Number", "Amount", "Method", "Date", "Created", "Creator", "CreatorID"} {

@@ -17,6 +17,9 @@ import (
 	"strings"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/webhook-bridge/bridge/connectors"
+	"github.com/webhook-bridge/bridge/internal/source"
 )
 
 //go:embed bridge.swagger.json
@@ -26,20 +29,6 @@ const (
 	prefix     = "/webhooks/"
 	definition = "#/definitions/"
 )
-
-// Route is what the document says of one source.
-type Route struct {
-	// Source and Connector are the source's name, which is unique, and its connector's.
-	Source, Connector string
-	// Scheme is "header", "path_token", "hmac" or "none".
-	Scheme string
-	// Header is the name of the header that carries the secret or the signature, for the schemes "header" and "hmac".
-	Header string
-	// Signature says how the signature is made, for the scheme "hmac".
-	Signature string
-	// EventInBody says that the URL need not name the event: the body does, or a header.
-	EventInBody bool
-}
 
 // document is the part of OpenAPI 2.0 that the generator uses and what Document adds to it.
 type document struct {
@@ -106,8 +95,8 @@ type security struct {
 	In          string `json:"in"`
 }
 
-// Document returns the document for an instance that serves routes: the same bytes for the same routes in any order.
-func Document(routes []Route) ([]byte, error) {
+// Document returns the document for an instance with these resolved sources: the same bytes for the same sources in any order.
+func Document(sources []source.Source) ([]byte, error) {
 	all, err := parse(generated)
 	if err != nil {
 		return nil, fmt.Errorf("openapi: generated document: %w", err)
@@ -127,11 +116,11 @@ func Document(routes []Route) ([]byte, error) {
 		SecurityDefinitions: map[string]security{},
 		Definitions:         map[string]json.RawMessage{},
 	}
-	sorted := slices.SortedFunc(slices.Values(routes), func(a, b Route) int { return strings.Compare(a.Source, b.Source) })
+	sorted := slices.SortedFunc(slices.Values(sources), func(a, b source.Source) int { return strings.Compare(a.Name, b.Name) })
 	posted := messages()
-	for _, route := range sorted {
-		if err := doc.add(route, all, posted); err != nil {
-			return nil, fmt.Errorf("openapi: source %s: %w", route.Source, err)
+	for i := range sorted {
+		if err := doc.add(&sorted[i], all, posted); err != nil {
+			return nil, fmt.Errorf("openapi: source %s: %w", sorted[i].Name, err)
 		}
 	}
 	for _, at := range doc.Paths {
@@ -161,33 +150,33 @@ func encode(doc document) ([]byte, error) {
 }
 
 // add describes one source by what the generator wrote of its connector.
-func (d *document) add(route Route, all document, posted map[string]protoreflect.MessageDescriptor) error {
+func (d *document) add(src *source.Source, all document, posted map[string]protoreflect.MessageDescriptor) error {
 	paths := all.Paths
-	events := eventsOf(route.Connector, paths)
+	events := eventsOf(src.Connector.Name, paths)
 	if len(events) == 0 {
-		return fmt.Errorf("connector %s has no service", route.Connector)
+		return fmt.Errorf("connector %s has no service", src.Connector.Name)
 	}
-	if slices.ContainsFunc(d.Tags, func(t tag) bool { return t.Name == route.Source }) {
+	if slices.ContainsFunc(d.Tags, func(t tag) bool { return t.Name == src.Name }) {
 		return errors.New("is there twice")
 	}
-	d.Tags = append(d.Tags, tag{Name: route.Source, Description: "Source of connector " + route.Connector + "."})
-	base, auth, err := d.secure(route)
+	d.Tags = append(d.Tags, tag{Name: src.Name, Description: "Source of connector " + src.Connector.Name + "."})
+	base, auth, err := d.secure(src)
 	if err != nil {
 		return err
 	}
 	for _, event := range events {
-		path := prefix + route.Connector + "/" + event
+		path := prefix + src.Connector.Name + "/" + event
 		op := paths[path].Post
 		if posted[path] == nil {
-			return fmt.Errorf("connector %s is not linked into the program", route.Connector)
+			return fmt.Errorf("connector %s is not linked into the program", src.Connector.Name)
 		}
 		if err := (bodies{all.Definitions, d.Definitions}).keepOf(op, posted[path]); err != nil {
 			return err
 		}
-		d.Paths[base+"/"+event] = item{auth.apply(route, op, op.OperationID)}
+		d.Paths[base+"/"+event] = item{auth.apply(src, op, op.OperationID)}
 	}
-	if route.EventInBody {
-		d.Paths[base] = item{auth.apply(route, anyEvent(events, paths[prefix+route.Connector+"/"+events[0]].Post), "receive")}
+	if src.Connector.EventField != "" || src.Connector.EventHeader != "" {
+		d.Paths[base] = item{auth.apply(src, anyEvent(events, paths[prefix+src.Connector.Name+"/"+events[0]].Post), "receive")}
 	}
 	return nil
 }
@@ -224,37 +213,37 @@ type guard struct {
 }
 
 // secure declares the source's scheme and returns the start of its paths.
-func (d *document) secure(route Route) (base string, g guard, err error) {
-	base = prefix + route.Source
-	switch route.Scheme {
-	case "header":
-		d.SecurityDefinitions[route.Source] = security{
-			Type: "apiKey", In: "header", Name: route.Header, Description: "The secret configured for source " + route.Source + ".",
+func (d *document) secure(src *source.Source) (base string, g guard, err error) {
+	base = prefix + src.Name
+	switch src.Auth.Scheme {
+	case source.SchemeHeader:
+		d.SecurityDefinitions[src.Name] = security{
+			Type: "apiKey", In: "header", Name: src.Auth.Header, Description: "The secret configured for source " + src.Name + ".",
 		}
-		return base, guard{security: []map[string][]string{{route.Source: {}}}}, nil
-	case "hmac":
+		return base, guard{security: []map[string][]string{{src.Name: {}}}}, nil
+	case source.SchemeHMAC:
 		// The nearest that OpenAPI 2.0 has.
-		d.SecurityDefinitions[route.Source] = security{
-			Type: "apiKey", In: "header", Name: route.Header,
-			Description: "A signature, made with the secret configured for source " + route.Source + ": " + route.Signature + ".",
+		d.SecurityDefinitions[src.Name] = security{
+			Type: "apiKey", In: "header", Name: src.Auth.Header,
+			Description: "A signature, made with the secret configured for source " + src.Name + ": " + signatureOf(src.Auth.HMAC) + ".",
 		}
-		return base, guard{security: []map[string][]string{{route.Source: {}}}}, nil
-	case "path_token":
+		return base, guard{security: []map[string][]string{{src.Name: {}}}}, nil
+	case source.SchemePathToken:
 		token := parameter{
-			Name: "token", Description: "The secret configured for source " + route.Source + ".", In: "path", Required: true,
+			Name: "token", Description: "The secret configured for source " + src.Name + ".", In: "path", Required: true,
 			Type: "string", Format: "password",
 		}
 		return base + "/t/{token}", guard{parameters: []parameter{token}}, nil
-	case "none":
+	case source.SchemeNone:
 		return base, guard{open: true}, nil
 	}
-	return "", guard{}, fmt.Errorf("unknown scheme %q", route.Scheme)
+	return "", guard{}, fmt.Errorf("unknown scheme %q", src.Auth.Scheme)
 }
 
 // apply returns op as the source's own. Source names have no underscore and calls no dash, so that the id is unique.
-func (g guard) apply(route Route, op operation, call string) operation {
-	op.OperationID = strings.ReplaceAll(route.Source, "-", "_") + "_" + call
-	op.Tags = []string{route.Source}
+func (g guard) apply(src *source.Source, op operation, call string) operation {
+	op.OperationID = strings.ReplaceAll(src.Name, "-", "_") + "_" + call
+	op.Tags = []string{src.Name}
 	op.Parameters = append(slices.Clone(g.parameters), op.Parameters...)
 	op.Security = g.security
 	later := map[string]header{"Retry-After": {Type: "integer", Description: "Seconds to wait."}}
@@ -294,4 +283,19 @@ func (d *document) keepAnswers(at item, all map[string]json.RawMessage) {
 	for _, answer := range at.Post.Responses {
 		keep(answer.Schema)
 	}
+}
+
+// signatureOf says for people how a request is signed.
+func signatureOf(h *connectors.HMAC) string {
+	text := fmt.Sprintf("HMAC of %q with %s, in %s", h.Signed, h.Algorithm, h.Encoding)
+	if h.Prefix != "" {
+		text += fmt.Sprintf(" after %q", h.Prefix)
+	}
+	switch {
+	case h.TimestampHeader != "":
+		text += "; the timestamp is in header " + h.TimestampHeader
+	case h.TimestampPrefix != "":
+		text += fmt.Sprintf("; the timestamp stands in the same header after %q", h.TimestampPrefix)
+	}
+	return text
 }

@@ -9,18 +9,33 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/webhook-bridge/bridge/connectors"
+	"github.com/webhook-bridge/bridge/internal/source"
 )
 
-var routes = []Route{
-	{Source: "returns", Connector: "retino", Scheme: "header", Header: "X-Retino-Secret", EventInBody: true},
-	{Source: "till-prague", Connector: "kasafik", Scheme: "path_token", EventInBody: true},
-	{Source: "till-brno", Connector: "kasafik", Scheme: "path_token", EventInBody: true},
-	{Source: "diner", Connector: "linga", Scheme: "none"},
+var sources = []source.Source{
+	{
+		Name: "returns", Connector: &connectors.Connector{Name: "retino", EventField: "event_type"},
+		Auth: source.Auth{Scheme: source.SchemeHeader, Header: "X-Retino-Secret"},
+	},
+	at("till-prague", "kasafik", source.SchemePathToken),
+	at("till-brno", "kasafik", source.SchemePathToken),
+	at("diner", "linga", source.SchemeNone),
 }
 
-func build(t *testing.T, routes []Route) document {
+// at returns a source. Only Kasa Fik's body names the event.
+func at(name, connector string, scheme source.Scheme) source.Source {
+	c := &connectors.Connector{Name: connector}
+	if connector == "kasafik" {
+		c.EventField = "_t"
+	}
+	return source.Source{Name: name, Connector: c, Auth: source.Auth{Scheme: scheme}}
+}
+
+func build(t *testing.T, sources []source.Source) document {
 	t.Helper()
-	data, err := Document(routes)
+	data, err := Document(sources)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +55,7 @@ func TestPaths(t *testing.T) {
 	for _, till := range []string{"/webhooks/till-brno/t/{token}", "/webhooks/till-prague/t/{token}"} {
 		want = append(want, till, till+"/categories", till+"/customers", till+"/order_details", till+"/orders", till+"/products")
 	}
-	doc := build(t, routes)
+	doc := build(t, sources)
 	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(doc.Paths))); diff != "" {
 		t.Errorf("paths (-want +got):\n%s", diff)
 	}
@@ -51,8 +66,11 @@ func TestPaths(t *testing.T) {
 
 // A sender proves who it is as the source says, and the document shows no more than how.
 func TestSecurity(t *testing.T) {
-	doc := build(t, append(slices.Clone(routes), Route{
-		Source: "signed", Connector: "linga", Scheme: "hmac", Header: "X-Signature", Signature: "HMAC of the body",
+	doc := build(t, append(slices.Clone(sources), source.Source{
+		Name: "signed", Connector: &connectors.Connector{Name: "linga"},
+		Auth: source.Auth{Scheme: source.SchemeHMAC, Header: "X-Signature", HMAC: &connectors.HMAC{
+			Algorithm: "sha256", Encoding: "hex", Prefix: "v1=", TimestampHeader: "X-Time", Signed: "{body}",
+		}},
 	}))
 	want := map[string]security{
 		"returns": {
@@ -60,7 +78,7 @@ func TestSecurity(t *testing.T) {
 		},
 		"signed": {
 			Type: "apiKey", In: "header", Name: "X-Signature",
-			Description: "A signature, made with the secret configured for source signed: HMAC of the body.",
+			Description: "A signature, made with the secret configured for source signed: HMAC of \"{body}\" with sha256, in hex after \"v1=\"; the timestamp is in header X-Time.",
 		},
 	}
 	if diff := cmp.Diff(want, doc.SecurityDefinitions); diff != "" {
@@ -81,7 +99,7 @@ func TestSecurity(t *testing.T) {
 }
 
 func TestAnswers(t *testing.T) {
-	doc := build(t, routes)
+	doc := build(t, sources)
 	for path, want := range map[string][]string{
 		"/webhooks/returns":                  {"200", "400", "401", "404", "408", "413", "429", "503"},
 		"/webhooks/diner/close":              {"200", "400", "404", "408", "413", "429", "503"},
@@ -102,7 +120,7 @@ func TestAnswers(t *testing.T) {
 
 // What a client generator stumbles over: ids that are not unique, references to nothing, tags that are not declared.
 func TestReferences(t *testing.T) {
-	doc := build(t, routes)
+	doc := build(t, sources)
 	ids := map[string]string{}
 	for path, at := range doc.Paths {
 		if other, taken := ids[at.Post.OperationID]; taken || at.Post.OperationID == "" {
@@ -113,7 +131,7 @@ func TestReferences(t *testing.T) {
 			t.Errorf("%s has tags %q", path, at.Post.Tags)
 		}
 	}
-	data, err := Document(routes)
+	data, err := Document(sources)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,11 +153,11 @@ func TestReferences(t *testing.T) {
 }
 
 func TestSameBytesInAnyOrder(t *testing.T) {
-	want, err := Document(routes)
+	want, err := Document(sources)
 	if err != nil {
 		t.Fatal(err)
 	}
-	turned := slices.Clone(routes)
+	turned := slices.Clone(sources)
 	slices.Reverse(turned)
 	got, err := Document(turned)
 	if err != nil {
@@ -148,7 +166,7 @@ func TestSameBytesInAnyOrder(t *testing.T) {
 	if !bytes.Equal(want, got) || !json.Valid(got) {
 		t.Errorf("documents differ (-want +got):\n%s", cmp.Diff(string(want), string(got)))
 	}
-	if turned[0].Source != "diner" {
+	if turned[0].Name != "diner" {
 		t.Error("Document sorted its argument")
 	}
 }
@@ -160,7 +178,7 @@ func TestEveryConnector(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		doc := build(t, []Route{{Source: "a", Connector: connector, Scheme: "none"}})
+		doc := build(t, []source.Source{{Name: "a", Connector: &connectors.Connector{Name: connector}, Auth: source.Auth{Scheme: source.SchemeNone}}})
 		if want := len(eventsOf(connector, all.Paths)); want == 0 || len(doc.Paths) != want {
 			t.Errorf("%s: %d paths, want %d", connector, len(doc.Paths), want)
 		}
@@ -172,17 +190,17 @@ func TestEveryConnector(t *testing.T) {
 
 func TestErrors(t *testing.T) {
 	for _, test := range []struct {
-		routes []Route
-		want   string
+		sources []source.Source
+		want    string
 	}{
-		{[]Route{{Source: "a", Connector: "nobody", Scheme: "none"}}, "openapi: source a: connector nobody has no service"},
-		{[]Route{{Source: "a", Connector: "linga", Scheme: "signed"}}, `openapi: source a: unknown scheme "signed"`},
+		{[]source.Source{at("a", "nobody", source.SchemeNone)}, "openapi: source a: connector nobody has no service"},
+		{[]source.Source{at("a", "linga", "signed")}, `openapi: source a: unknown scheme "signed"`},
 		{
-			[]Route{{Source: "a", Connector: "linga", Scheme: "none"}, {Source: "a", Connector: "retino", Scheme: "none"}},
+			[]source.Source{at("a", "linga", source.SchemeNone), at("a", "retino", source.SchemeNone)},
 			"openapi: source a: is there twice",
 		},
 	} {
-		if _, err := Document(test.routes); err == nil || err.Error() != test.want {
+		if _, err := Document(test.sources); err == nil || err.Error() != test.want {
 			t.Errorf("got %v, want %s", err, test.want)
 		}
 	}

@@ -45,15 +45,6 @@ func Reveal(all []Value) []string {
 	return texts
 }
 
-// RevealAll returns the values themselves, under the rules of [Value.Reveal].
-func RevealAll(values []Value) []string {
-	out := make([]string, 0, len(values))
-	for _, v := range values {
-		out = append(out, v.Reveal())
-	}
-	return out
-}
-
 // Equal reports whether both hold the same text. How long that takes tells nothing but the lengths.
 func (v Value) Equal(other Value) bool {
 	return subtle.ConstantTimeCompare([]byte(v.Reveal()), []byte(other.Reveal())) == 1
