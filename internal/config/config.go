@@ -11,7 +11,7 @@
 // All problems are reported at once, as [*Error], each with its place. A problem never says what the file or a variable
 // holds, since that may be a secret: it names keys, variables, known alternatives and limits only. That is why the file is
 // read here, by the schema's descriptors, and not by a YAML library's own mapping: those print values and lines, and take
-// the last of two equal keys without a word.
+// the last of two equal keys silently.
 //
 // # Not supported
 //

@@ -65,7 +65,7 @@ func New(c Config) (*Ingress, error) {
 	sources := slices.Clone(c.Sources)
 	var problems []error
 	for _, p := range source.Resolve(sources) {
-		problems = append(problems, fmt.Errorf("ingress: source %q: %w", sources[p.Source].Name, &p))
+		problems = append(problems, fmt.Errorf("ingress: source %q: %s", sources[p.Source].Name, p))
 	}
 	if err := errors.Join(problems...); err != nil {
 		return nil, err

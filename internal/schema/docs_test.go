@@ -7,6 +7,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -235,10 +236,10 @@ func (k key) bounds() string {
 	rules, _ := proto.GetExtension(k.field.Options(), validate.E_Field).(*validate.FieldRules)
 	if r := rules.GetUint32(); r != nil {
 		if r.HasGte() {
-			least = fmt.Sprint(r.GetGte())
+			least = strconv.FormatUint(uint64(r.GetGte()), 10)
 		}
 		if r.HasLte() {
-			most = fmt.Sprint(r.GetLte())
+			most = strconv.FormatUint(uint64(r.GetLte()), 10)
 		}
 	}
 	switch {

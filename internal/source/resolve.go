@@ -19,8 +19,8 @@ type Problem struct {
 	Reason string
 }
 
-// Error is "KEY: REASON".
-func (p *Problem) Error() string { return p.Key + ": " + p.Reason }
+// String is "KEY: REASON".
+func (p Problem) String() string { return p.Key + ": " + p.Reason }
 
 // Resolve completes sources in place and returns what is wrong with them, in their order. It replaces what it changes: slices
 // and pointers of a source are not written through.

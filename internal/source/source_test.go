@@ -152,7 +152,8 @@ func TestProblems(t *testing.T) {
 		{"own header kept", Source{Connector: plain, Auth: header("x-key", key), KeepHeaders: []string{"X-KEY"}}, "keep_headers[0]: this header carries"},
 		{"cookie kept", Source{Connector: plain, Auth: token(key), KeepHeaders: []string{"X-A", "cookie"}}, "keep_headers[1]: this header carries"},
 		{
-			"connector that keeps a credential", Source{Connector: &connectors.Connector{Name: "odd", EventHeader: "authorization"}, Auth: token(key)},
+			"connector that keeps a credential",
+			Source{Connector: &connectors.Connector{Name: "odd", EventHeader: "authorization"}, Auth: token(key)},
 			"connector: connector odd has the header authorization stored",
 		},
 		{"body above room", Source{Connector: plain, Auth: token(key), Limits: Limits{Body: 2 << 20, InFlight: 1}}, "limits.in_flight: must be at least the largest body, 2Mi"},
@@ -174,12 +175,12 @@ func TestProblems(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.source.Name = "shop"
 			problems := Resolve([]Source{tt.source})
-			if len(problems) != 1 || !strings.HasPrefix(problems[0].Error(), tt.want) {
+			if len(problems) != 1 || !strings.HasPrefix(problems[0].String(), tt.want) {
 				t.Errorf("got %v, want %s…", problems, tt.want)
 			}
 			for _, p := range problems {
-				if strings.Contains(p.Error(), key) {
-					t.Errorf("a secret is shown: %v", &p)
+				if strings.Contains(p.String(), key) {
+					t.Errorf("a secret is shown: %v", p)
 				}
 			}
 		})
