@@ -1,6 +1,7 @@
 package connectortest
 
 import (
+	"errors"
 	"cmp"
 	"fmt"
 	"slices"
@@ -76,7 +77,7 @@ func (k *kit) resolve(auth source.Auth) error {
 	problems := source.Resolve([]source.Source{{Name: "kit", Connector: k.connector, Auth: auth}})
 	for _, p := range problems {
 		if strings.HasPrefix(p.Key, "auth") {
-			return &p
+			return errors.New(p.String())
 		}
 	}
 	return nil
