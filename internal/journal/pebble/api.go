@@ -14,7 +14,6 @@ type (
 	Hash       = journal.Hash
 	Entry      = journal.Entry
 	Receipt    = journal.Receipt
-	Act        = journal.Operation
 	Query      = journal.Query
 	Page       = journal.Page
 	Correction = journal.Correction
@@ -38,21 +37,8 @@ var (
 )
 
 var (
-	// ErrRevised means that another entry with the same key and another body is there. Append again under a key of its own.
-	ErrRevised = errors.New("journal: same key, other body")
 	// ErrLocked means that another process has the folder open.
 	ErrLocked = errors.New("journal: folder is in use by another process")
 	// ErrNewerFormat means that the folder was written by a newer version of this program.
 	ErrNewerFormat = errors.New("journal: folder has a newer format")
 )
-
-// RevisedError is the ErrRevised of several entries appended at once. None was added.
-type RevisedError struct {
-	// Entries are the indexes of those that were revised, ascending.
-	Entries []int
-}
-
-func (e *RevisedError) Error() string { return ErrRevised.Error() }
-
-// Unwrap makes it ErrRevised.
-func (e *RevisedError) Unwrap() error { return ErrRevised }

@@ -11,6 +11,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/google/uuid"
+
+	"github.com/webhook-bridge/bridge/internal/journal/commit"
 )
 
 const (
@@ -97,7 +99,7 @@ type bareWrite struct{ done chan error }
 // benchReference returns how many bodies a second bare Pebble makes durable.
 func benchReference(b *testing.B) measured {
 	j := &Journal{cfg: Config{}.withDefaults()}
-	o := j.pebbleOptions(newFence(j.cfg.FS, "", func(error) {}))
+	o := j.pebbleOptions(newIsolatingFS(j.cfg.FS, "", func(error) {}))
 	o.FS, o.Lock = j.cfg.FS, nil
 	db, err := pebble.Open(b.TempDir(), o)
 	if err != nil {
@@ -156,7 +158,7 @@ func bareCommit(b *testing.B, db *pebble.DB, queue chan *bareWrite) {
 			_ = g.batch.Set(webhookKey(prefixWebhook, id), body, nil)
 			_ = g.batch.Set(binary.BigEndian.AppendUint64([]byte{prefixDedupe}, n*0x9e3779b97f4a7c15), nil, nil)
 			g.waiting = append(g.waiting, w)
-			if len(g.waiting) == groupEntries {
+			if len(g.waiting) == commit.MaxEntries {
 				break
 			}
 			select {

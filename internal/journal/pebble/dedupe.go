@@ -3,59 +3,34 @@ package pebble
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/webhook-bridge/bridge/internal/journal"
 )
 
-// verdict says what an entry's key makes of it.
-type verdict int
-
-const (
-	fresh verdict = iota
-	duplicate
-	revised
-)
-
-func judge(was, is Hash) verdict {
-	if was == is {
-		return duplicate
+// writeContents records the contents that a group adds under its keys.
+func (c *committer) writeContents(g *group, now int64) {
+	plan := g.Plan()
+	if plan.Records() == 0 {
+		return
 	}
-	return revised
-}
-
-// lookup finds out what was committed under an entry's key within its window. It is called by the committer alone, which
-// owns found. Pebble is asked for the buckets that the filter names, the newest first: an older record under the same key
-// counts no more once there is a newer one.
-func (s *store) lookup(p *pending, now time.Time) (verdict, error) {
-	from, to := bucketAt(hourOf(now.Add(-p.window))), bucketAt(hourOf(now.Add(time.Hour))+1)
-	s.found = s.filter.find(s.found[:0], from, to-1, &p.key)
-	for _, at := range s.found {
-		s.key = appendDedupeKey(s.key[:0], at, p.key)
-		v, closer, err := s.db.Get(s.key)
-		if errors.Is(err, pebble.ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return fresh, err
-		}
-		at, body, err := parseDedupeValue(v)
-		err = errors.Join(err, closer.Close())
-		if err != nil {
-			return fresh, err
-		}
-		// The clock may have been put back since, hence the absolute.
-		if now.Sub(at).Abs() >= p.window {
-			return fresh, nil
-		}
-		return judge(body, p.body), nil
+	c.st.turn(hourOf(c.known.Now))
+	number := c.st.epochs.Load().last().number
+	for i := range plan.Records() {
+		var key journal.Hash
+		key, c.contents = plan.Record(i, c.contents[:0], &c.known.Known)
+		op := g.batch.SetDeferred(dedupeKeyLen, contentsLen(len(c.contents)))
+		appendDedupeKey(op.Key[:0], c.st.bucket, key)
+		putContents(op.Value, number, c.contents)
+		c.st.filter.add(c.st.bucket, &key)
+		c.st.bucketKeys++
 	}
-	return fresh, nil
 }
 
 // turn chooses the bucket for the next keys.
-func (s *store) turn(now time.Time) {
-	if hour := hourOf(now); s.bucket.hour() != hour {
+func (s *store) turn(hour uint32) {
+	if s.bucket.hour() != hour {
 		s.bucket, s.bucketKeys = s.filter.latest(hour), 0
 	}
 	if s.bucketKeys >= bucketKeys {

@@ -1,7 +1,6 @@
 package pebble
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/binary"
@@ -12,46 +11,17 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+	"github.com/webhook-bridge/bridge/internal/journal/commit"
 )
 
 const (
-	// driftsKept is how many kinds of drift of a connector are told apart. More, and those whose names are longer than
-	// driftName bytes, are counted without event and path.
-	driftsKept = 500
-	driftName  = 256
-	// sampleKept bounds a sample, in bytes.
-	sampleKept = 64
+	// maxDrifts is how many kinds of drift of a connector are told apart. More, and those whose names are longer than
+	// maxDriftName bytes, are counted without event and path.
+	maxDrifts    = 500
+	maxDriftName = 256
 )
-
-// driftKey tells one kind of drift from others.
-type driftKey struct {
-	connector, event string
-	kind             journalv1.DriftKind
-	path             string
-}
-
-// observation is the drift of one webhook, apart from it.
-type observation struct {
-	at    *timestamppb.Timestamp
-	seen  []driftKey
-	first [][]byte
-}
-
-// observe returns nil if there is nothing to count. It keeps nothing of the webhook that may change.
-func observe(w *journalv1.Webhook) *observation {
-	if len(w.GetDrift()) == 0 {
-		return nil
-	}
-	o := &observation{at: proto.CloneOf(w.GetReceivedAt())}
-	for _, d := range w.GetDrift() {
-		o.seen = append(o.seen, driftKey{w.GetConnector(), w.GetVendorEvent(), d.GetKind(), d.GetPath()})
-		o.first = append(o.first, bytes.Clone(d.GetSample()[:min(len(d.GetSample()), sampleKept)]))
-	}
-	return o
-}
 
 // driftCount is a count and where it lies on disk.
 type driftCount struct {
@@ -64,7 +34,7 @@ type driftCount struct {
 
 // driftCounts are all counts, as of the group that is being built. They are the committer's.
 type driftCounts struct {
-	counts map[driftKey]*driftCount
+	counts map[commit.DriftKey]*driftCount
 	// kinds is how many are told apart, by connector.
 	kinds map[string]int
 	next  uint32
@@ -73,7 +43,7 @@ type driftCounts struct {
 
 // loadDrift reads what was counted before.
 func (s *store) loadDrift() (_ *driftCounts, err error) {
-	d := &driftCounts{counts: make(map[driftKey]*driftCount), kinds: make(map[string]int)}
+	d := &driftCounts{counts: make(map[commit.DriftKey]*driftCount), kinds: make(map[string]int)}
 	lower, upper := span(prefixDrift)
 	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
@@ -92,27 +62,29 @@ func (s *store) loadDrift() (_ *driftCounts, err error) {
 		if err := proto.Unmarshal(v, sum); err != nil {
 			return nil, err
 		}
-		d.add(driftKey{sum.GetConnector(), sum.GetVendorEvent(), sum.GetKind(), sum.GetPath()}, sum)
+		d.add(commit.DriftKey{
+			Connector: sum.GetConnector(), Event: sum.GetVendorEvent(), Kind: sum.GetKind(), Path: sum.GetPath(),
+		}, sum)
 	}
 	return d, it.Error()
 }
 
 // count adds a webhook's drift.
-func (d *driftCounts) count(p *pending) {
-	id := p.id.String()
-	for i, key := range p.drift.seen {
-		c := d.at(key, p.drift.first[i])
-		if c.counted == p.id {
+func (d *driftCounts) count(p *commit.Pending) {
+	id := p.ID.String()
+	for i, key := range p.Drift.Keys {
+		c := d.at(key, p.Drift.Samples[i])
+		if c.counted == p.ID {
 			continue // more than one beyond what is told apart
 		}
-		c.counted = p.id
+		c.counted = p.ID
 		if c.sum.GetCount() == 0 {
-			c.sum.FirstAt, c.sum.FirstWebhookId = p.drift.at, id
+			c.sum.FirstAt, c.sum.FirstWebhookId = p.Drift.At, id
 		}
 		c.sum.Count++
 		// What is released was received long ago.
-		if !p.drift.at.AsTime().Before(c.sum.GetLastAt().AsTime()) {
-			c.sum.LastAt, c.sum.LastWebhookId = p.drift.at, id
+		if !p.Drift.At.AsTime().Before(c.sum.GetLastAt().AsTime()) {
+			c.sum.LastAt, c.sum.LastWebhookId = p.Drift.At, id
 		}
 		if !c.dirty {
 			c.dirty = true
@@ -122,27 +94,27 @@ func (d *driftCounts) count(p *pending) {
 }
 
 // at returns the count of one kind of drift, a new one with the sample given.
-func (d *driftCounts) at(key driftKey, sample []byte) *driftCount {
+func (d *driftCounts) at(key commit.DriftKey, sample []byte) *driftCount {
 	if c := d.counts[key]; c != nil {
 		return c
 	}
-	if d.kinds[key.connector] >= driftsKept || key.path == "" || max(len(key.event), len(key.path)) > driftName {
-		key.event, key.path, sample = "", "", nil
+	if d.kinds[key.Connector] >= maxDrifts || key.Path == "" || max(len(key.Event), len(key.Path)) > maxDriftName {
+		key.Event, key.Path, sample = "", "", nil
 		if c := d.counts[key]; c != nil {
 			return c
 		}
 	}
 	return d.add(key, &journalv1.DriftCount{
-		Connector: key.connector, VendorEvent: key.event, Kind: key.kind, Path: key.path, Sample: sample,
+		Connector: key.Connector, VendorEvent: key.Event, Kind: key.Kind, Path: key.Path, Sample: sample,
 	})
 }
 
-func (d *driftCounts) add(key driftKey, sum *journalv1.DriftCount) *driftCount {
+func (d *driftCounts) add(key commit.DriftKey, sum *journalv1.DriftCount) *driftCount {
 	c := &driftCount{number: d.next, sum: sum}
 	d.next++
 	d.counts[key] = c
-	if key.path != "" {
-		d.kinds[key.connector]++
+	if key.Path != "" {
+		d.kinds[key.Connector]++
 	}
 	return c
 }

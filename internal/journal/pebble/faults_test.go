@@ -13,10 +13,13 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"github.com/webhook-bridge/bridge/internal/journal"
 )
 
 // smallTables makes Pebble turn its log every few kilobytes.
@@ -164,26 +167,41 @@ func TestUnsyncedIsUnseen(t *testing.T) {
 		}
 		return nil
 	}))
-	j := open(t, testConfig(fs))
+	var groups atomic.Int64
+	cfg := testConfig(fs)
+	cfg.Now = func() time.Time { groups.Add(1); return time.Now() }
+	first := make(chan struct{}, 100)
+	cfg.onCommit = func(committed) { first <- struct{}{} }
+	j := open(t, cfg)
 	appendAll(t, j, entry(1, 10, 1))
+	<-first
+	groups.Store(0)
 	armed.Store(true)
 	e := entry(2, 10, 1)
-	send := func() *pending {
-		p := &pending{done: make(chan struct{}, 1)}
-		if err := errors.Join(p.encode(&e, &j.cfg), j.enqueue(p)); err != nil {
-			t.Fatal(err)
-		}
-		return p
+	type answer struct {
+		done chan struct{}
+		err  error
+	}
+	send := func() *answer {
+		a := &answer{done: make(chan struct{})}
+		go func() {
+			defer close(a.done)
+			_, a.err = j.Append(context.Background(), e)
+		}()
+		return a
 	}
 	original := send()
 	<-reached
 	repeated := send()
+	for groups.Load() < 2 { // the committer has it
+		runtime.Gosched()
+	}
 	diff(t, "bounds", j.Bounds(), Bounds{Earliest: 1, Next: 2})
 	ctx, cancel := context.WithCancel(t.Context())
 	seen := false
 	err := j.view(ctx, func(st *store) error {
 		cancel()
-		id, err := parseID(e.Webhook.GetId())
+		id, err := journal.ParseID(e.Webhook.GetId())
 		if err != nil {
 			return err
 		}
@@ -197,16 +215,18 @@ func TestUnsyncedIsUnseen(t *testing.T) {
 	if !seen || !errors.Is(err, context.Canceled) {
 		t.Errorf("webhook is visible in Pebble: %v, view: %v", seen, err)
 	}
-	for _, p := range []*pending{original, repeated} {
-		if len(p.done) > 0 {
+	for _, a := range []*answer{original, repeated} {
+		select {
+		case <-a.done:
 			t.Fatal("answered before its sync ended")
+		default:
 		}
 	}
 	close(fail)
-	for _, p := range []*pending{original, repeated} {
-		<-p.done
-		if !errors.Is(p.err, ErrUnavailable) || !strings.Contains(p.err.Error(), "injected") {
-			t.Errorf("append: %v", p.err)
+	for _, a := range []*answer{original, repeated} {
+		<-a.done
+		if !errors.Is(a.err, ErrUnavailable) || !strings.Contains(a.err.Error(), "injected") {
+			t.Errorf("append: %v", a.err)
 		}
 	}
 	if _, err := retry(func() (Receipt, error) { return j.Append(t.Context(), e) }); err != nil {

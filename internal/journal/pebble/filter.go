@@ -3,9 +3,12 @@ package pebble
 import (
 	"cmp"
 	"encoding/binary"
+	"math"
 	"math/bits"
 	"slices"
 	"sync"
+
+	"github.com/webhook-bridge/bridge/internal/journal"
 )
 
 const (
@@ -40,11 +43,11 @@ func newSegment(at bucket, blocks int) *segment {
 func (s *segment) capacity() int { return len(s.blocks) * blockKeys }
 
 // place returns a key's block, and seven places in it of nine bits each. Keys are hashes already.
-func (s *segment) place(key *Hash) (b *line, places uint64) {
+func (s *segment) place(key *journal.Hash) (b *line, places uint64) {
 	return &s.blocks[binary.LittleEndian.Uint64(key[:8])&uint64(len(s.blocks)-1)], binary.LittleEndian.Uint64(key[8:])
 }
 
-func (s *segment) add(key *Hash) {
+func (s *segment) add(key *journal.Hash) {
 	b, places := s.place(key)
 	for range 7 {
 		b[places>>6&7] |= 1 << (places & 63)
@@ -53,7 +56,7 @@ func (s *segment) add(key *Hash) {
 	s.keys++
 }
 
-func (s *segment) perhaps(key *Hash) bool {
+func (s *segment) perhaps(key *journal.Hash) bool {
 	b, places := s.place(key)
 	for range 7 {
 		if b[places>>6&7]&(1<<(places&63)) == 0 {
@@ -111,7 +114,7 @@ func newFilter(unknown []bucket) *filter {
 }
 
 // add notes a key in this bucket.
-func (f *filter) add(at bucket, key *Hash) {
+func (f *filter) add(at bucket, key *journal.Hash) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(f.buckets) == 0 || f.buckets[0] != at {
@@ -203,18 +206,17 @@ func (f *filter) foldSparsest() bool {
 	return true
 }
 
-// find appends to found the buckets between from and to, newest first, in which the key was perhaps seen.
-func (f *filter) find(found []bucket, from, to bucket, key *Hash) []bucket {
+// find appends to found the buckets at from and later, newest first, in which the key was perhaps seen.
+func (f *filter) find(found []bucket, from bucket, key *journal.Hash) []bucket {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, s := range f.segments {
-		if s.to < from || s.from > to || !s.perhaps(key) {
-			continue
+		if s.to >= from && s.perhaps(key) {
+			found = between(found, f.buckets, max(s.from, from), s.to)
 		}
-		found = between(found, f.buckets, max(s.from, from), min(s.to, to))
 	}
 	if len(f.unknown) > 0 {
-		found = between(found, f.unknown, from, to)
+		found = between(found, f.unknown, from, math.MaxUint64)
 	}
 	if len(found) < 2 {
 		return found
@@ -250,19 +252,26 @@ func (f *filter) learn(s *segment, complete []bucket) {
 	f.insert(at, s)
 }
 
-// forget drops what lies before a bucket.
-func (f *filter) forget(before bucket) {
+// forget drops all buckets before one, and those of gone, with the segments that then hold no bucket.
+func (f *filter) forget(before bucket, gone []bucket) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	old := func(at bucket) bool { return at < before }
+	old := func(at bucket) bool { return at < before || slices.Contains(gone, at) }
 	f.buckets, f.unknown = slices.DeleteFunc(f.buckets, old), slices.DeleteFunc(f.unknown, old)
 	f.segments = slices.DeleteFunc(f.segments, func(s *segment) bool {
-		if s.to >= before {
+		if slices.ContainsFunc(f.buckets, func(at bucket) bool { return at >= s.from && at <= s.to }) {
 			return false
 		}
 		f.blocks -= len(s.blocks)
 		return true
 	})
+}
+
+// after returns the buckets behind one.
+func (f *filter) after(at bucket) []bucket {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return between(nil, f.buckets, at+1, math.MaxUint64)
 }
 
 // pending returns the buckets that are still to be learned, newest first.

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+	"github.com/webhook-bridge/bridge/internal/journal"
 )
 
 const (
@@ -90,14 +91,14 @@ func selects(q *Query, w *journalv1.Webhook) bool {
 func querySpan(q *Query, prefix byte) (lower, upper []byte, err error) {
 	lower, upper = span(prefix)
 	if q.After != "" {
-		u, err := parseID(q.After)
+		u, err := journal.ParseID(q.After)
 		if err != nil {
 			return nil, nil, err
 		}
 		lower = append(webhookKey(prefix, u), 0)
 	}
 	if q.Before != "" {
-		u, err := parseID(q.Before)
+		u, err := journal.ParseID(q.Before)
 		if err != nil {
 			return nil, nil, err
 		}

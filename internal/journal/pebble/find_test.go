@@ -193,7 +193,7 @@ func TestFindErrors(t *testing.T) {
 func TestIDAt(t *testing.T) {
 	at := time.UnixMilli(1_772_627_400_123)
 	id := journal.IDAt(at.Add(999 * time.Microsecond))
-	u, err := parseID(id)
+	u, err := journal.ParseID(id)
 	if err != nil || u.Variant() != uuid.RFC4122 {
 		t.Fatalf("%s: %v", id, err)
 	}

@@ -46,7 +46,8 @@ func entry(i, size, events int) Entry {
 			Encoding: journalv1.Encoding_ENCODING_JSON, Body: body,
 			Headers: []*journalv1.Header{{Name: "content-type", Value: "application/json"}},
 		},
-		Keys: []journal.Key{{Hash: hash("key", i), Window: 96 * time.Hour}}, Bytes: hash("body", i),
+		Keys: []journal.Key{{Hash: hash("key", i), Window: 96 * time.Hour}}, Bytes: hash("bytes", i),
+		Meaning: hash("meaning", i),
 	}
 	for k := range events {
 		e.Events = append(e.Events, encoded(&eventv1.Event{
@@ -85,6 +86,7 @@ func edited(e Entry, k int, edit func(*eventv1.Event)) {
 // quarantined is the i-th webhook, which nobody could read.
 func quarantined(i int) Entry {
 	e := entry(i, 64, 0)
+	e.Meaning = Hash{}
 	e.Webhook.Quarantine = &journalv1.Quarantine{Reason: "malformed_json", Detail: "unexpected end", Path: "$.a", Offset: 63}
 	return e
 }
@@ -96,6 +98,13 @@ func released(i, events int) Entry {
 	e.Webhook.Quarantine = quarantined(i).Webhook.Quarantine
 	e.Webhook.ReleasedAt = timestamppb.New(start.Add(time.Hour))
 	e.Keys[0].Hash = hash("released", i)
+	return e
+}
+
+// revised gives an entry other contents under the same keys, and the i-th webhook.
+func revised(e Entry, i int) Entry {
+	e.Webhook = proto.CloneOf(e.Webhook)
+	e.Webhook.Id, e.Bytes, e.Meaning = webhookID(i), hash("bytes", i), hash("meaning", i)
 	return e
 }
 

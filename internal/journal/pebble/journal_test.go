@@ -17,6 +17,7 @@ import (
 
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+	"github.com/webhook-bridge/bridge/internal/journal/commit"
 )
 
 // clock is a clock that only tests move.
@@ -455,31 +456,27 @@ func TestCloseDuringAppends(t *testing.T) {
 	})
 }
 
-func TestOnCommitAndStats(t *testing.T) {
-	var total Commit
+func TestCommitsAndStats(t *testing.T) {
+	var total commit.Counts
+	bytes := 0
 	cfg := testConfig(vfs.NewMem())
-	cfg.OnCommit = func(c Commit) {
+	cfg.onCommit = func(c committed) {
 		total.Webhooks += c.Webhooks
 		total.Events += c.Events
 		total.Duplicates += c.Duplicates
-		total.Revised += c.Revised
-		total.Bytes += c.Bytes
+		total.Revisions += c.Revisions
+		bytes += c.Bytes
 	}
 	j := open(t, cfg)
 	appendAll(t, j, entry(1, 10, 2), entry(2, 10, 1), entry(1, 10, 2), quarantined(3))
-	other := entry(2, 10, 1)
-	other.Bytes = hash("other")
-	if _, err := j.Append(t.Context(), other); !errors.Is(err, ErrRevised) {
-		t.Errorf("revised: %v", err)
-	}
+	appendAll(t, j, revised(entry(2, 10, 1), 4))
 	s := j.Stats()
-	if !s.Available || s.Queued != 0 || s.SizeOnDisk == 0 || s.Filter.Keys != 3 || s.Next != 4 {
+	if !s.Available || s.Queued != 0 || s.SizeOnDisk == 0 || s.Filter.Keys != 4 || s.Next != 5 {
 		t.Errorf("stats %+v", s)
 	}
 	shut(t, j)
-	if total.Bytes == 0 {
+	if bytes == 0 {
 		t.Error("no bytes counted")
 	}
-	total.Bytes = 0
-	diff(t, "commits", total, Commit{Webhooks: 3, Events: 3, Duplicates: 1, Revised: 1})
+	diff(t, "commits", total, commit.Counts{Webhooks: 4, Events: 4, Duplicates: 1, Revisions: 1})
 }

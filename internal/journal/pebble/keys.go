@@ -13,10 +13,11 @@ import (
 // Every key starts with one byte that says what it is. Numbers are big-endian, so that keys sort as numbers do.
 const (
 	prefixCursor     = 'c' // name → position, time of the last save
-	prefixDedupe     = 'd' // bucket, key → time, body
+	prefixDedupe     = 'd' // bucket, key → number of the epoch, contents
 	prefixEvent      = 'e' // position → commit time, event
 	prefixDrift      = 'f' // number → bridge.journal.v1.DriftCount
 	prefixMeta       = 'm' // format, id, kept
+	prefixEpoch      = 'o' // number → id, first position, floor
 	prefixQuarantine = 'q' // webhook id → as prefixWebhook, for webhooks that were quarantined
 	prefixWebhook    = 'w' // webhook id → first position, number of events, webhook
 	prefixCorrection = 'x' // key of the webhook, first position → bridge.journal.v1.Correction
@@ -28,8 +29,9 @@ var (
 	keyKept   = []byte("mkept")
 )
 
-// format is the version of everything above. A folder with a greater one is refused.
-const format = 1
+// format is the version of everything above. A folder with a greater one is refused, one with a lesser one is upgraded.
+// Format 1 had no epochs, and one content a dedupe key.
+const format = 2
 
 const (
 	eventKeyLen      = 1 + 8
@@ -39,7 +41,6 @@ const (
 	correctionKeyLen = 1 + webhookKeyLen + 8
 	driftKeyLen      = 1 + 4
 	dedupeKeyLen     = 1 + 6 + 16
-	dedupeValueLen   = 8 + 16
 )
 
 var errCorrupt = errors.New("malformed record")
@@ -89,8 +90,6 @@ func correctionKey(prefix byte, id uuid.UUID, first Position) []byte {
 	return binary.BigEndian.AppendUint64(append(k, id[:]...), uint64(first))
 }
 
-func parseID(id string) (uuid.UUID, error) { return journal.ParseID(id) }
-
 // hourOf numbers the hours since 1970.
 func hourOf(t time.Time) uint32 {
 	return uint32(max(t.Unix(), 0) / 3600)
@@ -138,16 +137,59 @@ func parseDedupeKey(k []byte) (at bucket, key Hash, err error) {
 	return at, Hash(k[7:]), nil
 }
 
-func putDedupeValue(v []byte, at time.Time, body Hash) {
-	binary.BigEndian.PutUint64(v, uint64(at.UnixNano()))
-	copy(v[8:], body[:])
+// A value of a dedupe key is the number of the epoch that wrote it, and the contents. Folders of format 1 have values of one
+// content without meaning, from before the first epoch that was recorded.
+const (
+	contentsHeaderLen = 4
+	contentLen        = 8 + 16 + 16
+	oldContentLen     = 8 + 16
+)
+
+func contentsLen(n int) int { return contentsHeaderLen + n*contentLen }
+
+func putContents(v []byte, epoch uint32, contents []journal.Seen) {
+	binary.BigEndian.PutUint32(v, epoch)
+	v = v[contentsHeaderLen:]
+	for _, s := range contents {
+		binary.BigEndian.PutUint64(v, uint64(s.At.UnixNano()))
+		copy(v[8:], s.Bytes[:])
+		copy(v[24:], s.Meaning[:])
+		v = v[contentLen:]
+	}
 }
 
-func parseDedupeValue(v []byte) (at time.Time, body Hash, err error) {
-	if len(v) != dedupeValueLen {
-		return time.Time{}, body, errCorrupt
+// contentsEpoch returns the number of the epoch that wrote a value.
+func contentsEpoch(v []byte) (uint32, error) {
+	switch {
+	case len(v) == oldContentLen:
+		return 0, nil
+	case len(v) < contentsHeaderLen || (len(v)-contentsHeaderLen)%contentLen != 0:
+		return 0, errCorrupt
 	}
-	return time.Unix(0, int64(binary.BigEndian.Uint64(v))), Hash(v[8:]), nil
+	return binary.BigEndian.Uint32(v), nil
+}
+
+// appendContents appends the contents of a value, at times that are corrected for a clock that was put back since.
+func appendContents(all []journal.Seen, v []byte, e *epochs) ([]journal.Seen, error) {
+	number, err := contentsEpoch(v)
+	if err != nil {
+		return all, err
+	}
+	limit := e.limit(number)
+	if len(v) == oldContentLen {
+		return append(all, journal.Seen{At: readTime(v, limit), Bytes: journal.Hash(v[8:])}), nil
+	}
+	for v = v[contentsHeaderLen:]; len(v) > 0; v = v[contentLen:] {
+		all = append(all, journal.Seen{
+			At: readTime(v, limit), Bytes: journal.Hash(v[8:24]), Meaning: journal.Hash(v[24:40]),
+		})
+	}
+	return all, nil
+}
+
+// readTime reads a time that is not later than limit.
+func readTime(v []byte, limit int64) time.Time {
+	return time.Unix(0, min(int64(binary.BigEndian.Uint64(v)), limit))
 }
 
 func cursorKey(name string) []byte {

@@ -13,7 +13,10 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/journal/commit"
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
@@ -35,9 +38,11 @@ type Config struct {
 	Logger *slog.Logger
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
-	// OnCommit is called after every group of entries, from one goroutine, and must return soon. Default is none.
-	OnCommit func(Commit)
+	// Registerer gets the journal's metrics. Default is none.
+	Registerer prometheus.Registerer
 
+	// onCommit is called after every group, from one goroutine, for tests.
+	onCommit func(committed)
 	// tune changes Pebble's options, for tests.
 	tune func(*pebble.Options)
 }
@@ -64,8 +69,8 @@ func (c Config) withDefaults() Config {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	if c.OnCommit == nil {
-		c.OnCommit = func(Commit) {}
+	if c.onCommit == nil {
+		c.onCommit = func(committed) {}
 	}
 	if c.tune == nil {
 		c.tune = func(*pebble.Options) {}
@@ -102,18 +107,19 @@ type Journal struct {
 	// reached it.
 	applied, synced atomic.Uint64
 
+	// epochs are those of the log, for readers. They outlive the store.
+	epochs atomic.Pointer[epochs]
+	// queue holds the appends that the committer has not begun with. It is woken as well when a write failed, or when the
+	// journal closes.
+	queue *commit.Queue
+	// lastPass is the clock's reading at the last pass of retention, or at opening.
+	lastPass time.Time
+	metrics  *metrics
+
 	mu sync.Mutex
-	// queue are the appends that the committer has not taken yet.
-	queue []*pending
-	// down is why nothing can be appended now: an ErrUnavailable, or ErrClosed.
-	down error
-	// low is down's twin for a disk that is nearly full.
-	low error
 	// change is closed, and replaced, when any of durable, earliest, synced, store or closing changes.
 	change chan struct{}
 
-	// wake tells the committer that the queue is not empty, that the fence has tripped, or that the journal closes.
-	wake    chan struct{}
 	closing chan struct{}
 	closed  sync.Once
 	// done is closed when all goroutines have ended and the folder is released.
@@ -145,10 +151,10 @@ func Open(ctx context.Context, cfg Config) (*Journal, error) {
 	j := &Journal{
 		cfg:     cfg.withDefaults(),
 		change:  make(chan struct{}),
-		wake:    make(chan struct{}, 1),
 		closing: make(chan struct{}),
 		done:    make(chan struct{}),
 	}
+	j.queue = commit.NewQueue(commit.Options{MaxWindow: j.cfg.DedupeAge, Now: j.cfg.Now})
 	if err := j.lockFolder(); err != nil {
 		return nil, err
 	}
@@ -228,10 +234,14 @@ func (j *Journal) start(st *store) error {
 	if err := j.cursors.load(st, j.cfg.Now()); err != nil {
 		return err
 	}
+	if j.metrics, err = newMetrics(j, j.cfg.Registerer); err != nil {
+		return err
+	}
 	j.id = st.id
+	j.lastPass = j.cfg.Now()
 	j.ctx, j.cancel = context.WithCancel(context.Background())
 	j.checkDisk()
-	j.up(st)
+	j.activate(st)
 	j.workers.Go(j.background)
 	go j.run(st)
 	return nil
@@ -292,13 +302,11 @@ func (j *Journal) Bounds() Bounds {
 // later ones, get ErrClosed. It may be called again, and then returns the same.
 func (j *Journal) Close() error {
 	j.closed.Do(func() {
-		j.mu.Lock()
-		j.down = ErrClosed
-		j.mu.Unlock()
+		j.queue.Refuse(sinks.ErrClosed)
 		close(j.closing)
 		j.cancel()
 		j.notify()
-		j.signal()
+		j.queue.Wake()
 	})
 	<-j.done
 	return j.closeErr
@@ -327,12 +335,19 @@ func (j *Journal) notify() {
 	j.change = make(chan struct{})
 }
 
-// signal wakes the committer. It never waits.
-func (j *Journal) signal() {
-	select {
-	case j.wake <- struct{}{}:
-	default:
-	}
+// Append implements journal.Writer.
+func (j *Journal) Append(ctx context.Context, e journal.Entry) (journal.Receipt, error) {
+	return j.queue.Append(ctx, e)
+}
+
+// AppendAll implements journal.Writer.
+func (j *Journal) AppendAll(ctx context.Context, entries []journal.Entry) ([]journal.Receipt, error) {
+	return j.queue.AppendAll(ctx, entries)
+}
+
+// Discard implements journal.Writer.
+func (j *Journal) Discard(ctx context.Context, ids []string) (int, error) {
+	return j.queue.Discard(ctx, ids)
 }
 
 // use returns the store for a short while. Errors: ErrUnavailable while there is none, ErrClosed.
@@ -346,23 +361,6 @@ func (j *Journal) use() (st *store, release func(), err error) {
 		return nil, nil, ErrClosed
 	}
 	return nil, nil, ErrUnavailable
-}
-
-// Mark implements [sinks.Log].
-func (j *Journal) Mark(p sinks.Position) sinks.Mark { return sinks.Mark{Position: p} }
-
-// Resolve implements [sinks.Log].
-func (j *Journal) Resolve(ctx context.Context, m sinks.Mark) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	switch b := j.Bounds(); {
-	case m.Position < b.Earliest:
-		return sinks.ErrExpired
-	case m.Position > b.Next:
-		return sinks.ErrFuture
-	}
-	return nil
 }
 
 var _ sinks.Log = (*Journal)(nil)

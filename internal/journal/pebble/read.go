@@ -77,7 +77,7 @@ func (j *Journal) scan(from, to Position, records []Record) (_ []Record, err err
 		return records, err
 	}
 	defer release()
-	if st.fence.err() != nil {
+	if st.fs.err() != nil {
 		return records, ErrUnavailable
 	}
 	var bounds [2 * eventKeyLen]byte
@@ -92,7 +92,7 @@ func (j *Journal) scan(from, to Position, records []Record) (_ []Record, err err
 		if cerr := it.Close(); err == nil && cerr != nil {
 			err = fmt.Errorf("journal: read: %w", cerr)
 		}
-		if err != nil && st.fence.err() != nil {
+		if err != nil && st.fs.err() != nil {
 			err = ErrUnavailable // files of a frozen folder may be in part
 		}
 	}()
@@ -174,19 +174,36 @@ func (m *memory) keep(b []byte, left uint64) []byte {
 	return m.piece[start:len(m.piece):len(m.piece)]
 }
 
-// Seek returns the position of the first event received at t or later, Bounds().Next if there is none. Positions are in
-// order of commit, so that event may be followed by ones received a little earlier; of the events received at t or later
-// none lies before it.
+// Seek implements [sinks.Log]. Positions are in order of commit, so the event found may be followed by ones that were
+// received a little earlier. No event that was received at t or later lies before it.
 //
 // Errors: ErrUnavailable, ErrClosed, ctx's.
-func (j *Journal) Seek(ctx context.Context, t time.Time) (Position, error) {
-	b := j.Bounds()
+func (j *Journal) Seek(ctx context.Context, t time.Time) (sinks.Position, error) {
+	b, e := j.Bounds(), j.epochs.Load()
+	for i := e.of(b.Earliest); i < len(e.all); i++ {
+		p := sinks.Bounds{Earliest: max(e.all[i].first, b.Earliest), Next: e.end(i, b.Next)}
+		if p.Earliest >= p.Next {
+			continue
+		}
+		found, err := j.seekReceived(ctx, p, t)
+		if err != nil {
+			return 0, err
+		}
+		if found < p.Next {
+			return found, nil
+		}
+	}
+	return b.Next, nil
+}
+
+// seekReceived is Seek within an epoch. It returns b.Next if no event there was received at t or later.
+func (j *Journal) seekReceived(ctx context.Context, b sinks.Bounds, t time.Time) (sinks.Position, error) {
 	// No event is committed before it is received: the first one committed at t or later is the earliest to look at.
-	p, err := j.committedAt(b, t)
+	p, err := j.search(b, t)
 	if err != nil {
 		return 0, err
 	}
-	records := make([]Record, 0, 256)
+	records := make([]sinks.Record, 0, 256)
 	for p < b.Next {
 		if err := ctx.Err(); err != nil {
 			return 0, err
@@ -195,8 +212,8 @@ func (j *Journal) Seek(ctx context.Context, t time.Time) (Position, error) {
 		if err != nil {
 			return 0, err
 		}
-		if len(records) == 0 {
-			return Position(j.earliest.Load()), nil // given up while we looked
+		if len(records) == 0 { // removed meanwhile
+			return sinks.Position(j.earliest.Load()), nil
 		}
 		for _, r := range records {
 			if !r.Header.ReceivedAt.Before(t) {
@@ -208,20 +225,26 @@ func (j *Journal) Seek(ctx context.Context, t time.Time) (Position, error) {
 	return b.Next, nil
 }
 
-// committedAt returns the first position in b whose event was committed at t or later.
-func (j *Journal) committedAt(b Bounds, t time.Time) (Position, error) {
+// search returns the first position in b, which lies in one epoch, whose event was committed at t or later, as the clock of
+// that epoch showed it.
+func (j *Journal) search(b sinks.Bounds, t time.Time) (sinks.Position, error) {
 	st, release, err := j.use()
 	if err != nil {
 		return 0, err
 	}
 	defer release()
-	return st.committedAt(b, t)
+	return search(b, t, st.shownTime)
 }
 
-func (s *store) committedAt(b Bounds, t time.Time) (Position, error) {
+// committedSince returns the first position in b whose event counts as committed at t or later.
+func (s *store) committedSince(b sinks.Bounds, t time.Time) (sinks.Position, error) {
+	return search(b, t, s.commitTime)
+}
+
+func search(b sinks.Bounds, t time.Time, timeOf func(sinks.Position) (time.Time, error)) (sinks.Position, error) {
 	var failed error
 	n := sort.Search(int(b.Next-b.Earliest), func(i int) bool {
-		at, err := s.commitTime(b.Earliest + Position(i))
+		at, err := timeOf(b.Earliest + sinks.Position(i))
 		if err != nil && !errors.Is(err, pebble.ErrNotFound) {
 			failed = err
 		}
@@ -230,11 +253,21 @@ func (s *store) committedAt(b Bounds, t time.Time) (Position, error) {
 	if failed != nil {
 		return 0, fmt.Errorf("journal: seek: %w", failed)
 	}
-	return b.Earliest + Position(n), nil
+	return b.Earliest + sinks.Position(n), nil
 }
 
-// commitTime is when the event was committed. Later positions never have an earlier one.
-func (s *store) commitTime(p Position) (time.Time, error) {
+// commitTime is when the event counts as committed, if the clock was put back since. It never decreases with the position.
+func (s *store) commitTime(p sinks.Position) (time.Time, error) {
+	at, err := s.shownTime(p)
+	if err != nil {
+		return at, err
+	}
+	e := s.epochs.Load()
+	return time.Unix(0, min(at.UnixNano(), e.limits[e.of(p)])), nil
+}
+
+// shownTime is when the event was committed, as the clock of its epoch showed it.
+func (s *store) shownTime(p sinks.Position) (time.Time, error) {
 	v, closer, err := s.db.Get(eventKey(p))
 	if err != nil {
 		return time.Time{}, err

@@ -1,24 +1,32 @@
 package pebble
 
 import (
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
-// Opening the folder anew is tried after firstRetry, then ever more rarely.
+// Opening the folder again is tried after firstRetry, then ever more rarely.
 const (
 	firstRetry = 50 * time.Millisecond
 	lastRetry  = 10 * time.Second
 )
 
-// tripped is called when a write failed, from within Pebble.
-func (j *Journal) tripped(cause error) {
+// writeFailed is called when a write failed, from within Pebble.
+func (j *Journal) writeFailed(cause error) {
 	j.cfg.Logger.Error("journal: a write failed; closing the store to recover", "error", cause)
-	j.signal()
+	j.queue.Wake()
 }
 
-// run owns the store: it commits until a write fails or the journal closes, closes the store, and opens it anew.
+// run owns the store: it commits until a write fails or the journal closes, closes the store, and opens it again.
 func (j *Journal) run(st *store) {
 	defer close(j.done)
 	for st != nil {
@@ -32,42 +40,36 @@ func (j *Journal) run(st *store) {
 		st = j.reopen()
 	}
 	j.workers.Wait()
+	j.metrics.unregister()
 	if err := j.lock.Close(); err != nil {
 		j.closeErr = errors.Join(j.closeErr, err)
 	}
 	j.fail(nil)
 }
 
-// fail refuses all who wait, and all to come, because of cause, or because the journal closes.
+// fail refuses the appends that wait and all to come, because of cause, or because the journal closes.
 func (j *Journal) fail(cause error) {
-	down := ErrClosed
 	if cause != nil && !j.isClosing() {
-		down = fmt.Errorf("%w: %w", ErrUnavailable, cause)
+		j.queue.Fail(fmt.Errorf("%w: %w", journal.ErrUnavailable, cause))
+		return
 	}
-	j.mu.Lock()
-	j.down = down
-	queue := j.queue
-	j.queue = nil
-	j.mu.Unlock()
-	for _, p := range queue {
-		p.finish(Receipt{}, down)
-	}
+	j.queue.Fail(sinks.ErrClosed)
 }
 
-// retire closes a store when nobody uses it any more. Readers stay at the durable position.
+// retire closes a store when its last user is done. Readers stay at the durable position.
 func (j *Journal) retire(st *store) error {
 	j.storeMu.Lock()
 	j.store = nil
 	j.storeMu.Unlock()
 	j.notify()
 	err := st.close()
-	if st.fence.err() != nil {
+	if st.fs.err() != nil {
 		return nil //nolint:nilerr // the store was lost, which has been reported
 	}
 	return err
 }
 
-// reopen recovers the folder, however often that takes. It returns nil when the journal closes.
+// reopen recovers the folder, however often it must try. It returns nil when the journal closes.
 func (j *Journal) reopen() *store {
 	j.reopens.Add(1)
 	for retry := firstRetry; ; retry = min(2*retry, lastRetry) {
@@ -76,7 +78,7 @@ func (j *Journal) reopen() *store {
 		}
 		st, err := j.openStore()
 		if err == nil {
-			j.up(st)
+			j.activate(st)
 			j.cfg.Logger.Info("journal: recovered", "next", st.next)
 			return st
 		}
@@ -89,24 +91,126 @@ func (j *Journal) reopen() *store {
 	}
 }
 
-// up makes a recovered store the one in use. All that was recovered is durable: Pebble wrote it anew.
-func (j *Journal) up(st *store) {
-	if lost := Position(j.durable.Load()); st.next < lost {
-		// The disk confirmed what it did not keep. Positions that were shown are not used again all the same.
-		j.cfg.Logger.Error("journal: the disk lost events that it had confirmed", "from", st.next, "to", lost)
-		st.next = lost
-	}
+// activate makes a recovered store the one in use. Everything that was recovered is durable: Pebble wrote it again.
+func (j *Journal) activate(st *store) {
 	j.durable.Store(uint64(st.next))
-	j.earliest.Store(uint64(max(st.kept.earliest, Position(j.earliest.Load()))))
+	j.earliest.Store(uint64(max(st.kept.earliest, sinks.Position(j.earliest.Load()))))
 	j.synced.Store(j.applied.Load())
 	j.storeMu.Lock()
 	j.store = st
 	j.storeMu.Unlock()
-	j.mu.Lock()
-	j.down = nil
+	j.queue.Admit()
 	if j.isClosing() {
-		j.down = ErrClosed
+		j.queue.Refuse(sinks.ErrClosed)
 	}
-	j.mu.Unlock()
 	j.notify()
+}
+
+// recover reads what the folder says about itself, and begins an epoch.
+func (j *Journal) recover(s *store) error {
+	version, err := s.identify()
+	if err != nil {
+		return err
+	}
+	k, err := s.get(keyKept)
+	switch {
+	case errors.Is(err, pebble.ErrNotFound):
+		s.kept = kept{earliest: 1}
+	case err != nil:
+		return err
+	default:
+		if s.kept, err = parseKept(k); err != nil {
+			return err
+		}
+	}
+	if s.drift, err = s.loadDrift(); err != nil {
+		return err
+	}
+	last, err := s.lastPosition()
+	if err != nil {
+		return err
+	}
+	// Retention may have removed all events: their positions are not used again.
+	s.next = max(s.kept.earliest, last+1)
+	if shown := sinks.Position(j.durable.Load()); s.next < shown {
+		// The disk confirmed what it did not keep. Positions that were shown are not used again all the same.
+		j.cfg.Logger.Error("journal: the disk lost events that it had confirmed", "from", s.next, "to", shown)
+		s.next = shown
+	}
+	return s.beginEpoch(version, j.cfg.Now().UnixNano())
+}
+
+// identify reads the folder's format and identity. A new folder has format 0, and gets an identity.
+func (s *store) identify() (version uint32, err error) {
+	v, err := s.get(keyFormat)
+	if errors.Is(err, pebble.ErrNotFound) {
+		var id [16]byte
+		_, _ = rand.Read(id[:]) // never fails
+		s.id = hex.EncodeToString(id[:])
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	if len(v) != 4 {
+		return 0, errCorrupt
+	}
+	version = binary.BigEndian.Uint32(v)
+	if version > format {
+		return 0, fmt.Errorf("%w: %d, this program knows up to %d", ErrNewerFormat, version, format)
+	}
+	id, err := s.get(keyID)
+	s.id = string(id)
+	return version, err
+}
+
+// beginEpoch writes durably that the folder was opened. A new folder, or one of an older format, becomes one of this format
+// with the same write.
+func (s *store) beginEpoch(version uint32, now int64) error {
+	all, err := s.loadEpochs()
+	if err != nil {
+		return err
+	}
+	b := s.db.NewBatch()
+	if version != format {
+		err = errors.Join(
+			b.Set(keyFormat, binary.BigEndian.AppendUint32(nil, format), nil),
+			b.Set(keyID, []byte(s.id), nil),
+		)
+	}
+	before := len(all)
+	if before == 0 && version == 1 {
+		all = append(all, epoch{id: randomEpoch(), first: 1})
+	}
+	opened := epoch{id: randomEpoch(), first: s.next, floor: now}
+	if len(all) > 0 {
+		opened = newEpochs(all).next(s.next, now)
+	}
+	all = append(all, opened)
+	for _, e := range all[before:] {
+		err = errors.Join(err, b.Set(epochKey(e.number), e.value(), nil))
+	}
+	if err != nil {
+		return errors.Join(err, b.Close())
+	}
+	if err := s.write(b); err != nil {
+		return err
+	}
+	s.epochs.Store(newEpochs(all))
+	s.lastCommit = now
+	return nil
+}
+
+// lastPosition returns the position of the last event, 0 if there is none.
+func (s *store) lastPosition() (p sinks.Position, err error) {
+	lower, upper := span(prefixEvent)
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	if !it.Last() {
+		return 0, it.Error()
+	}
+	return parseEventKey(it.Key())
 }

@@ -6,15 +6,18 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 const (
-	// retainEvery is how many looks at the disk go to one run of retention.
+	// retainEvery is how many looks at the disk go to one pass of retention.
 	retainEvery = 6
-	// flushDeletes is when space given up is really taken back, at the latest.
+	// flushDeletes is the longest that space stays occupied after its data were removed.
 	flushDeletes = 10 * time.Second
-	// webhookSlack is how much longer webhooks are kept than the events made of them: their ids tell when they were
-	// received, which is a little before their events were committed.
+	// webhookSlack is how much longer webhooks stay than their events: their ids tell when they were received, which is a
+	// little before their events were committed.
 	webhookSlack = 10 * time.Minute
 )
 
@@ -27,29 +30,23 @@ func (j *Journal) checkDisk() {
 	j.free.Store(usage.AvailBytes)
 	var low error
 	if usage.AvailBytes < j.cfg.MinFree {
-		low = fmt.Errorf("%w: disk has %d bytes free, and must keep %d", ErrUnavailable, usage.AvailBytes, j.cfg.MinFree)
+		low = fmt.Errorf("%w: disk has %d bytes free, and must keep %d", journal.ErrUnavailable, usage.AvailBytes, j.cfg.MinFree)
 	}
-	j.mu.Lock()
-	was := j.low
-	j.low = low
-	j.mu.Unlock()
+	before := j.queue.SetLow(low)
 	switch {
-	case was == nil && low != nil:
+	case before == nil && low != nil:
 		j.cfg.Logger.Error("journal: disk is nearly full; refusing webhooks", "free", usage.AvailBytes, "keep", j.cfg.MinFree)
-	case was != nil && low == nil:
+	case before != nil && low == nil:
 		j.cfg.Logger.Info("journal: disk has room again", "free", usage.AvailBytes)
 	}
 }
 
-func (j *Journal) isLow() bool {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.low != nil
-}
-
-// retain gives up what is no longer to be kept. Errors: ErrUnavailable, ErrClosed, the disk's.
+// retain removes what is no longer kept. It believes the clock only as far as the pass before it does too, so that a clock that
+// is ahead for a moment removes nothing. Errors: ErrUnavailable, ErrClosed, the disk's.
 func (j *Journal) retain() error {
 	now := j.cfg.Now()
+	believed := earlier(j.lastPass, now)
+	j.lastPass = now
 	for _, c := range j.staleCursors(now) {
 		if err := c.touch(); err != nil {
 			return err
@@ -60,55 +57,18 @@ func (j *Journal) retain() error {
 		return err
 	}
 	defer release()
-	r := retention{st: st, cfg: j.cfg, bounds: j.Bounds(), now: now}
-	r.hold = j.cursors.hold(r.bounds.Next, now, j.isLow())
-	keep, err := r.keep()
-	if err != nil {
-		return fmt.Errorf("journal: retention: %w", err)
-	}
-	if err := j.giveUp(st, keep, bucketAt(hourOf(now.Add(-j.cfg.DedupeAge)))); err != nil {
+	r := retention{j: j, st: st, bounds: j.Bounds(), now: now, believed: believed}
+	if err := r.run(); err != nil {
 		return fmt.Errorf("journal: retention: %w", err)
 	}
 	return nil
 }
 
-// retention works out what to keep.
-type retention struct {
-	st     *store
-	cfg    Config
-	bounds Bounds
-	now    time.Time
-	// hold is the first position that some reader still needs.
-	hold Position
-}
-
-func (r *retention) keep() (kept, error) {
-	k := r.st.kept
-	earliest, webhooks, err := r.byAge()
-	if err != nil {
-		return k, err
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
 	}
-	p, t, err := r.bySize()
-	if err != nil {
-		return k, err
-	}
-	earliest, webhooks = min(max(earliest, p), r.hold), later(webhooks, t)
-	// The webhooks of the events that stay stay too.
-	if earliest < r.bounds.Next {
-		at, err := r.st.commitTime(earliest)
-		if err != nil && !errors.Is(err, pebble.ErrNotFound) {
-			return k, err
-		}
-		if err == nil && at.Before(webhooks) {
-			webhooks = at
-		}
-	}
-	k.earliest = max(k.earliest, earliest)
-	k.webhooks = max(k.webhooks, webhooks.Add(-webhookSlack).UnixMilli())
-	if age := r.cfg.Retention.QuarantineAge; age > 0 {
-		k.quarantine = max(k.quarantine, r.now.Add(-age).UnixMilli())
-	}
-	return k, nil
+	return b
 }
 
 func later(a, b time.Time) time.Time {
@@ -118,19 +78,73 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-func (r *retention) byAge() (Position, time.Time, error) {
-	if r.cfg.Retention.Age <= 0 {
+// retention is one pass.
+type retention struct {
+	j      *Journal
+	st     *store
+	bounds sinks.Bounds
+	// now is the clock's reading, and believed the time that ages are measured by.
+	now, believed time.Time
+}
+
+func (r *retention) run() error {
+	k, err := r.limits()
+	if err != nil {
+		return err
+	}
+	oldest := r.believed.Add(-r.j.cfg.DedupeAge)
+	stray, err := r.strayBuckets(oldest)
+	if err != nil {
+		return err
+	}
+	return r.remove(k, bucketAt(hourOf(oldest)), stray, oldest)
+}
+
+// limits works out what to keep.
+func (r *retention) limits() (kept, error) {
+	k := r.st.kept
+	earliest, webhooks, err := r.byAge()
+	if err != nil {
+		return k, err
+	}
+	p, t, err := r.bySize()
+	if err != nil {
+		return k, err
+	}
+	needed := r.j.cursors.hold(r.bounds.Next, r.now, r.j.queue.Low())
+	earliest, webhooks = min(max(earliest, p), needed), later(webhooks, t)
+	// The webhooks of the events that stay stay too.
+	if earliest < r.bounds.Next {
+		at, err := r.st.commitTime(earliest)
+		if err != nil && !errors.Is(err, pebble.ErrNotFound) {
+			return k, err
+		}
+		if err == nil {
+			webhooks = earlier(webhooks, at)
+		}
+	}
+	k.earliest = max(k.earliest, earliest)
+	k.webhooks = max(k.webhooks, webhooks.Add(-webhookSlack).UnixMilli())
+	if age := r.j.cfg.Retention.QuarantineAge; age > 0 {
+		k.quarantine = max(k.quarantine, r.believed.Add(-age).UnixMilli())
+	}
+	return k, nil
+}
+
+func (r *retention) byAge() (sinks.Position, time.Time, error) {
+	age := r.j.cfg.Retention.Age
+	if age <= 0 {
 		return 0, time.Time{}, nil
 	}
-	t := r.now.Add(-r.cfg.Retention.Age)
-	p, err := r.st.committedAt(r.bounds, t)
+	t := r.believed.Add(-age)
+	p, err := r.st.committedSince(r.bounds, t)
 	return p, t, err
 }
 
-// bySize takes the oldest share of events and webhooks by which their files are too large. What was given up before does
+// bySize selects the oldest part of events and webhooks, as large as the excess of their files. What was removed before does
 // not count, whether or not its files are gone.
-func (r *retention) bySize() (Position, time.Time, error) {
-	limit := r.cfg.Retention.Size
+func (r *retention) bySize() (sinks.Position, time.Time, error) {
+	limit := r.j.cfg.Retention.Size
 	if limit <= 0 {
 		return 0, time.Time{}, nil
 	}
@@ -138,8 +152,8 @@ func (r *retention) bySize() (Position, time.Time, error) {
 	if err != nil || size <= uint64(limit) {
 		return 0, time.Time{}, err
 	}
-	share := 1 - float64(limit)/float64(size)
-	p := r.bounds.Earliest + Position(share*float64(r.bounds.Next-r.bounds.Earliest))
+	excess := 1 - float64(limit)/float64(size)
+	p := r.bounds.Earliest + sinks.Position(excess*float64(r.bounds.Next-r.bounds.Earliest))
 	if p < r.bounds.Next {
 		at, err := r.st.commitTime(p)
 		return p, at, err
@@ -149,10 +163,10 @@ func (r *retention) bySize() (Position, time.Time, error) {
 	if err != nil || oldest.IsZero() {
 		return p, time.Time{}, err
 	}
-	return p, oldest.Add(time.Duration(share * float64(r.now.Sub(oldest)))), nil
+	return p, oldest.Add(time.Duration(excess * float64(r.believed.Sub(oldest)))), nil
 }
 
-// size is what events and webhooks that are kept take on disk. It leaves out the log and what is only in memory.
+// size is how many bytes events and webhooks that are kept take on disk. It leaves out the log and what is only in memory.
 func (s *store) size() (uint64, error) {
 	_, events := span(prefixEvent)
 	a, err := s.db.EstimateDiskUsage(eventKey(s.kept.earliest), events)
@@ -177,21 +191,66 @@ func (s *store) oldestWebhook() (t time.Time, err error) {
 	return webhookTime(it.Key())
 }
 
-// giveUp removes what is not to be kept. Readers see that first: one that meets a hole finds its position expired.
-func (j *Journal) giveUp(st *store, k kept, keys bucket) error {
-	j.filter.forget(keys)
-	b := st.db.NewBatch()
+// strayBuckets returns the buckets ahead of the clock whose contents are all older than a time: a clock that was ahead filled
+// them, and came back.
+func (r *retention) strayBuckets(oldest time.Time) (stray []bucket, err error) {
+	for _, at := range r.j.filter.after(bucketAt(hourOf(r.now)+1) - 1) {
+		old, err := r.st.olderThan(at, oldest)
+		if err != nil {
+			return nil, err
+		}
+		if old {
+			stray = append(stray, at)
+		}
+	}
+	return stray, nil
+}
+
+// olderThan reports whether all contents in a bucket count as committed before a time. It stops at the first that does not.
+func (s *store) olderThan(at bucket, t time.Time) (_ bool, err error) {
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: bucketKey(at), UpperBound: bucketKey(at + 1)})
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	e := s.epochs.Load()
+	for ok := it.First(); ok; ok = it.Next() {
+		v, err := it.ValueAndErr()
+		if err != nil {
+			return false, err
+		}
+		number, err := contentsEpoch(v)
+		if err != nil || e.limit(number) >= t.UnixNano() {
+			return false, err
+		}
+	}
+	return true, it.Error()
+}
+
+// remove removes what is older than the limits. Readers see that first: one that meets a hole finds its position expired.
+func (r *retention) remove(k kept, keys bucket, stray []bucket, oldest time.Time) error {
+	r.j.filter.forget(keys, stray)
+	b := r.st.db.NewBatch()
 	webhooks := webhookKeyAt(prefixWebhook, time.UnixMilli(k.webhooks))
 	quarantined := webhookKeyAt(prefixQuarantine, time.UnixMilli(k.quarantine))
-	for _, gone := range [][2][]byte{
+	ranges := [][2][]byte{
 		{{prefixEvent}, eventKey(k.earliest)},
 		{{prefixWebhook}, webhooks},
 		{{prefixQuarantine}, quarantined},
 		{{prefixCorrection, prefixWebhook}, append([]byte{prefixCorrection}, webhooks...)},
 		{{prefixCorrection, prefixQuarantine}, append([]byte{prefixCorrection}, quarantined...)},
 		{{prefixDedupe}, bucketKey(keys)},
-	} {
-		if err := st.remove(b, gone[0], gone[1]); err != nil {
+	}
+	for _, at := range stray {
+		ranges = append(ranges, [2][]byte{bucketKey(at), bucketKey(at + 1)})
+	}
+	e := r.st.epochs.Load()
+	obsolete := e.obsolete(k.earliest, oldest.UnixNano())
+	if obsolete > 0 {
+		ranges = append(ranges, [2][]byte{{prefixEpoch}, epochKey(e.all[obsolete].number)})
+	}
+	for _, gone := range ranges {
+		if err := r.st.remove(b, gone[0], gone[1]); err != nil {
 			return errors.Join(err, b.Close())
 		}
 	}
@@ -201,14 +260,15 @@ func (j *Journal) giveUp(st *store, k kept, keys bucket) error {
 	if err := b.Set(keyKept, k.append(nil), nil); err != nil {
 		return errors.Join(err, b.Close())
 	}
-	if k.earliest > st.kept.earliest {
-		j.earliest.Store(uint64(k.earliest))
-		j.notify()
+	if k.earliest > r.st.kept.earliest {
+		r.j.earliest.Store(uint64(k.earliest))
+		r.j.notify()
 	}
-	if err := st.write(b); err != nil {
+	if err := r.st.write(b); err != nil {
 		return err
 	}
-	st.kept = k
+	r.st.kept = k
+	r.st.changeEpochs(func(e *epochs) *epochs { return e.without(obsolete) })
 	return nil
 }
 

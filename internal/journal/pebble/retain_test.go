@@ -27,10 +27,13 @@ func idAt(at time.Time, i int) string {
 	return webhookID(int(at.Sub(start).Milliseconds()))[:24] + fmt.Sprintf("%012x", i)
 }
 
+// retained runs retention, twice, so that it believes the clock.
 func retained(t *testing.T, j *Journal) Bounds {
 	t.Helper()
-	if err := j.retain(); err != nil {
-		t.Fatal(err)
+	for range 2 {
+		if err := j.retain(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return j.Bounds()
 }
@@ -220,7 +223,7 @@ func TestReadDuringRetention(t *testing.T) {
 	go func() {
 		for range n {
 			c.Advance(time.Hour)
-			if err := j.retain(); err != nil {
+			if err := errors.Join(j.retain(), j.retain()); err != nil {
 				done <- err
 				return
 			}

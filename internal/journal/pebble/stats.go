@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/webhook-bridge/bridge/internal/journal"
 )
 
 // Stats is the journal's state at one moment.
@@ -31,14 +33,17 @@ func (j *Journal) Stats() Stats {
 		Filter:     j.filter.stats(),
 		Cursors:    j.cursors.stats(),
 	}
-	j.mu.Lock()
-	s.Available, s.Queued = j.down == nil && j.low == nil, len(j.queue)
-	j.mu.Unlock()
+	s.Available, s.Queued = j.queue.Available(), j.queue.Len()
 	if st, release, err := j.use(); err == nil {
 		s.SizeOnDisk = st.db.Metrics().DiskSpaceUsage()
 		release()
 	}
 	return s
+}
+
+// Health implements journal.Journal.
+func (j *Journal) Health() journal.Health {
+	return journal.Health{Bounds: j.Bounds(), Available: j.queue.Available(), Queued: j.queue.Len()}
 }
 
 // Checkpoint writes a copy of the journal to a folder that must not exist, while the journal runs. The copy holds all that
@@ -58,7 +63,7 @@ func (j *Journal) Checkpoint(ctx context.Context, dir string) error {
 	if err := st.db.Checkpoint(dir, pebble.WithFlushedWAL()); err != nil {
 		return fmt.Errorf("journal: checkpoint: %w", err)
 	}
-	if st.fence.err() != nil {
+	if st.fs.err() != nil {
 		return ErrUnavailable // what was copied may be what was never written
 	}
 	return nil

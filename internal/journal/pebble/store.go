@@ -2,18 +2,19 @@ package pebble
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/sstable/block"
+
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 const (
@@ -29,27 +30,27 @@ const (
 
 // store is one opening of the folder, from recovery to the first write that fails.
 type store struct {
-	db    *pebble.DB
-	fence *fence
-	id    string
-	kept  kept
-	// next and lastCommit are the committer's: the next position to be given, and when the last event was committed.
-	next       Position
+	db *pebble.DB
+	fs *isolatingFS
+	id string
+	// kept is what retention has left.
+	kept   kept
+	filter *filter
+	// epochs are the journal's. The committer adds to them, and retention prunes them.
+	epochs *atomic.Pointer[epochs]
+
+	// The rest is the committer's: the next position to assign, and the time of the last commit.
+	next       sinks.Position
 	lastCommit int64
-	filter     *filter
-	// drift is the committer's.
-	drift *driftCounts
-	// bucket is where the committer puts dedupe keys, and bucketKeys how many it has put there. found and key are its for
-	// lookups.
+	drift      *driftCounts
+	// bucket is the bucket of the next dedupe keys, and bucketKeys is how many were added to it.
 	bucket     bucket
 	bucketKeys int
-	found      []bucket
-	key        []byte
 }
 
-// kept says from where on events and webhooks are kept. What lies before was given up, and may or may not be on disk.
+// kept is the first event and the first webhooks that retention has left. Older ones may still be on disk.
 type kept struct {
-	earliest Position
+	earliest sinks.Position
 	// webhooks and quarantine are the Unix milliseconds of the oldest webhook kept.
 	webhooks, quarantine int64
 }
@@ -65,16 +66,16 @@ func parseKept(b []byte) (kept, error) {
 		return kept{}, errCorrupt
 	}
 	return kept{
-		earliest:   Position(binary.BigEndian.Uint64(b)),
+		earliest:   sinks.Position(binary.BigEndian.Uint64(b)),
 		webhooks:   int64(binary.BigEndian.Uint64(b[8:])),
 		quarantine: int64(binary.BigEndian.Uint64(b[16:])),
 	}, nil
 }
 
-// openStore opens the folder and recovers what a reader may see: all that is in it once Pebble has replayed its log and
+// openStore opens the folder and recovers what a reader may see: everything in it, once Pebble has replayed its log and
 // flushed it. It fails if any write failed on the way.
 func (j *Journal) openStore() (_ *store, err error) {
-	f := newFence(j.cfg.FS, j.cfg.Dir, j.tripped)
+	f := newIsolatingFS(j.cfg.FS, j.cfg.Dir, j.writeFailed)
 	if err := refuseNewerPebble(f, j.cfg.Dir); err != nil {
 		return nil, err
 	}
@@ -82,8 +83,8 @@ func (j *Journal) openStore() (_ *store, err error) {
 	if err != nil {
 		return nil, errors.Join(err, f.err())
 	}
-	s := &store{db: db, fence: f, filter: j.filter}
-	if err := s.recover(); err != nil {
+	s := &store{db: db, fs: f, filter: j.filter, epochs: &j.epochs}
+	if err := j.recover(s); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	if err := f.err(); err != nil {
@@ -92,11 +93,11 @@ func (j *Journal) openStore() (_ *store, err error) {
 	return s, nil
 }
 
-func (j *Journal) pebbleOptions(f *fence) *pebble.Options {
+func (j *Journal) pebbleOptions(f *isolatingFS) *pebble.Options {
 	o := &pebble.Options{
 		FS:                          f,
 		Lock:                        j.lock,
-		Logger:                      pebbleLogger{log: j.cfg.Logger, fence: f},
+		Logger:                      pebbleLogger{log: j.cfg.Logger, fs: f},
 		FormatMajorVersion:          pebbleFormat,
 		CacheSize:                   cacheSize,
 		MemTableSize:                memTableSize,
@@ -112,9 +113,9 @@ func (j *Journal) pebbleOptions(f *fence) *pebble.Options {
 			return 1, 2
 		},
 		EventListener: &pebble.EventListener{
-			BackgroundError: func(err error) { pebbleLogger{log: j.cfg.Logger, fence: f}.error("background", err.Error()) },
+			BackgroundError: func(err error) { pebbleLogger{log: j.cfg.Logger, fs: f}.error("background", err.Error()) },
 			DataCorruption: func(info pebble.DataCorruptionInfo) {
-				pebbleLogger{log: j.cfg.Logger, fence: f}.error("corruption", info.String())
+				pebbleLogger{log: j.cfg.Logger, fs: f}.error("corruption", info.String())
 			},
 		},
 	}
@@ -140,7 +141,7 @@ func (j *Journal) pebbleOptions(f *fence) *pebble.Options {
 }
 
 // refuseNewerPebble tells a folder that a newer Pebble wrote, which this one says only in prose.
-func refuseNewerPebble(f *fence, dir string) error {
+func refuseNewerPebble(f *isolatingFS, dir string) error {
 	names, err := f.List(dir)
 	if err != nil {
 		return err
@@ -159,90 +160,6 @@ func refuseNewerPebble(f *fence, dir string) error {
 	return nil
 }
 
-// recover reads what the folder says of itself, or mints it.
-func (s *store) recover() error {
-	if err := s.identify(); err != nil {
-		return err
-	}
-	k, err := s.get(keyKept)
-	switch {
-	case errors.Is(err, pebble.ErrNotFound):
-		s.kept = kept{earliest: 1}
-	case err != nil:
-		return err
-	default:
-		if s.kept, err = parseKept(k); err != nil {
-			return err
-		}
-	}
-	// Retention may have taken all events: their positions are still not to be used again.
-	s.next = s.kept.earliest
-	if s.drift, err = s.loadDrift(); err != nil {
-		return err
-	}
-	return s.recoverLast()
-}
-
-func (s *store) identify() error {
-	v, err := s.get(keyFormat)
-	if errors.Is(err, pebble.ErrNotFound) {
-		return s.mint()
-	}
-	if err != nil {
-		return err
-	}
-	if len(v) != 4 {
-		return errCorrupt
-	}
-	if n := binary.BigEndian.Uint32(v); n > format {
-		return fmt.Errorf("%w: %d, this program knows up to %d", ErrNewerFormat, n, format)
-	}
-	id, err := s.get(keyID)
-	s.id = string(id)
-	return err
-}
-
-func (s *store) mint() error {
-	var id [16]byte
-	_, _ = rand.Read(id[:]) // never fails
-	s.id = hex.EncodeToString(id[:])
-	b := s.db.NewBatch()
-	err := errors.Join(
-		b.Set(keyFormat, binary.BigEndian.AppendUint32(nil, format), nil),
-		b.Set(keyID, []byte(s.id), nil),
-	)
-	if err != nil {
-		return errors.Join(err, b.Close())
-	}
-	return b.Commit(pebble.Sync)
-}
-
-func (s *store) recoverLast() (err error) {
-	lower, upper := span(prefixEvent)
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, it.Close()) }()
-	if !it.Last() {
-		return it.Error()
-	}
-	last, err := parseEventKey(it.Key())
-	if err != nil {
-		return err
-	}
-	v, err := it.ValueAndErr()
-	if err != nil {
-		return err
-	}
-	if len(v) < eventHeaderLen {
-		return errCorrupt
-	}
-	s.next = max(s.next, last+1)
-	s.lastCommit = int64(binary.BigEndian.Uint64(v))
-	return nil
-}
-
 // get returns a copy of a value.
 func (s *store) get(key []byte) ([]byte, error) {
 	v, closer, err := s.db.Get(key)
@@ -258,7 +175,7 @@ func (s *store) write(b *pebble.Batch) error {
 	if err := b.Commit(pebble.Sync); err != nil {
 		return err
 	}
-	if err := s.fence.err(); err != nil {
+	if err := s.fs.err(); err != nil {
 		return err
 	}
 	return b.Close()
@@ -269,10 +186,10 @@ func (s *store) close() error {
 }
 
 // pebbleLogger passes on what Pebble says. Pebble calls Fatalf where it cannot go on, and expects it not to return; the
-// folder is frozen there instead, so that nothing that Pebble does before it is closed reaches the disk.
+// folder is isolated there instead, so that nothing that Pebble does before it is closed reaches the disk.
 type pebbleLogger struct {
-	log   *slog.Logger
-	fence *fence
+	log *slog.Logger
+	fs  *isolatingFS
 }
 
 func (l pebbleLogger) Infof(format string, args ...any) {
@@ -288,13 +205,13 @@ func (l pebbleLogger) Errorf(format string, args ...any) {
 func (l pebbleLogger) Fatalf(format string, args ...any) {
 	message := fmt.Sprintf(format, args...)
 	l.error("fatal", message)
-	l.fence.freeze(errors.New(message))
+	l.fs.isolate(errors.New(message))
 }
 
-// error logs an error, unless the folder is frozen: what fails after that was bound to.
+// error logs an error. Errors in an isolated folder are expected.
 func (l pebbleLogger) error(kind, message string) {
 	level := slog.LevelError
-	if l.fence.err() != nil {
+	if l.fs.err() != nil {
 		level = slog.LevelDebug
 	}
 	l.log.Log(context.Background(), level, "pebble", "kind", kind, "message", message)

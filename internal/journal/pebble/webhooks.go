@@ -12,11 +12,12 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+	"github.com/webhook-bridge/bridge/internal/journal"
 )
 
 // Webhook returns the stored webhook with this id. Errors: ErrNotFound, ErrUnavailable, ErrClosed, ctx's.
 func (j *Journal) Webhook(ctx context.Context, id string) (*journalv1.Webhook, error) {
-	u, err := parseID(id)
+	u, err := journal.ParseID(id)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNotFound, err)
 	}
@@ -40,7 +41,7 @@ func (j *Journal) Webhook(ctx context.Context, id string) (*journalv1.Webhook, e
 // Corrections returns what was published to correct the events of a stored webhook, in order of publication. None were of
 // a webhook that is not there. Errors: ErrUnavailable, ErrClosed, ctx's.
 func (j *Journal) Corrections(ctx context.Context, webhookID string) (all []Correction, err error) {
-	u, err := parseID(webhookID)
+	u, err := journal.ParseID(webhookID)
 	if err != nil {
 		return nil, nil //nolint:nilerr // there is no such webhook
 	}

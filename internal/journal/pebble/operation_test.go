@@ -8,9 +8,10 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/google/uuid"
+	"google.golang.org/protobuf/proto"
 
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+	"github.com/webhook-bridge/bridge/internal/journal/commit"
 )
 
 func webhook(t *testing.T, j *Journal, i int) *journalv1.Webhook {
@@ -30,12 +31,9 @@ func wantErr(t *testing.T, what string, got, want error) {
 }
 
 func TestAppendAll(t *testing.T) {
-	var commits []Commit
+	var commits []commit.Counts
 	cfg := testConfig(vfs.NewMem())
-	cfg.OnCommit = func(c Commit) {
-		c.Bytes, c.Took = 0, 0
-		commits = append(commits, c)
-	}
+	cfg.onCommit = func(c committed) { commits = append(commits, c.Counts) }
 	j := open(t, cfg)
 	appendAll(t, j, entry(2, 10, 1))
 	receipts, err := j.AppendAll(t.Context(), []Entry{entry(1, 10, 2), entry(2, 10, 1), entry(3, 10, 0), entry(1, 10, 2), entry(4, 10, 1)})
@@ -49,86 +47,47 @@ func TestAppendAll(t *testing.T) {
 		t.Errorf("nothing: %v, %v", receipts, err)
 	}
 	shut(t, j)
-	diff(t, "commits", commits, []Commit{{Webhooks: 1, Events: 1}, {Webhooks: 3, Events: 3, Duplicates: 2}})
+	diff(t, "commits", commits, []commit.Counts{{Webhooks: 1, Events: 1}, {Webhooks: 3, Events: 3, Duplicates: 2}})
 }
 
 // TestAppendAllOrNone: what cannot be added whole leaves nothing, not even for those behind it in its group.
 func TestAppendAllOrNone(t *testing.T) {
 	j := open(t, testConfig(vfs.NewMem()))
-	appendAll(t, j, entry(1, 10, 1), entry(2, 10, 1))
-	revise := func(e Entry) Entry { e.Bytes = hash("other"); return e }
+	appendAll(t, j, entry(1, 10, 1), entry(2, 10, 1), quarantined(5))
 	bad := entry(9, 10, 1)
 	bad.Webhook.Id = ""
 	for _, c := range []struct {
 		name    string
 		entries []Entry
-		revised []int
+		want    error
 	}{
-		{"revised", []Entry{entry(3, 10, 1), revise(entry(1, 10, 1)), entry(4, 10, 1), revise(entry(2, 10, 1))}, []int{1, 3}},
-		{"revised among themselves", []Entry{entry(3, 10, 1), revise(entry(3, 10, 1)), entry(3, 10, 1)}, []int{1}},
-		{"alone", []Entry{revise(entry(1, 10, 1))}, []int{0}},
-		{"not in quarantine", []Entry{entry(3, 10, 1), released(1, 1)}, nil},
+		{"not in quarantine", []Entry{entry(3, 10, 1), released(1, 1)}, ErrNotFound},
+		{"released twice", []Entry{entry(3, 10, 1), released(5, 1), released(5, 1)}, ErrNotFound},
 		{"cannot be encoded", []Entry{entry(3, 10, 1), bad}, nil},
 	} {
 		_, err := j.AppendAll(t.Context(), c.entries)
-		var r *RevisedError
-		if err == nil || errors.As(err, &r) != (c.revised != nil) {
+		if err == nil || c.want != nil && !errors.Is(err, c.want) {
 			t.Errorf("%s: %v", c.name, err)
-			continue
-		}
-		if r != nil {
-			diff(t, c.name, r.Entries, c.revised)
-			wantErr(t, c.name, err, ErrRevised)
 		}
 	}
 	diff(t, "bounds", j.Bounds(), Bounds{Earliest: 1, Next: 3})
-	diff(t, "webhooks", ids(allWebhooks(t, j)), webhookIDs(1, 2))
-	diff(t, "afterwards", appendAll(t, j, entry(3, 10, 1), entry(4, 10, 1)), []Receipt{{First: 3}, {First: 4}})
+	diff(t, "webhooks", ids(allWebhooks(t, j)), webhookIDs(1, 2, 5))
+	diff(t, "afterwards", appendAll(t, j, entry(3, 10, 1), entry(4, 10, 1), released(5, 1)), []Receipt{{First: 3}, {First: 4}, {First: 5}})
 }
 
-// TestUndone: within one group, what was refused whole does not stand in the way of what comes behind it.
-func TestUndone(t *testing.T) {
+// TestAppendAllRevises: revisions among entries that are appended at once are added in the same step.
+func TestAppendAllRevises(t *testing.T) {
 	j := open(t, testConfig(vfs.NewMem()))
-	appendAll(t, j, entry(1, 10, 1), quarantined(2), quarantined(5))
-	st, release, err := j.use()
+	appendAll(t, j, entry(1, 10, 1))
+	receipts, err := j.AppendAll(t.Context(), []Entry{
+		entry(3, 10, 1), revised(entry(1, 10, 1), 11), revised(entry(3, 10, 2), 13), entry(3, 10, 1),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer release()
-	c := &committer{j: j, st: st, flying: make(map[Hash]Hash), left: make(map[uuid.UUID]struct{})}
-	call := func(entries ...Entry) *pending {
-		head := newPending()
-		for i := range entries {
-			p := head
-			if i > 0 {
-				p = newPending()
-				head.more = append(head.more, p)
-			}
-			if err := p.encode(&entries[i], &j.cfg); err != nil {
-				t.Fatal(err)
-			}
-		}
-		return head
-	}
-	other := entry(1, 10, 1)
-	other.Bytes = hash("other")
-	spoiled, good := call(released(2, 1), entry(3, 10, 1), other), call(released(2, 1), entry(3, 10, 1))
-	twice := call(released(2, 1))
-	// One that is a duplicate leaves the quarantine too.
-	known := released(5, 1)
-	known.Keys, known.Bytes = entry(1, 10, 1).Keys, entry(1, 10, 1).Bytes
-	duplicate, again := call(known), call(released(5, 1))
-	g := new(group)
-	for _, p := range []*pending{spoiled, good, twice, duplicate, again} {
-		c.place(g, p, j.cfg.Now())
-	}
-	wantErr(t, "spoiled", spoiled.err, ErrRevised)
-	wantErr(t, "good", good.err, nil)
-	wantErr(t, "twice", twice.err, ErrNotFound)
-	wantErr(t, "duplicate", duplicate.err, nil)
-	wantErr(t, "twice, first as a duplicate", again.err, ErrNotFound)
-	diff(t, "added", len(g.entries), 3)
-	diff(t, "stats", g.stats, Commit{Webhooks: 1, Events: 2, Revised: 1, Duplicates: 1})
+	diff(t, "receipts", receipts, []Receipt{{First: 2}, {Revised: true, First: 3}, {Revised: true, First: 4}, {Duplicate: true}})
+	diff(t, "webhooks", ids(allWebhooks(t, j)), webhookIDs(1, 3, 11, 13))
+	diff(t, "bounds", j.Bounds(), Bounds{Earliest: 1, Next: 6})
 }
 
 // TestAppendAllMany appends at once what is more than a group otherwise, and more than Pebble takes in one piece.
@@ -158,11 +117,9 @@ func TestRelease(t *testing.T) {
 	appendAll(t, j, entry(1, 10, 1), quarantined(2), quarantined(3), quarantined(4))
 	released2, released3 := released(2, 2), released(3, 1)
 	released3.Keys, released3.Bytes = entry(1, 10, 1).Keys, entry(1, 10, 1).Bytes
-	revised := released(4, 1)
-	revised.Keys = entry(1, 10, 1).Keys
-	diff(t, "receipts", appendAll(t, j, released2, released3), []Receipt{{First: 2}, {Duplicate: true}})
-	_, err := j.Append(t.Context(), revised)
-	wantErr(t, "revised", err, ErrRevised)
+	released4 := released(4, 1)
+	released4.Keys = entry(1, 10, 1).Keys
+	diff(t, "receipts", appendAll(t, j, released2, released3, released4), []Receipt{{First: 2}, {Duplicate: true}, {Revised: true, First: 4}})
 	for name, e := range map[string]Entry{"released": released2, "released as a duplicate": released3, "never there": released(5, 1), "not in quarantine": released(1, 1)} {
 		_, err := j.Append(t.Context(), e)
 		wantErr(t, name, err, ErrNotFound)
@@ -174,16 +131,16 @@ func TestRelease(t *testing.T) {
 	}
 	for range 2 {
 		diff(t, "with events", webhook(t, j, 2), stored(released2, 2))
-		duplicate := released3
-		duplicate.Events = nil
-		diff(t, "a duplicate", webhook(t, j, 3), stored(duplicate, 0))
-		diff(t, "revised", webhook(t, j, 4), stored(quarantined(4), 0))
-		diff(t, "events", decoded(t, readAll(t, j)), events(entry(1, 10, 1), released2))
+		duplicate := stored(released3, 0)
+		duplicate.EventCount, duplicate.Duplicate = 0, true
+		diff(t, "a duplicate", webhook(t, j, 3), duplicate)
+		diff(t, "a revision", webhook(t, j, 4), stored(released4, 4))
+		diff(t, "events", decoded(t, readAll(t, j)), events(entry(1, 10, 1), released2, released4))
 		page, err := j.Find(t.Context(), Query{Quarantined: true})
 		if err != nil {
 			t.Fatal(err)
 		}
-		diff(t, "quarantine", ids(page.Webhooks), webhookIDs(4))
+		diff(t, "quarantine", len(page.Webhooks), 0)
 		shut(t, j)
 		j = open(t, testConfig(fs))
 	}
@@ -324,7 +281,7 @@ func TestCorrectionsGoWithTheirWebhook(t *testing.T) {
 func TestDiscardGivesWay(t *testing.T) {
 	var commits atomic.Int64
 	cfg := testConfig(vfs.NewMem())
-	cfg.OnCommit = func(Commit) { commits.Add(1) }
+	cfg.onCommit = func(committed) { commits.Add(1) }
 	j := open(t, cfg)
 	var some []string
 	for i := range 320 {
@@ -346,11 +303,11 @@ func TestWasReleased(t *testing.T) {
 	large := quarantined(3)
 	large.Webhook.Body = make([]byte, 1<<20)
 	for i, e := range []Entry{quarantined(1), released(2, 1), released(2, 0), entry(4, 0, 0), large} {
-		p := new(pending)
-		if err := p.encode(&e, &Config{DedupeAge: time.Hour * 96, Now: time.Now}); err != nil {
+		record, err := proto.Marshal(e.Webhook)
+		if err != nil {
 			t.Fatal(err)
 		}
-		v := append(make([]byte, webhookHeaderLen), p.buf[:p.ends[0]]...)
+		v := append(make([]byte, webhookHeaderLen), record...)
 		var got bool
 		allocated := testing.AllocsPerRun(1, func() {
 			var err error

@@ -1,0 +1,146 @@
+package pebble
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/journal/commit"
+)
+
+// known is what the store knew before a group. It is the committer's.
+type known struct {
+	commit.Known
+	st *store
+	// looked are the windows with which keys were looked up, for keys that the filter did not exclude.
+	looked map[journal.Hash]time.Duration
+	// found and key are memory for one look-up.
+	found []bucket
+	key   []byte
+}
+
+func newKnown(st *store) known {
+	return known{
+		Known:  commit.Known{Contents: make(map[journal.Hash][]journal.Seen), Webhooks: make(map[uuid.UUID]commit.State)},
+		st:     st,
+		looked: make(map[journal.Hash]time.Duration),
+	}
+}
+
+// load looks up the keys and the webhooks of a group. A call for which that fails is left out of the group's decision.
+func (k *known) load(g *commit.Group, now int64) {
+	clear(k.Contents)
+	clear(k.Webhooks)
+	clear(k.looked)
+	k.Now = time.Unix(0, now)
+	for call := range g.Calls {
+		for p := range call.All {
+			if err := k.loadEntry(p); err != nil {
+				call.Fail(fmt.Errorf("%w: %w", journal.ErrUnavailable, err))
+				break
+			}
+		}
+	}
+}
+
+func (k *known) loadEntry(p *commit.Pending) error {
+	for i := range p.Keys {
+		if err := k.loadContents(&p.Keys[i]); err != nil {
+			return fmt.Errorf("dedupe key: %w", err)
+		}
+	}
+	if p.Operation == journal.Receive {
+		return nil
+	}
+	s, err := k.st.webhookState(p.ID)
+	if err != nil {
+		return fmt.Errorf("webhook: %w", err)
+	}
+	k.Webhooks[p.ID] = s
+	return nil
+}
+
+// loadContents reads what was committed under a key, from the buckets that the filter names. There is no newest bucket to
+// look at: if the clock was put back, contents lie in buckets ahead of it.
+func (k *known) loadContents(key *journal.Key) error {
+	k.found = k.st.filter.find(k.found[:0], bucketAt(hourOf(k.Now.Add(-key.Window))), &key.Hash)
+	if len(k.found) == 0 || k.looked[key.Hash] >= key.Window {
+		return nil
+	}
+	k.looked[key.Hash] = key.Window
+	var all []journal.Seen
+	for _, at := range k.found {
+		k.key = appendDedupeKey(k.key[:0], at, key.Hash)
+		v, closer, err := k.st.db.Get(k.key)
+		if errors.Is(err, pebble.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		all, err = appendContents(all, v, k.st.epochs.Load())
+		if err := errors.Join(err, closer.Close()); err != nil {
+			return err
+		}
+	}
+	if len(all) > 0 {
+		k.Contents[key.Hash] = all
+	}
+	return nil
+}
+
+// webhookState finds out where a webhook is, by asking Pebble: operations that need it are rare.
+func (s *store) webhookState(id uuid.UUID) (commit.State, error) {
+	v, closer, err := s.db.Get(webhookKey(prefixQuarantine, id))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return s.plainState(id)
+	}
+	if err != nil {
+		return commit.Absent, err
+	}
+	released, err := wasReleased(v)
+	if err := errors.Join(err, closer.Close()); err != nil {
+		return commit.Absent, err
+	}
+	if released {
+		return commit.Released, nil
+	}
+	return commit.Quarantined, nil
+}
+
+func (s *store) plainState(id uuid.UUID) (commit.State, error) {
+	_, closer, err := s.db.Get(webhookKey(prefixWebhook, id))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return commit.Absent, nil
+	}
+	if err != nil {
+		return commit.Absent, err
+	}
+	return commit.Stored, closer.Close()
+}
+
+// releasedAt is the field that marks a released webhook.
+var releasedAt = fieldNumber("released_at")
+
+// wasReleased looks for that field in a stored webhook, and reads nothing else: the committer has no time to decode it.
+func wasReleased(v []byte) (bool, error) {
+	if len(v) < webhookHeaderLen {
+		return false, errCorrupt
+	}
+	for v = v[webhookHeaderLen:]; len(v) > 0; {
+		number, _, n := protowire.ConsumeField(v)
+		if n < 0 {
+			return false, errCorrupt
+		}
+		if number == releasedAt {
+			return true, nil
+		}
+		v = v[n:]
+	}
+	return false, nil
+}
