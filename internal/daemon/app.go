@@ -66,7 +66,7 @@ func Open(ctx context.Context, cfg *config.Config, plugins Plugins, log *slog.Lo
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	store := journalConfig(cfg, log)
-	store.OnCommit = newCommitMetrics(metrics).observe
+	store.Registerer = metrics
 	a.journal, err = pebble.Open(ctx, store)
 	if err != nil {
 		return nil, err
@@ -89,7 +89,7 @@ func Open(ctx context.Context, cfg *config.Config, plugins Plugins, log *slog.Lo
 	if err := a.openPushes(ctx); err != nil {
 		return nil, err
 	}
-	metrics.MustRegister(newCollector(a.journal, a.streams), newSinkCollector(a.pushes))
+	metrics.MustRegister(newCollector(a.streams), newSinkCollector(a.pushes))
 	document, err := openapi.Document(cfg.Sources)
 	if err != nil {
 		return nil, err

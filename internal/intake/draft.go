@@ -147,7 +147,7 @@ func (in *Intake) settle(w *draft, r journal.Receipt) Outcome {
 		return Duplicate
 	}
 	w.source.drift.count(w.entry.Webhook)
-	if w.revised {
+	if w.revised || r.Revised {
 		w.source.revisions.Inc()
 	}
 	if w.fault == nil {

@@ -41,13 +41,14 @@ func identify(d *Delivery, k connectors.Key) identity {
 		k = key
 	}
 	id := identity{body: hash(d.Body), window: d.Source.Window}
-	parts, natural := k.Natural()
-	if !natural {
+	parts, ok := k.Natural()
+	if !ok {
 		id.key = d.ownKey(keyBody, string(id.body[:]))
 		return id
 	}
-	id.natural = scoped(keyNatural, d, parts)
-	id.key, id.window = hash(id.natural), NaturalWindow
+	natural := scoped(keyNatural, d, parts)
+	id.natural = append(natural, id.body[:]...)
+	id.key, id.window = hash(natural), NaturalWindow
 	return id
 }
 

@@ -184,8 +184,8 @@ func TestIDsAreForGood(t *testing.T) {
 	d.accept(t, "order", `{"a":1}`)
 	d.accept(t, "order", `{"a":2}`)
 	want := [][]string{
-		{"f45868be-4bde-50b1-9af4-5e0bc9b493ff", "2917529a-451a-5241-b254-03fdebb59ed1"},
-		{"ecb12d81-e3b2-57fd-a062-b9ce21bd71b4", "93e5575d-3e91-53fd-9339-6a544309faa9"}, // a revision
+		{"d25530c6-bd44-549f-935c-b8756497e270", "3bf2bfd9-c3a0-51f2-9892-5d404aedfc6d"},
+		{"9a84f28e-1210-51f7-92ad-f94f940d8869", "c6a834eb-91fd-56a2-9757-1aedc654233a"}, // a revision
 	}
 	for i, e := range d.book.entries {
 		for j, ev := range e.Events {

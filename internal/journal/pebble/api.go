@@ -42,3 +42,14 @@ var (
 	// ErrNewerFormat means that the folder was written by a newer version of this program.
 	ErrNewerFormat = errors.New("journal: folder has a newer format")
 )
+
+// ErrRevised and RevisedError are no longer returned. They go with the code of intake that reads them.
+var ErrRevised = errors.New("journal: same key, other body")
+
+// RevisedError lists the entries that were revisions.
+type RevisedError struct{ Entries []int }
+
+func (e *RevisedError) Error() string { return ErrRevised.Error() }
+
+// Unwrap returns ErrRevised.
+func (e *RevisedError) Unwrap() error { return ErrRevised }
