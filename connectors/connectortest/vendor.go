@@ -1,8 +1,8 @@
 package connectortest
 
 import (
-	"errors"
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
