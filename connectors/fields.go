@@ -120,8 +120,8 @@ func (f *Fields) Date(path, text string) *date.Date {
 	return d
 }
 
-// Each makes one of every item of a vendor's list, which is at path: do gets the item and its own path. It stops where f is
-// told of something wrong, since a translation that fails is thrown away however long its lists are.
+// Each makes one of every item of a vendor's list, which is at path: do gets the item and its own path. It stops at
+// the first error that f records, because a translation with an error is not used.
 func Each[From, To any](f *Fields, path string, list []From, do func(path string, item From) To) []To {
 	var out []To
 	for i, item := range list {
@@ -133,14 +133,14 @@ func Each[From, To any](f *Fields, path string, list []From, do func(path string
 	return out
 }
 
-// Fail says what is wrong with the field at path. Only the first such report counts.
+// Fail records an error about the field at path. Only the first error counts.
 func (f *Fields) Fail(path, format string, args ...any) {
 	if f.err == nil {
 		f.err = Errorf(path, format, args...)
 	}
 }
 
-// Err returns the first thing that was wrong, an [*Error] or [ErrUnmapped], or nil.
+// Err returns the first error, an [*Error] or [ErrUnmapped], or nil.
 func (f *Fields) Err() error { return f.err }
 
 func (f *Fields) check(path string, err error) {

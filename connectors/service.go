@@ -32,8 +32,8 @@ func (e Event) FullMethod() string {
 	return "/" + string(e.Method.Parent().FullName()) + "/" + string(e.Method.Name())
 }
 
-// Events returns the events of the connector's service by name. It reads descriptors anew at each call: call it once and
-// keep the map. The error names every RPC that is no event: an event is a unary RPC with exactly one HTTP rule, a POST of
+// Events returns the events of the connector's service by name. It reads the descriptors at each call: call it once and
+// keep the map. The error names every RPC that is not an event: an event is a unary RPC with exactly one HTTP rule, a POST of
 // the whole body, whose path ends in a name of its own.
 func (c *Connector) Events() (map[string]Event, error) {
 	if c.Service == nil {

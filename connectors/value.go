@@ -185,7 +185,7 @@ var timeLayouts = [...]string{
 }
 
 // Time reads an ISO 8601 time or date. One without zone is in zone; a date is the start of its day there. A time that the
-// zone's clocks skipped, or showed twice, is taken by one of the two offsets in question. Time returns nil for an empty text
+// zone's clocks skipped, or showed twice, has one of the two offsets. Time returns nil for an empty text
 // and for any time in the years 1 and 9999, which .NET systems send for "not set" and "never".
 func Time(s string, zone *time.Location) (*timestamppb.Timestamp, error) {
 	t, err := parseTime(s, zone)
@@ -195,7 +195,7 @@ func Time(s string, zone *time.Location) (*timestamppb.Timestamp, error) {
 	return timestamp(t)
 }
 
-// Date reads the day of an ISO 8601 time or date as it is written, whatever its zone. It returns nil where [Time] does.
+// Date reads the day of an ISO 8601 time or date as it is written, without regard to its zone. It returns nil where [Time] does.
 func Date(s string) (*date.Date, error) {
 	t, err := parseTime(s, time.UTC)
 	if err != nil || t.IsZero() {
@@ -204,7 +204,7 @@ func Date(s string) (*date.Date, error) {
 	return &date.Date{Year: int32(t.Year()), Month: int32(t.Month()), Day: int32(t.Day())}, nil
 }
 
-// parseTime returns the zero time for what is not set.
+// parseTime returns the zero time for a time that is not set.
 func parseTime(s string, zone *time.Location) (time.Time, error) {
 	s = strings.TrimSpace(s)
 	if s == "" {

@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// Verification is how a vendor lets its webhooks be told from others'. It is what a source need not repeat in its
-// configuration, and what the documentation of a connector says. A vendor that offers nothing leaves it empty: its sources
-// use a secret path, or nothing.
+// Verification is how a vendor authenticates its webhooks. A source uses it unless its configuration says otherwise, and the
+// connector's documentation shows it. It is empty for a vendor without authentication: its sources use a secret path, or
+// nothing.
 type Verification struct {
-	// Header is the name of the header with a constant secret, such as "X-Acme-Secret". Where whoever sets the webhook up
-	// chooses it, the name that the vendor suggests. Empty if there is none.
+	// Header is the name of the header with a constant secret, such as "X-Acme-Secret". If the user
+	// chooses the name in the vendor's settings, this is the name that the vendor suggests. Empty if there is none.
 	Header string
 	// HMAC is how the vendor signs. nil if it does not.
 	HMAC *HMAC
@@ -25,26 +25,26 @@ type HMAC struct {
 	Algorithm string
 	// Encoding is how the signature is written: "hex" or "base64", the latter with or without padding. Empty is "hex".
 	Encoding string
-	// Prefix is what stands before the signature, such as "sha256=" or "v1,".
+	// Prefix stands before the signature, such as "sha256=" or "v1,".
 	Prefix string
-	// Separator is what stands between several parts of the header, such as "," or " ". Every part that begins with the prefix
-	// is a signature, any of which may be right. Empty: the header has one part.
+	// Separator stands between the parts of the header, such as "," or " ". Every part that begins with the prefix is a signature,
+	// and one of them must be right. Empty: the header has one part.
 	Separator string
-	// SecretPrefix is taken off a secret before it is used, such as "whsec_".
+	// SecretPrefix is removed from a secret before use, such as "whsec_".
 	SecretPrefix string
-	// SecretEncoding is what a secret then is: "text", "hex" or "base64". Empty is "text".
+	// SecretEncoding is the encoding of the secret without its prefix: "text", "hex" or "base64". Empty is "text".
 	SecretEncoding string
 	// TimestampHeader is the header with the time of signing, since 1970; TimestampPrefix is the prefix of the part of the
-	// signature's own header that has it, such as "t=". At most one is set; none: there is no time, and nothing bounds how long
-	// a captured request may be sent again but the dedupe key.
+	// signature's own header that has it, such as "t=". At most one is set. If none is set, there is no time, and only the
+	// dedupe key limits how long a captured request may be sent again.
 	TimestampHeader, TimestampPrefix string
 	// TimestampUnit is "s" or "ms". Empty is "s".
 	TimestampUnit string
-	// Tolerance is how far the time may be off. 0 is five minutes.
+	// Tolerance is the largest difference between the time and Bridge's clock. 0 is five minutes.
 	Tolerance time.Duration
-	// Signed is what is signed, as a template: {body}, {timestamp}, {method}, {host}, {path}, {url}, {header.NAME}, and
+	// Signed is a template of the signed text: {body}, {timestamp}, {method}, {host}, {path}, {url}, {header.NAME}, and
 	// {len(X)}, the length in bytes, and {sha256(X)}, in hex, of any of them. {{ and }} are braces. Empty is "{body}". The body
-	// is what came over the wire, before any decompression.
+	// is as received, before any decompression.
 	Signed string
 }
 
@@ -79,21 +79,21 @@ func (h HMAC) Over(base HMAC) HMAC {
 	return h
 }
 
-// DeliveryPolicy is how a vendor delivers.
+// DeliveryPolicy is how a vendor delivers: how long it waits, and what it sends again.
 type DeliveryPolicy struct {
 	// Timeout is how long it waits for an answer. 0: not known.
 	Timeout time.Duration
 	// Retries are the waits before each further attempt. Empty: there is one attempt.
 	Retries []time.Duration
-	// RetryOn says whether a status makes it try again; 0 is no answer in time. nil: all but 2xx do.
+	// RetryOn reports whether it retries after a status; 0 is no answer in time. nil: after all but 2xx.
 	RetryOn func(status int) bool
-	// Success says whether a status is success. nil: 2xx is.
+	// Success reports whether a status is success. nil: 2xx is.
 	Success func(status int) bool
-	// Repeats says that it may send a webhook again though it was answered, Disorder that one may overtake another.
+	// Repeats says that it may send an answered webhook again, Disorder that a later webhook may arrive before an earlier one.
 	Repeats, Disorder bool
 }
 
-// Succeeded says whether a status is success to the vendor. 0 is no answer in time, which never is.
+// Succeeded reports whether a status is success to the vendor. 0 is no answer in time, which never is.
 func (p DeliveryPolicy) Succeeded(status int) bool {
 	if p.Success != nil {
 		return p.Success(status)
@@ -101,7 +101,7 @@ func (p DeliveryPolicy) Succeeded(status int) bool {
 	return status >= 200 && status <= 299
 }
 
-// Again says whether a status, 0 being no answer in time, makes the vendor try again.
+// Again reports whether the vendor retries after a status. 0 is no answer in time.
 func (p DeliveryPolicy) Again(status int) bool {
 	if p.RetryOn != nil {
 		return p.RetryOn(status)

@@ -37,9 +37,9 @@
 // occurred_at is Created of what was created, Date of goods that moved (ReceivedDate of a transfer), Close of a shift.
 // DealPOS does not say when something was changed, deleted or written off.
 //
-// What has a name or a body that nobody printed is `unmapped`: bills, sales orders, write-offs of invoices and bills, loyalty
-// points, outlets. validateCoupon is no webhook but a question: DealPOS waits for the coupon's worth, which nobody here
-// knows. It must go to whoever does.
+// An event whose name or body is on no page is `unmapped`: bills, sales orders, write-offs of invoices and bills, loyalty
+// points, outlets. validateCoupon is not a webhook but a request: DealPOS waits for the coupon's worth, which Bridge
+// does not know. Send it to a service that does.
 //
 // # Traps
 //

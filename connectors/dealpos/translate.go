@@ -49,7 +49,7 @@ func translate(in connectors.Input) (connectors.Translation, error) {
 	return t, nil
 }
 
-// typeOf returns the canonical type, which the message alone does not tell.
+// typeOf returns the canonical type, which depends on the event and not on the message alone.
 func typeOf(event string) string {
 	switch event {
 	case "productCreated":
@@ -128,7 +128,7 @@ func (f fields) identify(id, outlet, number, date string) (string, connectors.Ke
 		return id, f.key(id)
 	}
 	if f.Date("$.Date", date) == nil {
-		date = "" // Also what the year 0001 means: such a date tells nothing apart.
+		date = "" // Also what the year 0001 means: such a date identifies nothing.
 	}
 	return f.Need("$.Number", number), f.key(outlet, number, date)
 }

@@ -1,7 +1,7 @@
 // Package kasafik knows KASA FIK, a Czech point of sale, and the records that it sends whenever they change.
 //
 // The vendor's page is "Webhook Integrace API". It prints one record, of the table `orders`, and names `order_details` and
-// `products`; what is modelled of other tables follows from the rules common to all. Tables that are not modelled flow
+// `products`; what is modelled of other tables follows from the rules common to all. Tables that are not in the schema flow
 // through as `unmapped`.
 //
 // # Verification
@@ -11,9 +11,9 @@
 //
 // # Identity
 //
-// A record's table, id and version (`_t`, `id`, `_v`) tell it from any other, whether the table is modelled or not. Order
+// A record's table, id and version (`_t`, `id`, `_v`) identify it, whether the table is in the schema or not. Order
 // is expressly not promised: `_v` is the subject's version, and a stale record is published like any other. A record
-// without id or version is told by its content.
+// without id or version is identified by its content.
 //
 // # Mapping
 //

@@ -48,7 +48,7 @@ func translation(f *connectors.Fields, r record, kind string, deleted bool, e *e
 	return connectors.Translation{Key: key, Events: []*eventv1.Event{e}}, f.Err()
 }
 
-// identify tells a record's versions apart, within its table.
+// identify returns the key of a record's version, within its table.
 func identify(r record) (key connectors.Key, version string) {
 	version = digits(r.GetV())
 	return connectors.NaturalKey(id(r), version), version
@@ -118,7 +118,7 @@ func product(f *connectors.Fields, m *kasafikv1.Product) *eventv1.Product {
 	}
 }
 
-// customer knows nothing but the id: no page tells a customer's fields.
+// customer has only the id: no page lists a customer's fields.
 func customer(m *kasafikv1.Customer) *eventv1.Customer {
 	return &eventv1.Customer{Id: id(m)}
 }

@@ -5,11 +5,11 @@
 // # Verification
 //
 // One HTTP header, labelled `X-API-Key` in LINGA's settings, whose name and value the operator chooses. It is constant;
-// nothing is signed. LINGA states no rule for the answer, no time-out, and no retries; 2xx is taken for success.
+// nothing is signed. LINGA states no rule for the answer, no time-out, and no retries; Bridge assumes that 2xx is success.
 //
 // # Identity
 //
-// Nothing tells two changes of a check apart, so every event goes by content hash within ten seconds. An update may repeat
+// Nothing distinguishes two changes of a check, so the key of every event is the content hash, within ten seconds. An update may repeat
 // the whole check many times. No versions, and no promise that open, update and close come in this order.
 //
 // # Mapping

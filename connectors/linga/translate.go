@@ -39,7 +39,7 @@ func translate(in connectors.Input) (connectors.Translation, error) {
 	return connectors.Translation{Key: connectors.ContentHash(), Events: []*eventv1.Event{e}}, nil
 }
 
-// fields adds to the common readers what is LINGA's own.
+// fields adds LINGA's own readers to the common ones.
 type fields struct {
 	*connectors.Fields
 	source connectors.Source
@@ -58,7 +58,7 @@ func (f fields) updated(m *lingav1.Check) *eventv1.Event {
 func (f fields) closed(m *lingav1.Check) *eventv1.Event {
 	order := f.order(m, eventv1.OrderStatus_ORDER_STATUS_CLOSED)
 	if order.GetTotal() == nil {
-		// Before it is closed, what has been paid says nothing about what is owed.
+		// Before it is closed, the paid amount is not the total.
 		order.Total = order.GetPaid()
 	}
 	return f.event("order.closed", order)
@@ -130,7 +130,7 @@ func (f fields) payments(payments []*lingav1.CheckPayment) []*eventv1.Payment {
 	})
 }
 
-// amount is what LINGA may tell twice: as a decimal text at path + "Str", and as cents at path.
+// amount is a field that LINGA may send twice: as a decimal text at path + "Str", and as cents at path.
 type amount struct {
 	path, text string
 	cents      *decimal.Decimal
@@ -195,7 +195,7 @@ func ungrouped(text string) *decimal.Decimal {
 }
 
 // openedAt takes the first of the times that can be read. The day of startDate alone is the last resort, and none where
-// there is a time of day: nobody opened at midnight.
+// there is a time of day: midnight means that there is none.
 func (f fields) openedAt(m *lingav1.Check) *timestamppb.Timestamp {
 	opened := strings.TrimSpace(m.GetSaleOpenTime())
 	day, dayAndTime := strings.TrimSpace(m.GetStartDate()), ""

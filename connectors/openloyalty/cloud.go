@@ -146,7 +146,7 @@ func (c cloudFields) couponExpiring() *eventv1.Event {
 	}
 }
 
-// subject is told by an id. Card number and e-mail address tell a person, too, but subjects are seen where people are not.
+// subject has an id. Card number and e-mail address identify a person, too, but subjects appear where personal data must not.
 func (c cloudFields) subject() string {
 	return "customer/" + c.Supposed(c.customer.GetId())
 }

@@ -54,7 +54,7 @@
 //	LevelWillExpire, CouponWillExpire                        as their namesakes above
 //
 // WalletBalanceUpdated comes beside AvailablePointsAmountChanged, and what it says of which wallet is not known; it stays
-// unmapped, as do CampaignEffectWasApplied and the others whose data nobody has described. So does an event of the cloud
+// unmapped, as do CampaignEffectWasApplied and the others whose data no page describes. So does an event of the cloud
 // product that lacks its subject's id: no page promises one.
 //
 // occurred_at is the message's createdAt; without one it is the time of the fact itself where the data have that: a new
@@ -71,10 +71,10 @@
 //   - Points that are taken may have a minus: it is dropped, and says what was done where no known word does.
 //   - amount_change and amount_change_type are 3.x spellings, postId a slip in the vendor's code for posId; the page's spelling
 //     is preferred.
-//   - Six of the page's twelve samples are not JSON. Real bodies are; the samples are kept as quarantine cases.
+//   - Six of the page's twelve samples are not JSON. Real bodies are; the samples are quarantine cases.
 //   - country need not be an ISO code ("EN" on the page) and is passed on as it is.
 //   - Amounts of money carry no currency: the source's configuration must.
-//   - Both products have a TransactionRegistered, told apart by how the type is written.
+//   - Both products have a TransactionRegistered, with different spellings of the type.
 package openloyalty
 
 import (

@@ -59,7 +59,7 @@ func translate(in connectors.Input) (connectors.Translation, error) {
 	return t, nil
 }
 
-// fields adds to the common readers what is Open Loyalty's own.
+// fields adds Open Loyalty's own readers to the common ones.
 type fields struct{ *connectors.Fields }
 
 // customerReferred is an event that says no more of a customer than the id.
@@ -273,7 +273,7 @@ func (f fields) lines(items []*openloyaltyv1.TransactionItem) []*eventv1.Purchas
 	})
 }
 
-// total adds up the lines: grossValue is a line's, whatever its quantity. Without all of them there is no total.
+// total adds up the lines: grossValue is the value of a whole line and not of one piece. Without all of them there is no total.
 func total(lines []*eventv1.PurchaseLine) *money.Money {
 	if len(lines) == 0 {
 		return nil

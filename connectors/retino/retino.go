@@ -14,9 +14,9 @@
 //
 // # Identity
 //
-// Retino sends no id of the event and says that a webhook may come twice. The events below are told by the subject's id and
+// Retino sends no id of the event and says that a webhook may come twice. The events below are identified by the subject's id and
 // created_at, any other event by created_at alone: two that share a millisecond differ in their bodies, and are both
-// published. What has no created_at is told by its content. Order is not promised; all three happen once to their
+// published. An event without created_at is identified by its content. Order is not promised; all three happen once to their
 // subject, so there is no version.
 //
 // # Mapping

@@ -80,7 +80,7 @@ func ticketCreated(f *connectors.Fields, m *retinov1.TicketCreated) (connectors.
 	})
 }
 
-// one is a translation to one event, told by the subject's id and the time.
+// one is a translation to one event, with the subject's id and the time as its key.
 func one(f *connectors.Fields, id, createdAt string, e *eventv1.Event) (connectors.Translation, error) {
 	return connectors.Translation{Key: connectors.NaturalKey(id, createdAt), Events: []*eventv1.Event{e}}, f.Err()
 }
@@ -132,7 +132,7 @@ func address(c *retinov1.CreditNoteCustomer) *eventv1.PostalAddress {
 	return a
 }
 
-// bankAccount takes the number from the field that has the type's name. Of a type that nobody declared there is no number;
+// bankAccount takes the number from the field that has the type's name. For a type without such a field there is no number;
 // its field is reported as unknown.
 func bankAccount(a *retinov1.BankAccount) *eventv1.BankAccount {
 	if a == nil {

@@ -5,9 +5,8 @@ import (
 	"unicode"
 )
 
-// NameFor returns what the sample is called that shows an event best: shipping_ordered for "shipping.ordered",
-// payment_created for "paymentCreated". Demonstrations and documentation take it; a connector's other samples are named after
-// what is odd about them.
+// NameFor returns the name of an event's main sample: shipping_ordered for "shipping.ordered", payment_created for
+// "paymentCreated". The demo and the documentation use it. A connector's other samples are named after their trap.
 func NameFor(event string) string {
 	var b strings.Builder
 	apart := true // a word begins here anyway

@@ -1,5 +1,5 @@
-// Package sample reads the testdata of connectors: one webhook a file, and what must become of it. Package connectortest
-// judges connectors by it; whoever imitates a vendor takes its webhooks from there. A file is a txtar archive:
+// Package sample reads the testdata of connectors: one webhook a file, with the expected result. Package connectortest checks
+// connectors with it, and the simulator sends its webhooks. A file is a txtar archive:
 //
 //	What this webhook shows, in a sentence or two. Not optional.
 //	-- event --
@@ -14,11 +14,11 @@
 // The files in that order:
 //
 //   - event, only if the URL names the event: the name, on one line.
-//   - header, only if headers matter, such as those that name the event or the webhook: "Name: value" lines. Credentials are
-//     none of its business.
-//   - body.json or body.form is the body byte for byte, less the newline with which the format ends every file. It need not
-//     be what its name says: broken text is as welcome.
-//   - events.json, quarantine.json and drift.json are what becomes of it. Package connectortest writes and documents them.
+//   - header, only if headers matter, such as those that name the event or the webhook: "Name: value" lines. There are no
+//     credentials in it.
+//   - body.json or body.form is the body byte for byte, less the newline with which the format ends every file. It need
+//     not be valid JSON or a valid form.
+//   - events.json, quarantine.json and drift.json are the expected result. Package connectortest writes and documents them.
 package sample
 
 import (
@@ -173,8 +173,7 @@ func parseHeader(data []byte) (map[string][]string, error) {
 	return header, nil
 }
 
-// Rewrite returns data, a sample's file, with other expectations in the place of those that it has. All else stays as it
-// is.
+// Rewrite returns data, a sample's file, with other expectations. The rest of the file stays the same.
 func Rewrite(data []byte, expected []Expectation) []byte {
 	tx := txtar.Parse(data)
 	kept := tx.Files[:0]

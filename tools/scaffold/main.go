@@ -1,6 +1,6 @@
-// Command scaffold begins a connector: it writes a vendor's schema, package, page and first webhook, and adds the package to the
-// program. What it writes compiles and passes the kit once the code has been generated from the schema, which
-// `make connector` does; CONTRIBUTING.md says how to go on from there.
+// Command scaffold begins a connector. It writes a vendor's schema, package, page and first webhook, and adds the package to the
+// program. The files compile and pass the kit after the code has been generated from the schema, which `make connector` does.
+// CONTRIBUTING.md describes the next steps.
 //
 //	go run ./tools/scaffold [-event order.created] acme
 package main
@@ -37,12 +37,12 @@ var (
 	eventName  = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]*([._-][A-Za-z0-9]+)*$`)
 )
 
-// vendor is what the templates know.
+// vendor is the data of the templates.
 type vendor struct {
 	// Name is the connector's, Title and Upper the same in other cases.
 	Name, Title, Upper string
-	// Event is the vendor's own name for its event; Message and Func are what it is called in the schema and in Go; Sample is
-	// what its webhook in testdata is called.
+	// Event is the vendor's own name for its event; Message and Func are its names in the schema and in Go; Sample is the
+	// name of its webhook in testdata.
 	Event, Message, Func, Sample string
 	Module                       string
 }
@@ -75,7 +75,7 @@ func run(args []string, stdout io.Writer) error {
 		return err
 	}
 	plugins := filepath.Join(*root, "cmd/bridge/plugins.go")
-	if other, err := taken(filepath.Dir(plugins), v.Name); err != nil {
+	if other, err := isDeclared(filepath.Dir(plugins), v.Name); err != nil {
 		return err
 	} else if other {
 		return fmt.Errorf("the program has a %s already: choose another name", v.Name)
@@ -111,10 +111,10 @@ func newVendor(name, event string) (vendor, error) {
 	switch {
 	case !vendorName.MatchString(name):
 		return vendor{}, fmt.Errorf("%q is no name for a connector: one word of a to z and digits, such as acme", name)
-	case token.IsKeyword(name), types.Universe.Lookup(name) != nil, slices.Contains(keptByGo, name):
-		return vendor{}, fmt.Errorf("%q is a name that Go keeps for itself", name)
+	case token.IsKeyword(name), types.Universe.Lookup(name) != nil, slices.Contains(reserved, name):
+		return vendor{}, fmt.Errorf("%q is a name that Go reserves", name)
 	case name == "event":
-		return vendor{}, fmt.Errorf("%q is what the canonical events are called: choose another name", name)
+		return vendor{}, fmt.Errorf("%q is the name of the canonical events: choose another name", name)
 	case !eventName.MatchString(event):
 		return vendor{}, fmt.Errorf("%q is no name for an event: letters and digits, with . _ or - between them", event)
 	}
@@ -135,8 +135,8 @@ func newVendor(name, event string) (vendor, error) {
 	return v, nil
 }
 
-// keptByGo are names that are no keywords, and yet cannot be those of packages that others import.
-var keptByGo = []string{"init", "internal", "main", "testdata", "vendor"}
+// reserved are names that are not keywords, but cannot be names of imported packages.
+var reserved = []string{"init", "internal", "main", "testdata", "vendor"}
 
 func title(word string) string { return strings.ToUpper(word[:1]) + word[1:] }
 

@@ -122,10 +122,10 @@ func TestRefuses(t *testing.T) {
 		{[]string{"Acme"}, "no name for a connector"},
 		{[]string{"7up"}, "no name for a connector"},
 		{[]string{"../evil"}, "no name for a connector"},
-		{[]string{"range"}, "keeps for itself"},
-		{[]string{"vendor"}, "keeps for itself"},
-		{[]string{"init"}, "keeps for itself"},
-		{[]string{"string"}, "keeps for itself"},
+		{[]string{"range"}, "that Go reserves"},
+		{[]string{"vendor"}, "that Go reserves"},
+		{[]string{"init"}, "that Go reserves"},
+		{[]string{"string"}, "that Go reserves"},
 		{[]string{"event"}, "choose another name"},
 		{[]string{"retino"}, "already"},
 		{[]string{"kafka"}, "already"},
@@ -203,8 +203,8 @@ func TestPlugTheProgram(t *testing.T) {
 		t.Errorf("%s is there %d times", name, n)
 	}
 	for name, want := range map[string]bool{"plugins": true, "retino": true, "method": false, name: false} {
-		if got, err := taken("../../cmd/bridge", name); err != nil || got != want {
-			t.Errorf("%s is taken: %t, %v", name, got, err)
+		if got, err := isDeclared("../../cmd/bridge", name); err != nil || got != want {
+			t.Errorf("%s is declared: %t, %v", name, got, err)
 		}
 	}
 }

@@ -53,8 +53,8 @@ func plug(source []byte, name string) ([]byte, error) {
 	return format.Source([]byte(strings.Join(lines, "\n")))
 }
 
-// taken says whether the program's package, in folder, already means something else by name, or its list of connectors does.
-func taken(folder, name string) (bool, error) {
+// isDeclared reports whether the program's package, in folder, declares or imports name, or its list of connectors uses it.
+func isDeclared(folder, name string) (bool, error) {
 	paths, err := filepath.Glob(filepath.Join(folder, "*.go"))
 	if err != nil {
 		return false, err
@@ -72,15 +72,15 @@ func taken(folder, name string) (bool, error) {
 		if slices.ContainsFunc(f.Decls, func(d ast.Decl) bool { return slices.Contains(declared(d), name) }) {
 			return true, nil
 		}
-		if filepath.Base(path) == "plugins.go" && says(f, name) {
+		if filepath.Base(path) == "plugins.go" && uses(f, name) {
 			return true, nil
 		}
 	}
 	return false, nil
 }
 
-// says tells whether a name is used anywhere in a file.
-func says(f *ast.File, name string) bool {
+// uses reports whether a file uses a name.
+func uses(f *ast.File, name string) bool {
 	found := false
 	ast.Inspect(f, func(n ast.Node) bool {
 		id, ok := n.(*ast.Ident)
