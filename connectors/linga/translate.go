@@ -194,8 +194,8 @@ func ungrouped(text string) *decimal.Decimal {
 	return &decimal.Decimal{Value: text}
 }
 
-// openedAt takes the first of the times that can be read. The day of startDate alone is the last resort, and none where
-// there is a time of day: midnight means that there is none.
+// openedAt takes the first of the times that can be read. The day of startDate alone is the last resort. It is
+// not used if there is a time of day that cannot be read: midnight would be wrong.
 func (f fields) openedAt(m *lingav1.Check) *timestamppb.Timestamp {
 	opened := strings.TrimSpace(m.GetSaleOpenTime())
 	day, dayAndTime := strings.TrimSpace(m.GetStartDate()), ""
