@@ -105,7 +105,7 @@ func checkNormalize(normalize func([]byte) []byte, text []byte) (err error) {
 	normalized := normalize(given)
 	switch {
 	case !bytes.Equal(given, text):
-		return errors.New("Normalize writes to its argument")
+		return errors.New("the argument is changed by Normalize")
 	case len(normalized) != len(text):
 		return fmt.Errorf("%d bytes become %d", len(text), len(normalized))
 	case json.Valid(text) && !bytes.Equal(normalized, text):

@@ -106,7 +106,7 @@ func checkPure(k *kit) error {
 // decoded.
 func (k *kit) checkRepeatable(m *message, before proto.Message) error {
 	if !proto.Equal(before, m.message) {
-		return errors.New("Translate changes the message")
+		return errors.New("the message is changed by Translate")
 	}
 	for range repetitions {
 		if !k.outcome(m).equal(m.want) {
