@@ -1,4 +1,3 @@
-// Package cli has the program's commands.
 package cli
 
 import (

@@ -17,20 +17,21 @@ import (
 	"github.com/webhook-bridge/bridge/internal/secret"
 )
 
-// gate lets those in who bear one of its tokens; without tokens, everybody.
-type gate struct{ digests [][sha256.Size]byte }
+// authenticator is a bearer-token authenticator: it admits callers that present one of its tokens. Without tokens it admits
+// everyone.
+type authenticator struct{ digests [][sha256.Size]byte }
 
-func newGate(tokens []string) gate {
-	var g gate
+func newAuthenticator(tokens []string) authenticator {
+	var a authenticator
 	for _, t := range tokens {
-		g.digests = append(g.digests, sha256.Sum256([]byte(t)))
+		a.digests = append(a.digests, sha256.Sum256([]byte(t)))
 	}
-	return g
+	return a
 }
 
-// open reports whether the value of an authorization header opens the gate. Its time does not depend on the tokens.
-func (g gate) open(authorization string) bool {
-	if len(g.digests) == 0 {
+// admits reports whether the value of an authorization header has one of the tokens. Its time does not depend on the tokens.
+func (a authenticator) admits(authorization string) bool {
+	if len(a.digests) == 0 {
 		return true
 	}
 	scheme, token, _ := strings.Cut(authorization, " ")
@@ -38,15 +39,16 @@ func (g gate) open(authorization string) bool {
 		return false
 	}
 	digest, ok := sha256.Sum256([]byte(strings.TrimSpace(token))), 0
-	for i := range g.digests {
-		ok |= subtle.ConstantTimeCompare(digest[:], g.digests[i][:])
+	for i := range a.digests {
+		ok |= subtle.ConstantTimeCompare(digest[:], a.digests[i][:])
 	}
 	return ok == 1
 }
 
-func (g gate) http(next http.Handler) http.Handler {
+// middleware answers 401 to requests that are not admitted.
+func (a authenticator) middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !g.open(r.Header.Get("Authorization")) {
+		if !a.admits(r.Header.Get("Authorization")) {
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			http.Error(w, "a bearer token is needed", http.StatusUnauthorized)
 			return
@@ -57,7 +59,7 @@ func (g gate) http(next http.Handler) http.Handler {
 
 // tap checks a call before anything of it is read or looked up, so that strangers learn nothing and cost nothing. Health
 // checks pass without a token: a load balancer has none.
-func (g gate) tap(ctx context.Context, info *tap.Info) (context.Context, error) {
+func (a authenticator) tap(ctx context.Context, info *tap.Info) (context.Context, error) {
 	if strings.HasPrefix(info.FullMethodName, "/"+healthv1.Health_ServiceDesc.ServiceName+"/") {
 		return ctx, nil
 	}
@@ -65,33 +67,33 @@ func (g gate) tap(ctx context.Context, info *tap.Info) (context.Context, error) 
 	if v := info.Header.Get("authorization"); len(v) == 1 {
 		authorization = v[0]
 	}
-	if !g.open(authorization) {
+	if !a.admits(authorization) {
 		return nil, status.Error(codes.Unauthenticated, "a bearer token is needed")
 	}
 	return ctx, nil
 }
 
-// doors are the gates of what clients may call.
-type doors struct{ streams, operators gate }
+// interceptor authenticates gRPC calls: subscriptions and calls of the operators' service have tokens of their own.
+type interceptor struct{ streams, operators authenticator }
 
-// newDoors returns the configured doors. Operators have tokens of their own, or those of everybody.
-func newDoors(a config.Access) doors {
-	streams := newGate(secret.Reveal(a.Tokens))
-	if len(a.AdminTokens) == 0 {
-		return doors{streams, streams}
+// newInterceptor returns the interceptor for the configured tokens. Without tokens for operators, the other tokens are theirs too.
+func newInterceptor(c config.Access) interceptor {
+	streams := newAuthenticator(secret.Reveal(c.Tokens))
+	if len(c.AdminTokens) == 0 {
+		return interceptor{streams, streams}
 	}
-	return doors{streams, newGate(secret.Reveal(a.AdminTokens))}
+	return interceptor{streams, newAuthenticator(secret.Reveal(c.AdminTokens))}
 }
 
-// tap checks a call as [gate.tap] does, at the door that leads to it. Who passes either may ask what there is.
-func (d doors) tap(ctx context.Context, info *tap.Info) (context.Context, error) {
+// tap checks a call as [authenticator.tap] does, with the tokens of its service. The tokens of either admit to reflection.
+func (i interceptor) tap(ctx context.Context, info *tap.Info) (context.Context, error) {
 	switch service, _, _ := strings.Cut(strings.TrimPrefix(info.FullMethodName, "/"), "/"); {
 	case service == adminv1.AdminService_ServiceDesc.ServiceName:
-		return d.operators.tap(ctx, info)
+		return i.operators.tap(ctx, info)
 	case strings.HasPrefix(service, "grpc.reflection."):
-		if passed, err := d.operators.tap(ctx, info); err == nil {
+		if passed, err := i.operators.tap(ctx, info); err == nil {
 			return passed, nil
 		}
 	}
-	return d.streams.tap(ctx, info)
+	return i.streams.tap(ctx, info)
 }

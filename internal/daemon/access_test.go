@@ -14,8 +14,8 @@ import (
 	"github.com/webhook-bridge/bridge/internal/secret"
 )
 
-func TestGate(t *testing.T) {
-	g := newGate([]string{"old-token", "new-token"})
+func TestAuthenticator(t *testing.T) {
+	g := newAuthenticator([]string{"old-token", "new-token"})
 	for authorization, want := range map[string]bool{
 		"":                   false,
 		"Bearer":             false,
@@ -26,12 +26,12 @@ func TestGate(t *testing.T) {
 		"bearer new-token":   true,
 		"Bearer old-token x": false,
 	} {
-		if got := g.open(authorization); got != want {
-			t.Errorf("authorization %q: open %v, want %v", authorization, got, want)
+		if got := g.admits(authorization); got != want {
+			t.Errorf("authorization %q: admitted %v, want %v", authorization, got, want)
 		}
 	}
-	if !newGate(nil).open("") {
-		t.Error("a gate without tokens is closed")
+	if !newAuthenticator(nil).admits("") {
+		t.Error("an authenticator without tokens refuses")
 	}
 }
 
@@ -51,7 +51,7 @@ func TestAdminIsNotForOtherSites(t *testing.T) {
 		{"a real name on a public address", ":8082", "bridge.example:8082", "", http.StatusOK},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			h := testAdminHandler(t, newGate(nil), c.listen)
+			h := testAdminHandler(t, newAuthenticator(nil), c.listen)
 			r := httptest.NewRequest(http.MethodGet, "/openapi.json", nil)
 			r.Host = c.host
 			if c.origin != "" {
@@ -67,7 +67,7 @@ func TestAdminIsNotForOtherSites(t *testing.T) {
 }
 
 func TestAdminAsksForTheToken(t *testing.T) {
-	h := testAdminHandler(t, newGate([]string{"token-of-the-operator"}), ":8082")
+	h := testAdminHandler(t, newAuthenticator([]string{"token-of-the-operator"}), ":8082")
 	for _, path := range []string{"/openapi.json", "/openapi/admin.json", "/v1/webhooks?page_size=1001"} {
 		for authorization, want := range map[string]int{
 			"":                             http.StatusUnauthorized,
@@ -88,21 +88,21 @@ func TestAdminAsksForTheToken(t *testing.T) {
 }
 
 // testAdminHandler is a handler without a journal, which no request here comes to.
-func testAdminHandler(t *testing.T, g gate, listen string) http.Handler {
+func testAdminHandler(t *testing.T, a authenticator, listen string) http.Handler {
 	t.Helper()
-	h, err := adminHandler(admin.New(admin.Config{}), []byte("{}"), g, listen)
+	h, err := adminHandler(admin.New(admin.Config{}), []byte("{}"), a, listen)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return h
 }
 
-// TestDoors: operators' tokens open what operators do and nothing else, and without them everybody's do.
-func TestDoors(t *testing.T) {
-	apart := newDoors(config.Access{
+// TestInterceptor: operators' tokens admit to the operators' service and to nothing else; without such tokens, the others do.
+func TestInterceptor(t *testing.T) {
+	apart := newInterceptor(config.Access{
 		Tokens: []secret.Value{secret.New("streams")}, AdminTokens: []secret.Value{secret.New("operators")},
 	})
-	shared := newDoors(config.Access{Tokens: []secret.Value{secret.New("streams")}})
+	shared := newInterceptor(config.Access{Tokens: []secret.Value{secret.New("streams")}})
 	const (
 		operator = "/bridge.admin.v1.AdminService/ListWebhooks"
 		stream   = "/bridge.stream.v1.EventStreamService/Tail"
@@ -112,7 +112,7 @@ func TestDoors(t *testing.T) {
 		similar = "/bridge.admin.v1.AdminServiceTwo/ListWebhooks"
 	)
 	for _, c := range []struct {
-		doors         doors
+		interceptor   interceptor
 		token, method string
 		want          bool
 	}{
@@ -128,13 +128,13 @@ func TestDoors(t *testing.T) {
 		{apart, "", alive, true},
 		{shared, "streams", operator, true},
 		{shared, "", operator, false},
-		{newDoors(config.Access{}), "", operator, true},
+		{newInterceptor(config.Access{}), "", operator, true},
 	} {
 		info := &tap.Info{FullMethodName: c.method}
 		if c.token != "" {
 			info.Header = metadata.Pairs("authorization", "Bearer "+c.token)
 		}
-		if _, err := c.doors.tap(t.Context(), info); (err == nil) != c.want {
+		if _, err := c.interceptor.tap(t.Context(), info); (err == nil) != c.want {
 			t.Errorf("%s with %q: %v", c.method, c.token, err)
 		}
 	}

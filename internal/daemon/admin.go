@@ -24,7 +24,7 @@ func newOperators(j *pebble.Journal, in *intake.Intake, sources []source.Source,
 
 // adminHandler serves the operator's listener: the operator's service as JSON, and the OpenAPI documents of that and of what
 // this instance receives.
-func adminHandler(operators *admin.Server, document []byte, g gate, listen string) (http.Handler, error) {
+func adminHandler(operators *admin.Server, document []byte, a authenticator, listen string) (http.Handler, error) {
 	service, err := admin.Handler(operators)
 	if err != nil {
 		return nil, err
@@ -37,7 +37,7 @@ func adminHandler(operators *admin.Server, document []byte, g gate, listen strin
 			_, _ = w.Write(text)
 		})
 	}
-	return sameOrigin(listen, g.http(mux)), nil
+	return sameOrigin(listen, a.middleware(mux)), nil
 }
 
 // sameOrigin refuses what a web page elsewhere could make an operator's browser send: a request with another site's

@@ -1,4 +1,3 @@
-// Package daemon is the server: it opens the journal, the sinks and the listeners, serves until it is told to stop, and shuts down.
 package daemon
 
 import (
@@ -99,7 +98,7 @@ func Open(ctx context.Context, cfg *config.Config, plugins Plugins, log *slog.Lo
 		return nil, err
 	}
 	a.operators = newOperators(a.journal, in, cfg.Sources, log)
-	if err := a.listenAll(ctx, edge, metrics, document, newDoors(cfg.Access)); err != nil {
+	if err := a.listenAll(ctx, edge, metrics, document, newInterceptor(cfg.Access)); err != nil {
 		return nil, err
 	}
 	return a, nil
@@ -127,7 +126,7 @@ func (a *Server) openPushes(ctx context.Context) error {
 }
 
 // listenAll opens the listeners, the vendors' last: what they send must find everything else in place.
-func (a *Server) listenAll(ctx context.Context, edge *ingress.Ingress, metrics prometheus.Gatherer, document []byte, doors doors) error {
+func (a *Server) listenAll(ctx context.Context, edge *ingress.Ingress, metrics prometheus.Gatherer, document []byte, tokens interceptor) error {
 	l := a.cfg.Listen
 	for _, x := range []struct {
 		name     string
@@ -139,12 +138,12 @@ func (a *Server) listenAll(ctx context.Context, edge *ingress.Ingress, metrics p
 			return nil
 		}},
 		{"admin", l.Admin, func(t *tls.Config) error {
-			h, err := adminHandler(a.operators, document, doors.operators, l.Admin.Addr)
+			h, err := adminHandler(a.operators, document, tokens.operators, l.Admin.Addr)
 			a.admin = httpServer(h, t, a.log)
 			return err
 		}},
 		{"grpc", l.GRPC, func(t *tls.Config) error {
-			return a.openGRPC(t, edge, doors)
+			return a.openGRPC(t, edge, tokens)
 		}},
 		{"webhooks", l.Webhooks, func(t *tls.Config) error {
 			a.webhooks = ingress.NewServer(edge, a.log)
@@ -165,9 +164,9 @@ func (a *Server) listenAll(ctx context.Context, edge *ingress.Ingress, metrics p
 }
 
 // openGRPC makes the server for subscriptions, operators, typed calls, health and reflection.
-func (a *Server) openGRPC(t *tls.Config, edge *ingress.Ingress, doors doors) error {
+func (a *Server) openGRPC(t *tls.Config, edge *ingress.Ingress, tokens interceptor) error {
 	options := []grpc.ServerOption{
-		grpc.InTapHandle(doors.tap),
+		grpc.InTapHandle(tokens.tap),
 		grpc.MaxConcurrentStreams(1000),
 		grpc.MaxRecvMsgSize(maxTypedCall(a.cfg)),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
