@@ -28,16 +28,17 @@ func runBridge(t *testing.T, args ...string) string {
 // TestDescribedSourcesAreGood: the sources that `connectors describe` suggests are a configuration that Bridge takes.
 func TestDescribedSourcesAreGood(t *testing.T) {
 	suggested := regexp.MustCompile(`(?m)^sources:\n((?: .*\n)+)`)
-	text := "sources:\n"
+	var text strings.Builder
+	text.WriteString("sources:\n")
 	for name := range allConnectors() {
 		m := suggested.FindStringSubmatch(runBridge(t, "connectors", "describe", name))
 		if m == nil {
 			t.Fatalf("%s: no source is suggested", name)
 		}
-		text += m[1]
+		text.WriteString(m[1])
 	}
 	path := filepath.Join(t.TempDir(), "bridge.yaml")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(text.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	checked := runBridge(t, "check", "-c", path)

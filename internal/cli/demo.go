@@ -182,27 +182,39 @@ func (d *demoRun) show(ctx context.Context) error {
 			}
 		}
 	}
-	d.title("The same webhook again: the vendor gets its success, subscribers get nothing twice")
-	if err := d.sendNamed(ctx, repeatedSample, d.send); err != nil {
+	const (
+		repeated   = "The same webhook again: the vendor gets its success, subscribers get nothing twice"
+		unmodelled = "An event that nobody modelled flows through all the same"
+		broken     = "A broken webhook from a known sender is kept, with the reason and the place"
+	)
+	if err := d.sendNamed(ctx, repeated, repeatedSample, d.send); err != nil {
 		return err
 	}
-	d.title("An event that nobody modelled flows through all the same")
-	if err := d.sendNamed(ctx, unmodelledSample, d.sendAndPrint); err != nil {
+	if err := d.sendNamed(ctx, unmodelled, unmodelledSample, d.sendAndPrint); err != nil {
 		return err
 	}
-	d.title("A broken webhook from a known sender is kept, with the reason and the place")
-	if err := d.sendNamed(ctx, brokenSample, d.send); err != nil {
-		return err
-	}
-	return d.printQuarantine(ctx)
+	return d.sendNamed(ctx, broken, brokenSample, func(ctx context.Context, s vendorSample) error {
+		if err := d.send(ctx, s); err != nil {
+			return err
+		}
+		return d.printQuarantine(ctx)
+	})
 }
 
-// sendNamed sends a sample by the names of its connector and its own.
-func (d *demoRun) sendNamed(ctx context.Context, name [2]string, send func(context.Context, vendorSample) error) error {
-	s, err := sampleNamed(d.all[name[0]], name[1])
+// sendNamed prints a title and sends a sample, by the names of its connector and its own. A program without that connector shows
+// nothing here.
+func (d *demoRun) sendNamed(
+	ctx context.Context, title string, name [2]string, send func(context.Context, vendorSample) error,
+) error {
+	c, known := d.all[name[0]]
+	if !known {
+		return nil
+	}
+	s, err := sampleNamed(c, name[1])
 	if err != nil {
 		return err
 	}
+	d.title(title)
 	return send(ctx, s)
 }
 
@@ -280,22 +292,25 @@ func (d *demoRun) suggest() error {
 	if exe, err := os.Executable(); err == nil && strings.Contains(exe, "go-build") {
 		program = "go run ./cmd/bridge"
 	}
-	shipped := filepath.Join(d.dir, "shipped.json")
-	s, err := sampleNamed(d.all[repeatedSample[0]], repeatedSample[1])
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(shipped, s.Body, 0o600); err != nil {
-		return err
-	}
-	d.title("The server keeps running until you press Ctrl-C. In another terminal:")
-	for _, c := range []string{
-		"# be a vendor: another shipment, under an id of its own\n  sed \"s/2b20e85f/$(date +%s | tail -c 9)/\" " + shipped +
-			" |\n    curl --data-binary @- -H 'X-Retino-Secret: demo-retino-secret' http://" + d.cfg.Listen.Webhooks.Addr + "/webhooks/returns",
+	commands := []string{
 		"# be a service: follow the events, from the start or from where you were\n  " + program + " tail -c " + d.configPath() + " --json --state " + filepath.Join(d.dir, "where"),
 		"# be an operator\n  " + program + " quarantine list -c " + d.configPath() + "\n  curl http://" + d.cfg.Listen.Ops.Addr + "/metrics",
 		"# read what this server was told, and what it says\n  cat " + d.configPath() + " " + filepath.Join(d.dir, "bridge.log"),
-	} {
+	}
+	if c, known := d.all[repeatedSample[0]]; known {
+		s, err := sampleNamed(c, repeatedSample[1])
+		if err != nil {
+			return err
+		}
+		shipped := filepath.Join(d.dir, "shipped.json")
+		if err := os.WriteFile(shipped, s.Body, 0o600); err != nil {
+			return err
+		}
+		commands = slices.Insert(commands, 0, "# be a vendor: another shipment, under an id of its own\n  sed \"s/2b20e85f/$(date +%s | tail -c 9)/\" "+
+			shipped+" |\n    curl --data-binary @- -H 'X-Retino-Secret: demo-retino-secret' http://"+d.cfg.Listen.Webhooks.Addr+"/webhooks/returns")
+	}
+	d.title("The server keeps running until you press Ctrl-C. In another terminal:")
+	for _, c := range commands {
 		fmt.Fprintf(d.env.stdout, "  %s\n\n", c)
 	}
 	return nil

@@ -153,9 +153,6 @@ func encode(doc document) ([]byte, error) {
 func (d *document) add(src *source.Source, all document, posted map[string]protoreflect.MessageDescriptor) error {
 	paths := all.Paths
 	events := eventsOf(src.Connector.Name, paths)
-	if len(events) == 0 {
-		return fmt.Errorf("connector %s has no service", src.Connector.Name)
-	}
 	if slices.ContainsFunc(d.Tags, func(t tag) bool { return t.Name == src.Name }) {
 		return errors.New("is there twice")
 	}
@@ -163,6 +160,10 @@ func (d *document) add(src *source.Source, all document, posted map[string]proto
 	base, auth, err := d.secure(src)
 	if err != nil {
 		return err
+	}
+	if len(events) == 0 {
+		d.addForeign(src, base, auth)
+		return nil
 	}
 	for _, event := range events {
 		path := prefix + src.Connector.Name + "/" + event
@@ -179,6 +180,27 @@ func (d *document) add(src *source.Source, all document, posted map[string]proto
 		d.Paths[base] = item{auth.apply(src, anyEvent(events, paths[prefix+src.Connector.Name+"/"+events[0]].Post), "receive")}
 	}
 	return nil
+}
+
+// addForeign describes a source whose connector is of another module: the generated document does not have its messages.
+func (d *document) addForeign(src *source.Source, base string, auth guard) {
+	body := parameter{
+		Name: "body", Description: "The event, as the vendor sends it.", In: "body", Required: true,
+		Schema: json.RawMessage(`{"type":"object"}`),
+	}
+	op := operation{
+		Summary:     "Any event of connector " + src.Connector.Name + ".",
+		Description: "This document does not have the schemas of connector " + src.Connector.Name + ".",
+		Responses:   map[string]response{},
+		Parameters:  []parameter{body},
+	}
+	if src.Connector.EventField != "" || src.Connector.EventHeader != "" {
+		d.Paths[base] = item{auth.apply(src, op, "receive")}
+		return
+	}
+	event := parameter{Name: "event", Description: "The vendor's name for the event.", In: "path", Required: true, Type: "string"}
+	op.Parameters = []parameter{event, body}
+	d.Paths[base+"/{event}"] = item{auth.apply(src, op, "receive")}
 }
 
 // eventsOf returns the connector's events in order.

@@ -188,12 +188,27 @@ func TestEveryConnector(t *testing.T) {
 	}
 }
 
+// TestForeign: a connector of another module has a path, and no schemas.
+func TestForeign(t *testing.T) {
+	for path, field := range map[string]string{"/webhooks/a": "event", "/webhooks/a/{event}": ""} {
+		src := at("a", "foreign", source.SchemeNone)
+		src.Connector.EventField = field
+		doc := build(t, []source.Source{src})
+		at, ok := doc.Paths[path]
+		if !ok || len(doc.Paths) != 1 || len(doc.Definitions) != 0 {
+			t.Fatalf("%d paths, %d definitions, and %s is there: %t", len(doc.Paths), len(doc.Definitions), path, ok)
+		}
+		if _, ok := at.Post.Responses["200"]; !ok || len(at.Post.Parameters) == 0 {
+			t.Errorf("%s lacks an answer or its body: %+v", path, at.Post)
+		}
+	}
+}
+
 func TestErrors(t *testing.T) {
 	for _, test := range []struct {
 		sources []source.Source
 		want    string
 	}{
-		{[]source.Source{at("a", "nobody", source.SchemeNone)}, "openapi: source a: connector nobody has no service"},
 		{[]source.Source{at("a", "linga", "signed")}, `openapi: source a: unknown scheme "signed"`},
 		{
 			[]source.Source{at("a", "linga", source.SchemeNone), at("a", "retino", source.SchemeNone)},
