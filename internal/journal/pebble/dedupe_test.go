@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/webhook-bridge/bridge/internal/journal"
 )
 
 func TestDuplicatesAtOnce(t *testing.T) {
@@ -234,4 +236,103 @@ func TestFilterIsBounded(t *testing.T) {
 			t.Fatalf("key %d was forgotten", i)
 		}
 	}
+}
+
+// TestArrayRace: an array of two contents under one key races with a single one of them. No content is added twice.
+func TestArrayRace(t *testing.T) {
+	runs := 5000
+	if testing.Short() {
+		runs = 300
+	}
+	j := open(t, testConfig(vfs.NewMem()))
+	for run := range runs {
+		part := func(content int) Entry {
+			e := entry(4*run+content, 10, 1)
+			e.Keys = []journal.Key{{Hash: hash("shared", run), Window: time.Hour}}
+			e.Bytes, e.Meaning = hash("bytes", run, content), hash("meaning", run, content)
+			return e
+		}
+		single := part(run % 2)
+		single.Webhook.Id = webhookID(4*run + 2)
+		var array []Receipt
+		var alone Receipt
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			var err error
+			if array, err = j.AppendAll(t.Context(), []Entry{part(0), part(1)}); err != nil {
+				t.Error(err)
+			}
+		})
+		wg.Go(func() {
+			var err error
+			if alone, err = j.Append(t.Context(), single); err != nil {
+				t.Error(err)
+			}
+		})
+		wg.Wait()
+		if alone.Duplicate == array[run%2].Duplicate || array[1-run%2].Duplicate {
+			t.Fatalf("run %d: array %+v, alone %+v", run, array, alone)
+		}
+	}
+	diff(t, "events", j.Bounds().Next, Position(2*runs+1))
+}
+
+// TestContentsUnderOneKey follows the contents under two keys on disk, across starts.
+func TestContentsUnderOneKey(t *testing.T) {
+	fs := vfs.NewMem()
+	natural := journal.Key{Hash: hash("natural"), Window: 96 * time.Hour}
+	delivery := func(n int) journal.Key { return journal.Key{Hash: hash("delivery", n), Window: 96 * time.Hour} }
+	i := 0
+	send := func(j *Journal, bytes, meaning string, keys ...journal.Key) Receipt {
+		t.Helper()
+		i++
+		e := entry(i, 10, 1)
+		e.Keys, e.Bytes, e.Meaning = keys, hash(bytes), hash(meaning)
+		r := appendAll(t, j, e)[0]
+		r.First = 0
+		return r
+	}
+	j := open(t, testConfig(fs))
+	for _, step := range []struct {
+		what string
+		got  func() Receipt
+		want Receipt
+	}{
+		{"first", func() Receipt { return send(j, "a", "A", natural, delivery(1)) }, Receipt{}},
+		{"another delivery", func() Receipt { return send(j, "a", "A", natural, delivery(2)) }, Receipt{Duplicate: true}},
+		{"known by its delivery alone", func() Receipt { return send(j, "a", "A", delivery(2)) }, Receipt{Duplicate: true}},
+		{"same meaning", func() Receipt { return send(j, "a2", "A", natural, delivery(3)) }, Receipt{Duplicate: true, Kept: true}},
+		{"these bytes again", func() Receipt { return send(j, "a2", "A", natural, delivery(4)) }, Receipt{Duplicate: true}},
+		{"a revision", func() Receipt { return send(j, "b", "B", natural) }, Receipt{Revised: true}},
+		{"the first again", func() Receipt { return send(j, "a", "A", natural) }, Receipt{Duplicate: true}},
+		{"the revision again", func() Receipt { return send(j, "b", "B", natural) }, Receipt{Duplicate: true}},
+	} {
+		diff(t, step.what, step.got(), step.want)
+		shut(t, j)
+		j = open(t, testConfig(fs))
+	}
+	diff(t, "events", j.Bounds().Next, Position(3))
+	var kept []string
+	for _, w := range allWebhooks(t, j) {
+		if w.GetDuplicate() {
+			kept = append(kept, w.GetId())
+		}
+	}
+	diff(t, "kept beside the first", kept, webhookIDs(4))
+}
+
+// TestRevisionOutlivesItsBase: a revision that is sent again after its base's content expired is a duplicate.
+func TestRevisionOutlivesItsBase(t *testing.T) {
+	c := newClock()
+	cfg := testConfig(vfs.NewMem())
+	cfg.Now = c.Now
+	j := open(t, cfg)
+	base := entry(1, 10, 1)
+	revision := revised(base, 2)
+	appendAll(t, j, base)
+	c.Advance(95 * time.Hour)
+	diff(t, "revision", appendAll(t, j, revision), []Receipt{{Revised: true, First: 2}})
+	c.Advance(2 * time.Hour)
+	diff(t, "revision again", appendAll(t, j, revision), []Receipt{{Duplicate: true}})
+	diff(t, "base again", appendAll(t, j, base), []Receipt{{Revised: true, First: 3}})
 }

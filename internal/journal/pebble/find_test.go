@@ -208,3 +208,24 @@ func TestIDAt(t *testing.T) {
 		}
 	}
 }
+
+func TestNewest(t *testing.T) {
+	j := open(t, testConfig(vfs.NewMem()))
+	for i := range 6 {
+		e := entry(i, 10, 1)
+		if i == 5 {
+			e = quarantined(5)
+		}
+		e.Webhook.Source = []string{"a", "b", "c"}[i%3]
+		appendAll(t, j, e)
+	}
+	got, err := j.Newest(t.Context(), []string{"a", "c", "none"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(i int) time.Time { return start.Add(time.Duration(i) * time.Millisecond) }
+	diff(t, "newest", got, map[string]time.Time{"a": at(3), "c": at(5)})
+	if got, err := j.Newest(t.Context(), nil); len(got) > 0 || err != nil {
+		t.Errorf("of no source: %v, %v", got, err)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/google/uuid"
@@ -85,6 +86,32 @@ func (s *store) corrections(prefix byte, id uuid.UUID) (all []Correction, err er
 		}
 	}
 	return all, it.Error()
+}
+
+// newestScan bounds the webhooks that Newest looks at.
+const newestScan = 10_000
+
+// Newest implements journal.Archive. It looks at the ten thousand newest webhooks at most.
+func (j *Journal) Newest(ctx context.Context, sources []string) (map[string]time.Time, error) {
+	missing := make(map[string]bool, len(sources))
+	for _, s := range sources {
+		missing[s] = true
+	}
+	newest := make(map[string]time.Time, len(sources))
+	if len(missing) == 0 {
+		return newest, nil
+	}
+	_, err := j.Find(ctx, journal.Query{Backwards: true, Limit: 1, Scan: newestScan, Match: func(w *journalv1.Webhook) bool {
+		if missing[w.GetSource()] {
+			newest[w.GetSource()] = w.GetReceivedAt().AsTime()
+			delete(missing, w.GetSource())
+		}
+		return len(missing) == 0 // a full page ends the search
+	}})
+	if err != nil {
+		return nil, err
+	}
+	return newest, nil
 }
 
 // view reads from the store, then waits until all that may have been seen is durable.
