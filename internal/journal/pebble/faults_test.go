@@ -59,10 +59,11 @@ func TestCrash(t *testing.T) {
 		return nil
 	}))
 	cfg := testConfig(fs)
-	cfg.tune = smallTables
+	cfg.tune, cfg.Now = smallTables, unsteady()
 	j := open(t, cfg)
 	w.run(t, j)
 	shut(t, j)
+	diff(t, "several epochs", len(j.epochs.Load().all) > 2, true)
 	if got := len(w.delivered); got != w.events() {
 		t.Fatalf("%d events delivered, want %d", got, w.events())
 	}
@@ -127,7 +128,7 @@ func failAt(t *testing.T, n int64, drop bool) bool {
 		return errorfs.ErrInjected
 	}))
 	cfg := testConfig(fs)
-	cfg.tune = smallTables
+	cfg.tune, cfg.Now = smallTables, unsteady()
 	w := newWorkload(84)
 	t.Run("", func(t *testing.T) {
 		j := open(t, cfg)

@@ -7,11 +7,14 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+	"github.com/webhook-bridge/bridge/internal/journal"
 )
 
 // workload is a bounded run of appends: plain, several at once, of several events, quarantined, some of these released
@@ -39,10 +42,26 @@ type acked struct {
 
 const workloadWriters = 4
 
+// unsteady is a clock that is put back by two hours and forward again, every few readings.
+func unsteady() func() time.Time {
+	var readings atomic.Int64
+	return func() time.Time {
+		if readings.Add(1)/16%2 == 1 {
+			return time.Now().Add(-2 * time.Hour)
+		}
+		return time.Now()
+	}
+}
+
 func newWorkload(n int) *workload {
 	w := &workload{later: make(map[int]Entry)}
 	for i := range n {
-		w.entries = append(w.entries, drifting(i, plain(i)))
+		e := drifting(i, plain(i))
+		e.Keys = append(e.Keys, journal.Key{Hash: hash("delivery", i), Window: time.Hour})
+		if i%14 == 13 {
+			e.Keys[0] = w.entries[i-1].Keys[0] // one of the two is a revision
+		}
+		w.entries = append(w.entries, e)
 		switch i % 14 {
 		case 1:
 			w.later[i] = corrected(i, 0)
