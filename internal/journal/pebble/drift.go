@@ -138,7 +138,7 @@ func (d *driftCounts) write(b *pebble.Batch) error {
 func (j *Journal) Drift(ctx context.Context) (all []*journalv1.DriftCount, err error) {
 	lower, upper := span(prefixDrift)
 	err = j.view(ctx, func(st *store) error {
-		return st.each(lower, upper, func(v []byte) (bool, error) {
+		return st.each(lower, upper, func(_, v []byte) (bool, error) {
 			c := new(journalv1.DriftCount)
 			all = append(all, c)
 			return true, proto.Unmarshal(v, c)

@@ -136,7 +136,7 @@ func failAt(t *testing.T, n int64, drop bool) bool {
 		w.run(t, j)
 		count.Store(-1 << 40)
 		w.verify(t, j, w.acked, w.delivered)
-		diff(t, "reader's cursor", j.cursors.stats()[0].Position, Position(w.events()+1))
+		diff(t, "reader's cursor", readersOf(t, j)[0].Position, Position(w.events()+1))
 		shut(t, j)
 		j = open(t, cfg)
 		w.verify(t, j, w.acked, w.delivered)

@@ -12,7 +12,7 @@ import (
 
 // Every key starts with one byte that says what it is. Numbers are big-endian, so that keys sort as numbers do.
 const (
-	prefixCursor     = 'c' // name → position, time of the last save
+	prefixCursor     = 'c' // name → position, time of the last save, flags
 	prefixDedupe     = 'd' // bucket, key → number of the epoch, contents
 	prefixEvent      = 'e' // position → commit time, event
 	prefixDrift      = 'f' // number → bridge.journal.v1.DriftCount

@@ -56,6 +56,8 @@ type Retention struct {
 	Size int64
 	// QuarantineAge is the age of quarantined webhooks. Default 720h.
 	QuarantineAge time.Duration
+	// ParkedAge is how long an event stays parked, from when it was parked last. Default 720h.
+	ParkedAge time.Duration
 }
 
 func (c Config) withDefaults() Config {
@@ -66,6 +68,7 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.Retention.Age, 168*time.Hour)
 	orDefault(&c.Retention.Size, 8<<30)
 	orDefault(&c.Retention.QuarantineAge, 720*time.Hour)
+	orDefault(&c.Retention.ParkedAge, 720*time.Hour)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -126,7 +129,7 @@ type Journal struct {
 	done     chan struct{}
 	closeErr error
 
-	cursors cursors
+	readers readers
 	reopens atomic.Uint64
 	free    atomic.Uint64
 	ctx     context.Context // of the background work, done when closing
@@ -231,7 +234,7 @@ func (j *Journal) start(st *store) error {
 	}
 	j.filter = newFilter(buckets)
 	st.filter = j.filter
-	if err := j.cursors.load(st, j.cfg.Now()); err != nil {
+	if err := j.loadReaders(st); err != nil {
 		return err
 	}
 	if j.metrics, err = newMetrics(j, j.cfg.Registerer); err != nil {
@@ -304,6 +307,7 @@ func (j *Journal) Close() error {
 	j.closed.Do(func() {
 		j.queue.Refuse(sinks.ErrClosed)
 		close(j.closing)
+		j.readers.close()
 		j.cancel()
 		j.notify()
 		j.queue.Wake()

@@ -278,3 +278,29 @@ func (s *store) shownTime(p sinks.Position) (time.Time, error) {
 	at := time.Unix(0, int64(binary.BigEndian.Uint64(v)))
 	return at, closer.Close()
 }
+
+// CommittedAt returns when the event at p was committed. Errors: ErrExpired, ErrFuture, ErrUnavailable, ErrClosed.
+func (j *Journal) CommittedAt(ctx context.Context, p Position) (time.Time, error) {
+	if err := ctx.Err(); err != nil {
+		return time.Time{}, err
+	}
+	switch b := j.Bounds(); {
+	case p < b.Earliest:
+		return time.Time{}, ErrExpired
+	case p >= b.Next:
+		return time.Time{}, ErrFuture
+	}
+	st, release, err := j.use()
+	if err != nil {
+		return time.Time{}, err
+	}
+	defer release()
+	at, err := st.commitTime(p)
+	switch {
+	case errors.Is(err, pebble.ErrNotFound):
+		return at, ErrExpired // given up while we looked
+	case err != nil:
+		return at, fmt.Errorf("journal: commit time: %w", err)
+	}
+	return at, nil
+}

@@ -2,8 +2,10 @@ package pebble
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -43,5 +45,24 @@ func TestEventAt(t *testing.T) {
 	for p, want := range map[Position]error{0: ErrExpired, 4: ErrFuture} {
 		_, err := j.EventAt(t.Context(), p)
 		wantErr(t, fmt.Sprint("position ", p), err, want)
+	}
+}
+
+func TestCommittedAt(t *testing.T) {
+	c := newClock()
+	cfg := testConfig(vfs.NewMem())
+	cfg.Now = c.Now
+	cfg.Retention = Retention{Age: 90 * time.Minute}
+	j := open(t, cfg)
+	hourly(t, j, c, 1, 3)
+	retained(t, j)
+	if at, err := j.CommittedAt(t.Context(), 3); err != nil || !at.Equal(start.Add(2*time.Hour)) {
+		t.Errorf("the last: %v, %v", at, err)
+	}
+	if _, err := j.CommittedAt(t.Context(), 1); !errors.Is(err, ErrExpired) {
+		t.Errorf("one given up: %v", err)
+	}
+	if _, err := j.CommittedAt(t.Context(), 4); !errors.Is(err, ErrFuture) {
+		t.Errorf("the next: %v", err)
 	}
 }

@@ -47,10 +47,11 @@ func (j *Journal) retain() error {
 	now := j.cfg.Now()
 	believed := earlier(j.lastPass, now)
 	j.lastPass = now
-	for _, c := range j.staleCursors(now) {
-		if err := c.touch(); err != nil {
-			return err
-		}
+	if err := j.touchReaders(now); err != nil {
+		return err
+	}
+	if err := j.retainParked(believed); err != nil && !errors.Is(err, ErrUnavailable) && j.ctx.Err() == nil {
+		j.cfg.Logger.Error("journal: retention", "error", err) // the events' retention goes on
 	}
 	st, release, err := j.use()
 	if err != nil {
@@ -111,7 +112,7 @@ func (r *retention) limits() (kept, error) {
 	if err != nil {
 		return k, err
 	}
-	needed := r.j.cursors.hold(r.bounds.Next, r.now, r.j.queue.Low())
+	needed := r.j.readers.hold(r.bounds.Next, r.now, r.j.queue.Low())
 	earliest, webhooks = min(max(earliest, p), needed), later(webhooks, t)
 	// The webhooks of the events that stay stay too.
 	if earliest < r.bounds.Next {

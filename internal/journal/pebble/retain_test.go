@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/webhook-bridge/bridge/internal/journal"
 )
 
 // hourly appends n webhooks, one event each and one an hour, starting with the i-th, at the hours that the clock is at.
@@ -123,22 +125,14 @@ func TestCursorsHoldRetention(t *testing.T) {
 	j := open(t, cfg)
 	hourly(t, j, c, 1, 10)
 	appendAll(t, j, quarantined(400))
-	register := func(j *Journal, name string, from Position, full WhenFull) *Cursor {
+	save := func(c journal.Claim, p Position) {
 		t.Helper()
-		cur, err := j.Cursor(name, from, full)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return cur
-	}
-	save := func(cur *Cursor, p Position) {
-		t.Helper()
-		if err := cur.Save(p); err != nil {
+		if err := c.Save(t.Context(), p); err != nil {
 			t.Fatal(err)
 		}
 	}
-	patient, hasty := register(j, "patient", 4, Hold), register(j, "hasty", 2, Skip)
-	if err := patient.Save(12); !errors.Is(err, ErrFuture) {
+	patient, hasty := registered(t, j, "patient", 4, Hold), registered(t, j, "hasty", 2, Skip)
+	if err := patient.Save(t.Context(), 12); !errors.Is(err, ErrFuture) {
 		t.Errorf("save past the end: %v", err)
 	}
 	diff(t, "hasty holds", retained(t, j).Earliest, Position(2))
@@ -166,24 +160,25 @@ func TestCursorsHoldRetention(t *testing.T) {
 	save(patient, 5)
 	shut(t, j)
 	j = open(t, cfg)
-	diff(t, "cursors", j.Stats().Cursors, []CursorStats{{"hasty", 3, false}, {"patient", 5, false}})
-	diff(t, "found again", register(j, "hasty", 1, Skip).Position(), Position(3))
-	save(register(j, "hasty", 1, Skip), 12)
+	diff(t, "readers", readersOf(t, j), []journal.ReaderState{{Name: "hasty", Position: 3}, {Name: "patient", Position: 5}})
+	hasty = registered(t, j, "hasty", 1, Skip)
+	diff(t, "found again", hasty.Position(), Position(3))
+	save(hasty, 12)
 	diff(t, "gone, but not long", retained(t, j).Earliest, Position(5))
-	c.Advance(cursorGrace)
+	c.Advance(readerGrace)
 	diff(t, "gone for a day", retained(t, j).Earliest, Position(12))
 
 	hourly(t, j, c, 20, 2)
-	register(j, "late", 12, Hold)
+	registered(t, j, "late", 12, Hold)
 	diff(t, "held", retained(t, j).Earliest, Position(12))
-	if err := j.DeleteCursor("late"); err != nil {
+	if err := j.Forget(t.Context(), "late"); err != nil {
 		t.Fatal(err)
 	}
-	save(register(j, "hasty", 1, Skip), 14)
+	save(hasty, 14)
 	c.Advance(2 * time.Hour)
-	diff(t, "deleted", retained(t, j).Earliest, Position(14))
-	if slices.ContainsFunc(j.Stats().Cursors, func(s CursorStats) bool { return s.Name == "late" }) {
-		t.Error("deleted cursor is still there")
+	diff(t, "forgotten", retained(t, j).Earliest, Position(14))
+	if slices.ContainsFunc(readersOf(t, j), func(s journal.ReaderState) bool { return s.Name == "late" }) {
+		t.Error("the forgotten reader is still there")
 	}
 }
 
@@ -195,7 +190,7 @@ func TestCursorInUseStays(t *testing.T) {
 	cfg.Retention = Retention{Age: time.Hour}
 	j := open(t, cfg)
 	hourly(t, j, c, 1, 5)
-	if _, err := j.Cursor("idle", 2, Hold); err != nil {
+	if err := j.Register(t.Context(), "idle", 2, Hold); err != nil {
 		t.Fatal(err)
 	}
 	for range 30 {

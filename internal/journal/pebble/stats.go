@@ -21,7 +21,6 @@ type Stats struct {
 	// Recoveries is how often a write failed and the folder was opened anew.
 	Recoveries uint64
 	Filter     FilterStats
-	Cursors    []CursorStats
 }
 
 // Stats returns the journal's state. It does not wait for the disk.
@@ -31,7 +30,6 @@ func (j *Journal) Stats() Stats {
 		FreeOnDisk: j.free.Load(),
 		Recoveries: j.reopens.Load(),
 		Filter:     j.filter.stats(),
-		Cursors:    j.cursors.stats(),
 	}
 	s.Available, s.Queued = j.queue.Available(), j.queue.Len()
 	if st, release, err := j.use(); err == nil {

@@ -185,7 +185,12 @@ func persist[T any](j *Journal, f func() (T, error)) (T, error) {
 }
 
 func (w *workload) follow(t *testing.T, j *Journal) {
-	c, err := retry(func() (*Cursor, error) { return j.Cursor("reader", 1, Hold) })
+	c, err := retry(func() (journal.Claim, error) {
+		if err := j.Register(context.Background(), "reader", 1, Hold); err != nil {
+			return nil, err
+		}
+		return j.Claim(context.Background(), "reader")
+	})
 	if err != nil {
 		t.Error(err)
 		return
@@ -203,7 +208,7 @@ func (w *workload) follow(t *testing.T, j *Journal) {
 		w.delivered = append(w.delivered, got...)
 		w.mu.Unlock()
 		next += Position(len(got))
-		if _, err := retry(func() (struct{}, error) { return struct{}{}, c.Save(next) }); err != nil {
+		if _, err := retry(func() (struct{}, error) { return struct{}{}, c.Save(context.Background(), next) }); err != nil {
 			t.Errorf("save: %v", err)
 			return
 		}

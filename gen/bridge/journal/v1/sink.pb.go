@@ -39,7 +39,9 @@ type Parked struct {
 	// How often it was tried.
 	AttemptCount uint64 `protobuf:"varint,7,opt,name=attempt_count,json=attemptCount,proto3" json:"attempt_count,omitempty"`
 	// The latest attempts, at most ten, the oldest first.
-	Attempts      []*Attempt `protobuf:"bytes,8,rep,name=attempts,proto3" json:"attempts,omitempty"`
+	Attempts []*Attempt `protobuf:"bytes,8,rep,name=attempts,proto3" json:"attempts,omitempty"`
+	// When it was parked last, by the journal's clock. Not set by older versions.
+	ParkedAt      *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=parked_at,json=parkedAt,proto3" json:"parked_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -126,6 +128,13 @@ func (x *Parked) GetAttemptCount() uint64 {
 func (x *Parked) GetAttempts() []*Attempt {
 	if x != nil {
 		return x.Attempts
+	}
+	return nil
+}
+
+func (x *Parked) GetParkedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ParkedAt
 	}
 	return nil
 }
@@ -269,7 +278,7 @@ var File_bridge_journal_v1_sink_proto protoreflect.FileDescriptor
 
 const file_bridge_journal_v1_sink_proto_rawDesc = "" +
 	"\n" +
-	"\x1cbridge/journal/v1/sink.proto\x12\x11bridge.journal.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcd\x02\n" +
+	"\x1cbridge/journal/v1/sink.proto\x12\x11bridge.journal.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x86\x03\n" +
 	"\x06Parked\x12\x12\n" +
 	"\x04sink\x18\x01 \x01(\tR\x04sink\x12\x1a\n" +
 	"\bposition\x18\x02 \x01(\x04R\bposition\x12\x14\n" +
@@ -278,7 +287,8 @@ const file_bridge_journal_v1_sink_proto_rawDesc = "" +
 	"\x10first_attempt_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x0efirstAttemptAt\x12B\n" +
 	"\x0flast_attempt_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\rlastAttemptAt\x12#\n" +
 	"\rattempt_count\x18\a \x01(\x04R\fattemptCount\x126\n" +
-	"\battempts\x18\b \x03(\v2\x1a.bridge.journal.v1.AttemptR\battempts\"K\n" +
+	"\battempts\x18\b \x03(\v2\x1a.bridge.journal.v1.AttemptR\battempts\x127\n" +
+	"\tparked_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\bparkedAt\"K\n" +
 	"\aAttempt\x12*\n" +
 	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\"\xa9\x01\n" +
@@ -313,14 +323,15 @@ var file_bridge_journal_v1_sink_proto_depIdxs = []int32{
 	3, // 0: bridge.journal.v1.Parked.first_attempt_at:type_name -> google.protobuf.Timestamp
 	3, // 1: bridge.journal.v1.Parked.last_attempt_at:type_name -> google.protobuf.Timestamp
 	1, // 2: bridge.journal.v1.Parked.attempts:type_name -> bridge.journal.v1.Attempt
-	3, // 3: bridge.journal.v1.Attempt.at:type_name -> google.protobuf.Timestamp
-	3, // 4: bridge.journal.v1.Gap.first_at:type_name -> google.protobuf.Timestamp
-	3, // 5: bridge.journal.v1.Gap.last_at:type_name -> google.protobuf.Timestamp
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	3, // 3: bridge.journal.v1.Parked.parked_at:type_name -> google.protobuf.Timestamp
+	3, // 4: bridge.journal.v1.Attempt.at:type_name -> google.protobuf.Timestamp
+	3, // 5: bridge.journal.v1.Gap.first_at:type_name -> google.protobuf.Timestamp
+	3, // 6: bridge.journal.v1.Gap.last_at:type_name -> google.protobuf.Timestamp
+	7, // [7:7] is the sub-list for method output_type
+	7, // [7:7] is the sub-list for method input_type
+	7, // [7:7] is the sub-list for extension type_name
+	7, // [7:7] is the sub-list for extension extendee
+	0, // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_bridge_journal_v1_sink_proto_init() }

@@ -1,6 +1,7 @@
 package pebble
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+	"github.com/webhook-bridge/bridge/internal/journal"
 )
 
 // refused is an event that was tried n times, at the seconds from on.
@@ -28,10 +30,23 @@ func refused(sink string, p uint64, from, n int) *journalv1.Parked {
 	return r
 }
 
+// claimed claims a reader, and releases it when the test ends.
+func claimed(t *testing.T, j *Journal, name string) journal.Claim {
+	t.Helper()
+	c, err := j.Claim(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Release(context.Background()) })
+	return c
+}
+
+// parkAll parks events for their readers, one after the other.
 func parkAll(t *testing.T, j *Journal, all ...*journalv1.Parked) {
 	t.Helper()
 	for _, p := range all {
-		if err := j.Park(p); err != nil {
+		c := claimed(t, j, p.GetSink())
+		if err := errors.Join(c.Park(t.Context(), p), c.Release(t.Context())); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -42,6 +57,12 @@ func parkedOf(t *testing.T, j *Journal, sink string, from Position, limit int) [
 	all, err := j.Parked(t.Context(), sink, from, limit)
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, p := range all {
+		if p.GetParkedAt() == nil {
+			t.Errorf("the event at %d has no time", p.GetPosition())
+		}
+		p.ParkedAt = nil
 	}
 	return all
 }
@@ -57,16 +78,20 @@ func TestParked(t *testing.T) {
 	diff(t, "of one sink", parkedOf(t, j, "a", 0, 10), []*journalv1.Parked{a2, a300})
 	diff(t, "from a position on", parkedOf(t, j, "a", 3, 10), []*journalv1.Parked{a300})
 	diff(t, "at most one", parkedOf(t, j, "a", 0, 1), []*journalv1.Parked{a2})
-	if err := j.Unpark("a", 2); err != nil {
+	c := claimed(t, j, "a")
+	if err := c.Unpark(t.Context(), 2); err != nil {
 		t.Fatal(err)
 	}
-	if err := j.Unpark("a", 2); err != nil {
+	if err := c.Unpark(t.Context(), 2); err != nil {
 		t.Errorf("unpark again: %v", err)
 	}
 	diff(t, "after unpark", parkedOf(t, j, "", 0, 10), []*journalv1.Parked{a300, ab, b})
 	for _, name := range []string{"", "a\x00b"} {
-		if err := j.Park(refused(name, 1, 0, 1)); err == nil {
-			t.Errorf("parked for a sink named %q", name)
+		if _, err := j.Claim(t.Context(), name); !errors.Is(err, errReaderName) {
+			t.Errorf("claim of %q: %v", name, err)
+		}
+		if err := j.Register(t.Context(), name, 1, Hold); !errors.Is(err, errReaderName) {
+			t.Errorf("register %q: %v", name, err)
 		}
 	}
 }
@@ -97,12 +122,12 @@ func TestParkedOutlives(t *testing.T) {
 	fs := vfs.NewCrashableMem()
 	cfg := testConfig(fs)
 	cfg.Now = c.Now
-	cfg.Retention = Retention{Age: time.Hour}
+	cfg.Retention = Retention{Age: time.Hour, ParkedAge: -1}
 	j := open(t, cfg)
 	hourly(t, j, c, 1, 3)
 	p := refused("a", 1, 0, 1)
 	parkAll(t, j, p)
-	if _, err := j.RecordGap("a", 1, 2); err != nil {
+	if _, err := claimed(t, j, "a").RecordGap(t.Context(), 1, 2); err != nil {
 		t.Fatal(err)
 	}
 	c.Advance(2000 * time.Hour)
@@ -124,90 +149,13 @@ func TestParkOnFailedDisk(t *testing.T) {
 		return nil
 	}))
 	j := open(t, testConfig(fs))
+	c := claimed(t, j, "a")
 	failing.Store(true)
-	if err := j.Park(refused("a", 1, 0, 1)); !errors.Is(err, ErrUnavailable) {
+	if err := c.Park(t.Context(), refused("a", 1, 0, 1)); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("park: %v, want ErrUnavailable", err)
 	}
 	shut(t, j)
-	if err := j.Park(refused("a", 1, 0, 1)); !errors.Is(err, ErrClosed) {
+	if err := c.Park(t.Context(), refused("a", 1, 0, 1)); !errors.Is(err, ErrClosed) {
 		t.Errorf("park after close: %v, want ErrClosed", err)
-	}
-}
-
-func TestGaps(t *testing.T) {
-	c := newClock()
-	cfg := testConfig(vfs.NewMem())
-	cfg.Now = c.Now
-	j := open(t, cfg)
-	for _, step := range []struct {
-		sink     string
-		from, to Position
-		fresh    uint64
-		want     [][2]uint64
-	}{
-		{"a", 10, 20, 10, [][2]uint64{{10, 20}}},
-		{"b", 12, 13, 1, [][2]uint64{{12, 13}}},
-		{"a", 30, 40, 10, [][2]uint64{{10, 20}, {30, 40}}},
-		{"a", 10, 20, 0, [][2]uint64{{10, 20}, {30, 40}}},
-		{"a", 20, 22, 2, [][2]uint64{{10, 22}, {30, 40}}},
-		{"a", 5, 8, 3, [][2]uint64{{5, 8}, {10, 22}, {30, 40}}},
-		{"a", 7, 50, 20, [][2]uint64{{5, 50}}},
-	} {
-		c.Advance(time.Second)
-		fresh, err := j.RecordGap(step.sink, step.from, step.to)
-		if err != nil {
-			t.Fatal(err)
-		}
-		diff(t, fmt.Sprint("fresh in ", step.from, step.to), fresh, step.fresh)
-		all, err := j.Gaps(t.Context(), step.sink)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var got [][2]uint64
-		for _, g := range all {
-			got = append(got, [2]uint64{g.GetFrom(), g.GetTo()})
-		}
-		diff(t, fmt.Sprint("gaps after ", step.from, step.to), got, step.want)
-		if step.to == 50 {
-			diff(t, "first", all[0].GetFirstAt().AsTime(), start.Add(time.Second))
-			diff(t, "last", all[0].GetLastAt().AsTime(), start.Add(7*time.Second))
-		}
-	}
-	if _, err := j.RecordGap("a", 3, 3); err == nil {
-		t.Error("an empty gap was recorded")
-	}
-}
-
-func TestGapsAreBounded(t *testing.T) {
-	j := open(t, testConfig(vfs.NewMem()))
-	for i := range gapsKept + 3 {
-		if _, err := j.RecordGap("a", Position(10*i+1), Position(10*i+2)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	all, err := j.Gaps(t.Context(), "a")
-	if err != nil {
-		t.Fatal(err)
-	}
-	diff(t, "number", len(all), gapsKept)
-	diff(t, "the oldest", all[0].GetFrom(), uint64(31))
-}
-
-func TestCommittedAt(t *testing.T) {
-	c := newClock()
-	cfg := testConfig(vfs.NewMem())
-	cfg.Now = c.Now
-	cfg.Retention = Retention{Age: 90 * time.Minute}
-	j := open(t, cfg)
-	hourly(t, j, c, 1, 3)
-	retained(t, j)
-	if at, err := j.CommittedAt(t.Context(), 3); err != nil || !at.Equal(start.Add(2*time.Hour)) {
-		t.Errorf("the last: %v, %v", at, err)
-	}
-	if _, err := j.CommittedAt(t.Context(), 1); !errors.Is(err, ErrExpired) {
-		t.Errorf("one given up: %v", err)
-	}
-	if _, err := j.CommittedAt(t.Context(), 4); !errors.Is(err, ErrFuture) {
-		t.Errorf("the next: %v", err)
 	}
 }

@@ -1,0 +1,83 @@
+package pebble
+
+import (
+	"context"
+	"errors"
+
+	"github.com/cockroachdb/pebble/v2"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+)
+
+// prefixGap is of the positions that a reader was not given: reader, NUL, first position → bridge.journal.v1.Gap.
+const prefixGap = 'g'
+
+// gapsKept bounds a reader's gaps. The oldest go first.
+const gapsKept = 1000
+
+// recordGap merges a gap with those that it meets or overlaps. Of more than a thousand the oldest are forgotten. The caller
+// holds the reader's writing.
+func (j *Journal) recordGap(name string, from, to Position) (added uint64, err error) {
+	err = j.update("record gap", func(st *store, b *pebble.Batch) error {
+		known, err := st.gaps(name)
+		if err != nil {
+			return err
+		}
+		now := timestamppb.New(j.cfg.Now())
+		gap := &journalv1.Gap{Sink: name, From: uint64(from), To: uint64(to), FirstAt: now, LastAt: now}
+		var merged []*journalv1.Gap
+		merged, added = merge(gap, known)
+		if len(known)-len(merged) >= gapsKept {
+			merged = append(merged, known[0])
+		}
+		return replaceGaps(b, merged, gap)
+	})
+	return added, err
+}
+
+// Gaps implements [journal.DeadLetters].
+func (j *Journal) Gaps(ctx context.Context, name string) (all []*journalv1.Gap, err error) {
+	err = j.view(ctx, func(st *store) (err error) {
+		all, err = st.gaps(name)
+		return err
+	})
+	return all, err
+}
+
+// merge widens gap by those of known that it meets, and returns these, and how many positions none of them had.
+func merge(gap *journalv1.Gap, known []*journalv1.Gap) (merged []*journalv1.Gap, added uint64) {
+	var covered uint64
+	for _, k := range known {
+		if k.GetTo() < gap.GetFrom() || k.GetFrom() > gap.GetTo() {
+			continue
+		}
+		merged = append(merged, k)
+		covered += k.GetTo() - k.GetFrom()
+		if k.GetFirstAt().AsTime().Before(gap.GetFirstAt().AsTime()) {
+			gap.FirstAt = k.GetFirstAt()
+		}
+		gap.From, gap.To = min(gap.GetFrom(), k.GetFrom()), max(gap.GetTo(), k.GetTo())
+	}
+	return merged, gap.GetTo() - gap.GetFrom() - covered
+}
+
+func replaceGaps(b *pebble.Batch, old []*journalv1.Gap, gap *journalv1.Gap) error {
+	var errs []error
+	for _, g := range old {
+		errs = append(errs, b.Delete(readerKey(prefixGap, g.GetSink(), Position(g.GetFrom())), nil))
+	}
+	errs = append(errs, setMessage(b, readerKey(prefixGap, gap.GetSink(), Position(gap.GetFrom())), gap))
+	return errors.Join(errs...)
+}
+
+func (s *store) gaps(name string) (all []*journalv1.Gap, err error) {
+	lower, upper := readerKeys(prefixGap, name)
+	err = s.each(lower, upper, func(_, v []byte) (bool, error) {
+		g := new(journalv1.Gap)
+		all = append(all, g)
+		return true, proto.Unmarshal(v, g)
+	})
+	return all, err
+}

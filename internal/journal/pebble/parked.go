@@ -1,0 +1,202 @@
+package pebble
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+	"github.com/webhook-bridge/bridge/internal/journal"
+)
+
+// prefixParked is of dead letters: reader, NUL, position → bridge.journal.v1.Parked.
+const prefixParked = 'p'
+
+const (
+	// attemptsKept bounds a parked event's history, and reasonKept each of its texts, in bytes.
+	attemptsKept = 10
+	reasonKept   = 2 << 10
+	// parkedCheck is how often the ages of parked events are checked. It reads all of them.
+	parkedCheck = time.Hour
+)
+
+// park writes a parked event. The record keeps what is known from an earlier time that the event was parked; attempts
+// beyond the latest ten, and the ends of long texts, are cut off. A request to retry or to pass the event is carried out
+// with that. The caller holds r.writing.
+func (j *Journal) park(r *reader, p *journalv1.Parked) error {
+	key := readerKey(prefixParked, r.name, Position(p.GetPosition()))
+	done := j.readers.requestsAt(r, Position(p.GetPosition()))
+	err := j.update("park", func(st *store, b *pebble.Batch) error {
+		next := proto.CloneOf(p)
+		next.Sink, next.ParkedAt = r.name, timestamppb.New(j.cfg.Now())
+		known := new(journalv1.Parked)
+		switch err := st.getMessage(key, known); {
+		case err == nil:
+			next.FirstAttemptAt = known.GetFirstAttemptAt()
+			next.AttemptCount += known.GetAttemptCount()
+			next.Attempts = append(known.GetAttempts(), next.GetAttempts()...)
+		case !errors.Is(err, pebble.ErrNotFound):
+			return err
+		}
+		next.Attempts = next.GetAttempts()[max(0, len(next.GetAttempts())-attemptsKept):]
+		for _, a := range next.GetAttempts() {
+			a.Error = cut(a.GetError())
+		}
+		next.Reason = cut(next.GetReason())
+		return errors.Join(setMessage(b, key, next), deleteRequests(b, r.name, done))
+	})
+	if err == nil {
+		j.readers.forgetRequests(r, done)
+	}
+	return err
+}
+
+// cut bounds a text that came from elsewhere.
+func cut(s string) string {
+	if len(s) > reasonKept {
+		s = s[:reasonKept] + "…"
+	}
+	return strings.ToValidUTF8(s, "\uFFFD")
+}
+
+// unpark removes a parked event and the requests about it. The caller holds r.writing.
+func (j *Journal) unpark(r *reader, p Position) error {
+	done := j.readers.requestsAt(r, p)
+	err := j.update("unpark", func(_ *store, b *pebble.Batch) error {
+		return errors.Join(b.Delete(readerKey(prefixParked, r.name, p), nil), deleteRequests(b, r.name, done))
+	})
+	if err == nil {
+		j.readers.forgetRequests(r, done)
+	}
+	return err
+}
+
+// Parked implements [journal.DeadLetters].
+func (j *Journal) Parked(ctx context.Context, name string, from Position, limit int) ([]*journalv1.Parked, error) {
+	lower, upper := readerKeys(prefixParked, name)
+	if name != "" {
+		lower = binary.BigEndian.AppendUint64(lower, uint64(from))
+	}
+	var all []*journalv1.Parked
+	err := j.view(ctx, func(st *store) error {
+		return st.each(lower, upper, func(_, v []byte) (more bool, err error) {
+			if len(all) >= limit {
+				return false, nil
+			}
+			p := new(journalv1.Parked)
+			all = append(all, p)
+			return true, proto.Unmarshal(v, p)
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return all, nil
+}
+
+// withParked calls f for a parked event while nothing else of its reader is written. Errors: ErrNotFound if the event is
+// not parked, those of f.
+func (j *Journal) withParked(ctx context.Context, name string, p Position, f func(*reader) error) error {
+	if err := checkReaderName(name); err != nil {
+		return err
+	}
+	r := j.readers.get(name)
+	return j.exclusively(ctx, r, func() error {
+		err := j.view(ctx, func(st *store) error {
+			return st.getMessage(readerKey(prefixParked, name, p), new(journalv1.Parked))
+		})
+		switch {
+		case errors.Is(err, pebble.ErrNotFound):
+			return fmt.Errorf("%w: no event of %q is parked at %d", ErrNotFound, name, p)
+		case err != nil:
+			return err
+		}
+		return f(r)
+	})
+}
+
+// RequestRetry implements [journal.DeadLetters].
+func (j *Journal) RequestRetry(ctx context.Context, name string, p Position) error {
+	return j.withParked(ctx, name, p, func(r *reader) error { return j.addRequest(r, request{p, requestRetry}) })
+}
+
+// RequestPass implements [journal.DeadLetters].
+func (j *Journal) RequestPass(ctx context.Context, name string, p Position) error {
+	r, err := j.readers.known(name)
+	if err != nil {
+		return err
+	}
+	return j.exclusively(ctx, r, func() error { return j.addRequest(r, request{p, requestPass}) })
+}
+
+// DiscardParked implements [journal.DeadLetters].
+func (j *Journal) DiscardParked(ctx context.Context, name string, p Position) error {
+	return j.withParked(ctx, name, p, func(r *reader) error { return j.unpark(r, p) })
+}
+
+// retainParked removes the events that were parked last before now, less the age that retention has.
+func (j *Journal) retainParked(now time.Time) error {
+	age := j.cfg.Retention.ParkedAge
+	if since := now.Sub(j.readers.parkedChecked); age <= 0 || since >= 0 && since < parkedCheck {
+		return nil
+	}
+	before := now.Add(-age)
+	var old []*journalv1.Parked
+	lower, upper := span(prefixParked)
+	err := j.view(j.ctx, func(st *store) error {
+		return st.each(lower, upper, func(_, v []byte) (bool, error) {
+			p := new(journalv1.Parked)
+			if err := proto.Unmarshal(v, p); err != nil {
+				return false, err
+			}
+			if parkedAt(p).Before(before) {
+				old = append(old, &journalv1.Parked{Sink: p.GetSink(), Position: p.GetPosition()})
+			}
+			return true, nil
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("parked events: %w", err)
+	}
+	for _, p := range old {
+		if err := j.expireParked(p.GetSink(), Position(p.GetPosition()), before); err != nil {
+			return fmt.Errorf("parked events: %w", err)
+		}
+	}
+	j.readers.parkedChecked = now
+	return nil
+}
+
+// expireParked removes a parked event unless it was parked again meanwhile.
+func (j *Journal) expireParked(name string, p Position, before time.Time) error {
+	r := j.readers.get(name)
+	return j.exclusively(j.ctx, r, func() error {
+		known := new(journalv1.Parked)
+		err := j.view(j.ctx, func(st *store) error { return st.getMessage(readerKey(prefixParked, name, p), known) })
+		if errors.Is(err, pebble.ErrNotFound) || err == nil && !parkedAt(known).Before(before) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		j.logger(r).Warn("journal: a parked event was removed for its age", "position", uint64(p))
+		return j.unpark(r, p)
+	})
+}
+
+// parkedAt is when an event was parked last. Records of an older version tell only the last attempt.
+func parkedAt(p *journalv1.Parked) time.Time {
+	if p.GetParkedAt() == nil {
+		return p.GetLastAttemptAt().AsTime()
+	}
+	return p.GetParkedAt().AsTime()
+}
+
+var _ journal.DeadLetters = (*Journal)(nil)

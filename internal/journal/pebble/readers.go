@@ -1,0 +1,282 @@
+package pebble
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/webhook-bridge/bridge/internal/journal"
+)
+
+// readerGrace is how long the cursor of a reader that is no longer registered still holds retention.
+const readerGrace = 24 * time.Hour
+
+// readerTouch is how often the time of a registered cursor is renewed.
+const readerTouch = time.Hour
+
+// reader is what is known of a named reader.
+type reader struct {
+	name string
+	// writing is held while a record of the reader is written. So writes end in their order, and a claim is not lost in the
+	// middle of one.
+	writing sync.Mutex
+
+	// The rest is guarded by readers.mu.
+
+	// cursor is what is on disk. It is the zero value for a name that was claimed and never registered nor saved.
+	cursor     cursor
+	registered bool
+	full       WhenFull
+	// holder is nil when nobody has the claim.
+	holder *claim
+	// requests are the operators' requests that the holder has not carried out yet.
+	requests map[request]struct{}
+}
+
+// cursor is the record of a reader.
+type cursor struct {
+	// position is the first position that the reader has not dealt with. 0 says that there is no record.
+	position Position
+	// touched is when the record was written last.
+	touched time.Time
+	paused  bool
+}
+
+const cursorPaused = 1
+
+// append encodes the cursor: position, Unix nanoseconds, flags.
+func (c cursor) append(b []byte) []byte {
+	b = binary.BigEndian.AppendUint64(b, uint64(c.position))
+	b = binary.BigEndian.AppendUint64(b, uint64(c.touched.UnixNano()))
+	if c.paused {
+		return append(b, cursorPaused)
+	}
+	return append(b, 0)
+}
+
+// parseCursor also reads the record of the first format, which has no flags.
+func parseCursor(v []byte) (cursor, error) {
+	if len(v) != 16 && len(v) != 17 {
+		return cursor{}, errCorrupt
+	}
+	return cursor{
+		position: max(Position(binary.BigEndian.Uint64(v)), 1),
+		touched:  time.Unix(0, int64(binary.BigEndian.Uint64(v[8:]))),
+		paused:   len(v) == 17 && v[16]&cursorPaused != 0,
+	}, nil
+}
+
+// readers are all readers of the folder.
+type readers struct {
+	mu    sync.Mutex
+	named map[string]*reader
+	// change is closed, and replaced, when a claim is given back or lost, or a pause ends.
+	change chan struct{}
+	closed bool
+	// parkedChecked is when the ages of parked events were last checked.
+	parkedChecked time.Time
+}
+
+// load reads the cursors and the requests.
+//
+// A cursor past the end of the log is a sign that the disk lost events that it had confirmed: the reader had dealt with
+// them. New events get the lost positions. So such a cursor is moved to the end, durably and with an error in the log. The
+// reader has dealt with every event that is left, so it misses nothing; it gets all the new events. This is the only place
+// where a cursor moves without its holder and without an operator.
+func (j *Journal) loadReaders(st *store) error {
+	rs := &j.readers
+	rs.named, rs.change = map[string]*reader{}, make(chan struct{})
+	now := j.cfg.Now()
+	b := st.db.NewBatch()
+	lower, upper := span(prefixCursor)
+	err := st.each(lower, upper, func(k, v []byte) (bool, error) {
+		c, err := parseCursor(v)
+		if err != nil {
+			return false, err
+		}
+		if c.touched.After(now) {
+			c.touched = now // the clock was put back
+		}
+		name := string(k[1:])
+		if c.position > st.next {
+			j.cfg.Logger.Error("journal: the disk lost events that a reader had dealt with; the reader goes on at the log's end",
+				"reader", name, "cursor", uint64(c.position), "end", uint64(st.next))
+			c.position = st.next
+			if err := b.Set(cursorKey(name), c.append(nil), nil); err != nil {
+				return false, err
+			}
+		}
+		rs.get(name).cursor = c
+		return true, nil
+	})
+	if err != nil {
+		return fmt.Errorf("cursors: %w", err)
+	}
+	if !b.Empty() {
+		if err := st.write(b); err != nil {
+			return fmt.Errorf("cursors: %w", err)
+		}
+	}
+	return j.loadRequests(st)
+}
+
+// get returns the reader with this name, and adds it if it is new.
+func (rs *readers) get(name string) *reader {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	r := rs.named[name]
+	if r == nil {
+		r = &reader{name: name, requests: map[request]struct{}{}}
+		rs.named[name] = r
+	}
+	return r
+}
+
+// known returns the reader with this name, if it has a cursor. Errors: ErrNotFound.
+func (rs *readers) known(name string) (*reader, error) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	if r := rs.named[name]; r != nil && r.cursor.position > 0 {
+		return r, nil
+	}
+	return nil, fmt.Errorf("%w: reader %q", ErrNotFound, name)
+}
+
+// changed returns a channel that is closed at the next change. Take it before looking, so that none is missed.
+func (rs *readers) changed() <-chan struct{} {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	return rs.change
+}
+
+// notify wakes everyone who waits for a claim. The caller holds mu.
+func (rs *readers) notify() {
+	close(rs.change)
+	rs.change = make(chan struct{})
+}
+
+// exclusively calls f while no other record of the reader is written. When ctx ends first it returns ctx's error; f may
+// then still be running, but it does not begin after that.
+func (j *Journal) exclusively(ctx context.Context, r *reader, f func() error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	go func() {
+		r.writing.Lock()
+		defer r.writing.Unlock()
+		if err := ctx.Err(); err != nil {
+			done <- err
+			return
+		}
+		done <- f()
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// cursorOf returns the reader's cursor as last saved.
+func (j *Journal) cursorOf(r *reader) cursor {
+	j.readers.mu.Lock()
+	defer j.readers.mu.Unlock()
+	return r.cursor
+}
+
+// saveCursor writes a reader's cursor, and whatever else change puts into the same batch. The caller holds r.writing.
+func (j *Journal) saveCursor(r *reader, c cursor, change func(*pebble.Batch) error) error {
+	c.touched = j.cfg.Now()
+	err := j.update("save cursor", func(_ *store, b *pebble.Batch) error {
+		if change != nil {
+			if err := change(b); err != nil {
+				return err
+			}
+		}
+		return b.Set(cursorKey(r.name), c.append(nil), nil)
+	})
+	if err != nil {
+		return err
+	}
+	j.readers.mu.Lock()
+	defer j.readers.mu.Unlock()
+	r.cursor = c
+	return nil
+}
+
+// Register implements [journal.Claims].
+func (j *Journal) Register(ctx context.Context, name string, from Position, full WhenFull) error {
+	if err := checkReaderName(name); err != nil {
+		return err
+	}
+	r := j.readers.get(name)
+	return j.exclusively(ctx, r, func() error {
+		if j.isClosing() {
+			return ErrClosed
+		}
+		if j.cursorOf(r).position == 0 {
+			if from > j.Bounds().Next {
+				return ErrFuture
+			}
+			if err := j.saveCursor(r, cursor{position: max(from, 1)}, nil); err != nil {
+				return err
+			}
+		}
+		j.readers.mu.Lock()
+		defer j.readers.mu.Unlock()
+		r.registered, r.full, r.cursor.touched = true, full, j.cfg.Now()
+		return nil
+	})
+}
+
+// hold returns the first position that retention must leave, at most next. When the disk is low only those in use count
+// that ask to be waited for.
+func (rs *readers) hold(next Position, now time.Time, low bool) Position {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	for _, r := range rs.named {
+		gone := !r.registered && (low || now.Sub(r.cursor.touched) >= readerGrace)
+		if r.cursor.position == 0 || gone || low && r.full == Skip {
+			continue
+		}
+		next = min(next, r.cursor.position)
+	}
+	return next
+}
+
+// touchReaders renews the time of the cursors in use, so that a restart does not take them for gone.
+func (j *Journal) touchReaders(now time.Time) error {
+	j.readers.mu.Lock()
+	var stale []*reader
+	for _, r := range j.readers.named {
+		if r.registered && now.Sub(r.cursor.touched) >= readerTouch {
+			stale = append(stale, r)
+		}
+	}
+	j.readers.mu.Unlock()
+	for _, r := range stale {
+		err := j.exclusively(j.ctx, r, func() error {
+			c := j.cursorOf(r)
+			if c.position == 0 {
+				return nil // it was forgotten meanwhile
+			}
+			return j.saveCursor(r, c, nil)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var _ journal.Claims = (*Journal)(nil)
+
+// logger returns the journal's log with the reader's name.
+func (j *Journal) logger(r *reader) *slog.Logger { return j.cfg.Logger.With("reader", r.name) }
