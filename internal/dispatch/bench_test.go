@@ -60,7 +60,7 @@ func backlog(b *testing.B, events int) *pebble.Journal {
 	return j
 }
 
-// sampler is a far side that costs nothing, and looks at the heap now and then.
+// sampler is a destination that costs nothing, and looks at the heap now and then.
 type sampler struct {
 	left  *atomic.Int64
 	peak  *atomic.Uint64
@@ -88,7 +88,7 @@ func heap() uint64 {
 	return m.HeapAlloc
 }
 
-// BenchmarkBacklog delivers a backlog to a far side that costs nothing: what the dispatcher itself takes. The heap is what
+// BenchmarkBacklog delivers a backlog to a destination that costs nothing: what the dispatcher itself takes. The heap is what
 // lives at most, over what did before, sampled while it runs.
 func BenchmarkBacklog(b *testing.B) {
 	for _, events := range []int{50_000, 1_000_000} {
@@ -123,11 +123,12 @@ func BenchmarkBacklog(b *testing.B) {
 
 func drain(b *testing.B, j *pebble.Journal, lanes int, left *atomic.Int64, peak *atomic.Uint64) {
 	b.Helper()
-	cursor, err := j.Cursor(sinkName, 1, journal.Hold)
+	claim, err := j.Claim(b.Context(), sinkName)
 	if err != nil {
 		b.Fatal(err)
 	}
-	if err := cursor.Save(1); err != nil {
+	defer func() { _ = claim.Release(b.Context()) }()
+	if err := claim.Save(b.Context(), 1); err != nil {
 		b.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(b.Context())
@@ -136,7 +137,7 @@ func drain(b *testing.B, j *pebble.Journal, lanes int, left *atomic.Int64, peak 
 	for i := range all {
 		all[i] = sampler{left, peak, cancel}
 	}
-	d, err := New(Config{Name: sinkName, Log: j, Cursor: cursor, Sinks: all})
+	d, err := New(Config{Name: sinkName, Log: j, Claim: claim, Sinks: all})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -7,36 +7,31 @@ import (
 	"log/slog"
 	"time"
 
-	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-// Log is what is delivered, and where it is kept that something was not. *pebble.Journal is one; its methods say more.
+// Log is the log that is delivered. [journal.Reader] is one; its methods say more.
 type Log interface {
 	Bounds() sinks.Bounds
 	// Read waits for events from a position on.
 	Read(ctx context.Context, from sinks.Position, records []sinks.Record) ([]sinks.Record, error)
 	// CommittedAt tells how old an event is.
 	CommittedAt(ctx context.Context, p sinks.Position) (time.Time, error)
-	// Park and RecordGap return once what they keep is durable. Both may be repeated.
-	Park(p *journalv1.Parked) error
-	RecordGap(sink string, from, to sinks.Position) (fresh uint64, err error)
 }
 
-// Cursor is the sink's durable place in the log. *pebble.Cursor is one.
-type Cursor interface {
-	Position() sinks.Position
-	Save(p sinks.Position) error
-}
-
-// Config says what to carry where. Name, Log, Cursor and Sinks have no default.
+// Config says what to carry where. Name, Log, Claim and Sinks have no default.
 type Config struct {
 	// Name is the configured sink's.
-	Name   string
-	Log    Log
-	Cursor Cursor
-	// Sinks is one for each lane, all of them onto the same far side. They belong to the caller, who closes them after Run.
+	Name string
+	Log  Log
+	// Claim is the right to the sink's cursor. It belongs to the caller, who releases it after Run.
+	Claim journal.Claim
+	// Sinks is one for each lane, all of them connections to the same destination. They belong to the caller, who closes them
+	// after Run.
 	Sinks []sinks.Sink
+	// Counters are those of the sink, also of dispatchers before this one. Default is new ones.
+	Counters *Counters
 
 	Batch   Batch
 	Backoff Backoff
@@ -49,7 +44,9 @@ type Config struct {
 	// SaveInterval and SaveEvents say how often the cursor is saved, whichever is reached first. Default 1s and 50,000.
 	SaveInterval time.Duration
 	SaveEvents   uint64
-	// Grace is how long a Deliver under way may go on after Run's context is done. Default 5s.
+	// RequestInterval is how often operators' requests are looked for. Default 1s.
+	RequestInterval time.Duration
+	// Grace is how long a Deliver under way may go on after Run's context is done or the claim is lost. Default 5s.
 	Grace time.Duration
 
 	// Logger is told of pauses, refusals and gaps, never of an event's content. Default is none.
@@ -92,8 +89,12 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.Window, 1_000_000)
 	orDefault(&c.SaveInterval, time.Second)
 	orDefault(&c.SaveEvents, 50_000)
+	orDefault(&c.RequestInterval, time.Second)
 	orDefault(&c.Grace, 5*time.Second)
 	orDefault(&c.Logger, slog.New(slog.DiscardHandler))
+	if c.Counters == nil {
+		c.Counters = new(Counters)
+	}
 	if c.Jitter == nil {
 		c.Jitter = random
 	}
@@ -115,12 +116,12 @@ func (c Config) check() error {
 	}{
 		{c.Name == "", "no name given"},
 		{c.Log == nil, "no log given"},
-		{c.Cursor == nil, "no cursor given"},
+		{c.Claim == nil, "no claim given"},
 		{len(c.Sinks) == 0, "no sink given"},
 		{c.Batch.Count < 0 || c.Batch.Bytes < 0 || c.Batch.Delay < 0, "a batch cannot be less than nothing"},
 		{c.Backoff.Min < 0 || c.Backoff.Max < c.Backoff.Min, "backoff must have 0 <= min <= max"},
 		{c.Breaker.Failures < 0 || c.Breaker.Pause < 0, "a breaker cannot have less than no failures or pause"},
-		{c.SaveInterval < 0 || c.Grace < 0, "save interval and grace cannot be negative"},
+		{c.SaveInterval < 0 || c.RequestInterval < 0 || c.Grace < 0, "intervals and grace cannot be negative"},
 	} {
 		if x.bad {
 			errs = append(errs, errors.New(x.reason))

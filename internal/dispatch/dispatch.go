@@ -10,54 +10,39 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/sinks"
 )
-
-// ErrNotHeld means that no refused event is waited for at the position.
-var ErrNotHeld = errors.New("dispatch: no event is held there")
 
 // Dispatcher carries events to one sink. Its methods are safe for concurrent use.
 type Dispatcher struct {
 	cfg      Config
 	lanes    []*lane
 	progress *progress
+	blocked  blockedEvents
 
-	delivered, retries, parked, skipped atomic.Uint64
-
-	// gaps is held while one is recorded.
-	gaps sync.Mutex
 	// saved is the cursor's position, and unsaved counts deliveries since. enough has room for one value, and holds it
 	// when unsaved has reached its limit.
 	saved   sinks.Position
 	unsaved atomic.Uint64
 	enough  chan struct{}
-
-	mu sync.Mutex
-	// held are the refused events that lanes stand before, by position.
-	held map[sinks.Position]*held
+	// retrying counts the retries that lanes have not carried out yet.
+	retrying atomic.Int64
 }
 
-// held is a refused event that may not be overtaken.
-type held struct {
-	reason string
-	since  time.Time
-	// pass is closed when the event is given up.
-	pass chan struct{}
-}
-
-// New returns a dispatcher that starts at the cursor's position. It opens nothing and starts nothing.
+// New returns a dispatcher that starts at the claim's position. It opens nothing and starts nothing.
 func New(cfg Config) (*Dispatcher, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	from := max(cfg.Cursor.Position(), 1)
+	from := max(cfg.Claim.Position(), 1)
 	d := &Dispatcher{
 		cfg:      cfg,
 		progress: newProgress(len(cfg.Sinks), from),
 		saved:    from,
 		enough:   make(chan struct{}, 1),
-		held:     map[sinks.Position]*held{},
+		blocked:  blockedEvents{all: map[sinks.Position]*blockedEvent{}},
 	}
 	d.cfg.Logger = cfg.Logger.With("sink", cfg.Name)
 	for i, s := range cfg.Sinks {
@@ -69,7 +54,8 @@ func New(cfg Config) (*Dispatcher, error) {
 // Run delivers until ctx is done, and returns nil then: a Deliver under way has ended, cut off if it took longer than
 // [Config.Grace], and the cursor is saved. It is called once.
 //
-// Errors: that of a log or a sink that was closed meanwhile, and that of the last save of the cursor, which then stands
+// Errors: [journal.ErrLost] when the claim is lost, after the Deliver under way has ended as above; nothing is saved then.
+// Otherwise that of a log or a sink that was closed meanwhile, and that of the last save of the cursor, which then stands
 // where it was.
 func (d *Dispatcher) Run(ctx context.Context) error {
 	lanes, ctx := errgroup.WithContext(ctx)
@@ -78,14 +64,31 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	for _, l := range d.lanes {
 		lanes.Go(func() error { return l.run(ctx, work) })
 	}
+	lanes.Go(func() error { return d.watchClaim(ctx) })
 	ended := make(chan struct{})
 	var aides sync.WaitGroup
-	aides.Go(func() { d.keep(ended) })
+	aides.Go(func() { d.saveOften(ctx, ended) })
 	aides.Go(func() { cutOff(ctx, ended, d.cfg.Grace, cancel) })
+	aides.Go(func() { d.hearRequests(ctx) })
 	err := lanes.Wait()
 	close(ended)
 	aides.Wait()
-	return errors.Join(err, d.save())
+	if errors.Is(err, journal.ErrLost) {
+		return err
+	}
+	last, done := context.WithTimeout(context.WithoutCancel(ctx), d.cfg.Grace)
+	defer done()
+	return errors.Join(err, d.save(last))
+}
+
+// watchClaim waits until ctx is done, or the claim is lost.
+func (d *Dispatcher) watchClaim(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-d.cfg.Claim.Lost():
+		return fmt.Errorf("dispatch: %s: %w", d.cfg.Name, journal.ErrLost)
+	}
 }
 
 // cutOff cancels the work when it has not ended some time after ctx was done.
@@ -104,8 +107,8 @@ func cutOff(ctx context.Context, ended <-chan struct{}, grace time.Duration, can
 	}
 }
 
-// keep saves the cursor while the lanes move.
-func (d *Dispatcher) keep(ended <-chan struct{}) {
+// saveOften saves the cursor while the lanes move.
+func (d *Dispatcher) saveOften(ctx context.Context, ended <-chan struct{}) {
 	for failed := false; ; {
 		select {
 		case <-d.progress.moved:
@@ -121,7 +124,10 @@ func (d *Dispatcher) keep(ended <-chan struct{}) {
 			return // Run saves
 		}
 		t.Stop()
-		err := d.save()
+		err := d.save(ctx)
+		if ctx.Err() != nil {
+			return // Run saves
+		}
 		if err != nil {
 			d.progress.again()
 		}
@@ -133,22 +139,22 @@ func (d *Dispatcher) keep(ended <-chan struct{}) {
 }
 
 // save makes the lowest position durable. It is called by one goroutine at a time.
-func (d *Dispatcher) save() error {
+func (d *Dispatcher) save(ctx context.Context) error {
 	lowest, _ := d.progress.get()
 	if lowest == d.saved {
 		return nil
 	}
 	d.unsaved.Store(0)
-	if err := d.cfg.Cursor.Save(lowest); err != nil {
+	if err := d.cfg.Claim.Save(ctx, lowest); err != nil {
 		return fmt.Errorf("dispatch: save cursor of %s: %w", d.cfg.Name, err)
 	}
 	d.saved = lowest
 	return nil
 }
 
-// count counts deliveries.
-func (d *Dispatcher) count(n int) {
-	d.delivered.Add(uint64(n))
+// countDelivered counts deliveries, and has the cursor saved when there were many.
+func (d *Dispatcher) countDelivered(n int) {
+	d.cfg.Counters.delivered.Add(uint64(n))
 	if d.unsaved.Add(uint64(n)) < d.cfg.SaveEvents {
 		return
 	}
@@ -158,51 +164,16 @@ func (d *Dispatcher) count(n int) {
 	}
 }
 
-// recordGap keeps in mind that events are left out, and returns how many that adds.
-func (d *Dispatcher) recordGap(from, to sinks.Position) (uint64, error) {
-	d.gaps.Lock()
-	defer d.gaps.Unlock()
-	fresh, err := d.cfg.Log.RecordGap(d.cfg.Name, from, to)
-	if err != nil {
-		return 0, err
+// persist calls write until it succeeds. Errors: ErrLost, sinks.ErrClosed, ctx's.
+func (d *Dispatcher) persist(ctx, work context.Context, what string, p sinks.Position, write func(context.Context) error) error {
+	for failures := 1; ; failures++ {
+		err := write(work)
+		if err == nil || errors.Is(err, sinks.ErrClosed) || errors.Is(err, journal.ErrLost) {
+			return err
+		}
+		d.cfg.Logger.Error("dispatch: "+what+" cannot be stored", "position", p, "error", err)
+		if !pause(ctx, d.wait(failures)) {
+			return ctx.Err()
+		}
 	}
-	d.skipped.Add(fresh)
-	return fresh, nil
-}
-
-// Pass gives up on a refused event that [Config.StrictOrder] holds at p: it is parked, and its lane goes on, soon after.
-// Errors: ErrNotHeld.
-func (d *Dispatcher) Pass(p sinks.Position) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	h := d.held[p]
-	if h == nil {
-		return fmt.Errorf("%w: %d", ErrNotHeld, p)
-	}
-	select {
-	case <-h.pass:
-	default:
-		close(h.pass)
-	}
-	return nil
-}
-
-// hold notes that an event is refused and not passed. It reports whether that is new.
-func (d *Dispatcher) hold(p sinks.Position, reason error) (pass <-chan struct{}, fresh bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	h := d.held[p]
-	if fresh = h == nil; fresh {
-		h = &held{since: time.Now(), pass: make(chan struct{})}
-		d.held[p] = h
-	}
-	h.reason = reason.Error()
-	return h.pass, fresh
-}
-
-// letGo forgets a held event that was taken after all, or parked.
-func (d *Dispatcher) letGo(p sinks.Position) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	delete(d.held, p)
 }

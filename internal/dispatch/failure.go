@@ -35,7 +35,7 @@ func (t *tries) add(err error) {
 	t.latest = append(t.latest, &journalv1.Attempt{At: timestamppb.New(now), Error: err.Error()})
 }
 
-// answered notes that the far side is there: it took an event, or refused one for good.
+// answered notes that the destination is there: it took an event, or refused one for good.
 func (l *lane) answered() {
 	if State(l.breaker.Swap(int32(Closed))) != Closed {
 		l.d.cfg.Logger.Info("dispatch: the sink answers again", "position", l.next)
@@ -46,10 +46,10 @@ func (l *lane) answered() {
 // failed waits after an attempt that failed, until it may be tried again.
 func (l *lane) failed(ctx context.Context, err error) {
 	l.tries.add(err)
-	l.d.retries.Add(1)
+	l.d.cfg.Counters.retries.Add(1)
 	var after *sinks.RetryAfterError
 	if errors.As(err, &after) && after.After > 0 {
-		// The far side answers, so the breaker has no part in this.
+		// The destination answers, so the breaker has no part in this.
 		l.d.cfg.Logger.Log(ctx, l.loudness(slog.LevelWarn), "dispatch: the sink asks for a pause",
 			"position", l.head(), "error", err)
 		pause(ctx, after.After)
@@ -89,22 +89,22 @@ func (l *lane) loudness(level slog.Level) slog.Level {
 	return level
 }
 
-// refused parks the first event ahead, or waits before it. Errors: sinks.ErrClosed.
-func (l *lane) refused(ctx context.Context, err error) error {
+// refused parks the first event ahead, or waits before it. Errors: ErrLost, sinks.ErrClosed, ctx's.
+func (l *lane) refused(ctx, work context.Context, err error) error {
 	l.answered()
 	l.tries.add(err)
 	if l.d.cfg.StrictOrder && !l.passed(ctx, err) {
 		return nil
 	}
-	return l.park(ctx, err)
+	return l.park(ctx, work, err)
 }
 
-// passed waits before a refused event until it may be tried again. It reports true as soon as the event is given up.
+// passed waits before a refused event until it may be tried again. It reports true as soon as an operator lets it pass.
 func (l *lane) passed(ctx context.Context, err error) bool {
 	l.alone = true
-	pass, fresh := l.d.hold(l.head(), err)
-	if fresh {
-		l.d.cfg.Logger.Error("dispatch: event refused for good; its lane stands until it is taken or passed",
+	pass, added := l.d.blocked.add(l.head(), err, false)
+	if added {
+		l.d.cfg.Logger.Error("dispatch: event refused for good; its lane waits until it is taken or an operator lets it pass",
 			"position", l.head(), "error", err)
 	}
 	t := time.NewTimer(jittered(l.d.cfg.Breaker.Pause, l.d.cfg.Jitter()))
@@ -119,25 +119,18 @@ func (l *lane) passed(ctx context.Context, err error) bool {
 	return false
 }
 
-// park puts the first event ahead aside and goes on behind it, once that is durable. It does nothing when ctx is done
-// first. Errors: sinks.ErrClosed.
-func (l *lane) park(ctx context.Context, reason error) error {
-	for failures := 1; ; failures++ {
-		err := l.d.cfg.Log.Park(l.parked(reason))
-		if err == nil {
-			break
-		}
-		if errors.Is(err, sinks.ErrClosed) {
-			return err
-		}
-		l.d.cfg.Logger.Error("dispatch: a refused event cannot be parked", "position", l.head(), "error", err)
-		if !pause(ctx, l.d.wait(failures)) {
-			return nil
-		}
+// park stores the first event ahead as a dead letter and goes on behind it, once that is durable. Errors: ErrLost,
+// sinks.ErrClosed, ctx's.
+func (l *lane) park(ctx, work context.Context, reason error) error {
+	err := l.d.persist(ctx, work, "a refused event", l.head(), func(ctx context.Context) error {
+		return l.d.cfg.Claim.Park(ctx, l.parked(reason))
+	})
+	if err != nil {
+		return err
 	}
-	l.d.parked.Add(1)
+	l.d.cfg.Counters.parked.Add(1)
 	l.d.cfg.Logger.Error("dispatch: event refused for good and parked", "position", l.head(), "error", reason)
-	l.drop(1)
+	l.dropFirst(1)
 	return nil
 }
 

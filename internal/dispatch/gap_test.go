@@ -80,22 +80,31 @@ func until(reached func() bool) {
 	}
 }
 
-// A journal that ends before the cursor has lost what its disk had confirmed: what comes next takes the same positions.
-func TestCursorPastTheEnd(t *testing.T) {
+// A cursor past the log's end stops the reader, also when the log has grown past the cursor since. Only an operator moves it.
+func TestPastTheEnd(t *testing.T) {
 	run(t, func(t *testing.T, r *rig) {
 		r.append(t, orders(3, 1)...)
-		d := r.dispatcher(t, Config{})
+		d := r.dispatcher(t, Config{Sinks: []sinks.Sink{r.sink(t), r.sink(t)}})
 		for _, l := range d.lanes {
 			l.next = 9
 			l.report()
 		}
+		d.saved = 9
+		began := time.Now()
 		stop := started(t, d)
 		synctest.Wait()
-		r.append(t, orders(2, 1)...)
+		r.append(t, orders(20, 1)...)
+		sleep(time.Hour)
+		diff(t, "received", r.received(), nil)
+		diff(t, "blocked", d.Stats().Blocked, []Blocked{{Position: 9, Reason: sinks.ErrFuture.Error(), Since: began, PastEnd: true}})
+		stop()
+		diff(t, "cursor", r.saved(t), 1)
+
+		r.operate(t, func(ctx context.Context, j *pebble.Journal) error { return j.MoveTo(ctx, sinkName, 4) })
+		stop = started(t, r.dispatcher(t, Config{}))
 		synctest.Wait()
 		stop()
-		diff(t, "received", r.received(), through(4, 5))
-		diff(t, "cursor", r.saved(t), 6)
+		diff(t, "received after it was moved", r.received(), through(4, 23))
 	})
 }
 

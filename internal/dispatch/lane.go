@@ -5,13 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-// errShort is what a sink gets that took less than it was given and did not say why.
+// errShort stands for the missing error of a sink that took less than it was given.
 var errShort = errors.New("dispatch: sink took only part of a batch, without an error")
 
 // lane delivers those events whose source and subject are its own. Its goroutine alone uses it, but for breaker.
@@ -32,6 +34,12 @@ type lane struct {
 	// scratch is what is read into.
 	scratch []sinks.Record
 
+	// requests guards the two fields below it, which other goroutines use too. requested are retries of parked events, and
+	// interrupt, if set, ends the wait for events.
+	requests  sync.Mutex
+	requested []retry
+	interrupt context.CancelFunc
+
 	// failures counts attempts in a row that failed.
 	failures int
 	// alone is whether the next event is tried without those behind it.
@@ -49,34 +57,56 @@ func newLane(d *Dispatcher, index int, sink sinks.Sink, from sinks.Position) *la
 // run delivers until ctx is done. The sink gets work as its context.
 func (l *lane) run(ctx, work context.Context) error {
 	for ctx.Err() == nil {
-		err := l.fill(ctx)
+		err := l.carryOutRetries(ctx, work)
+		ready := false
 		if err == nil {
+			ready, err = l.readBatch(ctx)
+		}
+		if err == nil && ready {
 			err = l.deliver(ctx, work)
 		}
-		if err != nil && ctx.Err() == nil {
+		switch {
+		case err == nil || ctx.Err() != nil && !errors.Is(err, journal.ErrLost):
+		case errors.Is(err, sinks.ErrFuture):
+			l.stopPastEnd(ctx, err)
+		default:
 			return fmt.Errorf("dispatch: %s: %w", l.d.cfg.Name, err)
 		}
 	}
 	return nil
 }
 
-// fill reads until there is a batch.
-func (l *lane) fill(ctx context.Context) error {
+// stopPastEnd waits until ctx is done. The package comment says why the lane does not go on.
+func (l *lane) stopPastEnd(ctx context.Context, err error) {
+	if _, added := l.d.blocked.add(l.next, err, true); added {
+		l.d.cfg.Logger.Error("dispatch: the log ends before the sink's cursor; the sink stops until an operator moves it",
+			"cursor", l.next, "end", l.d.cfg.Log.Bounds().Next)
+	}
+	<-ctx.Done()
+}
+
+// readBatch reads until there is a batch. It reports false when it was interrupted before.
+func (l *lane) readBatch(ctx context.Context) (ready bool, err error) {
+	waiting, end := l.interruptible(ctx)
+	defer end()
 	for !l.full() {
-		enough, err := l.more(ctx)
+		enough, err := l.readMore(waiting)
+		if err != nil && waiting.Err() != nil && ctx.Err() == nil && errors.Is(err, waiting.Err()) {
+			return false, nil
+		}
 		if err != nil || enough {
-			return err
+			return enough, err
 		}
 	}
-	return nil
+	return true, nil
 }
 
 func (l *lane) full() bool {
 	return len(l.ahead) >= l.d.cfg.Batch.Count || l.bytes >= l.d.cfg.Batch.Bytes || l.alone && len(l.ahead) > 0
 }
 
-// more reads once. It reports whether what there is shall be delivered, full batch or not.
-func (l *lane) more(ctx context.Context) (enough bool, err error) {
+// readMore reads once. It reports whether what there is shall be delivered, full batch or not.
+func (l *lane) readMore(ctx context.Context) (enough bool, err error) {
 	if lowest, moved := l.d.progress.get(); uint64(l.next-lowest) >= l.d.cfg.Window {
 		if len(l.ahead) > 0 {
 			return true, nil
@@ -103,27 +133,24 @@ func (l *lane) more(ctx context.Context) (enough bool, err error) {
 	return false, err
 }
 
-// read reads what there is, or waits for it, and keeps the lane's own. What cannot be read now is waited for. Errors:
-// sinks.ErrClosed, ctx's.
+// read reads what there is, or waits for it, and adds the lane's own events to ahead. What cannot be read now is waited for.
+// Errors: ErrLost, sinks.ErrClosed, sinks.ErrFuture, ctx's.
 func (l *lane) read(ctx context.Context) error {
 	for failures := 1; ; failures++ {
 		records, err := l.d.cfg.Log.Read(ctx, l.next, l.scratch[:0])
 		switch {
 		case err == nil:
-			l.take(records)
+			l.addOwn(records)
 			return nil
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case errors.Is(err, sinks.ErrClosed):
+		case errors.Is(err, sinks.ErrClosed), errors.Is(err, sinks.ErrFuture):
 			return err
 		case errors.Is(err, sinks.ErrExpired):
-			err = l.leaveOut()
-		case errors.Is(err, sinks.ErrFuture):
-			l.goBack()
-			return nil
+			err = l.leaveOut(ctx)
 		}
-		if err == nil {
-			return nil
+		if err == nil || errors.Is(err, journal.ErrLost) {
+			return err
 		}
 		l.d.cfg.Logger.Error("dispatch: the journal cannot be read", "position", l.next, "error", err)
 		if !pause(ctx, l.d.wait(failures)) {
@@ -132,8 +159,8 @@ func (l *lane) read(ctx context.Context) error {
 	}
 }
 
-// take keeps those records that are the lane's own.
-func (l *lane) take(records []sinks.Record) {
+// addOwn adds those records to ahead that are the lane's own.
+func (l *lane) addOwn(records []sinks.Record) {
 	if len(l.ahead) == 0 {
 		l.since = time.Now()
 	}
@@ -154,26 +181,18 @@ func (l *lane) take(records []sinks.Record) {
 }
 
 // leaveOut goes on at the earliest event that is kept, once it is recorded that some were not given to the sink.
-func (l *lane) leaveOut() error {
+func (l *lane) leaveOut(ctx context.Context) error {
 	earliest := l.d.cfg.Log.Bounds().Earliest
-	fresh, err := l.d.recordGap(l.next, earliest)
+	added, err := l.d.cfg.Claim.RecordGap(ctx, l.next, earliest)
 	if err != nil {
 		return err
 	}
-	l.d.cfg.Logger.Error("dispatch: events were given up before the sink took them",
-		"from", l.next, "to", earliest, "events", fresh)
+	l.d.cfg.Counters.skipped.Add(added)
+	l.d.cfg.Logger.Error("dispatch: events were removed before the sink took them",
+		"from", l.next, "to", earliest, "events", added)
 	l.next = earliest
 	l.report()
 	return nil
-}
-
-// goBack goes on at the log's end when that lies before the cursor: the disk lost what it had confirmed, and what comes
-// now takes the same positions.
-func (l *lane) goBack() {
-	end := l.d.cfg.Log.Bounds().Next
-	l.d.cfg.Logger.Error("dispatch: the journal ends before the sink's cursor; going on at its end", "cursor", l.next, "end", end)
-	l.next = end
-	l.report()
 }
 
 // report says how far the lane has come.
@@ -203,7 +222,7 @@ func (l *lane) batch() []sinks.Record {
 	return l.ahead
 }
 
-// deliver tries once, and waits if that failed. Errors: sinks.ErrClosed, sinks.ErrClosed.
+// deliver tries once, and waits if that failed. Errors: ErrLost, sinks.ErrClosed, ctx's.
 func (l *lane) deliver(ctx, work context.Context) error {
 	batch := l.batch()
 	n, err := l.sink.Deliver(work, batch)
@@ -215,15 +234,15 @@ func (l *lane) deliver(ctx, work context.Context) error {
 		err = errShort
 	}
 	if n > 0 {
-		l.d.count(n)
-		l.drop(n)
+		l.d.countDelivered(n)
+		l.dropFirst(n)
 		l.answered()
 	}
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, sinks.ErrPermanent):
-		return l.refused(ctx, err)
+		return l.refused(ctx, work, err)
 	case errors.Is(err, sinks.ErrClosed):
 		return err
 	case work.Err() != nil:
@@ -234,10 +253,10 @@ func (l *lane) deliver(ctx, work context.Context) error {
 	}
 }
 
-// drop forgets the first n events ahead, which are dealt with.
-func (l *lane) drop(n int) {
+// dropFirst forgets the first n events ahead, which are dealt with.
+func (l *lane) dropFirst(n int) {
 	if l.d.cfg.StrictOrder {
-		l.d.letGo(l.head())
+		l.d.blocked.remove(l.head())
 	}
 	for _, r := range l.ahead[:n] {
 		l.bytes -= len(r.Encoded)

@@ -42,7 +42,7 @@ func TestLanesLetGoOfWhatTheyLeaveOut(t *testing.T) {
 	}
 	kept := 0
 	for _, l := range d.lanes {
-		l.take(append([]sinks.Record(nil), records...))
+		l.addOwn(append([]sinks.Record(nil), records...))
 		kept += len(l.ahead)
 	}
 	if kept != len(records) {

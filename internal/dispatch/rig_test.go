@@ -29,7 +29,7 @@ import (
 
 const sinkName = "orders"
 
-// rig is a dispatcher's surroundings: a real journal on a disk in memory, and a far side. Time is the bubble's, but the
+// rig is a dispatcher's surroundings: a real journal on a disk in memory, and a destination. Time is the bubble's, but the
 // journal lives outside: its goroutines, and those of the store under it, pool what belongs to no bubble. So it is
 // called by a goroutine of its own, and waiting for events is done here.
 type rig struct {
@@ -47,6 +47,7 @@ type rig struct {
 	saveFails     int
 	beforeParking func()
 	longestStory  int
+	last          journal.Claim
 	commits       []time.Time
 }
 
@@ -133,7 +134,7 @@ func orders(n, subjects int) []string {
 	return all
 }
 
-// Bounds, Read, CommittedAt, Park and RecordGap are the journal's.
+// Bounds, Read and CommittedAt are the journal's.
 
 func (r *rig) Bounds() sinks.Bounds { return r.journal.Bounds() }
 
@@ -165,7 +166,32 @@ func (r *rig) CommittedAt(ctx context.Context, p sinks.Position) (at time.Time, 
 	return at, err
 }
 
-func (r *rig) Park(p *journalv1.Parked) (err error) {
+// claim is the journal's, called outside the bubble. Lost is the bubble's, because a goroutine that waits for a channel of
+// the outside stops the bubble's time.
+type claim struct {
+	journal.Claim
+
+	rig  *rig
+	lost chan struct{}
+}
+
+func (c claim) Lost() <-chan struct{} { return c.lost }
+
+func (c claim) Save(ctx context.Context, p sinks.Position) (err error) {
+	c.rig.mu.Lock()
+	defer c.rig.mu.Unlock()
+	if c.rig.saveFails > 0 {
+		c.rig.saveFails--
+		return journal.ErrUnavailable
+	}
+	outside := outsideOf(ctx)
+	c.rig.outside(func() { err = c.Claim.Save(outside, p) })
+	c.rig.saves = append(c.rig.saves, p)
+	return err
+}
+
+func (c claim) Park(ctx context.Context, p *journalv1.Parked) (err error) {
+	r := c.rig
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.beforeParking != nil {
@@ -176,55 +202,89 @@ func (r *rig) Park(p *journalv1.Parked) (err error) {
 		r.parkFails--
 		return journal.ErrUnavailable
 	}
-	r.outside(func() { err = r.journal.Park(p) })
+	outside := outsideOf(ctx)
+	r.outside(func() { err = c.Claim.Park(outside, p) })
 	return err
 }
 
-func (r *rig) RecordGap(sink string, from, to sinks.Position) (fresh uint64, err error) {
-	r.outside(func() { fresh, err = r.journal.RecordGap(sink, from, to) })
-	return fresh, err
+func (c claim) Unpark(ctx context.Context, p sinks.Position) (err error) {
+	outside := outsideOf(ctx)
+	c.rig.outside(func() { err = c.Claim.Unpark(outside, p) })
+	return err
 }
 
-// cursor is the journal's, as a restart finds it.
-type cursor struct {
-	*pebble.Cursor
-	rig *rig
+func (c claim) RecordGap(ctx context.Context, from, to sinks.Position) (added uint64, err error) {
+	outside := outsideOf(ctx)
+	c.rig.outside(func() { added, err = c.Claim.RecordGap(outside, from, to) })
+	return added, err
 }
 
-func (c cursor) Save(p sinks.Position) (err error) {
-	c.rig.mu.Lock()
-	defer c.rig.mu.Unlock()
-	if c.rig.saveFails > 0 {
-		c.rig.saveFails--
-		return journal.ErrUnavailable
+func (c claim) Requests(ctx context.Context) (all journal.Requests, err error) {
+	outside := outsideOf(ctx)
+	c.rig.outside(func() { all, err = c.Claim.Requests(outside) })
+	return all, err
+}
+
+// outsideOf is a context of the outside, ended if that of the bubble is.
+func outsideOf(ctx context.Context) context.Context {
+	outside, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	if ctx.Err() == nil {
+		return context.Background()
 	}
-	c.rig.outside(func() { err = c.Cursor.Save(p) })
-	c.rig.saves = append(c.rig.saves, p)
-	return err
+	return outside
 }
 
-func (r *rig) cursor(t *testing.T) cursor {
+// claim claims the sink. The last claim is lost with that.
+func (r *rig) claim(t *testing.T) claim {
 	t.Helper()
-	var c *pebble.Cursor
+	c := claim{rig: r, lost: make(chan struct{})}
 	r.outside(func() {
+		ctx := context.Background()
+		if err := r.journal.Register(ctx, sinkName, 1, journal.Skip); err != nil {
+			t.Error(err)
+		}
+		if r.last != nil {
+			_ = r.last.Release(ctx)
+		}
 		var err error
-		if c, err = r.journal.Cursor(sinkName, 1, journal.Skip); err != nil {
+		if c.Claim, err = r.journal.Claim(ctx, sinkName); err != nil {
+			t.Error(err)
+		}
+		r.last = c.Claim
+	})
+	return c
+}
+
+// operate does what an operator would.
+func (r *rig) operate(t *testing.T, operation func(ctx context.Context, j *pebble.Journal) error) {
+	t.Helper()
+	r.outside(func() {
+		if err := operation(context.Background(), r.journal); err != nil {
 			t.Error(err)
 		}
 	})
-	return cursor{c, r}
 }
 
 // saved is where the durable cursor stands.
-func (r *rig) saved(t *testing.T) sinks.Position {
+func (r *rig) saved(t *testing.T) (p sinks.Position) {
 	t.Helper()
-	return r.cursor(t).Position()
+	r.operate(t, func(ctx context.Context, j *pebble.Journal) error {
+		all, err := j.Readers(ctx)
+		if len(all) != 1 {
+			t.Errorf("readers: %v", all)
+			return err
+		}
+		p = all[0].Position
+		return err
+	})
+	return p
 }
 
 // dispatcher is one with these settings, onto the store unless they name sinks.
 func (r *rig) dispatcher(t *testing.T, cfg Config) *Dispatcher {
 	t.Helper()
-	cfg.Name, cfg.Log, cfg.Cursor = sinkName, r, r.cursor(t)
+	cfg.Name, cfg.Log, cfg.Claim = sinkName, r, r.claim(t)
 	if cfg.Sinks == nil {
 		cfg.Sinks = []sinks.Sink{r.sink(t)}
 	}

@@ -1,9 +1,8 @@
 package dispatch
 
 import (
-	"cmp"
 	"context"
-	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/webhook-bridge/bridge/sinks"
@@ -27,7 +26,22 @@ func (s State) String() string {
 	return [...]string{"closed", "half-open", "open"}[s]
 }
 
-// Stats is a dispatcher's state at one moment. The numbers count from the program's start.
+// Counters count what dispatchers of one sink did. The zero value is ready to use.
+type Counters struct {
+	delivered, retries, parked, skipped atomic.Uint64
+}
+
+// Stats returns the counts, and nothing else.
+func (c *Counters) Stats() Stats {
+	return Stats{
+		Delivered: c.delivered.Load(),
+		Retries:   c.retries.Load(),
+		Parked:    c.parked.Load(),
+		Skipped:   c.skipped.Load(),
+	}
+}
+
+// Stats is a dispatcher's state at one moment. The counts are those of [Config.Counters].
 type Stats struct {
 	// Position is the lowest that is not dealt with.
 	Position sinks.Position
@@ -39,41 +53,42 @@ type Stats struct {
 	Delivered, Retries, Parked, Skipped uint64
 	// Breaker is that of the lane that is worst off.
 	Breaker State
-	// Held are refused events that are not passed, in order of their positions.
-	Held []Held
+	// Blocked are the events that lanes wait at, in order of their positions.
+	Blocked []Blocked
 }
 
-// Held is a refused event that its lane stands before.
-type Held struct {
+// Blocked is an event that its lane does not go past until something changes.
+type Blocked struct {
 	Position sinks.Position
 	Reason   string
 	Since    time.Time
+	// PastEnd says that the position lies past the log's end, so that only moving the reader helps. Otherwise the sink refused
+	// the event, and an operator can let it pass.
+	PastEnd bool
 }
 
 // Stats returns the state. It looks up one event in the log.
 func (d *Dispatcher) Stats() Stats {
-	s := Stats{
-		Delivered: d.delivered.Load(),
-		Retries:   d.retries.Load(),
-		Parked:    d.parked.Load(),
-		Skipped:   d.skipped.Load(),
-	}
+	s := d.cfg.Counters.Stats()
 	s.Position, _ = d.progress.get()
-	bounds := d.cfg.Log.Bounds()
-	if first := max(s.Position, bounds.Earliest); first < bounds.Next {
-		s.LagEvents = uint64(bounds.Next - s.Position)
-		if at, err := d.cfg.Log.CommittedAt(context.Background(), first); err == nil { // else it was given up just now, or the log recovers
-			s.Lag = max(time.Since(at), 0)
-		}
-	}
+	s.LagEvents, s.Lag = Lag(context.Background(), d.cfg.Log, s.Position)
 	for _, l := range d.lanes {
 		s.Breaker = max(s.Breaker, State(l.breaker.Load()))
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for p, h := range d.held {
-		s.Held = append(s.Held, Held{Position: p, Reason: h.reason, Since: h.since})
-	}
-	slices.SortFunc(s.Held, func(a, b Held) int { return cmp.Compare(a.Position, b.Position) })
+	s.Blocked = d.blocked.list()
 	return s
+}
+
+// Lag returns how many events lie from a position to the log's end, and how long ago the first of them was committed. The
+// time is 0 when the log cannot tell now.
+func Lag(ctx context.Context, log Log, p sinks.Position) (events uint64, behind time.Duration) {
+	bounds := log.Bounds()
+	first := max(p, bounds.Earliest)
+	if first >= bounds.Next {
+		return 0, 0
+	}
+	if at, err := log.CommittedAt(ctx, first); err == nil {
+		behind = max(time.Since(at), 0)
+	}
+	return uint64(bounds.Next - p), behind
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/webhook-bridge/bridge/internal/journal/pebble"
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
@@ -124,7 +125,7 @@ func TestBreaker(t *testing.T) {
 	})
 }
 
-// A far side that refuses an event for good is there.
+// A destination that refuses an event for good is there.
 func TestBreakerAndRefusal(t *testing.T) {
 	run(t, func(t *testing.T, r *rig) {
 		r.append(t, orders(10, 3)...)
@@ -189,7 +190,7 @@ func TestBatches(t *testing.T) {
 			sleep(time.Minute)
 			synctest.Wait()
 			stop()
-			if err := r.cursor(t).Save(1); err != nil {
+			if err := r.claim(t).Save(t.Context(), 1); err != nil {
 				t.Error(err)
 			}
 			return s.attempts()
@@ -327,18 +328,14 @@ func TestStrictOrder(t *testing.T) {
 		sleep(150 * time.Second)
 		diff(t, "attempts", s.attempts(), []attempt{{0, through(1, 10)}, {time.Minute, through(4, 4)}, {2 * time.Minute, through(4, 4)}})
 		diff(t, "stats", d.Stats(), Stats{
-			Position: 4, LagEvents: 7, Delivered: 3, Held: []Held{{4, "no room for 4", began}},
+			Position: 4, LagEvents: 7, Delivered: 3, Blocked: []Blocked{{Position: 4, Reason: "no room for 4", Since: began}},
 		}, cmpopts.IgnoreFields(Stats{}, "Lag"))
 		diff(t, "parked", r.parkedAt(t), nil)
 		diff(t, "cursor", r.saved(t), 4)
-		if err := d.Pass(5); !errors.Is(err, ErrNotHeld) {
-			t.Errorf("pass of another: %v", err)
-		}
-		for range 2 {
-			if err := d.Pass(4); err != nil {
-				t.Error(err)
-			}
-		}
+		r.operate(t, func(ctx context.Context, j *pebble.Journal) error {
+			return errors.Join(j.RequestPass(ctx, sinkName, 4), j.RequestPass(ctx, sinkName, 5))
+		})
+		sleep(time.Second)
 		synctest.Wait()
 		diff(t, "received after it was passed", r.received(), slices.Concat(through(1, 3), through(5, 7)))
 		diff(t, "parked", r.parkedAt(t), []sinks.Position{4})

@@ -1,0 +1,169 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/sinks"
+)
+
+// retry is a parked event that an operator wants delivered again.
+type retry struct {
+	parked *journalv1.Parked
+	record sinks.Record
+	// broken is why the record cannot be read, if so.
+	broken error
+}
+
+// hearRequests looks for operators' requests until ctx is done or the claim is lost.
+func (d *Dispatcher) hearRequests(ctx context.Context) {
+	tick := time.NewTicker(d.cfg.RequestInterval)
+	defer tick.Stop()
+	for {
+		// A retry that is carried out after this is still among the requests: so none is handed out while one is under way.
+		idle := d.retrying.Load() == 0
+		all, err := d.cfg.Claim.Requests(ctx)
+		switch {
+		case ctx.Err() != nil || errors.Is(err, journal.ErrLost):
+			return
+		case err != nil:
+			d.cfg.Logger.Debug("dispatch: operators' requests cannot be read", "error", err)
+		default:
+			d.blocked.letPass(all.Pass)
+			if idle {
+				d.handOut(all.Retry)
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// handOut gives each retry to the lane of its event.
+func (d *Dispatcher) handOut(all []*journalv1.Parked) {
+	for _, p := range all {
+		record, err := sinks.NewRecord(sinks.Position(p.GetPosition()), p.GetEvent())
+		d.retrying.Add(1)
+		d.lanes[laneOf(&record.Header, len(d.lanes))].requestRetry(retry{p, record, err})
+	}
+}
+
+// requestRetry has the lane carry out a retry soon. It may be called by any goroutine.
+func (l *lane) requestRetry(r retry) {
+	l.requests.Lock()
+	defer l.requests.Unlock()
+	l.requested = append(l.requested, r)
+	if l.interrupt != nil {
+		l.interrupt()
+	}
+}
+
+// interruptible returns a context that is done, too, when a retry is requested that can be carried out now.
+func (l *lane) interruptible(ctx context.Context) (_ context.Context, end func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	l.requests.Lock()
+	defer l.requests.Unlock()
+	l.interrupt = cancel
+	if len(l.requested) > 0 && l.failures == 0 {
+		cancel()
+	}
+	return ctx, func() {
+		l.requests.Lock()
+		defer l.requests.Unlock()
+		l.interrupt = nil
+		cancel()
+	}
+}
+
+func (l *lane) nextRetry() (retry, bool) {
+	l.requests.Lock()
+	defer l.requests.Unlock()
+	if len(l.requested) == 0 || l.failures > 0 {
+		return retry{}, false
+	}
+	return l.requested[0], true
+}
+
+// carryOutRetries delivers the parked events that operators asked for, unless the destination fails now. Errors: ErrLost,
+// sinks.ErrClosed, ctx's.
+func (l *lane) carryOutRetries(ctx, work context.Context) error {
+	for ctx.Err() == nil {
+		r, ok := l.nextRetry()
+		if !ok {
+			return nil
+		}
+		done, err := l.retryParked(ctx, work, r)
+		if err != nil {
+			return err
+		}
+		if !done {
+			continue
+		}
+		l.requests.Lock()
+		l.requested = l.requested[1:]
+		l.requests.Unlock()
+		l.d.retrying.Add(-1)
+	}
+	return nil
+}
+
+// retryParked makes one attempt. It reports false when the attempt does not count: it was cut off, or the destination asked
+// for a pause, which is over then.
+func (l *lane) retryParked(ctx, work context.Context, r retry) (done bool, err error) {
+	n, err := 0, r.broken
+	if err == nil {
+		n, err = l.sink.Deliver(work, []sinks.Record{r.record})
+	}
+	var after *sinks.RetryAfterError
+	switch {
+	case n >= 1:
+		return true, l.unpark(ctx, work, r)
+	case errors.Is(err, sinks.ErrClosed):
+		return false, err
+	case work.Err() != nil:
+		return false, nil
+	case errors.As(err, &after) && after.After > 0:
+		pause(ctx, after.After)
+		return false, nil
+	case err == nil:
+		err = errShort
+	}
+	return true, l.parkAgain(ctx, work, r, err)
+}
+
+// unpark removes a parked event that was delivered.
+func (l *lane) unpark(ctx, work context.Context, r retry) error {
+	l.d.countDelivered(1)
+	l.answered()
+	l.d.cfg.Logger.Info("dispatch: parked event delivered", "position", r.record.Position)
+	return l.d.persist(ctx, work, "that a parked event was delivered", r.record.Position, func(ctx context.Context) error {
+		return l.d.cfg.Claim.Unpark(ctx, r.record.Position)
+	})
+}
+
+// parkAgain adds a failed attempt to a parked event.
+func (l *lane) parkAgain(ctx, work context.Context, r retry, reason error) error {
+	position := sinks.Position(r.parked.GetPosition())
+	l.d.cfg.Logger.Warn("dispatch: parked event could not be delivered", "position", position, "error", reason)
+	var t tries
+	t.add(reason)
+	return l.d.persist(ctx, work, "an attempt of a parked event", position, func(ctx context.Context) error {
+		return l.d.cfg.Claim.Park(ctx, &journalv1.Parked{
+			Position:       r.parked.GetPosition(),
+			Event:          r.parked.GetEvent(),
+			Reason:         reason.Error(),
+			FirstAttemptAt: timestamppb.New(t.first),
+			LastAttemptAt:  t.latest[0].GetAt(),
+			AttemptCount:   t.count,
+			Attempts:       t.latest,
+		})
+	})
+}
