@@ -52,6 +52,15 @@ type Journal interface {
 	events
 	// Drift in order of connector, event, path and kind.
 	Drift(ctx context.Context) ([]*journalv1.DriftCount, error)
+	log
+	journal.Operations
+	journal.DeadLetters
+}
+
+type log interface {
+	Bounds() sinks.Bounds
+	Seek(ctx context.Context, t time.Time) (sinks.Position, error)
+	CommittedAt(ctx context.Context, p sinks.Position) (time.Time, error)
 }
 
 type webhooks interface {
@@ -71,6 +80,10 @@ type Config struct {
 	Intake  *intake.Intake
 	// Sources by name, from [intake.Intake.Source].
 	Sources map[string]*intake.Source
+	// Sinks that are configured.
+	Sinks []Sink
+	// Backup copies the journal. nil is a journal that cannot be copied so.
+	Backup Backup
 	// Logger for what is revealed and what is repaired. nil discards.
 	Logger *slog.Logger
 	// Patience is how long a page may take before it ends early. 0 is ten seconds.
@@ -84,6 +97,8 @@ type Server struct {
 	journal  Journal
 	intake   *intake.Intake
 	sources  map[string]*intake.Source
+	sinks    []Sink
+	backup   Backup
 	log      *slog.Logger
 	patience time.Duration
 }
@@ -99,7 +114,9 @@ func New(c Config) *Server {
 	if c.Patience == 0 {
 		c.Patience = 10 * time.Second
 	}
-	return &Server{journal: c.Journal, intake: c.Intake, sources: c.Sources, log: c.Logger, patience: c.Patience}
+	return &Server{
+		journal: c.Journal, intake: c.Intake, sources: c.Sources, sinks: c.Sinks, backup: c.Backup, log: c.Logger, patience: c.Patience,
+	}
 }
 
 // call checks a request and answers it, within a deadline. What goes wrong becomes a status, a panic included: it must not
@@ -127,6 +144,14 @@ type invalidError struct{ problem string }
 
 func (e *invalidError) Error() string { return e.problem }
 
+// answerError is an error with the answer that the caller gets.
+type answerError struct {
+	code    codes.Code
+	problem string
+}
+
+func (e *answerError) Error() string { return e.problem }
+
 func invalid(err error) error { return &invalidError{err.Error()} }
 
 // codeOf is the one place where errors become codes. The first match counts; what matches none is ours.
@@ -135,6 +160,8 @@ var codeOf = []struct {
 	code codes.Code
 }{
 	{journal.ErrNotFound, codes.NotFound},
+	{sinks.ErrExpired, codes.OutOfRange},
+	{sinks.ErrFuture, codes.OutOfRange},
 	{context.Canceled, codes.Canceled},
 	{context.DeadlineExceeded, codes.DeadlineExceeded},
 	{sinks.ErrClosed, codes.Unavailable},
@@ -145,9 +172,12 @@ var codeOf = []struct {
 // statusOf is the answer for an error. The sentences are ours: causes are logged, and may speak of a folder or a body.
 func (s *Server) statusOf(err error) error {
 	var bad *invalidError
+	var answer *answerError
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &answer):
+		return status.Error(answer.code, answer.problem)
 	case errors.As(err, &bad):
 		return status.Error(codes.InvalidArgument, bad.problem)
 	}
@@ -158,6 +188,8 @@ func (s *Server) statusOf(err error) error {
 		switch x.code {
 		case codes.NotFound:
 			return status.Error(x.code, "no such webhook is kept")
+		case codes.OutOfRange:
+			return status.Error(x.code, "the position is no longer kept, or lies past the log's end")
 		case codes.Unavailable:
 			s.log.Warn("operator's call failed", "error", err)
 			return status.Error(x.code, "the journal cannot commit or read now")

@@ -72,6 +72,8 @@ var parameters = []protoreflect.MessageDescriptor{
 	(*adminv1.ListWebhooksRequest)(nil).ProtoReflect().Descriptor(),
 	(*adminv1.GetWebhookRequest)(nil).ProtoReflect().Descriptor(),
 	(*adminv1.ListDriftRequest)(nil).ProtoReflect().Descriptor(),
+	(*adminv1.ListParkedRequest)(nil).ProtoReflect().Descriptor(),
+	(*adminv1.GetParkedRequest)(nil).ProtoReflect().Descriptor(),
 }
 
 // unknownParameter returns a parameter that no request has, which the gateway would pass over.

@@ -184,7 +184,7 @@ func TestDefaults(t *testing.T) {
 			Admin:    Listener{Addr: "127.0.0.1:8082"},
 		},
 		Journal: Journal{
-			Dir: "./bridge-data", Age: 168 * time.Hour, Size: 8 << 30, QuarantineAge: 720 * time.Hour, MinFree: 512 << 20,
+			Dir: "./bridge-data", Age: 168 * time.Hour, Size: 8 << 30, QuarantineAge: 720 * time.Hour, ParkedAge: 720 * time.Hour, MinFree: 512 << 20,
 		},
 		Sources: []source.Source{
 			{Name: "returns", Connector: known["retino"], Auth: header("X-Retino-Secret", "r"), Zone: time.UTC, Limits: limits, Alerts: alerts, Window: 2 * time.Minute},
@@ -228,7 +228,7 @@ func TestEveryKey(t *testing.T) {
 			Admin:    Listener{Addr: ":1082"},
 		},
 		Journal: Journal{
-			Dir: "/var/lib/bridge-of-tests", Age: 36 * time.Hour, Size: 3 << 29, QuarantineAge: 2160 * time.Hour, MinFree: 64e6,
+			Dir: "/var/lib/bridge-of-tests", Age: 36 * time.Hour, Size: 3 << 29, QuarantineAge: 2160 * time.Hour, ParkedAge: 360 * time.Hour, MinFree: 64e6,
 		},
 		Sources: []source.Source{
 			{

@@ -45,6 +45,7 @@ func (r resolver) journal(j *configv1.Journal) Journal {
 		Age:           r.duration("journal.retention.age", keep.GetAge()),
 		Size:          r.size("journal.retention.size", keep.GetSize(), 0),
 		QuarantineAge: r.duration("journal.retention.quarantine_age", keep.GetQuarantineAge()),
+		ParkedAge:     r.duration("journal.retention.parked_age", keep.GetParkedAge()),
 		MinFree:       r.size("journal.min_free", j.GetMinFree(), 0),
 	}
 }

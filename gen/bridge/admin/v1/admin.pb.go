@@ -1751,7 +1751,7 @@ var File_bridge_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_bridge_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1bbridge/admin/v1/admin.proto\x12\x0fbridge.admin.v1\x1a\x1bbridge/event/v1/event.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfd\x01\n" +
+	"\x1bbridge/admin/v1/admin.proto\x12\x0fbridge.admin.v1\x1a\x1bbridge/admin/v1/sinks.proto\x1a\x1bbridge/event/v1/event.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfd\x01\n" +
 	"\x06Filter\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12!\n" +
 	"\fvendor_event\x18\x02 \x01(\tR\vvendorEvent\x12<\n" +
@@ -1892,7 +1892,7 @@ const file_bridge_admin_v1_admin_proto_rawDesc = "" +
 	"\x10OUTCOME_UNMAPPED\x10\x02\x12\x17\n" +
 	"\x13OUTCOME_QUARANTINED\x10\x03\x12\x14\n" +
 	"\x10OUTCOME_RELEASED\x10\x04\x12\x15\n" +
-	"\x11OUTCOME_DUPLICATE\x10\x052\xfd\x05\n" +
+	"\x11OUTCOME_DUPLICATE\x10\x052\x81\x10\n" +
 	"\fAdminService\x12q\n" +
 	"\fListWebhooks\x12$.bridge.admin.v1.ListWebhooksRequest\x1a%.bridge.admin.v1.ListWebhooksResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/webhooks\x12p\n" +
 	"\n" +
@@ -1900,7 +1900,21 @@ const file_bridge_admin_v1_admin_proto_rawDesc = "" +
 	"\rRetryWebhooks\x12%.bridge.admin.v1.RetryWebhooksRequest\x1a&.bridge.admin.v1.RetryWebhooksResponse\"\x1f\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/v1/quarantine:retry\x12\x87\x01\n" +
 	"\x0fDiscardWebhooks\x12'.bridge.admin.v1.DiscardWebhooksRequest\x1a(.bridge.admin.v1.DiscardWebhooksResponse\"!\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/quarantine:discard\x12\x95\x01\n" +
 	"\x13RetranslateWebhooks\x12+.bridge.admin.v1.RetranslateWebhooksRequest\x1a,.bridge.admin.v1.RetranslateWebhooksResponse\"#\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/v1/webhooks:retranslate\x12e\n" +
-	"\tListDrift\x12!.bridge.admin.v1.ListDriftRequest\x1a\".bridge.admin.v1.ListDriftResponse\"\x11\x82\xd3\xe4\x93\x02\v\x12\t/v1/driftB\xbd\x01\n" +
+	"\tListDrift\x12!.bridge.admin.v1.ListDriftRequest\x1a\".bridge.admin.v1.ListDriftResponse\"\x11\x82\xd3\xe4\x93\x02\v\x12\t/v1/drift\x12e\n" +
+	"\tListSinks\x12!.bridge.admin.v1.ListSinksRequest\x1a\".bridge.admin.v1.ListSinksResponse\"\x11\x82\xd3\xe4\x93\x02\v\x12\t/v1/sinks\x12f\n" +
+	"\aGetSink\x12\x1f.bridge.admin.v1.GetSinkRequest\x1a .bridge.admin.v1.GetSinkResponse\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/sinks/{name}\x12u\n" +
+	"\tPauseSink\x12!.bridge.admin.v1.PauseSinkRequest\x1a\".bridge.admin.v1.PauseSinkResponse\"!\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/sinks/{name}:pause\x12y\n" +
+	"\n" +
+	"ResumeSink\x12\".bridge.admin.v1.ResumeSinkRequest\x1a#.bridge.admin.v1.ResumeSinkResponse\"\"\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/v1/sinks/{name}:resume\x12q\n" +
+	"\bSeekSink\x12 .bridge.admin.v1.SeekSinkRequest\x1a!.bridge.admin.v1.SeekSinkResponse\" \x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/sinks/{name}:seek\x12t\n" +
+	"\tPassEvent\x12!.bridge.admin.v1.PassEventRequest\x1a\".bridge.admin.v1.PassEventResponse\" \x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/sinks/{name}:pass\x12i\n" +
+	"\n" +
+	"ListParked\x12\".bridge.admin.v1.ListParkedRequest\x1a#.bridge.admin.v1.ListParkedResponse\"\x12\x82\xd3\xe4\x93\x02\f\x12\n" +
+	"/v1/parked\x12x\n" +
+	"\tGetParked\x12!.bridge.admin.v1.GetParkedRequest\x1a\".bridge.admin.v1.GetParkedResponse\"$\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/parked/{sink}/{position}\x12u\n" +
+	"\vRetryParked\x12#.bridge.admin.v1.RetryParkedRequest\x1a$.bridge.admin.v1.RetryParkedResponse\"\x1b\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/v1/parked:retry\x12}\n" +
+	"\rDiscardParked\x12%.bridge.admin.v1.DiscardParkedRequest\x1a&.bridge.admin.v1.DiscardParkedResponse\"\x1d\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/v1/parked:discard\x12}\n" +
+	"\rBackupJournal\x12%.bridge.admin.v1.BackupJournalRequest\x1a&.bridge.admin.v1.BackupJournalResponse\"\x1d\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/v1/journal:backupB\xbd\x01\n" +
 	"\x13com.bridge.admin.v1B\n" +
 	"AdminProtoP\x01Z<github.com/webhook-bridge/bridge/gen/bridge/admin/v1;adminv1\xa2\x02\x03BAX\xaa\x02\x0fBridge.Admin.V1\xca\x02\x0fBridge\\Admin\\V1\xe2\x02\x1bBridge\\Admin\\V1\\GPBMetadata\xea\x02\x11Bridge::Admin::V1b\x06proto3"
 
@@ -1944,6 +1958,28 @@ var file_bridge_admin_v1_admin_proto_goTypes = []any{
 	(*ListDriftResponse)(nil),           // 22: bridge.admin.v1.ListDriftResponse
 	(*timestamppb.Timestamp)(nil),       // 23: google.protobuf.Timestamp
 	(*v1.Event)(nil),                    // 24: bridge.event.v1.Event
+	(*ListSinksRequest)(nil),            // 25: bridge.admin.v1.ListSinksRequest
+	(*GetSinkRequest)(nil),              // 26: bridge.admin.v1.GetSinkRequest
+	(*PauseSinkRequest)(nil),            // 27: bridge.admin.v1.PauseSinkRequest
+	(*ResumeSinkRequest)(nil),           // 28: bridge.admin.v1.ResumeSinkRequest
+	(*SeekSinkRequest)(nil),             // 29: bridge.admin.v1.SeekSinkRequest
+	(*PassEventRequest)(nil),            // 30: bridge.admin.v1.PassEventRequest
+	(*ListParkedRequest)(nil),           // 31: bridge.admin.v1.ListParkedRequest
+	(*GetParkedRequest)(nil),            // 32: bridge.admin.v1.GetParkedRequest
+	(*RetryParkedRequest)(nil),          // 33: bridge.admin.v1.RetryParkedRequest
+	(*DiscardParkedRequest)(nil),        // 34: bridge.admin.v1.DiscardParkedRequest
+	(*BackupJournalRequest)(nil),        // 35: bridge.admin.v1.BackupJournalRequest
+	(*ListSinksResponse)(nil),           // 36: bridge.admin.v1.ListSinksResponse
+	(*GetSinkResponse)(nil),             // 37: bridge.admin.v1.GetSinkResponse
+	(*PauseSinkResponse)(nil),           // 38: bridge.admin.v1.PauseSinkResponse
+	(*ResumeSinkResponse)(nil),          // 39: bridge.admin.v1.ResumeSinkResponse
+	(*SeekSinkResponse)(nil),            // 40: bridge.admin.v1.SeekSinkResponse
+	(*PassEventResponse)(nil),           // 41: bridge.admin.v1.PassEventResponse
+	(*ListParkedResponse)(nil),          // 42: bridge.admin.v1.ListParkedResponse
+	(*GetParkedResponse)(nil),           // 43: bridge.admin.v1.GetParkedResponse
+	(*RetryParkedResponse)(nil),         // 44: bridge.admin.v1.RetryParkedResponse
+	(*DiscardParkedResponse)(nil),       // 45: bridge.admin.v1.DiscardParkedResponse
+	(*BackupJournalResponse)(nil),       // 46: bridge.admin.v1.BackupJournalResponse
 }
 var file_bridge_admin_v1_admin_proto_depIdxs = []int32{
 	0,  // 0: bridge.admin.v1.Filter.outcome:type_name -> bridge.admin.v1.Outcome
@@ -1980,14 +2016,36 @@ var file_bridge_admin_v1_admin_proto_depIdxs = []int32{
 	14, // 31: bridge.admin.v1.AdminService.DiscardWebhooks:input_type -> bridge.admin.v1.DiscardWebhooksRequest
 	16, // 32: bridge.admin.v1.AdminService.RetranslateWebhooks:input_type -> bridge.admin.v1.RetranslateWebhooksRequest
 	21, // 33: bridge.admin.v1.AdminService.ListDrift:input_type -> bridge.admin.v1.ListDriftRequest
-	8,  // 34: bridge.admin.v1.AdminService.ListWebhooks:output_type -> bridge.admin.v1.ListWebhooksResponse
-	10, // 35: bridge.admin.v1.AdminService.GetWebhook:output_type -> bridge.admin.v1.GetWebhookResponse
-	12, // 36: bridge.admin.v1.AdminService.RetryWebhooks:output_type -> bridge.admin.v1.RetryWebhooksResponse
-	15, // 37: bridge.admin.v1.AdminService.DiscardWebhooks:output_type -> bridge.admin.v1.DiscardWebhooksResponse
-	17, // 38: bridge.admin.v1.AdminService.RetranslateWebhooks:output_type -> bridge.admin.v1.RetranslateWebhooksResponse
-	22, // 39: bridge.admin.v1.AdminService.ListDrift:output_type -> bridge.admin.v1.ListDriftResponse
-	34, // [34:40] is the sub-list for method output_type
-	28, // [28:34] is the sub-list for method input_type
+	25, // 34: bridge.admin.v1.AdminService.ListSinks:input_type -> bridge.admin.v1.ListSinksRequest
+	26, // 35: bridge.admin.v1.AdminService.GetSink:input_type -> bridge.admin.v1.GetSinkRequest
+	27, // 36: bridge.admin.v1.AdminService.PauseSink:input_type -> bridge.admin.v1.PauseSinkRequest
+	28, // 37: bridge.admin.v1.AdminService.ResumeSink:input_type -> bridge.admin.v1.ResumeSinkRequest
+	29, // 38: bridge.admin.v1.AdminService.SeekSink:input_type -> bridge.admin.v1.SeekSinkRequest
+	30, // 39: bridge.admin.v1.AdminService.PassEvent:input_type -> bridge.admin.v1.PassEventRequest
+	31, // 40: bridge.admin.v1.AdminService.ListParked:input_type -> bridge.admin.v1.ListParkedRequest
+	32, // 41: bridge.admin.v1.AdminService.GetParked:input_type -> bridge.admin.v1.GetParkedRequest
+	33, // 42: bridge.admin.v1.AdminService.RetryParked:input_type -> bridge.admin.v1.RetryParkedRequest
+	34, // 43: bridge.admin.v1.AdminService.DiscardParked:input_type -> bridge.admin.v1.DiscardParkedRequest
+	35, // 44: bridge.admin.v1.AdminService.BackupJournal:input_type -> bridge.admin.v1.BackupJournalRequest
+	8,  // 45: bridge.admin.v1.AdminService.ListWebhooks:output_type -> bridge.admin.v1.ListWebhooksResponse
+	10, // 46: bridge.admin.v1.AdminService.GetWebhook:output_type -> bridge.admin.v1.GetWebhookResponse
+	12, // 47: bridge.admin.v1.AdminService.RetryWebhooks:output_type -> bridge.admin.v1.RetryWebhooksResponse
+	15, // 48: bridge.admin.v1.AdminService.DiscardWebhooks:output_type -> bridge.admin.v1.DiscardWebhooksResponse
+	17, // 49: bridge.admin.v1.AdminService.RetranslateWebhooks:output_type -> bridge.admin.v1.RetranslateWebhooksResponse
+	22, // 50: bridge.admin.v1.AdminService.ListDrift:output_type -> bridge.admin.v1.ListDriftResponse
+	36, // 51: bridge.admin.v1.AdminService.ListSinks:output_type -> bridge.admin.v1.ListSinksResponse
+	37, // 52: bridge.admin.v1.AdminService.GetSink:output_type -> bridge.admin.v1.GetSinkResponse
+	38, // 53: bridge.admin.v1.AdminService.PauseSink:output_type -> bridge.admin.v1.PauseSinkResponse
+	39, // 54: bridge.admin.v1.AdminService.ResumeSink:output_type -> bridge.admin.v1.ResumeSinkResponse
+	40, // 55: bridge.admin.v1.AdminService.SeekSink:output_type -> bridge.admin.v1.SeekSinkResponse
+	41, // 56: bridge.admin.v1.AdminService.PassEvent:output_type -> bridge.admin.v1.PassEventResponse
+	42, // 57: bridge.admin.v1.AdminService.ListParked:output_type -> bridge.admin.v1.ListParkedResponse
+	43, // 58: bridge.admin.v1.AdminService.GetParked:output_type -> bridge.admin.v1.GetParkedResponse
+	44, // 59: bridge.admin.v1.AdminService.RetryParked:output_type -> bridge.admin.v1.RetryParkedResponse
+	45, // 60: bridge.admin.v1.AdminService.DiscardParked:output_type -> bridge.admin.v1.DiscardParkedResponse
+	46, // 61: bridge.admin.v1.AdminService.BackupJournal:output_type -> bridge.admin.v1.BackupJournalResponse
+	45, // [45:62] is the sub-list for method output_type
+	28, // [28:45] is the sub-list for method input_type
 	28, // [28:28] is the sub-list for extension type_name
 	28, // [28:28] is the sub-list for extension extendee
 	0,  // [0:28] is the sub-list for field type_name
@@ -1998,6 +2056,7 @@ func file_bridge_admin_v1_admin_proto_init() {
 	if File_bridge_admin_v1_admin_proto != nil {
 		return
 	}
+	file_bridge_admin_v1_sinks_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

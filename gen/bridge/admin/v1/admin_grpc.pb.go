@@ -30,6 +30,17 @@ const (
 	AdminService_DiscardWebhooks_FullMethodName     = "/bridge.admin.v1.AdminService/DiscardWebhooks"
 	AdminService_RetranslateWebhooks_FullMethodName = "/bridge.admin.v1.AdminService/RetranslateWebhooks"
 	AdminService_ListDrift_FullMethodName           = "/bridge.admin.v1.AdminService/ListDrift"
+	AdminService_ListSinks_FullMethodName           = "/bridge.admin.v1.AdminService/ListSinks"
+	AdminService_GetSink_FullMethodName             = "/bridge.admin.v1.AdminService/GetSink"
+	AdminService_PauseSink_FullMethodName           = "/bridge.admin.v1.AdminService/PauseSink"
+	AdminService_ResumeSink_FullMethodName          = "/bridge.admin.v1.AdminService/ResumeSink"
+	AdminService_SeekSink_FullMethodName            = "/bridge.admin.v1.AdminService/SeekSink"
+	AdminService_PassEvent_FullMethodName           = "/bridge.admin.v1.AdminService/PassEvent"
+	AdminService_ListParked_FullMethodName          = "/bridge.admin.v1.AdminService/ListParked"
+	AdminService_GetParked_FullMethodName           = "/bridge.admin.v1.AdminService/GetParked"
+	AdminService_RetryParked_FullMethodName         = "/bridge.admin.v1.AdminService/RetryParked"
+	AdminService_DiscardParked_FullMethodName       = "/bridge.admin.v1.AdminService/DiscardParked"
+	AdminService_BackupJournal_FullMethodName       = "/bridge.admin.v1.AdminService/BackupJournal"
 )
 
 // AdminServiceClient is the client API for AdminService service.
@@ -52,6 +63,31 @@ type AdminServiceClient interface {
 	RetranslateWebhooks(ctx context.Context, in *RetranslateWebhooksRequest, opts ...grpc.CallOption) (*RetranslateWebhooksResponse, error)
 	// ListDrift lists how webhooks differed from what their vendors document.
 	ListDrift(ctx context.Context, in *ListDriftRequest, opts ...grpc.CallOption) (*ListDriftResponse, error)
+	// ListSinks lists the sinks with their positions.
+	ListSinks(ctx context.Context, in *ListSinksRequest, opts ...grpc.CallOption) (*ListSinksResponse, error)
+	// GetSink returns the state of one sink. NOT_FOUND if there is none of this name.
+	GetSink(ctx context.Context, in *GetSinkRequest, opts ...grpc.CallOption) (*GetSinkResponse, error)
+	// PauseSink stops deliveries to a sink until ResumeSink, also across restarts. Retention still spares what the sink has not
+	// got.
+	PauseSink(ctx context.Context, in *PauseSinkRequest, opts ...grpc.CallOption) (*PauseSinkResponse, error)
+	// ResumeSink ends a pause.
+	ResumeSink(ctx context.Context, in *ResumeSinkRequest, opts ...grpc.CallOption) (*ResumeSinkResponse, error)
+	// SeekSink moves a sink forwards or back. OUT_OF_RANGE for a position that is no longer kept, or past the log's end.
+	SeekSink(ctx context.Context, in *SeekSinkRequest, opts ...grpc.CallOption) (*SeekSinkResponse, error)
+	// PassEvent has a strictly ordered sink park the event that it waits at, and go on. FAILED_PRECONDITION if it does not wait
+	// there.
+	PassEvent(ctx context.Context, in *PassEventRequest, opts ...grpc.CallOption) (*PassEventResponse, error)
+	// ListParked lists parked events.
+	ListParked(ctx context.Context, in *ListParkedRequest, opts ...grpc.CallOption) (*ListParkedResponse, error)
+	// GetParked returns one parked event with its attempts. NOT_FOUND if it is not parked.
+	GetParked(ctx context.Context, in *GetParkedRequest, opts ...grpc.CallOption) (*GetParkedResponse, error)
+	// RetryParked has parked events delivered again, soon after. Those that the sink takes are no longer parked. The others have
+	// one attempt more.
+	RetryParked(ctx context.Context, in *RetryParkedRequest, opts ...grpc.CallOption) (*RetryParkedResponse, error)
+	// DiscardParked removes parked events for good.
+	DiscardParked(ctx context.Context, in *DiscardParkedRequest, opts ...grpc.CallOption) (*DiscardParkedResponse, error)
+	// BackupJournal copies the journal into a new folder on the server while it runs. ALREADY_EXISTS if the folder exists.
+	BackupJournal(ctx context.Context, in *BackupJournalRequest, opts ...grpc.CallOption) (*BackupJournalResponse, error)
 }
 
 type adminServiceClient struct {
@@ -122,6 +158,116 @@ func (c *adminServiceClient) ListDrift(ctx context.Context, in *ListDriftRequest
 	return out, nil
 }
 
+func (c *adminServiceClient) ListSinks(ctx context.Context, in *ListSinksRequest, opts ...grpc.CallOption) (*ListSinksResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListSinksResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListSinks_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) GetSink(ctx context.Context, in *GetSinkRequest, opts ...grpc.CallOption) (*GetSinkResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetSinkResponse)
+	err := c.cc.Invoke(ctx, AdminService_GetSink_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) PauseSink(ctx context.Context, in *PauseSinkRequest, opts ...grpc.CallOption) (*PauseSinkResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PauseSinkResponse)
+	err := c.cc.Invoke(ctx, AdminService_PauseSink_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ResumeSink(ctx context.Context, in *ResumeSinkRequest, opts ...grpc.CallOption) (*ResumeSinkResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ResumeSinkResponse)
+	err := c.cc.Invoke(ctx, AdminService_ResumeSink_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) SeekSink(ctx context.Context, in *SeekSinkRequest, opts ...grpc.CallOption) (*SeekSinkResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SeekSinkResponse)
+	err := c.cc.Invoke(ctx, AdminService_SeekSink_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) PassEvent(ctx context.Context, in *PassEventRequest, opts ...grpc.CallOption) (*PassEventResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PassEventResponse)
+	err := c.cc.Invoke(ctx, AdminService_PassEvent_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListParked(ctx context.Context, in *ListParkedRequest, opts ...grpc.CallOption) (*ListParkedResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListParkedResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListParked_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) GetParked(ctx context.Context, in *GetParkedRequest, opts ...grpc.CallOption) (*GetParkedResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetParkedResponse)
+	err := c.cc.Invoke(ctx, AdminService_GetParked_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) RetryParked(ctx context.Context, in *RetryParkedRequest, opts ...grpc.CallOption) (*RetryParkedResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RetryParkedResponse)
+	err := c.cc.Invoke(ctx, AdminService_RetryParked_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) DiscardParked(ctx context.Context, in *DiscardParkedRequest, opts ...grpc.CallOption) (*DiscardParkedResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DiscardParkedResponse)
+	err := c.cc.Invoke(ctx, AdminService_DiscardParked_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) BackupJournal(ctx context.Context, in *BackupJournalRequest, opts ...grpc.CallOption) (*BackupJournalResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(BackupJournalResponse)
+	err := c.cc.Invoke(ctx, AdminService_BackupJournal_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AdminServiceServer is the server API for AdminService service.
 // All implementations must embed UnimplementedAdminServiceServer
 // for forward compatibility.
@@ -142,6 +288,31 @@ type AdminServiceServer interface {
 	RetranslateWebhooks(context.Context, *RetranslateWebhooksRequest) (*RetranslateWebhooksResponse, error)
 	// ListDrift lists how webhooks differed from what their vendors document.
 	ListDrift(context.Context, *ListDriftRequest) (*ListDriftResponse, error)
+	// ListSinks lists the sinks with their positions.
+	ListSinks(context.Context, *ListSinksRequest) (*ListSinksResponse, error)
+	// GetSink returns the state of one sink. NOT_FOUND if there is none of this name.
+	GetSink(context.Context, *GetSinkRequest) (*GetSinkResponse, error)
+	// PauseSink stops deliveries to a sink until ResumeSink, also across restarts. Retention still spares what the sink has not
+	// got.
+	PauseSink(context.Context, *PauseSinkRequest) (*PauseSinkResponse, error)
+	// ResumeSink ends a pause.
+	ResumeSink(context.Context, *ResumeSinkRequest) (*ResumeSinkResponse, error)
+	// SeekSink moves a sink forwards or back. OUT_OF_RANGE for a position that is no longer kept, or past the log's end.
+	SeekSink(context.Context, *SeekSinkRequest) (*SeekSinkResponse, error)
+	// PassEvent has a strictly ordered sink park the event that it waits at, and go on. FAILED_PRECONDITION if it does not wait
+	// there.
+	PassEvent(context.Context, *PassEventRequest) (*PassEventResponse, error)
+	// ListParked lists parked events.
+	ListParked(context.Context, *ListParkedRequest) (*ListParkedResponse, error)
+	// GetParked returns one parked event with its attempts. NOT_FOUND if it is not parked.
+	GetParked(context.Context, *GetParkedRequest) (*GetParkedResponse, error)
+	// RetryParked has parked events delivered again, soon after. Those that the sink takes are no longer parked. The others have
+	// one attempt more.
+	RetryParked(context.Context, *RetryParkedRequest) (*RetryParkedResponse, error)
+	// DiscardParked removes parked events for good.
+	DiscardParked(context.Context, *DiscardParkedRequest) (*DiscardParkedResponse, error)
+	// BackupJournal copies the journal into a new folder on the server while it runs. ALREADY_EXISTS if the folder exists.
+	BackupJournal(context.Context, *BackupJournalRequest) (*BackupJournalResponse, error)
 	mustEmbedUnimplementedAdminServiceServer()
 }
 
@@ -169,6 +340,39 @@ func (UnimplementedAdminServiceServer) RetranslateWebhooks(context.Context, *Ret
 }
 func (UnimplementedAdminServiceServer) ListDrift(context.Context, *ListDriftRequest) (*ListDriftResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListDrift not implemented")
+}
+func (UnimplementedAdminServiceServer) ListSinks(context.Context, *ListSinksRequest) (*ListSinksResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListSinks not implemented")
+}
+func (UnimplementedAdminServiceServer) GetSink(context.Context, *GetSinkRequest) (*GetSinkResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetSink not implemented")
+}
+func (UnimplementedAdminServiceServer) PauseSink(context.Context, *PauseSinkRequest) (*PauseSinkResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PauseSink not implemented")
+}
+func (UnimplementedAdminServiceServer) ResumeSink(context.Context, *ResumeSinkRequest) (*ResumeSinkResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ResumeSink not implemented")
+}
+func (UnimplementedAdminServiceServer) SeekSink(context.Context, *SeekSinkRequest) (*SeekSinkResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SeekSink not implemented")
+}
+func (UnimplementedAdminServiceServer) PassEvent(context.Context, *PassEventRequest) (*PassEventResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PassEvent not implemented")
+}
+func (UnimplementedAdminServiceServer) ListParked(context.Context, *ListParkedRequest) (*ListParkedResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListParked not implemented")
+}
+func (UnimplementedAdminServiceServer) GetParked(context.Context, *GetParkedRequest) (*GetParkedResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetParked not implemented")
+}
+func (UnimplementedAdminServiceServer) RetryParked(context.Context, *RetryParkedRequest) (*RetryParkedResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RetryParked not implemented")
+}
+func (UnimplementedAdminServiceServer) DiscardParked(context.Context, *DiscardParkedRequest) (*DiscardParkedResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DiscardParked not implemented")
+}
+func (UnimplementedAdminServiceServer) BackupJournal(context.Context, *BackupJournalRequest) (*BackupJournalResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method BackupJournal not implemented")
 }
 func (UnimplementedAdminServiceServer) mustEmbedUnimplementedAdminServiceServer() {}
 func (UnimplementedAdminServiceServer) testEmbeddedByValue()                      {}
@@ -299,6 +503,204 @@ func _AdminService_ListDrift_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_ListSinks_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListSinksRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListSinks(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListSinks_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListSinks(ctx, req.(*ListSinksRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_GetSink_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetSinkRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).GetSink(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_GetSink_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).GetSink(ctx, req.(*GetSinkRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_PauseSink_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PauseSinkRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).PauseSink(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_PauseSink_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).PauseSink(ctx, req.(*PauseSinkRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ResumeSink_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResumeSinkRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ResumeSink(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ResumeSink_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ResumeSink(ctx, req.(*ResumeSinkRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_SeekSink_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SeekSinkRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).SeekSink(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_SeekSink_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).SeekSink(ctx, req.(*SeekSinkRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_PassEvent_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PassEventRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).PassEvent(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_PassEvent_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).PassEvent(ctx, req.(*PassEventRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListParked_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListParkedRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListParked(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListParked_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListParked(ctx, req.(*ListParkedRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_GetParked_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetParkedRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).GetParked(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_GetParked_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).GetParked(ctx, req.(*GetParkedRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_RetryParked_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RetryParkedRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).RetryParked(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_RetryParked_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).RetryParked(ctx, req.(*RetryParkedRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_DiscardParked_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DiscardParkedRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).DiscardParked(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_DiscardParked_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).DiscardParked(ctx, req.(*DiscardParkedRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_BackupJournal_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(BackupJournalRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).BackupJournal(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_BackupJournal_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).BackupJournal(ctx, req.(*BackupJournalRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AdminService_ServiceDesc is the grpc.ServiceDesc for AdminService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -329,6 +731,50 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListDrift",
 			Handler:    _AdminService_ListDrift_Handler,
+		},
+		{
+			MethodName: "ListSinks",
+			Handler:    _AdminService_ListSinks_Handler,
+		},
+		{
+			MethodName: "GetSink",
+			Handler:    _AdminService_GetSink_Handler,
+		},
+		{
+			MethodName: "PauseSink",
+			Handler:    _AdminService_PauseSink_Handler,
+		},
+		{
+			MethodName: "ResumeSink",
+			Handler:    _AdminService_ResumeSink_Handler,
+		},
+		{
+			MethodName: "SeekSink",
+			Handler:    _AdminService_SeekSink_Handler,
+		},
+		{
+			MethodName: "PassEvent",
+			Handler:    _AdminService_PassEvent_Handler,
+		},
+		{
+			MethodName: "ListParked",
+			Handler:    _AdminService_ListParked_Handler,
+		},
+		{
+			MethodName: "GetParked",
+			Handler:    _AdminService_GetParked_Handler,
+		},
+		{
+			MethodName: "RetryParked",
+			Handler:    _AdminService_RetryParked_Handler,
+		},
+		{
+			MethodName: "DiscardParked",
+			Handler:    _AdminService_DiscardParked_Handler,
+		},
+		{
+			MethodName: "BackupJournal",
+			Handler:    _AdminService_BackupJournal_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

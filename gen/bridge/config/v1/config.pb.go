@@ -477,6 +477,8 @@ type Retention struct {
 	Size string `protobuf:"bytes,2,opt,name=size,proto3" json:"size,omitempty"`
 	// Age of webhooks in quarantine.
 	QuarantineAge *durationpb.Duration `protobuf:"bytes,3,opt,name=quarantine_age,json=quarantineAge,proto3" json:"quarantine_age,omitempty"`
+	// Age of [parked events](operating.md#parked-events), from when they were parked last.
+	ParkedAge     *durationpb.Duration `protobuf:"bytes,4,opt,name=parked_age,json=parkedAge,proto3" json:"parked_age,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -528,6 +530,13 @@ func (x *Retention) GetSize() string {
 func (x *Retention) GetQuarantineAge() *durationpb.Duration {
 	if x != nil {
 		return x.QuarantineAge
+	}
+	return nil
+}
+
+func (x *Retention) GetParkedAge() *durationpb.Duration {
+	if x != nil {
+		return x.ParkedAge
 	}
 	return nil
 }
@@ -2127,14 +2136,17 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\r./bridge-data2\x04pathR\x03dir\x129\n" +
 	"\tretention\x18\x02 \x01(\v2\x1b.bridge.config.v1.RetentionR\tretention\x121\n" +
 	"\bmin_free\x18\x03 \x01(\tB\x16\xb2\xaa\x19\x12\n" +
-	"\x05512Mi\"\x031Mi2\x04sizeR\aminFree\"\xd5\x01\n" +
+	"\x05512Mi\"\x031Mi2\x04sizeR\aminFree\"\xa7\x02\n" +
 	"\tRetention\x12C\n" +
 	"\x03age\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x16\xb2\xaa\x19\x12\n" +
 	"\x04168h\"\x021h*\x0687600hR\x03age\x12)\n" +
 	"\x04size\x18\x02 \x01(\tB\x15\xb2\xaa\x19\x11\n" +
 	"\x038Gi\"\x0464Mi2\x04sizeR\x04size\x12X\n" +
 	"\x0equarantine_age\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x16\xb2\xaa\x19\x12\n" +
-	"\x04720h\"\x021h*\x0687600hR\rquarantineAge\"\x89\x06\n" +
+	"\x04720h\"\x021h*\x0687600hR\rquarantineAge\x12P\n" +
+	"\n" +
+	"parked_age\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\x16\xb2\xaa\x19\x12\n" +
+	"\x04720h\"\x021h*\x0687600hR\tparkedAge\"\x89\x06\n" +
 	"\x06Source\x12?\n" +
 	"\x04name\x18\x01 \x01(\tB+\xbaH(r&2$^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$R\x04name\x12%\n" +
 	"\tconnector\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\tconnector\x122\n" +
@@ -2356,35 +2368,36 @@ var file_bridge_config_v1_config_proto_depIdxs = []int32{
 	6,  // 12: bridge.config.v1.Journal.retention:type_name -> bridge.config.v1.Retention
 	26, // 13: bridge.config.v1.Retention.age:type_name -> google.protobuf.Duration
 	26, // 14: bridge.config.v1.Retention.quarantine_age:type_name -> google.protobuf.Duration
-	9,  // 15: bridge.config.v1.Source.auth:type_name -> bridge.config.v1.Auth
-	15, // 16: bridge.config.v1.Source.limits:type_name -> bridge.config.v1.Limits
-	26, // 17: bridge.config.v1.Source.dedupe_window:type_name -> google.protobuf.Duration
-	8,  // 18: bridge.config.v1.Source.alarms:type_name -> bridge.config.v1.Alarms
-	26, // 19: bridge.config.v1.Alarms.silent_after:type_name -> google.protobuf.Duration
-	10, // 20: bridge.config.v1.Auth.header:type_name -> bridge.config.v1.HeaderAuth
-	11, // 21: bridge.config.v1.Auth.path_token:type_name -> bridge.config.v1.PathTokenAuth
-	14, // 22: bridge.config.v1.Auth.none:type_name -> bridge.config.v1.NoAuth
-	12, // 23: bridge.config.v1.Auth.hmac:type_name -> bridge.config.v1.HMACAuth
-	13, // 24: bridge.config.v1.HMACAuth.timestamp:type_name -> bridge.config.v1.HMACTimestamp
-	26, // 25: bridge.config.v1.HMACTimestamp.tolerance:type_name -> google.protobuf.Duration
-	20, // 26: bridge.config.v1.Sink.file:type_name -> bridge.config.v1.FileSink
-	22, // 27: bridge.config.v1.Sink.kafka:type_name -> bridge.config.v1.KafkaSink
-	18, // 28: bridge.config.v1.Sink.batch:type_name -> bridge.config.v1.SinkBatch
-	19, // 29: bridge.config.v1.Sink.backoff:type_name -> bridge.config.v1.SinkBackoff
-	26, // 30: bridge.config.v1.SinkBatch.delay:type_name -> google.protobuf.Duration
-	26, // 31: bridge.config.v1.SinkBackoff.min:type_name -> google.protobuf.Duration
-	26, // 32: bridge.config.v1.SinkBackoff.max:type_name -> google.protobuf.Duration
-	21, // 33: bridge.config.v1.FileSink.rotate:type_name -> bridge.config.v1.FileRotation
-	26, // 34: bridge.config.v1.FileRotation.age:type_name -> google.protobuf.Duration
-	23, // 35: bridge.config.v1.KafkaSink.tls:type_name -> bridge.config.v1.KafkaTLS
-	24, // 36: bridge.config.v1.KafkaSink.sasl:type_name -> bridge.config.v1.KafkaSASL
-	25, // 37: bridge.config.v1.KafkaSink.create_topics:type_name -> bridge.config.v1.KafkaCreateTopics
-	26, // 38: bridge.config.v1.KafkaSink.timeout:type_name -> google.protobuf.Duration
-	39, // [39:39] is the sub-list for method output_type
-	39, // [39:39] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	26, // 15: bridge.config.v1.Retention.parked_age:type_name -> google.protobuf.Duration
+	9,  // 16: bridge.config.v1.Source.auth:type_name -> bridge.config.v1.Auth
+	15, // 17: bridge.config.v1.Source.limits:type_name -> bridge.config.v1.Limits
+	26, // 18: bridge.config.v1.Source.dedupe_window:type_name -> google.protobuf.Duration
+	8,  // 19: bridge.config.v1.Source.alarms:type_name -> bridge.config.v1.Alarms
+	26, // 20: bridge.config.v1.Alarms.silent_after:type_name -> google.protobuf.Duration
+	10, // 21: bridge.config.v1.Auth.header:type_name -> bridge.config.v1.HeaderAuth
+	11, // 22: bridge.config.v1.Auth.path_token:type_name -> bridge.config.v1.PathTokenAuth
+	14, // 23: bridge.config.v1.Auth.none:type_name -> bridge.config.v1.NoAuth
+	12, // 24: bridge.config.v1.Auth.hmac:type_name -> bridge.config.v1.HMACAuth
+	13, // 25: bridge.config.v1.HMACAuth.timestamp:type_name -> bridge.config.v1.HMACTimestamp
+	26, // 26: bridge.config.v1.HMACTimestamp.tolerance:type_name -> google.protobuf.Duration
+	20, // 27: bridge.config.v1.Sink.file:type_name -> bridge.config.v1.FileSink
+	22, // 28: bridge.config.v1.Sink.kafka:type_name -> bridge.config.v1.KafkaSink
+	18, // 29: bridge.config.v1.Sink.batch:type_name -> bridge.config.v1.SinkBatch
+	19, // 30: bridge.config.v1.Sink.backoff:type_name -> bridge.config.v1.SinkBackoff
+	26, // 31: bridge.config.v1.SinkBatch.delay:type_name -> google.protobuf.Duration
+	26, // 32: bridge.config.v1.SinkBackoff.min:type_name -> google.protobuf.Duration
+	26, // 33: bridge.config.v1.SinkBackoff.max:type_name -> google.protobuf.Duration
+	21, // 34: bridge.config.v1.FileSink.rotate:type_name -> bridge.config.v1.FileRotation
+	26, // 35: bridge.config.v1.FileRotation.age:type_name -> google.protobuf.Duration
+	23, // 36: bridge.config.v1.KafkaSink.tls:type_name -> bridge.config.v1.KafkaTLS
+	24, // 37: bridge.config.v1.KafkaSink.sasl:type_name -> bridge.config.v1.KafkaSASL
+	25, // 38: bridge.config.v1.KafkaSink.create_topics:type_name -> bridge.config.v1.KafkaCreateTopics
+	26, // 39: bridge.config.v1.KafkaSink.timeout:type_name -> google.protobuf.Duration
+	40, // [40:40] is the sub-list for method output_type
+	40, // [40:40] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_bridge_config_v1_config_proto_init() }

@@ -1,0 +1,49 @@
+package pebble
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+)
+
+// Backup is a copy of the journal.
+type Backup struct {
+	// Position of the first event that may be missing from the copy.
+	Position Position
+	// Bytes is the size of the copy's files.
+	Bytes uint64
+}
+
+// Backup writes a checkpoint as [Journal.Checkpoint] does, and says what is in it. A copy that may be wrong is removed.
+// Errors: [fs.ErrExist] for a folder that exists, ErrUnavailable, ErrClosed, ctx's before it begins, the disk's.
+func (j *Journal) Backup(ctx context.Context, dir string) (Backup, error) {
+	if _, err := j.cfg.FS.Stat(dir); err == nil {
+		return Backup{}, fmt.Errorf("journal: backup: %s: %w", dir, fs.ErrExist)
+	}
+	b := Backup{Position: j.Bounds().Next}
+	err := j.Checkpoint(ctx, dir)
+	if err == nil {
+		b.Bytes, err = j.sizeOf(dir)
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		err = errors.Join(err, j.cfg.FS.RemoveAll(dir))
+	}
+	return b, err
+}
+
+// sizeOf adds up the files in a folder.
+func (j *Journal) sizeOf(dir string) (total uint64, err error) {
+	names, err := j.cfg.FS.List(dir)
+	if err != nil {
+		return 0, fmt.Errorf("journal: backup: %w", err)
+	}
+	for _, name := range names {
+		info, err := j.cfg.FS.Stat(j.cfg.FS.PathJoin(dir, name))
+		if err != nil {
+			return 0, fmt.Errorf("journal: backup: %w", err)
+		}
+		total += uint64(max(info.Size(), 0))
+	}
+	return total, nil
+}
