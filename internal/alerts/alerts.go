@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,6 +20,8 @@ const (
 	requestLookBack  = 24 * time.Hour
 	quarantineWindow = time.Hour
 	reminder         = time.Hour
+	// askInterval is how often the newest webhooks are asked for, at most.
+	askInterval = 30 * time.Second
 )
 
 // minRequests is the number of requests that a percentage needs. If the window has fewer, older requests are added.
@@ -41,6 +44,8 @@ type Monitor struct {
 	gatherer prometheus.Gatherer
 	log      *slog.Logger
 	sources  []*sourceMonitor
+	// ran says that Run was called before.
+	ran bool
 }
 
 // New registers the metrics, with no alert raised. It starts nothing.
@@ -67,13 +72,25 @@ func New(c Config) (*Monitor, error) {
 	return m, nil
 }
 
-// Run evaluates the alerts until ctx is done. last maps a source to the time of its last webhook that was stored before the
-// counters began. A source without a known webhook is not in last. The caller calls Run once.
-func (m *Monitor) Run(ctx context.Context, last map[string]time.Time) {
+// Newest returns when the newest stored webhook of each source was received, by whichever instance. A source without a known
+// webhook is left out.
+type Newest func(ctx context.Context) (map[string]time.Time, error)
+
+// Run evaluates the alerts until ctx is done. It asks newest at the start, and before it calls a source silent: another
+// instance may have received the source's webhooks. Run may be called again after it has returned.
+func (m *Monitor) Run(ctx context.Context, newest Newest) {
+	last := m.ask(ctx, newest)
 	now := time.Now()
-	for _, s := range m.sources {
-		s.start(now, last[s.Name])
+	var all map[string]counts // at the first start the counters are 0
+	if m.ran {
+		all = readCounts(m.gatherer)
 	}
+	m.ran = true
+	for _, s := range m.sources {
+		s.start(now, last[s.Name], all[s.Name])
+	}
+	defer m.stop()
+	asked := now
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
@@ -85,9 +102,39 @@ func (m *Monitor) Run(ctx context.Context, last map[string]time.Time) {
 		all := readCounts(m.gatherer)
 		now := time.Now()
 		for _, s := range m.sources {
+			s.count(now, all[s.Name])
+		}
+		if now.Sub(asked) >= askInterval && slices.ContainsFunc(m.sources, func(s *sourceMonitor) bool { return s.isSilent(now) }) {
+			asked, last = now, m.ask(ctx, newest)
+			for _, s := range m.sources {
+				s.heard(last[s.Name])
+			}
+		}
+		for _, s := range m.sources {
 			s.evaluate(now, all[s.Name])
 		}
 	}
+}
+
+// stop takes back the alerts that are raised: from now on another instance evaluates them, or none.
+func (m *Monitor) stop() {
+	for _, s := range m.sources {
+		for _, a := range []*alert{s.silent, s.unauthorized, s.quarantine} {
+			if a.isRaised() {
+				a.raised = false
+				a.gauge.Set(0)
+			}
+		}
+	}
+}
+
+// ask returns nothing when newest fails.
+func (m *Monitor) ask(ctx context.Context, newest Newest) map[string]time.Time {
+	last, err := newest(ctx)
+	if err != nil && ctx.Err() == nil {
+		m.log.Warn("alerts: the newest webhooks cannot be read", "error", err)
+	}
+	return last
 }
 
 // sourceMonitor evaluates the alerts of one source.
@@ -130,14 +177,16 @@ func newSourceMonitor(s source.Source, log *slog.Logger, raised, last *prometheu
 	return m
 }
 
-// start sets the first readings: all counters are 0.
-func (m *sourceMonitor) start(now, last time.Time) {
+// start sets the first readings.
+func (m *sourceMonitor) start(now, last time.Time, c counts) {
 	m.lastAt = now
 	if !last.IsZero() {
 		m.setLastAccepted(last)
 	}
-	m.requests.add(now, counts{})
-	m.quarantines.add(now, counts{})
+	m.accepted = c.accepted
+	m.requests.readings, m.quarantines.readings = nil, nil
+	m.requests.add(now, c)
+	m.quarantines.add(now, c)
 }
 
 func (m *sourceMonitor) setLastAccepted(t time.Time) {
@@ -145,15 +194,30 @@ func (m *sourceMonitor) setLastAccepted(t time.Time) {
 	m.gauge.Set(float64(t.UnixMilli()) / 1000)
 }
 
-// evaluate raises and clears the source's alerts by its current counters.
-func (m *sourceMonitor) evaluate(now time.Time, c counts) {
+// count notes the webhooks that this instance accepted.
+func (m *sourceMonitor) count(now time.Time, c counts) {
 	if c.accepted > m.accepted {
 		m.setLastAccepted(now)
 	}
 	m.accepted = c.accepted
+}
 
+// heard notes a webhook that some instance stored.
+func (m *sourceMonitor) heard(last time.Time) {
+	if last.After(m.lastAt) {
+		m.setLastAccepted(last)
+	}
+}
+
+// isSilent reports whether the alert about silence is to be raised.
+func (m *sourceMonitor) isSilent(now time.Time) bool {
+	return m.silent != nil && now.Sub(m.lastAt) >= m.Alerts.SilentAfter
+}
+
+// evaluate raises and clears the source's alerts.
+func (m *sourceMonitor) evaluate(now time.Time, c counts) {
 	silence := now.Sub(m.lastAt)
-	m.silent.update(now, silence >= m.Alerts.SilentAfter, "silent_for", silence.Round(time.Second).String())
+	m.silent.update(now, m.isSilent(now), "silent_for", silence.Round(time.Second).String())
 
 	m.evaluateUnauthorized(now, c)
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,6 +29,7 @@ type rig struct {
 	quarantined *prometheus.CounterVec
 	log         lockedBuffer
 	start       time.Time
+	newest      func() map[string]time.Time
 }
 
 // lockedBuffer receives the monitor's log while the test reads it.
@@ -74,11 +76,12 @@ func withMonitor(t *testing.T, last map[string]time.Duration, sources []source.S
 		for name, ago := range last {
 			known[name] = r.start.Add(-ago)
 		}
+		r.newest = func() map[string]time.Time { return known }
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			m.Run(ctx, known)
+			m.Run(ctx, func(context.Context) (map[string]time.Time, error) { return r.newest(), nil })
 		}()
 		test(r)
 		cancel()
@@ -192,6 +195,33 @@ func TestSilent(t *testing.T) {
 		r.pass(10 * time.Second)
 		r.expect("INFO alert cleared till silent 0s")
 		r.metrics("alarm till silent 0.000\nlast_webhook_timestamp_seconds other  0.000\nlast_webhook_timestamp_seconds till  " + r.unix(122*time.Minute+55*time.Second) + "\n")
+	})
+}
+
+// A webhook that another instance stored prevents the alert, and ends it.
+func TestSilentEverywhere(t *testing.T) {
+	withMonitor(t, nil, []source.Source{{Name: "till", Alerts: source.Alerts{SilentAfter: time.Minute}}}, func(r *rig) {
+		var last atomic.Int64 // 0 is always ten seconds ago
+		r.newest = func() map[string]time.Time {
+			if at := last.Load(); at > 0 {
+				return map[string]time.Time{"till": time.Unix(0, at)}
+			}
+			return map[string]time.Time{"till": time.Now().Add(-10 * time.Second)}
+		}
+		logged := func(prefix string) {
+			t.Helper()
+			if lines := r.logged(); len(lines) != 1 || !strings.HasPrefix(lines[0], prefix) {
+				t.Errorf("logged %q, want one line that starts with %q", lines, prefix)
+			}
+		}
+		r.pass(time.Hour)
+		r.expect()
+		last.Store(time.Now().UnixNano())
+		r.pass(2 * time.Minute)
+		logged("WARN alert raised till silent")
+		last.Store(time.Now().UnixNano())
+		r.pass(askInterval + interval)
+		logged("INFO alert cleared till silent")
 	})
 }
 

@@ -4,10 +4,13 @@
 // It reads the Prometheus counters every five seconds, so the code that receives webhooks does not depend on it. An alert sets
 // the metric bridge_source_alarm and writes a log line when it is raised, once an hour while it lasts, and when it is cleared.
 //
+// Where several instances share a log, one of them evaluates the alerts. Its counters are its own, so unauthorized and
+// quarantine are about what this instance received.
+//
 // # Alerts
 //
 //   - silent: no webhook was accepted for the configured time. The time starts at the last accepted webhook, or at the last
-//     one stored before the start, or at the start if neither is known. A request that was refused or has not ended does not
+//     one stored by any instance over the same log, or at the start if neither is known. A request that was refused or has not ended does not
 //     count.
 //   - unauthorized: at least the configured percentage of the latest requests was refused for a wrong secret. The latest
 //     requests are those of the last five minutes. If there are fewer than ten, older ones are added, up to ten and none older

@@ -54,6 +54,9 @@ func commands() []command {
 			about: "translate stored webhooks again, and publish corrections",
 		},
 		{name: "drift", args: "[--fail-on KIND]", about: "show how webhooks differ from what vendors document", run: drift},
+		sinksCommand(),
+		parkedCommand(),
+		{name: "backup", args: "DIR", about: "copy the journal into a new folder on the server while it runs", run: backup},
 		connectorsCommand(),
 		{name: "version", about: "print the version", run: version},
 	}

@@ -27,6 +27,8 @@ type operator struct {
 	flags  *flag.FlagSet
 	client clientFlags
 	asJSON bool
+	// args are the command's arguments.
+	args []string
 
 	conn *grpc.ClientConn
 	adminv1.AdminServiceClient

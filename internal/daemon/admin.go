@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -10,16 +11,27 @@ import (
 	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/journal/pebble"
 	"github.com/webhook-bridge/bridge/internal/source"
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // newOperators makes the operator's service over the sources that receive, which are resolved.
-func newOperators(j *pebble.Journal, in *intake.Intake, sources []source.Source, log *slog.Logger) *admin.Server {
+func newOperators(
+	j *pebble.Journal, in *intake.Intake, sources []source.Source, pushes []*push, log *slog.Logger,
+) *admin.Server {
 	all := make(map[string]*intake.Source, len(sources))
 	for _, s := range sources {
 		s.Reject = false // a stored webhook has no sender to refuse it to
 		all[s.Name] = in.Source(s)
 	}
-	return admin.New(admin.Config{Journal: j, Intake: in, Sources: all, Logger: log})
+	sinksOf := make([]admin.Sink, 0, len(pushes))
+	for _, p := range pushes {
+		sinksOf = append(sinksOf, p.forOperators())
+	}
+	backup := func(ctx context.Context, dir string) (sinks.Position, uint64, error) {
+		b, err := j.Backup(ctx, dir)
+		return b.Position, b.Bytes, err
+	}
+	return admin.New(admin.Config{Journal: j, Intake: in, Sources: all, Sinks: sinksOf, Backup: backup, Logger: log})
 }
 
 // adminHandler serves the operator's listener: the operator's service as JSON, and the OpenAPI documents of that and of what

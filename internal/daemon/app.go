@@ -88,7 +88,7 @@ func Open(ctx context.Context, cfg *config.Config, plugins Plugins, log *slog.Lo
 	if err := a.openPushes(ctx); err != nil {
 		return nil, err
 	}
-	metrics.MustRegister(newCollector(a.streams), newSinkCollector(a.pushes))
+	metrics.MustRegister(newCollector(a.streams), newSinkCollector(a.journal, a.pushes))
 	document, err := openapi.Document(cfg.Sources)
 	if err != nil {
 		return nil, err
@@ -97,7 +97,7 @@ func Open(ctx context.Context, cfg *config.Config, plugins Plugins, log *slog.Lo
 	if err != nil {
 		return nil, err
 	}
-	a.operators = newOperators(a.journal, in, cfg.Sources, log)
+	a.operators = newOperators(a.journal, in, cfg.Sources, a.pushes, log)
 	if err := a.listenAll(ctx, edge, metrics, document, newInterceptor(cfg.Access)); err != nil {
 		return nil, err
 	}
@@ -107,20 +107,17 @@ func Open(ctx context.Context, cfg *config.Config, plugins Plugins, log *slog.Lo
 // openPushes opens the configured sinks. All their places in the journal are registered first: until then retention does
 // not know of them.
 func (a *Server) openPushes(ctx context.Context) error {
-	cursors := make([]*pebble.Cursor, 0, len(a.cfg.Sinks))
 	for _, s := range a.cfg.Sinks {
-		c, err := cursorOf(s, a.journal)
-		if err != nil {
-			return err
-		}
-		cursors = append(cursors, c)
-	}
-	for i, s := range a.cfg.Sinks {
-		p, err := openPush(ctx, s, a.plugins, a.journal, cursors[i], a.cfg.ShutdownTimeout/5, a.log)
-		if err != nil {
+		p := &push{cfg: s, plugins: a.plugins, journal: a.journal, grace: a.cfg.ShutdownTimeout / 5, log: a.log}
+		if err := p.register(ctx); err != nil {
 			return err
 		}
 		a.pushes = append(a.pushes, p)
+	}
+	for _, p := range a.pushes {
+		if err := p.openRequired(ctx); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -221,8 +218,7 @@ func (a *Server) Run(ctx context.Context) error {
 		}
 	})
 	group.Go(func() error {
-		a.alerts.Run(ctx, a.lastWebhooks(ctx))
-		return nil
+		return a.runAlerts(ctx)
 	})
 	a.ready.serving.Store(true)
 	a.log.Info("ready", "version", Version(), "sources", len(a.cfg.Sources))

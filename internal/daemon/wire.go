@@ -18,6 +18,7 @@ func journalConfig(cfg *config.Config, log *slog.Logger) pebble.Config {
 			Age:           cfg.Journal.Age,
 			Size:          cfg.Journal.Size,
 			QuarantineAge: cfg.Journal.QuarantineAge,
+			ParkedAge:     cfg.Journal.ParkedAge,
 		},
 		MinFree: uint64(max(cfg.Journal.MinFree, 0)),
 		Logger:  log,

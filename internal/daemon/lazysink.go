@@ -1,0 +1,67 @@
+package daemon
+
+import (
+	"context"
+	"sync"
+
+	"github.com/webhook-bridge/bridge/sinks"
+)
+
+// lazySink is opened by the first Deliver that can. Until then Deliver fails in a way that is tried again.
+type lazySink struct {
+	open func(context.Context) (sinks.Sink, error)
+	life context.Context // done when closed
+	end  context.CancelFunc
+
+	mu   sync.Mutex
+	sink sinks.Sink // nil until opened
+}
+
+func newLazySink(open func(context.Context) (sinks.Sink, error)) *lazySink {
+	l := &lazySink{open: open}
+	l.life, l.end = context.WithCancel(context.Background())
+	return l
+}
+
+// Deliver implements [sinks.Sink].
+func (l *lazySink) Deliver(ctx context.Context, events []sinks.Record) (int, error) {
+	s, err := l.opened(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return s.Deliver(ctx, events)
+}
+
+func (l *lazySink) opened(ctx context.Context) (sinks.Sink, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.life.Err() != nil {
+		return nil, sinks.ErrClosed
+	}
+	if l.sink != nil {
+		return l.sink, nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(l.life, cancel)()
+	s, err := l.open(ctx)
+	if err != nil {
+		if l.life.Err() != nil {
+			err = sinks.ErrClosed
+		}
+		return nil, err
+	}
+	l.sink = s
+	return s, nil
+}
+
+// Close implements [sinks.Sink].
+func (l *lazySink) Close() error {
+	l.end()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.sink == nil {
+		return nil
+	}
+	return l.sink.Close()
+}
