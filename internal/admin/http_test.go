@@ -99,7 +99,7 @@ func TestOpenAPI(t *testing.T) {
 			t.Errorf("the document lacks %s", path)
 		}
 	}
-	if len(document.Paths) != 6 {
+	if len(document.Paths) != 17 {
 		t.Errorf("the document has %d paths", len(document.Paths))
 	}
 }

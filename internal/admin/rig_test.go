@@ -42,6 +42,8 @@ type rig struct {
 	sources  map[string]*intake.Source
 	patience time.Duration
 	log      *logs
+	sinks    []Sink
+	backup   Backup
 	// keep are headers that are kept.
 	keep []string
 	// refuse, if set, says why an entry cannot be appended.
@@ -126,7 +128,9 @@ func (r *rig) start(all ...*connectors.Connector) {
 	if r.edge, err = ingress.New(ingress.Config{Intake: in, Sources: received}); err != nil {
 		r.t.Fatal(err)
 	}
-	r.server = New(Config{Journal: r.journal, Intake: in, Sources: r.sources, Logger: log, Patience: r.patience})
+	r.server = New(Config{
+		Journal: r.journal, Intake: in, Sources: r.sources, Sinks: r.sinks, Backup: r.backup, Logger: log, Patience: r.patience,
+	})
 	r.AdminServiceClient = dial(r.t, r.server)
 }
 

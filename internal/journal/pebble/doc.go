@@ -34,7 +34,8 @@
 //
 // Keys start with a byte that says what they are. Numbers are big-endian.
 //
-//	c<name>                      → position (8), Unix nanoseconds of the last save (8): a cursor
+//	c<name>                      → position (8), Unix nanoseconds of the last save (8), flags (1; not in format 1): a cursor.
+//	                               Flag 1 is a pause.
 //	d<hour (4)><turn (2)><key (16)> → number of the epoch (4), contents: a dedupe key, by the hour since 1970 it was added in,
 //	                               and by turns of 262,144 keys within the hour. A content is Unix nanoseconds (8), bytes (16)
 //	                               and meaning (16). A value of format 1 is Unix nanoseconds (8) and bytes (16).
@@ -47,6 +48,7 @@
 //	                               first quarantined one (8)
 //	o<number (4)>                → id (8), first position (8), floor in Unix nanoseconds (8): an epoch
 //	p<reader>NUL<position (8)>   → bridge.journal.v1.Parked: an event that a reader refused for good
+//	r<reader>NUL<position (8)><p or r> → Unix nanoseconds (8): an operator's request to pass or to retry an event
 //	q<id (16)>                   → as w, a webhook in quarantine, or released from there
 //	w<id (16)>                   → first position (8), number of events (4), bridge.journal.v1.Webhook: a webhook
 //	x<w or q><id (16)><first (8)> → bridge.journal.v1.Correction: events from that position on correct this webhook's
