@@ -38,6 +38,7 @@ import (
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/repair"
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
@@ -82,7 +83,7 @@ type Server struct {
 	adminv1.UnimplementedAdminServiceServer
 
 	journal  Journal
-	intake   *intake.Intake
+	repair   *repair.Repairer
 	sources  map[string]*intake.Source
 	log      *slog.Logger
 	patience time.Duration
@@ -99,7 +100,7 @@ func New(c Config) *Server {
 	if c.Patience == 0 {
 		c.Patience = 10 * time.Second
 	}
-	return &Server{journal: c.Journal, intake: c.Intake, sources: c.Sources, log: c.Logger, patience: c.Patience}
+	return &Server{journal: c.Journal, repair: repair.New(c.Journal, c.Intake), sources: c.Sources, log: c.Logger, patience: c.Patience}
 }
 
 // call checks a request and answers it, within a deadline. What goes wrong becomes a status, a panic included: it must not

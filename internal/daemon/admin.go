@@ -17,7 +17,7 @@ func newOperators(j *pebble.Journal, in *intake.Intake, sources []source.Source,
 	all := make(map[string]*intake.Source, len(sources))
 	for _, s := range sources {
 		s.Reject = false // a stored webhook has no sender to refuse it to
-		all[s.Name] = in.Source(s)
+		all[s.Name] = in.Source(s, nil)
 	}
 	return admin.New(admin.Config{Journal: j, Intake: in, Sources: all, Logger: log})
 }

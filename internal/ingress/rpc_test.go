@@ -151,13 +151,13 @@ func TestTypedCallLimits(t *testing.T) {
 		t.Errorf("too large: %v", err)
 	}
 	e = newEdge(t)
-	e.book.before = func(context.Context) error { return journal.ErrUnavailable }
+	e.book.Before = func(context.Context) error { return journal.ErrUnavailable }
 	client = retinov1.NewRetinoWebhookServiceClient(dial(t, e))
 	_, err := client.ShippingOrdered(ctx, shipmentMessage(t))
 	if status.Code(err) != codes.Unavailable || status.Convert(err).Message() != "unavailable" {
 		t.Errorf("journal down: %v", err)
 	}
-	e.book.before = nil
+	e.book.Before = nil
 	// What cannot be translated is kept, as over HTTP.
 	if _, err := client.ShippingOrdered(ctx, new(retinov1.ShippingOrdered)); err != nil {
 		t.Errorf("untranslatable: %v", err)
