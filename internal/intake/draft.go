@@ -33,11 +33,13 @@ type Draft struct {
 	// Memory of the entry.
 	webhook    journalv1.Webhook
 	receivedAt timestamppb.Timestamp
+	keyMemory  [4]journal.Key
 	keys       []journal.Key
-	name       []byte
-	canonical  []byte
 	encoded    []byte
 }
+
+// scratch is memory for canonical encodings.
+var scratch = sync.Pool{New: func() any { return new([]byte) }}
 
 // drafts are reused, since most webhooks come alone.
 var drafts = sync.Pool{New: func() any { return new(Draft) }}
@@ -47,7 +49,7 @@ const pooledDraft = 64 << 10
 
 // release gives the draft's memory back. Nothing may use the draft any more, nor its entry.
 func (d *Draft) release() {
-	if cap(d.canonical)+cap(d.encoded) > pooledDraft || cap(d.entry.Events) > 64 {
+	if cap(d.encoded) > pooledDraft || cap(d.entry.Events) > 64 {
 		return
 	}
 	d.webhook.Reset()
@@ -121,25 +123,31 @@ func (d *Draft) fill(delivery *Delivery, r *Reading) *Draft {
 }
 
 // addEvents encodes the events, and sets the keys and the meaning.
-func (d *Draft) addEvents(delivery *Delivery, r *Reading) (fault *Fault) {
+func (d *Draft) addEvents(delivery *Delivery, r *Reading) *Fault {
+	pooled := scratch.Get().(*[]byte)
+	defer scratch.Put(pooled)
 	events := r.Translation.Events
-	if d.canonical, fault = appendCanonical(d.canonical[:0], events); fault != nil {
+	canonical, fault := appendCanonical((*pooled)[:0], events)
+	if fault != nil {
 		return fault
 	}
-	if !r.Unmapped {
-		d.entry.Meaning = digest(d.canonical)
+	if cap(canonical) <= pooledDraft {
+		*pooled = canonical
 	}
-	d.name = d.identify(delivery, r.Translation, append(d.name[:0], namespace[:]...))
-	var memory [256]byte
+	if !r.Unmapped {
+		d.entry.Meaning = digest(canonical)
+	}
+	var memory, nameMemory [256]byte
+	name := d.identify(delivery, r.Translation, append(nameMemory[:0], namespace[:]...))
 	receipt := appendReceipt(memory[:0], d.entry.Webhook)
-	d.encoded = slices.Grow(d.encoded[:0], len(d.canonical)+len(events)*(len(receipt)-lengthSize))
+	d.encoded = slices.Grow(d.encoded[:0], len(canonical)+len(events)*(len(receipt)-lengthSize))
 	d.entry.Events = slices.Grow(d.entry.Events[:0], len(events))
-	for rest, i := d.canonical, uint32(0); len(rest) > 0; i++ {
+	for rest, i := canonical, uint32(0); len(rest) > 0; i++ {
 		var event []byte
 		event, rest = nextCanonical(rest)
 		start := len(d.encoded)
 		d.encoded = append(append(d.encoded, event...), receipt...)
-		putEventID(d.encoded[start+len(event)+idAt:], d.name, i)
+		putEventID(d.encoded[start+len(event)+idAt:], name, i)
 		d.entry.Events = append(d.entry.Events, d.encoded[start:len(d.encoded):len(d.encoded)])
 	}
 	return nil

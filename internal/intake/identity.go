@@ -58,7 +58,7 @@ func (d *Draft) identify(delivery *Delivery, t connectors.Translation, name []by
 	natural, hasNatural := t.Key.Natural()
 	deliveryKey, hasDelivery := DeliveryKey(d.source.Connector, delivery.Headers, delivery.Element)
 	fromHeader, _ := deliveryKey.Natural()
-	d.keys = d.keys[:0]
+	d.keys = d.keyMemory[:0]
 	switch {
 	case hasNatural:
 		d.addNatural(natural)
@@ -70,7 +70,8 @@ func (d *Draft) identify(delivery *Delivery, t connectors.Translation, name []by
 		if hasDelivery {
 			d.addNatural(fromHeader)
 		}
-		old := append(d.scope.appendKey([]byte{kindRevision}, kindNatural, natural), d.entry.Bytes[:]...)
+		var memory [256]byte
+		old := append(d.scope.appendKey(append(memory[:0], kindRevision), kindNatural, natural), d.entry.Bytes[:]...)
 		d.keys = append(d.keys, journal.Key{Hash: digest(old), Window: NaturalWindow, LookupOnly: true})
 		name = d.scope.appendKey(append(name, kindMeaning), kindNatural, natural)
 	case hasDelivery:
@@ -94,7 +95,7 @@ func (d *Draft) addNatural(key string) {
 func (d *Draft) identifyQuarantined(delivery *Delivery) {
 	key, _ := DeliveryKey(d.source.Connector, delivery.Headers, delivery.Element)
 	parts, _ := key.Natural()
-	d.keys = append(d.keys[:0], d.ownKey(delivery, kindQuarantine, parts+string(d.entry.Bytes[:])))
+	d.keys = append(d.keyMemory[:0], d.ownKey(delivery, kindQuarantine, parts+string(d.entry.Bytes[:])))
 }
 
 // ownKey is the key of a webhook that no key of the vendor's tells apart: its content. A stored webhook was kept apart, so it
