@@ -55,10 +55,10 @@ type Connector struct {
 	// EventHeader is the request header with the name of the event, if the vendor has one. Bridge uses it if neither body nor URL
 	// names the event. If more than one names it, they must agree. The header is stored with the webhook.
 	EventHeader string
-	// KeyHeader is the request header with the vendor's own id of the webhook, which is the same when it is sent again. If the
-	// header is present it is the webhook's natural key, in place of the translation's key. It is stored with the webhook. If
-	// the vendor's signature does not cover the header, an attacker can send a captured webhook again with another id. Then
-	// leave KeyHeader empty if the body has an equally good id.
+	// KeyHeader is the request header with the vendor's own id of the delivery, which is the same when it is sent again. The id is
+	// a key beside the translation's natural keys, and the only key if there is none. It never makes two facts of one that the
+	// body tells. The header is stored with the webhook. If the vendor's signature does not cover it, an attacker can send a
+	// captured webhook that has no natural key again with another id.
 	KeyHeader string
 	// FormField is the field with the JSON, for vendors that send forms (application/x-www-form-urlencoded). Empty: a form is
 	// quarantined, because it is not JSON.
@@ -125,8 +125,11 @@ type Source struct {
 
 // Translation is the meaning of one webhook.
 type Translation struct {
-	// Key distinguishes a redelivery from a new occurrence.
+	// Key distinguishes a redelivery from a new occurrence. The ids of the events are made from it.
 	Key Key
+	// Also are further natural keys, such as an id of the occurrence beside an id with a version. A webhook is a redelivery if
+	// one of its keys was received with the same meaning.
+	Also []Key
 	// Events, in the vendor's order. Each has type, subject, subject_version, occurred_at and data; Bridge sets the other fields.
 	Events []*eventv1.Event
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"io/fs"
 	"strings"
 	"testing"
@@ -15,7 +14,6 @@ import (
 	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/simulate"
 	"github.com/webhook-bridge/bridge/internal/source"
-	"github.com/webhook-bridge/bridge/internal/vendorjson"
 )
 
 // variations is how many webhooks are made of each sample.
@@ -103,67 +101,42 @@ func checkVariations(t *testing.T, c *connectors.Connector, v *simulate.Vendor) 
 	}
 }
 
-// translateWebhook does to a webhook what Bridge does, as far as its events go. An array's key is that of its first webhook.
+// translateWebhook reads a webhook as Bridge does. An array's key is that of its first webhook.
 func translateWebhook(t *testing.T, c *connectors.Connector, w *simulate.Webhook) ([]*eventv1.Event, connectors.Key, *intake.Fault) {
 	t.Helper()
-	encoding := journalv1.Encoding_ENCODING_JSON
-	if w.Header.Get("Content-Type") == sample.Form {
-		encoding = journalv1.Encoding_ENCODING_FORM
+	s := source.Source{Name: "s", Connector: c, Zone: time.UTC}
+	if c.NeedsCurrency {
+		s.Currency = "EUR"
 	}
-	document, fault := intake.Document(c, encoding, w.Body)
+	src := intake.NewSource(s, nil)
+	d := intake.Delivery{Source: src, PathEvent: w.Path, Body: w.Body, Encoding: journalv1.Encoding_ENCODING_JSON}
+	if w.Header.Get("Content-Type") == sample.Form {
+		d.Encoding = journalv1.Encoding_ENCODING_FORM
+	}
+	if name := w.Header.Get(c.EventHeader); name != "" {
+		d.Headers = []*journalv1.Header{{Name: c.EventHeader, Value: name}}
+	}
+	elements, fault := src.Elements(&d)
 	if fault != nil {
 		return nil, connectors.Key{}, fault
 	}
-	elements := [][]byte{document}
-	if c.Batches && bytes.HasPrefix(bytes.TrimSpace(document), []byte{'['}) {
-		spans, err := vendorjson.Split(document)
-		if err != nil {
-			return nil, connectors.Key{}, intake.NewFault(intake.Malformed, err)
-		}
-		elements = elements[:0]
-		for _, at := range spans {
-			elements = append(elements, at.Of(document))
-		}
+	if elements == nil {
+		elements = []intake.Delivery{d}
 	}
 	var events []*eventv1.Event
 	var key connectors.Key
-	for i, element := range elements {
-		translation, fault := translateDocument(t, c, w, element)
-		if fault != nil {
-			return nil, key, fault
+	for i := range elements {
+		r := src.Read(&elements[i])
+		if r.Fault != nil {
+			return nil, key, r.Fault
 		}
 		if i == 0 {
-			key = translation.Key
+			key = r.Translation.Key
 		}
-		events = append(events, translation.Events...)
+		events = append(events, r.Translation.Events...)
 	}
 	if w.Key != "" {
 		key = connectors.NaturalKey("header", w.Key)
 	}
 	return events, key, nil
-}
-
-func translateDocument(t *testing.T, c *connectors.Connector, w *simulate.Webhook, document []byte) (connectors.Translation, *intake.Fault) {
-	t.Helper()
-	name, fault := intake.EventName(c, intake.Names{Path: w.Path, Header: w.Header.Get(c.EventHeader)}, document)
-	if fault != nil {
-		return connectors.Translation{}, fault
-	}
-	known, err := c.Events()
-	if err != nil {
-		t.Fatal(err)
-	}
-	src := &source.Source{Name: "s", Connector: c, Zone: time.UTC}
-	if c.NeedsCurrency {
-		src.Currency = "EUR"
-	}
-	event, modelled := known[name]
-	if !modelled {
-		return intake.TranslateUnmapped(src, name, document)
-	}
-	m := event.New()
-	if _, err := vendorjson.Unmarshal(document, m); err != nil {
-		return connectors.Translation{}, intake.NewFault(intake.Malformed, err)
-	}
-	return intake.Translate(src, name, m, document)
 }

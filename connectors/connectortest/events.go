@@ -97,7 +97,8 @@ func checkIdentity(k *kit) error {
 	// By event and natural key.
 	known := make(map[string]identity)
 	return k.each(func(d document) error {
-		this, ok := identityOf(k.run(d), d.name)
+		r := k.run(d)
+		this, ok := identityOf(r, d.name)
 		if !ok {
 			return nil
 		}
@@ -105,7 +106,7 @@ func checkIdentity(k *kit) error {
 			return fmt.Errorf("the same key as %s, which is about %s, not %s", other.name, other.about, this.about)
 		}
 		known[this.key] = this
-		if _, header := d.key.Natural(); header {
+		if r.translation.Key == d.key {
 			return nil // the key does not depend on the body
 		}
 		if this.own {
@@ -203,8 +204,7 @@ func checkUnmapped(k *kit) error {
 // checkUnmappedKey checks that a natural key depends on the body.
 func (k *kit) checkUnmappedKey(d document, key connectors.Key) error {
 	_, natural := key.Natural()
-	_, header := d.key.Natural()
-	differs := !natural || header
+	differs := !natural || key == d.key
 	err := k.alter(d, func(r result) error {
 		differs = differs || r.translation.Key != key
 		return nil

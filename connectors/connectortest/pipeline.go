@@ -18,16 +18,36 @@ import (
 	"github.com/webhook-bridge/bridge/internal/vendorjson"
 )
 
-// pipeline decodes and translates a body as Bridge does, without network, clock and journal.
+// pipeline reads a body as Bridge does, without network, clock and journal.
 type pipeline struct {
 	connector *connectors.Connector
 	events    map[string]connectors.Event
 	source    connectors.Source
+	reader    *intake.Source
+	// decoded is called with each message before it is translated.
+	decoded func(proto.Message)
 }
 
 func newPipeline(c *connectors.Connector, src connectors.Source) (*pipeline, error) {
 	events, err := c.Events()
-	return &pipeline{connector: c, events: events, source: src}, err
+	p := &pipeline{events: events}
+	p.setSource(c, src)
+	return p, err
+}
+
+// setSource has the pipeline read with a connector, for a source.
+func (p *pipeline) setSource(c *connectors.Connector, src connectors.Source) {
+	p.connector, p.source = c, src
+	p.reader = intake.NewSource(source.Source{Name: src.Name, Connector: c, Currency: src.Currency, Zone: src.Zone}, p.decode)
+}
+
+func (p *pipeline) decode(event string, body []byte) (proto.Message, []vendorjson.Drift, error) {
+	m := p.events[event].New()
+	drift, err := vendorjson.Unmarshal(body, m)
+	if err == nil {
+		p.decoded(m)
+	}
+	return m, drift, err
 }
 
 // document is one JSON document of the vendor, taken out of its form or array.
@@ -53,22 +73,23 @@ func (p *pipeline) open(w sample.Webhook) (documents []document, list bool, faul
 	headers := p.storedHeaders(w)
 	d := document{name: w.Name, body: w.Body}
 	d.named = intake.Names{Path: w.Event, Header: intake.HeaderOf(headers, p.connector.EventHeader)}
-	d.key, _ = intake.HeaderKey(p.connector, headers, 0)
+	d.key, _ = intake.DeliveryKey(p.connector, headers, 0)
 	delivery := intake.Delivery{Body: w.Body, Encoding: p.encoding(w)}
-	if delivery.Text, fault = intake.Document(p.connector, delivery.Encoding, w.Body); fault != nil {
+	text, fault := intake.Document(p.connector, delivery.Encoding, w.Body)
+	if fault != nil {
 		return nil, false, fault
 	}
-	if !p.connector.Batches || !intake.IsList(delivery.Text) {
+	elements, fault := p.reader.Elements(&delivery)
+	if elements == nil && fault == nil {
 		if p.isForm(w) {
-			d.body = delivery.Text
+			d.body = text
 		}
 		return []document{d}, false, nil
 	}
-	elements, fault := delivery.Elements()
-	for i, element := range elements {
-		e := d.of(element.Text)
+	for i := range elements {
+		e := d.of(elements[i].Document())
 		e.name += "[" + strconv.Itoa(i) + "]"
-		e.key, _ = intake.HeaderKey(p.connector, headers, i+1)
+		e.key, _ = intake.DeliveryKey(p.connector, headers, i+1)
 		documents = append(documents, e)
 	}
 	return documents, true, fault
@@ -86,7 +107,7 @@ func (p *pipeline) parse(d document) (any, error) { return parse(p.text(d)) }
 // with returns the kit with another connector of the same events, or another source.
 func (k *kit) with(c *connectors.Connector, src connectors.Source) *kit {
 	other, p := *k, *k.pipeline
-	p.connector, p.source = c, src
+	p.setSource(c, src)
 	other.pipeline = &p
 	return &other
 }
@@ -133,39 +154,28 @@ func (r result) unmapped() bool {
 // broken says whether the fault is a defect of the connector, and not of the webhook.
 func (r result) broken() bool { return r.fault != nil && r.fault.Ours() }
 
-// run decodes and translates a document. The result has a copy of the message, made before Translate.
+// run reads a document. The result has a copy of the message, made before Translate.
 func (p *pipeline) run(d document) result { return p.runWith(d, proto.Clone) }
 
 // runWith is run with another function in the place of the copy.
 func (p *pipeline) runWith(d document, clone func(proto.Message) proto.Message) (r result) {
-	r.text = p.text(d)
-	if r.event, r.fault = intake.EventName(p.connector, d.named, r.text); r.fault != nil {
-		return r
+	p.decoded = func(m proto.Message) { r.message = clone(m) }
+	var headers []*journalv1.Header
+	if d.named.Header != "" {
+		headers = []*journalv1.Header{{Name: p.connector.EventHeader, Value: d.named.Header}}
 	}
-	event, known := p.events[r.event]
-	if !known {
-		r.translation, r.fault = intake.TranslateUnmapped(p.config(), r.event, r.text)
-	} else {
-		m := event.New()
-		var err error
-		if r.drift, err = vendorjson.Unmarshal(r.text, m); err != nil {
-			r.fault = intake.NewFault(intake.Malformed, err)
-			return r
-		}
-		r.message = clone(m)
-		r.translation, r.fault = intake.Translate(p.config(), r.event, m, r.text)
-	}
-	if _, natural := d.key.Natural(); natural && r.fault == nil {
+	got := p.reader.Read(&intake.Delivery{
+		PathEvent: d.named.Path, Headers: headers, Body: d.body, Encoding: journalv1.Encoding_ENCODING_JSON,
+	})
+	r.text, r.event, r.translation, r.fault, r.drift = got.Document, got.Event, got.Translation, got.Fault, got.Drift
+	_, natural := r.translation.Key.Natural()
+	if _, header := d.key.Natural(); header && !natural && r.fault == nil {
 		r.translation.Key = d.key
 	}
 	return r
 }
 
-func (p *pipeline) config() *source.Source {
-	return &source.Source{Connector: p.connector, Name: p.source.Name, Currency: p.source.Currency, Zone: p.source.Zone}
-}
-
 // same says whether two translations have equal keys and events.
 func same(a, b connectors.Translation) bool {
-	return a.Key == b.Key && slices.EqualFunc(a.Events, b.Events, func(x, y *eventv1.Event) bool { return proto.Equal(x, y) })
+	return a.Key == b.Key && slices.Equal(a.Also, b.Also) && slices.EqualFunc(a.Events, b.Events, func(x, y *eventv1.Event) bool { return proto.Equal(x, y) })
 }

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/webhook-bridge/bridge/connectors"
+	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/intake"
 )
 
@@ -54,11 +55,13 @@ type message struct {
 
 // outcome translates the message once more.
 func (p *pipeline) outcome(m *message) outcome {
-	t, fault := intake.Translate(p.config(), m.event, m.message, m.text)
-	if fault != nil {
-		return outcome{fault: fault.Error()}
+	r := p.reader.Read(&intake.Delivery{
+		Event: m.event, Message: m.message, Body: m.text, Encoding: journalv1.Encoding_ENCODING_JSON,
+	})
+	if r.Fault != nil {
+		return outcome{fault: r.Fault.Error()}
 	}
-	return outcome{translation: t}
+	return outcome{translation: r.Translation}
 }
 
 func checkPure(k *kit) error {

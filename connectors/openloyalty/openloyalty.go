@@ -14,9 +14,9 @@
 //
 // # Identity
 //
-// The cloud product's X-Webhook-Request-Id, where it comes, is the key; that it stays the same when a webhook is sent again is
-// supposed. Without it, and in generations 3 and 4, no event has an id. The key is then natural where the data tell occurrences
-// apart, whichever product they are from:
+// The key is natural where the data tell occurrences apart, whichever product they are from. The cloud product's
+// X-Webhook-Request-Id is a key beside it, and alone where there is none; that it stays the same when a webhook is sent again is
+// supposed. Natural are:
 //
 //   - transaction.registered by transactionId, since a purchase is registered once;
 //   - account.available_points_amount_changed by customer, transfer and kind of change, since a transfer that adds points to
@@ -25,11 +25,12 @@
 //   - account.expiring_points_notification, under either name, by customer, points and expiry of every item in order, and
 //     campaign.coupon_expiration by customer, coupon and expiry: to say a second time that the same points or the same coupon
 //     expire at the same instant is the same warning. Where the message carries its own createdAt, a second warning has
-//     another body, and is published as a revision;
+//     another meaning, and is published as a revision;
 //   - customer.bought_campaign by customer, campaign, coupon and the message's createdAt, since the same reward can be bought
 //     again and coupons need not be unique.
 //
-// Everything else, and each of these when a part is missing, goes by content hash within ten seconds: customer.updated is
+// Everything else, and each of these when a part is missing, goes by the request's id, or without one by content hash within ten
+// seconds: customer.updated is
 // an id alone, and comes byte for byte the same next week; a level may expire every year, and the warning does not say
 // when. No versions, no promise of order.
 //

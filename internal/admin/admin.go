@@ -38,6 +38,7 @@ import (
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/repair"
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
@@ -95,7 +96,7 @@ type Server struct {
 	adminv1.UnimplementedAdminServiceServer
 
 	journal  Journal
-	intake   *intake.Intake
+	repair   *repair.Repairer
 	sources  map[string]*intake.Source
 	sinks    []Sink
 	backup   Backup
@@ -115,7 +116,8 @@ func New(c Config) *Server {
 		c.Patience = 10 * time.Second
 	}
 	return &Server{
-		journal: c.Journal, intake: c.Intake, sources: c.Sources, sinks: c.Sinks, backup: c.Backup, log: c.Logger, patience: c.Patience,
+		journal: c.Journal, repair: repair.New(c.Journal, c.Intake), sources: c.Sources, sinks: c.Sinks, backup: c.Backup,
+		log: c.Logger, patience: c.Patience,
 	}
 }
 

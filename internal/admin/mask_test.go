@@ -125,11 +125,11 @@ func (r raw) Drift(context.Context) ([]*journalv1.DriftCount, error) {
 func TestKeptNamesThatAreData(t *testing.T) {
 	r := newRig(t)
 	const path, shaped = `$["jdoe@example.com"].id`, `$["x@x.x"].id`
-	r.server.journal = raw{r.journal, &journalv1.Webhook{
+	r.use(raw{r.journal, &journalv1.Webhook{
 		Id: journal.IDAt(time.UnixMilli(7)), Source: "retino", Connector: "retino",
 		Drift:      []*journalv1.Drift{{Kind: journalv1.DriftKind_DRIFT_KIND_TYPE, Path: path, Sample: []byte("jdoe")}},
 		Quarantine: &journalv1.Quarantine{Reason: "wrong_shape", Detail: `is "jdoe"`, Path: path, Offset: 7},
-	}}
+	}})
 	shown := r.get(journal.IDAt(time.UnixMilli(7)), false)
 	drift, err := r.ListDrift(t.Context(), &adminv1.ListDriftRequest{})
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/repair"
 )
 
 const (
@@ -155,7 +156,7 @@ func (s *Server) retryOne(ctx context.Context, w *journalv1.Webhook, r *adminv1.
 		result.Fault = faultOf(fault)
 		return result, nil
 	}
-	released, err := s.intake.Release(ctx, src, w, intake.ReleaseOptions{Event: r.GetVendorEvent(), DryRun: r.GetDryRun()})
+	released, err := s.repair.Retry(ctx, src, w, repair.Options{Event: r.GetVendorEvent(), DryRun: r.GetDryRun()})
 	if errors.Is(err, journal.ErrNotFound) {
 		return s.overtaken(ctx, w, result)
 	}
@@ -240,25 +241,16 @@ func (s *Server) discardSelected(ctx context.Context, a *adminv1.DiscardWebhooks
 	if err := resume(&q, r.GetPageToken()); err != nil {
 		return err
 	}
-	for pace := s.pace(); ; {
-		after := cmp.Or(q.After, beforeAll)
-		page, err := s.journal.Find(ctx, q)
-		if err != nil {
-			a.NextPageToken = newToken(after)
-			return err
-		}
-		ids := make([]string, 0, len(page.Webhooks))
-		for _, w := range page.Webhooks {
-			ids = append(ids, w.GetId())
-		}
-		if err := s.discardSome(ctx, a, ids, after); err != nil || page.Next == "" {
-			return err
-		}
-		if q.After = page.Next; !pace.more(a) {
-			a.NextPageToken = newToken(q.After)
-			return nil
-		}
+	pace := s.pace()
+	n, next, err := s.repair.Discard(ctx, q, func(n int) bool {
+		a.Discarded = uint64(n)
+		return pace.more(a)
+	})
+	if err != nil {
+		next = cmp.Or(next, beforeAll)
 	}
+	a.Discarded, a.NextPageToken = uint64(n), newToken(next)
+	return err
 }
 
 // discardSome adds to the answer what it discards. Where that fails in the middle, the next call goes on after an id.

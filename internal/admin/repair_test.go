@@ -94,7 +94,7 @@ func TestRetryOvertakenByDiscard(t *testing.T) {
 	if _, err := r.journal.Discard(t.Context(), []string{id}); err != nil {
 		t.Fatal(err)
 	}
-	r.server.journal = leaving{r.journal}
+	r.use(leaving{r.journal})
 	got, err := r.server.retryOne(t.Context(), w, &adminv1.RetryWebhooksRequest{})
 	if err != nil || got.GetFault().GetReason() != "not_found" || got.GetOutcome() != adminv1.Outcome_OUTCOME_UNSPECIFIED {
 		t.Errorf("%v %v", got, err)
@@ -195,7 +195,7 @@ func TestDiscardTellsWhatIsDone(t *testing.T) {
 	r := newRig(t)
 	ids := mendable(r, 8)
 	j := &scant{r.journal, true}
-	r.server.journal = j
+	r.use(j)
 	for _, request := range []*adminv1.DiscardWebhooksRequest{{Ids: ids[:3]}, {Filter: quarantined}} {
 		done, err := r.DiscardWebhooks(t.Context(), request)
 		if err != nil || done.GetDiscarded() != 1 || done.GetNextPageToken() == "" {
@@ -218,7 +218,7 @@ func TestDiscardEndsEarly(t *testing.T) {
 	r := newRig(t)
 	r.patience = time.Nanosecond
 	mendable(r, 5)
-	r.server.journal = &scant{Journal: r.journal}
+	r.use(&scant{Journal: r.journal})
 	if diff := cmp.Diff([]uint64{2, 2, 1}, r.discard(&adminv1.DiscardWebhooksRequest{Filter: quarantined})); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}

@@ -5,11 +5,10 @@ import (
 	"errors"
 
 	adminv1 "github.com/webhook-bridge/bridge/gen/bridge/admin/v1"
-	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/journal"
-	"github.com/webhook-bridge/bridge/sinks"
+	"github.com/webhook-bridge/bridge/internal/repair"
 )
 
 // defaultRetranslate is how many webhooks a call compares unless asked otherwise.
@@ -96,7 +95,7 @@ func (s *Server) published(ctx context.Context, r *adminv1.RetranslateWebhooksRe
 		return journal.Page{}, err
 	}
 	selects := q.Match
-	q.Match = func(w *journalv1.Webhook) bool { return w.GetEventCount() > 0 && selects(w) }
+	q.Match = func(w *journalv1.Webhook) bool { return repair.Retranslates(w) && selects(w) }
 	return s.journal.Find(ctx, q)
 }
 
@@ -110,16 +109,15 @@ func (s *Server) retranslateOne(
 		change.Fault = faultOf(fault)
 		return change, nil
 	}
-	published, err := s.current(ctx, w)
-	if published == nil || err != nil {
-		return nil, err
-	}
-	again, err := s.intake.Retranslate(ctx, src, w, published, r.GetDryRun())
+	again, err := s.repair.Retranslate(ctx, src, w, r.GetDryRun())
 	if errors.Is(err, journal.ErrNotFound) {
 		return nil, nil // given up meanwhile
 	}
 	if err != nil {
 		return nil, err
+	}
+	if again.Expired {
+		return nil, nil
 	}
 	change.Fault = faultOf(again.Fault)
 	for _, c := range again.Changes {
@@ -128,38 +126,7 @@ func (s *Server) retranslateOne(
 	return change, nil
 }
 
-// current are a webhook's events as they count today, by index: the latest corrections in place of what they correct. They
-// are nil where one of them is no longer kept.
-func (s *Server) current(ctx context.Context, w *journalv1.Webhook) ([]*eventv1.Event, error) {
-	places, err := s.places(ctx, w)
-	if err != nil {
-		return nil, err
-	}
-	var latest []sinks.Position
-	for _, p := range places {
-		if int(p.Index) >= intake.MaxEvents {
-			return nil, errors.New("admin: a correction is of an event that no webhook has")
-		}
-		for len(latest) <= int(p.Index) {
-			latest = append(latest, 0)
-		}
-		latest[p.Index] = p.Position
-	}
-	events := make([]*eventv1.Event, 0, len(latest))
-	for _, p := range latest {
-		e, err := s.journal.EventAt(ctx, p)
-		if errors.Is(err, sinks.ErrExpired) {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		events = append(events, e)
-	}
-	return events, nil
-}
-
-func eventChange(c intake.Change, reveal bool) *adminv1.EventChange {
+func eventChange(c repair.Change, reveal bool) *adminv1.EventChange {
 	return &adminv1.EventChange{
 		Index:      c.Index,
 		Supersedes: c.Published.GetId(),

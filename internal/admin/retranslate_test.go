@@ -262,7 +262,7 @@ func TestRetranslateExpired(t *testing.T) {
 	r := newRig(t)
 	received(t, r)
 	r.start(changed(retino.New(), rewritten), openloyalty.New())
-	r.server.journal = givenUp{r.journal, 3}
+	r.use(givenUp{r.journal, 3})
 	got := r.retranslate(&adminv1.RetranslateWebhooksRequest{})
 	want := &adminv1.RetranslateWebhooksResponse{Examined: 3, Unchanged: 1, Expired: 2}
 	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" || len(r.events()) != 3 {

@@ -30,6 +30,7 @@ import (
 	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/internal/journal/pebble"
+	"github.com/webhook-bridge/bridge/internal/repair"
 	"github.com/webhook-bridge/bridge/internal/source"
 )
 
@@ -38,6 +39,7 @@ type rig struct {
 	t        *testing.T
 	journal  *pebble.Journal
 	edge     *ingress.Ingress
+	intake   *intake.Intake
 	server   *Server
 	sources  map[string]*intake.Source
 	patience time.Duration
@@ -121,9 +123,9 @@ func (r *rig) start(all ...*connectors.Connector) {
 	if problems := source.Resolve(received); problems != nil {
 		r.t.Fatal(problems)
 	}
-	r.sources = map[string]*intake.Source{}
+	r.intake, r.sources = in, map[string]*intake.Source{}
 	for _, s := range received {
-		r.sources[s.Name] = in.Source(s)
+		r.sources[s.Name] = in.Source(s, nil)
 	}
 	if r.edge, err = ingress.New(ingress.Config{Intake: in, Sources: received}); err != nil {
 		r.t.Fatal(err)
@@ -133,6 +135,9 @@ func (r *rig) start(all ...*connectors.Connector) {
 	})
 	r.AdminServiceClient = dial(r.t, r.server)
 }
+
+// use puts another journal between the service and the rig's.
+func (r *rig) use(j Journal) { r.server.journal, r.server.repair = j, repair.New(j, r.intake) }
 
 // dial serves over a connection in memory.
 func dial(t *testing.T, s adminv1.AdminServiceServer) adminv1.AdminServiceClient {

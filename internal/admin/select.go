@@ -55,6 +55,8 @@ const maxYear = 9000
 // outcome is what became of a stored webhook.
 func (s *Server) outcome(w *journalv1.Webhook) adminv1.Outcome {
 	switch {
+	case w.GetDuplicate():
+		return adminv1.Outcome_OUTCOME_DUPLICATE
 	case w.GetQuarantine() == nil:
 		return s.outcomeOf(w)
 	case w.GetReleasedAt() == nil:

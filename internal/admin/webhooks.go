@@ -18,7 +18,6 @@ import (
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/intake"
-	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/internal/mask"
 	"github.com/webhook-bridge/bridge/sinks"
 )
@@ -154,10 +153,10 @@ func (s *Server) showBody(a *adminv1.GetWebhookResponse, w *journalv1.Webhook, r
 	if len(w.GetBody()) > maxShown {
 		return
 	}
-	var decoded intake.Decoded
+	var decoded intake.Reading
 	var declared protoreflect.MessageDescriptor
 	if src, fault := s.source(w); fault == nil {
-		decoded, _ = src.Decode(w, "")
+		decoded = src.Read(src.Redelivery(w, ""))
 		if e, known := src.Event(decoded.Event); known {
 			declared = e.Method.Input()
 		}
@@ -210,7 +209,7 @@ func compact(text []byte) string {
 
 // showEvents shows what was published of a webhook and is still kept.
 func (s *Server) showEvents(ctx context.Context, w *journalv1.Webhook, reveal bool) ([]*adminv1.PublishedEvent, error) {
-	places, err := s.places(ctx, w)
+	places, err := s.repair.Places(ctx, w)
 	if err != nil {
 		return nil, err
 	}
@@ -233,19 +232,6 @@ func (s *Server) showEvents(ctx context.Context, w *journalv1.Webhook, reveal bo
 		shown = append(shown, &adminv1.PublishedEvent{Event: e, Position: uint64(p.Position)})
 	}
 	return shown, nil
-}
-
-// places are the positions of a webhook's events, and then of what corrects them.
-func (s *Server) places(ctx context.Context, w *journalv1.Webhook) ([]journal.Correction, error) {
-	corrections, err := s.journal.Corrections(ctx, w.GetId())
-	if err != nil {
-		return nil, err
-	}
-	places := make([]journal.Correction, 0, int(w.GetEventCount())+len(corrections))
-	for i := range w.GetEventCount() {
-		places = append(places, journal.Correction{Index: i, Position: sinks.Position(w.GetFirstPosition()) + sinks.Position(i)})
-	}
-	return append(places, corrections...), nil
 }
 
 func encodingName(e journalv1.Encoding) string {

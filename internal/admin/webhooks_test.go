@@ -257,7 +257,7 @@ func TestCodes(t *testing.T) {
 		if cause != nil {
 			cause = fmt.Errorf("the folder /secret: %w", test.err)
 		}
-		r.server.journal = failing{Journal: r.journal, err: cause}
+		r.use(failing{Journal: r.journal, err: cause})
 		_, err := r.ListWebhooks(t.Context(), &adminv1.ListWebhooksRequest{})
 		if status.Code(err) != test.want || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%v: %v", test.err, err)

@@ -21,7 +21,7 @@ func newOperators(
 	all := make(map[string]*intake.Source, len(sources))
 	for _, s := range sources {
 		s.Reject = false // a stored webhook has no sender to refuse it to
-		all[s.Name] = in.Source(s)
+		all[s.Name] = in.Source(s, nil)
 	}
 	sinksOf := make([]admin.Sink, 0, len(pushes))
 	for _, p := range pushes {

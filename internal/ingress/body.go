@@ -31,16 +31,15 @@ type body struct {
 	data []byte
 	// buffer is data's memory.
 	buffer *buffer
-	// fault is why the content encoding could not be undone; data is then what was received. cause says more.
-	fault intake.Reason
-	cause error
+	// fault is why the content encoding could not be undone; data is then what was received.
+	fault *intake.Fault
 	// form: data is a form that holds the JSON.
 	form bool
 }
 
 func (b *body) encoding() journalv1.Encoding {
 	switch {
-	case b.fault != "":
+	case b.fault != nil:
 		return journalv1.Encoding_ENCODING_RAW
 	case b.form:
 		return journalv1.Encoding_ENCODING_FORM
@@ -122,8 +121,8 @@ func (s *endpoint) readBody(w http.ResponseWriter, r *http.Request, now time.Tim
 			return body{}, err
 		}
 	}
-	b.form = b.fault == "" && s.Connector.FormField != "" && isForm(r.Header.Get("Content-Type"))
-	if copies := copies(s.Connector, b.form); copies > 0 && b.fault == "" {
+	b.form = b.fault == nil && s.Connector.FormField != "" && isForm(r.Header.Get("Content-Type"))
+	if copies := copies(s.Connector, b.form); copies > 0 && b.fault == nil {
 		if err := l.grow(context.WithoutCancel(r.Context()), int64(copies*len(b.data))); err != nil {
 			b.release()
 			return body{}, err
@@ -229,7 +228,7 @@ func (s *endpoint) decode(ctx context.Context, received body, encoding string, l
 		return received, nil
 	case "gzip", "x-gzip":
 	default:
-		received.fault, received.cause = intake.UnknownEncoding, errors.New("the content encoding is neither gzip nor identity")
+		received.fault = intake.NewFault(intake.UnknownEncoding, errors.New("the content encoding is neither gzip nor identity"))
 		return received, nil
 	}
 	plain := newBuffer()
@@ -244,7 +243,7 @@ func (s *endpoint) decode(ctx context.Context, received body, encoding string, l
 		return body{}, bodyError(err)
 	case err != nil:
 		plain.release()
-		received.fault, received.cause = intake.CorruptEncoding, err
+		received.fault = intake.NewFault(intake.CorruptEncoding, err)
 	default:
 		received.release()
 		received = body{data: plain.bytes, buffer: plain}

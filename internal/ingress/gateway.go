@@ -1,6 +1,7 @@
 package ingress
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,14 +15,12 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/webhook-bridge/bridge/connectors"
-	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/vendorjson"
 )
 
 // gateway is a connector's generated grpc-gateway handler, over a connection that ends in this process.
 type gateway struct {
 	connector *connectors.Connector
-	intake    *intake.Intake
 	// routes by the vendor's name for the event.
 	routes map[string]*rpcRoute
 }
@@ -39,7 +38,7 @@ type rpcRoute struct {
 }
 
 // newGateway builds the connector's handler, and proves that it leads every event to its RPC.
-func newGateway(c *connectors.Connector, in *intake.Intake) (*gateway, error) {
+func newGateway(c *connectors.Connector) (*gateway, error) {
 	events, err := c.Events()
 	if err != nil {
 		return nil, err
@@ -48,7 +47,7 @@ func newGateway(c *connectors.Connector, in *intake.Intake) (*gateway, error) {
 	if err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
-	g := &gateway{connector: c, intake: in, routes: make(map[string]*rpcRoute, len(events))}
+	g := &gateway{connector: c, routes: make(map[string]*rpcRoute, len(events))}
 	for name, e := range events {
 		rt := &rpcRoute{event: e, name: name, method: e.FullMethod(), url: &url.URL{Path: e.Path}}
 		rt.handle = handlers[rpc{rt.method, e.Path}]
@@ -100,52 +99,49 @@ func generatedHandlers(c *connectors.Connector) (map[rpc]runtime.HandlerFunc, er
 	return handlers, nil
 }
 
-// probe sends an empty webhook through a handler, which ends before it is taken in.
+// probe sends an empty webhook through a handler, and returns where it leads.
 func probe(h runtime.HandlerFunc) (rpc, error) {
-	var to rpc
 	c := newCall()
-	c.begin(context.Background(), nil, &rpcRoute{url: &url.URL{Path: "/"}}, &intake.Delivery{Body: []byte("{}")})
-	c.probed = &to
+	c.begin(&rpcRoute{url: &url.URL{Path: "/"}}, []byte("{}"))
 	h(&c.response, c.request, nil)
-	if to == (rpc{}) {
-		return to, fmt.Errorf("%w: %w", errBypassed, c.err)
+	if c.made == (rpc{}) {
+		return rpc{}, fmt.Errorf("%w: %w", errBypassed, c.err)
 	}
-	return to, nil
+	return c.made, nil
 }
 
-// call hands a webhook to the generated handler, which decodes it and makes the typed call that takes it in. What could not
-// be decoded is quarantined. The error is intake's, or errBypassed.
-func (g *gateway) call(ctx context.Context, rt *rpcRoute, d *intake.Delivery) (intake.Outcome, error) {
+// Decode has the generated handler decode a document into the request message of the event's RPC, and returns how the two
+// differ. It persists nothing. The error is the decoder's, or errBypassed if the handler did not make the event's call.
+func (g *gateway) Decode(event string, document []byte) (proto.Message, []vendorjson.Drift, error) {
+	rt := g.routes[event]
+	if rt == nil {
+		return nil, nil, fmt.Errorf("%w: no route for the event", errBypassed)
+	}
 	c := calls.Get().(*call)
-	c.begin(ctx, g.intake, rt, d)
+	c.begin(rt, document)
 	rt.handle(&c.response, c.request, nil)
-	outcome, err := c.outcome, c.err
-	if outcome == 0 && err == nil {
-		err = errBypassed
+	message, drift, err := c.message, c.body.Drift, c.body.Err
+	if message == nil && err == nil || message != nil && c.made.method != rt.method {
+		message, err = nil, cmp.Or(c.err, errBypassed)
 	}
 	// Not after a panic: then it may be in use still.
 	c.end()
 	calls.Put(c)
-	return outcome, err
+	return message, drift, err
 }
 
-// errProbed ends the typed call of a probe.
-var errProbed = errors.New("ingress: probed")
+// errDecoded ends the typed call. An error spares the gateway the work of an answer that goes nowhere.
+var errDecoded = errors.New("ingress: decoded")
 
-// call is one webhook on its way through the generated handler. It is the request's context, so that decoder, connection
-// and error handler find it; and it is the reason why the handler sees nothing of the sender's but the body.
+// call is one document on its way through the generated handler. It is the request's context, so that the connection and the
+// error handler find it; and it is the reason why the handler sees nothing of the sender's but the body.
 type call struct {
-	// ctx bounds the typed call. The generated code has c itself, which never ends: it waits for nothing else.
-	ctx      context.Context
-	intake   *intake.Intake
-	route    *rpcRoute
-	delivery *intake.Delivery
-	body     vendorjson.Body
-	// probed is set on probes alone, and told where the handler led.
-	probed *rpc
-
-	outcome intake.Outcome
-	err     error
+	body vendorjson.Body
+	// message is the request message of the call that the handler made, and made where it led.
+	message proto.Message
+	made    rpc
+	// err is why there is no message.
+	err error
 
 	request  *http.Request
 	response discard
@@ -162,13 +158,12 @@ func newCall() *call {
 	return c
 }
 
-func (c *call) begin(ctx context.Context, in *intake.Intake, rt *rpcRoute, d *intake.Delivery) {
-	c.ctx, c.intake, c.route, c.delivery = ctx, in, rt, d
-	c.body = vendorjson.Body{Data: d.JSON()}
+func (c *call) begin(rt *rpcRoute, document []byte) {
+	c.body = vendorjson.Body{Data: document}
 	c.request.URL = rt.url
 }
 
-// end forgets the webhook.
+// end forgets the document.
 func (c *call) end() {
 	*c = call{request: c.request, response: c.response}
 	clear(c.response.header)
@@ -188,22 +183,10 @@ func (c *call) Value(key any) any {
 	return nil
 }
 
-// fail notes why the gateway answers with an error, unless it is known better already.
-func (c *call) fail(err error) {
-	switch {
-	case c.err != nil || c.outcome != 0:
-	case c.body.Err != nil && c.probed == nil:
-		// Kept before the error handler, and so the gateway, is done.
-		c.outcome, c.err = c.intake.Quarantine(c.ctx, c.delivery, intake.NewFault(intake.Malformed, c.body.Err))
-	default:
-		c.err = fmt.Errorf("%w: %w", errBypassed, err)
-	}
-}
-
-// connection is the gateway's connection to the service: the typed call ends here.
+// connection is the gateway's connection to the service. It keeps the message and returns.
 type connection struct{}
 
-// Invoke takes in the request message of a call that the generated handler made for the RPC of the webhook's event.
+// Invoke ends the typed call that the generated handler makes.
 func (connection) Invoke(ctx context.Context, method string, args, _ any, _ ...grpc.CallOption) error {
 	c, ok := ctx.Value(callKey{}).(*call)
 	if !ok {
@@ -211,18 +194,12 @@ func (connection) Invoke(ctx context.Context, method string, args, _ any, _ ...g
 	}
 	msg, ok := args.(proto.Message)
 	annotated, generated := runtime.RPCMethod(ctx)
-	switch {
-	case !ok || !generated || annotated != method:
-		c.err = errBypassed
-	case c.probed != nil:
-		path, _ := runtime.HTTPPathPattern(ctx)
-		*c.probed, c.err = rpc{method, path}, errProbed
-	case method != c.route.method:
-		c.err = errBypassed
-	default:
-		c.outcome, c.err = c.intake.Accept(c.ctx, c.delivery, msg, c.body.Drift)
+	if !ok || !generated || annotated != method {
+		return errBypassed
 	}
-	return c.err
+	path, _ := runtime.HTTPPathPattern(ctx)
+	c.message, c.made = msg, rpc{method, path}
+	return errDecoded
 }
 
 // NewStream is for streams, which no event is.
@@ -233,8 +210,8 @@ func (connection) NewStream(context.Context, *grpc.StreamDesc, string, ...grpc.C
 func noHeader(string) (string, bool) { return "", false }
 
 func onError(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, _ http.ResponseWriter, _ *http.Request, err error) {
-	if c, ok := ctx.Value(callKey{}).(*call); ok {
-		c.fail(err)
+	if c, ok := ctx.Value(callKey{}).(*call); ok && c.message == nil {
+		c.err = fmt.Errorf("%w: %w", errBypassed, err)
 	}
 }
 

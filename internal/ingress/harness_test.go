@@ -2,10 +2,8 @@ package ingress
 
 import (
 	"bytes"
-	"context"
 	"io"
 	"log/slog"
-	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -16,21 +14,17 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/tools/txtar"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/webhook-bridge/bridge/connectors/dealpos"
 	"github.com/webhook-bridge/bridge/connectors/kasafik"
 	"github.com/webhook-bridge/bridge/connectors/linga"
 	"github.com/webhook-bridge/bridge/connectors/openloyalty"
 	"github.com/webhook-bridge/bridge/connectors/retino"
-	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/intake"
-	"github.com/webhook-bridge/bridge/internal/journal"
-	"github.com/webhook-bridge/bridge/internal/journal/pebble"
+	"github.com/webhook-bridge/bridge/internal/intake/intaketest"
 	"github.com/webhook-bridge/bridge/internal/secret"
 	"github.com/webhook-bridge/bridge/internal/source"
-	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // The secrets of the test sources. No log may ever show one.
@@ -42,92 +36,14 @@ const (
 	posKey       = "pos-secret"
 )
 
-// book is a journal in memory. What it keeps shares no memory with what it was given.
-type book struct {
-	// before, if set, is called with each append's context before anything is kept. Its error is the append's.
-	before func(ctx context.Context) error
+// book is a journal in memory. What it stores shares no memory with what it was given.
+type book struct{ intaketest.Book }
 
-	mu      sync.Mutex
-	entries []written
-	keys    map[journal.Hash]journal.Hash
-	commits int
-}
+func (b *book) all() []intaketest.Written { return b.All() }
 
-func (b *book) Append(ctx context.Context, e journal.Entry) (journal.Receipt, error) {
-	receipts, err := b.AppendAll(ctx, []journal.Entry{e})
-	if err != nil {
-		return journal.Receipt{}, err
-	}
-	return receipts[0], nil
-}
-
-func (b *book) AppendAll(ctx context.Context, entries []journal.Entry) ([]journal.Receipt, error) {
-	if b.before != nil {
-		if err := b.before(ctx); err != nil {
-			return nil, err
-		}
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	keys, kept := maps.Clone(b.keys), b.entries
-	if keys == nil {
-		keys = make(map[journal.Hash]journal.Hash)
-	}
-	receipts := make([]journal.Receipt, len(entries))
-	var revised pebble.RevisedError
-	for i, e := range entries {
-		known, ok := keys[e.Keys[0].Hash]
-		switch {
-		case ok && known != e.Bytes:
-			revised.Entries = append(revised.Entries, i)
-		case ok:
-			receipts[i].Duplicate = true
-		default:
-			keys[e.Keys[0].Hash] = e.Bytes
-			kept = append(kept, newWritten(e))
-			receipts[i].First = sinks.Position(len(kept))
-		}
-	}
-	if revised.Entries != nil {
-		return nil, &revised
-	}
-	b.keys, b.entries = keys, kept
-	b.commits++
-	return receipts, nil
-}
-
-// written is an entry as the journal added it, with its events decoded.
-type written struct {
-	journal.Entry
-
-	Events []*eventv1.Event
-	// Window is that of the first key.
-	Window time.Duration
-}
-
-func newWritten(e journal.Entry) written {
-	w := written{Entry: e, Window: e.Keys[0].Window}
-	w.Webhook = proto.CloneOf(e.Webhook)
-	w.Webhook.Body = bytes.Clone(e.Webhook.GetBody())
-	for _, encoded := range e.Events {
-		event := &eventv1.Event{}
-		if err := proto.Unmarshal(encoded, event); err != nil {
-			panic(err)
-		}
-		w.Events = append(w.Events, event)
-	}
-	return w
-}
-
-func (b *book) all() []written {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return append([]written(nil), b.entries...)
-}
-
-func (b *book) last(t *testing.T) written {
+func (b *book) last(t *testing.T) intaketest.Written {
 	t.Helper()
-	all := b.all()
+	all := b.All()
 	if len(all) == 0 {
 		t.Fatal("nothing was stored")
 	}

@@ -19,7 +19,7 @@ func TestImpatientSender(t *testing.T) {
 		e := newEdge(t)
 		ctx, hangUp := context.WithTimeout(t.Context(), patience)
 		defer hangUp()
-		e.book.before = func(commit context.Context) error {
+		e.book.Before = func(commit context.Context) error {
 			<-ctx.Done()
 			return commit.Err()
 		}

@@ -1,8 +1,6 @@
 package ingress
 
 import (
-	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -89,7 +87,7 @@ func (in *Ingress) add(s source.Source) error {
 	g, ok := in.gateways[s.Connector.Name]
 	if !ok {
 		var err error
-		if g, err = newGateway(s.Connector, in.intake); err != nil {
+		if g, err = newGateway(s.Connector); err != nil {
 			return err
 		}
 		in.gateways[s.Connector.Name] = g
@@ -164,9 +162,10 @@ func (in *Ingress) receive(w http.ResponseWriter, r *http.Request, src *endpoint
 		Source:     src.intake,
 		PathEvent:  to.event,
 		ReceivedAt: received,
-		Headers:    src.headersToKeep(r.Header, b.fault != ""),
+		Headers:    src.headersToKeep(r.Header, b.fault != nil),
 		Body:       b.data,
 		Encoding:   b.encoding(),
+		Fault:      b.fault,
 	}
 	// The sender's part is over: it may hang up, and is then not asked again.
 	ctx := in.deadlines.after(time.Now())
@@ -176,56 +175,11 @@ func (in *Ingress) receive(w http.ResponseWriter, r *http.Request, src *endpoint
 		return err
 	}
 	defer work.end()
-	if _, err = in.take(ctx, src, &d, &b); err == nil || refused(err) {
+	if err = in.intake.Receive(ctx, &d); !errors.Is(err, intake.ErrUnavailable) {
 		// Otherwise the journal may still be writing it.
 		b.release()
 	}
 	return err
-}
-
-// take takes in what a body is, whatever it is.
-func (in *Ingress) take(ctx context.Context, src *endpoint, d *intake.Delivery, b *body) (intake.Outcome, error) {
-	named := intake.Names{Path: d.PathEvent, Header: intake.HeaderOf(d.Headers, src.Connector.EventHeader)}
-	d.Event = cmp.Or(named.Path, named.Header)
-	if b.fault != "" {
-		return in.intake.Quarantine(ctx, d, intake.NewFault(b.fault, b.cause))
-	}
-	document, fault := intake.Document(src.Connector, d.Encoding, d.Body)
-	if fault != nil {
-		return in.intake.Quarantine(ctx, d, fault)
-	}
-	d.Text = document
-	if src.Connector.Batches && intake.IsList(document) {
-		return in.takeBatch(ctx, src, d, named)
-	}
-	return in.takeOne(ctx, src, d, named)
-}
-
-// takeOne takes in a webhook. A panic on the way is our fault and not the webhook's, which is kept.
-func (in *Ingress) takeOne(ctx context.Context, src *endpoint, d *intake.Delivery, named intake.Names) (o intake.Outcome, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			in.log.Error("decoding panicked", "source", src.Name, "stack", string(debug.Stack()))
-			o, err = in.intake.Quarantine(ctx, d, intake.NewFault(intake.Panicked, fmt.Errorf("panic with a %T", p)))
-		}
-	}()
-	name, fault := intake.EventName(src.Connector, named, d.JSON())
-	d.Event = name
-	if fault != nil {
-		return in.intake.Quarantine(ctx, d, fault)
-	}
-	rt, known := src.gateway.routes[name]
-	if !known {
-		return in.intake.Unmapped(ctx, d)
-	}
-	d.Event = rt.name // the descriptor's own string, which lives anyway
-	return src.gateway.call(ctx, rt, d)
-}
-
-// refused reports whether the error says that the webhook reached intake and was refused there: nobody holds its body.
-func refused(err error) bool {
-	var f *intake.Fault
-	return errors.As(err, &f)
 }
 
 // refuse answers what note notes. src is nil for requests to none.

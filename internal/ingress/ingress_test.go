@@ -370,7 +370,7 @@ func TestForgedHeaders(t *testing.T) {
 func TestSenderHangsUp(t *testing.T) {
 	e := newEdge(t)
 	ctx, hangUp := context.WithCancel(t.Context())
-	e.book.before = func(commit context.Context) error {
+	e.book.Before = func(commit context.Context) error {
 		hangUp()
 		if _, ok := commit.Deadline(); !ok {
 			t.Error("the commit has no deadline")
@@ -423,7 +423,7 @@ func (f onRead) Read([]byte) (int, error) {
 func TestJournalUnavailable(t *testing.T) {
 	for _, cause := range []error{journal.ErrUnavailable, sinks.ErrClosed, context.DeadlineExceeded, errors.New("surprise")} {
 		e := newEdge(t)
-		e.book.before = func(context.Context) error { return cause }
+		e.book.Before = func(context.Context) error { return cause }
 		for _, body := range [][]byte{sample(t, "retino", "shipping_ordered"), []byte("{"), []byte(`{"event_type":"new"}`)} {
 			w := e.post("/webhooks/returns", secretOf("returns"), body)
 			if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") != "5" || w.Body.Len() != 0 {
@@ -436,7 +436,7 @@ func TestJournalUnavailable(t *testing.T) {
 		if got := e.value(t, "bridge_webhooks_refused_total", "unavailable", "returns"); got != 3 {
 			t.Errorf("refused{returns,unavailable} = %v", got)
 		}
-		e.book.before = nil
+		e.book.Before = nil
 		wantSuccess(t, e, "returns", e.post("/webhooks/returns", secretOf("returns"), sample(t, "retino", "shipping_ordered")))
 		if n := len(e.book.all()); n != 1 {
 			t.Errorf("%v: %d webhooks after the retry", cause, n)
@@ -483,7 +483,7 @@ func TestHeadersOfEachWebhook(t *testing.T) {
 func TestStuckCommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEdge(t)
-		e.book.before = func(ctx context.Context) error {
+		e.book.Before = func(ctx context.Context) error {
 			<-ctx.Done()
 			return ctx.Err()
 		}
@@ -508,7 +508,7 @@ func TestLogsKeepSecrets(t *testing.T) {
 	e.post(tillPath+"typo", nil, nil)
 	e.post(tillPath, nil, []byte(`{"_t":"orders","id":"`+private+`"}`))
 	e.post("/webhooks/"+tillToken, nil, nil)
-	e.book.before = func(context.Context) error { return journal.ErrUnavailable }
+	e.book.Before = func(context.Context) error { return journal.ErrUnavailable }
 	e.post(tillPath, nil, sample(t, "kasafik", "orders"))
 	e.post("/webhooks/public", nil, []byte(`{"event_type":"`+private+`"`))
 	log := e.log.String()

@@ -156,7 +156,7 @@ func TestBatchThroughTheJournal(t *testing.T) {
 	for i := range 8 {
 		some := make([]string, 0, 50)
 		for n := range 50 {
-			some = append(some, strings.Replace(shipment(fmt.Sprint("s", n)), "{", fmt.Sprintf(`{"version":%d,`, i%2), 1))
+			some = append(some, strings.Replace(shipment(fmt.Sprint("s", n)), "}}", fmt.Sprintf(`,"tracking_number":"%d"}}`, i%2), 1))
 		}
 		if i >= 4 {
 			slices.Reverse(some)

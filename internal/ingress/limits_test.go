@@ -77,7 +77,7 @@ func TestInFlight(t *testing.T) {
 		body = append(body, `"}`...)
 		e := newEdge(t, only("returns", func(s *source.Source) { s.Limits.Body, s.Limits.InFlight = 110<<10, 110<<10 }))
 		hold, held := make(chan struct{}), make(chan struct{}, 2)
-		e.book.before = func(context.Context) error {
+		e.book.Before = func(context.Context) error {
 			held <- struct{}{}
 			<-hold
 			return nil

@@ -116,7 +116,7 @@ func FuzzServeHTTP(f *testing.F) {
 	e := newEdge(f, func(c *Config) { c.Sources = sources })
 	f.Fuzz(func(t *testing.T, event, encoding string, body []byte) {
 		for _, s := range sources {
-			e.book.entries, e.book.keys = nil, nil
+			e.book.Reset()
 			path := prefix + s.Name
 			if event != "" {
 				path += "/" + url.PathEscape(event)

@@ -15,7 +15,6 @@ import (
 	"github.com/webhook-bridge/bridge/connectors"
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/intake"
-	"github.com/webhook-bridge/bridge/internal/vendorjson"
 )
 
 // sourceMetadata names the source in a typed call.
@@ -158,21 +157,14 @@ func (t *typed) receive(ctx context.Context, src *endpoint, msg proto.Message, r
 	if err := src.limits.charge(received, int64(len(raw))); err != nil {
 		return err
 	}
-	d := &intake.Delivery{
+	return t.in.intake.Receive(t.in.deadlines.after(time.Now()), &intake.Delivery{
 		Source:     src.intake,
 		Event:      t.route.name,
 		ReceivedAt: received,
 		Body:       raw,
 		Encoding:   journalv1.Encoding_ENCODING_PROTOBUF,
-	}
-	ctx = t.in.deadlines.after(time.Now())
-	drift, err := vendorjson.Inspect(msg)
-	if err != nil {
-		_, err = t.in.intake.Quarantine(ctx, d, intake.NewFault(intake.Limit, err))
-		return err
-	}
-	_, err = t.in.intake.Accept(ctx, d, msg, drift)
-	return err
+		Message:    msg,
+	})
 }
 
 // refuseTyped counts, logs and answers as refuse does, with the code of the same table and without the cause.

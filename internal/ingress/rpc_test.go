@@ -97,6 +97,24 @@ func TestTypedCall(t *testing.T) {
 	}
 }
 
+// TestTypedCallAfterHTTP: the same fact by HTTP and as a typed call is one event; the typed body is stored beside the first.
+func TestTypedCallAfterHTTP(t *testing.T) {
+	e := newEdge(t)
+	wantSuccess(t, e, "returns", e.post("/webhooks/returns", secretOf("returns"), []byte(shipment("s1"))))
+	m := new(retinov1.ShippingOrdered)
+	if err := protojson.Unmarshal([]byte(shipment("s1")), m); err != nil {
+		t.Fatal(err)
+	}
+	ctx := metadata.AppendToOutgoingContext(t.Context(), "bridge-source", "returns", "x-retino-secret", retinoSecret)
+	if _, err := retinov1.NewRetinoWebhookServiceClient(dial(t, e)).ShippingOrdered(ctx, m); err != nil {
+		t.Fatal(err)
+	}
+	all := e.book.all()
+	if len(all) != 2 || len(all[0].Events) != 1 || len(all[1].Events) != 0 || !all[1].Webhook.GetDuplicate() {
+		t.Errorf("stored %v", e.stored())
+	}
+}
+
 func TestTypedCallByToken(t *testing.T) {
 	e := newEdge(t)
 	client := kasafikv1.NewKasafikWebhookServiceClient(dial(t, e))
@@ -151,13 +169,13 @@ func TestTypedCallLimits(t *testing.T) {
 		t.Errorf("too large: %v", err)
 	}
 	e = newEdge(t)
-	e.book.before = func(context.Context) error { return journal.ErrUnavailable }
+	e.book.Before = func(context.Context) error { return journal.ErrUnavailable }
 	client = retinov1.NewRetinoWebhookServiceClient(dial(t, e))
 	_, err := client.ShippingOrdered(ctx, shipmentMessage(t))
 	if status.Code(err) != codes.Unavailable || status.Convert(err).Message() != "unavailable" {
 		t.Errorf("journal down: %v", err)
 	}
-	e.book.before = nil
+	e.book.Before = nil
 	// What cannot be translated is kept, as over HTTP.
 	if _, err := client.ShippingOrdered(ctx, new(retinov1.ShippingOrdered)); err != nil {
 		t.Errorf("untranslatable: %v", err)

@@ -42,7 +42,7 @@ func newEndpoint(s source.Source, v verifier, g *gateway, in *intake.Intake, m *
 	src := &endpoint{
 		Source:   s,
 		gateway:  g,
-		intake:   in.Source(s),
+		intake:   in.Source(s, g.Decode),
 		verifier: v,
 		limits:   newLimits(s.Limits.Body, s.Limits.Rate, roomOf(&s), s.Limits.Daily),
 		share:    newShare(),

@@ -2,6 +2,7 @@ package ingress
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"time"
@@ -21,7 +22,7 @@ var (
 	errSlow          = errors.New("ingress: body arrives too slowly")
 	errIncomplete    = errors.New("ingress: body ended early")
 	errBusy          = errors.New("ingress: no room for the body")
-	errBypassed      = errors.New("ingress: the generated gateway did not make the call")
+	errBypassed      = fmt.Errorf("%w: the generated gateway did not make the call", intake.ErrDecoder)
 
 	// Of typed calls alone.
 	errNoGRPC    = errors.New("ingress: the source takes no typed calls")

@@ -74,7 +74,7 @@ func (w *work) end() { w.shrink(0) }
 
 // workOf is the size to begin with for a body.
 func (s *endpoint) workOf(b *body) int {
-	if s.Connector.Batches && (b.form || intake.IsList(b.data)) {
+	if s.Connector.Batches && (b.form || intake.IsArray(b.data)) {
 		return listWork * len(b.data)
 	}
 	return len(b.data)

@@ -34,7 +34,7 @@ func TestWorkload(t *testing.T) {
 				e := newEdge(t)
 				var working atomic.Int64
 				hold := make(chan struct{})
-				e.book.before = func(ctx context.Context) error {
+				e.book.Before = func(ctx context.Context) error {
 					working.Add(1)
 					select {
 					case <-hold:
@@ -95,7 +95,7 @@ func TestWorkloadOfTypedCalls(t *testing.T) {
 	ctx := metadata.AppendToOutgoingContext(t.Context(), "bridge-source", "returns", "x-retino-secret", retinoSecret)
 	share := e.sources["returns"].share
 	all := workers() / 2 * maxWork
-	e.book.before = func(context.Context) error {
+	e.book.Before = func(context.Context) error {
 		if !share.TryAcquire(all) {
 			t.Error("a small message holds a part of the workload")
 		}

@@ -1,41 +1,49 @@
-// Package intake takes in a received webhook, whoever brought it: the gateway, a typed call, or a later translation. It has
-// the connector translate it, gives it its identity, and makes webhook, events and dedupe key durable at once.
+// Package intake is the one path from a webhook to the journal. The HTTP edge, the typed gRPC calls, the repair of stored
+// webhooks and the kit for connectors all use it.
+//
+// # Steps
+//
+//		Delivery ──read──▶ Reading ──draft──▶ Draft ──Commit──▶ journal
+//
+//	  - Read finds the JSON document, finds the event's name, decodes the document and has the connector translate it. The
+//	    result is a [Reading]: a translation, or a [Fault] with what could be read until then. Read changes nothing, and the
+//	    same webhook gives the same reading next year.
+//	  - A draft is the journal's entry for one webhook: the webhook, its events in their final encoding, its keys, and the
+//	    digests of its bytes and of its meaning. Making it changes nothing either. An array of webhooks makes one draft for
+//	    each of them.
+//	  - [Intake.Commit] makes one or many drafts durable at once, in one append.
+//
+// A connector's panic, or a decoder's, is a fault like any other. It never loses a webhook and never ends the process.
 //
 // # Outcomes
 //
-// A webhook handed to an [Intake] ends in one of these ways:
+// A webhook ends in one of these ways:
 //
 //   - [Accepted]: webhook and events are durable.
-//   - [Duplicate]: they were already, from an earlier receipt; nothing was added.
-//   - [Quarantined]: it could not be translated. The webhook is durable, with reason and place, and made no event.
-//   - a [*Fault]: it could not be translated, the webhook itself is at fault, and the source refuses such webhooks instead
-//     of keeping them.
-//   - [ErrUnavailable]: the journal cannot commit now. The webhook exists whole or not at all; its retry is safe.
-//
-// A webhook of a [Batch] is [Collected] or refused, and ends in one of these ways when the batch is committed, all of which
-// become durable at once or not at all.
-//
-// There is no other way: what a connector does, a panic included, never loses a webhook and never ends the process.
+//   - [Duplicate]: an earlier webhook told the same, and it is durable. No event was added.
+//   - [Quarantined]: it could not be read. The webhook is durable, with reason and place, and made no event.
+//   - a [*Fault]: it could not be read, the webhook itself is at fault, and its source rejects such webhooks.
+//   - [ErrUnavailable]: the journal cannot commit now. The webhook exists whole or not at all. Sending it again is safe.
 //
 // # Identity
 //
-// A webhook is a duplicate if one of the same source and the same event was taken in under the same key, within the key's
-// window:
+// docs/guarantees.md has the rule, and package journal decides by it. This package makes the keys, the digests and the ids.
 //
-//   - A natural key counts for [NaturalWindow]. Event ids are name-based UUIDs over source, event, key and index, so that
-//     the same fact has the same id wherever it is computed. The same key with another body is a revision: it is
-//     published, under ids that include the body.
-//   - Where the vendor sends an id of the webhook in a header, that is the natural key, whatever the connector says of the
-//     event. The webhooks of a batch share it, so their places in the batch are part of the key.
-//   - Without one the body is the key, for the connector's window. Event ids are then name-based UUIDs over the webhook's
-//     id, which is minted at first receipt.
-//   - Quarantined webhooks go by body too, under keys of their own: the same body, sent again once the connector was
-//     mended, is taken in. The vendor's own id keeps apart those with the same body.
+// Keys are scoped by source, event and kind:
 //
-// # Again
+//   - The connector's natural keys count for [NaturalWindow]. So does the delivery's id that the connector's KeyHeader names,
+//     beside them. The elements of an array share that id, so their places in the array are part of the key.
+//   - If the connector has no natural key and there is a delivery's id, that id is the only key.
+//   - If there is neither, the body's hash is the key, for the window of the source or of its connector.
+//   - A quarantined webhook has the body's hash as its key, of a kind of its own, together with the delivery's id. So the same
+//     body is read again once the connector can read it, and two deliveries that broke in the same way are both kept.
+//   - A webhook that is released from quarantine has the keys that it would have at receipt. Instead of the body's hash it has
+//     its own id, because it was kept apart.
 //
-// What is stored is translated again by the same rules. [Intake.Release] takes a webhook out of quarantine: under a natural
-// key it is the fact that it would have been at receipt, a duplicate if that was published meanwhile; without one it is a
-// fact of its own. [Intake.Retranslate] corrects what became events: a correction's id is a name-based UUID over the event
-// that it supersedes and what it says instead, so that it is published once however often it is found.
+// The meaning is the digest of the events in a deterministic encoding, as the connector made them: type, subject, its version,
+// time and data. Unmapped and quarantined webhooks have none.
+//
+// An event's id is a UUID of version 5. Under a natural key or a delivery's id it is a function of source, event, the first
+// key, the meaning (the bytes, where there is none) and the event's index. So an id never names two contents, and the same
+// fact has the same id at every receipt. Otherwise the id is a function of the webhook's id and the index.
 package intake

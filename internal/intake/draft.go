@@ -1,193 +1,211 @@
 package intake
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/webhook-bridge/bridge/connectors"
-	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
-	"github.com/webhook-bridge/bridge/internal/journal/pebble"
 	"github.com/webhook-bridge/bridge/internal/mask"
 	"github.com/webhook-bridge/bridge/internal/vendorjson"
 )
 
-// draft is a webhook on its way into the journal.
-type draft struct {
+// Draft is a webhook with everything that becomes durable with it. It shares the delivery's memory.
+type Draft struct {
+	// Event is the vendor's name for it.
+	Event string
+	// Fault is why it goes to quarantine, or stays there. Nil if it made events.
+	Fault *Fault
+	// Outcome is set by [Intake.Commit].
+	Outcome Outcome
+
 	source *Source
+	scope  scope
 	entry  journal.Entry
-	events []*eventv1.Event
-	id     identity
-	// fault is why it is quarantined; nil if it is not.
-	fault *Fault
-	// revised: the key was taken by another body, so that it has one of its own.
-	revised bool
+	err    error
+
+	// Memory of the entry.
+	webhook    journalv1.Webhook
+	receivedAt timestamppb.Timestamp
+	keyMemory  [4]journal.Key
+	keys       []journal.Key
+	encoded    []byte
 }
 
-// commit makes a translated webhook durable.
-func (in *Intake) commit(ctx context.Context, d *Delivery, t connectors.Translation, drift []vendorjson.Drift) (Outcome, error) {
-	w, err := newWebhook(d, drift)
-	if err != nil {
-		return 0, err
+// scratch is memory for canonical encodings.
+var scratch = sync.Pool{New: func() any { return new([]byte) }}
+
+// drafts are reused, since most webhooks come alone.
+var drafts = sync.Pool{New: func() any { return new(Draft) }}
+
+// pooledDraft is how much memory of a draft is kept for later, in bytes.
+const pooledDraft = 64 << 10
+
+// release gives the draft's memory back. Nothing may use the draft any more, nor its entry.
+func (d *Draft) release() {
+	if cap(d.encoded) > pooledDraft || cap(d.entry.Events) > 64 {
+		return
 	}
-	id := identify(d, t.Key)
-	if d.array != nil {
-		w.Quarantine, w.ReleasedAt = d.array.GetQuarantine(), d.array.GetReleasedAt()
+	d.webhook.Reset()
+	d.receivedAt.Reset()
+	d.Event, d.Fault, d.Outcome, d.source, d.scope, d.err = "", nil, 0, nil, scope{}, nil
+	clear(d.entry.Events)
+	d.entry = journal.Entry{Events: d.entry.Events[:0]}
+	drafts.Put(d)
+}
+
+// Events is how many events it adds, unless it is a duplicate.
+func (d *Draft) Events() int { return len(d.entry.Events) }
+
+// Drafts drafts what a delivery becomes: one webhook, or each of an array. A stored array comes first itself, without events.
+// An array that cannot be split, or whose webhooks make too many events, is one draft with a fault.
+func (s *Source) Drafts(d *Delivery) []*Draft {
+	document, fault := s.document(d)
+	if fault != nil || !s.splits(d, document) {
+		r := s.read(d, document, fault)
+		return []*Draft{new(Draft).fill(d, &r)}
 	}
-	fill(t.Events, w)
-	id.name(t.Events, w.GetId())
-	return in.put(ctx, d.Batch, newDraft(d.Source, w, t.Events, id))
-}
-
-// setAside makes a webhook durable without events, or returns the fault where the source refuses such webhooks. One that may
-// be fine is not refused: its sender could do nothing about it.
-func (in *Intake) setAside(ctx context.Context, d *Delivery, f *Fault, drift []vendorjson.Drift) (Outcome, error) {
-	in.logPanic(d.Source, d.Event, f)
-	if d.Source.Reject && !f.Ours() {
-		return 0, f
+	all, fault := s.draftElements(d, document)
+	if fault != nil {
+		r := s.read(d, document, fault)
+		return []*Draft{new(Draft).fill(d, &r)}
 	}
-	return in.keep(ctx, d, f, drift)
+	return all
 }
 
-// keep puts a webhook into quarantine.
-func (in *Intake) keep(ctx context.Context, d *Delivery, f *Fault, drift []vendorjson.Drift) (Outcome, error) {
-	w, err := newWebhook(d, drift)
-	if err != nil {
-		return 0, err
+func (s *Source) draftElements(array *Delivery, document []byte) ([]*Draft, *Fault) {
+	elements, fault := array.split(document)
+	if fault != nil {
+		return nil, fault
 	}
-	held := draft{source: d.Source}
-	held.hold(w, d, f)
-	return in.put(ctx, d.Batch, held)
-}
-
-// hold makes the draft that of a webhook in quarantine.
-func (w *draft) hold(webhook *journalv1.Webhook, d *Delivery, f *Fault) {
-	webhook.Quarantine = f.quarantine()
-	w.id, w.fault = identifyQuarantined(d), f
-	*w = *setEntry(w, webhook, nil)
-}
-
-// unencodable holds a draft whose events the journal cannot write down, and says whether it is such a one.
-func (w *draft) unencodable() bool {
-	f := encodable(w.events)
-	if f == nil {
-		return false
+	all := make([]*Draft, 0, len(elements)+1)
+	if array.Stored != nil {
+		all = append(all, new(Draft).releaseArray(array))
 	}
-	d := storedDelivery(w.source, w.entry.Webhook, w.entry.Webhook.GetVendorEvent())
-	d.stored = "" // it is being received
-	w.hold(w.entry.Webhook, d, f)
-	return true
+	memory, events := make([]Draft, len(elements)), 0
+	for i := range elements {
+		e := &elements[i]
+		r := s.Read(e)
+		draft := memory[i].fill(e, &r)
+		if events += draft.Events(); events > MaxEvents {
+			return nil, NewFault(TooManyEvents, fmt.Errorf("the array's webhooks make more than %d events", MaxEvents))
+		}
+		all = append(all, draft)
+	}
+	return all, nil
 }
 
-func newDraft(src *Source, w *journalv1.Webhook, events []*eventv1.Event, id identity) draft {
-	return *setEntry(&draft{source: src, id: id}, w, events)
-}
-
-func setEntry(d *draft, w *journalv1.Webhook, events []*eventv1.Event) *draft {
-	d.events = events
-	d.entry = journal.Entry{Webhook: w, Keys: []journal.Key{{Hash: d.id.key, Window: d.id.window}}, Bytes: d.id.body}
+// fill drafts a delivery as one webhook. The draft must be empty.
+func (d *Draft) fill(delivery *Delivery, r *Reading) *Draft {
+	d.source, d.Event, d.Fault, d.err = delivery.Source, r.Event, r.Fault, r.err
+	d.scope = scope{source: d.source.Name, event: r.Event}
+	if d.err != nil {
+		return d
+	}
+	d.entry.Bytes = digest(delivery.Body)
+	if d.err = d.fillWebhook(delivery, r); d.err != nil {
+		return d
+	}
+	if d.Fault == nil {
+		d.Fault = d.addEvents(delivery, r)
+	}
+	if d.Fault != nil {
+		d.quarantine(delivery)
+	}
+	d.entry.Keys = d.keys
 	return d
 }
 
-// encode writes the events down. It is called once their ids are final.
-func (w *draft) encode() journal.Entry {
-	w.entry.Events = w.entry.Events[:0]
-	for _, e := range w.events {
-		encoded, _ := proto.Marshal(e) // checked before
-		w.entry.Events = append(w.entry.Events, encoded)
+// addEvents encodes the events, and sets the keys and the meaning.
+func (d *Draft) addEvents(delivery *Delivery, r *Reading) *Fault {
+	pooled := scratch.Get().(*[]byte)
+	defer scratch.Put(pooled)
+	events := r.Translation.Events
+	canonical, fault := appendCanonical((*pooled)[:0], events)
+	if fault != nil {
+		return fault
 	}
-	return w.entry
+	if cap(canonical) <= pooledDraft {
+		*pooled = canonical
+	}
+	if !r.Unmapped {
+		d.entry.Meaning = digest(canonical)
+	}
+	var memory, nameMemory [256]byte
+	name := d.identify(delivery, r.Translation, append(nameMemory[:0], namespace[:]...))
+	receipt := appendReceipt(memory[:0], d.entry.Webhook)
+	d.encoded = slices.Grow(d.encoded[:0], len(canonical)+len(events)*(len(receipt)-lengthSize))
+	d.entry.Events = slices.Grow(d.entry.Events[:0], len(events))
+	for rest, i := canonical, uint32(0); len(rest) > 0; i++ {
+		var event []byte
+		event, rest = nextCanonical(rest)
+		start := len(d.encoded)
+		d.encoded = append(append(d.encoded, event...), receipt...)
+		putEventID(d.encoded[start+len(event)+idAt:], name, i)
+		d.entry.Events = append(d.entry.Events, d.encoded[start:len(d.encoded):len(d.encoded)])
+	}
+	return nil
 }
 
-// put makes a draft durable, or a part of a batch.
-func (in *Intake) put(ctx context.Context, batch *Batch, w draft) (Outcome, error) {
-	if batch != nil {
-		batch.add(w)
-		return Collected, nil
+// quarantine makes the draft that of a webhook in quarantine.
+func (d *Draft) quarantine(delivery *Delivery) {
+	d.entry.Operation, d.entry.Meaning, d.entry.Events = journal.Receive, journal.Hash{}, d.entry.Events[:0]
+	d.entry.Webhook.Quarantine, d.entry.Webhook.ReleasedAt = d.Fault.quarantine(), nil
+	d.identifyQuarantined(delivery)
+}
+
+// fillWebhook sets the webhook to store: a new one, or the stored one that is to be released.
+func (d *Draft) fillWebhook(delivery *Delivery, r *Reading) error {
+	w, stored := &d.webhook, delivery.Stored
+	d.entry.Webhook = w
+	if stored != nil && delivery.Element == int(stored.GetElement()) {
+		d.entry.Operation = journal.Release
+		proto.Merge(w, stored)
+		w.VendorEvent, w.ReleasedAt = clean(r.Event, maxName), timestamppb.Now()
+		if r.Document != nil { // a typed call's drift showed when it was received
+			w.Drift = storedDrift(r.Drift)
+		}
+		return nil
 	}
-	w.unencodable()
-	r, err := in.append(ctx, &w)
+	id, err := uuid.NewV7()
+	if stored != nil {
+		id, err = elementID(stored.GetId(), delivery.Element)
+		w.Quarantine, w.ReleasedAt = stored.GetQuarantine(), timestamppb.Now()
+	}
 	if err != nil {
-		return 0, unavailable(err)
+		return fmt.Errorf("%w: webhook id: %w", ErrUnavailable, err)
 	}
-	return in.settle(&w, r), nil
+	d.receivedAt.Seconds, d.receivedAt.Nanos = delivery.ReceivedAt.Unix(), int32(delivery.ReceivedAt.Nanosecond())
+	w.Id = id.String()
+	w.Source = d.source.Name
+	w.Connector = d.source.Connector.Name
+	w.VendorEvent = clean(r.Event, maxName)
+	w.PathEvent = clean(delivery.PathEvent, 2*maxName) // still too long for a name if it was
+	w.ReceivedAt = &d.receivedAt
+	w.Encoding = delivery.Encoding
+	w.Body = delivery.Body
+	w.Headers = delivery.Headers
+	w.Element = uint32(delivery.Element)
+	w.Drift = storedDrift(r.Drift)
+	return nil
 }
 
-// append makes a draft durable, as a revision where its key is taken by another body.
-func (in *Intake) append(ctx context.Context, w *draft) (journal.Receipt, error) {
-	r, err := in.journal.Append(ctx, w.encode())
-	if errors.Is(err, pebble.ErrRevised) {
-		w.revise()
-		r, err = in.journal.Append(ctx, w.encode())
-	}
-	return r, err
-}
-
-func unavailable(err error) error { return fmt.Errorf("%w: %w", ErrUnavailable, err) }
-
-// revise gives a draft whose key is taken by another body a key of its own, and its events the ids that go with it.
-func (w *draft) revise() {
-	w.id, w.revised = w.id.revised(), true
-	w.id.name(w.events, w.entry.Webhook.GetId())
-	w.entry.Keys[0].Hash = w.id.key
-}
-
-// settle counts what has become durable.
-func (in *Intake) settle(w *draft, r journal.Receipt) Outcome {
-	if r.Duplicate {
-		w.source.duplicates.Inc()
-		return Duplicate
-	}
-	w.source.drift.count(w.entry.Webhook)
-	if w.revised || r.Revised {
-		w.source.revisions.Inc()
-	}
-	if w.fault == nil {
-		return Accepted
-	}
-	w.source.quarantine.Inc()
-	w.source.complaints.Do(func() {
-		in.log.Warn("quarantined webhook", "source", w.entry.Webhook.GetSource(), "event", w.entry.Webhook.GetVendorEvent(),
-			"webhook", w.entry.Webhook.GetId(), "fault", w.fault)
-	})
-	return Quarantined
-}
-
-// newWebhook is what is stored of a delivery. It shares the delivery's memory.
-func newWebhook(d *Delivery, drift []vendorjson.Drift) (*journalv1.Webhook, error) {
-	id, err := d.newID()
-	if err != nil {
-		return nil, unavailable(fmt.Errorf("webhook id: %w", err))
-	}
-	w := &journalv1.Webhook{
-		Id:          id.String(),
-		Source:      d.Source.Name,
-		Connector:   d.Source.Connector.Name,
-		VendorEvent: clean(d.Event, maxName),
-		PathEvent:   clean(d.PathEvent, 2*maxName), // still too long for a name if it was
-		ReceivedAt:  timestamppb.New(d.ReceivedAt),
-		Encoding:    d.Encoding,
-		Body:        d.Body,
-		Headers:     d.Headers,
-		Element:     uint32(d.Element),
-	}
-	w.Drift = storedDrift(drift)
-	return w, nil
-}
-
-func (d *Delivery) newID() (uuid.UUID, error) {
-	if d.array != nil {
-		return elementID(d.array.GetId(), d.Element)
-	}
-	return uuid.NewV7()
+// releaseArray drafts the release of a stored array, whose webhooks become events of their own.
+func (d *Draft) releaseArray(array *Delivery) *Draft {
+	w := array.Stored
+	d.source, d.Event, d.scope = array.Source, w.GetVendorEvent(), scope{array.Source.Name, w.GetVendorEvent()}
+	d.webhook.Reset()
+	proto.Merge(&d.webhook, w)
+	d.webhook.ReleasedAt = timestamppb.Now()
+	d.keys = append(d.keys, d.ownKey(array, kindReleased, ""))
+	d.entry = journal.Entry{Operation: journal.Release, Webhook: &d.webhook, Keys: d.keys, Bytes: digest(array.Body)}
+	return d
 }
 
 // storedDrift is the drift that is stored, counted and shown. Nothing in it is personal, since counts are kept for ever; and
@@ -204,17 +222,6 @@ func storedDrift(drift []vendorjson.Drift) []*journalv1.Drift {
 	return stored
 }
 
-// fill completes what the connector left to us, but for the ids.
-func fill(events []*eventv1.Event, w *journalv1.Webhook) {
-	for _, e := range events {
-		e.Source = w.GetSource()
-		e.Connector = w.GetConnector()
-		e.VendorEvent = w.GetVendorEvent()
-		e.ReceivedAt = w.GetReceivedAt()
-		e.WebhookId = w.GetId()
-	}
-}
-
 func driftKind(k vendorjson.Kind) journalv1.DriftKind {
 	switch k {
 	case vendorjson.Unknown:
@@ -227,7 +234,7 @@ func driftKind(k vendorjson.Kind) journalv1.DriftKind {
 	return journalv1.DriftKind_DRIFT_KIND_UNSPECIFIED
 }
 
-// clean makes a string of a sender's fit to be stored: valid UTF-8 of at most limit bytes.
+// clean cuts a sender's text to limit bytes and makes it valid UTF-8.
 func clean(s string, limit int) string {
 	if len(s) > limit {
 		s = s[:limit]

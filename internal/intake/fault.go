@@ -45,6 +45,8 @@ const (
 	// BadEvents: the connector made no event, or one without type or subject, or one that is no protobuf. A fault of the
 	// connector.
 	BadEvents Reason = "bad_events"
+	// UnknownEvent: a stored webhook is to be read as an event that today's connector does not have. It is never stored.
+	UnknownEvent Reason = "unknown_event"
 	// Panicked: connector or decoder panicked. A fault of ours.
 	Panicked Reason = "panic"
 )

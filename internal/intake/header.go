@@ -27,10 +27,10 @@ func HeaderOf(headers []*journalv1.Header, name string) string {
 	return value
 }
 
-// HeaderKey is the natural key that the connector's KeyHeader makes of the kept headers, for the webhook at element of an
-// array, counted from 1, or for a whole body, which is 0. ok is false if there is none, or none that is usable: what is no name
-// of an event is no id either.
-func HeaderKey(c *connectors.Connector, headers []*journalv1.Header, element int) (key connectors.Key, ok bool) {
+// DeliveryKey is the key that the connector's KeyHeader makes of the kept headers, for the webhook at element of an array,
+// counted from 1, or for a whole body, which is 0. ok is false if there is none, or none that is usable: an unusable name of
+// an event is an unusable id too.
+func DeliveryKey(c *connectors.Connector, headers []*journalv1.Header, element int) (key connectors.Key, ok bool) {
 	value := HeaderOf(headers, c.KeyHeader)
 	if value == "" || checkName(value) != nil {
 		return connectors.Key{}, false
@@ -39,8 +39,4 @@ func HeaderKey(c *connectors.Connector, headers []*journalv1.Header, element int
 		return connectors.NaturalKey("header", value), true
 	}
 	return connectors.NaturalKey("header", value, strconv.Itoa(element)), true
-}
-
-func headerKey(d *Delivery) (key connectors.Key, ok bool) {
-	return HeaderKey(d.Source.Connector, d.Headers, d.Element)
 }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/webhook-bridge/bridge/connectors"
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
-	retinov1 "github.com/webhook-bridge/bridge/gen/webhooks/retino/v1"
 	"github.com/webhook-bridge/bridge/internal/source"
 )
 
@@ -29,36 +28,45 @@ func (d *desk) withID(event, body, id string) *Delivery {
 
 func keyedByHeader(c *source.Source) { c.Connector.KeyHeader = "X-Webhook-Id" }
 
-// TestKeyHeader: the vendor's own id of a webhook tells it from others, whatever the connector says.
+// TestKeyHeader: a delivery's id is a key beside the body's own, and alone where the body has none. It never makes two facts
+// of one that the body tells.
 func TestKeyHeader(t *testing.T) {
-	for name, key := range map[string]connectors.Key{"natural": connectors.NaturalKey("order-1"), "hash": connectors.ContentHash()} {
-		t.Run(name, func(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		key   connectors.Key
+		again Outcome // what the same body is under another id
+	}{{"natural", connectors.NaturalKey("order-1"), Duplicate}, {"hash", connectors.ContentHash(), Accepted}} {
+		t.Run(test.name, func(t *testing.T) {
 			d := newDesk(t, keyedByHeader)
-			d.translates(key, 1)
+			d.translates(test.key, 1)
 			for i, step := range []struct {
 				event, body, id string
 				want            Outcome
 			}{
-				{"order", `{"v":1}`, "id-1", Accepted},
-				{"order", `{"v":1}`, "id-1", Duplicate},
-				{"order", `{"v":1}`, "id-2", Accepted}, // the same body, another fact
-				{"order", `{"v":2}`, "id-2", Accepted}, // a revision
-				{"order", `{"v":2}`, "id-2", Duplicate},
-				{"refund", `{"v":1}`, "id-1", Accepted},
+				{"order", `{"status":"1"}`, "id-1", Accepted},
+				{"order", `{"status":"1"}`, "id-1", Duplicate},
+				{"order", `{"status": "1"}`, "id-1", Duplicate}, // white space
+				{"order", `{"status":"1"}`, "id-2", test.again},
+				{"order", `{"status":"2"}`, "id-2", Accepted}, // a revision
+				{"order", `{"status":"2"}`, "id-2", Duplicate},
+				{"refund", `{"status":"1"}`, "id-1", Accepted},
 			} {
-				o, err := d.Accept(t.Context(), d.withID(step.event, step.body, step.id), &retinov1.Receipt{}, nil)
+				o, err := d.receive(d.withID(step.event, step.body, step.id))
 				if o != step.want || err != nil {
 					t.Errorf("step %d: %v, %v; want %v", i, o, err, step.want)
 				}
 			}
-			ids := map[string]bool{}
-			for _, e := range d.book.entries {
-				if ids[e.Events[0].GetId()] = true; e.Window != NaturalWindow {
+			ids, events := map[string]bool{}, 0
+			for _, e := range d.book.Entries {
+				for _, event := range e.Events {
+					ids[event.GetId()], events = true, events+1
+				}
+				if e.Window != NaturalWindow {
 					t.Errorf("window %v", e.Window)
 				}
 			}
-			if len(ids) != len(d.book.entries) {
-				t.Errorf("%d ids of %d facts", len(ids), len(d.book.entries))
+			if len(ids) != events {
+				t.Errorf("%d ids of %d events", len(ids), events)
 			}
 			if got := d.value(t, "bridge_revisions_total"); got != 1 {
 				t.Errorf("bridge_revisions_total = %v", got)
@@ -74,7 +82,7 @@ func TestKeyHeaderOfUnmapped(t *testing.T) {
 		id   string
 		want Outcome
 	}{{"id-1", Accepted}, {"id-1", Duplicate}, {"id-2", Accepted}} {
-		if o, err := d.Unmapped(t.Context(), d.withID("x", "{}", step.id)); o != step.want || err != nil {
+		if o, err := d.receive(d.withID("x", "{}", step.id)); o != step.want || err != nil {
 			t.Errorf("step %d: %v, %v", i, o, err)
 		}
 	}
@@ -87,7 +95,7 @@ func TestKeyHeaderOfQuarantined(t *testing.T) {
 		id   string
 		want Outcome
 	}{{"id-1", Quarantined}, {"id-1", Duplicate}, {"id-2", Quarantined}, {"", Quarantined}, {"", Duplicate}} {
-		if o, err := d.Quarantine(t.Context(), d.withID("x", "{", step.id), NewFault(Malformed, nil)); o != step.want || err != nil {
+		if o, err := d.receiveBroken(d.withID("x", "{", step.id), NewFault(Malformed, nil)); o != step.want || err != nil {
 			t.Errorf("step %d: %v, %v", i, o, err)
 		}
 	}
@@ -108,18 +116,20 @@ func TestUnusableKeyHeader(t *testing.T) {
 	} {
 		d := newDesk(t, keyedByHeader)
 		delivery := d.withID("order", "{}", tt.id)
-		if _, ok := headerKey(delivery); ok != tt.usable {
+		if _, ok := DeliveryKey(d.connector, delivery.Headers, 0); ok != tt.usable {
 			t.Errorf("%.20q is usable: %v", tt.id, ok)
 		}
-		id, without := identify(delivery, connectors.NaturalKey("1")), identify(d.delivery("order", "{}"), connectors.NaturalKey("1"))
-		if same := id.key == without.key; same == tt.usable {
-			t.Errorf("%.20q: the connector's key counts: %v", tt.id, same)
+		d.translates(connectors.NaturalKey("1"), 1)
+		for i, key := range []int{3, 2} { // natural, delivery's id, old revision
+			if draft := d.source.Drafts(delivery)[0]; (i == 0) == tt.usable && len(draft.entry.Keys) != key {
+				t.Errorf("%.20q: %d keys", tt.id, len(draft.entry.Keys))
+			}
 		}
 	}
 	// A connector without such a header does not look for one.
 	d := newDesk(t)
-	if _, ok := headerKey(d.withID("order", "{}", "id-1")); ok {
-		t.Error("a header that nobody named was taken for an id")
+	if _, ok := DeliveryKey(d.connector, d.withID("order", "{}", "id-1").Headers, 0); ok {
+		t.Error("a header that nobody named was read as an id")
 	}
 }
 
@@ -134,10 +144,10 @@ func TestWindowOfSource(t *testing.T) {
 		d := newDesk(t, func(c *source.Source) { c.Window, c.Connector.Window = tt.source, tt.connector })
 		d.translates(connectors.ContentHash(), 1)
 		d.accept(t, "order", "{}")
-		if _, err := d.Quarantine(t.Context(), d.delivery("order", "{"), NewFault(Malformed, nil)); err != nil {
+		if _, err := d.receiveBroken(d.delivery("order", "{"), NewFault(Malformed, nil)); err != nil {
 			t.Fatal(err)
 		}
-		for _, e := range d.book.entries {
+		for _, e := range d.book.Entries {
 			if e.Window != tt.want {
 				t.Errorf("%v and %v: window %v, want %v", tt.source, tt.connector, e.Window, tt.want)
 			}

@@ -4,113 +4,143 @@ import (
 	"crypto/sha1" //nolint:gosec // of version 5 UUIDs
 	"crypto/sha256"
 	"encoding/binary"
-	"slices"
+	"encoding/hex"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/webhook-bridge/bridge/connectors"
-	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
 )
 
-// namespace of the ids of events with a natural key. It must never change: consumers know facts by these ids.
+// namespace of the events' ids. It must never change: consumers know facts by these ids.
 var namespace = uuid.MustParse("5d1d9f2c-6c0e-4b69-9d0f-0c3c2d6a7e11")
 
-// Kinds of key, hashed into it so that none is ever taken for one of another kind.
+// Kinds of key and of name. They are hashed with what follows, so that none equals one of another kind.
 const (
-	keyNatural    = 'n'
-	keyBody       = 'b'
-	keyQuarantine = 'q'
-	keyRevision   = 'r'
-	keyReleased   = 's'
-	keyCorrection = 'c'
+	kindNatural    = 'n' // natural keys, and delivery ids
+	kindBody       = 'b'
+	kindQuarantine = 'q'
+	kindReleased   = 's'
+	kindCorrection = 'c'
+	kindMeaning    = 'm'
+	// kindRevision is the kind of key under which versions before 2 of the journal's format recorded a revision. A folder of
+	// such a version may hold one until [NaturalWindow] after its upgrade; then this kind can go.
+	kindRevision = 'r'
 )
 
-// identity is what makes a webhook the same as another, and names its events.
-type identity struct {
-	key, body journal.Hash
-	window    time.Duration
-	// natural is the name that event ids are made of; nil if they are made of the webhook's id.
-	natural []byte
-}
+// scope is where keys count: a source and one of its events.
+type scope struct{ source, event string }
 
-// identify returns the identity of a webhook under the vendor's own id of it, if it came with one, else the connector's key.
-func identify(d *Delivery, k connectors.Key) identity {
-	if key, ok := headerKey(d); ok {
-		k = key
-	}
-	id := identity{body: hash(d.Body), window: d.Source.Window}
-	parts, ok := k.Natural()
-	if !ok {
-		id.key = d.ownKey(keyBody, string(id.body[:]))
-		return id
-	}
-	natural := scoped(keyNatural, d, parts)
-	id.natural = append(natural, id.body[:]...)
-	id.key, id.window = hash(natural), NaturalWindow
-	return id
-}
-
-// identifyQuarantined returns the identity of a webhook that could not be understood. The vendor's own id of it, if it came
-// with one, keeps apart those with the same body.
-func identifyQuarantined(d *Delivery) identity {
-	body := hash(d.Body)
-	key, _ := headerKey(d)
-	parts, _ := key.Natural()
-	return identity{key: d.ownKey(keyQuarantine, parts+string(body[:])), body: body, window: d.Source.Window}
-}
-
-// ownKey is the key of a webhook that none of the vendor's tells from others: it is the same as those with that content.
-// One that was kept before is the same as no other, received before or since.
-func (d *Delivery) ownKey(kind byte, content string) journal.Hash {
-	if d.stored != "" {
-		return hash(scoped(keyReleased, d, d.stored))
-	}
-	return hash(scoped(kind, d, content))
-}
-
-// revised is the identity of a webhook whose natural key is taken by another body. It is stable too: a redelivery of the
-// revision is its duplicate.
-func (id identity) revised() identity {
-	id.natural = slices.Concat([]byte{keyRevision}, id.natural, id.body[:])
-	id.key = hash(id.natural)
-	return id
-}
-
-// name gives the events their ids: UUIDs of version 5.
-func (id identity) name(events []*eventv1.Event, webhook string) {
-	name := make([]byte, 0, len(namespace)+max(len(id.natural), len(webhook))+4)
-	name = append(name, namespace[:]...)
-	if id.natural != nil {
-		name = append(name, id.natural...)
-	} else {
-		name = append(name, webhook...)
-	}
-	prefix := len(name)
-	for i, e := range events {
-		name = binary.BigEndian.AppendUint32(name[:prefix], uint32(i))
-		sum := sha1.Sum(name) //nolint:gosec // the version demands SHA-1; nothing rests on its strength
-		u := uuid.UUID(sum[:16])
-		u[6] = u[6]&0x0f | 5<<4
-		u[8] = u[8]&0x3f | 0x80
-		e.Id = u.String()
-	}
-}
-
-// scoped puts a key into its source and event, unambiguously.
-func scoped(kind byte, d *Delivery, key string) []byte {
-	source := d.Source.Name
-	b := make([]byte, 0, 9+len(source)+len(d.Event)+len(key)+sha256.Size)
+// appendKey appends a key's text, unambiguously.
+func (s scope) appendKey(b []byte, kind byte, key string) []byte {
 	b = append(b, kind)
-	b = binary.BigEndian.AppendUint32(b, uint32(len(source)))
-	b = append(b, source...)
-	b = binary.BigEndian.AppendUint32(b, uint32(len(d.Event)))
-	b = append(b, d.Event...)
+	b = binary.BigEndian.AppendUint32(b, uint32(len(s.source)))
+	b = append(b, s.source...)
+	b = binary.BigEndian.AppendUint32(b, uint32(len(s.event)))
+	b = append(b, s.event...)
 	return append(b, key...)
 }
 
-func hash(b []byte) journal.Hash {
+func (s scope) key(kind byte, key string, window time.Duration) journal.Key {
+	var memory [256]byte
+	return journal.Key{Hash: digest(s.appendKey(memory[:0], kind, key)), Window: window}
+}
+
+func digest(b []byte) journal.Hash {
 	sum := sha256.Sum256(b)
 	return journal.Hash(sum[:len(journal.Hash{})])
+}
+
+// identify sets the keys of a draft that has events, and returns the name that its events' ids are made of.
+func (d *Draft) identify(delivery *Delivery, t connectors.Translation, name []byte) []byte {
+	natural, hasNatural := t.Key.Natural()
+	deliveryKey, hasDelivery := DeliveryKey(d.source.Connector, delivery.Headers, delivery.Element)
+	fromHeader, _ := deliveryKey.Natural()
+	d.keys = d.keyMemory[:0]
+	switch {
+	case hasNatural:
+		d.addNatural(natural)
+		for _, k := range t.Also {
+			if more, ok := k.Natural(); ok {
+				d.addNatural(more)
+			}
+		}
+		if hasDelivery {
+			d.addNatural(fromHeader)
+		}
+		var memory [256]byte
+		old := append(d.scope.appendKey(append(memory[:0], kindRevision), kindNatural, natural), d.entry.Bytes[:]...)
+		d.keys = append(d.keys, journal.Key{Hash: digest(old), Window: NaturalWindow, LookupOnly: true})
+		name = d.scope.appendKey(append(name, kindMeaning), kindNatural, natural)
+	case hasDelivery:
+		d.addNatural(fromHeader)
+		name = d.scope.appendKey(append(name, kindMeaning), kindNatural, fromHeader)
+	default:
+		d.keys = append(d.keys, d.ownKey(delivery, kindBody, string(d.entry.Bytes[:])))
+		return append(name, d.entry.Webhook.GetId()...)
+	}
+	if d.entry.Meaning == (journal.Hash{}) {
+		return append(name, d.entry.Bytes[:]...)
+	}
+	return append(name, d.entry.Meaning[:]...)
+}
+
+func (d *Draft) addNatural(key string) {
+	d.keys = append(d.keys, d.scope.key(kindNatural, key, NaturalWindow))
+}
+
+// identifyQuarantined sets the key of a draft that has a fault. The delivery's id tells those with the same body apart.
+func (d *Draft) identifyQuarantined(delivery *Delivery) {
+	key, _ := DeliveryKey(d.source.Connector, delivery.Headers, delivery.Element)
+	parts, _ := key.Natural()
+	d.keys = append(d.keyMemory[:0], d.ownKey(delivery, kindQuarantine, parts+string(d.entry.Bytes[:])))
+}
+
+// ownKey is the key of a webhook that no key of the vendor's tells apart: its content. A stored webhook was kept apart, so it
+// equals no other that was received before or since.
+func (d *Draft) ownKey(delivery *Delivery, kind byte, content string) journal.Key {
+	if w := delivery.Stored; w != nil {
+		kind, content = kindReleased, w.GetId()
+		if delivery.Element > 0 && w.GetElement() == 0 {
+			content += "[" + strconv.Itoa(delivery.Element-1) + "]"
+		}
+	}
+	return d.scope.key(kind, content, d.source.Window)
+}
+
+// idLength is the length of an id's text.
+const idLength = 36
+
+// putEventID writes the id of the event at an index: a UUID of version 5 over a name that begins with the namespace.
+func putEventID(text []byte, name []byte, index uint32) {
+	putNameID(text, binary.BigEndian.AppendUint32(name, index))
+}
+
+func putNameID(text []byte, name []byte) {
+	sum := sha1.Sum(name) //nolint:gosec // the version demands SHA-1; nothing rests on its strength
+	sum[6] = sum[6]&0x0f | 5<<4
+	sum[8] = sum[8]&0x3f | 0x80
+	hex.Encode(text[0:8], sum[0:4])
+	hex.Encode(text[9:13], sum[4:6])
+	hex.Encode(text[14:18], sum[6:8])
+	hex.Encode(text[19:23], sum[8:10])
+	hex.Encode(text[24:36], sum[10:16])
+	text[8], text[13], text[18], text[23] = '-', '-', '-', '-'
+}
+
+// elementID is the id of a released array's webhook: right behind the array's own, so that it is found by the time at which
+// it was received, in the array's order, and kept for as long.
+func elementID(array string, number int) (uuid.UUID, error) {
+	id, err := uuid.Parse(array)
+	if err != nil {
+		return id, err
+	}
+	// Milliseconds, the version, and a counter of 12 bits; then the variant, and random bits.
+	head := binary.BigEndian.Uint64(id[:])
+	behind := (head>>16<<12 | head&0xfff) + 1
+	binary.BigEndian.PutUint64(id[:], behind>>12<<16|7<<12|behind&0xfff)
+	binary.BigEndian.PutUint16(id[8:], 0x8000|uint16(number))
+	return id, nil
 }

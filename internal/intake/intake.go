@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,8 +48,6 @@ const (
 	Duplicate
 	// Quarantined means that the webhook is durable and made no event.
 	Quarantined
-	// Collected means that the webhook is part of a batch, and not durable yet.
-	Collected
 )
 
 func (o Outcome) String() string {
@@ -59,70 +58,90 @@ func (o Outcome) String() string {
 		return "duplicate"
 	case Quarantined:
 		return "quarantined"
-	case Collected:
-		return "collected"
 	}
 	return fmt.Sprintf("Outcome(%d)", uint8(o))
 }
 
-// Delivery is one webhook as it was received.
+// Delivery is one body as it was received: a webhook, or an array of them.
 type Delivery struct {
 	// Source that it came to, from [Intake.Source].
 	Source *Source
-	// Event is the vendor's name for it; empty when none could be told.
+	// Event, if set, is the event that it is read as, whatever it says.
 	Event string
-	// PathEvent is the name in the URL, if it had one.
+	// PathEvent is the event's name in the URL, if it had one.
 	PathEvent string
 	// ReceivedAt is when it came in, before anything was done with it.
 	ReceivedAt time.Time
 	// Headers to keep, in lower case; never a credential. The connector's EventHeader and KeyHeader are among them.
 	Headers []*journalv1.Header
-	// Body, read only while a call lasts that returns no error; that of one in a batch until the batch is committed.
+	// Body, which nobody changes while it is used.
 	Body []byte
 	// Encoding of Body.
 	Encoding journalv1.Encoding
-	// Text is what [Document] made of Body, if that is not Body itself.
-	Text []byte
-	// Batch, if set, collects the webhook instead of making it durable.
-	Batch *Batch
-	// Element is which of its batch it is, counted from 1.
+	// Element is which of its array it is, counted from 1. 0 if it came alone.
 	Element int
+	// Message, if set, is the message that Body was decoded into, and Drift how the two differ.
+	Message proto.Message
+	Drift   []vendorjson.Drift
+	// Fault, if set, is why Body cannot be read.
+	Fault *Fault
+	// Stored is the quarantined webhook that is delivered once more, or whose array this is an element of. Nil at receipt.
+	Stored *journalv1.Webhook
 
-	// stored is what tells a webhook that was kept from others, where it has no natural key. Empty at receipt.
-	stored string
-	// array is the released array that it is of, if any.
-	array *journalv1.Webhook
+	// text is the document that Body is or holds, if that is known.
+	text []byte
+	// recorded is the event's name as it was stored. It counts where nothing else names the event.
+	recorded string
 }
 
-// JSON returns the document that the body is, or holds.
-func (d *Delivery) JSON() []byte {
-	if d.Text != nil {
-		return d.Text
+// Redelivery returns a stored webhook as it was delivered. A webhook that became events keeps the name that it was given
+// then; one in quarantine is named by what it says today, or is read as the event, if that is set.
+func (s *Source) Redelivery(w *journalv1.Webhook, event string) *Delivery {
+	d := &Delivery{
+		Source: s, Event: event, PathEvent: w.GetPathEvent(), ReceivedAt: w.GetReceivedAt().AsTime(), Headers: w.GetHeaders(),
+		Body: w.GetBody(), Encoding: w.GetEncoding(), Element: int(w.GetElement()), recorded: w.GetVendorEvent(),
 	}
-	return d.Body
-}
-
-// document is the JSON that was decoded; nil for a typed call.
-func (d *Delivery) document() []byte {
-	if d.Encoding == journalv1.Encoding_ENCODING_PROTOBUF {
-		return nil
+	if w.GetQuarantine() != nil && w.GetReleasedAt() == nil {
+		d.Stored = w
+	} else if event == "" {
+		d.Event = w.GetVendorEvent()
 	}
-	return d.JSON()
+	switch d.Encoding {
+	case journalv1.Encoding_ENCODING_JSON, journalv1.Encoding_ENCODING_FORM:
+	case journalv1.Encoding_ENCODING_PROTOBUF:
+		d.Event = cmp.Or(d.Event, w.GetVendorEvent())
+	default:
+		q := w.GetQuarantine()
+		d.Fault = &Fault{Reason: Reason(q.GetReason()), Problem: q.GetDetail(), Path: q.GetPath(), Offset: q.GetOffset()}
+	}
+	return d
 }
 
-// Source is a configured source. It is made by [Intake.Source] and safe for concurrent use.
+// Source is a configured source. It is safe for concurrent use.
 type Source struct {
 	source.Source
+
+	decoder Decoder
+	// events that the connector's service models.
+	events func() (map[string]connectors.Event, error)
 
 	duplicates prometheus.Counter
 	quarantine prometheus.Counter
 	revisions  prometheus.Counter
 	released   prometheus.Counter
 	drift      *driftCounter
-	// events that the connector's service models; for what is stored, since the edge has its own.
-	events func() (map[string]connectors.Event, error)
 	// complaints keeps a vendor that sends nothing but broken webhooks from flooding the log; the counters see them all.
 	complaints rate.Sometimes
+}
+
+// NewSource prepares a source for reading and drafting. s must be resolved, by [source.Resolve]. A nil decoder decodes with
+// package vendorjson. Committing needs a source of [Intake.Source].
+func NewSource(s source.Source, d Decoder) *Source {
+	src := &Source{Source: s, decoder: d, events: sync.OnceValues(s.Connector.Events)}
+	if d == nil {
+		src.decoder = src.direct
+	}
+	return src
 }
 
 // Config is what an [Intake] is made of.
@@ -134,7 +153,7 @@ type Config struct {
 	Registerer prometheus.Registerer
 }
 
-// Intake takes in webhooks. It is safe for concurrent use.
+// Intake commits webhooks. It is safe for concurrent use.
 type Intake struct {
 	journal Journal
 	log     *slog.Logger
@@ -154,43 +173,14 @@ func New(c Config) (*Intake, error) {
 	return &Intake{journal: c.Journal, log: c.Logger, metrics: m}, nil
 }
 
-// Source prepares a source, so that nothing is looked up for each webhook. s must be resolved, by [source.Resolve].
-func (in *Intake) Source(s source.Source) *Source {
-	return &Source{
-		Source:     s,
-		duplicates: in.metrics.duplicates.WithLabelValues(s.Name),
-		quarantine: in.metrics.quarantined.WithLabelValues(s.Name),
-		revisions:  in.metrics.revisions.WithLabelValues(s.Name),
-		released:   in.metrics.released.WithLabelValues(s.Name),
-		events:     sync.OnceValues(s.Connector.Events),
-		drift:      in.metrics.driftOf(s.Connector.Name),
-		complaints: rate.Sometimes{First: 10, Interval: time.Second},
-	}
-}
-
-// Accept takes in a webhook that was decoded into msg, the request message of its event's RPC, with what the decoder
-// found odd. It blocks until the webhook is durable, or ctx ends; errors are those of the package comment. One of a batch is
-// [Collected] without blocking, or refused.
-func (in *Intake) Accept(ctx context.Context, d *Delivery, msg proto.Message, drift []vendorjson.Drift) (Outcome, error) {
-	t, fault := Translate(&d.Source.Source, d.Event, msg, d.document())
-	if fault != nil {
-		return in.setAside(ctx, d, fault, drift)
-	}
-	return in.commit(ctx, d, t, drift)
-}
-
-// Unmapped takes in a webhook of an event that nobody modelled. It is one event of type "unmapped" that carries the JSON
-// as it came, provided that it is JSON and that the event's name is text; else the webhook is quarantined.
-func (in *Intake) Unmapped(ctx context.Context, d *Delivery) (Outcome, error) {
-	t, fault := TranslateUnmapped(&d.Source.Source, d.Event, d.JSON())
-	if fault != nil {
-		return in.setAside(ctx, d, fault, nil)
-	}
-	return in.commit(ctx, d, t, nil)
-}
-
-// Quarantine keeps a webhook that could not be decoded, and says why. The fault must not quote the body at length nor any
-// secret.
-func (in *Intake) Quarantine(ctx context.Context, d *Delivery, f *Fault) (Outcome, error) {
-	return in.setAside(ctx, d, f, nil)
+// Source is [NewSource] for receiving too. It prepares a source, so that nothing is looked up for each webhook.
+func (in *Intake) Source(s source.Source, d Decoder) *Source {
+	src := NewSource(s, d)
+	src.duplicates = in.metrics.duplicates.WithLabelValues(s.Name)
+	src.quarantine = in.metrics.quarantined.WithLabelValues(s.Name)
+	src.revisions = in.metrics.revisions.WithLabelValues(s.Name)
+	src.released = in.metrics.released.WithLabelValues(s.Name)
+	src.drift = in.metrics.driftOf(s.Connector.Name)
+	src.complaints = rate.Sometimes{First: 10, Interval: time.Second}
+	return src
 }

@@ -18,90 +18,21 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/webhook-bridge/bridge/connectors"
+	"github.com/webhook-bridge/bridge/connectors/retino"
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	retinov1 "github.com/webhook-bridge/bridge/gen/webhooks/retino/v1"
+	"github.com/webhook-bridge/bridge/internal/intake/intaketest"
 	"github.com/webhook-bridge/bridge/internal/journal"
-	"github.com/webhook-bridge/bridge/internal/journal/pebble"
 	"github.com/webhook-bridge/bridge/internal/source"
 	"github.com/webhook-bridge/bridge/internal/vendorjson"
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-// book is a journal in memory.
-type book struct {
-	err     error
-	entries []written
-	keys    map[journal.Hash]journal.Hash
-	// appends is how often something was asked to be appended.
-	appends int
-}
-
-func (b *book) Append(ctx context.Context, e journal.Entry) (journal.Receipt, error) {
-	receipts, err := b.AppendAll(ctx, []journal.Entry{e})
-	if err != nil {
-		return journal.Receipt{}, err
-	}
-	return receipts[0], nil
-}
-
-func (b *book) AppendAll(_ context.Context, entries []journal.Entry) ([]journal.Receipt, error) {
-	if b.err != nil {
-		return nil, b.err
-	}
-	b.appends++
-	keys, kept := maps.Clone(b.keys), b.entries
-	if keys == nil {
-		keys = make(map[journal.Hash]journal.Hash)
-	}
-	receipts := make([]journal.Receipt, len(entries))
-	var revised pebble.RevisedError
-	for i, e := range entries {
-		known, ok := keys[e.Keys[0].Hash]
-		switch {
-		case ok && known != e.Bytes:
-			revised.Entries = append(revised.Entries, i)
-		case ok:
-			receipts[i].Duplicate = true
-		default:
-			keys[e.Keys[0].Hash] = e.Bytes
-			kept = append(kept, newWritten(e))
-			receipts[i].First = 1
-		}
-	}
-	if revised.Entries != nil {
-		return nil, &revised
-	}
-	b.keys, b.entries = keys, kept
-	return receipts, nil
-}
-
-// written is an entry as the journal added it, with its events decoded.
-type written struct {
-	journal.Entry
-
-	Events []*eventv1.Event
-	// Window is that of the first key.
-	Window time.Duration
-}
-
-func newWritten(e journal.Entry) written {
-	w := written{Entry: e, Window: e.Keys[0].Window}
-	w.Webhook = proto.CloneOf(e.Webhook)
-	for _, encoded := range e.Events {
-		event := &eventv1.Event{}
-		if err := proto.Unmarshal(encoded, event); err != nil {
-			panic(err)
-		}
-		w.Events = append(w.Events, event)
-	}
-	return w
-}
-
 // desk is an Intake with one source, whose connector's answers the test decides.
 type desk struct {
 	*Intake
-	book      *book
+	book      *intaketest.Book
 	registry  *prometheus.Registry
 	log       *strings.Builder
 	connector *connectors.Connector
@@ -112,8 +43,8 @@ type desk struct {
 func newDesk(t *testing.T, change ...func(*source.Source)) *desk {
 	t.Helper()
 	d := &desk{
-		book: &book{}, registry: prometheus.NewRegistry(), log: &strings.Builder{},
-		connector: &connectors.Connector{Name: "acme"},
+		book: &intaketest.Book{}, registry: prometheus.NewRegistry(), log: &strings.Builder{},
+		connector: &connectors.Connector{Name: "acme", Service: retino.New().Service},
 		received:  time.Date(2026, 11, 22, 10, 0, 0, 123456789, time.UTC),
 	}
 	var err error
@@ -129,8 +60,21 @@ func newDesk(t *testing.T, change ...func(*source.Source)) *desk {
 	if problems := source.Resolve(resolved); problems != nil {
 		t.Fatal(problems)
 	}
-	d.source = d.Source(resolved[0])
+	d.source = d.Source(resolved[0], nil)
+	d.source.events = receipts(d.source.events)
 	return d
+}
+
+// receipts adds events that are receipts to those of the desk's connector.
+func receipts(events func() (map[string]connectors.Event, error)) func() (map[string]connectors.Event, error) {
+	return func() (map[string]connectors.Event, error) {
+		all, err := events()
+		all = maps.Clone(all)
+		for _, name := range []string{"order", "refund"} {
+			all[name] = connectors.Event{Name: name, Type: new(retinov1.Receipt).ProtoReflect().Type()}
+		}
+		return all, err
+	}
 }
 
 func (d *desk) delivery(event, body string) *Delivery {
@@ -140,20 +84,44 @@ func (d *desk) delivery(event, body string) *Delivery {
 	}
 }
 
-// translates makes the connector answer with n events under a key.
+// translates makes the connector answer with n events under a key. What a receipt says is their version.
 func (d *desk) translates(key connectors.Key, n int) {
-	d.connector.Translate = func(connectors.Input) (connectors.Translation, error) {
+	d.connector.Translate = func(in connectors.Input) (connectors.Translation, error) {
 		t := connectors.Translation{Key: key}
+		receipt, _ := in.Message.(*retinov1.Receipt)
 		for i := range n {
-			t.Events = append(t.Events, &eventv1.Event{Type: "order.changed", Subject: fmt.Sprintf("order/%d", i)})
+			e := &eventv1.Event{Type: "order.changed", Subject: fmt.Sprintf("order/%d", i), SubjectVersion: receipt.GetStatus()}
+			t.Events = append(t.Events, e)
 		}
 		return t, nil
 	}
 }
 
+// receive drafts and commits a delivery, as [Intake.Receive] does, and returns the outcome.
+func (d *desk) receive(delivery *Delivery) (Outcome, error) {
+	all := delivery.Source.Drafts(delivery)
+	if err := d.rejected(all...); err != nil {
+		return 0, err
+	}
+	err := d.Commit(context.Background(), all...)
+	return all[0].Outcome, err
+}
+
+// receiveDecoded receives a delivery that was decoded into a message.
+func (d *desk) receiveDecoded(delivery *Delivery, m proto.Message, drift []vendorjson.Drift) (Outcome, error) {
+	delivery.Message, delivery.Drift = m, drift
+	return d.receive(delivery)
+}
+
+// receiveBroken receives a delivery that cannot be read.
+func (d *desk) receiveBroken(delivery *Delivery, f *Fault) (Outcome, error) {
+	delivery.Fault = f
+	return d.receive(delivery)
+}
+
 func (d *desk) accept(t *testing.T, event, body string) Outcome {
 	t.Helper()
-	o, err := d.Accept(t.Context(), d.delivery(event, body), &retinov1.Receipt{}, nil)
+	o, err := d.receive(d.delivery(event, body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,13 +149,13 @@ func (d *desk) value(t *testing.T, name string) float64 {
 func TestIDsAreForGood(t *testing.T) {
 	d := newDesk(t)
 	d.translates(connectors.NaturalKey("order-1", "7"), 2)
-	d.accept(t, "order", `{"a":1}`)
-	d.accept(t, "order", `{"a":2}`)
+	d.accept(t, "order", `{"status":"1"}`)
+	d.accept(t, "order", `{"status":"2"}`)
 	want := [][]string{
-		{"d25530c6-bd44-549f-935c-b8756497e270", "3bf2bfd9-c3a0-51f2-9892-5d404aedfc6d"},
-		{"9a84f28e-1210-51f7-92ad-f94f940d8869", "c6a834eb-91fd-56a2-9757-1aedc654233a"}, // a revision
+		{"5bf0c0ec-14cb-5b9c-8977-3bbe31c71217", "59395261-ec1e-55fe-965c-51b2eb112ce1"},
+		{"9fccb319-1ee1-5343-ab04-9c105cd7bca9", "0f2495cd-2143-544d-a0cf-ffb6b617e978"}, // a revision
 	}
-	for i, e := range d.book.entries {
+	for i, e := range d.book.Entries {
 		for j, ev := range e.Events {
 			if ev.GetId() != want[i][j] {
 				t.Errorf("webhook %d, event %d: %q", i, j, ev.GetId())
@@ -202,14 +170,14 @@ func TestFilledIn(t *testing.T) {
 	d.translates(connectors.ContentHash(), 1)
 	drift := []vendorjson.Drift{{Kind: vendorjson.Unknown, Path: "$.new", Sample: []byte("1")}, {Kind: vendorjson.Type, Path: "$.n"}}
 	delivery := d.delivery("order", `{"new":1}`)
-	if o, err := d.Accept(t.Context(), delivery, &retinov1.Receipt{}, drift); o != Accepted || err != nil {
+	if o, err := d.receiveDecoded(delivery, &retinov1.Receipt{}, drift); o != Accepted || err != nil {
 		t.Fatal(o, err)
 	}
-	entry := d.book.entries[0]
+	entry := d.book.Entries[0]
 	id := entry.Webhook.GetId()
 	wantWebhook := &journalv1.Webhook{
 		Id: id, Source: "shop", Connector: "acme", VendorEvent: "order", ReceivedAt: timestamppb.New(d.received),
-		Encoding: journalv1.Encoding_ENCODING_JSON, Body: []byte(`{"new":1}`), Headers: delivery.Headers,
+		Encoding: journalv1.Encoding_ENCODING_JSON, Body: []byte(`{"new":1}`), Headers: delivery.Headers, EventCount: 1, FirstPosition: 1,
 		Drift: []*journalv1.Drift{
 			{Kind: journalv1.DriftKind_DRIFT_KIND_UNKNOWN, Path: "$.new", Sample: []byte("0")},
 			{Kind: journalv1.DriftKind_DRIFT_KIND_TYPE, Path: "$.n"},
@@ -237,13 +205,13 @@ func TestNaturalKey(t *testing.T) {
 		event, body string
 		want        Outcome
 	}{
-		{"order", `{"v":1}`, Accepted},
-		{"order", `{"v":1}`, Duplicate},
-		{"order", `{"v":2}`, Accepted}, // a revision
-		{"order", `{"v":2}`, Duplicate},
-		{"order", `{"v":1}`, Duplicate},
-		{"order", `{"v":3}`, Accepted}, // another
-		{"refund", `{"v":1}`, Accepted},
+		{"order", `{"status":"1"}`, Accepted},
+		{"order", `{"status":"1"}`, Duplicate},
+		{"order", `{"status":"2"}`, Accepted}, // a revision
+		{"order", `{"status":"2"}`, Duplicate},
+		{"order", `{"status":"1"}`, Duplicate},
+		{"order", `{"status":"3"}`, Accepted}, // another
+		{"refund", `{"status":"1"}`, Accepted},
 	} {
 		if got := d.accept(t, step.event, step.body); got != step.want {
 			t.Errorf("step %d: %v, want %v", i, got, step.want)
@@ -256,7 +224,7 @@ func TestNaturalKey(t *testing.T) {
 		t.Errorf("bridge_duplicates_total = %v", got)
 	}
 	seen := map[string]bool{}
-	for _, e := range d.book.entries {
+	for _, e := range d.book.Entries {
 		if e.Window != NaturalWindow {
 			t.Errorf("window %v", e.Window)
 		}
@@ -286,14 +254,14 @@ func TestContentHash(t *testing.T) {
 			t.Errorf("step %d: %v, want %v", i, got, step.want)
 		}
 	}
-	if got := d.book.entries[0].Window; got != 10*time.Second {
+	if got := d.book.Entries[0].Window; got != 10*time.Second {
 		t.Errorf("window %v", got)
 	}
 	// Once the window has passed the same body is a new fact, with an id of its own.
-	first := d.book.entries[0].Events[0].GetId()
-	d.book.keys = nil
+	first := d.book.Entries[0].Events[0].GetId()
+	d.book.Forget()
 	d.accept(t, "order", `{"v":1}`)
-	if last := d.book.entries[len(d.book.entries)-1].Events[0].GetId(); last == first {
+	if last := d.book.Entries[len(d.book.Entries)-1].Events[0].GetId(); last == first {
 		t.Error("two facts have one id")
 	}
 	if got := newDesk(t).source.Window; got != connectors.DefaultWindow {
@@ -303,27 +271,17 @@ func TestContentHash(t *testing.T) {
 
 // TestKeysAreScoped: what is the same in one source and event is not the same elsewhere, however the names are cut.
 func TestKeysAreScoped(t *testing.T) {
-	d := newDesk(t)
-	other := d.Source(source.Source{Name: "shopo", Connector: d.connector, Zone: time.UTC})
 	seen := map[journal.Hash]string{}
-	for _, src := range []*Source{d.source, other} {
+	for _, source := range []string{"shop", "shopo"} {
 		for _, event := range []string{"order", "rder", ""} {
-			for _, key := range []connectors.Key{connectors.ContentHash(), connectors.NaturalKey("a"), connectors.NaturalKey("b")} {
-				delivery := d.delivery(event, "{}")
-				delivery.Source = src
-				id := identify(delivery, key)
-				for name, k := range map[string]journal.Hash{"key": id.key, "revision": id.revised().key, "quarantine": identifyQuarantined(delivery).key} {
-					if _, natural := key.Natural(); !natural && name == "revision" {
-						continue
-					}
-					if _, natural := key.Natural(); natural && name == "quarantine" {
-						continue
-					}
-					at := fmt.Sprint(src.Name, event, key, name)
-					if was, taken := seen[k]; taken {
+			for _, kind := range []byte{kindNatural, kindBody, kindQuarantine, kindReleased, kindCorrection} {
+				for _, key := range []string{"1:a", "1:b", ""} {
+					at := fmt.Sprintf("%s %s %c %s", source, event, kind, key)
+					hash := scope{source, event}.key(kind, key, time.Hour).Hash
+					if was, taken := seen[hash]; taken {
 						t.Errorf("%s has the key of %s", at, was)
 					}
-					seen[k] = at
+					seen[hash] = at
 				}
 			}
 		}
@@ -415,7 +373,7 @@ func TestFaults(t *testing.T) {
 			if got := d.accept(t, "order", "{}"); got != Quarantined {
 				t.Errorf("outcome %v", got)
 			}
-			entry := d.book.entries[0]
+			entry := d.book.Entries[0]
 			if diff := cmp.Diff(tt.want, entry.Webhook.GetQuarantine(), protocmp.Transform()); diff != "" {
 				t.Errorf("quarantine (-want +got):\n%s", diff)
 			}
@@ -433,16 +391,16 @@ func TestFaults(t *testing.T) {
 				t.Errorf("bridge_quarantined_total = %v", got)
 			}
 			d = newDesk(t, func(c *source.Source) { c.Connector.Translate, c.Reject = tt.translate, true })
-			o, err := d.Accept(t.Context(), d.delivery("order", "{}"), &retinov1.Receipt{}, nil)
+			o, err := d.receiveDecoded(d.delivery("order", "{}"), &retinov1.Receipt{}, nil)
 			if ours := tt.want.GetReason() == "panic" || tt.want.GetReason() == "bad_events"; ours {
-				if o != Quarantined || err != nil || len(d.book.entries) != 1 {
+				if o != Quarantined || err != nil || len(d.book.Entries) != 1 {
 					t.Errorf("a fault of ours where webhooks are refused: %v, %v", o, err)
 				}
 				return
 			}
 			var fault *Fault
-			if !errors.As(err, &fault) || string(fault.Reason) != tt.want.GetReason() || len(d.book.entries) != 0 {
-				t.Errorf("refused: %v, %d stored", err, len(d.book.entries))
+			if !errors.As(err, &fault) || string(fault.Reason) != tt.want.GetReason() || len(d.book.Entries) != 0 {
+				t.Errorf("refused: %v, %d stored", err, len(d.book.Entries))
 			}
 		})
 	}
@@ -466,11 +424,11 @@ func TestMended(t *testing.T) {
 func TestQuarantine(t *testing.T) {
 	d := newDesk(t)
 	decoding := &vendorjson.Error{Code: vendorjson.CodeShape, Path: "$.a\xff", Offset: 7, Problem: "is odd"}
-	o, err := d.Quarantine(t.Context(), d.delivery("bad\xffname"+strings.Repeat("x", 300), "{"), NewFault(NoEvent, decoding))
+	o, err := d.receiveBroken(d.delivery("bad\xffname"+strings.Repeat("x", 300), "{"), NewFault(NoEvent, decoding))
 	if o != Quarantined || err != nil {
 		t.Fatal(o, err)
 	}
-	w := d.book.entries[0].Webhook
+	w := d.book.Entries[0].Webhook
 	want := &journalv1.Quarantine{Reason: "wrong_shape", Detail: "is odd", Path: "$.a\uFFFD", Offset: 7}
 	if diff := cmp.Diff(want, w.GetQuarantine(), protocmp.Transform()); diff != "" {
 		t.Errorf("quarantine (-want +got):\n%s", diff)
@@ -478,10 +436,10 @@ func TestQuarantine(t *testing.T) {
 	if !strings.HasPrefix(w.GetVendorEvent(), "bad\uFFFDname") || len(w.GetVendorEvent()) > 260 {
 		t.Errorf("event %q", w.GetVendorEvent())
 	}
-	if _, err := d.Quarantine(t.Context(), d.delivery("", "{"), NewFault(NoEvent, nil)); err != nil {
+	if _, err := d.receiveBroken(d.delivery("", "{"), NewFault(NoEvent, nil)); err != nil {
 		t.Fatal(err)
 	}
-	if got := d.book.entries[1].Webhook.GetQuarantine(); got.GetReason() != "no_event" || got.GetOffset() != -1 {
+	if got := d.book.Entries[1].Webhook.GetQuarantine(); got.GetReason() != "no_event" || got.GetOffset() != -1 {
 		t.Errorf("quarantine %v", got)
 	}
 }
@@ -489,23 +447,23 @@ func TestQuarantine(t *testing.T) {
 func TestUnmapped(t *testing.T) {
 	d := newDesk(t)
 	const body = `{"event_type": "x", "created_at": "now", "more": [1, 2.50]}`
-	if o, err := d.Unmapped(t.Context(), d.delivery("x.happened", body)); o != Accepted || err != nil {
+	if o, err := d.receive(d.delivery("x.happened", body)); o != Accepted || err != nil {
 		t.Fatal(o, err)
 	}
-	ev := d.book.entries[0].Events[0]
+	ev := d.book.Entries[0].Events[0]
 	if ev.GetType() != "unmapped" || ev.GetSubject() != "acme/x.happened" || ev.GetUnmapped().GetJson() != body || ev.GetId() == "" {
 		t.Errorf("event %v", ev)
 	}
-	if o, err := d.Unmapped(t.Context(), d.delivery("x.marked", "\uFEFF{}")); o != Accepted || err != nil {
+	if o, err := d.receive(d.delivery("x.marked", "\uFEFF{}")); o != Accepted || err != nil {
 		t.Fatal(o, err)
 	}
-	if got := d.book.entries[1].Events[0].GetUnmapped().GetJson(); got != "{}" {
+	if got := d.book.Entries[1].Events[0].GetUnmapped().GetJson(); got != "{}" {
 		t.Errorf("JSON %q", got)
 	}
-	if o, err := d.Unmapped(t.Context(), d.delivery("x.happened", `{"a":1,}`)); o != Quarantined || err != nil {
+	if o, err := d.receive(d.delivery("x.happened", `{"a":1,}`)); o != Quarantined || err != nil {
 		t.Fatal(o, err)
 	}
-	if q := d.book.entries[2].Webhook.GetQuarantine(); q.GetReason() != "malformed_json" || q.GetOffset() != 7 {
+	if q := d.book.Entries[2].Webhook.GetQuarantine(); q.GetReason() != "malformed_json" || q.GetOffset() != 7 {
 		t.Errorf("quarantine %v", q)
 	}
 }
@@ -534,14 +492,14 @@ func TestUnmappedWithEnvelope(t *testing.T) {
 		{`{"created_at":"panic"}`, Quarantined, "", connectors.DefaultWindow},
 		{`{"created_at":"a\nb"}`, Quarantined, "", connectors.DefaultWindow},
 	} {
-		o, err := d.Unmapped(t.Context(), d.delivery("x", step.body))
+		o, err := d.receive(d.delivery("x", step.body))
 		if o != step.want || err != nil {
 			t.Errorf("step %d: %v, %v", i, o, err)
 		}
 		if o == Duplicate {
 			continue
 		}
-		last := d.book.entries[len(d.book.entries)-1]
+		last := d.book.Entries[len(d.book.Entries)-1]
 		if last.Window != step.window {
 			t.Errorf("step %d: window %v", i, last.Window)
 		}
@@ -555,14 +513,14 @@ func TestUnavailable(t *testing.T) {
 	d := newDesk(t)
 	d.translates(connectors.NaturalKey("1"), 1)
 	for _, cause := range []error{journal.ErrUnavailable, sinks.ErrClosed, context.Canceled} {
-		d.book.err = cause
-		if _, err := d.Accept(t.Context(), d.delivery("order", "{}"), &retinov1.Receipt{}, nil); !errors.Is(err, ErrUnavailable) || !errors.Is(err, cause) {
+		d.book.Err = cause
+		if _, err := d.receiveDecoded(d.delivery("order", "{}"), &retinov1.Receipt{}, nil); !errors.Is(err, ErrUnavailable) || !errors.Is(err, cause) {
 			t.Errorf("Accept: %v", err)
 		}
-		if _, err := d.Unmapped(t.Context(), d.delivery("order", "{}")); !errors.Is(err, ErrUnavailable) {
+		if _, err := d.receive(d.delivery("order", "{}")); !errors.Is(err, ErrUnavailable) {
 			t.Errorf("Unmapped: %v", err)
 		}
-		if _, err := d.Quarantine(t.Context(), d.delivery("order", "{}"), NewFault(NoEvent, nil)); !errors.Is(err, ErrUnavailable) {
+		if _, err := d.receiveBroken(d.delivery("order", "{}"), NewFault(NoEvent, nil)); !errors.Is(err, ErrUnavailable) {
 			t.Errorf("Quarantine: %v", err)
 		}
 	}
@@ -604,7 +562,7 @@ func TestDriftIsBounded(t *testing.T) {
 		t.Errorf("counted %v", got)
 	}
 	// Sources of one connector share the cap; another connector has its own.
-	if d.Source(d.source.Source).drift != d.source.drift {
+	if d.Source(d.source.Source, nil).drift != d.source.drift {
 		t.Error("two sources of one connector count apart")
 	}
 }
@@ -614,7 +572,7 @@ func TestDriftOfRedeliveries(t *testing.T) {
 	d := newDesk(t)
 	drift := []vendorjson.Drift{{Kind: vendorjson.Unknown, Path: "$.new"}}
 	accept := func(body string) {
-		if _, err := d.Accept(t.Context(), d.delivery("order", body), &retinov1.Receipt{}, drift); err != nil && !errors.Is(err, ErrUnavailable) {
+		if _, err := d.receiveDecoded(d.delivery("order", body), &retinov1.Receipt{}, drift); err != nil && !errors.Is(err, ErrUnavailable) {
 			t.Fatal(err)
 		}
 	}
@@ -628,9 +586,9 @@ func TestDriftOfRedeliveries(t *testing.T) {
 	} {
 		d.connector.Translate = translate
 		body := fmt.Sprintf(`{"new":%d}`, i)
-		d.book.err = journal.ErrUnavailable
+		d.book.Err = journal.ErrUnavailable
 		accept(body)
-		d.book.err = nil
+		d.book.Err = nil
 		for range 3 {
 			accept(body)
 		}

@@ -61,15 +61,15 @@ func TestUnusableNamesStayUnusable(t *testing.T) {
 		d := newDesk(t)
 		delivery := d.delivery(name, "{}")
 		delivery.PathEvent = name
-		if o, err := d.Unmapped(t.Context(), delivery); o != Quarantined || err != nil {
+		if o, err := d.receive(delivery); o != Quarantined || err != nil {
 			t.Fatalf("%.20q: %v, %v", name, o, err)
 		}
-		stored := d.book.entries[0].Webhook
+		stored := d.book.Entries[0].Webhook
 		if got := Reason(stored.GetQuarantine().GetReason()); got != BadEventName {
 			t.Errorf("%.20q: %s", name, got)
 		}
-		if _, fault := TranslateUnmapped(&d.source.Source, stored.GetPathEvent(), []byte("{}")); fault == nil || fault.Reason != BadEventName {
-			t.Errorf("%.20q, as stored: %v", name, fault)
+		if r := d.source.Read(d.source.Redelivery(stored, "")); r.Fault == nil || r.Fault.Reason != BadEventName {
+			t.Errorf("%.20q, as stored: %v", name, r.Fault)
 		}
 	}
 }

@@ -44,8 +44,9 @@ const (
 	Outcome_OUTCOME_QUARANTINED Outcome = 3
 	// It was quarantined, and became events later.
 	Outcome_OUTCOME_RELEASED Outcome = 4
-	// It was quarantined, and left without events: a duplicate of a webhook that had become events by then, or an array whose
-	// webhooks stand by themselves now.
+	// An earlier webhook had told the same, in other bytes: this one is kept beside it, without events. Or it was quarantined
+	// and left without events: a duplicate of a webhook that had become events by then, or an array whose webhooks stand by
+	// themselves now.
 	Outcome_OUTCOME_DUPLICATE Outcome = 5
 )
 

@@ -1,4 +1,4 @@
-package intake
+package repair
 
 import (
 	"fmt"
@@ -7,8 +7,10 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/webhook-bridge/bridge/connectors"
+	"github.com/webhook-bridge/bridge/connectors/kasafik"
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	retinov1 "github.com/webhook-bridge/bridge/gen/webhooks/retino/v1"
+	"github.com/webhook-bridge/bridge/internal/intake"
 )
 
 // puzzled has the desk's connector understand nothing, and know what it does not by created_at.
@@ -32,43 +34,48 @@ func retinoEnvelope() *connectors.Envelope {
 // it, when it is received, released and translated again.
 func TestNotUnderstood(t *testing.T) {
 	text := body(`"created_at":"t1"`)
-	d := newDesk(t, modelled)
+	d := newDesk(t)
 	d.puzzled()
 	first := d.held(t, d.delivery(shipping, body(`"created_at":"t0"`)))
-	if o := d.accept(t, shipping, text); o != Accepted {
+	if o := d.accept(t, text); o != intake.Accepted {
 		t.Fatal(o)
 	}
-	if o, err := d.Unmapped(t.Context(), d.delivery(shipping, text)); o != Duplicate || err != nil {
+	unmodelled := *d.connector
+	unmodelled.Service = kasafik.New().Service
+	delivery := d.delivery(shipping, text)
+	delivery.Source = d.sourceOf(&unmodelled)
+	if o, err := d.receive(delivery); o != intake.Duplicate || err != nil {
 		t.Errorf("unmodelled, it is %v, %v", o, err)
 	}
-	entry := d.book.entries[1]
+	entry := d.book.Entries[1]
 	e := entry.Events[0]
-	if e.GetType() != UnmappedType || e.GetSubject() != "acme/"+shipping || e.GetUnmapped().GetJson() != text || entry.Window != NaturalWindow {
+	if e.GetType() != intake.UnmappedType || e.GetSubject() != "acme/"+shipping || e.GetUnmapped().GetJson() != text || entry.Window != intake.NaturalWindow {
 		t.Errorf("%v, window %v", e, entry.Window)
 	}
-	if r := d.retranslate(t, entry.Webhook, entry.Events, false); r.Fault != nil || len(r.Changes) != 0 {
+	if r := d.retranslate(t, entry.Webhook, false); r.Fault != nil || len(r.Changes) != 0 {
 		t.Errorf("translated again: %+v", r)
 	}
-	if r := d.release(t, first, ReleaseOptions{}); r.Outcome != Accepted || d.book.entries[2].Events[0].GetType() != UnmappedType {
+	if r := d.retry(t, first, Options{}); r.Outcome != intake.Accepted || d.book.Entries[2].Events[0].GetType() != intake.UnmappedType {
 		t.Errorf("released: %+v", r)
 	}
 	d.translates(connectors.NaturalKey("1"), 1)
-	if r := d.retranslate(t, entry.Webhook, entry.Events, false); len(r.Changes) != 1 || r.Changes[0].Made.GetSupersedes() != e.GetId() {
+	if r := d.retranslate(t, entry.Webhook, false); len(r.Changes) != 1 || r.Changes[0].Made.GetSupersedes() != e.GetId() {
 		t.Errorf("understood: %+v", r)
 	}
 }
 
 // TestTypedCallNotUnderstood: there is no JSON to pass on.
 func TestTypedCallNotUnderstood(t *testing.T) {
-	d := newDesk(t, modelled)
+	d := newDesk(t)
 	d.puzzled()
 	typed := d.delivery(shipping, "")
 	typed.Encoding = journalv1.Encoding_ENCODING_PROTOBUF
-	o, err := d.Accept(t.Context(), typed, &retinov1.ShippingOrdered{}, nil)
-	if got := d.book.entries[0].Webhook.GetQuarantine(); o != Quarantined || err != nil || got.GetReason() != string(Untranslatable) {
+	typed.Event, typed.Message = shipping, &retinov1.ShippingOrdered{}
+	o, err := d.receive(typed)
+	if got := d.book.Entries[0].Webhook.GetQuarantine(); o != intake.Quarantined || err != nil || got.GetReason() != string(intake.Untranslatable) {
 		t.Fatalf("%v, %v, %v", o, err, got)
 	}
-	if r := d.release(t, d.book.entries[0].Webhook, ReleaseOptions{}); r.Fault == nil || r.Fault.Reason != Untranslatable {
+	if r := d.retry(t, d.book.Entries[0].Webhook, Options{}); r.Fault == nil || r.Fault.Reason != intake.Untranslatable {
 		t.Errorf("released: %+v", r)
 	}
 }

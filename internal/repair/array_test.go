@@ -1,7 +1,6 @@
-package intake
+package repair
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -13,6 +12,7 @@ import (
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	retinov1 "github.com/webhook-bridge/bridge/gen/webhooks/retino/v1"
+	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/journal"
 )
 
@@ -43,25 +43,24 @@ func arrayOf(ids ...string) string {
 // TestReleasedArrayIsItsOwn: without a natural key, the webhooks of a released array are facts of their own, as one that came
 // alone is: no other swallows them, they swallow none, and equal ones of one array are two.
 func TestReleasedArrayIsItsOwn(t *testing.T) {
-	d := newDesk(t, modelled)
+	d := newDesk(t)
 	w := d.held(t, d.delivery("", arrayOf("1", "bad", "1", "bad")))
 	d.shipments()
-	take := func(id string) Outcome {
-		m := &retinov1.ShippingOrdered{Shipping: &retinov1.Shipping{Id: &id}}
-		o, err := d.Accept(t.Context(), d.delivery(shipping, shipmentOf(id)), m, nil)
+	take := func(id string) intake.Outcome {
+		o, err := d.receive(d.delivery(shipping, shipmentOf(id)))
 		if err != nil {
 			t.Fatal(err)
 		}
 		return o
 	}
-	if o := take("1"); o != Accepted {
+	if o := take("1"); o != intake.Accepted {
 		t.Fatal(o)
 	}
-	r := d.release(t, w, ReleaseOptions{})
-	if r.Outcome != Accepted || r.Events != 2 || r.Fault == nil || r.Fault.Reason != HeldElements || !strings.Contains(r.Fault.Problem, "2 of the array's 4") {
+	r := d.retry(t, w, Options{})
+	if r.Outcome != intake.Accepted || r.Events != 2 || r.Fault == nil || r.Fault.Reason != HeldElements || !strings.Contains(r.Fault.Problem, "2 of the array's 4") {
 		t.Errorf("%+v", r)
 	}
-	if o := take("bad"); o != Quarantined {
+	if o := take("bad"); o != intake.Quarantined {
 		t.Errorf("a webhook like one that stays in quarantine is %v", o)
 	}
 	want := []string{
@@ -72,7 +71,7 @@ func TestReleasedArrayIsItsOwn(t *testing.T) {
 		t.Errorf("stored (-want +got):\n%s", diff)
 	}
 	ids := make(map[string]bool)
-	for _, e := range d.book.entries {
+	for _, e := range d.book.Entries {
 		for _, ev := range e.Events {
 			ids[ev.GetId()] = true
 		}
@@ -85,17 +84,17 @@ func TestReleasedArrayIsItsOwn(t *testing.T) {
 // TestReleasedArrayLiesWhereItWas: its webhooks are found by the time at which it was received, in its order, and kept for as
 // long as it. Those that became events are released ones.
 func TestReleasedArrayLiesWhereItWas(t *testing.T) {
-	d := newDesk(t, modelled)
+	d := newDesk(t)
 	w := d.held(t, d.delivery("", arrayOf("1", "2", "bad", "4")))
 	at := d.received.Add(-48 * time.Hour)
 	w.Id = journal.IDAt(at.Add(time.Millisecond))
 	w.Id = w.Id[:15] + "fff" + w.Id[18:] // the counter is at its end
 	d.shipments()
-	if r := d.release(t, w, ReleaseOptions{}); r.Events != 3 {
+	if r := d.retry(t, w, Options{}); r.Events != 3 {
 		t.Fatalf("%+v", r)
 	}
 	last := w.GetId()
-	for i, e := range d.book.entries[2:] {
+	for i, e := range d.book.Entries[2:] {
 		id := e.Webhook.GetId()
 		if id <= last || id >= journal.IDAt(at.Add(time.Second)) || id[14] != '7' {
 			t.Errorf("element %d is %s, after %s", i, id, last)
@@ -111,34 +110,19 @@ func TestReleasedArrayLiesWhereItWas(t *testing.T) {
 			}
 		}
 	}
-	if again, err := elementID(w.GetId(), 4); err != nil || again.String() != last {
-		t.Errorf("the last element is %s, and would be %s", last, again)
+	if again := d.source.Drafts(d.source.Redelivery(w, "")); len(again) != 5 {
+		t.Errorf("%d drafts", len(again))
 	}
 }
 
 // TestElementIDs are as many as an array may have webhooks, and stay in order.
-func TestElementIDs(t *testing.T) {
-	array := journal.IDAt(time.Now())
-	last := array
-	for n := 1; n <= MaxElements; n++ {
-		id, err := elementID(array, n)
-		if err != nil || id.String() <= last || id.Version() != 7 || id.Variant() != 1 {
-			t.Fatalf("element %d: %s after %s, %v", n, id, last, err)
-		}
-		last = id.String()
-	}
-	if _, err := elementID("none", 1); err == nil {
-		t.Error("an array without an id has elements")
-	}
-}
-
 // TestReleaseArrayOfBroken: that nothing became of an array shows, before and after.
 func TestReleaseArrayOfBroken(t *testing.T) {
 	for _, dryRun := range []bool{true, false} {
-		d := newDesk(t, modelled)
+		d := newDesk(t)
 		w := d.held(t, d.delivery("", "[1,2,3]"))
 		d.shipments()
-		r := d.release(t, w, ReleaseOptions{DryRun: dryRun})
+		r := d.retry(t, w, Options{DryRun: dryRun})
 		if r.Events != 0 || r.Fault == nil || r.Fault.Reason != HeldElements || !strings.Contains(r.Fault.Problem, "3 of the array's 3") {
 			t.Errorf("%+v", r)
 		}
@@ -150,18 +134,18 @@ func TestReleaseArrayOfBroken(t *testing.T) {
 
 // TestDriftHasNoNames: what is stored and counted of a difference is not personal, and names that are data make few.
 func TestDriftHasNoNames(t *testing.T) {
-	d := newDesk(t, modelled)
+	d := newDesk(t)
 	var text strings.Builder
 	for i := range 80 {
 		fmt.Fprintf(&text, `"%s.novak@%d.cz":"777123456",`, strings.Repeat("j", i%40+1), i)
 	}
 	held := d.held(t, d.delivery(shipping, body(text.String()+`"discount":5`)))
 	d.translates(connectors.NaturalKey("1"), 1)
-	if r := d.release(t, held, ReleaseOptions{}); r.Outcome != Accepted {
+	if r := d.retry(t, held, Options{}); r.Outcome != intake.Accepted {
 		t.Fatal(r)
 	}
 	var unknown []*journalv1.Drift
-	for _, x := range d.book.entries[1].Webhook.GetDrift() {
+	for _, x := range d.book.Entries[1].Webhook.GetDrift() {
 		if x.GetKind() == journalv1.DriftKind_DRIFT_KIND_UNKNOWN {
 			unknown = append(unknown, x)
 		}
@@ -169,19 +153,5 @@ func TestDriftHasNoNames(t *testing.T) {
 	if len(unknown) != 2 || unknown[0].GetPath() != `$["x.x@0.x"]` || string(unknown[0].GetSample()) != `"000000000"` ||
 		unknown[1].GetPath() != "$.discount" {
 		t.Errorf("stored %v", unknown)
-	}
-}
-
-// TestOtherRefusals: an error of the journal is not the connector's fault.
-func TestOtherRefusals(t *testing.T) {
-	d := newDesk(t)
-	d.translates(connectors.NaturalKey("1"), 1)
-	d.book.err = journal.ErrUnavailable
-	if _, err := d.Accept(t.Context(), d.delivery("order", "{}"), &retinov1.Receipt{}, nil); !errors.Is(err, ErrUnavailable) {
-		t.Errorf("error %v", err)
-	}
-	d.keyedByBody()
-	if err := d.batch(t, "a", "b"); !errors.Is(err, ErrUnavailable) {
-		t.Errorf("batch: %v", err)
 	}
 }

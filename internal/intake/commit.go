@@ -1,0 +1,113 @@
+package intake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/webhook-bridge/bridge/internal/journal"
+)
+
+// Receive reads a delivery and commits what it becomes: one webhook, or each of an array. It blocks until that is durable, or
+// ctx ends. Where the source rejects what cannot be read, one such webhook has the whole delivery rejected, and the error is
+// its [*Fault]; otherwise it is [ErrUnavailable] or [ErrDecoder]. After ErrUnavailable the delivery's memory may be in use.
+func (in *Intake) Receive(ctx context.Context, d *Delivery) error {
+	s := d.Source
+	document, fault := s.document(d)
+	if fault == nil && s.splits(d, document) {
+		all := s.Drafts(d)
+		if err := in.rejected(all...); err != nil {
+			return err
+		}
+		return in.Commit(ctx, all...)
+	}
+	r := s.read(d, document, fault)
+	draft := drafts.Get().(*Draft).fill(d, &r)
+	err := in.rejected(draft)
+	if err == nil {
+		err = in.Commit(ctx, draft)
+	}
+	if err == nil {
+		draft.release()
+	}
+	return err
+}
+
+// rejected returns why a received delivery is not stored. A webhook that may be fine is not rejected: its sender could do
+// nothing about it.
+func (in *Intake) rejected(all ...*Draft) error {
+	for _, d := range all {
+		if d.err != nil {
+			return d.err
+		}
+		if d.Fault != nil && d.source.Reject && !d.Fault.Ours() {
+			return d.Fault
+		}
+	}
+	return nil
+}
+
+// Commit makes drafts durable, all at once or none, and sets their outcomes. It blocks until they are durable, or ctx ends.
+// Errors: [journal.ErrNotFound] if a stored webhook is not where its draft needs it; otherwise [ErrUnavailable].
+func (in *Intake) Commit(ctx context.Context, all ...*Draft) error {
+	var one [1]journal.Receipt
+	receipts := one[:]
+	var err error
+	if len(all) == 1 {
+		one[0], err = in.journal.Append(ctx, all[0].entry)
+	} else {
+		entries := make([]journal.Entry, len(all))
+		for i, d := range all {
+			entries[i] = d.entry
+		}
+		receipts, err = in.journal.AppendAll(ctx, entries)
+	}
+	switch {
+	case errors.Is(err, journal.ErrNotFound):
+		return fmt.Errorf("intake: %w", err)
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	for i, d := range all {
+		d.Outcome = in.count(d, receipts[i])
+	}
+	return nil
+}
+
+// count counts what has become durable, and returns the outcome.
+func (in *Intake) count(d *Draft, r journal.Receipt) Outcome {
+	s := d.source
+	if d.entry.Operation == journal.Release {
+		s.released.Inc()
+	}
+	if r.Duplicate {
+		if d.entry.Operation == journal.Receive {
+			s.duplicates.Inc()
+		}
+		return Duplicate
+	}
+	if r.Revised && d.Fault == nil {
+		s.revisions.Inc()
+	}
+	if d.entry.Operation == journal.Receive {
+		s.drift.count(d.entry.Webhook)
+	}
+	if d.Fault == nil {
+		return Accepted
+	}
+	in.LogPanic(d)
+	s.quarantine.Inc()
+	s.complaints.Do(func() {
+		w := d.entry.Webhook
+		in.log.Warn("quarantined webhook", "source", w.GetSource(), "event", w.GetVendorEvent(), "webhook", w.GetId(), "fault", d.Fault)
+	})
+	return Quarantined
+}
+
+// LogPanic logs the stack if a draft's fault is a panic.
+func (in *Intake) LogPanic(d *Draft) {
+	if d.Fault != nil && d.Fault.stack != nil {
+		in.log.Error("connector panicked", "source", d.source.Name, "event", clean(d.Event, maxName),
+			"problem", d.Fault.Problem, "stack", string(d.Fault.stack))
+	}
+}
