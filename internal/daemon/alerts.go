@@ -4,16 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
-	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
-	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/sinks"
 )
-
-// lookBack is among how many of the latest webhooks a source's last one is looked for at the start.
-const lookBack = 10_000
 
 // alertsClaim is the name that the instance claims that evaluates the alerts. Sinks cannot have it.
 const alertsClaim = "_alerts"
@@ -48,24 +42,11 @@ func (a *Server) runAlerts(ctx context.Context) error {
 	}
 }
 
-// newestWebhooks returns when each source's last webhook was received, for those that have one among the latest of all.
+// newestWebhooks returns when each source's newest webhook was received.
 func (a *Server) newestWebhooks(ctx context.Context) (map[string]time.Time, error) {
-	wanted := make(map[string]bool, len(a.cfg.Sources))
+	names := make([]string, 0, len(a.cfg.Sources))
 	for i := range a.cfg.Sources {
-		wanted[a.cfg.Sources[i].Name] = true
+		names = append(names, a.cfg.Sources[i].Name)
 	}
-	last := make(map[string]time.Time, len(wanted))
-	_, err := a.journal.Find(ctx, journal.Query{
-		Backwards: true,
-		Scan:      lookBack,
-		Limit:     1,
-		Match: func(w *journalv1.Webhook) bool {
-			if name := w.GetSource(); wanted[name] {
-				last[strings.Clone(name)] = w.GetReceivedAt().AsTime()
-				delete(wanted, name)
-			}
-			return len(wanted) == 0 // and then the search ends
-		},
-	})
-	return last, err
+	return a.journal.Newest(ctx, names)
 }

@@ -32,6 +32,7 @@ type Item struct {
 // State says where a webhook is.
 type State uint8
 
+// The states of a webhook. Absent ones are not stored.
 const (
 	Absent State = iota
 	// Stored webhooks were never in quarantine.
@@ -55,8 +56,9 @@ type Known struct {
 // Outcome is what becomes of an item.
 type Outcome uint8
 
+// The outcomes of an item.
 const (
-	// NotFound: the webhook is not where the operation needs it. Nothing of the call happens.
+	// NotFound means that the webhook is not where the operation needs it. Nothing of the call happens.
 	NotFound Outcome = iota
 	// New and Revised items are added, with their events.
 	New

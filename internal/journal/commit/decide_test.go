@@ -2,6 +2,7 @@ package commit
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -68,7 +69,7 @@ func TestDecide(t *testing.T) {
 	records := func(all ...any) map[journal.Hash][]journal.Seen {
 		m := make(map[journal.Hash][]journal.Seen)
 		for i := 0; i < len(all); i += 2 {
-			m[hash(byte(all[i].(int)))] = all[i+1].([]journal.Seen) //nolint:forcetypeassert // of this table
+			m[hash(byte(all[i].(int)))] = all[i+1].([]journal.Seen)
 		}
 		return m
 	}
@@ -293,11 +294,12 @@ func FuzzDecide(f *testing.F) {
 	})
 }
 
-func describe(group []*Item) (s string) {
+func describe(group []*Item) string {
+	var b strings.Builder
 	for _, item := range group {
-		s += fmt.Sprintf("%+v\n", *item)
+		fmt.Fprintf(&b, "%+v\n", *item)
 	}
-	return s
+	return b.String()
 }
 
 // source makes groups of a fuzzer's bytes.

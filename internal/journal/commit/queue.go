@@ -9,6 +9,7 @@ import (
 	"github.com/webhook-bridge/bridge/internal/journal"
 )
 
+// Limits of a group and of a call.
 const (
 	// MaxEntries and MaxBytes end a group: with the call that reaches one of them.
 	MaxEntries = 1024

@@ -144,7 +144,7 @@ func (c *committer) write(g *group, now int64) error {
 			c.st.drift.count(p)
 		}
 	}
-	c.writeContents(g, now)
+	c.writeContents(g)
 	return c.st.drift.write(g.batch)
 }
 

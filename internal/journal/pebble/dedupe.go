@@ -10,7 +10,7 @@ import (
 )
 
 // writeContents records the contents that a group adds under its keys.
-func (c *committer) writeContents(g *group, now int64) {
+func (c *committer) writeContents(g *group) {
 	plan := g.Plan()
 	if plan.Records() == 0 {
 		return

@@ -97,7 +97,7 @@ type Journal struct {
 	// storeMu is held for reading while the store is used and for writing while it is replaced, so that none is closed
 	// in use. A holder never waits for the committer.
 	storeMu sync.RWMutex
-	// store is nil while the folder is being opened anew, and after Close.
+	// store is nil while the folder is being opened again, and after Close.
 	store *store
 	id    string
 
