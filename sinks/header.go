@@ -50,8 +50,8 @@ func NewRecord(p Position, encoded []byte) (Record, error) {
 	return r, nil
 }
 
-// read reads the fields. The last one of several counts, as in a decoder. A field of another type than the schema's is an
-// unknown field.
+// read reads the fields. When a field is there several times, the last one wins, as in a decoder. A field of another type
+// than the schema's is an unknown field.
 func (h *Header) read(encoded []byte) error {
 	for len(encoded) > 0 {
 		number, kind, n := protowire.ConsumeTag(encoded)

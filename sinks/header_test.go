@@ -90,7 +90,7 @@ func TestCloneSharesNothing(t *testing.T) {
 	}
 }
 
-// The last of several counts, and a field of another type is an unknown field, as in a decoder.
+// As in a decoder, the last one of several equal fields wins, and a field of another type is an unknown field.
 func TestUnusualEncodings(t *testing.T) {
 	encoded := encode(t, full())
 	encoded = append(encoded, encode(t, &eventv1.Event{Subject: "order/2"})...)
@@ -134,7 +134,7 @@ func FuzzHeader(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%v, for bytes that protobuf decodes to %v", err, want)
 		}
-		// A decoder merges the parts of a time that is there twice. No program of ours writes one.
+		// A decoder merges the parts of a time that is there twice. Bridge never writes such a time.
 		if again, err := proto.Marshal(want); err != nil || !bytes.Equal(again, encoded) {
 			return
 		}

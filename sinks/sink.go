@@ -7,48 +7,51 @@ import (
 	"time"
 )
 
-// LargestEvent is the largest encoded event, in bytes, that every sink must take or refuse for good: the largest body that
-// a source may allow, with room for what is added to it. A sink whose destination takes less refuses with [ErrPermanent].
+// LargestEvent is the largest encoded event, in bytes, that a sink gets: the largest body that a source may allow, and room
+// for the fields that Bridge adds. A sink whose destination has a lower limit refuses larger events with [ErrPermanent].
 const LargestEvent = 64<<20 + 64<<10
 
-// Sink is where events are pushed to: a topic, a file, another system.
+// Sink pushes events to a destination: a topic, a file, another system.
 //
-// A sink does one thing: it hands over what it is given, once, and says how far it came. It does not retry, wait, batch,
-// log, count or remember; whoever drives it does all that, in one place, the same way for all sinks.
+// A sink does one thing: it delivers the events of one call, once, and returns how many of them are durable. It does not
+// retry, wait, batch, log, count or remember. Its caller, the dispatcher, does all that, in one place, the same way for all
+// sinks.
 //
-// Deliver is called by one goroutine at a time; Close may be called at any time, by any.
+// Deliver is called by one goroutine at a time. Close may be called at any time, by any goroutine.
 type Sink interface {
-	// Deliver hands events over in the order given, which need not be that of their positions, and returns how many of them,
-	// from the first on, are durable at the destination: they survive a crash of this process and of the destination, as far as its
-	// configuration promises.
+	// Deliver delivers the events in the order of the slice, which is not always the order of their positions. It returns n:
+	// the first n events are durable at the destination. They survive a crash of this process and of the destination, as far
+	// as the destination's configuration promises.
 	//
-	// When n is len(events), err is nil. When n is less, err says why, and is about events[n]:
+	// When n is len(events), err is nil. When n is less, err is about events[n]:
 	//
-	//   - [ErrPermanent] in its chain: this event will never be taken, however often it is tried; the others may be. It is
+	//   - [ErrPermanent] in its chain: the destination will never accept this event; it may accept the others. The error is
 	//     about the event, never about the destination's condition.
-	//   - a [*RetryAfterError] in its chain: the destination names a time before which it should not be tried again.
+	//   - a [*RetryAfterError] in its chain: the destination asks for a pause before the next attempt.
 	//   - [ErrClosed]: the sink is closed.
 	//   - ctx's error: ctx was done first.
-	//   - anything else: it may be tried again.
+	//   - any other error: the caller may try the event again.
 	//
-	// Events after the first n may have arrived too, wholly or in part: they will be given again, and so may then be there
-	// twice. What may never happen is that events[i] is durable, will not be given again, and some events[j], j < i, is
-	// not. An event that must not be overtaken by a later one with the same key is not, on the destination, but for such
-	// repeated suffixes.
+	// Events after the first n may have arrived too, as a whole or in part. The caller delivers them again, so the
+	// destination may then have them twice. One thing must never happen: events[i] is durable and is not delivered again,
+	// but some events[j], j < i, is not durable. So at the destination no event overtakes an earlier one with the same key,
+	// except in such repeated suffixes.
 	//
-	// An empty slice is delivered at once, unless the sink is closed: 0, nil. Events, and the slice, are neither changed nor kept after the return.
-	// Deliver returns soon after ctx is done. When ctx is done before the call, nothing is sent.
+	// For an empty slice, Deliver returns 0, nil at once, unless the sink is closed. It changes neither the slice nor the
+	// events, and uses neither after it has returned. It returns soon after ctx is done. When ctx is done before the call,
+	// it sends nothing.
 	Deliver(ctx context.Context, events []Record) (n int, err error)
-	// Close releases what the sink holds. A Deliver under way returns soon, with what it has achieved; later ones return
-	// ErrClosed. What Deliver has reported stays durable. Further calls return nil and do nothing.
+	// Close releases the sink's resources. A Deliver under way returns soon, with the number of events that are durable by
+	// then. Later calls of Deliver return ErrClosed. Events that Deliver has reported stay durable. Further calls of Close
+	// return nil and do nothing.
 	Close() error
 }
 
-// ErrPermanent marks an error as final for its event. It must be claimed, by [Permanent]: an error that does not say so is
+// ErrPermanent marks an error as final for its event. A sink marks an error by [Permanent]. After any other error the event is
 // tried again, because losing an event is worse than repeating an attempt.
 var ErrPermanent = errors.New("refused for good")
 
-// Permanent returns err marked with [ErrPermanent]. The text, which operators read beside the parked event, is err's.
+// Permanent returns err, marked with [ErrPermanent]. Its text is err's: operators read it beside the parked event.
 func Permanent(err error) error { return &permanentError{err} }
 
 type permanentError struct{ err error }
@@ -57,11 +60,11 @@ func (e *permanentError) Error() string        { return e.err.Error() }
 func (e *permanentError) Unwrap() error        { return e.err }
 func (e *permanentError) Is(target error) bool { return target == ErrPermanent }
 
-// RetryAfterError says that the destination asked for a pause.
+// RetryAfterError means that the destination asked for a pause.
 type RetryAfterError struct {
-	// After is how long not to try, from now on.
+	// After is the length of the pause, from now on.
 	After time.Duration
-	// Err is why.
+	// Err is the reason.
 	Err error
 }
 

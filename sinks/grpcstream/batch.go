@@ -7,9 +7,9 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-// batchBytes is how large a response may grow before the next one is begun; one event that is larger travels alone. gRPC
-// takes its buffers in sizes of which 32 KiB is one, and the next is 1 MiB: this keeps what a client that does not read
-// holds small, and is as fast as larger ones.
+// batchBytes is the largest size of a response with several events. A larger event is sent alone. gRPC has buffers of 32 KiB,
+// and the next larger ones have 1 MiB. So this size costs little memory while a client does not read, and it is as fast as
+// larger ones.
 const batchBytes = 32<<10 - 16
 
 // Field numbers of bridge.stream.v1.
@@ -19,8 +19,8 @@ const (
 	deliveredEvent protowire.Number = 2 // DeliveredEvent.event
 )
 
-// batch is an Events message in the making. It is written in wire format, because the log has events in wire format:
-// decoding them only for gRPC to encode them again costs more than all else that a stream does.
+// batch builds an Events message. It writes the wire format, because the log has events in wire format. To decode them, only
+// so that gRPC encodes them again, would cost more than all other work of a stream.
 type batch struct {
 	wire []byte
 }
@@ -32,7 +32,7 @@ func (b *batch) full(encoded []byte) bool {
 	return !b.empty() && len(b.wire)+deliveredSize(encoded) > batchBytes
 }
 
-// grow makes room for as many of the records as the batch can take.
+// grow allocates memory for as many of the records as fit into the batch.
 func (b *batch) grow(records []sinks.Record) {
 	size := deliveredSize(records[0].Encoded)
 	for i := range records[1:] {
@@ -56,9 +56,9 @@ func (b *batch) add(t *tokens, m sinks.Mark, encoded []byte) {
 	b.wire = protowire.AppendBytes(b.wire, encoded)
 }
 
-// response returns the batch as a message. Its events are the unknown fields of an Events message, which the encoder
-// copies out as they are; who receives it decodes them as the fields they are. The batch must not be used again, since
-// gRPC may hold on to the message.
+// response returns the batch as a message. Its events are unknown fields of an Events message, which the encoder copies
+// without a change. The client decodes them as normal fields. The batch must not be used after this, since gRPC may keep the
+// message.
 func (b *batch) response() *streamv1.TailResponse {
 	events := &streamv1.Events{}
 	events.ProtoReflect().SetUnknown(b.wire)

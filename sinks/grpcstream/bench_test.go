@@ -10,11 +10,11 @@ import (
 )
 
 // BenchmarkCatchUp compares one client that catches up over loopback with reading the same log in process, both down to
-// decoded events, in one run. The ratio is what to watch: it is to hold 0.5.
+// decoded events, in one run. The result is the ratio of the two: it must be at least 0.5.
 func BenchmarkCatchUp(b *testing.B) {
 	const events = 50_000
 	log := memlog.New("bench")
-	fill(b, log, 0, events)
+	appendEvents(b, log, 0, events)
 	client := serve(b, New(log, Config{})).client
 
 	var inProcess, streamed time.Duration

@@ -25,13 +25,13 @@ type consumer struct {
 	client streamv1.EventStreamServiceClient
 	// handle does the work. To see every event exactly once, it stores the token in the same transaction.
 	handle func(ctx context.Context, e *eventv1.Event, token string) error
-	// token that was stored last; empty at the very first start.
+	// token is the token that was stored last; empty at the very first start.
 	token string
 }
 
 const heartbeat = 10 * time.Second
 
-// handlerError is the handler's own failure. It may hold a gRPC status, which says nothing about the stream.
+// handlerError is an error of the handler. It may wrap a gRPC status that has nothing to do with the stream.
 type handlerError struct{ err error }
 
 func (e *handlerError) Error() string { return e.err.Error() }

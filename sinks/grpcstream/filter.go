@@ -11,20 +11,20 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-// maxVerdicts bounds what a stream remembers about types. There are a few dozen.
-const maxVerdicts = 1024
+// maxKnownTypes bounds the number of types that a filter remembers. Bridge has a few dozen.
+const maxKnownTypes = 1024
 
 // filter chooses events. It belongs to one goroutine.
 type filter struct {
 	patterns []pattern
 	sources  map[string]struct{}
 	subjects map[string]struct{}
-	verdicts map[string]bool // By type, as met.
+	passing  map[string]bool // By type: whether it matches a pattern.
 }
 
 // newFilter returns the filter that f describes. Its errors are for the client.
 func newFilter(f *streamv1.Filter) (*filter, error) {
-	c := &filter{sources: set(f.GetSources()), subjects: set(f.GetSubjects()), verdicts: make(map[string]bool)}
+	c := &filter{sources: set(f.GetSources()), subjects: set(f.GetSubjects()), passing: make(map[string]bool)}
 	for i, text := range f.GetTypes() {
 		p, err := parsePattern(text)
 		if err != nil {
@@ -43,7 +43,7 @@ func set(values []string) map[string]struct{} {
 	return s
 }
 
-// passes reports whether an event is one of those chosen.
+// passes reports whether the filter chooses an event.
 func (f *filter) passes(h *sinks.Header) bool {
 	return among(f.sources, h.Source) && among(f.subjects, h.Subject) && f.passesType(h.Type)
 }
@@ -60,18 +60,18 @@ func (f *filter) passesType(kind []byte) bool {
 	if len(f.patterns) == 0 {
 		return true
 	}
-	if verdict, ok := f.verdicts[string(kind)]; ok {
-		return verdict
+	if passes, ok := f.passing[string(kind)]; ok {
+		return passes
 	}
 	segments := strings.Split(string(kind), ".")
-	verdict := slices.ContainsFunc(f.patterns, func(p pattern) bool { return p.matches(segments) })
-	if len(f.verdicts) < maxVerdicts {
-		f.verdicts[string(kind)] = verdict
+	passes := slices.ContainsFunc(f.patterns, func(p pattern) bool { return p.matches(segments) })
+	if len(f.passing) < maxKnownTypes {
+		f.passing[string(kind)] = passes
 	}
-	return verdict
+	return passes
 }
 
-// hashFilter returns the same hash for filters that choose the same by the same entries, in whatever order.
+// hashFilter returns a hash of a filter's entries. The order of the entries makes no difference.
 func hashFilter(f *streamv1.Filter) [filterHashLen]byte {
 	var b []byte
 	for _, list := range [][]string{f.GetTypes(), f.GetSources(), f.GetSubjects()} {

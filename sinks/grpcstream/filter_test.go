@@ -46,7 +46,7 @@ func TestPattern(t *testing.T) {
 	}
 }
 
-// The same patterns as regular expressions say the same.
+// The same patterns, written as regular expressions, give the same result.
 func TestPatternAgainstRegexp(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	draw := func(words []string, n int) []string {
@@ -132,13 +132,13 @@ func TestFilterForgetsRatherThanGrows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for n := range 3 * maxVerdicts {
+	for n := range 3 * maxKnownTypes {
 		if !f.passesType(fmt.Appendf(nil, "a.b%d", n)) || f.passesType(fmt.Appendf(nil, "b.b%d", n)) {
 			t.Fatalf("wrong at type %d", n)
 		}
 	}
-	if len(f.verdicts) > maxVerdicts {
-		t.Errorf("%d types are remembered", len(f.verdicts))
+	if len(f.passing) > maxKnownTypes {
+		t.Errorf("%d types are remembered", len(f.passing))
 	}
 }
 

@@ -55,8 +55,8 @@ func event(n int) *eventv1.Event {
 	}
 }
 
-// fill appends the events from up to, not including, to.
-func fill(tb testing.TB, log *memlog.Log, from, to int) {
+// appendEvents appends the events with the numbers from up to, not including, to.
+func appendEvents(tb testing.TB, log *memlog.Log, from, to int) {
 	tb.Helper()
 	events := make([]*eventv1.Event, 0, to-from)
 	for n := from; n < to; n++ {
@@ -109,7 +109,7 @@ type served struct {
 	*Server
 	address string
 	client  streamv1.EventStreamServiceClient
-	ended   chan struct{} // Gets something for every call that has ended.
+	ended   chan struct{} // Gets a value for every call that has ended.
 }
 
 func serve(tb testing.TB, s *Server) *served {
@@ -133,7 +133,7 @@ func serve(tb testing.TB, s *Server) *served {
 		if err := <-ended; err != nil {
 			tb.Error(err)
 		}
-		// Nothing of any stream may be left once the connections are gone.
+		// After the connections have closed, no stream may be left.
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
 		if err := s.Shutdown(ctx); err != nil {
@@ -165,16 +165,16 @@ type receiver interface {
 	Recv() (*streamv1.TailResponse, error)
 }
 
-// fakeStream is a stream without a network, for tests in a bubble. What is sent goes through the encoder, and blocks until
-// the client receives it, or the stream ends.
+// fakeStream is a stream without a network, for tests in a synctest bubble. Each message goes through the encoder. Send blocks
+// until the client receives the message, or the stream ends.
 type fakeStream struct {
 	grpc.ServerStream
 	ctx  context.Context
 	sent chan *streamv1.TailResponse
 
 	cancel context.CancelFunc // Ends the stream, as a client does.
-	ended  chan struct{}      // Closed when Tail has returned,
-	err    error              // this.
+	ended  chan struct{}      // Closed when Tail has returned.
+	err    error              // The result of Tail, after ended is closed.
 }
 
 // tail calls Tail.

@@ -1,26 +1,26 @@
-// Package grpcstream hands out the log over gRPC: it implements bridge.stream.v1.EventStreamService.
+// Package grpcstream serves the log over gRPC: it implements bridge.stream.v1.EventStreamService.
 //
 // # Delivery
 //
-// The client keeps its position, as a token. A stream carries exactly the events of the log that pass its filter, each
-// once, and a stream that resumes with a token goes on right after the event that carried it: at least once if the client
-// handles an event and then forgets its token, exactly once if it stores the two together. A position that is no longer
-// kept is an error, never a silent skip, also when retention overtakes a stream that is open.
+// The client stores its position, as a token. A stream carries exactly the events of the log that pass its filter, each
+// once. A stream that resumes with a token continues right after the event that had this token. So a client gets events at
+// least once if it handles an event and loses its token, and exactly once if it stores the result and the token together. A
+// position that is no longer kept is an error, never a silent skip, also when retention overtakes an open stream.
 //
 // # Ordering
 //
-// That of the log.
+// The log's order.
 //
 // # Cost of a client
 //
-// One goroutine reads a bounded piece of the log, sends it, and only then reads on; a second one waits for the first, so
-// that [Server.Shutdown] can end a stream whose client has stopped reading. Between two reads nothing of the log is held:
-// no lock, no iterator. A client that stops reading blocks its own goroutine in HTTP/2 flow control, with at most one read
-// (see [sinks.Log]) and some 100 KiB of messages in memory, however far it falls behind.
+// One goroutine reads a bounded number of events, sends them, and only then reads on. A second goroutine waits for the first,
+// so that [Server.Shutdown] can end a stream whose client has stopped reading. Between two reads a stream has no lock and no
+// iterator of the log open. A client that stops reading blocks its own goroutine in HTTP/2 flow control. It costs the
+// memory of one read (see [sinks.Log]) and about 100 KiB of messages, however far it falls behind.
 //
 // # Errors
 //
-// Tail's comment in proto/bridge/stream/v1 lists them. Failures of the log itself are logged, and INTERNAL to the client.
+// Tail's comment in proto/bridge/stream/v1 lists them. Failures of the log itself are logged; the client gets INTERNAL.
 package grpcstream
 
 import (
@@ -34,14 +34,14 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-// DefaultMaxStreams is how many streams may be open unless Config says otherwise.
+// DefaultMaxStreams is the default of [Config.MaxStreams].
 const DefaultMaxStreams = 256
 
 // Config of a server. The zero value is good.
 type Config struct {
-	// MaxStreams is how many streams may be open at once; more are refused. 0 is DefaultMaxStreams.
+	// MaxStreams is the largest number of open streams; more are refused. 0 is DefaultMaxStreams.
 	MaxStreams int
-	// Logger is told of failures of the log. Nil discards.
+	// Logger gets the failures of the log. Nil discards them.
 	Logger *slog.Logger
 }
 
@@ -53,9 +53,9 @@ type Server struct {
 	logger     *slog.Logger
 	maxStreams int
 
-	draining context.Context // Done when streams are to say goodbye.
+	draining context.Context // Done when streams must say goodbye.
 	drain    context.CancelFunc
-	cut      context.Context // Done when streams are to end as they are.
+	cut      context.Context // Done when streams must end at once.
 	cutAll   context.CancelFunc
 	open     sync.WaitGroup
 
@@ -64,7 +64,7 @@ type Server struct {
 	streams map[*stream]struct{}
 }
 
-// New returns a server of the events in log. It starts nothing.
+// New returns a server for the events in log. It starts no goroutine.
 func New(log sinks.Log, c Config) *Server {
 	if c.MaxStreams <= 0 {
 		c.MaxStreams = DefaultMaxStreams
@@ -88,7 +88,7 @@ func (s *Server) Tail(req *streamv1.TailRequest, out grpc.ServerStreamingServer[
 	ended := make(chan error, 1)
 	go func() {
 		err := st.run(req)
-		// First make room, then tell the client: one that opens its next stream at once must find it.
+		// Leave first, then tell the client: a client that opens its next stream at once must find room.
 		s.leave(st)
 		ended <- err
 	}()
@@ -96,7 +96,7 @@ func (s *Server) Tail(req *streamv1.TailRequest, out grpc.ServerStreamingServer[
 	case err := <-ended:
 		return err
 	case <-s.cut.Done():
-		// A Send that is stuck in flow control ends when its handler has returned, and not before.
+		// A Send that is blocked in flow control ends only when its handler has returned.
 		return errShutdown
 	}
 }
@@ -122,12 +122,12 @@ func (s *Server) leave(st *stream) {
 	s.open.Done()
 }
 
-// Shutdown refuses new streams, lets every open one say goodbye, and waits until all have ended. When ctx is done first, it
-// ends those that are left, which are those whose clients do not read, without a goodbye, and returns ctx's cause; a further
-// call waits for them. All get UNAVAILABLE.
+// Shutdown refuses new streams, lets every open stream say goodbye, and waits until all have ended. When ctx is done first,
+// it ends the remaining streams, whose clients do not read, without a goodbye, and returns ctx's cause. A further call waits
+// for them. All clients get UNAVAILABLE.
 //
-// Call it before grpc.Server.GracefulStop, which waits for streams. After a cut, call grpc.Server.Stop instead: the end of a
-// stream reaches a client only once the client has read what came before.
+// Call it before grpc.Server.GracefulStop, which waits for streams. After an error, call grpc.Server.Stop instead: the end of
+// a stream reaches a client only after the client has read all earlier messages.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true
@@ -147,15 +147,15 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 }
 
-// Stats is what goes on now.
+// Stats describes the streams that are open now.
 type Stats struct {
-	// Open is how many streams are open.
+	// Open is the number of open streams.
 	Open int
-	// MaxLag is how many events the stream that is furthest behind has not dealt with, before filtering.
+	// MaxLag is the largest number of events, before filtering, that an open stream has still to read.
 	MaxLag uint64
 }
 
-// Stats returns what goes on now.
+// Stats describes the streams that are open now.
 func (s *Server) Stats() Stats {
 	next := s.log.Bounds().Next
 	s.mu.Lock()
@@ -169,7 +169,7 @@ func (s *Server) Stats() Stats {
 	return stats
 }
 
-// lag is 0 when next was looked up before the stream went past it.
+// lag returns 0 when the stream has already passed next.
 func lag(next, position sinks.Position) uint64 {
 	if position >= next {
 		return 0

@@ -33,22 +33,22 @@ func notInType(r rune) bool {
 	return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '_' && r != '-'
 }
 
-// matches compares in time of at most len(p) × len(segments): only the last `**` met is ever widened, since what an earlier
-// one could still take, the last one can take too.
+// matches reports whether the pattern matches a type. It takes at most len(p) × len(segments) steps: only the last `**` is
+// ever extended, since it can match every segment that an earlier `**` could match instead.
 func (p pattern) matches(segments []string) bool {
-	at, i := 0, 0            // What is compared next in p and in segments.
-	wildcard, taken := -1, 0 // The last `**` met, and where what comes after it was tried.
+	at, i := 0, 0            // The next elements to compare, of p and of segments.
+	wildcard, after := -1, 0 // The last `**`, and the segment at which the match of the rest after it was tried.
 	for i < len(segments) {
 		switch {
 		case at < len(p) && p[at] == anySegments:
-			wildcard, taken = at, i
+			wildcard, after = at, i
 			at++
 		case at < len(p) && (p[at] == anySegment || p[at] == segments[i]):
 			at++
 			i++
 		case wildcard >= 0:
-			taken++
-			at, i = wildcard+1, taken
+			after++
+			at, i = wildcard+1, after
 		default:
 			return false
 		}

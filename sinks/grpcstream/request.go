@@ -48,8 +48,8 @@ func (s *stream) locate(ctx context.Context, start *streamv1.Start) (sinks.Posit
 	}
 }
 
-// resume finds the place that a token stands for, if the token is for this log and this filter, and the log can be read on
-// from there.
+// resume returns the position that a token names. It fails when the token belongs to another log or filter, or when the log
+// cannot be read from that position.
 func (s *stream) resume(ctx context.Context, text string) (sinks.Position, error) {
 	k, err := parseToken(text)
 	if err != nil {
@@ -67,7 +67,7 @@ func (s *stream) resume(ctx context.Context, text string) (sinks.Position, error
 	return max(k.mark.Position, 1), nil
 }
 
-// validate applies the rules that the schema states, and those of the well-known types that it cannot state.
+// validate applies the schema's rules, and the rules of the well-known types, which the schema cannot state.
 func validate(req *streamv1.TailRequest) error {
 	if d := req.GetHeartbeatInterval(); d != nil {
 		if err := d.CheckValid(); err != nil {

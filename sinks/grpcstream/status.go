@@ -25,7 +25,8 @@ var (
 		"token is of a lost state: the journal was restored from a backup older than the token; choose a start by time")
 )
 
-// gapError is a log that breaks its contract. The stream ends, since what it would skip would never be noticed.
+// gapError means that the log breaks its contract. The stream ends: otherwise it would skip events, and the client would never
+// know.
 type gapError struct{ want, got sinks.Position }
 
 func (e *gapError) Error() string {
@@ -40,7 +41,7 @@ func tooManyStreams(limit int) error {
 	return status.Errorf(codes.ResourceExhausted, "%d streams are open, which is the limit", limit)
 }
 
-// status maps what the log or the stream returned to what the client gets.
+// status maps an error of the log or of the stream to the client's status.
 func (s *stream) status(ctx context.Context, err error) error {
 	if _, ok := status.FromError(err); ok {
 		return err
@@ -58,12 +59,12 @@ func (s *stream) status(ctx context.Context, err error) error {
 	}
 }
 
-// expired tells the client where it could go on, and what it would leave out.
+// expired tells the client where it could continue, so that it knows which events it would miss.
 func (s *stream) expired(ctx context.Context) error {
 	bounds := s.server.log.Bounds()
 	detail := &streamv1.PositionExpired{Reason: positionExpired, EarliestToken: s.token(bounds.Earliest)}
 	if bounds.Earliest < bounds.Next {
-		// Retention may take this one too, meanwhile; the client then asks again.
+		// Retention may have removed this event too by now. Then the client asks again.
 		read, err := s.server.log.Read(ctx, bounds.Earliest, make([]sinks.Record, 0, 1))
 		if err == nil && len(read) > 0 && !read[0].Header.ReceivedAt.IsZero() {
 			detail.EarliestReceivedAt = timestamppb.New(read[0].Header.ReceivedAt)

@@ -16,22 +16,22 @@ import (
 
 const (
 	defaultHeartbeat = 10 * time.Second
-	// readRecords is how many events are read at a time. It bounds what a client that does not read keeps in memory, and how
-	// long a filter that lets nothing pass can hold up a heartbeat. More are not faster.
+	// readRecords is the number of events in one read. It bounds the memory that a client costs when it does not read, and the
+	// time that a filter which passes no event can delay a heartbeat. Larger reads are not faster.
 	readRecords = 128
 )
 
-// stream is one call of Tail. Its fields but the atomic ones belong to the goroutine that runs it.
+// stream is one call of Tail. All fields except the atomic ones belong to the goroutine that runs it.
 type stream struct {
 	server   *Server
 	out      grpc.ServerStreamingServer[streamv1.TailResponse]
 	filter   *filter
 	tokens   *tokens
 	interval time.Duration
-	due      time.Time // When the next heartbeat is, unless something else is sent before.
+	due      time.Time // Time of the next heartbeat, unless another message is sent before.
 
 	subscribed atomic.Bool
-	next       atomic.Uint64 // Position to read next: everything before it was sent or filtered out.
+	next       atomic.Uint64 // Position to read next: all events before it were sent or filtered out.
 }
 
 // run opens the stream and serves it until it ends; the result is a status.
@@ -54,7 +54,7 @@ func (s *stream) run(req *streamv1.TailRequest) error {
 	}
 }
 
-// step reads once and sends what passes the filter, or a heartbeat if that is due.
+// step reads once and sends the events that pass the filter, or a heartbeat if it is due.
 func (s *stream) step(ctx context.Context, records []sinks.Record) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -72,11 +72,12 @@ func (s *stream) step(ctx context.Context, records []sinks.Record) error {
 	return s.sendHeartbeat()
 }
 
-// read returns the next records, or none when none has come until a heartbeat is due.
+// read returns the next records. When there is none by the time of the next heartbeat, it returns none.
 func (s *stream) read(ctx context.Context, records []sinks.Record) ([]sinks.Record, error) {
 	log := s.server.log
 	if s.position() < log.Bounds().Next {
-		// This does not wait. A deadline would keep a stream whose heartbeat is shorter than a read from ever moving on.
+		// This does not wait, so it needs no deadline. With one, a stream whose heartbeat interval is shorter than a read
+		// would never get further.
 		return log.Read(ctx, s.position(), records)
 	}
 	waiting, cancel := context.WithDeadline(ctx, s.due)
@@ -88,7 +89,7 @@ func (s *stream) read(ctx context.Context, records []sinks.Record) ([]sinks.Reco
 	return read, err
 }
 
-// deliver sends the records that pass, in order, and moves on past all of them.
+// deliver sends the records that pass the filter, in order, and moves the stream's position past all records.
 func (s *stream) deliver(records []sinks.Record) error {
 	var b batch
 	next := s.position()
@@ -112,7 +113,7 @@ func (s *stream) deliver(records []sinks.Record) error {
 		}
 		b.add(s.tokens, s.server.log.Mark(next), r.Encoded)
 	}
-	// The log may share these with others and drop them; a client that does not read must not keep them alive.
+	// The log may share this memory with other readers and release it. A client that does not read must not keep it in use.
 	clear(records)
 	if !b.empty() {
 		if err := s.send(b.response()); err != nil {
@@ -123,7 +124,7 @@ func (s *stream) deliver(records []sinks.Record) error {
 	return nil
 }
 
-// end turns what stopped the stream into its status, after a goodbye if it is the server that goes.
+// end returns the stream's status for the error that ended it. When the server shuts down, it sends a goodbye first.
 func (s *stream) end(ctx context.Context, err error) error {
 	switch {
 	case s.out.Context().Err() != nil:
@@ -160,8 +161,8 @@ func (s *stream) sendHeartbeat() error {
 	}}})
 }
 
-// sendGoodbye ends the stream. Nothing was promised to a stream that did not get as far as `subscribed`, so it gets the
-// status alone.
+// sendGoodbye ends the stream. A stream that was not subscribed yet has no token to say goodbye with, so it gets only the
+// status.
 func (s *stream) sendGoodbye(reason string) error {
 	if s.subscribed.Load() {
 		err := s.send(&streamv1.TailResponse{Message: &streamv1.TailResponse_Goodbye{Goodbye: &streamv1.Goodbye{

@@ -18,7 +18,7 @@ import (
 	"github.com/webhook-bridge/bridge/sinks/memlog"
 )
 
-// These tests run in a bubble, where time is exact.
+// These tests run in a synctest bubble, where time is exact.
 
 func nothingPasses() *streamv1.Filter { return &streamv1.Filter{Types: []string{"order.*"}} }
 
@@ -60,7 +60,7 @@ func TestHeartbeatWaitsWhileThereAreEvents(t *testing.T) {
 		var last string
 		for n := range 5 {
 			<-time.After(9 * time.Second)
-			fill(t, log, n, n+1)
+			appendEvents(t, log, n, n+1)
 			delivered := receiveEvents(t, stream, 1)
 			wantEvents(t, delivered, n)
 			last = delivered[0].GetToken()
@@ -82,7 +82,7 @@ func TestHeartbeatAdvancesWhenNothingPasses(t *testing.T) {
 		stream := tail(t, server, &streamv1.TailRequest{Filter: nothingPasses()})
 		tokens := []string{receiveSubscribed(t, stream).GetToken()}
 		for n := range 3 {
-			fill(t, log, n, n+1)
+			appendEvents(t, log, n, n+1)
 			tokens = append(tokens, receiveHeartbeat(t, stream).GetToken())
 		}
 		s := tokensOf(log, nothingPasses())
@@ -91,7 +91,7 @@ func TestHeartbeatAdvancesWhenNothingPasses(t *testing.T) {
 				t.Errorf("token %d is %q, want %q", n, token, want)
 			}
 		}
-		// Where retention has been meanwhile does not concern who has gone past it.
+		// Retention does not affect a stream that has already passed the removed events.
 		log.Expire(4)
 		stream = tail(t, server, &streamv1.TailRequest{Filter: nothingPasses(), Start: fromToken(tokens[3])})
 		receiveSubscribed(t, stream)
@@ -99,7 +99,7 @@ func TestHeartbeatAdvancesWhenNothingPasses(t *testing.T) {
 	})
 }
 
-// slowLog takes its time for every read, as a disk does.
+// slowLog needs time for each read, as a disk does.
 type slowLog struct {
 	*memlog.Log
 	each time.Duration
@@ -117,7 +117,7 @@ func TestHeartbeatComesDuringALongScan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const end = 20 * readRecords
 		log := memlog.New("log")
-		fill(t, log, 0, end)
+		appendEvents(t, log, 0, end)
 		stream := tail(t, New(slowLog{log, 3 * time.Second}, Config{}), &streamv1.TailRequest{Filter: nothingPasses()})
 		if subscribed := receiveSubscribed(t, stream); subscribed.GetLag() != end {
 			t.Errorf("lag is %d, want %d", subscribed.GetLag(), end)
@@ -140,7 +140,7 @@ func TestHeartbeatComesDuringALongScan(t *testing.T) {
 func TestReadSlowerThanTheHeartbeatStillAdvances(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := memlog.New("log")
-		fill(t, log, 0, 3*readRecords)
+		appendEvents(t, log, 0, 3*readRecords)
 		server := New(slowLog{log, 3 * time.Second}, Config{})
 		stream := tail(t, server, &streamv1.TailRequest{Filter: nothingPasses(), HeartbeatInterval: every(time.Second)})
 		receiveSubscribed(t, stream)
@@ -156,11 +156,11 @@ func TestRetentionOvertakesAnOpenStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const end = 4 * readRecords
 		log := memlog.New("log")
-		fill(t, log, 0, end)
+		appendEvents(t, log, 0, end)
 		server := New(log, Config{})
 		stream := tail(t, server, &streamv1.TailRequest{})
 		receiveSubscribed(t, stream)
-		synctest.Wait() // One read is on its way; the client does not take it yet.
+		synctest.Wait() // The stream blocks with the events of one read, since the client does not receive yet.
 		log.Expire(3*readRecords + 1)
 		wantEvents(t, receiveEvents(t, stream, readRecords), numbers(0, readRecords)...)
 		st := wantEnd(t, stream, codes.OutOfRange, "POSITION_EXPIRED")
@@ -177,7 +177,7 @@ func TestRetentionOvertakesAnOpenStream(t *testing.T) {
 func TestShutdownSaysGoodbye(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := memlog.New("log")
-		fill(t, log, 0, 5)
+		appendEvents(t, log, 0, 5)
 		server := New(log, Config{})
 		idle := tail(t, server, &streamv1.TailRequest{})
 		receiveSubscribed(t, idle)
@@ -210,7 +210,7 @@ func TestShutdownSaysGoodbye(t *testing.T) {
 		}
 		wantEnd(t, tail(t, server, &streamv1.TailRequest{}), codes.Unavailable, "shutting down")
 
-		fill(t, log, 5, 7)
+		appendEvents(t, log, 5, 7)
 		next := tail(t, New(log, Config{}), &streamv1.TailRequest{Start: fromToken(goodbye.GetToken())})
 		receiveSubscribed(t, next)
 		wantEvents(t, receiveEvents(t, next, 2), 5, 6)
@@ -220,7 +220,7 @@ func TestShutdownSaysGoodbye(t *testing.T) {
 func TestShutdownDoesNotWaitForWhatIsStuck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := memlog.New("log")
-		fill(t, log, 0, 5)
+		appendEvents(t, log, 0, 5)
 		server := New(log, Config{})
 		stuck := tail(t, server, &streamv1.TailRequest{})
 		receiveSubscribed(t, stuck)
@@ -271,7 +271,7 @@ func TestClientEndsItsStream(t *testing.T) {
 			<-waiting.ended
 			wantEnd(t, waiting, codes.Canceled, "")
 		}
-		fill(t, log, 0, 5)
+		appendEvents(t, log, 0, 5)
 		sending := tail(t, server, &streamv1.TailRequest{})
 		receiveSubscribed(t, sending)
 		synctest.Wait()
@@ -286,7 +286,7 @@ func TestClientEndsItsStream(t *testing.T) {
 func TestStatsTellTheLargestLag(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := memlog.New("log")
-		fill(t, log, 0, 5)
+		appendEvents(t, log, 0, 5)
 		server := New(log, Config{})
 		receiveSubscribed(t, tail(t, server, &streamv1.TailRequest{Start: fromLatest()}))
 		behind := tail(t, server, &streamv1.TailRequest{})
@@ -303,7 +303,7 @@ func TestStatsTellTheLargestLag(t *testing.T) {
 	})
 }
 
-// brokenLog reads what it is told to.
+// brokenLog is a log whose Read returns what the test says.
 type brokenLog struct {
 	*memlog.Log
 	read func(records []sinks.Record) ([]sinks.Record, error)

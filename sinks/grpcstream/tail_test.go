@@ -26,7 +26,7 @@ import (
 func TestStartsWhereAskedThenGoesOn(t *testing.T) {
 	const kept, end = 3, 8 // Events 3 to 7 are kept.
 	log := memlog.New("log")
-	fill(t, log, 0, end)
+	appendEvents(t, log, 0, end)
 	log.Expire(kept + 1)
 	v := serve(t, New(log, Config{}))
 	at := func(offset time.Duration) *streamv1.Start {
@@ -66,7 +66,7 @@ func TestStartsWhereAskedThenGoesOn(t *testing.T) {
 	stream := v.tail(t, &streamv1.TailRequest{Start: fromLatest()})
 	receiveSubscribed(t, stream)
 	for n := end; n < end+3; n++ {
-		fill(t, log, n, n+1)
+		appendEvents(t, log, n, n+1)
 		wantEvents(t, receiveEvents(t, stream, 1), n)
 	}
 }
@@ -82,7 +82,7 @@ func numbers(from, to int) []int {
 func TestEveryTokenResumesAfterItsEvent(t *testing.T) {
 	const end = 10
 	log := memlog.New("log")
-	fill(t, log, 0, end)
+	appendEvents(t, log, 0, end)
 	v := serve(t, New(log, Config{}))
 	stream := v.tail(t, &streamv1.TailRequest{})
 	tokens := []string{receiveSubscribed(t, stream).GetToken()}
@@ -107,7 +107,7 @@ func TestResumedAtRandomHasEverythingOnce(t *testing.T) {
 	v := serve(t, server)
 	go func() {
 		for n := 0; n < end; n += 10 {
-			fill(t, log, n, n+10)
+			appendEvents(t, log, n, n+10)
 		}
 	}()
 	filter := &streamv1.Filter{Types: []string{"shipment.*"}}
@@ -197,7 +197,7 @@ func TestFiltersChoose(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	log := memlog.New("log")
-	fill(t, log, 0, 10)
+	appendEvents(t, log, 0, 10)
 	log.Expire(4)
 	v := serve(t, New(log, Config{}))
 	filter := &streamv1.Filter{Types: []string{"order.*"}}
@@ -242,16 +242,16 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// The log was restored from a backup, and other events took the positions of those that were lost.
+// The log was restored from a backup, and other events got the positions of the lost events.
 func TestTokenOfALostState(t *testing.T) {
-	const backup, lost = 6, 9 // Positions that come next.
+	const backup, lost = 6, 9 // The next positions of the backup and of the lost log.
 	log := memlog.New("log")
-	fill(t, log, 0, 10)
+	appendEvents(t, log, 0, 10)
 	restored := log.Restore(backup)
 	v := serve(t, New(restored, Config{}))
 	gone := &streamv1.TailRequest{Start: fromToken(tokensOf(log, nil).at(lost))}
 	wantEnd(t, v.tail(t, gone), codes.FailedPrecondition, "past the journal's end")
-	fill(t, restored, 20, 26)
+	appendEvents(t, restored, 20, 26)
 	wantEnd(t, v.tail(t, gone), codes.FailedPrecondition, "restored from a backup")
 
 	for p := sinks.Position(1); p <= backup; p++ {
@@ -275,7 +275,7 @@ func TestOldTokenResumes(t *testing.T) {
 	const end = 10
 	filter := &streamv1.Filter{Types: []string{"shipment.*"}}
 	log := memlog.New("log")
-	fill(t, log, 0, end)
+	appendEvents(t, log, 0, end)
 	v := serve(t, New(log, Config{}))
 	s := tokensOf(log, filter)
 	for n := range end + 1 {
@@ -288,7 +288,7 @@ func TestOldTokenResumes(t *testing.T) {
 	}
 }
 
-// lateLog is an instance that does not know of the last events until it asks the storage.
+// lateLog is an instance that does not know the last events until it asks the storage.
 type lateLog struct {
 	*memlog.Log
 	known atomic.Uint64
@@ -305,10 +305,10 @@ func (l *lateLog) Resolve(ctx context.Context, m sinks.Mark) error {
 	return l.Log.Resolve(ctx, m)
 }
 
-// What this instance knows of the log's end is no reason to refuse a token.
+// An instance does not refuse a token only because its own view of the log's end is older.
 func TestTokenPastTheKnownEndResumes(t *testing.T) {
 	log := &lateLog{Log: memlog.New("log")}
-	fill(t, log.Log, 0, 10)
+	appendEvents(t, log.Log, 0, 10)
 	log.known.Store(3)
 	v := serve(t, New(log, Config{}))
 	stream := v.tail(t, &streamv1.TailRequest{Start: fromToken(tokensOf(log, nil).at(8))})
@@ -320,7 +320,7 @@ func TestExpiredTellsWhereToGoOn(t *testing.T) {
 	filter := &streamv1.Filter{Types: []string{"shipment.*"}}
 	log := memlog.New("log")
 	s := tokensOf(log, filter)
-	fill(t, log, 0, 10)
+	appendEvents(t, log, 0, 10)
 	log.Expire(4)
 	v := serve(t, New(log, Config{}))
 	st := wantEnd(t, v.tail(t, &streamv1.TailRequest{Filter: filter, Start: fromToken(s.at(3))}), codes.OutOfRange, "POSITION_EXPIRED")
@@ -342,11 +342,11 @@ func TestExpiredTellsWhereToGoOn(t *testing.T) {
 
 func TestResponsesStaySmallButForOneLargeEvent(t *testing.T) {
 	log := memlog.New("log")
-	fill(t, log, 0, 500)
+	appendEvents(t, log, 0, 500)
 	large := event(500)
 	large.Data = &eventv1.Event_Unmapped{Unmapped: &eventv1.Unmapped{Json: strings.Repeat("x", 5<<20)}}
 	add(t, log, large)
-	fill(t, log, 501, 600)
+	appendEvents(t, log, 501, 600)
 	v := serve(t, New(log, Config{}))
 
 	stream, err := v.client.Tail(t.Context(), &streamv1.TailRequest{}, grpc.MaxCallRecvMsgSize(16<<20))
@@ -388,17 +388,17 @@ func TestResponsesStaySmallButForOneLargeEvent(t *testing.T) {
 func TestClientThatDoesNotReadHoldsUpNobody(t *testing.T) {
 	const end = 5000 // Over 3 MB.
 	log := memlog.New("log")
-	fill(t, log, 0, end)
+	appendEvents(t, log, 0, end)
 	server := New(log, Config{})
 	v := serve(t, server)
-	v.client = v.dial(t, grpc.WithStaticStreamWindowSize(64<<10)) // Else it grows with the stream that reads.
+	v.client = v.dial(t, grpc.WithStaticStreamWindowSize(64<<10)) // Otherwise it grows with the stream that reads.
 	stuck := v.tail(t, &streamv1.TailRequest{})
 
 	// On the same connection.
 	stream := v.tail(t, &streamv1.TailRequest{})
 	receiveSubscribed(t, stream)
 	wantEvents(t, receiveEvents(t, stream, end), numbers(0, end)...)
-	fill(t, log, end, end+10)
+	appendEvents(t, log, end, end+10)
 	wantEvents(t, receiveEvents(t, stream, 10), numbers(end, end+10)...)
 	if got := server.Stats(); got.Open != 2 || got.MaxLag < end/2 {
 		t.Errorf("stats are %+v, want 2 streams, one of them far behind", got)
@@ -412,10 +412,10 @@ func TestClientThatDoesNotReadHoldsUpNobody(t *testing.T) {
 func TestShutdownCutsClientThatDoesNotRead(t *testing.T) {
 	const end = 5000
 	log := memlog.New("log")
-	fill(t, log, 0, end)
+	appendEvents(t, log, 0, end)
 	server := New(log, Config{})
 	v := serve(t, server)
-	v.client = v.dial(t, grpc.WithStaticStreamWindowSize(64<<10)) // Else it grows with the stream that reads.
+	v.client = v.dial(t, grpc.WithStaticStreamWindowSize(64<<10)) // Otherwise it grows with the stream that reads.
 	stuck := v.tail(t, &streamv1.TailRequest{})
 	stream := v.tail(t, &streamv1.TailRequest{})
 	receiveSubscribed(t, stream)

@@ -84,7 +84,7 @@ func (t *tokens) appendToken(dst []byte, m sinks.Mark) []byte {
 // token is a token that was read.
 type token struct {
 	log    [logHashLen]byte
-	filter []byte // The hash's first bytes; how many depends on the version.
+	filter []byte // The hash's first bytes; their number depends on the version.
 	mark   sinks.Mark
 }
 

@@ -18,7 +18,7 @@ func (a attribute) name() string { return strings.TrimPrefix(a.header, "ce_") }
 
 var specVersion = []byte("1.0")
 
-// attributes returns those that the event has.
+// attributes returns the attributes that the event has.
 func attributes(h *sinks.Header) []attribute {
 	// CloudEvents' time is when it happened, as the vendor says, or else when the webhook was received.
 	happened := h.OccurredAt

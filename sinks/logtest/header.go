@@ -32,7 +32,7 @@ func fullEvent() *eventv1.Event {
 // readFull appends two events with full headers and one with none, and reads them.
 func readFull(ctx context.Context, h Harness) ([]sinks.Record, error) {
 	first := h.Log.Bounds().Next
-	// An event of its own each: a log may tell webhooks apart by the time.
+	// Each event has its own time: a log may use the time to tell webhooks apart.
 	bare := &eventv1.Event{ReceivedAt: timestamppb.New(began.Add(time.Second))}
 	last := fullEvent()
 	last.ReceivedAt = timestamppb.New(began.Add(2 * time.Second))

@@ -1,4 +1,5 @@
-// Package logtest judges implementations of [sinks.Log]. Each case carries the sentence of the contract that it enforces.
+// Package logtest is the test kit for implementations of [sinks.Log]. Each case quotes the sentence of the contract that it
+// checks.
 package logtest
 
 import (
@@ -18,20 +19,20 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-// limit is for a case as a whole: a log that hangs fails, and does not hang the tests.
+// limit is the time for one case. A log that hangs fails the case, and the tests go on.
 const limit = 30 * time.Second
 
-// Harness is a fresh, empty log and what can happen to it.
+// Harness is a fresh, empty log, with functions that change it from outside.
 type Harness struct {
-	// Log is judged.
+	// Log is the log under test.
 	Log sinks.Log
 	// Append adds events at the log's end and returns when they are durable.
 	Append func(events ...*eventv1.Event)
 	// Expire drops the events before p and returns when they are gone. Cases that need it are skipped when it is nil.
 	Expire func(p sinks.Position)
-	// Backup takes a backup of the log as it is now. The function that it returns restores the backup: it opens the log that
-	// the backup has, with the same ID, and returns a harness for it. It may be called several times; each call makes a log
-	// of its own, and the cases do not use the first log any more. Cases that need Backup are skipped when it is nil.
+	// Backup makes a backup of the log as it is now. The function that it returns restores the backup: it opens a log from
+	// the backup, with the same ID, and returns a harness for it. It may be called several times; each call opens a separate
+	// log, and the cases do not use the first log any more. Cases that need Backup are skipped when it is nil.
 	Backup func() (restore func() Harness)
 	// Close closes the log.
 	Close func()
@@ -43,7 +44,7 @@ type check struct {
 	needs      need
 }
 
-// need is a function of a harness that a case cannot do without.
+// need names a function of the harness that a case needs.
 type need string
 
 const (
@@ -52,7 +53,7 @@ const (
 	canBackup need = "Backup"
 )
 
-// missing reports whether the harness cannot do what a case needs.
+// missing reports whether the harness does not have the function that a case needs.
 func (h Harness) missing(n need) bool {
 	return n == canExpire && h.Expire == nil || n == canBackup && h.Backup == nil
 }
@@ -124,7 +125,7 @@ func event(n int) *eventv1.Event {
 	}
 }
 
-func fill(h Harness, n int) {
+func appendEvents(h Harness, n int) {
 	for i := range n {
 		h.Append(event(i))
 	}
@@ -135,7 +136,7 @@ func emptyBounds(_ context.Context, h Harness) error {
 	if before.Earliest != before.Next || before.Earliest == 0 {
 		return fmt.Errorf("bounds of an empty log are %+v, want equal and greater than 0", before)
 	}
-	fill(h, 3)
+	appendEvents(h, 3)
 	want := sinks.Bounds{Earliest: before.Earliest, Next: before.Next + 3}
 	if got := h.Log.Bounds(); got != want {
 		return fmt.Errorf("bounds after three events are %+v, want %+v", got, want)
@@ -145,7 +146,7 @@ func emptyBounds(_ context.Context, h Harness) error {
 
 func sameID(_ context.Context, h Harness) error {
 	id := h.Log.ID()
-	fill(h, 1)
+	appendEvents(h, 1)
 	if id == "" || h.Log.ID() != id {
 		return fmt.Errorf("id was %q and is %q", id, h.Log.ID())
 	}
@@ -154,7 +155,7 @@ func sameID(_ context.Context, h Harness) error {
 
 func readsInOrder(ctx context.Context, h Harness) error {
 	first := h.Log.Bounds().Earliest
-	fill(h, 20)
+	appendEvents(h, 20)
 	for from := range 20 {
 		next := first + sinks.Position(from)
 		for n := from; n < 20; {
@@ -188,7 +189,7 @@ func same(r sinks.Record, p sinks.Position, want *eventv1.Event) error {
 	return nil
 }
 
-// some says what is wrong with a Read at p that should have returned events.
+// some returns an error unless a Read at p has returned events.
 func some(records []sinks.Record, err error, p sinks.Position) error {
 	if err != nil {
 		return fmt.Errorf("read at %d: %w", p, err)
@@ -199,7 +200,7 @@ func some(records []sinks.Record, err error, p sinks.Position) error {
 	return nil
 }
 
-// one says what is wrong with a Read at p, with room for one event, that should have returned want.
+// one returns an error unless a Read at p, with room for one event, has returned want.
 func one(records []sinks.Record, err error, p sinks.Position, want *eventv1.Event) error {
 	if err := some(records, err, p); err != nil {
 		return err
@@ -212,7 +213,7 @@ func one(records []sinks.Record, err error, p sinks.Position, want *eventv1.Even
 
 func readsUpToCap(ctx context.Context, h Harness) error {
 	first := h.Log.Bounds().Earliest
-	fill(h, 5)
+	appendEvents(h, 5)
 	records, err := h.Log.Read(ctx, first, make([]sinks.Record, 0, 2))
 	if err != nil {
 		return err
@@ -225,7 +226,7 @@ func readsUpToCap(ctx context.Context, h Harness) error {
 
 func readExtends(ctx context.Context, h Harness) error {
 	first := h.Log.Bounds().Earliest
-	fill(h, 5)
+	appendEvents(h, 5)
 	records, err := h.Log.Read(ctx, first, make([]sinks.Record, 0, 2))
 	if err != nil {
 		return err
@@ -272,7 +273,7 @@ func readsBoundedBytes(ctx context.Context, h Harness) error {
 }
 
 func readsZero(ctx context.Context, h Harness) error {
-	fill(h, 2)
+	appendEvents(h, 2)
 	records, err := h.Log.Read(ctx, 0, make([]sinks.Record, 0, 1))
 	return one(records, err, 1, event(0))
 }
@@ -284,24 +285,24 @@ type reading struct {
 	done    chan struct{} // Closed when Read has returned.
 }
 
-// watched is a context that tells when somebody comes to wait for it.
-type watched struct {
+// notifying is a context that closes waiting when its Done is first called.
+type notifying struct {
 	context.Context
 	once    sync.Once
 	waiting chan struct{}
 }
 
 // Done implements [context.Context].
-func (w *watched) Done() <-chan struct{} {
+func (w *notifying) Done() <-chan struct{} {
 	w.once.Do(func() { close(w.waiting) })
 	return w.Context.Done()
 }
 
-// waitAt starts a Read at p, where there is no event yet, and returns when it waits. A log can only wait until ctx is done
-// by asking ctx for that, which is what gives it away.
+// waitAt starts a Read at p, where there is no event yet, and returns when Read waits. To wait until ctx is done, a log must
+// call ctx.Done; that shows that it waits.
 func waitAt(ctx context.Context, log sinks.Log, p sinks.Position) (*reading, error) {
 	r := &reading{done: make(chan struct{})}
-	w := &watched{Context: ctx, waiting: make(chan struct{})}
+	w := &notifying{Context: ctx, waiting: make(chan struct{})}
 	go func() {
 		defer close(r.done)
 		r.records, r.err = log.Read(w, p, make([]sinks.Record, 0, 1))
@@ -354,14 +355,14 @@ func returned(when string, got, want error) error {
 }
 
 func readFuture(ctx context.Context, h Harness) error {
-	fill(h, 2)
+	appendEvents(h, 2)
 	_, err := h.Log.Read(ctx, h.Log.Bounds().Next+1, make([]sinks.Record, 0, 1))
 	return returned("past the end", err, sinks.ErrFuture)
 }
 
 func readExpired(ctx context.Context, h Harness) error {
 	first := h.Log.Bounds().Earliest
-	fill(h, 5)
+	appendEvents(h, 5)
 	h.Expire(first + 3)
 	if got := h.Log.Bounds(); got.Next != first+5 || got.Earliest != first+3 {
 		return fmt.Errorf("bounds are %+v, want %d and %d", got, first+3, first+5)
@@ -391,7 +392,7 @@ func readClosed(ctx context.Context, h Harness) error {
 
 func seeks(ctx context.Context, h Harness) error {
 	first := h.Log.Bounds().Earliest
-	fill(h, 4)
+	appendEvents(h, 4)
 	for _, c := range []struct {
 		offset time.Duration
 		want   sinks.Position

@@ -68,7 +68,7 @@ func forgives(refused error) func(b *broken) {
 	}
 }
 
-// open returns a harness for a log, and for those that it is restored to, with a fault.
+// open returns a harness for a log with a fault. Logs that are restored from it have the fault too.
 func open(log *memlog.Log, fault func(b *broken)) Harness {
 	b := &broken{
 		Log: log, id: log.ID, bounds: log.Bounds, mark: log.Mark, resolve: log.Resolve, seek: log.Seek, read: log.Read,
@@ -142,7 +142,7 @@ func TestFaultsAreFound(t *testing.T) {
 				}
 				return b.Log.Read(ctx, from, to)
 			}
-		}, func(b *broken) { // Wakes its readers with empty hands.
+		}, func(b *broken) { // Wakes its readers without an event.
 			b.read = func(ctx context.Context, from sinks.Position, to []sinks.Record) ([]sinks.Record, error) {
 				waits := from == b.Log.Bounds().Next
 				records, err := b.Log.Read(ctx, from, to)
@@ -221,7 +221,7 @@ func TestFaultsAreFound(t *testing.T) {
 				return sinks.Mark{Epoch: memlog.New("other").Mark(2).Epoch, Position: p}
 			}
 		}},
-		"resolve": {func(b *broken) { // Takes the end for the future.
+		"resolve": {func(b *broken) { // Refuses the end with ErrFuture.
 			b.resolve = func(ctx context.Context, m sinks.Mark) error {
 				if m.Position == b.Log.Bounds().Next {
 					return sinks.ErrFuture
@@ -235,7 +235,7 @@ func TestFaultsAreFound(t *testing.T) {
 				}
 				return b.Log.Resolve(ctx, m)
 			}
-		}, func(b *broken) { // Resolves a mark that it does not know of.
+		}, func(b *broken) { // Resolves a mark that it does not know.
 			b.bounds = func() sinks.Bounds {
 				bounds := b.Log.Bounds()
 				bounds.Next = max(bounds.Next-1, 1)
@@ -257,7 +257,7 @@ func TestFaultsAreFound(t *testing.T) {
 				return b.Log.Resolve(ctx, m)
 			}
 		}},
-		"resolve future": {forgives(sinks.ErrFuture), func(b *broken) { // Remembers that there was nothing.
+		"resolve future": {forgives(sinks.ErrFuture), func(b *broken) { // Still refuses a mark after the event has come.
 			var refused sinks.Position
 			b.resolve = func(ctx context.Context, m sinks.Mark) error {
 				err := b.Log.Resolve(ctx, m)
@@ -285,7 +285,7 @@ func TestFaultsAreFound(t *testing.T) {
 				}
 				return b.Log.Resolve(ctx, m)
 			}
-		}, func(b *broken) { // Asks for the last event that the reader saw, rather than the next one.
+		}, func(b *broken) { // Checks the last event that the reader saw, not the next one.
 			b.resolve = func(ctx context.Context, m sinks.Mark) error {
 				if m.Position > 1 && m.Position <= b.Log.Bounds().Earliest {
 					return sinks.ErrExpired
@@ -302,14 +302,14 @@ func TestFaultsAreFound(t *testing.T) {
 			}
 		}},
 		"resolve closed": {forgives(sinks.ErrClosed)},
-		"restore": {func(b *broken) { // Knows its last epoch alone.
+		"restore": {func(b *broken) { // Knows only its last epoch.
 			b.resolve = func(ctx context.Context, m sinks.Mark) error {
 				if m.Epoch != 0 && m.Epoch != b.Log.Mark(b.Log.Bounds().Next).Epoch {
 					return sinks.ErrForked
 				}
 				return b.Log.Resolve(ctx, m)
 			}
-		}, func(b *broken) { // Has another ID each time that it is opened.
+		}, func(b *broken) { // Gets a new ID at each open.
 			id := rand.Text()
 			b.id = func() string { return id }
 		}, func(b *broken) { // Names the epoch of the event after the position.
@@ -328,7 +328,7 @@ func TestFaultsAreFound(t *testing.T) {
 				return err
 			}
 		}},
-		"restored twice": {func(b *broken) { // Counts its epochs.
+		"restored twice": {func(b *broken) { // Numbers its epochs, so that they are not random.
 			b.mark = func(p sinks.Position) sinks.Mark {
 				count, last := sinks.Epoch(0), sinks.Epoch(0)
 				for q := sinks.Position(2); q <= p; q++ {
@@ -389,7 +389,7 @@ func TestNothing(t *testing.T) {
 	}
 }
 
-// Cases that need something which the harness does not have are skipped for all to see; they do not pass.
+// Cases that need a function which the harness does not have are reported as skipped; they do not pass.
 func TestSkipped(t *testing.T) {
 	var skipped []string
 	t.Run("without", func(t *testing.T) {

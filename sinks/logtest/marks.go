@@ -46,7 +46,7 @@ func marks(_ context.Context, h Harness) error {
 	if got := h.Log.Mark(first).Position; got != first {
 		return fmt.Errorf("the mark at %d, of an empty log, has position %d", first, got)
 	}
-	fill(h, 5)
+	appendEvents(h, 5)
 	for p := first + 1; p <= first+5; p++ {
 		got := h.Log.Mark(p)
 		if got.Position != p || got.Epoch == 0 {
@@ -65,7 +65,7 @@ func resolves(ctx context.Context, h Harness) error {
 	if err := resolved(ctx, h.Log, begin, nil); err != nil {
 		return err
 	}
-	fill(h, 5)
+	appendEvents(h, 5)
 	if err := resolved(ctx, h.Log, begin, nil); err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func resolves(ctx context.Context, h Harness) error {
 
 func resolvesUnknown(ctx context.Context, h Harness) error {
 	first := h.Log.Bounds().Next
-	fill(h, 3)
+	appendEvents(h, 3)
 	for p := first; p <= first+3; p++ {
 		if err := resolved(ctx, h.Log, sinks.Mark{Position: p}, nil); err != nil {
 			return err
@@ -84,7 +84,7 @@ func resolvesUnknown(ctx context.Context, h Harness) error {
 }
 
 func resolvesFuture(ctx context.Context, h Harness) error {
-	fill(h, 3)
+	appendEvents(h, 3)
 	next := h.Log.Bounds().Next
 	epoch := h.Log.Mark(next).Epoch
 	for _, p := range []sinks.Position{next + 1, next + 1_000_000} {
@@ -98,7 +98,7 @@ func resolvesFuture(ctx context.Context, h Harness) error {
 
 func resolvesForeign(ctx context.Context, h Harness) error {
 	first := h.Log.Bounds().Next
-	fill(h, 3)
+	appendEvents(h, 3)
 	for _, m := range marksBetween(h.Log, first, first+3) {
 		m.Epoch = otherThan(m.Epoch)
 		if err := resolved(ctx, h.Log, m, sinks.ErrForked); err != nil {
@@ -110,7 +110,7 @@ func resolvesForeign(ctx context.Context, h Harness) error {
 
 func resolvesExpired(ctx context.Context, h Harness) error {
 	first := h.Log.Bounds().Earliest
-	fill(h, 5)
+	appendEvents(h, 5)
 	known := marksBetween(h.Log, first, first+5)
 	h.Expire(first + 3)
 	for _, m := range known[:2] {
@@ -120,7 +120,7 @@ func resolvesExpired(ctx context.Context, h Harness) error {
 			return err
 		}
 	}
-	// Nothing that the reader wants has expired, also where the last event that it saw has.
+	// The last event that the reader saw may have expired. The events that it wants next have not.
 	if err := allResolved(ctx, h.Log, known[2:], nil); err != nil {
 		return err
 	}
@@ -128,7 +128,7 @@ func resolvesExpired(ctx context.Context, h Harness) error {
 }
 
 func resolvesClosed(ctx context.Context, h Harness) error {
-	fill(h, 1)
+	appendEvents(h, 1)
 	m := h.Log.Mark(h.Log.Bounds().Next)
 	h.Close()
 	return resolved(ctx, h.Log, m, sinks.ErrClosed)
@@ -164,7 +164,7 @@ func restores(ctx context.Context, h Harness) error {
 
 func restoreLoses(ctx context.Context, h Harness) error {
 	first := h.Log.Bounds().Next
-	fill(h, 3)
+	appendEvents(h, 3)
 	restore := h.Backup()
 	for n := 3; n < 6; n++ {
 		h.Append(event(n))
@@ -186,7 +186,7 @@ func restoreLoses(ctx context.Context, h Harness) error {
 
 func restoredTwice(ctx context.Context, h Harness) error {
 	first := h.Log.Bounds().Next
-	fill(h, 3)
+	appendEvents(h, 3)
 	restore := h.Backup()
 	one, other := restore(), restore()
 	for n := 3; n < 6; n++ {

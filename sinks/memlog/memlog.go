@@ -1,4 +1,4 @@
-// Package memlog is a [sinks.Log] in memory: the reference for what the contract means, and the log of tests that need one.
+// Package memlog is a [sinks.Log] in memory. It is the reference implementation of the contract, and the log for tests.
 package memlog
 
 import (
@@ -17,7 +17,7 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-// maxReadBytes is how much one Read returns, or one event more.
+// maxReadBytes limits the size of the events that one Read returns. A larger event is returned alone.
 const maxReadBytes = 1 << 20
 
 // Log is a log in memory. It is safe for concurrent use.
@@ -28,7 +28,7 @@ type Log struct {
 	first   sinks.Position // Of records[0].
 	records []sinks.Record
 	epochs  []epoch       // In order. The first one starts at 1.
-	more    chan struct{} // Closed and replaced when readers must look again.
+	more    chan struct{} // Closed and replaced when waiting readers must read again.
 	closed  bool
 }
 
@@ -58,8 +58,8 @@ func newEpoch() sinks.Epoch {
 	}
 }
 
-// Restore returns the log that a backup of this one leads to: it has the events before next, the same ID, and a new epoch.
-// This log stays as it is.
+// Restore returns a log as it is after the restore of a backup of this one: it has the events before next, the same ID, and a
+// new epoch. This log does not change.
 func (l *Log) Restore(next sinks.Position) *Log {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -68,8 +68,8 @@ func (l *Log) Restore(next sinks.Position) *Log {
 	return open(l.id, l.first, slices.Clone(l.records[:next-l.first]), slices.Clone(l.epochs[:begun]))
 }
 
-// Append adds events at the end, all at once, and returns the first one's position. It stores copies. It fails when an event
-// cannot be encoded or the log is closed, and then adds none.
+// Append adds events at the end, in one step, and returns the first one's position. It stores copies. It fails when an event
+// cannot be encoded or when the log is closed; then it adds no event.
 func (l *Log) Append(events ...*eventv1.Event) (sinks.Position, error) {
 	added := make([]sinks.Record, len(events))
 	for i, e := range events {
@@ -150,18 +150,18 @@ func (l *Log) Resolve(ctx context.Context, m sinks.Mark) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.check(m.Position); err != nil {
+	if err := l.checkReadable(m.Position); err != nil {
 		return err
 	}
-	// A reader that has seen no event, or does not know the epoch, is judged by its position alone.
+	// For a reader that has seen no event, or does not know the epoch, only the position is checked.
 	if known := l.epochBefore(m.Position); m.Epoch != 0 && known != 0 && m.Epoch != known {
 		return sinks.ErrForked
 	}
 	return nil
 }
 
-// check returns why the log cannot be read at p, or nil.
-func (l *Log) check(p sinks.Position) error {
+// checkReadable returns the reason why the log cannot be read at p, or nil.
+func (l *Log) checkReadable(p sinks.Position) error {
 	switch {
 	case l.closed:
 		return sinks.ErrClosed
@@ -204,11 +204,12 @@ func (l *Log) Read(ctx context.Context, from sinks.Position, records []sinks.Rec
 	}
 }
 
-// readNow appends the events at from that the log has. If there is none yet, it returns the channel to wait for.
+// readNow appends the events from position from on. If there is none yet, it returns a channel that is closed when the
+// caller must read again.
 func (l *Log) readNow(from sinks.Position, records []sinks.Record) ([]sinks.Record, <-chan struct{}, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.check(from); err != nil {
+	if err := l.checkReadable(from); err != nil {
 		return records, nil, err
 	}
 	if from == l.next() {

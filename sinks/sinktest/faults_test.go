@@ -106,7 +106,7 @@ var faults = []fault{
 			return slices.DeleteFunc(events, func(e *eventv1.Event) bool { return e.GetId() == lost }), err
 		}
 	}},
-	{"says why", "forgets the error", func(w *world) {
+	{"error", "forgets the error", func(w *world) {
 		w.spoilDeliver(func(ctx context.Context, events []sinks.Record, good deliverFunc) (int, error) {
 			n, err := good(ctx, events)
 			if n == 0 && errors.Is(err, memory.ErrAway) {
