@@ -29,7 +29,7 @@ type rig struct {
 	quarantined *prometheus.CounterVec
 	log         lockedBuffer
 	start       time.Time
-	newest      func() map[string]time.Time
+	newest      atomic.Pointer[func() map[string]time.Time]
 }
 
 // lockedBuffer receives the monitor's log while the test reads it.
@@ -76,18 +76,21 @@ func withMonitor(t *testing.T, last map[string]time.Duration, sources []source.S
 		for name, ago := range last {
 			known[name] = r.start.Add(-ago)
 		}
-		r.newest = func() map[string]time.Time { return known }
+		r.setNewest(func() map[string]time.Time { return known })
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			m.Run(ctx, func(context.Context) (map[string]time.Time, error) { return r.newest(), nil })
+			m.Run(ctx, func(context.Context) (map[string]time.Time, error) { return (*r.newest.Load())(), nil })
 		}()
 		test(r)
 		cancel()
 		<-ended
 	})
 }
+
+// setNewest sets the function that the monitor asks for the newest webhooks.
+func (r *rig) setNewest(newest func() map[string]time.Time) { r.newest.Store(&newest) }
 
 // pass lets time pass and waits until the monitor did the work of that time.
 func (r *rig) pass(d time.Duration) {
@@ -202,12 +205,12 @@ func TestSilent(t *testing.T) {
 func TestSilentEverywhere(t *testing.T) {
 	withMonitor(t, nil, []source.Source{{Name: "till", Alerts: source.Alerts{SilentAfter: time.Minute}}}, func(r *rig) {
 		var last atomic.Int64 // 0 is always ten seconds ago
-		r.newest = func() map[string]time.Time {
+		r.setNewest(func() map[string]time.Time {
 			if at := last.Load(); at > 0 {
 				return map[string]time.Time{"till": time.Unix(0, at)}
 			}
 			return map[string]time.Time{"till": time.Now().Add(-10 * time.Second)}
-		}
+		})
 		logged := func(prefix string) {
 			t.Helper()
 			if lines := r.logged(); len(lines) != 1 || !strings.HasPrefix(lines[0], prefix) {
