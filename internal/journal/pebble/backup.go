@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // Backup is a copy of the journal.
 type Backup struct {
 	// Position of the first event that may be missing from the copy.
-	Position Position
+	Position sinks.Position
 	// Bytes is the size of the copy's files.
 	Bytes uint64
 }

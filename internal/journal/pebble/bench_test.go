@@ -12,7 +12,9 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/google/uuid"
 
+	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/internal/journal/commit"
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 const (
@@ -26,7 +28,7 @@ const (
 func BenchmarkAppend(b *testing.B) {
 	reference := benchReference(b)
 	j := openBench(b)
-	var entries [benchWriters]Entry
+	var entries [benchWriters]journal.Entry
 	for i := range entries {
 		entries[i] = entry(i, benchBody, 1)
 	}
@@ -186,8 +188,8 @@ func BenchmarkRead(b *testing.B) {
 			b.Error(err)
 		}
 	})
-	records := make([]Record, 0, 256)
-	from := Position(1)
+	records := make([]sinks.Record, 0, 256)
+	from := sinks.Position(1)
 	b.ResetTimer()
 	for read := 0; read < b.N; {
 		if from >= j.Bounds().Next {
@@ -198,7 +200,7 @@ func BenchmarkRead(b *testing.B) {
 			b.Fatal(err)
 		}
 		read += len(got)
-		from += Position(len(got))
+		from += sinks.Position(len(got))
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
 }

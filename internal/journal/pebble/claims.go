@@ -8,6 +8,7 @@ import (
 
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // claim is a claim within this process. The folder has one process, so a claim lives in memory. It ends when the holder
@@ -54,7 +55,7 @@ func (j *Journal) grant(r *reader) (*claim, error) {
 	defer rs.mu.Unlock()
 	switch {
 	case rs.closed:
-		return nil, ErrClosed
+		return nil, sinks.ErrClosed
 	case r.holder != nil || r.cursor.paused:
 		return nil, nil
 	}
@@ -100,7 +101,7 @@ func (c *claim) check() error {
 		return nil
 	}
 	if c.j.isClosing() {
-		return fmt.Errorf("%w: %w", journal.ErrLost, ErrClosed)
+		return fmt.Errorf("%w: %w", journal.ErrLost, sinks.ErrClosed)
 	}
 	return journal.ErrLost
 }
@@ -116,13 +117,13 @@ func (c *claim) write(ctx context.Context, f func() error) error {
 }
 
 // Position implements [journal.Claim].
-func (c *claim) Position() Position { return c.j.cursorOf(c.r).position }
+func (c *claim) Position() sinks.Position { return c.j.cursorOf(c.r).position }
 
 // Save implements [journal.Claim]. It drops requests to pass an event that the reader left behind.
-func (c *claim) Save(ctx context.Context, p Position) error {
+func (c *claim) Save(ctx context.Context, p sinks.Position) error {
 	return c.write(ctx, func() error {
 		if p > c.j.Bounds().Next {
-			return ErrFuture
+			return sinks.ErrFuture
 		}
 		p = max(p, 1)
 		passed := c.j.readers.passesBefore(c.r, p)
@@ -142,12 +143,12 @@ func (c *claim) Park(ctx context.Context, p *journalv1.Parked) error {
 }
 
 // Unpark implements [journal.Claim]. An event that is not parked is no error.
-func (c *claim) Unpark(ctx context.Context, p Position) error {
+func (c *claim) Unpark(ctx context.Context, p sinks.Position) error {
 	return c.write(ctx, func() error { return c.j.unpark(c.r, p) })
 }
 
 // RecordGap implements [journal.Claim].
-func (c *claim) RecordGap(ctx context.Context, from, to Position) (added uint64, err error) {
+func (c *claim) RecordGap(ctx context.Context, from, to sinks.Position) (added uint64, err error) {
 	if from >= to {
 		return 0, fmt.Errorf("journal: record gap: no events from %d to %d", from, to)
 	}

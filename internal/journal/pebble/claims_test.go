@@ -11,10 +11,11 @@ import (
 
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // registered registers a reader and claims it.
-func registered(t *testing.T, j *Journal, name string, from Position, full WhenFull) journal.Claim {
+func registered(t *testing.T, j *Journal, name string, from sinks.Position, full journal.WhenFull) journal.Claim {
 	t.Helper()
 	if err := j.Register(t.Context(), name, from, full); err != nil {
 		t.Fatal(err)
@@ -56,7 +57,7 @@ func TestFencing(t *testing.T) {
 			fs := vfs.NewMem()
 			j := open(t, testConfig(fs))
 			appendAll(t, j, entry(1, 10, 1), entry(2, 10, 1), entry(3, 10, 1))
-			c := registered(t, j, "a", 2, Hold)
+			c := registered(t, j, "a", 2, journal.Hold)
 			if err := errors.Join(c.Park(t.Context(), refused("a", 1, 0, 1)), j.RequestRetry(t.Context(), "a", 1)); err != nil {
 				t.Fatal(err)
 			}
@@ -90,7 +91,7 @@ func TestFencing(t *testing.T) {
 				t.Errorf("gaps: %v, %v", gaps, err)
 			}
 			for _, r := range readersOf(t, j) {
-				diff(t, "position", r.Position, Position(2))
+				diff(t, "position", r.Position, sinks.Position(2))
 			}
 		})
 	}
@@ -99,7 +100,7 @@ func TestFencing(t *testing.T) {
 // A name has one holder at a time; who waits gets it when it is given back, lost, or no longer paused.
 func TestOneHolder(t *testing.T) {
 	j := open(t, testConfig(vfs.NewMem()))
-	first := registered(t, j, "a", 1, Hold)
+	first := registered(t, j, "a", 1, journal.Hold)
 	next := make(chan journal.Claim)
 	wait := func() {
 		go func() {
@@ -142,7 +143,7 @@ func TestOneHolder(t *testing.T) {
 	if !isLost(third) {
 		t.Error("a closed journal has a holder")
 	}
-	if _, err := j.Claim(t.Context(), "a"); !errors.Is(err, ErrClosed) {
+	if _, err := j.Claim(t.Context(), "a"); !errors.Is(err, sinks.ErrClosed) {
 		t.Errorf("claim after close: %v", err)
 	}
 }
@@ -151,7 +152,7 @@ func TestOneHolder(t *testing.T) {
 func TestClaimWithoutCursor(t *testing.T) {
 	j := open(t, testConfig(vfs.NewMem()))
 	c := claimed(t, j, "_alerts")
-	diff(t, "position", c.Position(), Position(0))
+	diff(t, "position", c.Position(), sinks.Position(0))
 	diff(t, "readers", readersOf(t, j), []journal.ReaderState{})
 	for name, operation := range map[string]func() error{
 		"pause":  func() error { return j.Pause(t.Context(), "_alerts") },
@@ -162,7 +163,7 @@ func TestClaimWithoutCursor(t *testing.T) {
 		"retry":  func() error { return j.RequestRetry(t.Context(), "_alerts", 1) },
 		"drop":   func() error { return j.DiscardParked(t.Context(), "_alerts", 1) },
 	} {
-		if err := operation(); !errors.Is(err, ErrNotFound) {
+		if err := operation(); !errors.Is(err, journal.ErrNotFound) {
 			t.Errorf("%s: %v, want ErrNotFound", name, err)
 		}
 	}
@@ -174,11 +175,11 @@ func TestPauseAndMoveOutliveTheProcess(t *testing.T) {
 	cfg.Retention = Retention{Age: -1}
 	j := open(t, cfg)
 	appendAll(t, j, entry(1, 10, 1), entry(2, 10, 1), entry(3, 10, 1))
-	c := registered(t, j, "a", 1, Hold)
+	c := registered(t, j, "a", 1, journal.Hold)
 	if err := c.Save(t.Context(), 4); err != nil {
 		t.Fatal(err)
 	}
-	for p, want := range map[Position]error{0: ErrExpired, 5: ErrFuture} {
+	for p, want := range map[sinks.Position]error{0: sinks.ErrExpired, 5: sinks.ErrFuture} {
 		if err := j.MoveTo(t.Context(), "a", p); !errors.Is(err, want) || isLost(c) {
 			t.Errorf("move to %d: %v, lost: %v", p, err, isLost(c))
 		}
@@ -192,7 +193,7 @@ func TestPauseAndMoveOutliveTheProcess(t *testing.T) {
 	if err := j.Resume(t.Context(), "a"); err != nil {
 		t.Fatal(err)
 	}
-	diff(t, "position", claimed(t, j, "a").Position(), Position(2))
+	diff(t, "position", claimed(t, j, "a").Position(), sinks.Position(2))
 }
 
 // Requests are durable before the operator hears that they were made, and are gone when they are carried out.
@@ -201,14 +202,14 @@ func TestRequests(t *testing.T) {
 	cfg := testConfig(fs)
 	j := open(t, cfg)
 	appendAll(t, j, entry(1, 10, 5))
-	c := registered(t, j, "a", 1, Hold)
+	c := registered(t, j, "a", 1, journal.Hold)
 	none, err := c.Requests(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	diff(t, "none", none, journal.Requests{})
 	for p := uint64(1); p <= 3; p++ {
-		if err := errors.Join(c.Park(t.Context(), refused("a", p, 0, 1)), j.RequestRetry(t.Context(), "a", Position(p))); err != nil {
+		if err := errors.Join(c.Park(t.Context(), refused("a", p, 0, 1)), j.RequestRetry(t.Context(), "a", sinks.Position(p))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -218,20 +219,20 @@ func TestRequests(t *testing.T) {
 	cfg.FS = fs.CrashClone(vfs.CrashCloneCfg{})
 	j = open(t, cfg)
 	c = claimed(t, j, "a")
-	requested := func(retry, pass []Position) {
+	requested := func(retry, pass []sinks.Position) {
 		t.Helper()
 		all, err := c.Requests(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		var got []Position
+		var got []sinks.Position
 		for _, p := range all.Retry {
-			got = append(got, Position(p.GetPosition()))
+			got = append(got, sinks.Position(p.GetPosition()))
 		}
 		diff(t, "retry", got, retry)
 		diff(t, "pass", all.Pass, pass)
 	}
-	requested([]Position{1, 2, 3}, []Position{4, 5})
+	requested([]sinks.Position{1, 2, 3}, []sinks.Position{4, 5})
 	err = errors.Join(
 		c.Unpark(t.Context(), 1), c.Park(t.Context(), refused("a", 2, 1, 1)), // delivered, and refused again
 		j.DiscardParked(t.Context(), "a", 3),
@@ -309,7 +310,7 @@ func TestCursorPastTheEnd(t *testing.T) {
 func TestClaimEndsWithContext(t *testing.T) {
 	j := open(t, testConfig(vfs.NewMem()))
 	appendAll(t, j, entry(1, 10, 3))
-	c := registered(t, j, "a", 1, Hold)
+	c := registered(t, j, "a", 1, journal.Hold)
 	r := j.readers.get("a")
 	r.writing.Lock()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -323,5 +324,5 @@ func TestClaimEndsWithContext(t *testing.T) {
 	if err := c.Save(t.Context(), 2); err != nil {
 		t.Fatal(err)
 	}
-	diff(t, "position", c.Position(), Position(2))
+	diff(t, "position", c.Position(), sinks.Position(2))
 }

@@ -48,12 +48,12 @@ func TestClockBack(t *testing.T) {
 						j = open(t, cfg)
 					}
 					for _, i := range []int{1, 2} {
-						diff(t, "at the step", appendAll(t, j, windowed(i, window)), []Receipt{{Duplicate: true}})
+						diff(t, "at the step", appendAll(t, j, windowed(i, window)), []journal.Receipt{{Duplicate: true}})
 					}
 					c.Advance(window - 1)
-					diff(t, "within the window", appendAll(t, j, windowed(1, window), windowed(2, window)), []Receipt{{Duplicate: true}, {Duplicate: true}})
+					diff(t, "within the window", appendAll(t, j, windowed(1, window), windowed(2, window)), []journal.Receipt{{Duplicate: true}, {Duplicate: true}})
 					c.Advance(1)
-					diff(t, "after the window", appendAll(t, j, windowed(1, window)), []Receipt{{First: 3}})
+					diff(t, "after the window", appendAll(t, j, windowed(1, window)), []journal.Receipt{{First: 3}})
 				})
 			}
 		}
@@ -81,7 +81,7 @@ func TestClockAhead(t *testing.T) {
 	cfg.DedupeAge = 20 * time.Hour
 	shut(t, j)
 	j = open(t, cfg)
-	send := func(i int) Receipt {
+	send := func(i int) journal.Receipt {
 		t.Helper()
 		e := windowed(i, 20*time.Hour)
 		e.Webhook.Id = idAt(c.Now(), i)
@@ -100,14 +100,14 @@ func TestClockAhead(t *testing.T) {
 	shut(t, j)
 	j = open(t, cfg)
 	diff(t, "nothing is gone", retained(t, j), sinks.Bounds{Earliest: 1, Next: 3})
-	diff(t, "still known", []Receipt{send(1), send(2)}, []Receipt{{Duplicate: true}, {Duplicate: true}})
+	diff(t, "still known", []journal.Receipt{send(1), send(2)}, []journal.Receipt{{Duplicate: true}, {Duplicate: true}})
 	diff(t, "committed ahead", commitTimeOf(t, j, 2), start.Add(time.Hour))
 	send(3)
 	c.Advance(9*time.Hour + time.Minute) // 10:01 after the start
 	diff(t, "the first one is old", retained(t, j).Earliest, sinks.Position(2))
 	c.Advance(time.Hour)
 	diff(t, "those of the step are", retained(t, j).Earliest, sinks.Position(4))
-	diff(t, "known within its window", send(2), Receipt{Duplicate: true})
+	diff(t, "known within its window", send(2), journal.Receipt{Duplicate: true})
 	c.Advance(11 * time.Hour)
 	retained(t, j)
 	diff(t, "buckets ahead of the clock are gone", slices.ContainsFunc(j.filter.after(0), func(at bucket) bool {
@@ -122,7 +122,7 @@ func TestClockAhead(t *testing.T) {
 			t.Errorf("bucket of hour %d is on disk", at.hour())
 		}
 	}
-	diff(t, "new after its window", send(2), Receipt{First: 4})
+	diff(t, "new after its window", send(2), journal.Receipt{First: 4})
 }
 
 func commitTimeOf(t *testing.T, j *Journal, p sinks.Position) time.Time {

@@ -8,12 +8,13 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 func TestDuplicatesAtOnce(t *testing.T) {
 	j := open(t, testConfig(vfs.NewMem()))
 	const n = 32
-	receipts := make([]Receipt, n)
+	receipts := make([]journal.Receipt, n)
 	var wg sync.WaitGroup
 	for round := range 10 {
 		for i := range n {
@@ -29,7 +30,7 @@ func TestDuplicatesAtOnce(t *testing.T) {
 		for _, r := range receipts {
 			if !r.Duplicate {
 				added++
-				diff(t, "position", r.First, Position(round+1))
+				diff(t, "position", r.First, sinks.Position(round+1))
 			}
 		}
 		diff(t, "added", added, 1)
@@ -41,7 +42,7 @@ func TestDuplicatesAtOnce(t *testing.T) {
 func TestRevisedAtOnce(t *testing.T) {
 	j := open(t, testConfig(vfs.NewMem()))
 	for round := range 20 {
-		var receipts [2]Receipt
+		var receipts [2]journal.Receipt
 		var wg sync.WaitGroup
 		for i := range receipts {
 			wg.Go(func() {
@@ -157,7 +158,7 @@ func TestFilter(t *testing.T) {
 	f := newFilter(nil)
 	const hours, perHour = 200, 2000
 	at := func(h int) bucket { return bucketAt(uint32(h/4)) + bucket(h%4) }
-	key := func(h, i int) *Hash {
+	key := func(h, i int) *journal.Hash {
 		k := hash(h, i)
 		return &k
 	}
@@ -206,8 +207,8 @@ func TestFilterIsBounded(t *testing.T) {
 	f.limit, f.largest = filterBlocks/128, maxBlocks/128
 	const hours = 2 * filterSegments * maxHours
 	keys := 8 * f.limit * blockKeys
-	var k Hash
-	fill := func(i int) *Hash {
+	var k journal.Hash
+	fill := func(i int) *journal.Hash {
 		for b := range 8 {
 			x := uint64(i+1) * 0x9e3779b97f4a7c15
 			x ^= x >> 29
@@ -246,7 +247,7 @@ func TestArrayRace(t *testing.T) {
 	}
 	j := open(t, testConfig(vfs.NewMem()))
 	for run := range runs {
-		part := func(content int) Entry {
+		part := func(content int) journal.Entry {
 			e := entry(4*run+content, 10, 1)
 			e.Keys = []journal.Key{{Hash: hash("shared", run), Window: time.Hour}}
 			e.Bytes, e.Meaning = hash("bytes", run, content), hash("meaning", run, content)
@@ -254,12 +255,12 @@ func TestArrayRace(t *testing.T) {
 		}
 		single := part(run % 2)
 		single.Webhook.Id = webhookID(4*run + 2)
-		var array []Receipt
-		var alone Receipt
+		var array []journal.Receipt
+		var alone journal.Receipt
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			var err error
-			if array, err = j.AppendAll(t.Context(), []Entry{part(0), part(1)}); err != nil {
+			if array, err = j.AppendAll(t.Context(), []journal.Entry{part(0), part(1)}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -274,7 +275,7 @@ func TestArrayRace(t *testing.T) {
 			t.Fatalf("run %d: array %+v, alone %+v", run, array, alone)
 		}
 	}
-	diff(t, "events", j.Bounds().Next, Position(2*runs+1))
+	diff(t, "events", j.Bounds().Next, sinks.Position(2*runs+1))
 }
 
 // TestContentsUnderOneKey follows the contents under two keys on disk, across starts.
@@ -283,7 +284,7 @@ func TestContentsUnderOneKey(t *testing.T) {
 	natural := journal.Key{Hash: hash("natural"), Window: 96 * time.Hour}
 	delivery := func(n int) journal.Key { return journal.Key{Hash: hash("delivery", n), Window: 96 * time.Hour} }
 	i := 0
-	send := func(j *Journal, bytes, meaning string, keys ...journal.Key) Receipt {
+	send := func(j *Journal, bytes, meaning string, keys ...journal.Key) journal.Receipt {
 		t.Helper()
 		i++
 		e := entry(i, 10, 1)
@@ -295,23 +296,23 @@ func TestContentsUnderOneKey(t *testing.T) {
 	j := open(t, testConfig(fs))
 	for _, step := range []struct {
 		what string
-		got  func() Receipt
-		want Receipt
+		got  func() journal.Receipt
+		want journal.Receipt
 	}{
-		{"first", func() Receipt { return send(j, "a", "A", natural, delivery(1)) }, Receipt{}},
-		{"another delivery", func() Receipt { return send(j, "a", "A", natural, delivery(2)) }, Receipt{Duplicate: true}},
-		{"known by its delivery alone", func() Receipt { return send(j, "a", "A", delivery(2)) }, Receipt{Duplicate: true}},
-		{"same meaning", func() Receipt { return send(j, "a2", "A", natural, delivery(3)) }, Receipt{Duplicate: true, Kept: true}},
-		{"these bytes again", func() Receipt { return send(j, "a2", "A", natural, delivery(4)) }, Receipt{Duplicate: true}},
-		{"a revision", func() Receipt { return send(j, "b", "B", natural) }, Receipt{Revised: true}},
-		{"the first again", func() Receipt { return send(j, "a", "A", natural) }, Receipt{Duplicate: true}},
-		{"the revision again", func() Receipt { return send(j, "b", "B", natural) }, Receipt{Duplicate: true}},
+		{"first", func() journal.Receipt { return send(j, "a", "A", natural, delivery(1)) }, journal.Receipt{}},
+		{"another delivery", func() journal.Receipt { return send(j, "a", "A", natural, delivery(2)) }, journal.Receipt{Duplicate: true}},
+		{"known by its delivery alone", func() journal.Receipt { return send(j, "a", "A", delivery(2)) }, journal.Receipt{Duplicate: true}},
+		{"same meaning", func() journal.Receipt { return send(j, "a2", "A", natural, delivery(3)) }, journal.Receipt{Duplicate: true, Kept: true}},
+		{"these bytes again", func() journal.Receipt { return send(j, "a2", "A", natural, delivery(4)) }, journal.Receipt{Duplicate: true}},
+		{"a revision", func() journal.Receipt { return send(j, "b", "B", natural) }, journal.Receipt{Revised: true}},
+		{"the first again", func() journal.Receipt { return send(j, "a", "A", natural) }, journal.Receipt{Duplicate: true}},
+		{"the revision again", func() journal.Receipt { return send(j, "b", "B", natural) }, journal.Receipt{Duplicate: true}},
 	} {
 		diff(t, step.what, step.got(), step.want)
 		shut(t, j)
 		j = open(t, testConfig(fs))
 	}
-	diff(t, "events", j.Bounds().Next, Position(3))
+	diff(t, "events", j.Bounds().Next, sinks.Position(3))
 	var kept []string
 	for _, w := range allWebhooks(t, j) {
 		if w.GetDuplicate() {
@@ -331,8 +332,8 @@ func TestRevisionOutlivesItsBase(t *testing.T) {
 	revision := revised(base, 2)
 	appendAll(t, j, base)
 	c.Advance(95 * time.Hour)
-	diff(t, "revision", appendAll(t, j, revision), []Receipt{{Revised: true, First: 2}})
+	diff(t, "revision", appendAll(t, j, revision), []journal.Receipt{{Revised: true, First: 2}})
 	c.Advance(2 * time.Hour)
-	diff(t, "revision again", appendAll(t, j, revision), []Receipt{{Duplicate: true}})
-	diff(t, "base again", appendAll(t, j, base), []Receipt{{Revised: true, First: 3}})
+	diff(t, "revision again", appendAll(t, j, revision), []journal.Receipt{{Duplicate: true}})
+	diff(t, "base again", appendAll(t, j, base), []journal.Receipt{{Revised: true, First: 3}})
 }

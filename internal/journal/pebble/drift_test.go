@@ -8,6 +8,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+	"github.com/webhook-bridge/bridge/internal/journal"
 )
 
 const (
@@ -58,8 +59,8 @@ func TestDrift(t *testing.T) {
 		shut(t, j)
 		j = open(t, testConfig(fs))
 	}
-	_, err := j.AppendAll(t.Context(), []Entry{drifted(entry(6, 10, 1), unknown, "$.new"), released(77, 1)})
-	wantErr(t, "refused", err, ErrNotFound)
+	_, err := j.AppendAll(t.Context(), []journal.Entry{drifted(entry(6, 10, 1), unknown, "$.new"), released(77, 1)})
+	wantErr(t, "refused", err, journal.ErrNotFound)
 	// What is done with a webhook later does not count it again.
 	appendAll(t, j, drifted(released(3, 1), unknown, "$.new"), drifted(entry(7, 10, 1), unknown, "$.b"))
 	want = []*journalv1.DriftCount{want[0], want[1], driftOf(unknown, "$.b", 1, 7, 7), want[2], want[3]}

@@ -20,6 +20,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // smallTables makes Pebble turn its log every few kilobytes.
@@ -136,7 +137,7 @@ func failAt(t *testing.T, n int64, drop bool) bool {
 		w.run(t, j)
 		count.Store(-1 << 40)
 		w.verify(t, j, w.acked, w.delivered)
-		diff(t, "reader's cursor", readersOf(t, j)[0].Position, Position(w.events()+1))
+		diff(t, "reader's cursor", readersOf(t, j)[0].Position, sinks.Position(w.events()+1))
 		shut(t, j)
 		j = open(t, cfg)
 		w.verify(t, j, w.acked, w.delivered)
@@ -197,7 +198,7 @@ func TestUnsyncedIsUnseen(t *testing.T) {
 	for groups.Load() < 2 { // the committer has it
 		runtime.Gosched()
 	}
-	diff(t, "bounds", j.Bounds(), Bounds{Earliest: 1, Next: 2})
+	diff(t, "bounds", j.Bounds(), sinks.Bounds{Earliest: 1, Next: 2})
 	ctx, cancel := context.WithCancel(t.Context())
 	seen := false
 	err := j.view(ctx, func(st *store) error {
@@ -226,11 +227,11 @@ func TestUnsyncedIsUnseen(t *testing.T) {
 	close(fail)
 	for _, a := range []*answer{original, repeated} {
 		<-a.done
-		if !errors.Is(a.err, ErrUnavailable) || !strings.Contains(a.err.Error(), "injected") {
+		if !errors.Is(a.err, journal.ErrUnavailable) || !strings.Contains(a.err.Error(), "injected") {
 			t.Errorf("append: %v", a.err)
 		}
 	}
-	if _, err := retry(func() (Receipt, error) { return j.Append(t.Context(), e) }); err != nil {
+	if _, err := retry(func() (journal.Receipt, error) { return j.Append(t.Context(), e) }); err != nil {
 		t.Error(err)
 	}
 	diff(t, "events", decoded(t, readAll(t, j)), events(entry(1, 10, 1), e))
@@ -250,7 +251,7 @@ func TestBrokenDisk(t *testing.T) {
 	appendAll(t, j, entry(1, 10, 1))
 	broken.Store(true)
 	for i := range 3 {
-		if _, err := j.Append(t.Context(), entry(2+i, 10, 1)); !errors.Is(err, ErrUnavailable) {
+		if _, err := j.Append(t.Context(), entry(2+i, 10, 1)); !errors.Is(err, journal.ErrUnavailable) {
 			t.Errorf("append: %v", err)
 		}
 	}
@@ -260,9 +261,9 @@ func TestBrokenDisk(t *testing.T) {
 	shut(t, j)
 	broken.Store(false)
 	j = open(t, testConfig(fs))
-	w := &workload{entries: []Entry{entry(1, 10, 1), entry(2, 10, 1), entry(3, 10, 1), entry(4, 10, 1)}}
+	w := &workload{entries: []journal.Entry{entry(1, 10, 1), entry(2, 10, 1), entry(3, 10, 1), entry(4, 10, 1)}}
 	w.calls = [][]int{{0}, {1}, {2}, {3}}
-	w.verify(t, j, []acked{{receipt: Receipt{First: 1}}}, nil)
+	w.verify(t, j, []acked{{receipt: journal.Receipt{First: 1}}}, nil)
 }
 
 // TestBrokenFromTheStart: what cannot be written cannot be opened.

@@ -26,8 +26,8 @@ const (
 // to go on, and may be empty when much was looked at and nothing matched; going on there leaves out nothing and gives
 // nothing twice, but for what is committed meanwhile: a webhook lies where it was received, which may be behind those who
 // page already. Webhooks are the caller's own. Errors: ErrUnavailable, ErrClosed, ctx's, and that of an id that is none.
-func (j *Journal) Find(ctx context.Context, q Query) (Page, error) {
-	var page Page
+func (j *Journal) Find(ctx context.Context, q journal.Query) (journal.Page, error) {
+	var page journal.Page
 	err := j.view(ctx, func(st *store) (err error) {
 		if page, err = st.find(ctx, q); err != nil {
 			return fmt.Errorf("journal: find: %w", err)
@@ -35,12 +35,12 @@ func (j *Journal) Find(ctx context.Context, q Query) (Page, error) {
 		return nil
 	})
 	if err != nil {
-		return Page{}, err
+		return journal.Page{}, err
 	}
 	return page, nil
 }
 
-func (s *store) find(ctx context.Context, q Query) (page Page, err error) {
+func (s *store) find(ctx context.Context, q journal.Query) (page journal.Page, err error) {
 	m, err := s.merge(q)
 	if err != nil {
 		return page, err
@@ -80,7 +80,7 @@ func orElse(n, otherwise int) int {
 	return otherwise
 }
 
-func selects(q *Query, w *journalv1.Webhook) bool {
+func selects(q *journal.Query, w *journalv1.Webhook) bool {
 	if q.Quarantined && (w.GetQuarantine() == nil || w.GetReleasedAt() != nil) {
 		return false
 	}
@@ -88,7 +88,7 @@ func selects(q *Query, w *journalv1.Webhook) bool {
 }
 
 // span returns the bounds of the keys with this prefix.
-func querySpan(q *Query, prefix byte) (lower, upper []byte, err error) {
+func querySpan(q *journal.Query, prefix byte) (lower, upper []byte, err error) {
 	lower, upper = span(prefix)
 	if q.After != "" {
 		u, err := journal.ParseID(q.After)
@@ -119,7 +119,7 @@ type merged struct {
 	last uuid.UUID
 }
 
-func (s *store) merge(q Query) (*merged, error) {
+func (s *store) merge(q journal.Query) (*merged, error) {
 	prefixes := []byte{prefixWebhook, prefixQuarantine}
 	if q.Quarantined {
 		prefixes = prefixes[1:]

@@ -13,6 +13,7 @@ import (
 
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 func ids(ws []*journalv1.Webhook) (ids []string) {
@@ -32,7 +33,7 @@ func webhookIDs(is ...int) (ids []string) {
 func TestWebhookNotFound(t *testing.T) {
 	j := open(t, testConfig(vfs.NewMem()))
 	for _, id := range []string{webhookID(7), "", "6ba7b810-9dad-11d1-80b4-00c04fd430c8"} {
-		if _, err := j.Webhook(t.Context(), id); !errors.Is(err, ErrNotFound) {
+		if _, err := j.Webhook(t.Context(), id); !errors.Is(err, journal.ErrNotFound) {
 			t.Errorf("webhook %q: %v", id, err)
 		}
 	}
@@ -57,20 +58,20 @@ func TestFind(t *testing.T) {
 	even := func(w *journalv1.Webhook) bool { return w.GetId()[len(w.GetId())-1]%2 == 0 }
 	for _, c := range []struct {
 		name string
-		q    Query
+		q    journal.Query
 		want []int
 	}{
-		{"all", Query{}, all},
-		{"quarantined", Query{Quarantined: true}, held},
-		{"after", Query{After: webhookID(5)}, within(all, 6, 99)},
-		{"after none", Query{After: webhookID(39)}, nil},
-		{"before", Query{Before: webhookID(6)}, within(all, 1, 6)},
-		{"between", Query{After: webhookID(3), Before: webhookID(9)}, within(all, 4, 9)},
-		{"from a time", Query{After: journal.IDAt(start.Add(10e6))}, within(all, 10, 99)},
-		{"up to a time", Query{Before: journal.IDAt(start.Add(10e6))}, within(all, 1, 10)},
-		{"nothing between", Query{After: webhookID(9), Before: webhookID(9)}, nil},
-		{"crossed", Query{After: webhookID(9), Before: webhookID(3)}, nil},
-		{"quarantined after", Query{After: webhookID(5), Quarantined: true}, within(held, 6, 99)},
+		{"all", journal.Query{}, all},
+		{"quarantined", journal.Query{Quarantined: true}, held},
+		{"after", journal.Query{After: webhookID(5)}, within(all, 6, 99)},
+		{"after none", journal.Query{After: webhookID(39)}, nil},
+		{"before", journal.Query{Before: webhookID(6)}, within(all, 1, 6)},
+		{"between", journal.Query{After: webhookID(3), Before: webhookID(9)}, within(all, 4, 9)},
+		{"from a time", journal.Query{After: journal.IDAt(start.Add(10e6))}, within(all, 10, 99)},
+		{"up to a time", journal.Query{Before: journal.IDAt(start.Add(10e6))}, within(all, 1, 10)},
+		{"nothing between", journal.Query{After: webhookID(9), Before: webhookID(9)}, nil},
+		{"crossed", journal.Query{After: webhookID(9), Before: webhookID(3)}, nil},
+		{"quarantined after", journal.Query{After: webhookID(5), Quarantined: true}, within(held, 6, 99)},
 	} {
 		for _, match := range []func(*journalv1.Webhook) bool{nil, even} {
 			for _, budget := range [][2]int{{0, 0}, {1, 0}, {4, 0}, {0, 1}, {0, 3}, {2, 3}, {3, 2}, {39, 39}} {
@@ -104,7 +105,7 @@ func within(is []int, from, to int) (some []int) {
 }
 
 // pages returns what all pages of a query have, and checks that none is longer than asked for or looked at too much.
-func pages(t *testing.T, j *Journal, q Query) (all []string) {
+func pages(t *testing.T, j *Journal, q journal.Query) (all []string) {
 	t.Helper()
 	match, looked := q.Match, 0
 	q.Match = func(w *journalv1.Webhook) bool {
@@ -141,7 +142,7 @@ func TestFindLarge(t *testing.T) {
 		appendAll(t, j, e)
 	}
 	var sizes []int
-	for q := (Query{}); ; {
+	for q := (journal.Query{}); ; {
 		page, err := j.Find(t.Context(), q)
 		if err != nil {
 			t.Fatal(err)
@@ -164,11 +165,11 @@ func TestFindReadsLittle(t *testing.T) {
 		appendAll(t, j, e)
 	}
 	none := func(*journalv1.Webhook) bool { return false }
-	page, err := j.Find(t.Context(), Query{Match: none})
+	page, err := j.Find(t.Context(), journal.Query{Match: none})
 	if err != nil || len(page.Webhooks) > 0 || page.Next != webhookID(3) {
 		t.Errorf("%d webhooks, next is %q, %v", len(page.Webhooks), page.Next, err)
 	}
-	page, err = j.Find(t.Context(), Query{Match: none, After: page.Next})
+	page, err = j.Find(t.Context(), journal.Query{Match: none, After: page.Next})
 	if err != nil || page.Next != "" {
 		t.Errorf("next is %q, %v", page.Next, err)
 	}
@@ -177,17 +178,17 @@ func TestFindReadsLittle(t *testing.T) {
 func TestFindErrors(t *testing.T) {
 	j := open(t, testConfig(vfs.NewMem()))
 	appendAll(t, j, entry(1, 10, 1), entry(2, 10, 1))
-	for _, q := range []Query{{After: "x"}, {Before: "6ba7b810-9dad-11d1-80b4-00c04fd430c8"}} {
+	for _, q := range []journal.Query{{After: "x"}, {Before: "6ba7b810-9dad-11d1-80b4-00c04fd430c8"}} {
 		if _, err := j.Find(t.Context(), q); err == nil {
 			t.Errorf("%+v: accepted", q)
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	_, err := j.Find(ctx, Query{Match: func(*journalv1.Webhook) bool { cancel(); return false }})
+	_, err := j.Find(ctx, journal.Query{Match: func(*journalv1.Webhook) bool { cancel(); return false }})
 	wantErr(t, "done on the way", err, context.Canceled)
 	shut(t, j)
-	_, err = j.Find(t.Context(), Query{})
-	wantErr(t, "closed", err, ErrClosed)
+	_, err = j.Find(t.Context(), journal.Query{})
+	wantErr(t, "closed", err, sinks.ErrClosed)
 }
 
 func TestIDAt(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // prefixGap is of the positions that a reader was not given: reader, NUL, first position → bridge.journal.v1.Gap.
@@ -19,7 +20,7 @@ const gapsKept = 1000
 
 // recordGap merges a gap with those that it meets or overlaps. Of more than a thousand the oldest are forgotten. The caller
 // holds the reader's writing.
-func (j *Journal) recordGap(name string, from, to Position) (added uint64, err error) {
+func (j *Journal) recordGap(name string, from, to sinks.Position) (added uint64, err error) {
 	err = j.update("record gap", func(st *store, b *pebble.Batch) error {
 		known, err := st.gaps(name)
 		if err != nil {
@@ -66,9 +67,9 @@ func merge(gap *journalv1.Gap, known []*journalv1.Gap) (merged []*journalv1.Gap,
 func replaceGaps(b *pebble.Batch, old []*journalv1.Gap, gap *journalv1.Gap) error {
 	var errs []error
 	for _, g := range old {
-		errs = append(errs, b.Delete(readerKey(prefixGap, g.GetSink(), Position(g.GetFrom())), nil))
+		errs = append(errs, b.Delete(readerKey(prefixGap, g.GetSink(), sinks.Position(g.GetFrom())), nil))
 	}
-	errs = append(errs, setMessage(b, readerKey(prefixGap, gap.GetSink(), Position(gap.GetFrom())), gap))
+	errs = append(errs, setMessage(b, readerKey(prefixGap, gap.GetSink(), sinks.Position(gap.GetFrom())), gap))
 	return errors.Join(errs...)
 }
 

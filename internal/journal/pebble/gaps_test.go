@@ -8,6 +8,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 func TestGaps(t *testing.T) {
@@ -18,7 +19,7 @@ func TestGaps(t *testing.T) {
 	claims := map[string]journal.Claim{"a": claimed(t, j, "a"), "b": claimed(t, j, "b")}
 	for _, step := range []struct {
 		sink     string
-		from, to Position
+		from, to sinks.Position
 		fresh    uint64
 		want     [][2]uint64
 	}{
@@ -59,7 +60,7 @@ func TestGapsAreBounded(t *testing.T) {
 	j := open(t, testConfig(vfs.NewMem()))
 	c := claimed(t, j, "a")
 	for i := range gapsKept + 3 {
-		if _, err := c.RecordGap(t.Context(), Position(10*i+1), Position(10*i+2)); err != nil {
+		if _, err := c.RecordGap(t.Context(), sinks.Position(10*i+1), sinks.Position(10*i+2)); err != nil {
 			t.Fatal(err)
 		}
 	}

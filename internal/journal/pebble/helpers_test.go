@@ -14,14 +14,15 @@ import (
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // start is when the tests' webhooks begin to come in, one a millisecond.
 var start = time.Date(2026, 3, 4, 12, 30, 0, 0, time.UTC)
 
-func hash(parts ...any) Hash {
+func hash(parts ...any) journal.Hash {
 	sum := sha256.Sum256(fmt.Append(nil, parts...))
-	return Hash(sum[:16])
+	return journal.Hash(sum[:16])
 }
 
 // webhookID is the id of the i-th webhook.
@@ -34,13 +35,13 @@ func webhookID(i int) string {
 }
 
 // entry is the i-th webhook with a body of so many bytes and so many events. What is in it follows from i alone.
-func entry(i, size, events int) Entry {
+func entry(i, size, events int) journal.Entry {
 	at := timestamppb.New(start.Add(time.Duration(i) * time.Millisecond))
 	body := make([]byte, size)
 	for k := range body {
 		body[k] = byte('a' + (i+k*k)%26)
 	}
-	e := Entry{
+	e := journal.Entry{
 		Webhook: &journalv1.Webhook{
 			Id: webhookID(i), Source: "till", Connector: "kasafik", VendorEvent: "orders", ReceivedAt: at,
 			Encoding: journalv1.Encoding_ENCODING_JSON, Body: body,
@@ -77,24 +78,24 @@ func decodedEvent(b []byte) *eventv1.Event {
 }
 
 // edited changes the k-th event of an entry.
-func edited(e Entry, k int, edit func(*eventv1.Event)) {
+func edited(e journal.Entry, k int, edit func(*eventv1.Event)) {
 	event := decodedEvent(e.Events[k])
 	edit(event)
 	e.Events[k] = encoded(event)
 }
 
 // quarantined is the i-th webhook, which nobody could read.
-func quarantined(i int) Entry {
+func quarantined(i int) journal.Entry {
 	e := entry(i, 64, 0)
-	e.Meaning = Hash{}
+	e.Meaning = journal.Hash{}
 	e.Webhook.Quarantine = &journalv1.Quarantine{Reason: "malformed_json", Detail: "unexpected end", Path: "$.a", Offset: 63}
 	return e
 }
 
 // released takes the i-th webhook, which is quarantined(i), out of quarantine with so many events.
-func released(i, events int) Entry {
+func released(i, events int) journal.Entry {
 	e := entry(i, 64, events)
-	e.Operation = Release
+	e.Operation = journal.Release
 	e.Webhook.Quarantine = quarantined(i).Webhook.Quarantine
 	e.Webhook.ReleasedAt = timestamppb.New(start.Add(time.Hour))
 	e.Keys[0].Hash = hash("released", i)
@@ -102,16 +103,16 @@ func released(i, events int) Entry {
 }
 
 // revised gives an entry other contents under the same keys, and the i-th webhook.
-func revised(e Entry, i int) Entry {
+func revised(e journal.Entry, i int) journal.Entry {
 	e.Webhook = proto.CloneOf(e.Webhook)
 	e.Webhook.Id, e.Bytes, e.Meaning = webhookID(i), hash("bytes", i), hash("meaning", i)
 	return e
 }
 
 // corrected corrects the given events of the i-th webhook.
-func corrected(i int, indexes ...uint32) Entry {
+func corrected(i int, indexes ...uint32) journal.Entry {
 	e := entry(i, 64, len(indexes))
-	e.Operation, e.Indexes = Correct, indexes
+	e.Operation, e.Indexes = journal.Correct, indexes
 	e.Keys[0].Hash = hash("corrected", i, indexes)
 	for k := range e.Events {
 		edited(e, k, func(event *eventv1.Event) {
@@ -123,12 +124,12 @@ func corrected(i int, indexes ...uint32) Entry {
 }
 
 // drifted adds drift to a webhook, by kind and path.
-func drifted(e Entry, kind journalv1.DriftKind, path string) Entry {
+func drifted(e journal.Entry, kind journalv1.DriftKind, path string) journal.Entry {
 	e.Webhook.Drift = append(e.Webhook.Drift, &journalv1.Drift{Kind: kind, Path: path, Sample: []byte(e.Webhook.GetId())})
 	return e
 }
 
-func eventOf(t *testing.T, r Record) *eventv1.Event {
+func eventOf(t *testing.T, r sinks.Record) *eventv1.Event {
 	t.Helper()
 	e, err := r.Event()
 	if err != nil {
@@ -140,7 +141,7 @@ func eventOf(t *testing.T, r Record) *eventv1.Event {
 // allWebhooks returns all stored webhooks, by pages.
 func allWebhooks(t *testing.T, j *Journal) (all []*journalv1.Webhook) {
 	t.Helper()
-	for q := (Query{}); ; {
+	for q := (journal.Query{}); ; {
 		page, err := j.Find(t.Context(), q)
 		if err != nil {
 			t.Fatal(err)

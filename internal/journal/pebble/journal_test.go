@@ -17,7 +17,9 @@ import (
 
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/internal/journal/commit"
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // clock is a clock that only tests move.
@@ -58,9 +60,9 @@ func shut(t *testing.T, j *Journal) {
 	}
 }
 
-func appendAll(t *testing.T, j *Journal, entries ...Entry) []Receipt {
+func appendAll(t *testing.T, j *Journal, entries ...journal.Entry) []journal.Receipt {
 	t.Helper()
-	var receipts []Receipt
+	var receipts []journal.Receipt
 	for _, e := range entries {
 		r, err := j.Append(t.Context(), e)
 		if err != nil {
@@ -72,12 +74,12 @@ func appendAll(t *testing.T, j *Journal, entries ...Entry) []Receipt {
 }
 
 // readAll returns all events there are.
-func readAll(t *testing.T, j *Journal) []Record {
+func readAll(t *testing.T, j *Journal) []sinks.Record {
 	t.Helper()
 	b := j.Bounds()
-	var all []Record
+	var all []sinks.Record
 	for p := b.Earliest; p < b.Next; {
-		got, err := j.Read(t.Context(), p, make([]Record, 0, 64))
+		got, err := j.Read(t.Context(), p, make([]sinks.Record, 0, 64))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -101,11 +103,11 @@ func diff(t *testing.T, what string, got, want any) {
 
 // placed is a record, decoded.
 type placed struct {
-	Position Position
+	Position sinks.Position
 	Event    *eventv1.Event
 }
 
-func decoded(t *testing.T, records []Record) []placed {
+func decoded(t *testing.T, records []sinks.Record) []placed {
 	t.Helper()
 	var all []placed
 	for _, r := range records {
@@ -114,18 +116,18 @@ func decoded(t *testing.T, records []Record) []placed {
 	return all
 }
 
-func events(entries ...Entry) []placed {
+func events(entries ...journal.Entry) []placed {
 	var all []placed
 	for _, e := range entries {
 		for _, event := range e.Events {
-			all = append(all, placed{Position(len(all) + 1), decodedEvent(event)})
+			all = append(all, placed{sinks.Position(len(all) + 1), decodedEvent(event)})
 		}
 	}
 	return all
 }
 
 // stored is the webhook as the journal keeps it.
-func stored(e Entry, first Position) *journalv1.Webhook {
+func stored(e journal.Entry, first sinks.Position) *journalv1.Webhook {
 	w := proto.CloneOf(e.Webhook)
 	w.EventCount = uint32(len(e.Events))
 	w.FirstPosition = 0
@@ -138,12 +140,12 @@ func stored(e Entry, first Position) *journalv1.Webhook {
 func TestAppendAndRead(t *testing.T) {
 	fs := vfs.NewMem()
 	j := open(t, testConfig(fs))
-	entries := []Entry{entry(1, 100, 1), entry(2, 100, 3), quarantined(3), entry(4, 100, 0), entry(5, 100, 2)}
+	entries := []journal.Entry{entry(1, 100, 1), entry(2, 100, 3), quarantined(3), entry(4, 100, 0), entry(5, 100, 2)}
 	check := func(j *Journal) {
 		t.Helper()
-		diff(t, "bounds", j.Bounds(), Bounds{Earliest: 1, Next: 7})
+		diff(t, "bounds", j.Bounds(), sinks.Bounds{Earliest: 1, Next: 7})
 		diff(t, "events", decoded(t, readAll(t, j)), events(entries...))
-		for i, first := range []Position{1, 2, 0, 0, 5} {
+		for i, first := range []sinks.Position{1, 2, 0, 0, 5} {
 			w, err := j.Webhook(t.Context(), entries[i].Webhook.GetId())
 			if err != nil {
 				t.Fatal(err)
@@ -152,7 +154,7 @@ func TestAppendAndRead(t *testing.T) {
 		}
 	}
 	receipts := appendAll(t, j, entries...)
-	diff(t, "receipts", receipts, []Receipt{{First: 1}, {First: 2}, {}, {}, {First: 5}})
+	diff(t, "receipts", receipts, []journal.Receipt{{First: 1}, {First: 2}, {}, {}, {First: 5}})
 	check(j)
 	id := j.ID()
 	shut(t, j)
@@ -162,18 +164,18 @@ func TestAppendAndRead(t *testing.T) {
 	if j.ID() != id || len(id) != 32 {
 		t.Errorf("identity %q after %q", j.ID(), id)
 	}
-	diff(t, "duplicates", appendAll(t, j, entries...), []Receipt{{Duplicate: true}, {Duplicate: true}, {Duplicate: true}, {Duplicate: true}, {Duplicate: true}})
-	diff(t, "next", appendAll(t, j, entry(6, 10, 1)), []Receipt{{First: 7}})
+	diff(t, "duplicates", appendAll(t, j, entries...), []journal.Receipt{{Duplicate: true}, {Duplicate: true}, {Duplicate: true}, {Duplicate: true}, {Duplicate: true}})
+	diff(t, "next", appendAll(t, j, entry(6, 10, 1)), []journal.Receipt{{First: 7}})
 }
 
 func TestAppendRefusesWhatCannotBeStored(t *testing.T) {
 	j := open(t, testConfig(vfs.NewMem()))
-	cases := map[string]func(*Entry){
-		"no id":        func(e *Entry) { e.Webhook.Id = "" },
-		"version 4":    func(e *Entry) { e.Webhook.Id = "f47ac10b-58cc-4372-a567-0e02b2c3d479" },
-		"short window": func(e *Entry) { e.Keys[0].Window = time.Second - 1 },
-		"long window":  func(e *Entry) { e.Keys[0].Window = 168*time.Hour + 1 },
-		"no key":       func(e *Entry) { e.Keys = nil },
+	cases := map[string]func(*journal.Entry){
+		"no id":        func(e *journal.Entry) { e.Webhook.Id = "" },
+		"version 4":    func(e *journal.Entry) { e.Webhook.Id = "f47ac10b-58cc-4372-a567-0e02b2c3d479" },
+		"short window": func(e *journal.Entry) { e.Keys[0].Window = time.Second - 1 },
+		"long window":  func(e *journal.Entry) { e.Keys[0].Window = 168*time.Hour + 1 },
+		"no key":       func(e *journal.Entry) { e.Keys = nil },
 	}
 	for name, spoil := range cases {
 		e := entry(1, 10, 1)
@@ -182,7 +184,7 @@ func TestAppendRefusesWhatCannotBeStored(t *testing.T) {
 			t.Errorf("%s: accepted", name)
 		}
 	}
-	diff(t, "bounds", j.Bounds(), Bounds{Earliest: 1, Next: 1})
+	diff(t, "bounds", j.Bounds(), sinks.Bounds{Earliest: 1, Next: 1})
 }
 
 func TestReadErrors(t *testing.T) {
@@ -190,14 +192,14 @@ func TestReadErrors(t *testing.T) {
 	appendAll(t, j, entry(1, 10, 2))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	room := make([]Record, 0, 1)
+	room := make([]sinks.Record, 0, 1)
 	for _, c := range []struct {
 		name string
 		ctx  context.Context
-		from Position
+		from sinks.Position
 		want error
 	}{
-		{"past the end", t.Context(), 4, ErrFuture},
+		{"past the end", t.Context(), 4, sinks.ErrFuture},
 		{"at the end, done", ctx, 3, context.Canceled},
 		{"done", ctx, 1, context.Canceled},
 	} {
@@ -208,12 +210,12 @@ func TestReadErrors(t *testing.T) {
 	if got, err := j.Read(t.Context(), 0, room); err != nil || len(got) != 1 || got[0].Position != 1 {
 		t.Errorf("position 0: %v, %v", got, err)
 	}
-	got, err := j.Read(t.Context(), 2, append(make([]Record, 0, 3), Record{Position: 9}))
+	got, err := j.Read(t.Context(), 2, append(make([]sinks.Record, 0, 3), sinks.Record{Position: 9}))
 	if err != nil || len(got) != 2 || got[0].Position != 9 || got[1].Position != 2 {
 		t.Errorf("appending: %v, %v", got, err)
 	}
 	shut(t, j)
-	if _, err := j.Read(t.Context(), 1, room); !errors.Is(err, ErrClosed) {
+	if _, err := j.Read(t.Context(), 1, room); !errors.Is(err, sinks.ErrClosed) {
 		t.Errorf("closed: %v", err)
 	}
 }
@@ -221,13 +223,13 @@ func TestReadErrors(t *testing.T) {
 func TestReadWaits(t *testing.T) {
 	j := open(t, testConfig(vfs.NewMem()))
 	type result struct {
-		records []Record
+		records []sinks.Record
 		err     error
 	}
 	const readers = 8
 	results := make(chan result)
-	read := func(ctx context.Context, from Position) {
-		r, err := j.Read(ctx, from, make([]Record, 0, 4))
+	read := func(ctx context.Context, from sinks.Position) {
+		r, err := j.Read(ctx, from, make([]sinks.Record, 0, 4))
 		results <- result{r, err}
 	}
 	for range readers {
@@ -250,7 +252,7 @@ func TestReadWaits(t *testing.T) {
 	}
 	go read(t.Context(), 2)
 	shut(t, j)
-	if r := <-results; !errors.Is(r.err, ErrClosed) {
+	if r := <-results; !errors.Is(r.err, sinks.ErrClosed) {
 		t.Errorf("closed: %v", r.err)
 	}
 }
@@ -264,7 +266,7 @@ func TestReadIsBounded(t *testing.T) {
 		})
 		appendAll(t, j, e)
 	}
-	got, err := j.Read(t.Context(), 1, make([]Record, 0, 40))
+	got, err := j.Read(t.Context(), 1, make([]sinks.Record, 0, 40))
 	if err != nil || len(got) != 10 {
 		t.Errorf("%d records of 100 KiB, %v, want 10", len(got), err)
 	}
@@ -275,7 +277,7 @@ func TestLargeEntries(t *testing.T) {
 	fs := vfs.NewMem()
 	j := open(t, testConfig(fs))
 	// The largest takes Pebble's way for large batches.
-	entries := []Entry{entry(1, 1<<20, 1), entry(2, 24<<20, 1), entry(3, 100, 1)}
+	entries := []journal.Entry{entry(1, 1<<20, 1), entry(2, 24<<20, 1), entry(3, 100, 1)}
 	appendAll(t, j, entries...)
 	shut(t, j)
 	j = open(t, testConfig(fs))
@@ -302,7 +304,7 @@ func TestSeek(t *testing.T) {
 	}
 	for _, s := range []struct {
 		at   time.Duration
-		want Position
+		want sinks.Position
 	}{
 		{-time.Hour, 1},
 		{0, 1},
@@ -368,7 +370,7 @@ func TestNewerFormat(t *testing.T) {
 func TestCheckpoint(t *testing.T) {
 	fs := vfs.NewMem()
 	j := open(t, testConfig(fs))
-	entries := []Entry{entry(1, 1000, 1), quarantined(2), entry(3, 1000, 2)}
+	entries := []journal.Entry{entry(1, 1000, 1), quarantined(2), entry(3, 1000, 2)}
 	appendAll(t, j, entries...)
 	if err := j.Checkpoint(t.Context(), "backup"); err != nil {
 		t.Fatal(err)
@@ -383,8 +385,8 @@ func TestCheckpoint(t *testing.T) {
 	backup := open(t, cfg)
 	diff(t, "identity", backup.ID(), j.ID())
 	diff(t, "events", decoded(t, readAll(t, backup)), events(entries...))
-	diff(t, "duplicates", appendAll(t, backup, entries...), []Receipt{{Duplicate: true}, {Duplicate: true}, {Duplicate: true}})
-	diff(t, "original", j.Bounds().Next, Position(5))
+	diff(t, "duplicates", appendAll(t, backup, entries...), []journal.Receipt{{Duplicate: true}, {Duplicate: true}, {Duplicate: true}})
+	diff(t, "original", j.Bounds().Next, sinks.Position(5))
 	if j.Stats().Recoveries != 0 {
 		t.Error("the refused checkpoint counted as a failed write")
 	}
@@ -420,7 +422,7 @@ func TestCloseDuringAppends(t *testing.T) {
 				if i == w+10*writers {
 					running <- struct{}{}
 				}
-				if errors.Is(err, ErrClosed) {
+				if errors.Is(err, sinks.ErrClosed) {
 					return
 				}
 				if err != nil {
@@ -437,10 +439,10 @@ func TestCloseDuringAppends(t *testing.T) {
 	shut(t, j)
 	shut(t, j)
 	wg.Wait()
-	if _, err := j.Append(t.Context(), entry(1, 10, 1)); !errors.Is(err, ErrClosed) {
+	if _, err := j.Append(t.Context(), entry(1, 10, 1)); !errors.Is(err, sinks.ErrClosed) {
 		t.Errorf("append after close: %v", err)
 	}
-	if _, err := j.Webhook(t.Context(), webhookID(1)); !errors.Is(err, ErrClosed) {
+	if _, err := j.Webhook(t.Context(), webhookID(1)); !errors.Is(err, sinks.ErrClosed) {
 		t.Errorf("webhook after close: %v", err)
 	}
 	j = open(t, testConfig(fs))

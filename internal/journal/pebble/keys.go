@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // Every key starts with one byte that says what it is. Numbers are big-endian, so that keys sort as numbers do.
@@ -50,19 +51,19 @@ func span(prefix byte) (lower, upper []byte) {
 	return []byte{prefix}, []byte{prefix + 1}
 }
 
-func appendEventKey(b []byte, p Position) []byte {
+func appendEventKey(b []byte, p sinks.Position) []byte {
 	return binary.BigEndian.AppendUint64(append(b, prefixEvent), uint64(p))
 }
 
-func eventKey(p Position) []byte {
+func eventKey(p sinks.Position) []byte {
 	return appendEventKey(make([]byte, 0, eventKeyLen), p)
 }
 
-func parseEventKey(k []byte) (Position, error) {
+func parseEventKey(k []byte) (sinks.Position, error) {
 	if len(k) != eventKeyLen {
 		return 0, errCorrupt
 	}
-	return Position(binary.BigEndian.Uint64(k[1:])), nil
+	return sinks.Position(binary.BigEndian.Uint64(k[1:])), nil
 }
 
 func webhookKey(prefix byte, id uuid.UUID) []byte {
@@ -85,7 +86,7 @@ func webhookTime(k []byte) (time.Time, error) {
 }
 
 // correctionKey starts as the key of the corrected webhook does, so that one range of keys gives up both.
-func correctionKey(prefix byte, id uuid.UUID, first Position) []byte {
+func correctionKey(prefix byte, id uuid.UUID, first sinks.Position) []byte {
 	k := append(make([]byte, 0, correctionKeyLen), prefixCorrection, prefix)
 	return binary.BigEndian.AppendUint64(append(k, id[:]...), uint64(first))
 }
@@ -120,21 +121,21 @@ func appendBucketKey(b []byte, at bucket) []byte {
 	return append(b, prefixDedupe, byte(at>>40), byte(at>>32), byte(at>>24), byte(at>>16), byte(at>>8), byte(at))
 }
 
-func appendDedupeKey(b []byte, at bucket, key Hash) []byte {
+func appendDedupeKey(b []byte, at bucket, key journal.Hash) []byte {
 	return append(appendBucketKey(b, at), key[:]...)
 }
 
 // bucketKey is the least key of a bucket.
 func bucketKey(at bucket) []byte { return appendBucketKey(nil, at) }
 
-func parseDedupeKey(k []byte) (at bucket, key Hash, err error) {
+func parseDedupeKey(k []byte) (at bucket, key journal.Hash, err error) {
 	if len(k) != dedupeKeyLen {
 		return 0, key, errCorrupt
 	}
 	for _, b := range k[1:7] {
 		at = at<<8 | bucket(b)
 	}
-	return at, Hash(k[7:]), nil
+	return at, journal.Hash(k[7:]), nil
 }
 
 // A value of a dedupe key is the number of the epoch that wrote it, and the contents. Folders of format 1 have values of one

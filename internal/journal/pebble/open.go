@@ -20,6 +20,14 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
+// Errors of [Open].
+var (
+	// ErrLocked means that another process has the folder open.
+	ErrLocked = errors.New("journal: folder is in use by another process")
+	// ErrNewerFormat means that the folder was written by a newer version of this program.
+	ErrNewerFormat = errors.New("journal: folder has a newer format")
+)
+
 // Config says where the journal is and how long it keeps what. Only Dir has no default.
 type Config struct {
 	// Dir is the folder. It is made when absent.
@@ -87,6 +95,8 @@ func orDefault[T comparable](v *T, def T) {
 		*v = def
 	}
 }
+
+var _ journal.Journal = (*Journal)(nil)
 
 // Journal is an open journal. It is safe for concurrent use.
 type Journal struct {
@@ -265,7 +275,7 @@ func (j *Journal) background() {
 		if n%retainEvery != 0 {
 			continue
 		}
-		if err := j.retain(); err != nil && !errors.Is(err, ErrUnavailable) && j.ctx.Err() == nil {
+		if err := j.retain(); err != nil && !errors.Is(err, journal.ErrUnavailable) && j.ctx.Err() == nil {
 			j.cfg.Logger.Error("journal: retention", "error", err)
 		}
 	}
@@ -279,7 +289,7 @@ func (j *Journal) learnAll() {
 		switch {
 		case err == nil || j.ctx.Err() != nil:
 			return
-		case !errors.Is(err, ErrUnavailable):
+		case !errors.Is(err, journal.ErrUnavailable):
 			// The buckets stay unknown: Pebble is asked for their keys.
 			j.cfg.Logger.Error("journal: dedupe keys cannot be read; appends stay slow", "error", err)
 			return
@@ -296,9 +306,9 @@ func (j *Journal) learnAll() {
 func (j *Journal) ID() string { return j.id }
 
 // Bounds returns the extent of the journal now.
-func (j *Journal) Bounds() Bounds {
-	earliest := Position(j.earliest.Load())
-	return Bounds{Earliest: earliest, Next: max(Position(j.durable.Load()), earliest)}
+func (j *Journal) Bounds() sinks.Bounds {
+	earliest := sinks.Position(j.earliest.Load())
+	return sinks.Bounds{Earliest: earliest, Next: max(sinks.Position(j.durable.Load()), earliest)}
 }
 
 // Close commits what is queued, waits for the background work and closes the folder. Appends and reads that wait, and all
@@ -362,9 +372,7 @@ func (j *Journal) use() (st *store, release func(), err error) {
 	}
 	j.storeMu.RUnlock()
 	if j.isClosing() {
-		return nil, nil, ErrClosed
+		return nil, nil, sinks.ErrClosed
 	}
-	return nil, nil, ErrUnavailable
+	return nil, nil, journal.ErrUnavailable
 }
-
-var _ sinks.Log = (*Journal)(nil)

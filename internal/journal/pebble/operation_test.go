@@ -11,7 +11,9 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/internal/journal/commit"
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 func webhook(t *testing.T, j *Journal, i int) *journalv1.Webhook {
@@ -36,11 +38,11 @@ func TestAppendAll(t *testing.T) {
 	cfg.onCommit = func(c committed) { commits = append(commits, c.Counts) }
 	j := open(t, cfg)
 	appendAll(t, j, entry(2, 10, 1))
-	receipts, err := j.AppendAll(t.Context(), []Entry{entry(1, 10, 2), entry(2, 10, 1), entry(3, 10, 0), entry(1, 10, 2), entry(4, 10, 1)})
+	receipts, err := j.AppendAll(t.Context(), []journal.Entry{entry(1, 10, 2), entry(2, 10, 1), entry(3, 10, 0), entry(1, 10, 2), entry(4, 10, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	diff(t, "receipts", receipts, []Receipt{{First: 2}, {Duplicate: true}, {}, {Duplicate: true}, {First: 4}})
+	diff(t, "receipts", receipts, []journal.Receipt{{First: 2}, {Duplicate: true}, {}, {Duplicate: true}, {First: 4}})
 	diff(t, "events", decoded(t, readAll(t, j)), events(entry(2, 10, 1), entry(1, 10, 2), entry(4, 10, 1)))
 	diff(t, "webhooks", ids(allWebhooks(t, j)), webhookIDs(1, 2, 3, 4))
 	if receipts, err := j.AppendAll(t.Context(), nil); len(receipts) != 0 || err != nil {
@@ -58,43 +60,43 @@ func TestAppendAllOrNone(t *testing.T) {
 	bad.Webhook.Id = ""
 	for _, c := range []struct {
 		name    string
-		entries []Entry
+		entries []journal.Entry
 		want    error
 	}{
-		{"not in quarantine", []Entry{entry(3, 10, 1), released(1, 1)}, ErrNotFound},
-		{"released twice", []Entry{entry(3, 10, 1), released(5, 1), released(5, 1)}, ErrNotFound},
-		{"cannot be encoded", []Entry{entry(3, 10, 1), bad}, nil},
+		{"not in quarantine", []journal.Entry{entry(3, 10, 1), released(1, 1)}, journal.ErrNotFound},
+		{"released twice", []journal.Entry{entry(3, 10, 1), released(5, 1), released(5, 1)}, journal.ErrNotFound},
+		{"cannot be encoded", []journal.Entry{entry(3, 10, 1), bad}, nil},
 	} {
 		_, err := j.AppendAll(t.Context(), c.entries)
 		if err == nil || c.want != nil && !errors.Is(err, c.want) {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}
-	diff(t, "bounds", j.Bounds(), Bounds{Earliest: 1, Next: 3})
+	diff(t, "bounds", j.Bounds(), sinks.Bounds{Earliest: 1, Next: 3})
 	diff(t, "webhooks", ids(allWebhooks(t, j)), webhookIDs(1, 2, 5))
-	diff(t, "afterwards", appendAll(t, j, entry(3, 10, 1), entry(4, 10, 1), released(5, 1)), []Receipt{{First: 3}, {First: 4}, {First: 5}})
+	diff(t, "afterwards", appendAll(t, j, entry(3, 10, 1), entry(4, 10, 1), released(5, 1)), []journal.Receipt{{First: 3}, {First: 4}, {First: 5}})
 }
 
 // TestAppendAllRevises: revisions among entries that are appended at once are added in the same step.
 func TestAppendAllRevises(t *testing.T) {
 	j := open(t, testConfig(vfs.NewMem()))
 	appendAll(t, j, entry(1, 10, 1))
-	receipts, err := j.AppendAll(t.Context(), []Entry{
+	receipts, err := j.AppendAll(t.Context(), []journal.Entry{
 		entry(3, 10, 1), revised(entry(1, 10, 1), 11), revised(entry(3, 10, 2), 13), entry(3, 10, 1),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	diff(t, "receipts", receipts, []Receipt{{First: 2}, {Revised: true, First: 3}, {Revised: true, First: 4}, {Duplicate: true}})
+	diff(t, "receipts", receipts, []journal.Receipt{{First: 2}, {Revised: true, First: 3}, {Revised: true, First: 4}, {Duplicate: true}})
 	diff(t, "webhooks", ids(allWebhooks(t, j)), webhookIDs(1, 3, 11, 13))
-	diff(t, "bounds", j.Bounds(), Bounds{Earliest: 1, Next: 6})
+	diff(t, "bounds", j.Bounds(), sinks.Bounds{Earliest: 1, Next: 6})
 }
 
 // TestAppendAllMany appends at once what is more than a group otherwise, and more than Pebble takes in one piece.
 func TestAppendAllMany(t *testing.T) {
 	j := open(t, testConfig(vfs.NewMem()))
 	const n = 10_000
-	many := make([]Entry, n)
+	many := make([]journal.Entry, n)
 	for i := range many {
 		many[i] = entry(i, 2<<10, 1)
 	}
@@ -103,11 +105,11 @@ func TestAppendAllMany(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, r := range receipts {
-		if r.First != Position(i+1) {
+		if r.First != sinks.Position(i+1) {
 			t.Fatalf("entry %d: %+v", i, r)
 		}
 	}
-	diff(t, "bounds", j.Bounds(), Bounds{Earliest: 1, Next: n + 1})
+	diff(t, "bounds", j.Bounds(), sinks.Bounds{Earliest: 1, Next: n + 1})
 	diff(t, "webhooks", len(allWebhooks(t, j)), n)
 }
 
@@ -119,10 +121,10 @@ func TestRelease(t *testing.T) {
 	released3.Keys, released3.Bytes = entry(1, 10, 1).Keys, entry(1, 10, 1).Bytes
 	released4 := released(4, 1)
 	released4.Keys = entry(1, 10, 1).Keys
-	diff(t, "receipts", appendAll(t, j, released2, released3, released4), []Receipt{{First: 2}, {Duplicate: true}, {Revised: true, First: 4}})
-	for name, e := range map[string]Entry{"released": released2, "released as a duplicate": released3, "never there": released(5, 1), "not in quarantine": released(1, 1)} {
+	diff(t, "receipts", appendAll(t, j, released2, released3, released4), []journal.Receipt{{First: 2}, {Duplicate: true}, {Revised: true, First: 4}})
+	for name, e := range map[string]journal.Entry{"released": released2, "released as a duplicate": released3, "never there": released(5, 1), "not in quarantine": released(1, 1)} {
 		_, err := j.Append(t.Context(), e)
-		wantErr(t, name, err, ErrNotFound)
+		wantErr(t, name, err, journal.ErrNotFound)
 	}
 	unmarked := released(4, 1)
 	unmarked.Webhook.ReleasedAt = nil
@@ -136,7 +138,7 @@ func TestRelease(t *testing.T) {
 		diff(t, "a duplicate", webhook(t, j, 3), duplicate)
 		diff(t, "a revision", webhook(t, j, 4), stored(released4, 4))
 		diff(t, "events", decoded(t, readAll(t, j)), events(entry(1, 10, 1), released2, released4))
-		page, err := j.Find(t.Context(), Query{Quarantined: true})
+		page, err := j.Find(t.Context(), journal.Query{Quarantined: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -146,7 +148,7 @@ func TestRelease(t *testing.T) {
 	}
 	e := entry(6, 10, 1)
 	e.Keys, e.Bytes = released2.Keys, released2.Bytes
-	diff(t, "the released fact again", appendAll(t, j, e), []Receipt{{Duplicate: true}})
+	diff(t, "the released fact again", appendAll(t, j, e), []journal.Receipt{{Duplicate: true}})
 }
 
 func TestCorrect(t *testing.T) {
@@ -154,10 +156,10 @@ func TestCorrect(t *testing.T) {
 	j := open(t, testConfig(fs))
 	appendAll(t, j, entry(1, 10, 3), quarantined(2), quarantined(3), released(3, 1))
 	first, second, ofReleased := corrected(1, 2, 0), corrected(1, 1), corrected(3, 0)
-	diff(t, "receipts", appendAll(t, j, first, second, ofReleased, first), []Receipt{{First: 5}, {First: 7}, {First: 8}, {Duplicate: true}})
+	diff(t, "receipts", appendAll(t, j, first, second, ofReleased, first), []journal.Receipt{{First: 5}, {First: 7}, {First: 8}, {Duplicate: true}})
 	for name, i := range map[string]int{"in quarantine": 2, "not there": 4} {
 		_, err := j.Append(t.Context(), corrected(i, 0))
-		wantErr(t, name, err, ErrNotFound)
+		wantErr(t, name, err, journal.ErrNotFound)
 	}
 	uneven := corrected(1, 0)
 	uneven.Indexes = nil
@@ -165,7 +167,7 @@ func TestCorrect(t *testing.T) {
 		t.Error("events without indexes accepted")
 	}
 	for range 2 {
-		for i, want := range [][]Correction{1: {{Index: 2, Position: 5}, {Index: 0, Position: 6}, {Index: 1, Position: 7}}, 2: nil, 3: {{Index: 0, Position: 8}}, 4: nil} {
+		for i, want := range [][]journal.Correction{1: {{Index: 2, Position: 5}, {Index: 0, Position: 6}, {Index: 1, Position: 7}}, 2: nil, 3: {{Index: 0, Position: 8}}, 4: nil} {
 			got, err := j.Corrections(t.Context(), webhookID(i))
 			if err != nil {
 				t.Fatal(err)
@@ -200,7 +202,7 @@ func TestDiscard(t *testing.T) {
 		t.Helper()
 		diff(t, "webhooks", ids(allWebhooks(t, j)), webhookIDs(1, 3, 4))
 		_, err := j.Append(t.Context(), released(2, 1))
-		wantErr(t, "released after", err, ErrNotFound)
+		wantErr(t, "released after", err, journal.ErrNotFound)
 		n, err := j.Discard(t.Context(), some)
 		if n != 0 || err != nil {
 			t.Errorf("again: %d discarded, %v", n, err)
@@ -233,14 +235,14 @@ func TestOneWayOut(t *testing.T) {
 				switch _, err := j.Append(t.Context(), e); {
 				case err == nil:
 					out.Add(1)
-				case !errors.Is(err, ErrNotFound):
+				case !errors.Is(err, journal.ErrNotFound):
 					t.Error(err)
 				}
 			})
 		}
 		wg.Wait()
 		w, err := j.Webhook(t.Context(), webhookID(i))
-		if gone := errors.Is(err, ErrNotFound); out.Load() != 1 || gone != (discarded.Load() == 1) || w.GetReleasedAt() == nil != gone {
+		if gone := errors.Is(err, journal.ErrNotFound); out.Load() != 1 || gone != (discarded.Load() == 1) || w.GetReleasedAt() == nil != gone {
 			t.Fatalf("%d out, %d discarded, webhook: %v, %v", out.Load(), discarded.Load(), w, err)
 		}
 	}
@@ -302,7 +304,7 @@ func TestDiscardGivesWay(t *testing.T) {
 func TestWasReleased(t *testing.T) {
 	large := quarantined(3)
 	large.Webhook.Body = make([]byte, 1<<20)
-	for i, e := range []Entry{quarantined(1), released(2, 1), released(2, 0), entry(4, 0, 0), large} {
+	for i, e := range []journal.Entry{quarantined(1), released(2, 1), released(2, 0), entry(4, 0, 0), large} {
 		record, err := proto.Marshal(e.Webhook)
 		if err != nil {
 			t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // Readers implements [journal.Operations]. It counts the keys of all parked events.
@@ -86,15 +87,15 @@ func (j *Journal) Resume(ctx context.Context, name string) error {
 
 // MoveTo implements [journal.Operations]. Requests to pass an event are dropped: they were about the place that the reader
 // leaves.
-func (j *Journal) MoveTo(ctx context.Context, name string, p Position) error {
+func (j *Journal) MoveTo(ctx context.Context, name string, p sinks.Position) error {
 	return j.operate(ctx, name, func(r *reader) error {
 		switch b := j.Bounds(); {
 		case p < b.Earliest:
-			return ErrExpired
+			return sinks.ErrExpired
 		case p > b.Next:
-			return ErrFuture
+			return sinks.ErrFuture
 		}
-		passes := j.readers.passesBefore(r, ^Position(0))
+		passes := j.readers.passesBefore(r, ^sinks.Position(0))
 		c := j.cursorOf(r)
 		c.position = p
 		err := j.saveCursor(r, c, func(b *pebble.Batch) error { return deleteRequests(b, name, passes) })
@@ -139,5 +140,3 @@ func (j *Journal) operate(ctx context.Context, name string, change func(*reader)
 		return nil
 	})
 }
-
-var _ journal.Operations = (*Journal)(nil)

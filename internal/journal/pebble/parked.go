@@ -14,6 +14,7 @@ import (
 
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // prefixParked is of dead letters: reader, NUL, position → bridge.journal.v1.Parked.
@@ -31,8 +32,8 @@ const (
 // beyond the latest ten, and the ends of long texts, are cut off. A request to retry or to pass the event is carried out
 // with that. The caller holds r.writing.
 func (j *Journal) park(r *reader, p *journalv1.Parked) error {
-	key := readerKey(prefixParked, r.name, Position(p.GetPosition()))
-	done := j.readers.requestsAt(r, Position(p.GetPosition()))
+	key := readerKey(prefixParked, r.name, sinks.Position(p.GetPosition()))
+	done := j.readers.requestsAt(r, sinks.Position(p.GetPosition()))
 	err := j.update("park", func(st *store, b *pebble.Batch) error {
 		next := proto.CloneOf(p)
 		next.Sink, next.ParkedAt = r.name, timestamppb.New(j.cfg.Now())
@@ -67,7 +68,7 @@ func cut(s string) string {
 }
 
 // unpark removes a parked event and the requests about it. The caller holds r.writing.
-func (j *Journal) unpark(r *reader, p Position) error {
+func (j *Journal) unpark(r *reader, p sinks.Position) error {
 	done := j.readers.requestsAt(r, p)
 	err := j.update("unpark", func(_ *store, b *pebble.Batch) error {
 		return errors.Join(b.Delete(readerKey(prefixParked, r.name, p), nil), deleteRequests(b, r.name, done))
@@ -79,7 +80,7 @@ func (j *Journal) unpark(r *reader, p Position) error {
 }
 
 // Parked implements [journal.DeadLetters].
-func (j *Journal) Parked(ctx context.Context, name string, from Position, limit int) ([]*journalv1.Parked, error) {
+func (j *Journal) Parked(ctx context.Context, name string, from sinks.Position, limit int) ([]*journalv1.Parked, error) {
 	lower, upper := readerKeys(prefixParked, name)
 	if name != "" {
 		lower = binary.BigEndian.AppendUint64(lower, uint64(from))
@@ -103,7 +104,7 @@ func (j *Journal) Parked(ctx context.Context, name string, from Position, limit 
 
 // withParked calls f for a parked event while nothing else of its reader is written. Errors: ErrNotFound if the event is
 // not parked, those of f.
-func (j *Journal) withParked(ctx context.Context, name string, p Position, f func(*reader) error) error {
+func (j *Journal) withParked(ctx context.Context, name string, p sinks.Position, f func(*reader) error) error {
 	if err := checkReaderName(name); err != nil {
 		return err
 	}
@@ -114,7 +115,7 @@ func (j *Journal) withParked(ctx context.Context, name string, p Position, f fun
 		})
 		switch {
 		case errors.Is(err, pebble.ErrNotFound):
-			return fmt.Errorf("%w: no event of %q is parked at %d", ErrNotFound, name, p)
+			return fmt.Errorf("%w: no event of %q is parked at %d", journal.ErrNotFound, name, p)
 		case err != nil:
 			return err
 		}
@@ -123,12 +124,12 @@ func (j *Journal) withParked(ctx context.Context, name string, p Position, f fun
 }
 
 // RequestRetry implements [journal.DeadLetters].
-func (j *Journal) RequestRetry(ctx context.Context, name string, p Position) error {
+func (j *Journal) RequestRetry(ctx context.Context, name string, p sinks.Position) error {
 	return j.withParked(ctx, name, p, func(r *reader) error { return j.addRequest(r, request{p, requestRetry}) })
 }
 
 // RequestPass implements [journal.DeadLetters].
-func (j *Journal) RequestPass(ctx context.Context, name string, p Position) error {
+func (j *Journal) RequestPass(ctx context.Context, name string, p sinks.Position) error {
 	r, err := j.readers.known(name)
 	if err != nil {
 		return err
@@ -137,7 +138,7 @@ func (j *Journal) RequestPass(ctx context.Context, name string, p Position) erro
 }
 
 // DiscardParked implements [journal.DeadLetters].
-func (j *Journal) DiscardParked(ctx context.Context, name string, p Position) error {
+func (j *Journal) DiscardParked(ctx context.Context, name string, p sinks.Position) error {
 	return j.withParked(ctx, name, p, func(r *reader) error { return j.unpark(r, p) })
 }
 
@@ -166,7 +167,7 @@ func (j *Journal) retainParked(now time.Time) error {
 		return fmt.Errorf("parked events: %w", err)
 	}
 	for _, p := range old {
-		if err := j.expireParked(p.GetSink(), Position(p.GetPosition()), before); err != nil {
+		if err := j.expireParked(p.GetSink(), sinks.Position(p.GetPosition()), before); err != nil {
 			return fmt.Errorf("parked events: %w", err)
 		}
 	}
@@ -175,7 +176,7 @@ func (j *Journal) retainParked(now time.Time) error {
 }
 
 // expireParked removes a parked event unless it was parked again meanwhile.
-func (j *Journal) expireParked(name string, p Position, before time.Time) error {
+func (j *Journal) expireParked(name string, p sinks.Position, before time.Time) error {
 	r := j.readers.get(name)
 	return j.exclusively(j.ctx, r, func() error {
 		known := new(journalv1.Parked)
@@ -198,5 +199,3 @@ func parkedAt(p *journalv1.Parked) time.Time {
 	}
 	return p.GetParkedAt().AsTime()
 }
-
-var _ journal.DeadLetters = (*Journal)(nil)

@@ -15,6 +15,7 @@ import (
 
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // refused is an event that was tried n times, at the seconds from on.
@@ -52,7 +53,7 @@ func parkAll(t *testing.T, j *Journal, all ...*journalv1.Parked) {
 	}
 }
 
-func parkedOf(t *testing.T, j *Journal, sink string, from Position, limit int) []*journalv1.Parked {
+func parkedOf(t *testing.T, j *Journal, sink string, from sinks.Position, limit int) []*journalv1.Parked {
 	t.Helper()
 	all, err := j.Parked(t.Context(), sink, from, limit)
 	if err != nil {
@@ -90,7 +91,7 @@ func TestParked(t *testing.T) {
 		if _, err := j.Claim(t.Context(), name); !errors.Is(err, errReaderName) {
 			t.Errorf("claim of %q: %v", name, err)
 		}
-		if err := j.Register(t.Context(), name, 1, Hold); !errors.Is(err, errReaderName) {
+		if err := j.Register(t.Context(), name, 1, journal.Hold); !errors.Is(err, errReaderName) {
 			t.Errorf("register %q: %v", name, err)
 		}
 	}
@@ -131,7 +132,7 @@ func TestParkedOutlives(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.Advance(2000 * time.Hour)
-	diff(t, "bounds", retained(t, j), Bounds{Earliest: 4, Next: 4})
+	diff(t, "bounds", retained(t, j), sinks.Bounds{Earliest: 4, Next: 4})
 	cfg.FS = fs.CrashClone(vfs.CrashCloneCfg{})
 	j = open(t, cfg)
 	diff(t, "parked", parkedOf(t, j, "", 0, 10), []*journalv1.Parked{p})
@@ -151,11 +152,11 @@ func TestParkOnFailedDisk(t *testing.T) {
 	j := open(t, testConfig(fs))
 	c := claimed(t, j, "a")
 	failing.Store(true)
-	if err := c.Park(t.Context(), refused("a", 1, 0, 1)); !errors.Is(err, ErrUnavailable) {
+	if err := c.Park(t.Context(), refused("a", 1, 0, 1)); !errors.Is(err, journal.ErrUnavailable) {
 		t.Errorf("park: %v, want ErrUnavailable", err)
 	}
 	shut(t, j)
-	if err := c.Park(t.Context(), refused("a", 1, 0, 1)); !errors.Is(err, ErrClosed) {
+	if err := c.Park(t.Context(), refused("a", 1, 0, 1)); !errors.Is(err, sinks.ErrClosed) {
 		t.Errorf("park after close: %v, want ErrClosed", err)
 	}
 }

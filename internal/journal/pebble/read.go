@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
+	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
@@ -29,12 +30,12 @@ const pieceBytes = 32 << 10
 // it had confirmed.
 //
 // Errors: ErrExpired, ErrFuture, ErrClosed, ctx's, and that of a record that cannot be read.
-func (j *Journal) Read(ctx context.Context, from Position, records []Record) ([]Record, error) {
+func (j *Journal) Read(ctx context.Context, from sinks.Position, records []sinks.Record) ([]sinks.Record, error) {
 	from = max(from, 1)
 	for {
 		changed := j.changed()
 		if j.isClosing() {
-			return records, ErrClosed
+			return records, sinks.ErrClosed
 		}
 		if err := ctx.Err(); err != nil {
 			return records, err
@@ -42,9 +43,9 @@ func (j *Journal) Read(ctx context.Context, from Position, records []Record) ([]
 		b := j.Bounds()
 		switch {
 		case from < b.Earliest:
-			return records, ErrExpired
+			return records, sinks.ErrExpired
 		case from > b.Next:
-			return records, ErrFuture
+			return records, sinks.ErrFuture
 		case len(records) == cap(records):
 			return records, nil
 		case from < b.Next:
@@ -52,10 +53,10 @@ func (j *Journal) Read(ctx context.Context, from Position, records []Record) ([]
 			if len(got) > len(records) && err == nil {
 				return got, nil
 			}
-			if err != nil && !errors.Is(err, ErrUnavailable) {
+			if err != nil && !errors.Is(err, journal.ErrUnavailable) {
 				return records, err
 			}
-			if err == nil && from >= Position(j.earliest.Load()) {
+			if err == nil && from >= sinks.Position(j.earliest.Load()) {
 				return records, fmt.Errorf("journal: read: no events from %d to %d", from, b.Next)
 			}
 			if err == nil {
@@ -71,14 +72,14 @@ func (j *Journal) Read(ctx context.Context, from Position, records []Record) ([]
 }
 
 // scan reads events that are durable. It returns none when they were given up meanwhile.
-func (j *Journal) scan(from, to Position, records []Record) (_ []Record, err error) {
+func (j *Journal) scan(from, to sinks.Position, records []sinks.Record) (_ []sinks.Record, err error) {
 	st, release, err := j.use()
 	if err != nil {
 		return records, err
 	}
 	defer release()
 	if st.fs.err() != nil {
-		return records, ErrUnavailable
+		return records, journal.ErrUnavailable
 	}
 	var bounds [2 * eventKeyLen]byte
 	it, err := st.db.NewIter(&pebble.IterOptions{
@@ -93,11 +94,11 @@ func (j *Journal) scan(from, to Position, records []Record) (_ []Record, err err
 			err = fmt.Errorf("journal: read: %w", cerr)
 		}
 		if err != nil && st.fs.err() != nil {
-			err = ErrUnavailable // files of a frozen folder may be in part
+			err = journal.ErrUnavailable // files of a frozen folder may be in part
 		}
 	}()
 	// Retention moves earliest before it takes events, so what the iterator sees is whole if earliest is still before.
-	if from < Position(j.earliest.Load()) {
+	if from < sinks.Position(j.earliest.Load()) {
 		return records, nil
 	}
 	var m memory
@@ -126,27 +127,27 @@ func (j *Journal) scan(from, to Position, records []Record) (_ []Record, err err
 
 // EventAt returns the event at a position; it is the caller's own. Errors: ErrExpired, ErrFuture, ErrUnavailable,
 // ErrClosed, ctx's, and that of a record that cannot be read.
-func (j *Journal) EventAt(ctx context.Context, p Position) (*eventv1.Event, error) {
+func (j *Journal) EventAt(ctx context.Context, p sinks.Position) (*eventv1.Event, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	switch b := j.Bounds(); {
 	case p < b.Earliest:
-		return nil, ErrExpired
+		return nil, sinks.ErrExpired
 	case p >= b.Next:
-		return nil, ErrFuture
+		return nil, sinks.ErrFuture
 	}
-	got, err := j.scan(p, p+1, make([]Record, 0, 1))
+	got, err := j.scan(p, p+1, make([]sinks.Record, 0, 1))
 	switch {
 	case err != nil:
 		return nil, err
 	case len(got) == 0:
-		return nil, ErrExpired // given up while we looked
+		return nil, sinks.ErrExpired // given up while we looked
 	}
 	return got[0].Event()
 }
 
-func parseEvent(key, v []byte) (p Position, event []byte, err error) {
+func parseEvent(key, v []byte) (p sinks.Position, event []byte, err error) {
 	if p, err = parseEventKey(key); err != nil {
 		return 0, nil, err
 	}
@@ -280,15 +281,15 @@ func (s *store) shownTime(p sinks.Position) (time.Time, error) {
 }
 
 // CommittedAt returns when the event at p was committed. Errors: ErrExpired, ErrFuture, ErrUnavailable, ErrClosed.
-func (j *Journal) CommittedAt(ctx context.Context, p Position) (time.Time, error) {
+func (j *Journal) CommittedAt(ctx context.Context, p sinks.Position) (time.Time, error) {
 	if err := ctx.Err(); err != nil {
 		return time.Time{}, err
 	}
 	switch b := j.Bounds(); {
 	case p < b.Earliest:
-		return time.Time{}, ErrExpired
+		return time.Time{}, sinks.ErrExpired
 	case p >= b.Next:
-		return time.Time{}, ErrFuture
+		return time.Time{}, sinks.ErrFuture
 	}
 	st, release, err := j.use()
 	if err != nil {
@@ -298,7 +299,7 @@ func (j *Journal) CommittedAt(ctx context.Context, p Position) (time.Time, error
 	at, err := st.commitTime(p)
 	switch {
 	case errors.Is(err, pebble.ErrNotFound):
-		return at, ErrExpired // given up while we looked
+		return at, sinks.ErrExpired // given up while we looked
 	case err != nil:
 		return at, fmt.Errorf("journal: commit time: %w", err)
 	}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // TestMemory copies values of sizes around those of a piece, and looks at all of them when the last one is copied.
@@ -42,7 +44,7 @@ func TestEventAt(t *testing.T) {
 		t.Fatal(err)
 	}
 	diff(t, "event", got, decodedEvent(entry(2, 10, 2).Events[1]))
-	for p, want := range map[Position]error{0: ErrExpired, 4: ErrFuture} {
+	for p, want := range map[sinks.Position]error{0: sinks.ErrExpired, 4: sinks.ErrFuture} {
 		_, err := j.EventAt(t.Context(), p)
 		wantErr(t, fmt.Sprint("position ", p), err, want)
 	}
@@ -59,10 +61,10 @@ func TestCommittedAt(t *testing.T) {
 	if at, err := j.CommittedAt(t.Context(), 3); err != nil || !at.Equal(start.Add(2*time.Hour)) {
 		t.Errorf("the last: %v, %v", at, err)
 	}
-	if _, err := j.CommittedAt(t.Context(), 1); !errors.Is(err, ErrExpired) {
+	if _, err := j.CommittedAt(t.Context(), 1); !errors.Is(err, sinks.ErrExpired) {
 		t.Errorf("one given up: %v", err)
 	}
-	if _, err := j.CommittedAt(t.Context(), 4); !errors.Is(err, ErrFuture) {
+	if _, err := j.CommittedAt(t.Context(), 4); !errors.Is(err, sinks.ErrFuture) {
 		t.Errorf("the next: %v", err)
 	}
 }

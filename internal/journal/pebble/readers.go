@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // readerGrace is how long the cursor of a reader that is no longer registered still holds retention.
@@ -31,7 +32,7 @@ type reader struct {
 	// cursor is what is on disk. It is the zero value for a name that was claimed and never registered nor saved.
 	cursor     cursor
 	registered bool
-	full       WhenFull
+	full       journal.WhenFull
 	// holder is nil when nobody has the claim.
 	holder *claim
 	// requests are the operators' requests that the holder has not carried out yet.
@@ -41,7 +42,7 @@ type reader struct {
 // cursor is the record of a reader.
 type cursor struct {
 	// position is the first position that the reader has not dealt with. 0 says that there is no record.
-	position Position
+	position sinks.Position
 	// touched is when the record was written last.
 	touched time.Time
 	paused  bool
@@ -65,7 +66,7 @@ func parseCursor(v []byte) (cursor, error) {
 		return cursor{}, errCorrupt
 	}
 	return cursor{
-		position: max(Position(binary.BigEndian.Uint64(v)), 1),
+		position: max(sinks.Position(binary.BigEndian.Uint64(v)), 1),
 		touched:  time.Unix(0, int64(binary.BigEndian.Uint64(v[8:]))),
 		paused:   len(v) == 17 && v[16]&cursorPaused != 0,
 	}, nil
@@ -144,7 +145,7 @@ func (rs *readers) known(name string) (*reader, error) {
 	if r := rs.named[name]; r != nil && r.cursor.position > 0 {
 		return r, nil
 	}
-	return nil, fmt.Errorf("%w: reader %q", ErrNotFound, name)
+	return nil, fmt.Errorf("%w: reader %q", journal.ErrNotFound, name)
 }
 
 // changed returns a channel that is closed at the next change. Take it before looking, so that none is missed.
@@ -212,18 +213,18 @@ func (j *Journal) saveCursor(r *reader, c cursor, change func(*pebble.Batch) err
 }
 
 // Register implements [journal.Claims].
-func (j *Journal) Register(ctx context.Context, name string, from Position, full WhenFull) error {
+func (j *Journal) Register(ctx context.Context, name string, from sinks.Position, full journal.WhenFull) error {
 	if err := checkReaderName(name); err != nil {
 		return err
 	}
 	r := j.readers.get(name)
 	return j.exclusively(ctx, r, func() error {
 		if j.isClosing() {
-			return ErrClosed
+			return sinks.ErrClosed
 		}
 		if j.cursorOf(r).position == 0 {
 			if from > j.Bounds().Next {
-				return ErrFuture
+				return sinks.ErrFuture
 			}
 			if err := j.saveCursor(r, cursor{position: max(from, 1)}, nil); err != nil {
 				return err
@@ -238,12 +239,12 @@ func (j *Journal) Register(ctx context.Context, name string, from Position, full
 
 // hold returns the first position that retention must leave, at most next. When the disk is low only those in use count
 // that ask to be waited for.
-func (rs *readers) hold(next Position, now time.Time, low bool) Position {
+func (rs *readers) hold(next sinks.Position, now time.Time, low bool) sinks.Position {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	for _, r := range rs.named {
 		gone := !r.registered && (low || now.Sub(r.cursor.touched) >= readerGrace)
-		if r.cursor.position == 0 || gone || low && r.full == Skip {
+		if r.cursor.position == 0 || gone || low && r.full == journal.Skip {
 			continue
 		}
 		next = min(next, r.cursor.position)
@@ -275,8 +276,6 @@ func (j *Journal) touchReaders(now time.Time) error {
 	}
 	return nil
 }
-
-var _ journal.Claims = (*Journal)(nil)
 
 // logger returns the journal's log with the reader's name.
 func (j *Journal) logger(r *reader) *slog.Logger { return j.cfg.Logger.With("reader", r.name) }

@@ -9,6 +9,9 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // errReaderName is returned for a reader's name that cannot be part of a key.
@@ -31,18 +34,18 @@ func readerKeys(prefix byte, name string) (lower, upper []byte) {
 }
 
 // readerKey is the key of a reader's record about a position.
-func readerKey(prefix byte, name string, p Position) []byte {
+func readerKey(prefix byte, name string, p sinks.Position) []byte {
 	lower, _ := readerKeys(prefix, name)
 	return binary.BigEndian.AppendUint64(lower, uint64(p))
 }
 
 // parseReaderKey is the inverse of readerKey. rest is what follows the position.
-func parseReaderKey(k []byte) (name string, p Position, rest []byte, err error) {
+func parseReaderKey(k []byte) (name string, p sinks.Position, rest []byte, err error) {
 	name, tail, ok := strings.Cut(string(k[1:]), "\x00")
 	if !ok || len(tail) < 8 {
 		return "", 0, nil, errCorrupt
 	}
-	return name, Position(binary.BigEndian.Uint64([]byte(tail))), []byte(tail[8:]), nil
+	return name, sinks.Position(binary.BigEndian.Uint64([]byte(tail))), []byte(tail[8:]), nil
 }
 
 // update writes what change puts into a batch, and returns once it is durable. Errors: ErrUnavailable, ErrClosed, those of
@@ -58,7 +61,7 @@ func (j *Journal) update(operation string, change func(*store, *pebble.Batch) er
 		return fmt.Errorf("journal: %s: %w", operation, errors.Join(err, b.Close()))
 	}
 	if err := st.write(b); err != nil {
-		return fmt.Errorf("%w: %s: %w", ErrUnavailable, operation, err)
+		return fmt.Errorf("%w: %s: %w", journal.ErrUnavailable, operation, err)
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // prefixRequest is of what operators asked of a reader: name, NUL, position, kind → Unix nanoseconds.
@@ -28,7 +29,7 @@ const (
 
 // request is what an operator asked of a reader about one event.
 type request struct {
-	position Position
+	position sinks.Position
 	kind     requestKind
 }
 
@@ -101,12 +102,12 @@ func (rs *readers) requestsOf(r *reader, match func(request) bool) (all []reques
 }
 
 // passesBefore returns the requests to pass an event before p.
-func (rs *readers) passesBefore(r *reader, p Position) []request {
+func (rs *readers) passesBefore(r *reader, p sinks.Position) []request {
 	return rs.requestsOf(r, func(q request) bool { return q.kind == requestPass && q.position < p })
 }
 
 // requestsAt returns the requests about one event.
-func (rs *readers) requestsAt(r *reader, p Position) []request {
+func (rs *readers) requestsAt(r *reader, p sinks.Position) []request {
 	return rs.requestsOf(r, func(q request) bool { return q.position == p })
 }
 

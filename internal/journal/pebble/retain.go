@@ -50,7 +50,7 @@ func (j *Journal) retain() error {
 	if err := j.touchReaders(now); err != nil {
 		return err
 	}
-	if err := j.retainParked(believed); err != nil && !errors.Is(err, ErrUnavailable) && j.ctx.Err() == nil {
+	if err := j.retainParked(believed); err != nil && !errors.Is(err, journal.ErrUnavailable) && j.ctx.Err() == nil {
 		j.cfg.Logger.Error("journal: retention", "error", err) // the events' retention goes on
 	}
 	st, release, err := j.use()

@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // hourly appends n webhooks, one event each and one an hour, starting with the i-th, at the hours that the clock is at.
@@ -30,7 +31,7 @@ func idAt(at time.Time, i int) string {
 }
 
 // retained runs retention, twice, so that it believes the clock.
-func retained(t *testing.T, j *Journal) Bounds {
+func retained(t *testing.T, j *Journal) sinks.Bounds {
 	t.Helper()
 	for range 2 {
 		if err := j.retain(); err != nil {
@@ -50,8 +51,8 @@ func TestRetentionByAge(t *testing.T) {
 	q.Webhook.Id = idAt(c.Now(), 1000)
 	appendAll(t, j, q)
 	hourly(t, j, c, 1, 15)
-	diff(t, "bounds", retained(t, j), Bounds{Earliest: 6, Next: 16})
-	if _, err := j.Read(t.Context(), 5, make([]Record, 0, 1)); !errors.Is(err, ErrExpired) {
+	diff(t, "bounds", retained(t, j), sinks.Bounds{Earliest: 6, Next: 16})
+	if _, err := j.Read(t.Context(), 5, make([]sinks.Record, 0, 1)); !errors.Is(err, sinks.ErrExpired) {
 		t.Errorf("read before earliest: %v", err)
 	}
 	diff(t, "events", len(readAll(t, j)), 10)
@@ -62,16 +63,16 @@ func TestRetentionByAge(t *testing.T) {
 	}
 
 	c.Advance(100 * time.Hour)
-	diff(t, "all expired", retained(t, j), Bounds{Earliest: 16, Next: 16})
+	diff(t, "all expired", retained(t, j), sinks.Bounds{Earliest: 16, Next: 16})
 	diff(t, "webhooks", len(allWebhooks(t, j)), 0)
 	shut(t, j)
 	j = open(t, cfg)
-	diff(t, "after restart", j.Bounds(), Bounds{Earliest: 16, Next: 16})
+	diff(t, "after restart", j.Bounds(), sinks.Bounds{Earliest: 16, Next: 16})
 	hourly(t, j, c, 100, 1)
-	diff(t, "positions go on", j.Bounds(), Bounds{Earliest: 16, Next: 17})
+	diff(t, "positions go on", j.Bounds(), sinks.Bounds{Earliest: 16, Next: 17})
 }
 
-func webhookOf(t *testing.T, j *Journal, p Position) bool {
+func webhookOf(t *testing.T, j *Journal, p sinks.Position) bool {
 	t.Helper()
 	for _, w := range allWebhooks(t, j) {
 		if w.GetFirstPosition() == uint64(p) {
@@ -125,24 +126,24 @@ func TestCursorsHoldRetention(t *testing.T) {
 	j := open(t, cfg)
 	hourly(t, j, c, 1, 10)
 	appendAll(t, j, quarantined(400))
-	save := func(c journal.Claim, p Position) {
+	save := func(c journal.Claim, p sinks.Position) {
 		t.Helper()
 		if err := c.Save(t.Context(), p); err != nil {
 			t.Fatal(err)
 		}
 	}
-	patient, hasty := registered(t, j, "patient", 4, Hold), registered(t, j, "hasty", 2, Skip)
-	if err := patient.Save(t.Context(), 12); !errors.Is(err, ErrFuture) {
+	patient, hasty := registered(t, j, "patient", 4, journal.Hold), registered(t, j, "hasty", 2, journal.Skip)
+	if err := patient.Save(t.Context(), 12); !errors.Is(err, sinks.ErrFuture) {
 		t.Errorf("save past the end: %v", err)
 	}
-	diff(t, "hasty holds", retained(t, j).Earliest, Position(2))
+	diff(t, "hasty holds", retained(t, j).Earliest, sinks.Position(2))
 	diff(t, "webhook held too", webhookOf(t, j, 2), true)
 	save(hasty, 3)
-	diff(t, "it moved", retained(t, j).Earliest, Position(3))
+	diff(t, "it moved", retained(t, j).Earliest, sinks.Position(3))
 
 	free.Store(1 << 19)
 	j.checkDisk()
-	if _, err := j.Append(t.Context(), entry(500, 10, 1)); !errors.Is(err, ErrUnavailable) {
+	if _, err := j.Append(t.Context(), entry(500, 10, 1)); !errors.Is(err, journal.ErrUnavailable) {
 		t.Errorf("append to a full disk: %v", err)
 	}
 	if j.Stats().Available {
@@ -152,7 +153,7 @@ func TestCursorsHoldRetention(t *testing.T) {
 	if n, err := j.Discard(t.Context(), []string{webhookID(400)}); n != 1 || err != nil {
 		t.Errorf("discard on a full disk: %d, %v", n, err)
 	}
-	diff(t, "skipped when full", retained(t, j).Earliest, Position(4))
+	diff(t, "skipped when full", retained(t, j).Earliest, sinks.Position(4))
 	free.Store(1 << 30)
 	j.checkDisk()
 	hourly(t, j, c, 11, 1)
@@ -161,22 +162,22 @@ func TestCursorsHoldRetention(t *testing.T) {
 	shut(t, j)
 	j = open(t, cfg)
 	diff(t, "readers", readersOf(t, j), []journal.ReaderState{{Name: "hasty", Position: 3}, {Name: "patient", Position: 5}})
-	hasty = registered(t, j, "hasty", 1, Skip)
-	diff(t, "found again", hasty.Position(), Position(3))
+	hasty = registered(t, j, "hasty", 1, journal.Skip)
+	diff(t, "found again", hasty.Position(), sinks.Position(3))
 	save(hasty, 12)
-	diff(t, "gone, but not long", retained(t, j).Earliest, Position(5))
+	diff(t, "gone, but not long", retained(t, j).Earliest, sinks.Position(5))
 	c.Advance(readerGrace)
-	diff(t, "gone for a day", retained(t, j).Earliest, Position(12))
+	diff(t, "gone for a day", retained(t, j).Earliest, sinks.Position(12))
 
 	hourly(t, j, c, 20, 2)
-	registered(t, j, "late", 12, Hold)
-	diff(t, "held", retained(t, j).Earliest, Position(12))
+	registered(t, j, "late", 12, journal.Hold)
+	diff(t, "held", retained(t, j).Earliest, sinks.Position(12))
 	if err := j.Forget(t.Context(), "late"); err != nil {
 		t.Fatal(err)
 	}
 	save(hasty, 14)
 	c.Advance(2 * time.Hour)
-	diff(t, "forgotten", retained(t, j).Earliest, Position(14))
+	diff(t, "forgotten", retained(t, j).Earliest, sinks.Position(14))
 	if slices.ContainsFunc(readersOf(t, j), func(s journal.ReaderState) bool { return s.Name == "late" }) {
 		t.Error("the forgotten reader is still there")
 	}
@@ -190,17 +191,17 @@ func TestCursorInUseStays(t *testing.T) {
 	cfg.Retention = Retention{Age: time.Hour}
 	j := open(t, cfg)
 	hourly(t, j, c, 1, 5)
-	if err := j.Register(t.Context(), "idle", 2, Hold); err != nil {
+	if err := j.Register(t.Context(), "idle", 2, journal.Hold); err != nil {
 		t.Fatal(err)
 	}
 	for range 30 {
 		c.Advance(2 * time.Hour)
-		diff(t, "held", retained(t, j).Earliest, Position(2))
+		diff(t, "held", retained(t, j).Earliest, sinks.Position(2))
 	}
 	shut(t, j)
 	c.Advance(23 * time.Hour)
 	j = open(t, cfg)
-	diff(t, "still held", retained(t, j).Earliest, Position(2))
+	diff(t, "still held", retained(t, j).Earliest, sinks.Position(2))
 }
 
 // TestReadDuringRetention reads from the start again and again while that is given up: a reader gets all from its position
@@ -225,16 +226,16 @@ func TestReadDuringRetention(t *testing.T) {
 		}
 		done <- nil
 	}()
-	records := make([]Record, 0, 64)
+	records := make([]sinks.Record, 0, 64)
 	for {
 		from := j.Bounds().Earliest
 		got, err := j.Read(t.Context(), from, records)
-		if err != nil && !errors.Is(err, ErrExpired) {
+		if err != nil && !errors.Is(err, sinks.ErrExpired) {
 			t.Fatal(err)
 		}
 		for i, r := range got {
-			if r.Position != from+Position(i) {
-				t.Fatalf("position %d, want %d", r.Position, from+Position(i))
+			if r.Position != from+sinks.Position(i) {
+				t.Fatalf("position %d, want %d", r.Position, from+sinks.Position(i))
 			}
 		}
 		select {
@@ -242,7 +243,7 @@ func TestReadDuringRetention(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			diff(t, "earliest", j.Bounds().Earliest, Position(n-50+1))
+			diff(t, "earliest", j.Bounds().Earliest, sinks.Position(n-50+1))
 			return
 		default:
 		}

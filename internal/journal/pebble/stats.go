@@ -7,11 +7,12 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // Stats is the journal's state at one moment.
 type Stats struct {
-	Bounds
+	sinks.Bounds
 	// Available is whether an append would be tried now.
 	Available bool
 	// Queued is how many appends wait for the committer.
@@ -62,7 +63,7 @@ func (j *Journal) Checkpoint(ctx context.Context, dir string) error {
 		return fmt.Errorf("journal: checkpoint: %w", err)
 	}
 	if st.fs.err() != nil {
-		return ErrUnavailable // what was copied may be what was never written
+		return journal.ErrUnavailable // what was copied may be what was never written
 	}
 	return nil
 }

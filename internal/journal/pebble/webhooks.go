@@ -14,13 +14,14 @@ import (
 
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // Webhook returns the stored webhook with this id. Errors: ErrNotFound, ErrUnavailable, ErrClosed, ctx's.
 func (j *Journal) Webhook(ctx context.Context, id string) (*journalv1.Webhook, error) {
 	u, err := journal.ParseID(id)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrNotFound, err)
+		return nil, fmt.Errorf("%w: %w", journal.ErrNotFound, err)
 	}
 	var w *journalv1.Webhook
 	err = j.view(ctx, func(st *store) error {
@@ -34,14 +35,14 @@ func (j *Journal) Webhook(ctx context.Context, id string) (*journalv1.Webhook, e
 			}
 			return err
 		}
-		return ErrNotFound
+		return journal.ErrNotFound
 	})
 	return w, err
 }
 
 // Corrections returns what was published to correct the events of a stored webhook, in order of publication. None were of
 // a webhook that is not there. Errors: ErrUnavailable, ErrClosed, ctx's.
-func (j *Journal) Corrections(ctx context.Context, webhookID string) (all []Correction, err error) {
+func (j *Journal) Corrections(ctx context.Context, webhookID string) (all []journal.Correction, err error) {
 	u, err := journal.ParseID(webhookID)
 	if err != nil {
 		return nil, nil //nolint:nilerr // there is no such webhook
@@ -62,7 +63,7 @@ func (j *Journal) Corrections(ctx context.Context, webhookID string) (all []Corr
 	return all, nil
 }
 
-func (s *store) corrections(prefix byte, id uuid.UUID) (all []Correction, err error) {
+func (s *store) corrections(prefix byte, id uuid.UUID) (all []journal.Correction, err error) {
 	it, err := s.db.NewIter(&pebble.IterOptions{
 		LowerBound: correctionKey(prefix, id, 0),
 		UpperBound: correctionKey(prefix, id, math.MaxUint64),
@@ -80,9 +81,9 @@ func (s *store) corrections(prefix byte, id uuid.UUID) (all []Correction, err er
 		if err := proto.Unmarshal(v, c); err != nil {
 			return nil, err
 		}
-		first := Position(binary.BigEndian.Uint64(it.Key()[correctionKeyLen-8:]))
+		first := sinks.Position(binary.BigEndian.Uint64(it.Key()[correctionKeyLen-8:]))
 		for i, index := range c.GetIndexes() {
-			all = append(all, Correction{Index: index, Position: first + Position(i)})
+			all = append(all, journal.Correction{Index: index, Position: first + sinks.Position(i)})
 		}
 	}
 	return all, it.Error()

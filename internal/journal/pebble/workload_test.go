@@ -15,6 +15,7 @@ import (
 
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // workload is a bounded run of appends: plain, several at once, of several events, quarantined, some of these released
@@ -22,22 +23,22 @@ import (
 // several times.
 type workload struct {
 	// entries are received, at once those that one of calls names.
-	entries []Entry
+	entries []journal.Entry
 	calls   [][]int
 	// later is what becomes of an entry once it was received.
-	later map[int]Entry
+	later map[int]journal.Entry
 
 	mu sync.Mutex
 	// acked are the entries that were accepted, and delivered what a reader was given, both in order of time.
 	acked     []acked
-	delivered []Record
+	delivered []sinks.Record
 }
 
 type acked struct {
 	entry int
 	// later is whether it is what became of the entry.
 	later   bool
-	receipt Receipt
+	receipt journal.Receipt
 }
 
 const workloadWriters = 4
@@ -54,7 +55,7 @@ func unsteady() func() time.Time {
 }
 
 func newWorkload(n int) *workload {
-	w := &workload{later: make(map[int]Entry)}
+	w := &workload{later: make(map[int]journal.Entry)}
 	for i := range n {
 		e := drifting(i, plain(i))
 		e.Keys = append(e.Keys, journal.Key{Hash: hash("delivery", i), Window: time.Hour})
@@ -80,7 +81,7 @@ func newWorkload(n int) *workload {
 	return w
 }
 
-func plain(i int) Entry {
+func plain(i int) journal.Entry {
 	switch i % 7 {
 	case 3:
 		return quarantined(i)
@@ -93,7 +94,7 @@ func plain(i int) Entry {
 	}
 }
 
-func drifting(i int, e Entry) Entry {
+func drifting(i int, e journal.Entry) journal.Entry {
 	if i%3 == 1 {
 		drifted(e, journalv1.DriftKind_DRIFT_KIND_UNKNOWN, "$.new")
 	}
@@ -129,7 +130,7 @@ func (w *workload) run(t *testing.T, j *Journal) {
 }
 
 func (w *workload) append(t *testing.T, j *Journal, call []int) {
-	receipts, err := persist(j, func() ([]Receipt, error) { return w.receive(context.Background(), j, call) })
+	receipts, err := persist(j, func() ([]journal.Receipt, error) { return w.receive(context.Background(), j, call) })
 	if err != nil {
 		t.Errorf("append: %v", err)
 		return
@@ -144,9 +145,9 @@ func (w *workload) append(t *testing.T, j *Journal, call []int) {
 		if !ok {
 			continue
 		}
-		r, err := persist(j, func() (Receipt, error) { return j.Append(context.Background(), e) })
-		if e.Operation == Release && errors.Is(err, ErrNotFound) { // released before
-			r, err = Receipt{Duplicate: true}, nil
+		r, err := persist(j, func() (journal.Receipt, error) { return j.Append(context.Background(), e) })
+		if e.Operation == journal.Release && errors.Is(err, journal.ErrNotFound) { // released before
+			r, err = journal.Receipt{Duplicate: true}, nil
 		}
 		if err != nil {
 			t.Errorf("append what came later: %v", err)
@@ -158,12 +159,12 @@ func (w *workload) append(t *testing.T, j *Journal, call []int) {
 	}
 }
 
-func (w *workload) receive(ctx context.Context, j *Journal, call []int) ([]Receipt, error) {
+func (w *workload) receive(ctx context.Context, j *Journal, call []int) ([]journal.Receipt, error) {
 	if len(call) == 1 {
 		r, err := j.Append(ctx, w.entries[call[0]])
-		return []Receipt{r}, err
+		return []journal.Receipt{r}, err
 	}
-	var entries []Entry
+	var entries []journal.Entry
 	for _, i := range call {
 		entries = append(entries, w.entries[i])
 	}
@@ -175,7 +176,7 @@ func persist[T any](j *Journal, f func() (T, error)) (T, error) {
 	for {
 		changed := j.changed()
 		v, err := f()
-		if !errors.Is(err, ErrUnavailable) {
+		if !errors.Is(err, journal.ErrUnavailable) {
 			return v, err
 		}
 		if !j.Stats().Available {
@@ -186,7 +187,7 @@ func persist[T any](j *Journal, f func() (T, error)) (T, error) {
 
 func (w *workload) follow(t *testing.T, j *Journal) {
 	c, err := retry(func() (journal.Claim, error) {
-		if err := j.Register(context.Background(), "reader", 1, Hold); err != nil {
+		if err := j.Register(context.Background(), "reader", 1, journal.Hold); err != nil {
 			return nil, err
 		}
 		return j.Claim(context.Background(), "reader")
@@ -195,8 +196,8 @@ func (w *workload) follow(t *testing.T, j *Journal) {
 		t.Error(err)
 		return
 	}
-	for next := Position(1); int(next) <= w.events(); {
-		got, err := j.Read(context.Background(), next, make([]Record, 0, 5))
+	for next := sinks.Position(1); int(next) <= w.events(); {
+		got, err := j.Read(context.Background(), next, make([]sinks.Record, 0, 5))
 		if errors.Is(err, os.ErrNotExist) {
 			continue // the disk has dropped a file, and nobody has tried to write since
 		}
@@ -207,7 +208,7 @@ func (w *workload) follow(t *testing.T, j *Journal) {
 		w.mu.Lock()
 		w.delivered = append(w.delivered, got...)
 		w.mu.Unlock()
-		next += Position(len(got))
+		next += sinks.Position(len(got))
 		if _, err := retry(func() (struct{}, error) { return struct{}{}, c.Save(context.Background(), next) }); err != nil {
 			t.Errorf("save: %v", err)
 			return
@@ -219,7 +220,7 @@ func (w *workload) follow(t *testing.T, j *Journal) {
 func retry[T any](f func() (T, error)) (T, error) {
 	for {
 		v, err := f()
-		if !errors.Is(err, ErrUnavailable) {
+		if !errors.Is(err, journal.ErrUnavailable) {
 			return v, err
 		}
 		runtime.Gosched()
@@ -227,14 +228,14 @@ func retry[T any](f func() (T, error)) (T, error) {
 }
 
 // presence says where an entry's first event lies, and that of what came later; 0 if it has none, absent if it is not there.
-type presence struct{ first, later Position }
+type presence struct{ first, later sinks.Position }
 
-const absent = ^Position(0)
+const absent = ^sinks.Position(0)
 
 // verify checks that the journal holds all of the first acked and delivered ones, every entry whole or not at all, what was
 // appended at once all or none, and the drift of exactly these, and then that it goes on: all is there once when it was
 // appended again.
-func (w *workload) verify(t *testing.T, j *Journal, acked []acked, delivered []Record) {
+func (w *workload) verify(t *testing.T, j *Journal, acked []acked, delivered []sinks.Record) {
 	t.Helper()
 	records := readAll(t, j)
 	for _, want := range delivered {
@@ -269,7 +270,7 @@ func (w *workload) verify(t *testing.T, j *Journal, acked []acked, delivered []R
 }
 
 // again appends once more what is present as said, and no position before next is given to it.
-func (w *workload) again(t *testing.T, j *Journal, call []int, present []presence, next Position) {
+func (w *workload) again(t *testing.T, j *Journal, call []int, present []presence, next sinks.Position) {
 	t.Helper()
 	receipts, err := w.receive(t.Context(), j, call)
 	if err != nil {
@@ -280,19 +281,19 @@ func (w *workload) again(t *testing.T, j *Journal, call []int, present []presenc
 		if there != receipts[k].Duplicate || there != receipts[0].Duplicate {
 			t.Fatalf("entry %d of %v is present: %v, a duplicate: %v, the first: %v", i, call, there, receipts[k].Duplicate, receipts[0].Duplicate)
 		}
-		later := Receipt{}
+		later := journal.Receipt{}
 		if e, ok := w.later[i]; ok {
 			there := present[i].later != absent
 			later, err = j.Append(t.Context(), e)
-			if e.Operation == Release && there {
-				if !errors.Is(err, ErrNotFound) {
+			if e.Operation == journal.Release && there {
+				if !errors.Is(err, journal.ErrNotFound) {
 					t.Fatalf("entry %d released again: %v", i, err)
 				}
 			} else if err != nil || later.Duplicate != there {
 				t.Fatalf("entry %d has what came later: %v, now %+v, %v", i, there, later, err)
 			}
 		}
-		for _, r := range []Receipt{receipts[k], later} {
+		for _, r := range []journal.Receipt{receipts[k], later} {
 			if r.First != 0 && r.First < next {
 				t.Fatalf("position %d is used again", r.First)
 			}
@@ -301,9 +302,9 @@ func (w *workload) again(t *testing.T, j *Journal, call []int, present []presenc
 }
 
 // whole returns where every entry lies, and checks that all of it is there, once.
-func (w *workload) whole(t *testing.T, j *Journal, records []Record) []presence {
+func (w *workload) whole(t *testing.T, j *Journal, records []sinks.Record) []presence {
 	t.Helper()
-	byID := make(map[string]Record)
+	byID := make(map[string]sinks.Record)
 	for _, r := range records {
 		byID[eventOf(t, r).GetId()] = r
 	}
@@ -318,7 +319,7 @@ func (w *workload) whole(t *testing.T, j *Journal, records []Record) []presence 
 			later = place(t, byID, l)
 		}
 		got, err := j.Webhook(t.Context(), e.Webhook.GetId())
-		if errors.Is(err, ErrNotFound) {
+		if errors.Is(err, journal.ErrNotFound) {
 			if len(e.Events) > 0 && first != absent || later != absent {
 				t.Fatalf("entry %d has events and no webhook", i)
 			}
@@ -330,15 +331,15 @@ func (w *workload) whole(t *testing.T, j *Journal, records []Record) []presence 
 		}
 		present[i] = presence{first, later}
 		want := stored(e, first)
-		if l.Operation == Release && later != absent {
+		if l.Operation == journal.Release && later != absent {
 			want = stored(l, later)
 		}
 		same(t, "webhook", got, want)
-		if l.Operation == Correct {
-			var want []Correction
+		if l.Operation == journal.Correct {
+			var want []journal.Correction
 			for k, index := range l.Indexes {
 				if later != absent {
-					want = append(want, Correction{Index: index, Position: later + Position(k)})
+					want = append(want, journal.Correction{Index: index, Position: later + sinks.Position(k)})
 				}
 			}
 			corrections, err := j.Corrections(t.Context(), e.Webhook.GetId())
@@ -352,7 +353,7 @@ func (w *workload) whole(t *testing.T, j *Journal, records []Record) []presence 
 }
 
 // place returns where an entry's events lie, one behind the other, or that they are absent, all of them.
-func place(t *testing.T, byID map[string]Record, e Entry) Position {
+func place(t *testing.T, byID map[string]sinks.Record, e journal.Entry) sinks.Position {
 	t.Helper()
 	if len(e.Events) == 0 {
 		return 0
@@ -364,7 +365,7 @@ func place(t *testing.T, byID map[string]Record, e Entry) Position {
 		if k == 0 && ok {
 			first = r.Position
 		}
-		if ok != (first != absent) || ok && r.Position != first+Position(k) {
+		if ok != (first != absent) || ok && r.Position != first+sinks.Position(k) {
 			t.Fatalf("%s has events in part: %d is there: %v, at %d", e.Webhook.GetId(), k, ok, r.Position)
 		}
 		if ok {
