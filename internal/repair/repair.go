@@ -91,7 +91,7 @@ func (p *Repairer) Retry(ctx context.Context, src *intake.Source, w *journalv1.W
 		r.Events += d.Events()
 	}
 	if r.Fault != nil {
-		return r, nil
+		return r, nil //nolint:nilerr // the fault is the answer
 	}
 	r.Outcome = intake.Accepted
 	if held > 0 {

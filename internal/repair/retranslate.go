@@ -56,7 +56,7 @@ func (p *Repairer) Retranslate(ctx context.Context, src *intake.Source, w *journ
 	}
 	reading := src.Read(src.Redelivery(w, ""))
 	if reading.Fault != nil {
-		return Retranslated{Fault: reading.Fault}, nil
+		return Retranslated{Fault: reading.Fault}, nil //nolint:nilerr // the fault is the answer
 	}
 	r := Retranslated{Changes: compare(published, reading.Translation.Events)}
 	var corrections []intake.Correction
@@ -67,7 +67,7 @@ func (p *Repairer) Retranslate(ctx context.Context, src *intake.Source, w *journ
 	}
 	draft := src.Correct(w, corrections)
 	if draft.Fault != nil {
-		return Retranslated{Fault: draft.Fault}, nil
+		return Retranslated{Fault: draft.Fault}, nil //nolint:nilerr // the fault is the answer
 	}
 	if dryRun || len(corrections) == 0 {
 		return r, nil
