@@ -14,8 +14,8 @@ import (
 // Discard is the operation of [Queue.Discard], which removes a webhook from quarantine.
 const Discard journal.Operation = 255
 
-// maxContents bounds the contents that are recorded under one key. The newest are kept.
-const maxContents = 256
+// MaxContents bounds the contents that are recorded under one key. The newest are kept.
+const MaxContents = 256
 
 // Item is the part of an entry that decides.
 type Item struct {
@@ -295,8 +295,8 @@ func (p *Plan) Record(i int, dst []journal.Seen, known *Known) (journal.Hash, []
 		dst = append(dst, journal.Seen{At: known.Now, Bytes: p.contents[c].bytes, Meaning: p.contents[c].meaning})
 	}
 	slices.Reverse(dst[stored:])
-	if n := len(dst) - from; n > maxContents {
-		dst = append(dst[:from], dst[len(dst)-maxContents:]...)
+	if n := len(dst) - from; n > MaxContents {
+		dst = append(dst[:from], dst[len(dst)-MaxContents:]...)
 	}
 	return r.key, dst
 }

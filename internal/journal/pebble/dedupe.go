@@ -3,10 +3,12 @@ package pebble
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/journal/commit"
 )
 
 // writeContents records the contents that a group adds under its keys.
@@ -20,11 +22,29 @@ func (c *committer) writeContents(g *group) {
 	for i := range plan.Records() {
 		var key journal.Hash
 		key, c.contents = plan.Record(i, c.contents[:0], &c.known.Known)
+		c.keepCurrent(key)
 		op := g.batch.SetDeferred(dedupeKeyLen, contentsLen(len(c.contents)))
 		appendDedupeKey(op.Key[:0], c.st.bucket, key)
 		putContents(op.Value, number, c.contents)
 		c.st.filter.add(c.st.bucket, &key)
 		c.st.bucketKeys++
+	}
+}
+
+// keepCurrent adds the contents that were recorded under the key within the hour, where the new record does not have them. They
+// would be lost with the record that it replaces. A window may have passed by a clock that is ahead, or for an entry with a
+// shorter one, and not for the next entry.
+func (c *committer) keepCurrent(key journal.Hash) {
+	for _, s := range c.known.current[key] {
+		if len(c.contents) >= commit.MaxContents {
+			return
+		}
+		known := slices.ContainsFunc(c.contents, func(one journal.Seen) bool {
+			return one.Bytes == s.Bytes && one.Meaning == s.Meaning && !one.At.Before(s.At)
+		})
+		if !known {
+			c.contents = append(c.contents, s)
+		}
 	}
 }
 

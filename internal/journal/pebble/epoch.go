@@ -129,17 +129,17 @@ func (j *Journal) Resolve(ctx context.Context, m sinks.Mark) error {
 		return sinks.ErrClosed
 	}
 	e, b := j.epochs.Load(), j.Bounds()
-	if m.Position < b.Earliest {
+	switch {
+	case m.Position < b.Earliest:
 		return sinks.ErrExpired
-	}
-	if m.Epoch != 0 {
-		i := slices.IndexFunc(e.all, func(one epoch) bool { return one.id == m.Epoch })
-		if i < 0 || i+1 < len(e.all) && m.Position > e.all[i+1].first {
-			return sinks.ErrForked
-		}
-	}
-	if m.Position > b.Next {
+	case m.Position > b.Next:
 		return sinks.ErrFuture
+	case m.Epoch == 0:
+		return nil
+	}
+	i := slices.IndexFunc(e.all, func(one epoch) bool { return one.id == m.Epoch })
+	if i < 0 || i+1 < len(e.all) && m.Position > e.all[i+1].first {
+		return sinks.ErrForked
 	}
 	return nil
 }

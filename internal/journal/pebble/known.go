@@ -19,6 +19,8 @@ type known struct {
 	st *store
 	// looked are the windows with which keys were looked up, for keys that the filter did not exclude.
 	looked map[journal.Hash]time.Duration
+	// current are the contents that were recorded within the hour. A new record may take the place of theirs.
+	current map[journal.Hash][]journal.Seen
 	// found and key are memory for one look-up.
 	found []bucket
 	key   []byte
@@ -26,9 +28,10 @@ type known struct {
 
 func newKnown(st *store) known {
 	return known{
-		Known:  commit.Known{Contents: make(map[journal.Hash][]journal.Seen), Webhooks: make(map[uuid.UUID]commit.State)},
-		st:     st,
-		looked: make(map[journal.Hash]time.Duration),
+		Known:   commit.Known{Contents: make(map[journal.Hash][]journal.Seen), Webhooks: make(map[uuid.UUID]commit.State)},
+		st:      st,
+		looked:  make(map[journal.Hash]time.Duration),
+		current: make(map[journal.Hash][]journal.Seen),
 	}
 }
 
@@ -37,6 +40,7 @@ func (k *known) load(g *commit.Group, now int64) {
 	clear(k.Contents)
 	clear(k.Webhooks)
 	clear(k.looked)
+	clear(k.current)
 	k.Now = time.Unix(0, now)
 	for call := range g.Calls {
 		for p := range call.All {
@@ -73,7 +77,7 @@ func (k *known) loadContents(key *journal.Key) error {
 		return nil
 	}
 	k.looked[key.Hash] = key.Window
-	var all []journal.Seen
+	var all, current []journal.Seen
 	for _, at := range k.found {
 		k.key = appendDedupeKey(k.key[:0], at, key.Hash)
 		v, closer, err := k.st.db.Get(k.key)
@@ -83,10 +87,17 @@ func (k *known) loadContents(key *journal.Key) error {
 		if err != nil {
 			return err
 		}
+		before := len(all)
 		all, err = appendContents(all, v, k.st.epochs.Load())
 		if err := errors.Join(err, closer.Close()); err != nil {
 			return err
 		}
+		if at.hour() == hourOf(k.Now) {
+			current = append(current, all[before:]...)
+		}
+	}
+	if len(current) > 0 {
+		k.current[key.Hash] = current
 	}
 	if len(all) > 0 {
 		k.Contents[key.Hash] = all
