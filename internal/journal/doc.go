@@ -20,6 +20,7 @@
 //   - The entries of one AppendAll exist all, except duplicates, or none of them does.
 //   - Everything that a reader was shown survives every crash, with the same content, at the same position. This holds for
 //     events, bounds, positions that Seek found, webhooks, pages of webhooks, corrections, drift, parked events and gaps.
+//   - Nothing is shown, and no append returns, before it is durable.
 //   - Drift counts cover exactly the webhooks that were stored, each once.
 //
 // Order:
@@ -31,6 +32,7 @@
 //
 // Identity:
 //
+//   - A content is alive until the key's window has passed since it was committed, and not longer.
 //   - An entry is a duplicate if one of its keys has a living content with the same bytes, or with the same meaning. No event
 //     is added.
 //   - A meaning of zero equals no other. Then bytes alone tell contents apart.
@@ -46,7 +48,7 @@
 //     is that of the same entries one after the other.
 //   - A duplicate is acknowledged when the entry that it repeats is durable. If that entry fails, the duplicate fails too.
 //   - In an AppendAll each entry is decided as if those before it were committed.
-//   - Under one key at least the 256 newest contents are known. Older ones may be forgotten before their window has passed.
+//   - Under one key at least the 256 newest contents are known.
 //
 // Quarantine:
 //
@@ -62,8 +64,8 @@
 //   - Every opening of the log begins an epoch. So does a clock that was put back by more than a second.
 //   - A mark can be resolved in every later state of the same log, until retention has removed the events at its position;
 //     from then on it is ErrExpired.
-//   - A log that was restored from an older copy refuses a mark of the state that was lost: ErrForked. It accepts a mark of a
-//     state that the copy contains.
+//   - A log that was restored from an older copy refuses a mark of the state that was lost: ErrForked, or ErrFuture while the
+//     log is shorter. It accepts a mark of a state that the copy contains.
 //   - A mark without an epoch, from an older version, is checked against the bounds alone.
 //
 // The clock:
@@ -78,10 +80,10 @@
 //
 // Retention:
 //
-//   - Events older than the age, or beyond the size, that retention has are removed, the oldest first. Their webhooks and
-//     their corrections go with them, or a little later.
+//   - Events older than the age that retention has are removed, the oldest first. Their webhooks and their corrections go with
+//     them, or a little later.
 //   - Nothing is removed that a registered reader has not passed, except for readers that said Skip, and for these only while
-//     the disk is low.
+//     the storage is nearly full.
 //   - A reader at a position that was removed gets ErrExpired, never a gap.
 //   - Quarantined webhooks, released ones among them, are removed by an age of their own.
 //
@@ -93,17 +95,27 @@
 //   - A parked event stays until its reader unparks it, an operator discards it, or its retention ends. Its first time and
 //     its history survive when it is parked again.
 //   - A gap that was recorded twice is counted once.
+//   - A pause, a move and a request survive every crash. A request stays until its reader carried it out.
 //
 // Failures:
 //
 //   - When a write fails, appends get ErrUnavailable, readers stay where they are, and the log recovers by itself as soon as
 //     the storage allows it. The process lives.
-//   - Discard works while the disk is too full for appends.
+//   - Discard works while the storage is too full for appends.
 //   - When the context of a call ends, the call returns its error, also while it waits.
 //   - Close commits what is queued. Every call that waits, and every later one, gets sinks.ErrClosed.
 //
+// Archive:
+//
+//   - Continuing at the end of a page leaves out nothing and returns nothing twice.
+//   - Newest returns when the newest stored webhook of each source was received.
+//
+// An engine may limit the log by size too. Its own documentation says how.
+//
 // # Not promised
 //
+//   - Contents under one key beyond the 256 newest may be forgotten before their window has passed.
+//   - A content whose window has passed may be alive again when the clock is put back behind the window's end.
 //   - An append that returned ErrUnavailable, or its context's error, may have been committed. Append it again: a duplicate
 //     tells.
 //   - The order of appends that overlap in time is any order.

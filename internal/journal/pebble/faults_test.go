@@ -323,6 +323,8 @@ type switchFS struct {
 
 	gate    sync.RWMutex
 	current *vfs.MemFS
+	// dead disks have no power: every write fails.
+	dead bool
 }
 
 func newSwitchFS() *switchFS {
@@ -337,6 +339,20 @@ func (s *switchFS) crash(cfg vfs.CrashCloneCfg) *vfs.MemFS {
 	return s.current.CrashClone(cfg)
 }
 
+// die cuts the power, and returns what that leaves.
+func (s *switchFS) die(cfg vfs.CrashCloneCfg) *vfs.MemFS {
+	s.gate.Lock()
+	defer s.gate.Unlock()
+	s.dead = true
+	return s.current.CrashClone(cfg)
+}
+
+func (s *switchFS) isDead() bool {
+	s.gate.RLock()
+	defer s.gate.RUnlock()
+	return s.dead
+}
+
 // drop loses what was not synced.
 func (s *switchFS) drop() {
 	s.gate.Lock()
@@ -347,12 +363,18 @@ func (s *switchFS) drop() {
 func (s *switchFS) do(op func(*vfs.MemFS) error) error {
 	s.gate.RLock()
 	defer s.gate.RUnlock()
+	if s.dead {
+		return errorfs.ErrInjected
+	}
 	return op(s.current)
 }
 
 func (s *switchFS) open(op func(*vfs.MemFS) (vfs.File, error)) (vfs.File, error) {
 	s.gate.RLock()
 	defer s.gate.RUnlock()
+	if s.dead {
+		return nil, errorfs.ErrInjected
+	}
 	f, err := op(s.current)
 	if err != nil {
 		return nil, err
