@@ -37,7 +37,7 @@ import (
 // rig is a whole receiving side over a journal in memory, and a client of the operator's service.
 type rig struct {
 	t        *testing.T
-	journal  *pebble.Journal
+	journal  journal.Journal
 	edge     *ingress.Ingress
 	intake   *intake.Intake
 	server   *Server
@@ -55,7 +55,7 @@ type rig struct {
 
 // disk is the rig's journal as intake sees it: it may refuse.
 type disk struct {
-	*pebble.Journal
+	journal.Journal
 
 	rig *rig
 }

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"context"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -9,14 +8,12 @@ import (
 	"github.com/webhook-bridge/bridge/internal/admin"
 	"github.com/webhook-bridge/bridge/internal/config"
 	"github.com/webhook-bridge/bridge/internal/intake"
-	"github.com/webhook-bridge/bridge/internal/journal/pebble"
 	"github.com/webhook-bridge/bridge/internal/source"
-	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // newOperators makes the operator's service over the sources that receive, which are resolved.
 func newOperators(
-	j *pebble.Journal, in *intake.Intake, sources []source.Source, pushes []*push, log *slog.Logger,
+	j admin.Journal, backup admin.Backup, in *intake.Intake, sources []source.Source, pushes []*push, log *slog.Logger,
 ) *admin.Server {
 	all := make(map[string]*intake.Source, len(sources))
 	for _, s := range sources {
@@ -26,10 +23,6 @@ func newOperators(
 	sinksOf := make([]admin.Sink, 0, len(pushes))
 	for _, p := range pushes {
 		sinksOf = append(sinksOf, p.forOperators())
-	}
-	backup := func(ctx context.Context, dir string) (sinks.Position, uint64, error) {
-		b, err := j.Backup(ctx, dir)
-		return b.Position, b.Bytes, err
 	}
 	return admin.New(admin.Config{Journal: j, Intake: in, Sources: all, Sinks: sinksOf, Backup: backup, Logger: log})
 }

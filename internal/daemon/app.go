@@ -30,7 +30,6 @@ import (
 	"github.com/webhook-bridge/bridge/internal/ingress"
 	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/journal"
-	"github.com/webhook-bridge/bridge/internal/journal/pebble"
 	"github.com/webhook-bridge/bridge/internal/openapi"
 	"github.com/webhook-bridge/bridge/sinks/grpcstream"
 )
@@ -40,7 +39,7 @@ type Server struct {
 	cfg     *config.Config
 	plugins Plugins
 	log     *slog.Logger
-	journal *pebble.Journal
+	journal journal.Journal
 	streams *grpcstream.Server
 	// operators is the operator's service.
 	operators *admin.Server
@@ -64,10 +63,8 @@ func Open(ctx context.Context, cfg *config.Config, plugins Plugins, log *slog.Lo
 	}()
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	store := journalConfig(cfg, log)
-	store.Registerer = metrics
-	a.journal, err = pebble.Open(ctx, store)
-	if err != nil {
+	var backup admin.Backup
+	if a.journal, backup, err = openJournal(ctx, cfg, log, metrics); err != nil {
 		return nil, err
 	}
 	a.ready = &readiness{journal: a.journal}
@@ -97,7 +94,7 @@ func Open(ctx context.Context, cfg *config.Config, plugins Plugins, log *slog.Lo
 	if err != nil {
 		return nil, err
 	}
-	a.operators = newOperators(a.journal, in, cfg.Sources, a.pushes, log)
+	a.operators = newOperators(a.journal, backup, in, cfg.Sources, a.pushes, log)
 	if err := a.listenAll(ctx, edge, metrics, document, newInterceptor(cfg.Access)); err != nil {
 		return nil, err
 	}

@@ -68,7 +68,7 @@ func eventsPerSecond(read func()) float64 {
 }
 
 // readJournal reads and decodes all events.
-func readJournal(b *testing.B, j *pebble.Journal, events int) {
+func readJournal(b *testing.B, j journal.Journal, events int) {
 	b.Helper()
 	records := make([]sinks.Record, 0, catchUpRead)
 	for n := 0; n < events; {

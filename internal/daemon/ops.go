@@ -7,13 +7,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/webhook-bridge/bridge/internal/journal/pebble"
+	"github.com/webhook-bridge/bridge/internal/journal"
 )
 
 // readiness says whether webhooks should be sent here now.
 type readiness struct {
 	serving atomic.Bool
-	journal *pebble.Journal
+	journal interface{ Health() journal.Health }
 }
 
 // problem returns why the program is not ready, empty if it is.
@@ -21,7 +21,7 @@ func (r *readiness) problem() string {
 	if !r.serving.Load() {
 		return "starting or stopping"
 	}
-	if !r.journal.Stats().Available {
+	if !r.journal.Health().Available {
 		return "journal cannot commit"
 	}
 	return ""

@@ -1,29 +1,12 @@
 package daemon
 
 import (
-	"log/slog"
-
 	"github.com/webhook-bridge/bridge/internal/config"
-	"github.com/webhook-bridge/bridge/internal/journal/pebble"
 	"github.com/webhook-bridge/bridge/sinks/file"
 	"github.com/webhook-bridge/bridge/sinks/kafka"
 )
 
-// The journal and the sinks do not know the configuration: each has settings of its own.
-
-func journalConfig(cfg *config.Config, log *slog.Logger) pebble.Config {
-	return pebble.Config{
-		Dir: cfg.Journal.Dir,
-		Retention: pebble.Retention{
-			Age:           cfg.Journal.Age,
-			Size:          cfg.Journal.Size,
-			QuarantineAge: cfg.Journal.QuarantineAge,
-			ParkedAge:     cfg.Journal.ParkedAge,
-		},
-		MinFree: uint64(max(cfg.Journal.MinFree, 0)),
-		Logger:  log,
-	}
-}
+// The sinks do not know the configuration: each has settings of its own.
 
 func fileConfig(f *config.File) file.Config {
 	c := file.Config{

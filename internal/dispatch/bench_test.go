@@ -21,7 +21,7 @@ import (
 )
 
 // backlog is a journal on disk with so many events of some 400 bytes.
-func backlog(b *testing.B, events int) *pebble.Journal {
+func backlog(b *testing.B, events int) journal.Journal {
 	b.Helper()
 	j, err := pebble.Open(b.Context(), pebble.Config{Dir: b.TempDir(), Interval: math.MaxInt64})
 	if err != nil {
@@ -121,7 +121,7 @@ func BenchmarkBacklog(b *testing.B) {
 	}
 }
 
-func drain(b *testing.B, j *pebble.Journal, lanes int, left *atomic.Int64, peak *atomic.Uint64) {
+func drain(b *testing.B, j journal.Journal, lanes int, left *atomic.Int64, peak *atomic.Uint64) {
 	b.Helper()
 	claim, err := j.Claim(b.Context(), sinkName)
 	if err != nil {

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/webhook-bridge/bridge/internal/journal"
-	"github.com/webhook-bridge/bridge/internal/journal/pebble"
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
@@ -43,7 +42,7 @@ func TestLostOnWrite(t *testing.T) {
 			run(t, func(t *testing.T, r *rig) {
 				r.append(t, orders(5, 2)...)
 				d := r.dispatcher(t, Config{Sinks: []sinks.Sink{refusing(r.sink(t), poison...)}})
-				r.operate(t, func(ctx context.Context, j *pebble.Journal) error { return j.Pause(ctx, sinkName) })
+				r.operate(t, func(ctx context.Context, j journal.Journal) error { return j.Pause(ctx, sinkName) })
 				end := start(t, d)
 				synctest.Wait()
 				if err := end(); !errors.Is(err, journal.ErrLost) {
@@ -64,7 +63,7 @@ func TestMovedBack(t *testing.T) {
 		stop := started(t, r.dispatcher(t, Config{Counters: counters}))
 		synctest.Wait()
 		stop()
-		r.operate(t, func(ctx context.Context, j *pebble.Journal) error { return j.MoveTo(ctx, sinkName, 3) })
+		r.operate(t, func(ctx context.Context, j journal.Journal) error { return j.MoveTo(ctx, sinkName, 3) })
 		d := r.dispatcher(t, Config{Counters: counters})
 		stop = started(t, d)
 		synctest.Wait()
@@ -94,7 +93,7 @@ func TestRetryParked(t *testing.T) {
 			synctest.Wait()
 			diff(t, "parked", r.parkedAt(t), []sinks.Position{3, 4, 6})
 			changed.Store(true)
-			r.operate(t, func(ctx context.Context, j *pebble.Journal) error {
+			r.operate(t, func(ctx context.Context, j journal.Journal) error {
 				return errors.Join(j.RequestRetry(ctx, sinkName, 3), j.RequestRetry(ctx, sinkName, 4))
 			})
 			before := len(r.received())
@@ -129,7 +128,7 @@ func TestRetryWaits(t *testing.T) {
 		answer.Store(&down)
 		r.append(t, orders(1, 1)...)
 		synctest.Wait()
-		r.operate(t, func(ctx context.Context, j *pebble.Journal) error {
+		r.operate(t, func(ctx context.Context, j journal.Journal) error {
 			return errors.Join(j.RequestRetry(ctx, sinkName, 1), j.RequestRetry(ctx, sinkName, 2))
 		})
 		sleep(time.Hour)

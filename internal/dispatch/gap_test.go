@@ -11,6 +11,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/internal/journal/pebble"
 	"github.com/webhook-bridge/bridge/sinks"
 )
@@ -49,7 +50,7 @@ func TestGap(t *testing.T) {
 			later.Store(int64(2 * time.Hour))
 			until(func() bool { return r.journal.Bounds().Earliest == 11 })
 			full.Store(false)
-			until(func() bool { return r.journal.Stats().Available })
+			until(func() bool { return r.journal.Health().Available })
 		})
 		r.append(t, orders(2, 1)...)
 		r.store.Repair()
@@ -100,7 +101,7 @@ func TestPastTheEnd(t *testing.T) {
 		stop()
 		diff(t, "cursor", r.saved(t), 1)
 
-		r.operate(t, func(ctx context.Context, j *pebble.Journal) error { return j.MoveTo(ctx, sinkName, 4) })
+		r.operate(t, func(ctx context.Context, j journal.Journal) error { return j.MoveTo(ctx, sinkName, 4) })
 		stop = started(t, r.dispatcher(t, Config{}))
 		synctest.Wait()
 		stop()

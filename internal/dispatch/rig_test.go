@@ -33,7 +33,7 @@ const sinkName = "orders"
 // journal lives outside: its goroutines, and those of the store under it, pool what belongs to no bubble. So it is
 // called by a goroutine of its own, and waiting for events is done here.
 type rig struct {
-	journal *pebble.Journal
+	journal journal.Journal
 	store   *memory.Store
 
 	calling       sync.Mutex
@@ -257,7 +257,7 @@ func (r *rig) claim(t *testing.T) claim {
 }
 
 // operate does what an operator would.
-func (r *rig) operate(t *testing.T, operation func(ctx context.Context, j *pebble.Journal) error) {
+func (r *rig) operate(t *testing.T, operation func(ctx context.Context, j journal.Journal) error) {
 	t.Helper()
 	r.outside(func() {
 		if err := operation(context.Background(), r.journal); err != nil {
@@ -269,7 +269,7 @@ func (r *rig) operate(t *testing.T, operation func(ctx context.Context, j *pebbl
 // saved is where the durable cursor stands.
 func (r *rig) saved(t *testing.T) (p sinks.Position) {
 	t.Helper()
-	r.operate(t, func(ctx context.Context, j *pebble.Journal) error {
+	r.operate(t, func(ctx context.Context, j journal.Journal) error {
 		all, err := j.Readers(ctx)
 		if len(all) != 1 {
 			t.Errorf("readers: %v", all)

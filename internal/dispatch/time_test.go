@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"github.com/webhook-bridge/bridge/internal/journal/pebble"
+	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
@@ -332,7 +332,7 @@ func TestStrictOrder(t *testing.T) {
 		}, cmpopts.IgnoreFields(Stats{}, "Lag"))
 		diff(t, "parked", r.parkedAt(t), nil)
 		diff(t, "cursor", r.saved(t), 4)
-		r.operate(t, func(ctx context.Context, j *pebble.Journal) error {
+		r.operate(t, func(ctx context.Context, j journal.Journal) error {
 			return errors.Join(j.RequestPass(ctx, sinkName, 4), j.RequestPass(ctx, sinkName, 5))
 		})
 		sleep(time.Second)

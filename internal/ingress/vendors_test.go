@@ -203,7 +203,7 @@ func newWritten(e journal.Entry) written {
 
 // recorder is a journal that records the entries that it adds.
 type recorder struct {
-	*pebble.Journal
+	journal.Journal
 
 	added []written
 	// kept is how many duplicates were stored beside the first.
