@@ -25,7 +25,7 @@
 // # What a body is
 //
 // JSON, unless the connector says more of its vendor: the field of a form that holds JSON, text that it mends, or an array of
-// webhooks. The webhooks of an array are taken in one by one and made durable all at once. The event's name is in the body, the
+// webhooks. The webhooks of an array are read one by one and made durable all at once. The event's name is in the body, the
 // URL or a header; those that name it must agree. What is stored is what was received.
 //
 // # What a verified sender gets
@@ -38,7 +38,7 @@
 //
 // # The gateway
 //
-// Every webhook that is decoded passes the handler that grpc-gateway generated for its RPC, and arrives at the package as a
-// typed call. The generated code sees a request of our own making, with the body and nothing else of the sender's: no
+// Every webhook that is decoded passes the handler that grpc-gateway generated for its RPC. The handler's call ends in a
+// connection that keeps the message and returns: decoding stores nothing. The generated code sees a request of our own making, with the body and nothing else of the sender's: no
 // header, no query, no path, no method.
 package ingress
