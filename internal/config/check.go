@@ -1,16 +1,16 @@
 package config
 
-// Checks let packages that this one does not know check their settings. They do no I/O. A nil one finds nothing wrong.
+// Checks let packages that this one does not import check their own settings. They do no I/O. Nil checks nothing.
 type Checks struct {
-	// Sink returns what is wrong with a sink.
+	// Sink returns the problems of a sink.
 	Sink func(Sink) []Fault
 }
 
-// Fault is one thing that is wrong with what was checked.
+// Fault is one problem that a check found.
 type Fault struct {
-	// Key is where, below the sink's: "kafka.brokers[0]".
+	// Key is the setting, relative to the sink: "kafka.brokers[0]".
 	Key string
-	// Reason is for people, and shows no value that may be a secret.
+	// Reason is text for people. It shows no value that may be a secret.
 	Reason string
 }
 

@@ -2,16 +2,16 @@
 //
 // # Reading
 //
-// The file is parsed as YAML, references such as ${NAME} are expanded on the parsed scalars (never in the text, so that a
-// secret cannot change the file's structure), scalars become the fields of the schema, the schema's rules are applied, and
-// [Config] is what results, with every default filled in and every unit resolved. docs/configuration.md explains the keys.
+// The file is parsed as YAML. References such as ${NAME} are expanded in the parsed scalars, and never in the text, so that a
+// secret cannot change the file's structure. Scalars become the fields of the schema, and the schema's rules are applied. The
+// result is [Config]: every field has a value, every unit is resolved. docs/configuration.md explains the keys.
 //
 // # Errors
 //
-// All problems are reported at once, as [*Error], each with its place. A problem never says what the file or a variable
-// holds, since that may be a secret: it names keys, variables, known alternatives and limits only. That is why the file is
-// read here, by the schema's descriptors, and not by a YAML library's own mapping: those print values and lines, and take
-// the last of two equal keys silently.
+// All problems are reported at once, as [*Error], each with its place. A problem never shows a value of the file or of a
+// variable, since that may be a secret. It shows only keys, variables, known alternatives and limits. For this reason the file
+// is read here, by the schema's descriptors, and not by a YAML library's own mapping: such a mapping prints values and lines,
+// and silently uses the last of two equal keys.
 //
 // # Not supported
 //
@@ -26,7 +26,7 @@ import (
 	"github.com/webhook-bridge/bridge/internal/source"
 )
 
-// Config is a whole configuration: valid, resolved, nothing left to default. It is not changed after Load.
+// Config is a complete configuration: it is valid, and all defaults are set. It is not changed after Load.
 type Config struct {
 	Listen  Listen
 	Journal Journal
@@ -36,11 +36,11 @@ type Config struct {
 	Sinks  []Sink
 	Log    Log
 	Access Access
-	// ShutdownTimeout is how long a shutdown may take before what is left is cut off.
+	// ShutdownTimeout is the longest time for a shutdown. Then the open connections are cut off.
 	ShutdownTimeout time.Duration
 }
 
-// Listen is where to listen. No two addresses collide.
+// Listen has the addresses to listen on. No two of them collide.
 type Listen struct {
 	Webhooks, Ops, GRPC, Admin Listener
 }
@@ -53,7 +53,7 @@ type Listener struct {
 	TLS *TLS
 }
 
-// TLS names a certificate and its key, which were a good pair when the configuration was read.
+// TLS names a certificate and its key. They were a valid pair when the configuration was read.
 type TLS struct {
 	CertFile, KeyFile string
 }
@@ -72,9 +72,9 @@ type Journal struct {
 	MinFree int64
 }
 
-// Log is what is written about the running program.
+// Log configures the program's own log.
 type Log struct {
-	// Format is "text", "json" or, to choose by where it is written to, empty.
+	// Format is "text" or "json". When it is empty, the program chooses by the kind of its output.
 	Format string
 	Level  slog.Level
 }

@@ -23,7 +23,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden errors in testdata")
 
-// canary is in testdata wherever a secret may be, or may have been put by mistake.
+// canary is in testdata at each place where a secret may be, also by mistake.
 const canary = "s3cret"
 
 // known are the connectors of these tests. They are not the real ones.
@@ -165,7 +165,7 @@ var compare = cmp.Options{
 	cmp.Comparer(func(a, b *connectors.Connector) bool { return a == b }),
 }
 
-// What is not set has its default, and what is set by reference has its value.
+// A key that is not set has its default, and a reference has its value.
 func TestDefaults(t *testing.T) {
 	got, err := readStory(t, "testdata/good/architecture.txtar").parse()
 	if err != nil {
@@ -279,7 +279,7 @@ func TestEveryKey(t *testing.T) {
 	}
 }
 
-// With a header of its own a signature is another one than the connector's, of which nothing is left.
+// A signature with a header of its own replaces the connector's signature as a whole.
 func TestAnotherSignature(t *testing.T) {
 	parse := func(settings string) (*source.Source, error) {
 		t.Helper()
@@ -318,7 +318,7 @@ func TestAnotherSignature(t *testing.T) {
 	}
 }
 
-// The format is what the schema says, and so is what the documentation calls the problem's place.
+// The text of a problem has the form that the documentation describes.
 func TestProblem(t *testing.T) {
 	_, err := Parse("x.yaml", []byte("sources:\n  - name: A\n"), os.LookupEnv, nil)
 	want := `x.yaml:2:5: sources[0].auth: is missing
@@ -329,7 +329,7 @@ x.yaml:2:11: sources[0].name: must be 1 to 64 lower case letters, digits and inn
 	}
 }
 
-// A file of nothing but mistakes gets a report that ends.
+// A file with only mistakes gets a report of limited size.
 func TestProblemsAreBounded(t *testing.T) {
 	var b strings.Builder
 	for i := range 100_000 {

@@ -26,7 +26,7 @@ func readDocs(t *testing.T) string {
 	return string(text)
 }
 
-// The reader knows the types that the schema uses; one it does not know would be read as a duration.
+// The reader knows all types that the schema uses. It would read an unknown type as a duration.
 func TestSchemaTypes(t *testing.T) {
 	var walk func(d protoreflect.MessageDescriptor)
 	walk = func(d protoreflect.MessageDescriptor) {
@@ -79,7 +79,7 @@ func TestDocumentedExamples(t *testing.T) {
 	}
 }
 
-// The documentation's errors are those that Bridge prints.
+// The errors in the documentation are the errors that Bridge prints.
 func TestDocumentedErrors(t *testing.T) {
 	_, block, _ := strings.Cut(readDocs(t), "```text\n")
 	block, _, _ = strings.Cut(block, "\n```")

@@ -12,7 +12,7 @@ import (
 	"github.com/webhook-bridge/bridge/internal/schema"
 )
 
-// maxReferenced bounds a file that a reference or a TLS setting names, in bytes.
+// maxReferenced is the largest size, in bytes, of a file that a reference or a TLS setting names.
 const maxReferenced = 1 << 20
 
 var (
@@ -26,7 +26,7 @@ type expander struct {
 	readFile func(string) ([]byte, error)
 }
 
-// expand replaces ${NAME}, ${NAME:-default} and ${file:PATH}; $$ is a dollar sign, any other $ stands for itself.
+// expand replaces ${NAME}, ${NAME:-default} and ${file:PATH}. $$ becomes a dollar sign; any other $ stays as it is.
 func (x expander) expand(text string) (string, error) {
 	var b strings.Builder
 	for {
@@ -56,7 +56,7 @@ func (x expander) expand(text string) (string, error) {
 	}
 }
 
-// lookUp returns what the inside of a reference stands for.
+// lookUp returns the value of a reference, given without its braces.
 func (x expander) lookUp(reference string) (string, error) {
 	if path, ok := strings.CutPrefix(reference, "file:"); ok {
 		return x.file(path)
@@ -105,7 +105,8 @@ func validVariable(name string) bool {
 	return name != ""
 }
 
-// readBounded returns the whole of a regular file of at most maxReferenced bytes. Anything else could block or never end.
+// readBounded reads a regular file of at most maxReferenced bytes. It refuses other files: to read them could block or never
+// end.
 func readBounded(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -129,8 +130,8 @@ func readBounded(path string) ([]byte, error) {
 	return data, nil
 }
 
-// fileReason says in words that follow "the file" why it could not be read, without its path, which came out of the
-// configuration.
+// fileReason returns the reason why a file could not be read, as words that follow "the file". It leaves out the path, which
+// is a value of the configuration.
 func fileReason(err error) error {
 	var pathErr *fs.PathError
 	switch {

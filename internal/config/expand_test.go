@@ -42,7 +42,7 @@ func TestExpand(t *testing.T) {
 		{in: "${file:/token}", want: "token"},
 		{in: "Bearer ${file:/token}", want: "Bearer token"},
 		{in: "${file:/lines}", want: "\none\ntwo"},
-		// What is put in is not looked at again.
+		// The value of a reference is not expanded again.
 		{in: "${DOLLAR}", want: "$A ${A}"},
 		{in: "$$", want: "$"},
 		{in: "$${A}", want: "${A}"},

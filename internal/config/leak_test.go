@@ -9,7 +9,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Whatever value of a good configuration is put in the wrong place, or is itself wrong, no error repeats it.
+// A value in the wrong place, or a value that is itself wrong, is in no error.
 func TestMisplacedSecrets(t *testing.T) {
 	const secret = "CANARY-s3cret"
 	shapes := map[string]func(n *yaml.Node){

@@ -18,9 +18,9 @@ func (r resolver) listen(file *configv1.Listen, access *configv1.Access) Listen 
 		GRPC:     r.listener("grpc", file.GetGrpc(), certs.GetGrpc()),
 		Admin:    r.listener("admin", file.GetAdmin(), certs.GetAdmin()),
 	}
-	r.collisions(l)
-	r.guarded("grpc", l.GRPC, access)
-	r.guarded("admin", l.Admin, access)
+	r.checkCollisions(l)
+	r.checkExposure("grpc", l.GRPC, access)
+	r.checkExposure("admin", l.Admin, access)
 	return l
 }
 
@@ -31,13 +31,14 @@ func (r resolver) listener(name, addr string, cert *configv1.TLS) Listener {
 	}
 	if cert != nil {
 		l.TLS = &TLS{CertFile: cert.GetCertFile(), KeyFile: cert.GetKeyFile()}
-		r.pair("listen.tls."+name, l.TLS)
+		r.checkPair("listen.tls."+name, l.TLS)
 	}
 	return l
 }
 
-// pair reports a certificate that cannot be served. The files are read again later; this is to tell now.
-func (r resolver) pair(path string, files *TLS) {
+// checkPair reports a certificate that cannot be served. The server reads the files again later; this check finds problems
+// before the start.
+func (r resolver) checkPair(path string, files *TLS) {
 	if files.CertFile == "" || files.KeyFile == "" {
 		return // Validation has reported it.
 	}
@@ -52,7 +53,7 @@ func (r resolver) pair(path string, files *TLS) {
 	if err != nil || keyErr != nil {
 		return
 	}
-	// What the error says may come out of the files, one of which is a secret, so only its meaning is told.
+	// The error's text may come from the files, and the key is a secret. So the problem gives only the error's meaning.
 	switch _, err := tls.X509KeyPair(cert, key); {
 	case err == nil:
 	case strings.Contains(err.Error(), "does not match"):
@@ -62,8 +63,8 @@ func (r resolver) pair(path string, files *TLS) {
 	}
 }
 
-// collisions reports addresses that cannot be listened on at once. Port 0 is a free one each time.
-func (r resolver) collisions(l Listen) {
+// checkCollisions reports addresses that cannot be listened on at the same time. Port 0 is a free port each time.
+func (r resolver) checkCollisions(l Listen) {
 	all := []struct{ name, addr string }{
 		{"webhooks", l.Webhooks.Addr}, {"ops", l.Ops.Addr}, {"grpc", l.GRPC.Addr}, {"admin", l.Admin.Addr},
 	}
@@ -85,11 +86,12 @@ func collide(a, b string) bool {
 	return hostA == hostB || isEvery(hostA) || isEvery(hostB) || isLoopback(hostA) && isLoopback(hostB) && sameLoopback(hostA, hostB)
 }
 
-// sameLoopback reports whether a name and an address of the loopback may be one. Two different addresses are not.
+// sameLoopback reports whether two different texts, a name and an address of the loopback, may be the same interface. Two
+// different addresses never are.
 func sameLoopback(a, b string) bool { return a == "localhost" || b == "localhost" }
 
-// guarded reports a listener that hands out data to other machines and asks nobody who they are.
-func (r resolver) guarded(name string, l Listener, access *configv1.Access) {
+// checkExposure reports a listener that gives data to other machines without TLS or without authentication.
+func (r resolver) checkExposure(name string, l Listener, access *configv1.Access) {
 	host, _, ok := splitAddr(l.Addr)
 	if !ok || isLoopback(host) || access.GetInsecure() {
 		return
@@ -106,7 +108,7 @@ func (r resolver) guarded(name string, l Listener, access *configv1.Access) {
 	}
 }
 
-// splitAddr returns the parts of host:port and whether they can be listened on.
+// splitAddr returns the parts of host:port, and whether a server can listen on them.
 func splitAddr(addr string) (host string, port uint16, ok bool) {
 	host, service, err := net.SplitHostPort(addr)
 	if err != nil {

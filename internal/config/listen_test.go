@@ -88,7 +88,7 @@ func TestCollide(t *testing.T) {
 	}
 }
 
-// Only loopback may do without TLS and token, however it is written.
+// Only a loopback address, in any notation, needs no TLS and no token.
 func TestGuarded(t *testing.T) {
 	for addr, guarded := range map[string]bool{
 		"127.0.0.1:9090": false, "127.8.8.8:9090": false, "[::1]:9090": false, "localhost:9090": false,

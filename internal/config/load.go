@@ -37,9 +37,9 @@ func Load(path string, env func(string) (string, bool), all map[string]*connecto
 	return Parse(path, data, env, all, checks...)
 }
 
-// Parse reads a configuration out of data. The name stands for the file in errors; env looks up environment variables, as
-// [os.LookupEnv] does. Files that the configuration refers to are read, and checks, at most one, look at what others than
-// this package understand. What is wrong with the configuration is returned as [*Error], all of it at once.
+// Parse reads a configuration from data. Errors name the file by name. env looks up environment variables, as [os.LookupEnv]
+// does. Parse reads the files that the configuration refers to. At most one Checks may be given; it checks the settings that
+// this package does not understand. Parse returns all problems of the configuration at once, as [*Error].
 func Parse(name string, data []byte, env func(string) (string, bool), all map[string]*connectors.Connector, checks ...Checks) (*Config, error) {
 	return parse(name, data, expander{env: env, readFile: readBounded}, all, checks...)
 }
@@ -68,14 +68,14 @@ func parse(name string, data []byte, x expander, all map[string]*connectors.Conn
 	return cfg, nil
 }
 
-// parseYAML returns the one document of data, whose Kind is 0 when it is empty. It reports false after a problem that
-// leaves nothing to look at.
+// parseYAML returns the one document of data. Its Kind is 0 when it is empty. parseYAML reports false after a problem that
+// makes further checks impossible.
 func parseYAML(data []byte, r *report) (*yaml.Node, bool) {
 	if len(data) > maxFile {
 		r.addAtf(place{}, "", "is larger than %s", schema.FormatSize(maxFile))
 		return nil, false
 	}
-	// The parser names no place for these.
+	// The parser gives no place for these problems.
 	if at, bad := firstBad(data); bad {
 		r.addAtf(at, "", "is not text in UTF-8 without control characters")
 		return nil, false
@@ -118,13 +118,13 @@ func firstBad(data []byte) (place, bool) {
 	return place{}, false
 }
 
-// The parser's own messages are constants, but for the name of an anchor, which may be a secret that begins with an
-// asterisk and lacks its quotes.
+// The parser's own messages are constants, with one exception: the name of an anchor, which may be a secret that begins with
+// an asterisk and has no quotes.
 var (
 	syntaxError   = regexp.MustCompile(`^yaml: (?:line (\d+): )?([a-zA-Z0-9 ,':\[\]{}<>!%&*?"-]+)$`)
 	unknownAnchor = regexp.MustCompile(`^yaml: unknown anchor `)
-	// grammarError are the messages for which the parser counts lines from 0, and names the line where the list or
-	// mapping begins that it could not finish.
+	// grammarError matches the messages for which the parser counts lines from 0. They give the line where the unfinished list
+	// or mapping begins.
 	grammarError = regexp.MustCompile(`^did not find expected (<|node content|'|key)`)
 )
 
@@ -139,14 +139,14 @@ func addSyntax(r *report, err error) {
 		r.addAtf(place{}, "", "is not YAML")
 		return
 	}
-	line, _ := strconv.Atoi(m[1]) // empty or digits; 0 is "not known"
+	line, _ := strconv.Atoi(m[1]) // Empty or digits; 0 means "not known".
 	if line > 0 && grammarError.MatchString(m[2]) {
 		line++
 	}
 	r.addAtf(place{line: line}, "", "is not YAML: %s", m[2])
 }
 
-// validate applies the schema's own rules. The error is about the schema, never about the file.
+// validate applies the schema's rules, and reports each violation. The error is about the schema, never about the file.
 func validate(file *configv1.Config, r *report) error {
 	err := protovalidate.Validate(file)
 	var violations *protovalidate.ValidationError
@@ -162,7 +162,7 @@ func validate(file *configv1.Config, r *report) error {
 	return nil
 }
 
-// patterns says in words what the schema's patterns ask for, by path without indexes.
+// patterns describes the schema's patterns in words, by path without indexes.
 var (
 	patterns = map[string]string{
 		"sinks.name":               "must be 1 to 64 lower case letters, digits and inner dashes",
@@ -175,7 +175,8 @@ var (
 	indexes = regexp.MustCompile(`\[\d+\]`)
 )
 
-// addViolation words a broken rule. The validator's own messages state the rule and not the value, but not for people.
+// addViolation reports a violation in words for people. The validator's own messages have no values either, but are too
+// technical.
 func addViolation(r *report, v *protovalidate.Violation) {
 	path, reason := protovalidate.FieldPathString(v.Proto.GetField()), v.Proto.GetMessage()
 	switch id := v.Proto.GetRuleId(); {

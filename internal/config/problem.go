@@ -7,18 +7,19 @@ import (
 	"strings"
 )
 
-// maxProblems bounds a report: nobody reads further, and a hostile file cannot make it large.
+// maxProblems is the largest number of problems in a report. People do not read more, and a hostile file cannot make the
+// report larger.
 const maxProblems = 100
 
-// Problem is one thing that is wrong with a configuration. It never holds a value.
+// Problem is one problem of a configuration. It never shows a value.
 type Problem struct {
 	// File is the name of the file.
 	File string
-	// Line and Column count from 1. Column is 0 where only the line is known, both are where neither is.
+	// Line and Column count from 1. Column is 0 when only the line is known. Both are 0 when the place is not known.
 	Line, Column int
-	// Path is the field, such as "sources[3].time_zone". Empty when it is about the file.
+	// Path is the field, such as "sources[3].time_zone". It is empty when the problem is about the whole file.
 	Path string
-	// Reason is for people.
+	// Reason is text for people.
 	Reason string
 }
 
@@ -38,7 +39,7 @@ func (p Problem) String() string {
 	return b.String() + p.Reason
 }
 
-// Error is everything that is wrong with a configuration, in the file's order.
+// Error has all problems of a configuration, in the file's order.
 type Error struct {
 	Problems []Problem
 }
@@ -52,10 +53,10 @@ func (e *Error) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// place is where something stands in the file.
+// place is a place in the file.
 type place struct{ line, column int }
 
-// report collects problems and knows where fields are.
+// report collects problems, and has the places of the fields.
 type report struct {
 	file     string
 	places   map[string]place
@@ -66,13 +67,14 @@ func newReport(file string) *report {
 	return &report{file: file, places: map[string]place{"": {1, 1}}}
 }
 
-// addf reports a problem with the field at path, unless the field, one above or one below already has one: what is wrong
-// first makes the rest wrong. Arguments must not be values of the configuration.
+// addf reports a problem with the field at path. It reports nothing when this field, a field around it or a field inside it
+// already has a problem: the second problem is usually a result of the first. Arguments must not be values of the
+// configuration.
 func (r *report) addf(path, format string, args ...any) {
 	r.addAtf(r.place(path), path, format, args...)
 }
 
-// addAtf is addf for a place that is not the field's.
+// addAtf is like addf, with a place that is not the field's.
 func (r *report) addAtf(at place, path, format string, args ...any) {
 	if len(r.problems) >= maxProblems || r.known(path) {
 		return
@@ -88,13 +90,13 @@ func (r *report) known(path string) bool {
 	})
 }
 
-// within reports whether the field at inner lies in the one at outer. The file itself does not count.
+// within reports whether the field at inner is inside the field at outer. It reports false when outer is the file itself.
 func within(inner, outer string) bool {
 	rest, ok := strings.CutPrefix(inner, outer)
 	return ok && outer != "" && rest != "" && (rest[0] == '.' || rest[0] == '[')
 }
 
-// place is where the field at path stands or, when it is not in the file, the nearest field around it.
+// place returns the place of the field at path or, when it is not in the file, of the nearest field around it.
 func (r *report) place(path string) place {
 	for {
 		if at, ok := r.places[path]; ok {
@@ -104,7 +106,7 @@ func (r *report) place(path string) place {
 	}
 }
 
-// err returns what was reported, or nil.
+// err returns the reported problems as [*Error], or nil.
 func (r *report) err() error {
 	if len(r.problems) == 0 {
 		return nil

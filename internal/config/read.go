@@ -14,14 +14,14 @@ import (
 
 const durationName = "google.protobuf.Duration"
 
-// reader turns YAML nodes into a message, by its descriptor. It notes where each field stands, and reports what has no
-// place in the message.
+// reader converts YAML nodes to a message, by the message's descriptor. It stores the place of each field in the file, and
+// reports keys that the message does not have.
 type reader struct {
 	*report
 	expander
 }
 
-// root reads the document's top node. It reports false after a problem that leaves nothing to look at.
+// root reads the document's top node. It reports false after a problem that makes further checks impossible.
 func (r reader) root(n *yaml.Node, m protoreflect.Message) bool {
 	if n.Kind == 0 || isNull(n) {
 		return true
@@ -83,7 +83,7 @@ func shorten(key string) string {
 	return strings.ToValidUTF8(key[:most], "") + "…"
 }
 
-// field reads n into one field of m. Nothing given leaves the field out.
+// field reads n into one field of m. A null leaves the field unset.
 func (r reader) field(n *yaml.Node, path string, m protoreflect.Message, field protoreflect.FieldDescriptor) {
 	empty := field.Message() != nil && field.Message().Fields().Len() == 0
 	if isNull(n) && !empty {
@@ -113,7 +113,7 @@ func (r reader) field(n *yaml.Node, path string, m protoreflect.Message, field p
 	}
 }
 
-// list reads the sequence n. An element that cannot be read still takes its place, so that indexes stay right.
+// list reads the sequence n. For an element that cannot be read it appends an empty one, so that indexes stay right.
 func (r reader) list(n *yaml.Node, path string, list protoreflect.List, field protoreflect.FieldDescriptor) {
 	if !r.expect(n, yaml.SequenceNode, path) {
 		return
@@ -136,7 +136,7 @@ func (r reader) list(n *yaml.Node, path string, list protoreflect.List, field pr
 	}
 }
 
-// scalar reads n as the field's type, after expanding references. It reports false when there is nothing to set.
+// scalar expands the references in n and converts it to the field's type. It reports false when there is no value to set.
 func (r reader) scalar(n *yaml.Node, path string, field protoreflect.FieldDescriptor) (protoreflect.Value, bool) {
 	var none protoreflect.Value
 	if !r.expect(n, yaml.ScalarNode, path) {
@@ -162,7 +162,7 @@ func (r reader) scalar(n *yaml.Node, path string, field protoreflect.FieldDescri
 	return value, true
 }
 
-// scalarValue converts text to the field's type, or says what was wanted.
+// scalarValue converts text to the field's type. When it cannot, want describes a valid value.
 func scalarValue(text string, field protoreflect.FieldDescriptor) (value protoreflect.Value, want string) {
 	switch field.Kind() {
 	case protoreflect.StringKind:
@@ -178,7 +178,7 @@ func scalarValue(text string, field protoreflect.FieldDescriptor) (value protore
 			return value, "a whole number"
 		}
 		return protoreflect.ValueOfUint32(uint32(n)), ""
-	default: // The schema's only scalar message; a test holds it to that.
+	default: // A duration: the schema's only message that is written as a scalar. A test checks this.
 		d, err := time.ParseDuration(text)
 		if err != nil {
 			return value, `a duration, such as "90s" or "168h"`
@@ -187,7 +187,7 @@ func scalarValue(text string, field protoreflect.FieldDescriptor) (value protore
 	}
 }
 
-// expect reports whether n is of the kind and without YAML's stranger features.
+// expect reports whether n has the kind, and no anchor, alias or tag. It adds a problem otherwise.
 func (r reader) expect(n *yaml.Node, kind yaml.Kind, path string) bool {
 	switch {
 	case !isPlain(n):

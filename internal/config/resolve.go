@@ -14,7 +14,7 @@ import (
 	"github.com/webhook-bridge/bridge/internal/secret"
 )
 
-// resolver turns the file's message into a Config and reports what the schema cannot rule out.
+// resolver converts the file's message to a Config, and reports problems that the schema's rules cannot find.
 type resolver struct {
 	*report
 	connectors map[string]*connectors.Connector
@@ -66,7 +66,7 @@ func (r resolver) access(a *configv1.Access) Access {
 	return access
 }
 
-// tokens drops empty values, as a source does with its secrets, and reports when none is left.
+// tokens leaves out empty values, as a source does with its secrets, and reports when no value is left.
 func (r resolver) tokens(path string, values []string) []secret.Value {
 	var secrets []secret.Value
 	for i, value := range values {
@@ -97,7 +97,7 @@ func (r resolver) duration(path string, d *durationpb.Duration) time.Duration {
 	return got
 }
 
-// size resolves an optional size by the rules of its key. It may always be as large as needed.
+// size resolves an optional size by the rules of its key. The size needed is valid even where the rules have a lower maximum.
 func (r resolver) size(path, text string, needed int64) int64 {
 	key := schema.At(path)
 	if text == "" {

@@ -8,7 +8,7 @@ import (
 	"github.com/webhook-bridge/bridge/internal/secret"
 )
 
-// Sink is somewhere to push events to. Exactly one of Kafka and File is set.
+// Sink is the configuration of one sink. Exactly one of Kafka and File is set.
 type Sink struct {
 	Name  string
 	Kafka *Kafka
@@ -17,7 +17,7 @@ type Sink struct {
 	Latest bool
 	// Skip lets retention go past the sink when the disk runs low.
 	Skip bool
-	// StrictOrder waits at an event that is refused for good.
+	// StrictOrder stops the sink at an event that is refused permanently.
 	StrictOrder bool
 	// Concurrency is at least 1, and 1 for files.
 	Concurrency int
@@ -28,7 +28,7 @@ type Sink struct {
 	BackoffMin, BackoffMax time.Duration
 }
 
-// Kind is the key under which the file has the sink's own settings.
+// Kind returns the key that has the settings of this kind of sink in the file.
 func (s Sink) Kind() string {
 	if s.Kafka != nil {
 		return "kafka"
@@ -36,7 +36,7 @@ func (s Sink) Kind() string {
 	return "file"
 }
 
-// Batch says how much is pushed at once.
+// Batch limits the events of one delivery.
 type Batch struct {
 	Count, Bytes int
 	Delay        time.Duration
@@ -61,23 +61,23 @@ type Kafka struct {
 	ClientID                   string
 }
 
-// KafkaTLS is how connections to brokers are encrypted.
+// KafkaTLS configures the encryption of connections to brokers.
 type KafkaTLS struct {
 	CAFile, CertFile, KeyFile, ServerName string
 }
 
-// KafkaSASL is who Bridge is to brokers.
+// KafkaSASL has the credentials for brokers.
 type KafkaSASL struct {
 	Mechanism, Username string
 	Password            secret.Value
 }
 
-// KafkaCreateTopics is how missing topics are made.
+// KafkaCreateTopics configures the creation of missing topics.
 type KafkaCreateTopics struct {
 	Partitions, Replication int
 }
 
-// sinks resolves the sinks, and lets their own packages look at each.
+// sinks resolves the sinks, and lets the checks look at each.
 func (r resolver) sinks(files []*configv1.Sink) []Sink {
 	sinks := make([]Sink, 0, len(files))
 	lines, paths := map[string]int{}, map[string]int{}
@@ -97,9 +97,9 @@ func (r resolver) sinks(files []*configv1.Sink) []Sink {
 	return sinks
 }
 
-// unique reports a value that another sink, or source, has already.
+// unique reports a value that another sink or source has already.
 func (r resolver) unique(what string, lines map[string]int, path, value string) {
-	if line, taken := lines[value]; taken && value != "" {
+	if line, found := lines[value]; found && value != "" {
 		r.addf(path, "is taken by the %s in line %d", what, line)
 		return
 	}

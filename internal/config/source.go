@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	// Zones must load on any machine: containers made from scratch have no zone files.
+	// Zones must load on any machine; some containers have no zone files.
 	_ "time/tzdata"
 
 	"github.com/webhook-bridge/bridge/connectors"
@@ -17,7 +17,7 @@ import (
 	"github.com/webhook-bridge/bridge/internal/source"
 )
 
-// sources reads the sources, and has package source complete and check them.
+// sources reads the sources. Package source sets their defaults and checks them.
 func (r resolver) sources(files []*configv1.Source) []source.Source {
 	sources := make([]source.Source, 0, len(files))
 	lines := map[string]int{}
@@ -64,7 +64,7 @@ func (r resolver) connector(path, name string) *connectors.Connector {
 	return c
 }
 
-// zone returns the zone of that name. Nothing given is nil.
+// zone returns the zone of that name, and nil for no name.
 func (r resolver) zone(path, name string) *time.Location {
 	if name == "" {
 		return nil
@@ -136,7 +136,7 @@ func (r resolver) alerts(path string, file *configv1.Alarms) source.Alerts {
 	return a
 }
 
-// limits reads the limits that are set. The defaults depend on the source, so package source fills them in.
+// limits reads the limits that are set. The defaults depend on the source, so package source sets them.
 func (r resolver) limits(path string, file *configv1.Limits, c *connectors.Connector) source.Limits {
 	l := source.Limits{Rate: int(file.GetRate())}
 	if file.GetBody() != "" {

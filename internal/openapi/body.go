@@ -17,7 +17,7 @@ import (
 	optionsv1 "github.com/webhook-bridge/bridge/gen/bridge/options/v1"
 )
 
-// decimalName is the message that stands for money and quantities.
+// decimalName is the message for money and quantities.
 const decimalName = "google.type.Decimal"
 
 // anyDecimal has no type: a schema of OpenAPI 2.0 has one type, and vendors send two.
@@ -50,7 +50,7 @@ func marshal(v any) ([]byte, error) {
 	return bytes.TrimSpace(out.Bytes()), err
 }
 
-// messages returns what is posted to each path, by the services that are linked into the program.
+// messages returns the message of each path's body, from the services that are linked into the program.
 func messages() map[string]protoreflect.MessageDescriptor {
 	all := map[string]protoreflect.MessageDescriptor{}
 	protoregistry.GlobalFiles.RangeFiles(func(file protoreflect.FileDescriptor) bool {
@@ -203,7 +203,7 @@ func noun(fd protoreflect.FieldDescriptor) string {
 	return "an object"
 }
 
-// alternates name the forms that a field may have besides its own.
+// alternates names the JSON forms that a field may have in addition to its own form.
 var alternates = map[optionsv1.JsonForm]string{
 	optionsv1.JsonForm_JSON_FORM_NUMBER: "a number",
 	optionsv1.JsonForm_JSON_FORM_STRING: "a string that stands for it",

@@ -1,8 +1,8 @@
-// Package openapi describes the webhooks that one instance of Bridge takes in, as an OpenAPI 2.0 document.
+// Package openapi describes the webhooks that one instance of Bridge receives, as an OpenAPI 2.0 document.
 //
-// The generator writes bridge.swagger.json from the vendors' services, whose paths name connectors. What senders call are
-// sources, which only the configuration knows. [Document] turns the one into the other, and leaves out what is not
-// configured. It never sees a secret.
+// The generator writes bridge.swagger.json from the vendors' services. Its paths name connectors. But senders call sources,
+// which only the configuration knows. [Document] converts the paths, and leaves out connectors that no source uses. It never
+// sees a secret.
 package openapi
 
 import (
@@ -30,7 +30,7 @@ const (
 	definition = "#/definitions/"
 )
 
-// document is the part of OpenAPI 2.0 that the generator uses and what Document adds to it.
+// document is the part of OpenAPI 2.0 that the generator and Document use.
 type document struct {
 	Swagger             string                     `json:"swagger"`
 	Info                info                       `json:"info"`
@@ -105,7 +105,7 @@ func Document(sources []source.Source) ([]byte, error) {
 		Swagger: all.Swagger,
 		Info: info{
 			Title: "Bridge webhooks",
-			Description: "The webhooks that this instance takes in, one tag a source. Unknown fields and events are taken too, " +
+			Description: "The webhooks that this instance receives, one tag a source. Unknown fields and events are accepted too, " +
 				"and null stands for an absent field.",
 			Version: "1",
 		},
@@ -129,7 +129,7 @@ func Document(sources []source.Source) ([]byte, error) {
 	return encode(doc)
 }
 
-// parse refuses what document does not have, so that nothing the generator comes to write is lost without notice.
+// parse reads a document. It refuses unknown fields, so that a new field of the generator cannot get lost without notice.
 func parse(data []byte) (document, error) {
 	var doc document
 	decoder := json.NewDecoder(bytes.NewReader(data))
@@ -149,7 +149,7 @@ func encode(doc document) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// add describes one source by what the generator wrote of its connector.
+// add describes one source by the generated operations of its connector.
 func (d *document) add(src *source.Source, all document, posted map[string]protoreflect.MessageDescriptor) error {
 	paths := all.Paths
 	events := eventsOf(src.Connector.Name, paths)
@@ -214,7 +214,7 @@ func eventsOf(connector string, paths map[string]item) []string {
 	return events
 }
 
-// anyEvent describes the URL that does not name an event, after one that does.
+// anyEvent describes the URL that does not name an event. op is an operation of a URL that does.
 func anyEvent(events []string, like operation) operation {
 	return operation{
 		Summary:     "Any event, named in the request.",
@@ -227,7 +227,7 @@ func anyEvent(events []string, like operation) operation {
 	}
 }
 
-// guard is what a source's scheme adds to each of its operations.
+// guard is the part of an operation that depends on the source's scheme of authentication.
 type guard struct {
 	parameters []parameter
 	security   []map[string][]string
@@ -244,7 +244,7 @@ func (d *document) secure(src *source.Source) (base string, g guard, err error) 
 		}
 		return base, guard{security: []map[string][]string{{src.Name: {}}}}, nil
 	case source.SchemeHMAC:
-		// The nearest that OpenAPI 2.0 has.
+		// OpenAPI 2.0 has no scheme for signatures. This one is the nearest.
 		d.SecurityDefinitions[src.Name] = security{
 			Type: "apiKey", In: "header", Name: src.Auth.Header,
 			Description: "A signature, made with the secret configured for source " + src.Name + ": " + signatureOf(src.Auth.HMAC) + ".",
@@ -289,7 +289,7 @@ func (g guard) apply(src *source.Source, op operation, call string) operation {
 
 var reference = regexp.MustCompile(`"\$ref":\s*"` + definition + `([^"]+)"`)
 
-// keepAnswers takes over the definitions that the operation's answers refer to, and those that they refer to.
+// keepAnswers copies the definitions that the operation's answers refer to, also through other definitions.
 func (d *document) keepAnswers(at item, all map[string]json.RawMessage) {
 	var keep func(json.RawMessage)
 	keep = func(schema json.RawMessage) {
@@ -307,7 +307,7 @@ func (d *document) keepAnswers(at item, all map[string]json.RawMessage) {
 	}
 }
 
-// signatureOf says for people how a request is signed.
+// signatureOf describes for people how a request is signed.
 func signatureOf(h *connectors.HMAC) string {
 	text := fmt.Sprintf("HMAC of %q with %s, in %s", h.Signed, h.Algorithm, h.Encoding)
 	if h.Prefix != "" {

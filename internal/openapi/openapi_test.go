@@ -64,7 +64,7 @@ func TestPaths(t *testing.T) {
 	}
 }
 
-// A sender proves who it is as the source says, and the document shows no more than how.
+// The document describes how a sender authenticates at the source. It shows no secret.
 func TestSecurity(t *testing.T) {
 	doc := build(t, append(slices.Clone(sources), source.Source{
 		Name: "signed", Connector: &connectors.Connector{Name: "linga"},
@@ -118,7 +118,7 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// What a client generator stumbles over: ids that are not unique, references to nothing, tags that are not declared.
+// Client generators fail on ids that are not unique, on references to nothing and on tags that are not declared.
 func TestReferences(t *testing.T) {
 	doc := build(t, sources)
 	ids := map[string]string{}
