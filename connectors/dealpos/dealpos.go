@@ -1,20 +1,20 @@
 // Package dealpos knows the webhooks of DealPOS, an Indonesian point of sale and ERP. The vendor's page is "Product Webhook
-// API (1.0.0)". It prints the payments of invoices in full and names the other groups; their fields are those of DealPOS's
-// own guides and REST answers, where they were found.
+// API (1.0.0)". It prints the payments of invoices in full and names the other groups. Their fields come from DealPOS's own
+// guides and REST answers, as far as we found them.
 //
 // # Verification
 //
-// A constant key in the header `X-API-Key`, or nothing at all; nothing is signed. DealPOS wants a 2xx within 30 seconds. It
-// tries once more, after seven seconds, and only if it was answered 408, 429 or 5xx: no answer at all is a loss.
+// A constant key in the header `X-API-Key`, or nothing at all; nothing is signed. DealPOS expects a 2xx within 30 seconds. It
+// tries once more, after seven seconds, and only after the answer 408, 429 or 5xx. Without any answer the webhook is lost.
 //
 // # Identity
 //
-// No event has an id, but most records do. What happens to a record once (created, erased, written off, completed, closed)
-// has a natural key: the record's ID or, for those that have none, outlet, number and date. What can happen again goes by
-// content hash within two minutes, which covers the one retry: changes; deletions, since DealPOS seems to restore what was
-// deleted, and the next deletion has the same body; and whatever becomes of customers and suppliers, which are known by a
-// code alone and can be created, deleted, and created again. The bodies of created, updated and deleted are alike; keys are
-// kept apart by event. No versions, no promise of order.
+// No event has an id, but most records do. An event that happens to a record only once (created, erased, written off,
+// completed, closed) has a natural key: the record's ID or, if it has none, outlet, number and date. An event that can happen
+// again has the content hash within two minutes, which covers the one retry. These are changes; deletions, since DealPOS seems
+// to restore deleted records, and the next deletion has the same body; and all events of customers and suppliers, which have
+// only a code and can be created, deleted, and created again. The bodies of created, updated and deleted are the same; the
+// event is part of the key. There are no versions, and no promise of order.
 //
 // A shift that is closed a second time has another Close, so another body, and is published as a revision.
 //
@@ -34,24 +34,24 @@
 //	supplierBillPaymentCreated, …Deleted  bill_payment.created, .deleted                   bill_payment/<ID>
 //	closeShift                            shift.closed                                     shift/<ID>
 //
-// occurred_at is Created of what was created, Date of goods that moved (ReceivedDate of a transfer), Close of a shift.
-// DealPOS does not say when something was changed, deleted or written off.
+// occurred_at is Created for created records, Date for goods that moved (ReceivedDate for a transfer), and Close for a shift.
+// DealPOS does not send the time of a change, a deletion or a write-off.
 //
 // An event whose name or body is on no page is `unmapped`: bills, sales orders, write-offs of invoices and bills, loyalty
-// points, outlets. validateCoupon is not a webhook but a request: DealPOS waits for the coupon's worth, which Bridge
-// does not know. Send it to a service that does.
+// points, outlets. validateCoupon is not a webhook but a request: DealPOS waits for the coupon's value, which Bridge does not
+// know. Send it to a service that knows it.
 //
 // # Traps
 //
-//   - The body does not name its event: each needs a URL of its own.
+//   - The body does not name its event: each event needs its own URL.
 //   - Times have no zone and up to seven decimals; the year 0001 means "not set"; a field that holds a time in one event
 //     holds a date in another. A date alone is that day's start in the source's zone.
 //   - Outlet is a name, not an id.
 //   - Customer may be {}: then there is none. Gender is a number or a word. Void is "Yes" or "No".
 //   - Amounts are numbers of whole units without a currency.
-//   - A line's Discount is an amount or a percentage and does not say which: nothing canonical is made of it.
-//   - Fields are added without notice: CreatorID, TagID and CouponNote were. Those that the vendor's pages mark as required
-//     are reported when they are missing (field option `always`), of all but products and invoices, where none is.
+//   - A line's Discount is an amount or a percentage, and DealPOS does not say which: it has no canonical field.
+//   - Fields are added without notice, such as CreatorID, TagID and CouponNote. The vendor's pages mark fields as required,
+//     except in products and invoices. A missing required field is reported (field option `always`).
 package dealpos
 
 import (
@@ -92,7 +92,7 @@ func New() *connectors.Connector {
 	}
 }
 
-// retryOn says which answers DealPOS tries again after. It never does without one, which is status 0.
+// retryOn reports whether DealPOS tries again after an answer. It never does without an answer, which is status 0.
 func retryOn(status int) bool {
 	return status == 408 || status == 429 || status >= 500 && status <= 599
 }

@@ -54,7 +54,7 @@ func (f fields) supplier(m *dealposv1.Supplier) connectors.Translation {
 	})
 }
 
-// party is the customer inside another record, or nil: DealPOS writes {} if there is none.
+// party returns the customer inside another record, or nil: DealPOS writes {} if there is none.
 func party(p *dealposv1.Party) *eventv1.Customer {
 	c := &eventv1.Customer{
 		Id:         cmp.Or(p.GetId(), p.GetCode()),

@@ -90,7 +90,7 @@ func (f fields) paid(kind string, p *eventv1.Payment) connectors.Translation {
 	return one(f.key(p.GetId()), e)
 }
 
-// payment is what DealPOS says of money that was paid, be it for an invoice, in one, or for a supplier's bill.
+// payment is a payment for an invoice, a payment inside an invoice, or a payment for a supplier's bill.
 type payment interface {
 	GetId() string
 	GetNumber() string

@@ -8,7 +8,7 @@ import (
 	dealposv1 "github.com/webhook-bridge/bridge/gen/webhooks/dealpos/v1"
 )
 
-// transferOrder has the name of a beginning and is sent at the end, when the goods have arrived.
+// transferOrder translates transferOrderCreated. Despite its name it is sent at the end, when the goods have arrived.
 func (f fields) transferOrder(m *dealposv1.TransferOrder) connectors.Translation {
 	number, key := f.identify("", cmp.Or(m.GetOutletId(), m.GetOutlet()), m.GetNumber(), m.GetDate())
 	return one(key, &eventv1.Event{

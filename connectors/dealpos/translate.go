@@ -49,7 +49,7 @@ func translate(in connectors.Input) (connectors.Translation, error) {
 	return t, nil
 }
 
-// typeOf returns the canonical type, which depends on the event and not on the message alone.
+// typeOf returns the canonical type. It depends on the event, since events share messages.
 func typeOf(event string) string {
 	switch event {
 	case "productCreated":
@@ -102,7 +102,7 @@ func typeOf(event string) string {
 	return ""
 }
 
-// fields adds to the common readers the type of the event at hand.
+// fields adds the event's type to the common readers.
 type fields struct {
 	*connectors.Fields
 	typ string
@@ -112,8 +112,8 @@ func one(k connectors.Key, e *eventv1.Event) connectors.Translation {
 	return connectors.Translation{Key: k, Events: []*eventv1.Event{e}}
 }
 
-// key is natural for what happens to a record once. A change comes again, and so does a deletion, of a record that was
-// restored in between.
+// key returns a natural key for an event that happens to a record only once. A change can happen again. So can a deletion, when
+// the record was restored in between.
 func (f fields) key(parts ...string) connectors.Key {
 	if strings.HasSuffix(f.typ, ".updated") || strings.HasSuffix(f.typ, ".deleted") {
 		return connectors.ContentHash()
@@ -121,19 +121,19 @@ func (f fields) key(parts ...string) connectors.Key {
 	return connectors.NaturalKey(parts...)
 }
 
-// identify tells a record by its id or, if it has none, by its number, which counts within an outlet and need not be
-// unique for ever.
+// identify identifies a record by its id or, if it has none, by its outlet, number and date. The number alone is only unique
+// within an outlet, and perhaps not for ever.
 func (f fields) identify(id, outlet, number, date string) (string, connectors.Key) {
 	if id != "" {
 		return id, f.key(id)
 	}
 	if f.Date("$.Date", date) == nil {
-		date = "" // Also what the year 0001 means: such a date identifies nothing.
+		date = "" // As for the year 0001: such a date identifies nothing.
 	}
 	return f.Need("$.Number", number), f.key(outlet, number, date)
 }
 
-// texts leaves out the empty ones.
+// texts returns the texts that are not empty.
 func texts(all ...string) []string {
 	return slices.DeleteFunc(all, func(text string) bool { return text == "" })
 }

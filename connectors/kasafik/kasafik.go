@@ -1,19 +1,20 @@
-// Package kasafik knows KASA FIK, a Czech point of sale, and the records that it sends whenever they change.
+// Package kasafik knows KASA FIK, a Czech point of sale. It sends each record of its database whenever the record changes.
 //
 // The vendor's page is "Webhook Integrace API". It prints one record, of the table `orders`, and names `order_details` and
-// `products`; what is modelled of other tables follows from the rules common to all. Tables that are not in the schema flow
-// through as `unmapped`.
+// `products`. The messages of other tables follow from the rules for all tables. Tables that are not in the schema become
+// `unmapped` events.
 //
 // # Verification
 //
-// KASA FIK authenticates nothing: no header, no signature. Auth is therefore `path_token`, the secret being part of the
-// URL entered in the Backoffice. The answer must have status 200 exactly. Time-out and retries are not published.
+// KASA FIK does not authenticate itself: it sends no secret header and no signature. So auth is `path_token`: the secret is
+// part of the URL that is entered in the Backoffice. The answer must have exactly the status 200. Time-out and retries are not
+// published.
 //
 // # Identity
 //
-// A record's table, id and version (`_t`, `id`, `_v`) identify it, whether the table is in the schema or not. Order
-// is expressly not promised: `_v` is the subject's version, and a stale record is published like any other. A record
-// without id or version is identified by its content.
+// A record's table, id and version (`_t`, `id`, `_v`) identify it, also when the table is not in the schema. KASA FIK says
+// that it does not promise an order: `_v` is the subject's version, and an old record that arrives late is published too. A
+// record without id or version is identified by its content.
 //
 // # Mapping
 //
@@ -25,16 +26,16 @@
 //
 // # Traps
 //
-//   - Ids are beyond 2^53 since May 2024: a float ruins them.
-//   - Money is an integer of thousandths; total_products is a count all the same, and the scale of total_points and
-//     total_credits is not stated: these three are decimals, passed on digit by digit.
-//   - `_v` is said to be a Unix timestamp, and is in milliseconds.
-//   - Deletion is a flag, `_d`, of unstated type; for products also a false `_visible`. What is null may be left out, but for
-//     `_t`, `_v` and `id`, which the page promises: where one is missing, that is reported (field option `always`).
-//   - Names with two underscores are records of other tables, embedded. A product's price record is decoded, and not
-//     translated: the vendor's example has one price in thousandths and the same price with tax in whole units. For the same
-//     reason the table `product_price_matrix` stays unmapped. Other embedded records are drift.
-//   - The sample on the page is not JSON: a no-break space has slipped in.
+//   - Ids made since May 2024 are greater than 2^53: a float cannot represent them.
+//   - Money is an integer of thousandths. But total_products is a count, and the scale of total_points and total_credits is
+//     not stated: these three are decimals, with every digit kept.
+//   - The page calls `_v` a Unix timestamp; it is in milliseconds.
+//   - Deletion is a flag, `_d`, of unstated type; for products also a false `_visible`. Null fields may be left out, except
+//     `_t`, `_v` and `id`, which the page promises: a missing one is reported (field option `always`).
+//   - Fields whose names begin with two underscores are embedded records of other tables. A product's price record is decoded,
+//     and not translated: the vendor's example has one price in thousandths and the same price with tax in whole units. For
+//     the same reason the table `product_price_matrix` stays unmapped. Other embedded records are drift.
+//   - The sample on the page is not JSON: it has a no-break space.
 package kasafik
 
 import (

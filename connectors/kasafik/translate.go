@@ -27,13 +27,13 @@ func translate(in connectors.Input) (connectors.Translation, error) {
 	}
 }
 
-// record is what the records of all tables have. Neither id nor version is ever 0: such a one is missing.
+// record has the fields of all tables' records. Id and version are never 0: a 0 means that the field is missing.
 type record interface {
 	GetId() int64
 	GetV() int64
 }
 
-// translation completes the event of a record, which has its data already.
+// translation completes the event of a record. The event has its data already.
 func translation(f *connectors.Fields, r record, kind string, deleted bool, e *eventv1.Event) (connectors.Translation, error) {
 	key, version := identify(r)
 	e.Type = kind + ".changed"
@@ -118,7 +118,7 @@ func product(f *connectors.Fields, m *kasafikv1.Product) *eventv1.Product {
 	}
 }
 
-// customer has only the id: no page lists a customer's fields.
+// customer translates only the id: no page lists a customer's fields.
 func customer(m *kasafikv1.Customer) *eventv1.Customer {
 	return &eventv1.Customer{Id: id(m)}
 }

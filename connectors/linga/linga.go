@@ -1,16 +1,17 @@
 // Package linga knows the order webhooks of LINGA rOS, a point of sale for restaurants. The vendor's page is "Integration
-// Hub: Order Webhook Settings". It says when each webhook is sent, and prints no body: the fields are those of LINGA's
-// sales and online orders as integrators have met them, none of them verified against a real webhook.
+// Hub: Order Webhook Settings". It says when each webhook is sent, and prints no body. The fields are the fields of LINGA's
+// sales and online orders that integrators have reported. None of them is verified against a real webhook.
 //
 // # Verification
 //
-// One HTTP header, labelled `X-API-Key` in LINGA's settings, whose name and value the operator chooses. It is constant;
-// nothing is signed. LINGA states no rule for the answer, no time-out, and no retries; Bridge assumes that 2xx is success.
+// One HTTP header, labelled `X-API-Key` in LINGA's settings. The operator chooses its name and value. It is constant; nothing
+// is signed. LINGA states no rule for the answer, no time-out and no retries. Bridge assumes that 2xx is success.
 //
 // # Identity
 //
-// Nothing distinguishes two changes of a check, so the key of every event is the content hash, within ten seconds. An update may repeat
-// the whole check many times. No versions, and no promise that open, update and close come in this order.
+// LINGA sends nothing that distinguishes two changes of a check, so the key of every event is the content hash, within ten
+// seconds. An update may repeat the whole check many times. There are no versions, and open, update and close may come in any
+// order.
 //
 // # Mapping
 //
@@ -18,27 +19,26 @@
 //	update    order.updated    the same
 //	close     order.closed     the same
 //
-// Nobody promises an id: a check without any of the three is passed on as it came.
+// LINGA does not promise an id: a check without any of the three becomes `unmapped`.
 //
-// occurred_at is the time of opening on order.opened; LINGA does not say when a check was changed or closed.
+// On order.opened, occurred_at is the time of opening. LINGA does not say when a check was changed or closed.
 //
 // # Traps
 //
-//   - The body does not name its event: each needs a URL of its own. With "3rd Order Web Hooks" active, orders placed in
-//     the POS come to the open URL too.
+//   - The body does not name its event: each event needs its own URL. With "3rd Order Web Hooks" active, orders placed in the
+//     POS come to the open URL too.
 //   - A check has one of three shapes: a closed sale, a sale's row, an online order. An online order may have another id
 //     than the sale that it becomes.
-//   - Amounts are cents beside a decimal text (subTotal, subTotalStr). The text is preferred, but one without a decimal
-//     point yields to the cents, since LINGA's own description calls one of the texts an integer, and so does one that
-//     cannot be read. So it is also where the two disagree. Without cents beside it, a text without a point other than zero is
-//     quarantined. "1,234.00" is read.
-//   - A list, such as LINGA's reports are, is no webhook: its last row would be the total of the others.
-//   - Cents with a decimal point, also "12.00", may be whole units. Where no text settles it, the check is quarantined: that is
-//     seen, an amount off by a factor of a hundred is not. guestCount may be any decimal.
-//   - Dates are "01-Sep-2026", ISO 8601 or milliseconds. The time of opening may be a time of day beside startDate. One that
-//     cannot be read is not worth losing the order for, and stays unset; the day alone does not stand in for it.
+//   - An amount may come twice, as cents (subTotal) and as a decimal text (subTotalStr). The text wins if it has a decimal
+//     point. Otherwise the cents win, since LINGA's own description calls one of the texts an integer; they also win over a
+//     text that cannot be read. A text without a point and without cents is quarantined, unless it is zero. "1,234.00" is read.
+//   - A list, as in LINGA's reports, is no webhook: its last row would be the total of the others.
+//   - Cents with a decimal point, also "12.00", may be whole units. When no text decides, the check is quarantined: operators
+//     see that, and may not see an amount that is wrong by a factor of a hundred. guestCount may be any decimal.
+//   - Dates are "01-Sep-2026", ISO 8601 or milliseconds. The time of opening may be a time of day, with the day in startDate. A
+//     time that cannot be read stays unset, since the order is worth more than its time. The day alone does not replace it.
 //   - isVoid is "false", a string.
-//   - The items of online orders (orderDetails) are of unknown shape: they stay in the vendor's message.
+//   - The items of online orders (orderDetails) have an unknown shape: they stay in the vendor's message.
 package linga
 
 import (
@@ -64,7 +64,7 @@ func New() *connectors.Connector {
 		Register: func(ctx context.Context, mux *runtime.ServeMux, conn grpc.ClientConnInterface) error {
 			return lingav1.RegisterLingaWebhookServiceHandlerClient(ctx, mux, lingav1.NewLingaWebhookServiceClient(conn))
 		},
-		// What LINGA's settings call the header unless the operator chooses another name.
+		// The header's name in LINGA's settings, unless the operator chooses another one.
 		Verification:  connectors.Verification{Header: "X-API-Key"},
 		Delivery:      connectors.DeliveryPolicy{Repeats: true, Disorder: true},
 		Samples:       samples,

@@ -136,7 +136,7 @@ type amount struct {
 	cents      *decimal.Decimal
 }
 
-// first reads the first amount that is there, and is not held up by what may be wrong with a later one.
+// first reads the first amount that is there. A wrong later amount does not matter.
 func (f fields) first(amounts ...amount) *money.Money {
 	for _, a := range amounts {
 		if m := f.amount(a); m != nil || f.Err() != nil {
@@ -146,8 +146,8 @@ func (f fields) first(amounts ...amount) *money.Money {
 	return nil
 }
 
-// amount prefers the text. Where there are both, a text that cannot be read tells nothing, and one without a decimal point
-// does not say what it counts.
+// amount prefers the text. But when there are both, the cents win over a text that cannot be read, and over a text without a
+// decimal point, whose unit is not known.
 func (f fields) amount(a amount) *money.Money {
 	if a.cents.GetValue() == "" {
 		return f.text(a.path+"Str", a.text)
@@ -160,8 +160,8 @@ func (f fields) amount(a amount) *money.Money {
 	return f.cents(a.path, a.cents)
 }
 
-// cents reads a whole number. One with a decimal point may well be of whole units, and an order in quarantine is better than
-// an amount that is off by a factor of a hundred.
+// cents reads a whole number. A number with a decimal point may be in whole units, and an order in quarantine is better than
+// an amount that is wrong by a factor of a hundred.
 func (f fields) cents(path string, d *decimal.Decimal) *money.Money {
 	if d.GetValue() == "" {
 		return nil
@@ -174,8 +174,8 @@ func (f fields) cents(path string, d *decimal.Decimal) *money.Money {
 	return f.ScaledMoneyIn(path, &n, 2, "")
 }
 
-// text reads a decimal. Without a point it may well be of cents, as LINGA's own description has one of the texts, unless it
-// is nothing.
+// text reads a decimal. Without a point it may be in cents, as LINGA's own description of one of the texts says. Only zero is
+// certain.
 func (f fields) text(path, text string) *money.Money {
 	m := f.Money(path, ungrouped(text))
 	if (m.GetUnits() != 0 || m.GetNanos() != 0) && !strings.Contains(text, ".") {
@@ -184,7 +184,7 @@ func (f fields) text(path, text string) *money.Money {
 	return m
 }
 
-// grouped is a decimal with thousands commas, as LINGA's reports write it. "1,5" is none.
+// grouped matches a decimal with commas between thousands, as LINGA's reports write it. It does not match "1,5".
 var grouped = regexp.MustCompile(`^-?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]*)?$`)
 
 func ungrouped(text string) *decimal.Decimal {
@@ -194,8 +194,8 @@ func ungrouped(text string) *decimal.Decimal {
 	return &decimal.Decimal{Value: text}
 }
 
-// openedAt takes the first of the times that can be read. The day of startDate alone is the last resort. It is
-// not used if there is a time of day that cannot be read: midnight would be wrong.
+// openedAt returns the first time that can be read. The day of startDate alone is the last choice. It is not used if there is
+// a time of day that cannot be read: midnight would be wrong.
 func (f fields) openedAt(m *lingav1.Check) *timestamppb.Timestamp {
 	opened := strings.TrimSpace(m.GetSaleOpenTime())
 	day, dayAndTime := strings.TrimSpace(m.GetStartDate()), ""
@@ -219,7 +219,7 @@ func (f fields) openedAt(m *lingav1.Check) *timestamppb.Timestamp {
 // firstMilli is a time in 2001 in milliseconds, and one far off in seconds: smaller numbers are not known to be either.
 const firstMilli = 1e12
 
-// timeLayouts are the forms beside ISO 8601.
+// timeLayouts are the forms in addition to ISO 8601.
 var timeLayouts = [...]string{
 	"2-Jan-2006 15:04:05",
 	"2-Jan-2006 15:04",
@@ -230,7 +230,7 @@ var timeLayouts = [...]string{
 	"2006-01-02 3:04 PM",
 }
 
-// instant reads a time in any form that LINGA is known to use; nil for all else.
+// instant reads a time in any form that LINGA is known to use. It returns nil for any other text.
 func instant(text string, zone *time.Location) *timestamppb.Timestamp {
 	if t, err := connectors.Time(text, zone); err == nil {
 		return t

@@ -8,8 +8,8 @@ import (
 	openloyaltyv1 "github.com/webhook-bridge/bridge/gen/webhooks/openloyalty/v1"
 )
 
-// cloud translates the cloud product's events. Their names differ from those before, what they mean does not; what they look
-// like is known from others alone, so nothing is required: an event without its subject's id is passed on as it came.
+// cloud translates the cloud product's events. They have other names than in versions 3 and 4, and the same meaning. Their
+// fields are known only from other integrations, so none is required: an event without its subject's id becomes unmapped.
 func (f fields) cloud(event string, m *openloyaltyv1.CloudEvent) connectors.Translation {
 	d := m.GetData()
 	c := cloudFields{f, d, cloudCustomer(d)}
@@ -146,7 +146,8 @@ func (c cloudFields) couponExpiring() *eventv1.Event {
 	}
 }
 
-// subject has an id. Card number and e-mail address identify a person, too, but subjects appear where personal data must not.
+// subject returns a subject made of an id. Card number and e-mail address identify a person too, but subjects appear in places
+// where personal data must not.
 func (c cloudFields) subject() string {
 	return "customer/" + c.Supposed(c.customer.GetId())
 }

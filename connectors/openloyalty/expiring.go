@@ -6,12 +6,11 @@ import (
 	openloyaltyv1 "github.com/webhook-bridge/bridge/gen/webhooks/openloyalty/v1"
 )
 
-// maxExpiring is ten times the longest list that Open Loyalty is known to send of points. An item of a few bytes makes an
-// event of many, and all of a webhook's events are stored at once.
+// maxExpiring is ten times the longest list of points that Open Loyalty is known to send. An item of a few bytes makes a much
+// larger event, and all of a webhook's events are stored at once.
 const maxExpiring = 10_000
 
-// each makes one event an item of a warning's list. The key is all items' together: a webhook is received once, or not at
-// all.
+// each makes one event for each item of a warning's list. The webhook's key is made of all items.
 func each[Item any](f fields, list []Item, do func(path string, item Item) (*eventv1.Event, []string)) connectors.Translation {
 	switch n := len(list); {
 	case n == 0:
@@ -78,7 +77,7 @@ func (f fields) couponsExpiring(m *openloyaltyv1.CampaignCouponExpiration) conne
 	})
 }
 
-// reached is how all warnings say whom they are about.
+// reached has the customer of a warning, in all warnings.
 type reached interface {
 	GetCustomerId() string
 	GetCustomerEmail() string
@@ -86,7 +85,7 @@ type reached interface {
 	GetCustomerLoyaltyCardNumber() string
 }
 
-// called is how those on accounts say it too.
+// called has the customer of a warning, in the warnings about accounts.
 type called interface {
 	GetCustomerFirstName() string
 	GetCustomerLastName() string

@@ -1,16 +1,16 @@
-// Package openloyalty knows the webhooks of Open Loyalty, a loyalty programme: those of generations 3 and 4, which the
-// vendor's page "Webhooks" prints, and those of today's cloud product, which has other names (CamelCase), another shape (a
-// customer is an object) and signatures. Of the cloud product nothing is verified: all of it is from others' integrations.
+// Package openloyalty knows the webhooks of Open Loyalty, a loyalty programme. The vendor's page "Webhooks" prints the webhooks
+// of versions 3 and 4. The current cloud product has other names (CamelCase), another shape (a customer is an object) and
+// signatures. Nothing about the cloud product is verified: all of it comes from other integrations.
 //
 // # Verification
 //
-// Generations 3 and 4 send one HTTP header, whose name and value the operator chooses in Open Loyalty's configuration. It is
-// constant; nothing is signed. Open Loyalty waits one second, ignores the answer, and never tries again: what is not taken
-// then is gone.
+// Versions 3 and 4 send one HTTP header. The operator chooses its name and value in Open Loyalty's configuration. It is
+// constant; nothing is signed. Open Loyalty waits one second, ignores the answer, and never tries again: a webhook that is not
+// accepted then is lost.
 //
 // The cloud product can sign (unverified): HMAC-SHA256, in hex, in X-Webhook-Signature, over method, host, path, hash of the
-// body, X-Webhook-Timestamp and X-Webhook-Request-Id; the secret begins with whsec_, which does not count, and a webhook is
-// good for five minutes. It sends a webhook once more after a 4xx or 5xx.
+// body, X-Webhook-Timestamp and X-Webhook-Request-Id. The secret begins with whsec_, which is not part of the key. A signature
+// is valid for five minutes. The cloud product sends a webhook once more after a 4xx or 5xx.
 //
 // # Identity
 //
@@ -52,26 +52,26 @@
 //	CustomerLevelChanged, TransactionRegistered,
 //	TransactionAssignedToCustomer, CustomerBoughtReward,
 //	AvailablePointsAmountChanged, PointsWillExpire,
-//	LevelWillExpire, CouponWillExpire                        as their namesakes above
+//	LevelWillExpire, CouponWillExpire                        as the events of the same meaning above
 //
-// WalletBalanceUpdated comes beside AvailablePointsAmountChanged, and what it says of which wallet is not known; it stays
-// unmapped, as do CampaignEffectWasApplied and the others whose data no page describes. So does an event of the cloud
-// product that lacks its subject's id: no page promises one.
+// WalletBalanceUpdated is sent together with AvailablePointsAmountChanged, and its data are not known. It stays unmapped, as do
+// CampaignEffectWasApplied and the others whose data no page describes. An event of the cloud product without its subject's id
+// stays unmapped too: no page promises an id.
 //
-// occurred_at is the message's createdAt; without one it is the time of the fact itself where the data have that: a new
-// customer's createdAt, levelAchievementDate, a transfer's createdAt. The date of a purchase is not the time of its
-// registration and stays inside the purchase.
+// occurred_at is the message's createdAt. Without it, it is a time in the data: a new customer's createdAt,
+// levelAchievementDate, a transfer's createdAt. The date of a purchase is not the time of its registration and stays inside the
+// purchase.
 //
 // # Traps
 //
 //   - Customer phones are numbers in one event and strings in others, of up to 19 digits.
-//   - Times are ISO 8601 with offset, but for a new customer's createdAt and couponExpiresAt: seconds since 1970. Other counts
-//     of digits than 9 to 11 are refused, since "2019" and "20190809" would be times in 1970.
-//   - The page prints one expiring-points object, the vendor's code sends lists: in chunks of 1000, but for coupons, whose
-//     list is as long as it is.
-//   - Points that are taken may have a minus: it is dropped, and says what was done where no known word does.
-//   - amount_change and amount_change_type are 3.x spellings, postId a slip in the vendor's code for posId; the page's spelling
-//     is preferred.
+//   - Times are ISO 8601 with offset, except a new customer's createdAt and couponExpiresAt: seconds since 1970. Numbers with
+//     fewer than 9 or more than 11 digits are refused, since "2019" and "20190809" would be times in 1970.
+//   - The page prints one expiring-points object. The vendor's code sends lists, in chunks of 1000; the list of coupons is not
+//     divided into chunks.
+//   - Subtracted points may have a minus. It is removed. It gives the direction only when no known word does.
+//   - amount_change and amount_change_type are 3.x spellings; postId is an error in the vendor's code for posId. The page's
+//     spelling is preferred.
 //   - Six of the page's twelve samples are not JSON. Real bodies are; the samples are quarantine cases.
 //   - country need not be an ISO code ("EN" on the page) and is passed on as it is.
 //   - Amounts of money carry no currency: the source's configuration must.
@@ -107,7 +107,7 @@ func New() *connectors.Connector {
 		},
 		EventField: "type",
 		KeyHeader:  "X-Webhook-Request-Id",
-		// Of the cloud product, unverified. Generations 3 and 4 have a header of the operator's choice.
+		// The cloud product's, unverified. Versions 3 and 4 have a header of the operator's choice.
 		Verification: connectors.Verification{HMAC: &connectors.HMAC{
 			Header:          "X-Webhook-Signature",
 			Algorithm:       "sha256",
@@ -118,7 +118,7 @@ func New() *connectors.Connector {
 			Signed: "{method}\n{len(host)}:{host}\n{len(path)}:{path}\n{sha256(body)}\n{timestamp}\n" +
 				"{header.X-Webhook-Request-Id}",
 		}},
-		// Of generations 3 and 4, which never try again. The cloud product does once, after a 4xx or 5xx.
+		// For versions 3 and 4, which never try again. The cloud product tries again once, after a 4xx or 5xx.
 		Delivery:      connectors.DeliveryPolicy{Timeout: time.Second, Repeats: true},
 		Samples:       samples,
 		Answer:        "{}",

@@ -62,7 +62,7 @@ func translate(in connectors.Input) (connectors.Translation, error) {
 // fields adds Open Loyalty's own readers to the common ones.
 type fields struct{ *connectors.Fields }
 
-// customerReferred is an event that says no more of a customer than the id.
+// customerReferred translates an event that has only the customer's id.
 func (f fields) customerReferred(typ, createdAt string, d *openloyaltyv1.CustomerReference) connectors.Translation {
 	return one(connectors.ContentHash(), &eventv1.Event{
 		Type:       typ,
@@ -222,8 +222,8 @@ func (f fields) customer(path, id string) string { return "customer/" + f.Need(p
 
 func (f fields) purchase(id string) string { return "purchase/" + f.Need("$.data.transactionId", id) }
 
-// unixSeconds are whole seconds since 1970, from March 1973 on: fewer digits are rather a year, or a date without hyphens,
-// and more are rather milliseconds. PHP writes a float's ".0".
+// unixSeconds matches whole seconds since 1970, from March 1973 on. Fewer digits are probably a year, or a date without
+// hyphens, and more are probably milliseconds. PHP writes a float's ".0".
 var unixSeconds = regexp.MustCompile(`^([0-9]{9,11})(?:\.0+)?$`)
 
 // time reads ISO 8601, or whole seconds since 1970.
@@ -236,15 +236,15 @@ func (f fields) time(path, text string) *timestamppb.Timestamp {
 	return f.Time(path, text)
 }
 
-// timeOr reads the message's createdAt, or else the time of the fact itself.
-func (f fields) timeOr(createdAt, path, fact string) *timestamppb.Timestamp {
+// timeOr reads the message's createdAt or, without it, the time at path.
+func (f fields) timeOr(createdAt, path, otherwise string) *timestamppb.Timestamp {
 	if createdAt != "" {
 		return f.time("$.createdAt", createdAt)
 	}
-	return f.time(path, fact)
+	return f.time(path, otherwise)
 }
 
-// buyer is the customer as the till knows them, which is without an id.
+// buyer returns the customer as the till knows them: without an id.
 func buyer(d *openloyaltyv1.TransactionCustomer) *eventv1.Customer {
 	if d == nil {
 		return nil
@@ -273,7 +273,8 @@ func (f fields) lines(items []*openloyaltyv1.TransactionItem) []*eventv1.Purchas
 	})
 }
 
-// total adds up the lines: grossValue is the value of a whole line and not of one piece. Without all of them there is no total.
+// total adds the lines' grossValue, which is the value of a whole line and not of one piece. If one is missing, there is no
+// total.
 func total(lines []*eventv1.PurchaseLine) *money.Money {
 	if len(lines) == 0 {
 		return nil
@@ -345,8 +346,7 @@ func purchaseKind(word string) eventv1.PurchaseKind {
 	return eventv1.PurchaseKind_PURCHASE_KIND_UNSPECIFIED
 }
 
-// unsigned returns points without their sign, and what was done with them: what the word says, or, where that is none that we
-// know, the minus.
+// unsigned returns points without their sign, and the operation: by the word or, if the word is unknown, by the minus.
 func unsigned(points *decimal.Decimal, word string) (*decimal.Decimal, eventv1.PointsOperation) {
 	size, negative := strings.CutPrefix(points.GetValue(), "-")
 	operation := pointsOperation(word)
@@ -356,7 +356,7 @@ func unsigned(points *decimal.Decimal, word string) (*decimal.Decimal, eventv1.P
 	return connectors.Decimal(&decimal.Decimal{Value: strings.TrimPrefix(size, "+")}), operation
 }
 
-// pointsOperation knows the words of both events: a change adds, a transfer is adding.
+// pointsOperation knows the words of both events: a change has "add", a transfer has "adding".
 func pointsOperation(word string) eventv1.PointsOperation {
 	switch word {
 	case "add", "adding":

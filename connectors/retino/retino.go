@@ -2,22 +2,21 @@
 // cases.
 //
 // The vendor's pages print `shipping.ordered` ("Webhook o objednání dopravy") and, for the add-on that makes credit notes,
-// `retino_credit_note.created`. Of `ticket.created` they say that it carries ticket, products, shipping and order, and not
-// what these look like; Retino's other events (changes of tickets and their products, tracking) flow through as
-// `unmapped`.
+// `retino_credit_note.created`. They say that `ticket.created` carries ticket, products, shipping and order, but they do not
+// print their fields. Retino's other events (changes of tickets and their products, tracking) become `unmapped`.
 //
 // # Verification
 //
 // Each webhook carries `X-Retino-Secret`, a constant token shown in the webhook's settings at Retino: auth `header`.
-// A renewed token replaces the old one at once. There is no signature. Retino waits ten seconds, takes any error for
-// a failure, tries again for 72 hours (2, 4, 8, 16, 32 minutes, then hourly), and then switches the endpoint off.
+// A renewed token replaces the old one at once. There is no signature. Retino waits ten seconds. Any error is a failure: Retino
+// tries again for 72 hours (2, 4, 8, 16, 32 minutes, then hourly), and then switches the endpoint off.
 //
 // # Identity
 //
 // Retino sends no id of the event and says that a webhook may come twice. The events below are identified by the subject's id and
-// created_at, any other event by created_at alone: two that share a millisecond differ in their bodies, and are both
-// published. An event without created_at is identified by its content. Order is not promised; all three happen once to their
-// subject, so there is no version.
+// created_at, any other event by created_at alone: two of the same millisecond have different bodies, and are both published.
+// An event without created_at is identified by its content. Retino does not promise an order. Each of the three happens once to
+// its subject, so there is no version.
 //
 // # Mapping
 //
@@ -25,8 +24,8 @@
 //	retino_credit_note.created    credit_note.created    credit_note/<credit_note.id>
 //	ticket.created                return.created         return/<ticket.id>
 //
-// No page says that a ticket has an id: one without is passed on as it came. Products, shipping and order, whose shapes are
-// not known, stay in the webhook, as they came.
+// No page says that a ticket has an id: a ticket without one becomes `unmapped`. Products, shipping and order have unknown
+// fields, and stay in the vendor's message.
 //
 // # Traps
 //
@@ -37,7 +36,7 @@
 //   - A credit note's bank account is a union: type, in capitals, names the sibling that has the number. Only
 //     CZECH_BANK_ACCOUNT is known.
 //   - company_id and company_vat_number are empty for people; vat_rate is absent from the older sample.
-//   - Tracking webhooks have no envelope, so that the URL has to name them.
+//   - Tracking webhooks have no envelope, so the URL must name them.
 package retino
 
 import (

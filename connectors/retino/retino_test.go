@@ -15,7 +15,7 @@ var source = connectors.Source{Name: "returns", Zone: time.UTC}
 
 func TestConnector(t *testing.T) { connectortest.Run(t, retino.New(), source) }
 
-// TestRetries holds the schedule to the vendor's page: 2, 4, 8, 16 minutes and so on up to an hour, for 72 hours.
+// TestRetries compares the schedule with the vendor's page: 2, 4, 8, 16 minutes and so on up to an hour, for 72 hours.
 func TestRetries(t *testing.T) {
 	waits := retino.New().Delivery.Retries
 	first := []time.Duration{2 * time.Minute, 4 * time.Minute, 8 * time.Minute, 16 * time.Minute, 32 * time.Minute, time.Hour}

@@ -132,8 +132,8 @@ func address(c *retinov1.CreditNoteCustomer) *eventv1.PostalAddress {
 	return a
 }
 
-// bankAccount takes the number from the field that has the type's name. For a type without such a field there is no number;
-// its field is reported as unknown.
+// bankAccount reads the number from the field that has the type's name. A type without such a field has no number, and its own
+// field is reported as unknown.
 func bankAccount(a *retinov1.BankAccount) *eventv1.BankAccount {
 	if a == nil {
 		return nil

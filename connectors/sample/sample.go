@@ -33,7 +33,7 @@ import (
 	"golang.org/x/tools/txtar"
 )
 
-// Pattern is which files are samples, in a connector's folder and in its Samples.
+// Pattern matches the files that are samples, in a connector's folder and in its Samples.
 const Pattern = "testdata/*.txtar"
 
 // Content types of bodies.
@@ -46,20 +46,20 @@ const (
 type Webhook struct {
 	// Name is the file's, without folder and ending.
 	Name string
-	// Comment says what it shows.
+	// Comment describes what the webhook shows.
 	Comment string
 	// Event is the name in the URL, if any.
 	Event string
 	// Header as the vendor sends it, under canonical names; nil if nothing but ContentType matters. It may be used as an
 	// http.Header.
 	Header map[string][]string
-	// ContentType is the header's, or else follows from the body's file.
+	// ContentType is the header's or, without it, follows from the name of the body's file.
 	ContentType string
 	// Body as it comes over the wire.
 	Body []byte
-	// Broken says that it is quarantined as a whole.
+	// Broken means that the webhook is quarantined as a whole.
 	Broken bool
-	// Expected are the files that say what becomes of it, in their order in the archive.
+	// Expected has the files with the expected result, in their order in the archive.
 	Expected []Expectation
 }
 
