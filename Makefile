@@ -1,5 +1,5 @@
-# Generators and linters are Go modules pinned under tools/; the rest is Go, git, bash and awk, and a C compiler for `race`.
-# A step of a pipe that fails is a failure.
+# Generators and linters are Go modules pinned under tools/. Other needs are Go, git, bash and awk, and a C compiler for `race`.
+# pipefail: a pipe fails when one of its steps fails.
 SHELL       := bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -27,14 +27,14 @@ generate: .protodeps ## Generate gen/ and the OpenAPI document from proto/
 connector: .protodeps ## Begin a connector: make connector NAME=acme EVENT=order.created
 	go run ./tools/scaffold $(if $(EVENT),-event '$(EVENT)') '$(NAME)'
 	@{ $(BUF) generate && go test './connectors/$(NAME)' -update && go test './connectors/$(NAME)'; } || { \
-		echo 'To begin again, take back what was written:' >&2; \
+		echo 'To begin again, remove the new files:' >&2; \
 		echo '	rm -rf connectors/$(NAME) proto/webhooks/$(NAME) gen/webhooks/$(NAME)' >&2; \
 		echo '	git checkout cmd/bridge/plugins.go && $(MAKE) generate' >&2; \
 		exit 1; }
 	@echo 'It runs: go run ./cmd/bridge connectors describe $(NAME). CONTRIBUTING.md says how to go on.'
 
-# The public schemas that ours import, printed from the Go modules that hold them. The folder gets its name when all are
-# printed: half of them would look finished.
+# The public schemas that ours import, printed from their Go modules. The folder gets its name only when all are printed, so
+# that an interrupted run does not look finished.
 .protodeps: tools/protodeps/main.go tools/protodeps/go.mod
 	rm -rf $@ $@.new
 	cd tools/protodeps && go run . ../../$@.new

@@ -29,10 +29,9 @@
 //   - customer.bought_campaign by customer, campaign, coupon and the message's createdAt, since the same reward can be bought
 //     again and coupons need not be unique.
 //
-// Everything else, and each of these when a part is missing, goes by the request's id, or without one by content hash within ten
-// seconds: customer.updated is
-// an id alone, and comes byte for byte the same next week; a level may expire every year, and the warning does not say
-// when. No versions, no promise of order.
+// All other events, and these when a part is missing, have the request's id as key or, without it, the content hash within ten
+// seconds: customer.updated is only an id, and has the same bytes next week; a level may expire every year, and the warning
+// does not say when. There are no versions, and no promise of order.
 //
 // # Mapping
 //

@@ -14,7 +14,7 @@
 // The files in that order:
 //
 //   - event, only if the URL names the event: the name, on one line.
-//   - header, only if headers matter, such as those that name the event or the webhook: "Name: value" lines. There are no
+//   - header, only if headers matter, such as headers with the event's name or the webhook's id: "Name: value" lines. There are no
 //     credentials in it.
 //   - body.json or body.form is the body byte for byte, less the newline with which the format ends every file. It need
 //     not be valid JSON or a valid form.

@@ -242,7 +242,7 @@ func TestReleaseEncodings(t *testing.T) {
 	}
 }
 
-// TestReleaseNormalizeed: the connector mends the text, also when it is taken out of quarantine. What is stored is what came.
+// TestReleaseNormalized: the connector mends the text, also when it is taken out of quarantine. What is stored is what came.
 func TestReleaseNormalizeed(t *testing.T) {
 	d := newDesk(t)
 	broken := body(`"v":1,`)

@@ -153,7 +153,7 @@ func TestRefuses(t *testing.T) {
 	}
 }
 
-// An event is called what the vendor calls it, whatever that means in Go; its function has a name that nothing else has.
+// An event has the vendor's name, also when the name means something else in Go; its function has a unique name.
 func TestEventsNamedLikeGo(t *testing.T) {
 	for _, event := range []string{"error", "init", "connectors", "embed", "context", "runtime", "grpc", "translate", "samples", "type", "string", "new", "m"} {
 		v, err := newVendor("acme", event)

@@ -1,4 +1,4 @@
-// The operator's service: look at stored webhooks, mend what went wrong, see how vendors change.
+// The operator's service: show stored webhooks, repair them, and show how vendors change.
 //
 // What tells of natural persons is masked in every answer unless a call asks to reveal it; such calls are logged with the
 // address that they came from.
@@ -30,7 +30,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Outcome is what became of a webhook.
+// Outcome is the result of a webhook.
 type Outcome int32
 
 const (
@@ -38,9 +38,9 @@ const (
 	Outcome_OUTCOME_UNSPECIFIED Outcome = 0
 	// It became events.
 	Outcome_OUTCOME_ACCEPTED Outcome = 1
-	// It became an event of type `unmapped`: nobody modelled it.
+	// It became an event of type `unmapped`: the connector does not model it.
 	Outcome_OUTCOME_UNMAPPED Outcome = 2
-	// It could not be decoded or translated, and waits.
+	// It could not be decoded or translated, and is in quarantine.
 	Outcome_OUTCOME_QUARANTINED Outcome = 3
 	// It was quarantined, and became events later.
 	Outcome_OUTCOME_RELEASED Outcome = 4
@@ -920,9 +920,9 @@ type RetryWebhooksRequest struct {
 	Ids []string `protobuf:"bytes,1,rep,name=ids,proto3" json:"ids,omitempty"`
 	// Which, where there are no ids.
 	Filter *Filter `protobuf:"bytes,2,opt,name=filter,proto3" json:"filter,omitempty"`
-	// Take them for this event of the vendor's, whatever they say; for webhooks that name none, or two.
+	// Read them as this event of the vendor's, and ignore the names in them. For webhooks that name no event, or two.
 	VendorEvent string `protobuf:"bytes,3,opt,name=vendor_event,json=vendorEvent,proto3" json:"vendor_event,omitempty"`
-	// Only say what would become of them.
+	// Only return the results; change nothing.
 	DryRun bool `protobuf:"varint,4,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
 	// How many to look at. Default 100, at most 1000.
 	PageSize uint32 `protobuf:"varint,5,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
@@ -1006,7 +1006,7 @@ func (x *RetryWebhooksRequest) GetPageToken() string {
 
 type RetryWebhooksResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What became of each that was looked at.
+	// The results of the webhooks that were tried.
 	Results []*RetryResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
 	// Of the next page. Empty at the end.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
@@ -1058,13 +1058,14 @@ func (x *RetryWebhooksResponse) GetNextPageToken() string {
 	return ""
 }
 
-// RetryResult is what became of one webhook.
+// RetryResult is the result for one webhook.
 type RetryResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Id of the webhook.
 	WebhookId string `protobuf:"bytes,1,opt,name=webhook_id,json=webhookId,proto3" json:"webhook_id,omitempty"`
-	// ACCEPTED or UNMAPPED with events, DUPLICATE without, or still QUARANTINED. A webhook that is not in quarantine is left as
-	// it is, and is what it was: RELEASED if it left before. Not set for one that is not kept: the fault `not_found` says so.
+	// ACCEPTED or UNMAPPED with events, DUPLICATE without, or still QUARANTINED. A webhook that is not in quarantine does not
+	// change, and has its earlier outcome: RELEASED if it left before. Not set when the webhook is not kept: the fault is then
+	// `not_found`.
 	Outcome Outcome `protobuf:"varint,2,opt,name=outcome,proto3,enum=bridge.admin.v1.Outcome" json:"outcome,omitempty"`
 	// Number of events.
 	EventCount uint32 `protobuf:"varint,3,opt,name=event_count,json=eventCount,proto3" json:"event_count,omitempty"`

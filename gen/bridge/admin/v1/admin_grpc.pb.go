@@ -1,4 +1,4 @@
-// The operator's service: look at stored webhooks, mend what went wrong, see how vendors change.
+// The operator's service: show stored webhooks, repair them, and show how vendors change.
 //
 // What tells of natural persons is masked in every answer unless a call asks to reveal it; such calls are logged with the
 // address that they came from.

@@ -342,7 +342,7 @@ func (x *TLS) GetKeyFile() string {
 // `insecure: true`.
 type Access struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Bearer tokens, any of which is accepted. Each has 16 characters or more of `A-Z a-z 0-9 - . _ ~ + / =`.
+	// Bearer tokens; each of them is accepted. Each has 16 characters or more of `A-Z a-z 0-9 - . _ ~ + / =`.
 	Tokens []string `protobuf:"bytes,1,rep,name=tokens,proto3" json:"tokens,omitempty"`
 	// Permits other addresses than loopback without TLS and token.
 	Insecure bool `protobuf:"varint,2,opt,name=insecure,proto3" json:"insecure,omitempty"`
@@ -562,7 +562,7 @@ type Source struct {
 	OnUndecodable string `protobuf:"bytes,7,opt,name=on_undecodable,json=onUndecodable,proto3" json:"on_undecodable,omitempty"`
 	// What the source may cost, see [below](#limits).
 	Limits *Limits `protobuf:"bytes,8,opt,name=limits,proto3" json:"limits,omitempty"`
-	// Request headers to keep with the stored webhook, besides `content-type` and `user-agent`; at most 32. Up to 1 KiB
+	// Request headers to store with the webhook, in addition to `content-type` and `user-agent`; at most 32. Up to 1 KiB
 	// of each value is kept, and some 4 KiB of all headers together. Headers that carry a credential are refused:
 	// `authorization`, `cookie`, `set-cookie`, `proxy-authorization`, and the header of any source's secret or
 	// signature.
@@ -683,13 +683,13 @@ func (x *Source) GetAlarms() *Alarms {
 	return nil
 }
 
-// Alarms says when something is wrong with a source although all answers look well. Each alarm is a metric and a log line.
+// Alarms configures the alerts about a source: conditions that no single answer shows. Each alert is a metric and a log line.
 type Alarms struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// No webhook was received for this time.
 	SilentAfter *durationpb.Duration `protobuf:"bytes,1,opt,name=silent_after,json=silentAfter,proto3" json:"silent_after,omitempty"`
-	// Share, in percent, of the requests that were answered 401: of those of the last five minutes, or of the last ten
-	// within a day. 0 is no alert.
+	// Percentage of requests that were answered 401, of the requests of the last five minutes, or of the last ten within a
+	// day. 0 is no alert.
 	UnauthorizedPercent *uint32 `protobuf:"varint,2,opt,name=unauthorized_percent,json=unauthorizedPercent,proto3,oneof" json:"unauthorized_percent,omitempty"`
 	// Number of webhooks that were quarantined in the last hour. 0 is no alert.
 	Quarantined   *uint32 `protobuf:"varint,3,opt,name=quarantined,proto3,oneof" json:"quarantined,omitempty"`
@@ -876,7 +876,7 @@ type HeaderAuth struct {
 	// Name of the header, in upper or lower case. Headers that HTTP itself uses, such as `Host` or `Content-Type`, and
 	// headers that the connector reads are refused. May be left out where the connector knows its vendor's header.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Secrets, any of which is accepted; at most 4 KiB each.
+	// Secrets; each of them is accepted. At most 4 KiB each.
 	Values        []string `protobuf:"bytes,2,rep,name=values,proto3" json:"values,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -929,7 +929,7 @@ func (x *HeaderAuth) GetValues() []string {
 // PathTokenAuth is a secret segment of the URL.
 type PathTokenAuth struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Tokens, any of which is accepted. Each has 16 characters or more of `A-Z a-z 0-9 - _`.
+	// Tokens; each of them is accepted. Each has 16 characters or more of `A-Z a-z 0-9 - _`.
 	Values        []string `protobuf:"bytes,1,rep,name=values,proto3" json:"values,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1298,7 +1298,7 @@ func (x *Limits) GetDaily() string {
 	return ""
 }
 
-// Log is what is written about the running program, to standard error.
+// Log configures the program's own log, which goes to standard error.
 type Log struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `text` is key=value, `json` is one object a line; both go to standard error.

@@ -25,16 +25,16 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Event is one fact reported by a vendor. It maps one to one onto the attributes of CloudEvents 1.0: `id`, `type`,
+// Event is one event reported by a vendor. It maps one to one onto the attributes of CloudEvents 1.0: `id`, `type`,
 // `source`, `subject` and `time` (occurred_at, else received_at) are theirs, the others are extensions.
 //
 // The ordering key is source and subject together: events that share both are delivered in the order in which their
 // webhooks were received.
 type Event struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Unique id, a UUID in lower case. The same fact delivered twice by the vendor has the same id.
+	// Unique id, a UUID in lower case. When the vendor delivers the same event twice, both have the same id.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// What happened, in lower case and dotted, such as `shipment.ordered`. `unmapped` when nobody modelled the event.
+	// What happened, in lower case and dotted, such as `shipment.ordered`. `unmapped` when the connector does not model the event.
 	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
 	// Name of the configured source that received the webhook, such as `returns`.
 	Source string `protobuf:"bytes,3,opt,name=source,proto3" json:"source,omitempty"`
@@ -44,8 +44,8 @@ type Event struct {
 	VendorEvent string `protobuf:"bytes,5,opt,name=vendor_event,json=vendorEvent,proto3" json:"vendor_event,omitempty"`
 	// What the event is about, as `<kind>/<vendor's id>`, such as `shipment/2b20e85f-2201-494a-b3f9-85d89721174e`.
 	Subject string `protobuf:"bytes,6,opt,name=subject,proto3" json:"subject,omitempty"`
-	// The vendor's version of the subject, so that stale updates can be told; they are published all the same. Greater
-	// is newer, compared as numbers when both are numbers. Empty when the vendor gives none.
+	// The vendor's version of the subject, so that a consumer can recognize old updates; they are published too. Greater is
+	// newer, compared as numbers when both are numbers. Empty when the vendor gives none.
 	SubjectVersion string `protobuf:"bytes,7,opt,name=subject_version,json=subjectVersion,proto3" json:"subject_version,omitempty"`
 	// When it happened, as the vendor says. Not set when the vendor does not say.
 	OccurredAt *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
@@ -55,7 +55,7 @@ type Event struct {
 	WebhookId string `protobuf:"bytes,10,opt,name=webhook_id,json=webhookId,proto3" json:"webhook_id,omitempty"`
 	// Id of the event that this one corrects, set only when stored webhooks were translated again.
 	Supersedes string `protobuf:"bytes,11,opt,name=supersedes,proto3" json:"supersedes,omitempty"`
-	// The fact itself, by kind. `type` says which one to expect.
+	// The event's data, by kind. `type` says which kind to expect.
 	//
 	// Types that are valid to be assigned to Data:
 	//

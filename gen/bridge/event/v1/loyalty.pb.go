@@ -77,7 +77,7 @@ func (LevelMove) EnumDescriptor() ([]byte, []int) {
 	return file_bridge_event_v1_loyalty_proto_rawDescGZIP(), []int{0}
 }
 
-// PointsOperation is what was done to a balance of points.
+// PointsOperation is a change of a balance of points.
 type PointsOperation int32
 
 const (
@@ -85,7 +85,7 @@ const (
 	PointsOperation_POINTS_OPERATION_UNSPECIFIED PointsOperation = 0
 	// Points were added. Open Loyalty `add`, `adding`.
 	PointsOperation_POINTS_OPERATION_ADD PointsOperation = 1
-	// Points were taken. Open Loyalty `subtract`, `spending`.
+	// Points were subtracted. Open Loyalty `subtract`, `spending`.
 	PointsOperation_POINTS_OPERATION_SUBTRACT PointsOperation = 2
 	// Points came from another member. Open Loyalty `p2p_add`, `p2p_adding`.
 	PointsOperation_POINTS_OPERATION_PEER_ADD PointsOperation = 3

@@ -45,7 +45,7 @@ type Payment struct {
 	Method string `protobuf:"bytes,7,opt,name=method,proto3" json:"method,omitempty"`
 	// The day of the payment. DealPOS `Date`.
 	Date *date.Date `protobuf:"bytes,8,opt,name=date,proto3" json:"date,omitempty"`
-	// The outlet where it was taken, by name. DealPOS `Outlet`.
+	// The outlet where it was made, by name. DealPOS `Outlet`.
 	Outlet string `protobuf:"bytes,9,opt,name=outlet,proto3" json:"outlet,omitempty"`
 	// When it was recorded. DealPOS `Created`; a date alone is that day's start in the source's zone.
 	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`

@@ -23,7 +23,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Unmapped is an event that the vendor sent and nobody has modelled yet. It flows through all the same.
+// Unmapped is an event that the vendor sent and the connector does not model yet.
 type Unmapped struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The webhook's body, the JSON exactly as it was received.

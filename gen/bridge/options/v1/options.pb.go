@@ -31,7 +31,7 @@ type JsonForm int32
 const (
 	// No form; never used.
 	JsonForm_JSON_FORM_UNSPECIFIED JsonForm = 0
-	// A JSON number where the field is a string: the digits are taken as they stand in the text.
+	// A JSON number where the field is a string: the value has exactly the digits of the text.
 	JsonForm_JSON_FORM_NUMBER JsonForm = 1
 	// A JSON string where the field is a number or a bool: `"12"`, `"true"`, `"Yes"`.
 	JsonForm_JSON_FORM_STRING JsonForm = 2
@@ -39,7 +39,7 @@ const (
 	JsonForm_JSON_FORM_BOOL JsonForm = 3
 	// A single object or scalar where the field is a list.
 	JsonForm_JSON_FORM_SINGLE JsonForm = 4
-	// An empty string or an empty list where the field is a number, a bool or an object: taken as absent.
+	// An empty string or an empty list where the field is a number, a bool or an object: the field is absent.
 	JsonForm_JSON_FORM_EMPTY JsonForm = 5
 )
 
@@ -90,13 +90,13 @@ func (JsonForm) EnumDescriptor() ([]byte, []int) {
 	return file_bridge_options_v1_options_proto_rawDescGZIP(), []int{0}
 }
 
-// Field is what can be said of a field.
+// Field describes a field.
 type Field struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The value tells something about a natural person. It is masked in every display and log.
+	// The value is personal data. It is masked in every display and log.
 	Personal bool `protobuf:"varint,1,opt,name=personal,proto3" json:"personal,omitempty"`
-	// JSON forms, besides the field's own, that the vendor is known to send. They are read without a report; any other
-	// readable form is read too, but reported as drift.
+	// JSON forms that the vendor is known to send, in addition to the field's own form. They are read without a report. Any
+	// other readable form is read too, but reported as drift.
 	Accepts []JsonForm `protobuf:"varint,2,rep,packed,name=accepts,proto3,enum=bridge.options.v1.JsonForm" json:"accepts,omitempty"`
 	// The field is a string that carries any JSON value verbatim, exactly the bytes the vendor sent.
 	Verbatim bool `protobuf:"varint,3,opt,name=verbatim,proto3" json:"verbatim,omitempty"`
@@ -164,7 +164,7 @@ func (x *Field) GetAlways() bool {
 	return false
 }
 
-// Key is what can be said of a key of the configuration. Values are written as in the configuration file.
+// Key describes a key of the configuration. Values are written as in the configuration file.
 type Key struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Value that applies when the key is not set, such as "168h".
@@ -177,7 +177,7 @@ type Key struct {
 	Min string `protobuf:"bytes,4,opt,name=min,proto3" json:"min,omitempty"`
 	// See min.
 	Max string `protobuf:"bytes,5,opt,name=max,proto3" json:"max,omitempty"`
-	// What a text holds: "size", "address", "path", "URL" or "secret". Only a size is read in a way of its own.
+	// Kind of a text: "size", "address", "path", "URL" or "secret". Only a size has its own parser.
 	Type          string `protobuf:"bytes,6,opt,name=type,proto3" json:"type,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -276,11 +276,11 @@ var file_bridge_options_v1_options_proto_extTypes = []protoimpl.ExtensionInfo{
 
 // Extension fields to descriptorpb.FieldOptions.
 var (
-	// What can be said of this field. The numbers lie in the range that protobuf leaves to private use.
+	// Description of this field. The numbers are in the range that protobuf leaves to private use.
 	//
 	// optional bridge.options.v1.Field field = 51877;
 	E_Field = &file_bridge_options_v1_options_proto_extTypes[0]
-	// What can be said of this key of the configuration.
+	// Description of this key of the configuration.
 	//
 	// optional bridge.options.v1.Key key = 51878;
 	E_Key = &file_bridge_options_v1_options_proto_extTypes[1]

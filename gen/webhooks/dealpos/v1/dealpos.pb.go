@@ -479,7 +479,7 @@ func (x *Product) GetVariants() []*ProductVariant {
 	return nil
 }
 
-// ProductVariant is a variant of a product. The page names the events alone; these fields are the ones that lists of goods share.
+// ProductVariant is a variant of a product. The page names the events alone; these fields are common to lists of goods.
 type ProductVariant struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            *string                `protobuf:"bytes,1,opt,name=id,json=ID,proto3,oneof" json:"id,omitempty"`

@@ -55,7 +55,7 @@ const (
 //
 // DealposWebhookService has one call per event.
 type DealposWebhookServiceClient interface {
-	// A payment was taken.
+	// A payment was made.
 	PaymentCreated(ctx context.Context, in *Payment, opts ...grpc.CallOption) (*Receipt, error)
 	// A payment was changed.
 	PaymentUpdated(ctx context.Context, in *Payment, opts ...grpc.CallOption) (*Receipt, error)
@@ -347,7 +347,7 @@ func (c *dealposWebhookServiceClient) CloseShift(ctx context.Context, in *Shift,
 //
 // DealposWebhookService has one call per event.
 type DealposWebhookServiceServer interface {
-	// A payment was taken.
+	// A payment was made.
 	PaymentCreated(context.Context, *Payment) (*Receipt, error)
 	// A payment was changed.
 	PaymentUpdated(context.Context, *Payment) (*Receipt, error)

@@ -66,7 +66,7 @@ func (*Receipt) Descriptor() ([]byte, []int) {
 	return file_webhooks_kasafik_v1_kasafik_proto_rawDescGZIP(), []int{0}
 }
 
-// Record is what every record of every table has, also of tables that have no message of their own.
+// Record has the fields of every table's records. It is also the message of tables that have none of their own.
 type Record struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	T     *string                `protobuf:"bytes,1,opt,name=t,json=_t,proto3,oneof" json:"t,omitempty"`

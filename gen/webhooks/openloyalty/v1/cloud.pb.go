@@ -88,8 +88,8 @@ func (x *CloudEvent) GetData() *CloudData {
 	return nil
 }
 
-// CloudData holds what the events are known to have: customer, amounts and tier as others read them, the rest as it was
-// called before, if it still is. Each event has some of it.
+// CloudData has the known fields of all events: customer, amounts and tier as other integrations read them, and fields of
+// versions 3 and 4, which may have the same names here. Each event has some of them.
 type CloudData struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// In place of the flat `customerId` of the versions before.
@@ -317,7 +317,7 @@ func (x *CloudCustomer) GetLoyaltyCardNumber() string {
 	return ""
 }
 
-// CloudTier is what was called a level before.
+// CloudTier is a tier. Versions 3 and 4 call it a level.
 type CloudTier struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            *string                `protobuf:"bytes,1,opt,name=id,proto3,oneof" json:"id,omitempty"`

@@ -1040,7 +1040,7 @@ func (x *Registration) GetReferralCustomerEmail() string {
 	return ""
 }
 
-// CustomerData is what a new customer is known by.
+// CustomerData has the data of a new customer.
 type CustomerData struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	FirstName *string                `protobuf:"bytes,1,opt,name=first_name,json=firstName,proto3,oneof" json:"first_name,omitempty"`

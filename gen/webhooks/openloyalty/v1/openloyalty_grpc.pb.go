@@ -56,8 +56,8 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// OpenloyaltyWebhookService has one call per event, in the order of the page; then those that are not on it; then the cloud
-// product's, whose calls begin with its name because some events of both are called the same.
+// OpenloyaltyWebhookService has one call per event: first the events of the page, in its order; then events that are not on the
+// page; then the cloud product's events. Their calls begin with `Cloud`, because some events of both have the same names.
 type OpenloyaltyWebhookServiceClient interface {
 	// onCustomerUpdate.
 	CustomerUpdated(ctx context.Context, in *CustomerUpdated, opts ...grpc.CallOption) (*Receipt, error)
@@ -385,8 +385,8 @@ func (c *openloyaltyWebhookServiceClient) CloudCouponWillExpire(ctx context.Cont
 // All implementations must embed UnimplementedOpenloyaltyWebhookServiceServer
 // for forward compatibility.
 //
-// OpenloyaltyWebhookService has one call per event, in the order of the page; then those that are not on it; then the cloud
-// product's, whose calls begin with its name because some events of both are called the same.
+// OpenloyaltyWebhookService has one call per event: first the events of the page, in its order; then events that are not on the
+// page; then the cloud product's events. Their calls begin with `Cloud`, because some events of both have the same names.
 type OpenloyaltyWebhookServiceServer interface {
 	// onCustomerUpdate.
 	CustomerUpdated(context.Context, *CustomerUpdated) (*Receipt, error)

@@ -73,7 +73,7 @@ func (x *Receipt) GetStatus() string {
 	return ""
 }
 
-// Envelope is what all events have, as far as is known.
+// Envelope has the fields that all known events have.
 type Envelope struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	EventType *string                `protobuf:"bytes,1,opt,name=event_type,proto3,oneof" json:"event_type,omitempty"`
@@ -277,7 +277,7 @@ func (x *Shipping) GetCustomerPaymentDetails() []*CustomerPaymentDetail {
 	return nil
 }
 
-// CustomerPaymentDetail is what the customer pays for the delivery.
+// CustomerPaymentDetail is a payment of the customer for the delivery.
 type CustomerPaymentDetail struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// A decimal in a string: "99.00".
