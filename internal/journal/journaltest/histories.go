@@ -49,7 +49,8 @@ func Histories(t *testing.T, open func(t *testing.T) Harness) {
 	for seed := first; seed < first+seeds && !t.Failed(); seed++ {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			h := open(t)
-			c := testCase{run: func(test *test) { (&history{test: test, rng: rand.New(rand.NewPCG(seed, 8))}).run() }}
+			rng := rand.New(rand.NewPCG(seed, 8)) //nolint:gosec // a seed repeats its history
+			c := testCase{run: func(test *test) { (&history{test: test, rng: rng}).run() }}
 			if failure := c.check(t.Context(), &h); failure != "" {
 				t.Errorf("%s\nrepeat it in this package: %s=%d go test -count=1 -run '^%s$' .", failure, seedVariable, seed,
 					strings.Split(t.Name(), "/")[0])
@@ -232,14 +233,11 @@ func (c call) String() string {
 	}
 	var all []string
 	for _, e := range c.entries {
-		keys := ""
+		var keys []string
 		for _, k := range e.Keys {
-			keys += fmt.Sprintf(" %.2x/%v", k.Hash[:], k.Window)
-			if k.LookupOnly {
-				keys += "?"
-			}
+			keys = append(keys, fmt.Sprintf("%.2x/%v/look up only: %v", k.Hash[:], k.Window, k.LookupOnly))
 		}
-		all = append(all, fmt.Sprintf("%d %s of %d events, bytes %.2x, meaning %.2x, keys%s", e.Operation, e.Webhook.GetId(), len(e.Events), e.Bytes[:], e.Meaning[:], keys))
+		all = append(all, fmt.Sprintf("%d %s of %d events, bytes %.2x, meaning %.2x, keys %v", e.Operation, e.Webhook.GetId(), len(e.Events), e.Bytes[:], e.Meaning[:], keys))
 	}
 	return strings.Join(all, " + ")
 }

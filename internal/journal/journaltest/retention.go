@@ -3,6 +3,7 @@ package journaltest
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"time"
 
@@ -28,7 +29,7 @@ func age(t *test) {
 	for n := range 5 {
 		entries = append(entries, t.entry(plain(fmt.Sprint("a", n)).adding(2)))
 		t.append(entries[n])
-		t.append(correctionOf(entries[n], fmt.Sprint(n), 0))
+		t.append(correctionOf(entries[n], strconv.Itoa(n), 0))
 		t.advance(2 * time.Hour)
 	}
 	for n := range entries { // the first is as old as the age

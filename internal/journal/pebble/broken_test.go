@@ -234,6 +234,7 @@ var brokenEngines = []struct {
 
 // TestKitFindsFaults: each broken engine fails exactly the case that is meant for it.
 func TestKitFindsFaults(t *testing.T) {
+	t.Parallel()
 	for _, e := range brokenEngines {
 		t.Run(e.name, func(t *testing.T) {
 			t.Parallel()
