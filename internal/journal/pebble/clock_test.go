@@ -3,7 +3,6 @@ package pebble
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -27,49 +26,6 @@ func windowed(i int, window time.Duration) journal.Entry {
 	e := entry(i, 10, 1)
 	e.Keys[0].Window = window
 	return e
-}
-
-// TestClockBack puts the clock back after each kind of window, running and across a start: nothing makes a second event, and
-// each window ends one window after the step at the latest.
-func TestClockBack(t *testing.T) {
-	for _, back := range []time.Duration{30 * time.Minute, 40 * time.Minute, 2 * time.Hour, 3 * time.Hour} {
-		for _, window := range []time.Duration{10 * time.Second, 2 * time.Hour, 96 * time.Hour} {
-			for _, restart := range []bool{false, true} {
-				t.Run(fmt.Sprint(back, " window ", window, " restart ", restart), func(t *testing.T) {
-					fs := vfs.NewMem()
-					j, c, cfg := clocked(t, fs)
-					c.Advance(8 * time.Minute) // 12:38; 40 minutes back is another hour
-					appendAll(t, j, windowed(1, window))
-					c.Advance(time.Second)
-					appendAll(t, j, windowed(2, window))
-					c.Advance(-back)
-					if restart {
-						shut(t, j)
-						j = open(t, cfg)
-					}
-					for _, i := range []int{1, 2} {
-						diff(t, "at the step", appendAll(t, j, windowed(i, window)), []journal.Receipt{{Duplicate: true}})
-					}
-					c.Advance(window - 1)
-					diff(t, "within the window", appendAll(t, j, windowed(1, window), windowed(2, window)), []journal.Receipt{{Duplicate: true}, {Duplicate: true}})
-					c.Advance(1)
-					diff(t, "after the window", appendAll(t, j, windowed(1, window)), []journal.Receipt{{First: 3}})
-				})
-			}
-		}
-	}
-}
-
-// TestClockStepsBackALittle: within a second the clock stands still, and no epoch begins.
-func TestClockStepsBackALittle(t *testing.T) {
-	j, c, _ := clocked(t, vfs.NewMem())
-	appendAll(t, j, entry(1, 10, 1))
-	c.Advance(-time.Second)
-	appendAll(t, j, entry(2, 10, 1))
-	diff(t, "epochs", len(j.epochs.Load().all), 1)
-	c.Advance(-1)
-	appendAll(t, j, entry(3, 10, 1))
-	diff(t, "epochs", len(j.epochs.Load().all), 2)
 }
 
 // TestClockAhead: the clock is a year ahead for one commit. Nothing young is removed, retention goes on as before, and what was
@@ -159,48 +115,6 @@ func TestSeekAcrossEpochs(t *testing.T) {
 	}
 }
 
-// TestRandomClock moves the clock at random, and compares what the journal knows with a model that has the rule as it is
-// written: a time counts as the least of itself and the readings at which the clock was put back later.
-func TestRandomClock(t *testing.T) {
-	for seed := range uint64(60) {
-		rng := rand.New(rand.NewPCG(seed, 7))
-		fs := vfs.NewMem()
-		j, c, cfg := clocked(t, fs)
-		const window = 3 * time.Hour
-		committed := make(map[int]time.Time)
-		for step := range 120 {
-			switch rng.IntN(12) {
-			case 0:
-				c.Advance(-time.Duration(rng.Int64N(int64(4 * time.Hour))))
-			case 1:
-				c.Advance(time.Duration(rng.Int64N(int64(5 * time.Hour))))
-			case 2:
-				shut(t, j)
-				j = open(t, cfg)
-			default:
-				c.Advance(time.Duration(rng.Int64N(int64(20 * time.Minute))))
-			}
-			now := c.Now()
-			for i, at := range committed {
-				committed[i] = earlier(at, now)
-			}
-			i := rng.IntN(10)
-			at, ok := committed[i]
-			want := ok && now.Sub(at) < window
-			if r := appendAll(t, j, windowed(i, window))[0]; r.Duplicate != want {
-				t.Fatalf("seed %d, step %d: duplicate: %v, want %v", seed, step, r.Duplicate, want)
-			}
-			if !want {
-				committed[i] = now
-			}
-			if rng.IntN(8) == 0 {
-				retained(t, j)
-			}
-		}
-		shut(t, j)
-	}
-}
-
 // TestMarks: a mark is resolved for as long as its events are kept, across starts.
 func TestMarks(t *testing.T) {
 	fs := vfs.NewMem()
@@ -252,35 +166,5 @@ func TestMarks(t *testing.T) {
 	shut(t, j)
 	if err := j.Resolve(t.Context(), marks[0]); !errors.Is(err, sinks.ErrClosed) {
 		t.Errorf("closed: %v", err)
-	}
-}
-
-// TestRestored: a journal that was restored from a copy refuses a mark of the state that was lost, and accepts those of the
-// state that the copy holds.
-func TestRestored(t *testing.T) {
-	fs := vfs.NewMem()
-	j := open(t, testConfig(fs))
-	appendAll(t, j, entry(1, 10, 1), entry(2, 10, 1))
-	held := []sinks.Mark{j.Mark(1), j.Mark(2), j.Mark(3)}
-	if err := j.Checkpoint(t.Context(), "backup"); err != nil {
-		t.Fatal(err)
-	}
-	appendAll(t, j, entry(3, 10, 1))
-	lost := []sinks.Mark{j.Mark(4)}
-	shut(t, j)
-	j = open(t, testConfig(fs))
-	appendAll(t, j, entry(4, 10, 1))
-	lost = append(lost, j.Mark(5))
-	cfg := testConfig(fs)
-	cfg.Dir = "backup"
-	backup := open(t, cfg)
-	appendAll(t, backup, entry(5, 10, 4))
-	diff(t, "identity", backup.ID(), j.ID())
-	for _, m := range held {
-		wantErr(t, fmt.Sprint("held ", m), backup.Resolve(t.Context(), m), nil)
-	}
-	for _, m := range lost {
-		wantErr(t, fmt.Sprint("lost ", m), backup.Resolve(t.Context(), m), sinks.ErrForked)
-		wantErr(t, fmt.Sprint("in the original ", m), j.Resolve(t.Context(), m), nil)
 	}
 }

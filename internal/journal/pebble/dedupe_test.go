@@ -11,57 +11,6 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-func TestDuplicatesAtOnce(t *testing.T) {
-	j := open(t, testConfig(vfs.NewMem()))
-	const n = 32
-	receipts := make([]journal.Receipt, n)
-	var wg sync.WaitGroup
-	for round := range 10 {
-		for i := range n {
-			wg.Go(func() {
-				var err error
-				if receipts[i], err = j.Append(t.Context(), entry(round, 10, 1)); err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		wg.Wait()
-		added := 0
-		for _, r := range receipts {
-			if !r.Duplicate {
-				added++
-				diff(t, "position", r.First, sinks.Position(round+1))
-			}
-		}
-		diff(t, "added", added, 1)
-	}
-	diff(t, "events", len(readAll(t, j)), 10)
-}
-
-// TestRevisedAtOnce: of two contents under one key at the same instant one is new, and the other a revision.
-func TestRevisedAtOnce(t *testing.T) {
-	j := open(t, testConfig(vfs.NewMem()))
-	for round := range 20 {
-		var receipts [2]journal.Receipt
-		var wg sync.WaitGroup
-		for i := range receipts {
-			wg.Go(func() {
-				e := entry(2*round+i, 10, 1)
-				e.Keys[0].Hash = hash("shared", round)
-				var err error
-				if receipts[i], err = j.Append(t.Context(), e); err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		wg.Wait()
-		if receipts[0].Revised == receipts[1].Revised || receipts[0].Duplicate || receipts[1].Duplicate {
-			t.Errorf("got %+v", receipts)
-		}
-	}
-	diff(t, "events", len(readAll(t, j)), 40)
-}
-
 // TestWindow follows one key through time, with the filter as it was built and as it was read from disk.
 func TestWindow(t *testing.T) {
 	const again, dup, rev = "again", "duplicate", "revised"
@@ -320,20 +269,4 @@ func TestContentsUnderOneKey(t *testing.T) {
 		}
 	}
 	diff(t, "kept beside the first", kept, webhookIDs(4))
-}
-
-// TestRevisionOutlivesItsBase: a revision that is sent again after its base's content expired is a duplicate.
-func TestRevisionOutlivesItsBase(t *testing.T) {
-	c := newClock()
-	cfg := testConfig(vfs.NewMem())
-	cfg.Now = c.Now
-	j := open(t, cfg)
-	base := entry(1, 10, 1)
-	revision := revised(base, 2)
-	appendAll(t, j, base)
-	c.Advance(95 * time.Hour)
-	diff(t, "revision", appendAll(t, j, revision), []journal.Receipt{{Revised: true, First: 2}})
-	c.Advance(2 * time.Hour)
-	diff(t, "revision again", appendAll(t, j, revision), []journal.Receipt{{Duplicate: true}})
-	diff(t, "base again", appendAll(t, j, base), []journal.Receipt{{Revised: true, First: 3}})
 }

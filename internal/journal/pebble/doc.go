@@ -54,7 +54,8 @@
 //	x<w or q><id (16)><first (8)> → bridge.journal.v1.Correction: events from that position on correct this webhook's
 //
 // A new content under a known key makes a record with all contents that are alive, in the bucket of the hour. The older record
-// stays until its bucket is removed, or is overwritten in the same bucket. A look-up unites what it finds.
+// stays until its bucket is removed. In the same bucket the new record takes its place, and has all of its contents. A look-up
+// unites what it finds.
 //
 // Ids are version 7 UUIDs, so webhooks lie in order of receipt. A released webhook stays where it is, for as long as
 // quarantined ones are kept, and corrections lie as their webhooks do, so that both are removed at the same time. Values that

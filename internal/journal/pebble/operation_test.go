@@ -2,7 +2,6 @@ package pebble
 
 import (
 	"errors"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -12,7 +11,6 @@ import (
 
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
-	"github.com/webhook-bridge/bridge/internal/journal/commit"
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
@@ -30,66 +28,6 @@ func wantErr(t *testing.T, what string, got, want error) {
 	if !errors.Is(got, want) {
 		t.Errorf("%s: %v, want %v", what, got, want)
 	}
-}
-
-func TestAppendAll(t *testing.T) {
-	var commits []commit.Counts
-	cfg := testConfig(vfs.NewMem())
-	cfg.onCommit = func(c committed) { commits = append(commits, c.Counts) }
-	j := open(t, cfg)
-	appendAll(t, j, entry(2, 10, 1))
-	receipts, err := j.AppendAll(t.Context(), []journal.Entry{entry(1, 10, 2), entry(2, 10, 1), entry(3, 10, 0), entry(1, 10, 2), entry(4, 10, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	diff(t, "receipts", receipts, []journal.Receipt{{First: 2}, {Duplicate: true}, {}, {Duplicate: true}, {First: 4}})
-	diff(t, "events", decoded(t, readAll(t, j)), events(entry(2, 10, 1), entry(1, 10, 2), entry(4, 10, 1)))
-	diff(t, "webhooks", ids(allWebhooks(t, j)), webhookIDs(1, 2, 3, 4))
-	if receipts, err := j.AppendAll(t.Context(), nil); len(receipts) != 0 || err != nil {
-		t.Errorf("nothing: %v, %v", receipts, err)
-	}
-	shut(t, j)
-	diff(t, "commits", commits, []commit.Counts{{Webhooks: 1, Events: 1}, {Webhooks: 3, Events: 3, Duplicates: 2}})
-}
-
-// TestAppendAllOrNone: what cannot be added whole leaves nothing, not even for those behind it in its group.
-func TestAppendAllOrNone(t *testing.T) {
-	j := open(t, testConfig(vfs.NewMem()))
-	appendAll(t, j, entry(1, 10, 1), entry(2, 10, 1), quarantined(5))
-	bad := entry(9, 10, 1)
-	bad.Webhook.Id = ""
-	for _, c := range []struct {
-		name    string
-		entries []journal.Entry
-		want    error
-	}{
-		{"not in quarantine", []journal.Entry{entry(3, 10, 1), released(1, 1)}, journal.ErrNotFound},
-		{"released twice", []journal.Entry{entry(3, 10, 1), released(5, 1), released(5, 1)}, journal.ErrNotFound},
-		{"cannot be encoded", []journal.Entry{entry(3, 10, 1), bad}, nil},
-	} {
-		_, err := j.AppendAll(t.Context(), c.entries)
-		if err == nil || c.want != nil && !errors.Is(err, c.want) {
-			t.Errorf("%s: %v", c.name, err)
-		}
-	}
-	diff(t, "bounds", j.Bounds(), sinks.Bounds{Earliest: 1, Next: 3})
-	diff(t, "webhooks", ids(allWebhooks(t, j)), webhookIDs(1, 2, 5))
-	diff(t, "afterwards", appendAll(t, j, entry(3, 10, 1), entry(4, 10, 1), released(5, 1)), []journal.Receipt{{First: 3}, {First: 4}, {First: 5}})
-}
-
-// TestAppendAllRevises: revisions among entries that are appended at once are added in the same step.
-func TestAppendAllRevises(t *testing.T) {
-	j := open(t, testConfig(vfs.NewMem()))
-	appendAll(t, j, entry(1, 10, 1))
-	receipts, err := j.AppendAll(t.Context(), []journal.Entry{
-		entry(3, 10, 1), revised(entry(1, 10, 1), 11), revised(entry(3, 10, 2), 13), entry(3, 10, 1),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	diff(t, "receipts", receipts, []journal.Receipt{{First: 2}, {Revised: true, First: 3}, {Revised: true, First: 4}, {Duplicate: true}})
-	diff(t, "webhooks", ids(allWebhooks(t, j)), webhookIDs(1, 3, 11, 13))
-	diff(t, "bounds", j.Bounds(), sinks.Bounds{Earliest: 1, Next: 6})
 }
 
 // TestAppendAllMany appends at once what is more than a group otherwise, and more than Pebble takes in one piece.
@@ -210,42 +148,6 @@ func TestDiscard(t *testing.T) {
 	}
 	check(j)
 	check(open(t, testConfig(disk.CrashClone(vfs.CrashCloneCfg{}))))
-}
-
-// TestOneWayOut: of those who take one webhook out of quarantine at the same instant, by release or by discarding, one does.
-func TestOneWayOut(t *testing.T) {
-	j := open(t, testConfig(vfs.NewMem()))
-	for i := range 50 {
-		appendAll(t, j, quarantined(i))
-		var out, discarded atomic.Int64
-		var wg sync.WaitGroup
-		for k := range 6 {
-			wg.Go(func() {
-				if k%2 == 0 {
-					n, err := j.Discard(t.Context(), []string{webhookID(i)})
-					if err != nil {
-						t.Error(err)
-					}
-					out.Add(int64(n))
-					discarded.Add(int64(n))
-					return
-				}
-				e := released(i, 1)
-				e.Keys[0].Hash = hash("released", i, k)
-				switch _, err := j.Append(t.Context(), e); {
-				case err == nil:
-					out.Add(1)
-				case !errors.Is(err, journal.ErrNotFound):
-					t.Error(err)
-				}
-			})
-		}
-		wg.Wait()
-		w, err := j.Webhook(t.Context(), webhookID(i))
-		if gone := errors.Is(err, journal.ErrNotFound); out.Load() != 1 || gone != (discarded.Load() == 1) || w.GetReleasedAt() == nil != gone {
-			t.Fatalf("%d out, %d discarded, webhook: %v, %v", out.Load(), discarded.Load(), w, err)
-		}
-	}
 }
 
 // TestCorrectionsGoWithTheirWebhook: also those of a released one, which is kept longer.
