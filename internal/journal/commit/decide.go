@@ -46,8 +46,8 @@ const (
 type Known struct {
 	// Now is the time of the commit.
 	Now time.Time
-	// Contents are what was committed under the keys of the group, in any order, at corrected times. It may hold contents
-	// whose window has passed, and the same one twice.
+	// Contents were committed under the keys of the group: in any order, with corrected times. They may include contents whose
+	// window has passed, and the same content twice.
 	Contents map[journal.Hash][]journal.Seen
 	// Webhooks are the states of the webhooks that items release, correct or discard.
 	Webhooks map[uuid.UUID]State
@@ -117,20 +117,20 @@ type content struct {
 	before         int32
 }
 
-// Decide decides on the items of a group, in order, as if each call were committed before the next. It fills plan, which
-// depends on nothing else. It changes neither the items nor known.
+// Decide decides on the items of a group, in order, as if each call were committed before the next. It fills plan. The plan
+// depends on the items and on known alone, and these are not changed.
 func Decide(plan *Plan, group []*Item, known *Known) {
 	plan.reset()
 	for len(group) > 0 {
 		call := group[:1+group[0].Rest]
 		group = group[len(call):]
-		decisions := plan.locate(call, known)
+		decisions := plan.locateWebhooks(call, known)
 		if decisions[0].Outcome == NotFound {
 			continue
 		}
 		for i, item := range call {
 			if item.Operation != Discard {
-				plan.decide(item, &decisions[i], known)
+				plan.decideItem(item, &decisions[i], known)
 			}
 		}
 	}
@@ -146,16 +146,16 @@ func (p *Plan) reset() {
 	p.Decisions, p.records, p.contents, p.Events = p.Decisions[:0], p.records[:0], p.contents[:0], 0
 }
 
-// locate appends the decisions of a call, with the states of its webhooks. All are NotFound if one webhook is not where its
+// locateWebhooks appends the decisions of a call, with the states of its webhooks. All are NotFound if one webhook is not where its
 // operation needs it.
-func (p *Plan) locate(call []*Item, known *Known) []Decision {
+func (p *Plan) locateWebhooks(call []*Item, known *Known) []Decision {
 	from := len(p.Decisions)
 	found := true
 	for _, item := range call {
 		d := Decision{Outcome: New}
 		if item.Operation != journal.Receive {
-			d.State = p.state(item.ID, known)
-			d.Outcome = p.move(item, d.State)
+			d.State = p.stateOf(item.ID, known)
+			d.Outcome = p.moveWebhook(item, d.State)
 			found = found && d.Outcome != NotFound
 		}
 		p.Decisions = append(p.Decisions, d)
@@ -173,15 +173,15 @@ func (p *Plan) locate(call []*Item, known *Known) []Decision {
 	return decisions
 }
 
-func (p *Plan) state(id uuid.UUID, known *Known) State {
+func (p *Plan) stateOf(id uuid.UUID, known *Known) State {
 	if s, ok := p.moved[id]; ok {
 		return s
 	}
 	return known.Webhooks[id]
 }
 
-// move takes the item's webhook out of quarantine, if that is its operation.
-func (p *Plan) move(item *Item, s State) Outcome {
+// moveWebhook takes the item's webhook out of quarantine, if that is its operation.
+func (p *Plan) moveWebhook(item *Item, s State) Outcome {
 	switch {
 	case item.Operation == Discard && s == Quarantined:
 		p.moved[item.ID] = Absent
@@ -198,11 +198,11 @@ func (p *Plan) move(item *Item, s State) Outcome {
 	}
 }
 
-// decide finds out whether the item is new, a revision or a duplicate, and records its content.
-func (p *Plan) decide(item *Item, d *Decision, known *Known) {
+// decideItem finds out whether the item is new, a revision or a duplicate, and records its content.
+func (p *Plan) decideItem(item *Item, d *Decision, known *Known) {
 	var all match
 	for i := range item.Keys {
-		all |= p.look(&item.Keys[i], item, known)
+		all |= p.matchKey(&item.Keys[i], item, known)
 	}
 	switch {
 	case all&sameContent == 0 && all&living != 0:
@@ -218,8 +218,8 @@ func (p *Plan) decide(item *Item, d *Decision, known *Known) {
 	}
 	for i := range item.Keys {
 		k := &item.Keys[i]
-		if !k.LookupOnly && (all == 0 || p.look(k, item, known)&sameBytes == 0) {
-			p.record(k, item)
+		if !k.LookupOnly && (all == 0 || p.matchKey(k, item, known)&sameBytes == 0) {
+			p.addContent(k, item)
 		}
 	}
 }
@@ -244,8 +244,8 @@ func compare(s journal.Seen, item *Item) match {
 	return m
 }
 
-// look compares an item with what the storage knows under a key, and with what the group has added there.
-func (p *Plan) look(k *journal.Key, item *Item, known *Known) (m match) {
+// matchKey compares an item with what the storage knows under a key, and with what the group has added there.
+func (p *Plan) matchKey(k *journal.Key, item *Item, known *Known) (m match) {
 	for _, s := range known.Contents[k.Hash] {
 		if known.Now.Sub(s.At) < k.Window {
 			m |= compare(s, item)
@@ -261,8 +261,8 @@ func (p *Plan) look(k *journal.Key, item *Item, known *Known) (m match) {
 	return m
 }
 
-// record adds the item's content under a key.
-func (p *Plan) record(k *journal.Key, item *Item) {
+// addContent adds the item's content under a key.
+func (p *Plan) addContent(k *journal.Key, item *Item) {
 	at, ok := p.index[k.Hash]
 	if !ok {
 		at = int32(len(p.records))
@@ -279,8 +279,8 @@ func (p *Plan) record(k *journal.Key, item *Item) {
 // Records is how many keys get a record.
 func (p *Plan) Records() int { return len(p.records) }
 
-// Record returns the i-th key, and appends to dst all contents to record under it: those that the storage knew and that are
-// alive, and those that the group adds, the oldest first. The record replaces what the storage knew, or is added to it.
+// Record returns the i-th key, and appends to dst all contents to record under it, the oldest first: the known contents that
+// are alive, and the contents that the group adds. The engine may replace the known contents by them, or add them.
 func (p *Plan) Record(i int, dst []journal.Seen, known *Known) (journal.Hash, []journal.Seen) {
 	r := &p.records[i]
 	from := len(dst)
@@ -301,7 +301,7 @@ func (p *Plan) Record(i int, dst []journal.Seen, known *Known) (journal.Hash, []
 	return r.key, dst
 }
 
-// oldestFirst sorts contents by time, and leaves each out but the newest of its kind. It works in place.
+// oldestFirst sorts contents by time. Of equal contents only the newest stays. It works in place.
 func oldestFirst(all []journal.Seen) []journal.Seen {
 	if len(all) < 2 {
 		return all

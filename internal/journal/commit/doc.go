@@ -3,10 +3,10 @@
 //
 // # How an engine uses it
 //
-// A [Queue] implements journal.Writer. It encodes an entry in the caller's goroutine and queues it as a [Pending]. The
+// A [Queue] implements [journal.Writer]. It encodes an entry in the caller's goroutine and queues it as a [Pending]. The
 // engine's committer, a single goroutine, does for each group:
 //
-//  1. [Queue.Fill] moves what is queued into a [Group], up to 1,024 entries or 4 MiB.
+//  1. [Queue.FillGroup] moves queued calls into a [Group], up to 1,024 entries or 4 MiB.
 //  2. The engine looks up the contents under the entries' keys, and the webhooks that entries release, correct or discard.
 //     That is the group's [Known].
 //  3. [Group.Decide] calls [Decide] and assigns positions.

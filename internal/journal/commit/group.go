@@ -8,7 +8,7 @@ import (
 // Group is a number of calls that are committed at once.
 type Group struct {
 	calls []*Pending
-	// entries are those of the calls that were decided on, in order, and items their items.
+	// entries are the entries of all calls that have not failed, in order, and items their items.
 	entries []*Pending
 	items   []*Item
 	plan    Plan
@@ -41,13 +41,13 @@ func (p *Pending) All(yield func(*Pending) bool) {
 	}
 }
 
-// Fail leaves a call out of what is decided on. Its caller gets err when the group is answered.
+// Fail excludes a call from the decision. Its caller gets err when the group is answered.
 func (p *Pending) Fail(err error) { p.err = err }
 
 // Entries returns the entries that were decided on, in order.
 func (g *Group) Entries() []*Pending { return g.entries }
 
-// Plan returns what was decided.
+// Plan returns the plan that Decide made.
 func (g *Group) Plan() *Plan { return &g.plan }
 
 // Decide decides on all calls that have not failed. The first event that is added gets position next. It returns the position
@@ -66,8 +66,8 @@ func (g *Group) Decide(known *Known, next sinks.Position) (sinks.Position, Count
 	for i, p := range g.entries {
 		p.Decision = g.plan.Decisions[i]
 		p.First = next + sinks.Position(p.Decision.First)
-		p.receipt = receipt(p)
-		counts.add(p)
+		p.receipt = receiptOf(p)
+		counts.addEntry(p)
 	}
 	for _, call := range g.calls {
 		if call.err == nil && call.Decision.Outcome == NotFound {
@@ -77,7 +77,7 @@ func (g *Group) Decide(known *Known, next sinks.Position) (sinks.Position, Count
 	return next + sinks.Position(g.plan.Events), counts
 }
 
-func receipt(p *Pending) journal.Receipt {
+func receiptOf(p *Pending) journal.Receipt {
 	r := journal.Receipt{
 		Duplicate: p.Decision.Duplicate(),
 		Kept:      p.Decision.Outcome == Kept,
@@ -89,7 +89,7 @@ func receipt(p *Pending) journal.Receipt {
 	return r
 }
 
-func (c *Counts) add(p *Pending) {
+func (c *Counts) addEntry(p *Pending) {
 	switch {
 	case p.Decision.Duplicate():
 		c.Duplicates++

@@ -47,10 +47,10 @@ func newPending() *Pending {
 	return p
 }
 
-// release makes the entries of a call reusable. Nothing else may know them any more.
-func (p *Pending) release() {
+// recycle makes the entries of a call reusable. Nothing else may know them any more.
+func (p *Pending) recycle() {
 	for _, r := range p.rest {
-		r.release()
+		r.recycle()
 	}
 	if cap(p.buf) > maxReused {
 		p.buf = nil

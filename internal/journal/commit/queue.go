@@ -27,7 +27,7 @@ type Options struct {
 	Now func() time.Time
 }
 
-// Queue holds the appends that wait for a committer, and implements journal.Writer. It is safe for concurrent use.
+// Queue holds the appends that wait for a committer, and implements [journal.Writer]. It is safe for concurrent use.
 type Queue struct {
 	options Options
 	wake    chan struct{}
@@ -43,25 +43,25 @@ func NewQueue(o Options) *Queue {
 	return &Queue{options: o, wake: make(chan struct{}, 1), refusal: journal.ErrUnavailable}
 }
 
-// Append implements journal.Writer.
+// Append implements [journal.Writer].
 func (q *Queue) Append(ctx context.Context, e journal.Entry) (journal.Receipt, error) {
 	p := newPending()
 	if err := p.encode(&e, &q.options); err != nil {
-		p.release()
+		p.recycle()
 		return journal.Receipt{}, fmt.Errorf("journal: append: %w", err)
 	}
 	if err := q.submit(ctx, p); err != nil {
 		return journal.Receipt{}, err
 	}
 	r, err := p.receipt, p.err
-	p.release()
+	p.recycle()
 	if err != nil {
 		return journal.Receipt{}, err
 	}
 	return r, nil
 }
 
-// AppendAll implements journal.Writer.
+// AppendAll implements [journal.Writer].
 func (q *Queue) AppendAll(ctx context.Context, entries []journal.Entry) ([]journal.Receipt, error) {
 	if len(entries) == 0 {
 		return nil, nil
@@ -70,15 +70,15 @@ func (q *Queue) AppendAll(ctx context.Context, entries []journal.Entry) ([]journ
 	for i := range entries {
 		all[i] = newPending()
 		if err := all[i].encode(&entries[i], &q.options); err != nil {
-			join(all[:i+1]).release()
+			joinCall(all[:i+1]).recycle()
 			return nil, fmt.Errorf("journal: append: entry %d: %w", i, err)
 		}
 	}
-	call := join(all)
+	call := joinCall(all)
 	if err := q.submit(ctx, call); err != nil {
 		return nil, err
 	}
-	defer call.release()
+	defer call.recycle()
 	if call.err != nil {
 		return nil, call.err
 	}
@@ -89,14 +89,14 @@ func (q *Queue) AppendAll(ctx context.Context, entries []journal.Entry) ([]journ
 	return receipts, nil
 }
 
-// join makes one call of several entries.
-func join(all []*Pending) *Pending {
+// joinCall makes one call of several entries.
+func joinCall(all []*Pending) *Pending {
 	call := all[0]
 	call.rest, call.Rest = all[1:], len(all)-1
 	return call
 }
 
-// Discard implements journal.Writer.
+// Discard implements [journal.Writer].
 func (q *Queue) Discard(ctx context.Context, ids []string) (n int, err error) {
 	for len(ids) > 0 {
 		some := ids[:min(len(ids), discardsAtOnce)]
@@ -124,11 +124,11 @@ func (q *Queue) discard(ctx context.Context, ids []string) (n int, err error) {
 	if len(all) == 0 {
 		return 0, nil
 	}
-	call := join(all)
+	call := joinCall(all)
 	if err := q.submit(ctx, call); err != nil {
 		return 0, err
 	}
-	defer call.release()
+	defer call.recycle()
 	if call.err != nil {
 		return 0, call.err
 	}
@@ -143,7 +143,7 @@ func (q *Queue) discard(ctx context.Context, ids []string) (n int, err error) {
 // submit queues a call and waits for its answer. On an error the call is no longer the caller's.
 func (q *Queue) submit(ctx context.Context, call *Pending) error {
 	if err := q.enqueue(call); err != nil {
-		call.release()
+		call.recycle()
 		return err
 	}
 	select {
@@ -170,8 +170,8 @@ func (q *Queue) enqueue(call *Pending) error {
 	return nil
 }
 
-// Fill moves calls from the queue to an empty group, and reports whether there were any.
-func (q *Queue) Fill(g *Group) bool {
+// FillGroup moves calls from the queue to an empty group, and reports whether there were any.
+func (q *Queue) FillGroup(g *Group) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	n, entries, bytes := 0, 0, 0
@@ -197,7 +197,7 @@ func (q *Queue) Wake() {
 // Awake gets a value when the queue is no longer empty, or after [Queue.Wake].
 func (q *Queue) Awake() <-chan struct{} { return q.wake }
 
-// Len is how many calls wait.
+// Len returns the number of queued calls.
 func (q *Queue) Len() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
@@ -17,14 +20,17 @@ type Backup struct {
 	Bytes uint64
 }
 
-// Backup writes a checkpoint as [Journal.Checkpoint] does, and says what is in it. A copy that may be wrong is removed.
+// Backup copies the journal to a new folder while it runs, and describes the copy. The copy holds everything that was
+// durable when Backup was called. It is a journal itself and has the same identity. On the same file system it is made of
+// links, and takes hardly any room at first. A copy that may be wrong is removed.
+//
 // Errors: [fs.ErrExist] for a folder that exists, ErrUnavailable, ErrClosed, ctx's before it begins, the disk's.
 func (j *Journal) Backup(ctx context.Context, dir string) (Backup, error) {
 	if _, err := j.cfg.FS.Stat(dir); err == nil {
 		return Backup{}, fmt.Errorf("journal: backup: %s: %w", dir, fs.ErrExist)
 	}
 	b := Backup{Position: j.Bounds().Next}
-	err := j.Checkpoint(ctx, dir)
+	err := j.checkpoint(ctx, dir)
 	if err == nil {
 		b.Bytes, err = j.sizeOf(dir)
 	}
@@ -48,4 +54,23 @@ func (j *Journal) sizeOf(dir string) (total uint64, err error) {
 		total += uint64(max(info.Size(), 0))
 	}
 	return total, nil
+}
+
+// checkpoint writes the copy. Errors: ErrUnavailable, ErrClosed, the disk's.
+func (j *Journal) checkpoint(ctx context.Context, dir string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	st, release, err := j.borrowStore()
+	if err != nil {
+		return err
+	}
+	defer release()
+	if err := st.db.Checkpoint(dir, pebble.WithFlushedWAL()); err != nil {
+		return fmt.Errorf("journal: checkpoint: %w", err)
+	}
+	if st.fs.err() != nil {
+		return journal.ErrUnavailable // the copy may have data that never reached the disk
+	}
+	return nil
 }

@@ -48,7 +48,7 @@ func (j *Journal) Claim(ctx context.Context, name string) (journal.Claim, error)
 	}
 }
 
-// grant gives the claim if nobody has it and the reader is not paused. Errors: ErrClosed.
+// grant gives the claim if it has no holder and the reader is not paused. Otherwise it returns nil. Errors: ErrClosed.
 func (j *Journal) grant(r *reader) (*claim, error) {
 	rs := &j.readers
 	rs.mu.Lock()
@@ -63,8 +63,8 @@ func (j *Journal) grant(r *reader) (*claim, error) {
 	return r.holder, nil
 }
 
-// lose ends the claim on a reader, if there is one. The caller holds mu.
-func (rs *readers) lose(r *reader) {
+// revoke takes the claim of a reader away, if it has a holder. The caller holds mu.
+func (rs *readers) revoke(r *reader) {
 	if r.holder == nil {
 		return
 	}
@@ -78,17 +78,17 @@ func (rs *readers) release(c *claim) {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	if c.r.holder == c {
-		rs.lose(c.r)
+		rs.revoke(c.r)
 	}
 }
 
-// close ends all claims, and lets nobody have one.
+// close revokes all claims, and grants no more.
 func (rs *readers) close() {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	rs.closed = true
 	for _, r := range rs.named {
-		rs.lose(r)
+		rs.revoke(r)
 	}
 	rs.notify()
 }

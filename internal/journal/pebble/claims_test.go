@@ -131,7 +131,7 @@ func TestParkedRetention(t *testing.T) {
 	}
 	positions := func() (all []uint64) {
 		t.Helper()
-		retained(t, j)
+		retainTwice(t, j)
 		for _, p := range parkedOf(t, j, "", 0, 10) {
 			all = append(all, p.GetPosition())
 		}

@@ -46,7 +46,7 @@ func TestClockAhead(t *testing.T) {
 	const year = 365 * 24 * time.Hour
 	send(1)
 	c.Advance(time.Hour)
-	retained(t, j)
+	retainTwice(t, j)
 	c.Advance(year)
 	if err := j.retain(); err != nil { // one look
 		t.Fatal(err)
@@ -55,18 +55,18 @@ func TestClockAhead(t *testing.T) {
 	c.Advance(-year)
 	shut(t, j)
 	j = open(t, cfg)
-	diff(t, "nothing is gone", retained(t, j), sinks.Bounds{Earliest: 1, Next: 3})
+	diff(t, "nothing is gone", retainTwice(t, j), sinks.Bounds{Earliest: 1, Next: 3})
 	diff(t, "still known", []journal.Receipt{send(1), send(2)}, []journal.Receipt{{Duplicate: true}, {Duplicate: true}})
 	diff(t, "committed ahead", commitTimeOf(t, j, 2), start.Add(time.Hour))
 	send(3)
 	c.Advance(9*time.Hour + time.Minute) // 10:01 after the start
-	diff(t, "the first one is old", retained(t, j).Earliest, sinks.Position(2))
+	diff(t, "the first one is old", retainTwice(t, j).Earliest, sinks.Position(2))
 	c.Advance(time.Hour)
-	diff(t, "those of the step are", retained(t, j).Earliest, sinks.Position(4))
+	diff(t, "those of the step are", retainTwice(t, j).Earliest, sinks.Position(4))
 	diff(t, "known within its window", send(2), journal.Receipt{Duplicate: true})
 	c.Advance(11 * time.Hour)
-	retained(t, j)
-	diff(t, "buckets ahead of the clock are gone", slices.ContainsFunc(j.filter.after(0), func(at bucket) bool {
+	retainTwice(t, j)
+	diff(t, "buckets ahead of the clock are gone", slices.ContainsFunc(j.filter.bucketsAfter(0), func(at bucket) bool {
 		return at.hour() > hourOf(c.Now())
 	}), false)
 	all, err := dedupeBuckets(j.store.db)
@@ -152,7 +152,7 @@ func TestMarks(t *testing.T) {
 		wantErr(t, what, j.Resolve(t.Context(), c.mark), c.want)
 	}
 	c.Advance(200 * time.Hour)
-	b = retained(t, j)
+	b = retainTwice(t, j)
 	for _, m := range marks {
 		want := sinks.ErrExpired
 		if m.Position == b.Earliest {

@@ -25,7 +25,7 @@ type group struct {
 	batch *pebble.Batch
 	// next is the durable position once the group is.
 	next sinks.Position
-	// written is whether there is anything to sync. The batch cannot tell: Pebble takes the data of a large one.
+	// written is whether there is anything to sync. The batch cannot tell: Pebble takes the data of a large batch away.
 	written bool
 	stats   committed
 	began   time.Time
@@ -55,12 +55,12 @@ type committer struct {
 	contents []journal.Seen
 }
 
-// commit runs until a write fails, and returns why, or until the journal closes and the queue is empty, and returns nil.
+// commit runs until a write fails, and returns the cause. When the journal closes, it commits what is queued and returns nil.
 func (j *Journal) commit(st *store) error {
 	c := newCommitter(j, st)
 	var syncer sync.WaitGroup
-	syncer.Go(c.sync)
-	err := c.loop()
+	syncer.Go(c.syncGroups)
+	err := c.applyGroups()
 	close(c.syncing)
 	syncer.Wait()
 	return err
@@ -77,16 +77,16 @@ func newCommitter(j *Journal, st *store) *committer {
 	}
 }
 
-func (c *committer) loop() error {
+func (c *committer) applyGroups() error {
 	for {
 		c.slots <- struct{}{}
 		g, _ := c.spare.Get().(*group)
-		for !c.j.queue.Fill(&g.Group) {
+		for !c.j.queue.FillGroup(&g.Group) {
 			closing := c.j.isClosing() // before the queue is looked at: nothing is added to it after
 			if err := c.st.fs.err(); err != nil {
 				return err
 			}
-			if c.j.queue.Fill(&g.Group) {
+			if c.j.queue.FillGroup(&g.Group) {
 				break
 			}
 			if closing {
@@ -94,7 +94,7 @@ func (c *committer) loop() error {
 			}
 			<-c.j.queue.Awake()
 		}
-		if err := c.apply(g); err != nil {
+		if err := c.applyGroup(g); err != nil {
 			g.Answer(fmt.Errorf("%w: %w", journal.ErrUnavailable, err))
 			c.st.fs.isolate(err)
 			return err
@@ -103,8 +103,8 @@ func (c *committer) loop() error {
 	}
 }
 
-// apply decides on a group, writes its plan to one batch and applies that.
-func (c *committer) apply(g *group) error {
+// applyGroup decides on a group, writes its plan to one batch and applies that.
+func (c *committer) applyGroup(g *group) error {
 	g.began = c.j.cfg.Now()
 	if g.batch == nil {
 		g.batch = c.st.db.NewBatch(pebble.WithInitialSizeBytes(256<<10), pebble.WithMaxRetainedSizeBytes(2*commit.MaxBytes))
@@ -113,10 +113,10 @@ func (c *committer) apply(g *group) error {
 	if err != nil {
 		return err
 	}
-	c.known.load(&g.Group, now)
+	c.known.loadGroup(&g.Group, now)
 	g.next, g.stats.Counts = g.Decide(&c.known.Known, c.st.next)
 	c.st.next = g.next
-	if err := c.write(g, now); err != nil {
+	if err := c.writeGroup(g, now); err != nil {
 		return err
 	}
 	g.written = !g.batch.Empty()
@@ -128,9 +128,9 @@ func (c *committer) apply(g *group) error {
 	return c.st.db.ApplyNoSyncWait(g.batch, pebble.Sync)
 }
 
-// write adds a group to its batch: the webhooks, then their events, then the contents under their keys, since keys that come
+// writeGroup adds a group to its batch: the webhooks, then their events, then the contents under their keys, since keys that come
 // in order are cheaper to apply.
-func (c *committer) write(g *group, now int64) error {
+func (c *committer) writeGroup(g *group, now int64) error {
 	for _, p := range g.Entries() {
 		if err := writeRecord(g.batch, p); err != nil {
 			return err
@@ -141,7 +141,7 @@ func (c *committer) write(g *group, now int64) error {
 			writeEvents(g.batch, p, now)
 		}
 		if p.Drift != nil && (p.Decision.Adds() || p.Decision.Outcome == commit.Kept) {
-			c.st.drift.count(p)
+			c.st.drift.addWebhook(p)
 		}
 	}
 	c.writeContents(g)
@@ -178,8 +178,8 @@ func fieldNumber(name string) protowire.Number {
 	return (*journalv1.Webhook)(nil).ProtoReflect().Descriptor().Fields().ByTextName(name).Number()
 }
 
-// writeWebhook puts what is known only at commit around what was encoded before: its events' position and number in front,
-// and whether it is a duplicate behind.
+// writeWebhook stores an encoded webhook. The position and the number of its events stand in front of it, and the mark of a
+// duplicate behind: they are known only at commit.
 func writeWebhook(b *pebble.Batch, p *commit.Pending, prefix byte) {
 	var events int
 	var suffix []byte
@@ -209,11 +209,11 @@ func writeEvents(b *pebble.Batch, p *commit.Pending, now int64) {
 	}
 }
 
-// sync waits for the groups' syncs, in order, moves the durable position and answers the callers. After the first failure it
-// refuses all.
-func (c *committer) sync() {
+// syncGroups waits for the groups' syncs, in order, moves the durable position and answers the callers. After the first failure
+// all groups fail.
+func (c *committer) syncGroups() {
 	for g := range c.syncing {
-		if err := c.await(g); err != nil {
+		if err := c.awaitSync(g); err != nil {
 			g.Answer(fmt.Errorf("%w: %w", journal.ErrUnavailable, err))
 			c.j.queue.Wake()
 			<-c.slots
@@ -234,8 +234,8 @@ func (c *committer) sync() {
 	}
 }
 
-// await returns nil once all of the group is durable. A failed sync shows at the file system, not here: see isolatingFS.
-func (c *committer) await(g *group) error {
+// awaitSync returns nil once the group is durable. A failed sync shows at the file system, not here: see isolatingFS.
+func (c *committer) awaitSync(g *group) error {
 	if err := c.st.fs.err(); err != nil {
 		return err
 	}
@@ -247,8 +247,8 @@ func (c *committer) await(g *group) error {
 	return c.st.fs.err()
 }
 
-// barrier waits until all that is visible now is durable. A reader that reads first and then passes it has seen only what
-// is. Errors: ErrUnavailable if that became uncertain, ErrClosed, ctx's.
+// barrier waits until everything that is visible now is durable. A reader calls it after reading, and so shows only durable
+// data. Errors: ErrUnavailable if that became uncertain, ErrClosed, ctx's.
 func (j *Journal) barrier(ctx context.Context, st *store) error {
 	target := j.applied.Load()
 	for {

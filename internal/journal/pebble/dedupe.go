@@ -17,7 +17,7 @@ func (c *committer) writeContents(g *group) {
 	if plan.Records() == 0 {
 		return
 	}
-	c.st.turn(hourOf(c.known.Now))
+	c.st.chooseBucket(hourOf(c.known.Now))
 	number := c.st.epochs.Load().last().number
 	for i := range plan.Records() {
 		var key journal.Hash
@@ -48,10 +48,10 @@ func (c *committer) keepCurrent(key journal.Hash) {
 	}
 }
 
-// turn chooses the bucket for the next keys.
-func (s *store) turn(hour uint32) {
+// chooseBucket chooses the bucket for the keys of a group.
+func (s *store) chooseBucket(hour uint32) {
 	if s.bucket.hour() != hour {
-		s.bucket, s.bucketKeys = s.filter.latest(hour), 0
+		s.bucket, s.bucketKeys = s.filter.latestBucket(hour), 0
 	}
 	if s.bucketKeys >= bucketKeys {
 		s.bucket, s.bucketKeys = s.bucket.next(), 0
@@ -77,8 +77,8 @@ func dedupeBuckets(db *pebble.DB) (all []bucket, err error) {
 	return all, it.Error()
 }
 
-// learnChunk is how many keys are read from disk at once. Closing the store waits for at most one chunk.
-const learnChunk = 1 << 15
+// chunkKeys is how many keys are read from disk at once. Closing the store waits for one chunk at most.
+const chunkKeys = 1 << 15
 
 // learner fills the filter with the keys on disk, the newest first.
 type learner struct {
@@ -89,11 +89,11 @@ type learner struct {
 	complete []bucket
 }
 
-// learn runs until the filter knows all buckets, or until ctx is done.
-func (j *Journal) learn(ctx context.Context, f *filter) error {
+// learnBuckets adds the keys on disk to the filter, until it knows all buckets or ctx is done.
+func (j *Journal) learnBuckets(ctx context.Context, f *filter) error {
 	l := &learner{j: j, filter: f}
-	for _, at := range f.pending() {
-		if err := l.bucket(ctx, at); err != nil {
+	for _, at := range f.unlearned() {
+		if err := l.learnBucket(ctx, at); err != nil {
 			return err
 		}
 	}
@@ -101,25 +101,25 @@ func (j *Journal) learn(ctx context.Context, f *filter) error {
 	return nil
 }
 
-func (l *learner) bucket(ctx context.Context, at bucket) error {
+func (l *learner) learnBucket(ctx context.Context, at bucket) error {
 	from := bucketKey(at)
 	for from != nil {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		var err error
-		if from, err = l.chunk(at, from); err != nil {
+		if from, err = l.learnChunk(at, from); err != nil {
 			return err
 		}
 	}
-	l.extend(at)
+	l.segmentFor(at)
 	l.complete = append(l.complete, at)
 	return nil
 }
 
-// chunk reads one chunk of a bucket's keys and returns where the next one starts, nil at the end.
-func (l *learner) chunk(at bucket, from []byte) (next []byte, err error) {
-	st, release, err := l.j.use()
+// learnChunk reads one chunk of a bucket's keys, and returns the first key of the next one, or nil at the end.
+func (l *learner) learnChunk(at bucket, from []byte) (next []byte, err error) {
+	st, release, err := l.j.borrowStore()
 	if err != nil {
 		return nil, err
 	}
@@ -131,20 +131,20 @@ func (l *learner) chunk(at bucket, from []byte) (next []byte, err error) {
 	defer func() { err = errors.Join(err, it.Close()) }()
 	n := 0
 	for ok := it.First(); ok; ok = it.Next() {
-		if n++; n > learnChunk {
+		if n++; n > chunkKeys {
 			return append([]byte(nil), it.Key()...), nil
 		}
 		_, key, err := parseDedupeKey(it.Key())
 		if err != nil {
 			return nil, err
 		}
-		l.extend(at).add(&key)
+		l.segmentFor(at).add(&key)
 	}
 	return nil, it.Error()
 }
 
-// extend returns a segment that may take another key in a bucket.
-func (l *learner) extend(at bucket) *segment {
+// segmentFor returns a segment that has room for another key in a bucket.
+func (l *learner) segmentFor(at bucket) *segment {
 	if l.seg != nil && (l.seg.keys >= l.seg.capacity() || l.seg.to.hour()-at.hour() >= maxHours) {
 		blocks := blocksFor(l.seg.keys)
 		if l.seg.keys >= l.seg.capacity() {
@@ -162,7 +162,7 @@ func (l *learner) extend(at bucket) *segment {
 
 func (l *learner) publish() {
 	if l.seg != nil {
-		l.filter.learn(l.seg, l.complete)
+		l.filter.addLearned(l.seg, l.complete)
 	}
 	l.seg, l.complete = nil, nil
 }

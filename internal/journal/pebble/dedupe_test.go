@@ -68,7 +68,7 @@ func TestWindow(t *testing.T) {
 				shut(t, j)
 				j = open(t, cfg)
 				if mode == "restarted, filter read" {
-					if err := j.learn(t.Context(), j.filter); err != nil {
+					if err := j.learnBuckets(t.Context(), j.filter); err != nil {
 						t.Fatal(err)
 					}
 					diff(t, "unread", j.Stats().Filter.Unread, 0)
@@ -118,7 +118,7 @@ func TestFilter(t *testing.T) {
 	}
 	wrong, asked := 0, 0
 	for h := 1; h <= hours; h++ {
-		found := f.find(nil, at(1), key(h, 0))
+		found := f.findBuckets(nil, at(1), key(h, 0))
 		ok := false
 		for i, b := range found {
 			ok = ok || b == at(h)
@@ -131,7 +131,7 @@ func TestFilter(t *testing.T) {
 		}
 		for i := range 50 {
 			asked++
-			if len(f.find(nil, at(1), key(h, -1-i))) > 0 {
+			if len(f.findBuckets(nil, at(1), key(h, -1-i))) > 0 {
 				wrong++
 			}
 		}
@@ -143,9 +143,9 @@ func TestFilter(t *testing.T) {
 	if rate := float64(wrong) / float64(asked); rate > 0.15 {
 		t.Errorf("%.3f of the answers are wrong", rate)
 	}
-	f.forget(at(hours-10), nil)
+	f.dropBuckets(at(hours-10), nil)
 	diff(t, "buckets left", f.buckets[len(f.buckets)-1], at(hours-10))
-	if got := f.find(nil, at(1), key(5, 0)); len(got) > 11 {
+	if got := f.findBuckets(nil, at(1), key(5, 0)); len(got) > 11 {
 		t.Errorf("buckets %v after forgetting", got)
 	}
 }
@@ -179,7 +179,7 @@ func TestFilterIsBounded(t *testing.T) {
 	diff(t, "blocks", f.blocks, held)
 	for i := 0; i < keys; i += 999 {
 		ok := false
-		for _, h := range f.find(nil, 0, fill(i)) {
+		for _, h := range f.findBuckets(nil, 0, fill(i)) {
 			ok = ok || h == hour(i)
 		}
 		if !ok {

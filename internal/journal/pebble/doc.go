@@ -32,7 +32,7 @@
 //
 // # On disk
 //
-// Keys start with a byte that says what they are. Numbers are big-endian.
+// The first byte of a key is the kind of its record. Numbers are big-endian.
 //
 //	c<name>                      → position (8), Unix nanoseconds of the last save (8), flags (1; not in format 1): a cursor.
 //	                               Flag 1 is a pause.

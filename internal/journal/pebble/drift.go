@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	// maxDrifts is how many kinds of drift of a connector are told apart. More, and those whose names are longer than
+	// maxDrifts is how many kinds of drift of a connector have a count each. Further kinds, and kinds with names longer than
 	// maxDriftName bytes, are counted without event and path.
 	maxDrifts    = 500
 	maxDriftName = 256
@@ -27,21 +27,21 @@ const (
 type driftCount struct {
 	number uint32
 	sum    *journalv1.DriftCount
-	// counted is the webhook that was counted last.
-	counted uuid.UUID
-	dirty   bool
+	// last is the webhook that was counted last.
+	last  uuid.UUID
+	dirty bool
 }
 
 // driftCounts are all counts, as of the group that is being built. They are the committer's.
 type driftCounts struct {
 	counts map[commit.DriftKey]*driftCount
-	// kinds is how many are told apart, by connector.
+	// kinds is how many kinds have a count of their own, by connector.
 	kinds map[string]int
 	next  uint32
 	dirty []*driftCount
 }
 
-// loadDrift reads what was counted before.
+// loadDrift reads the counts on disk.
 func (s *store) loadDrift() (_ *driftCounts, err error) {
 	d := &driftCounts{counts: make(map[commit.DriftKey]*driftCount), kinds: make(map[string]int)}
 	lower, upper := span(prefixDrift)
@@ -62,27 +62,27 @@ func (s *store) loadDrift() (_ *driftCounts, err error) {
 		if err := proto.Unmarshal(v, sum); err != nil {
 			return nil, err
 		}
-		d.add(commit.DriftKey{
+		d.addKind(commit.DriftKey{
 			Connector: sum.GetConnector(), Event: sum.GetVendorEvent(), Kind: sum.GetKind(), Path: sum.GetPath(),
 		}, sum)
 	}
 	return d, it.Error()
 }
 
-// count adds a webhook's drift.
-func (d *driftCounts) count(p *commit.Pending) {
+// addWebhook adds a webhook's drift to the counts.
+func (d *driftCounts) addWebhook(p *commit.Pending) {
 	id := p.ID.String()
 	for i, key := range p.Drift.Keys {
-		c := d.at(key, p.Drift.Samples[i])
-		if c.counted == p.ID {
-			continue // more than one beyond what is told apart
+		c := d.countOf(key, p.Drift.Samples[i])
+		if c.last == p.ID {
+			continue // more than one that is counted by its kind alone
 		}
-		c.counted = p.ID
+		c.last = p.ID
 		if c.sum.GetCount() == 0 {
 			c.sum.FirstAt, c.sum.FirstWebhookId = p.Drift.At, id
 		}
 		c.sum.Count++
-		// What is released was received long ago.
+		// A released webhook was received long ago.
 		if !p.Drift.At.AsTime().Before(c.sum.GetLastAt().AsTime()) {
 			c.sum.LastAt, c.sum.LastWebhookId = p.Drift.At, id
 		}
@@ -93,8 +93,8 @@ func (d *driftCounts) count(p *commit.Pending) {
 	}
 }
 
-// at returns the count of one kind of drift, a new one with the sample given.
-func (d *driftCounts) at(key commit.DriftKey, sample []byte) *driftCount {
+// countOf returns the count of one kind of drift. A new one gets the sample.
+func (d *driftCounts) countOf(key commit.DriftKey, sample []byte) *driftCount {
 	if c := d.counts[key]; c != nil {
 		return c
 	}
@@ -104,12 +104,12 @@ func (d *driftCounts) at(key commit.DriftKey, sample []byte) *driftCount {
 			return c
 		}
 	}
-	return d.add(key, &journalv1.DriftCount{
+	return d.addKind(key, &journalv1.DriftCount{
 		Connector: key.Connector, VendorEvent: key.Event, Kind: key.Kind, Path: key.Path, Sample: sample,
 	})
 }
 
-func (d *driftCounts) add(key commit.DriftKey, sum *journalv1.DriftCount) *driftCount {
+func (d *driftCounts) addKind(key commit.DriftKey, sum *journalv1.DriftCount) *driftCount {
 	c := &driftCount{number: d.next, sum: sum}
 	d.next++
 	d.counts[key] = c
@@ -132,13 +132,11 @@ func (d *driftCounts) write(b *pebble.Batch) error {
 	return nil
 }
 
-// Drift returns how often each difference between webhooks and their declared messages was seen, since the folder was
-// made, ordered by connector, event, path and kind. Of a connector 500 are told apart; the rest is counted by its kind
-// alone. Errors: ErrUnavailable, ErrClosed, ctx's.
+// Drift implements [journal.Archive].
 func (j *Journal) Drift(ctx context.Context) (all []*journalv1.DriftCount, err error) {
 	lower, upper := span(prefixDrift)
 	err = j.view(ctx, func(st *store) error {
-		return st.each(lower, upper, func(_, v []byte) (bool, error) {
+		return st.eachKey(lower, upper, func(_, v []byte) (bool, error) {
 			c := new(journalv1.DriftCount)
 			all = append(all, c)
 			return true, proto.Unmarshal(v, c)

@@ -15,7 +15,7 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-// tolerance is how far the clock may go back within an epoch. It then stands still until it is where it was.
+// tolerance bounds how far the clock may go back within an epoch. Time then stands still until the clock has caught up.
 const tolerance = time.Second
 
 // epoch is a part of the log in which the clock did not go back.

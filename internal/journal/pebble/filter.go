@@ -42,13 +42,13 @@ func newSegment(at bucket, blocks int) *segment {
 
 func (s *segment) capacity() int { return len(s.blocks) * blockKeys }
 
-// place returns a key's block, and seven places in it of nine bits each. Keys are hashes already.
-func (s *segment) place(key *journal.Hash) (b *line, places uint64) {
+// blockOf returns a key's block, and the places of seven bits in it, nine bits for each. Keys are hashes already.
+func (s *segment) blockOf(key *journal.Hash) (b *line, places uint64) {
 	return &s.blocks[binary.LittleEndian.Uint64(key[:8])&uint64(len(s.blocks)-1)], binary.LittleEndian.Uint64(key[8:])
 }
 
 func (s *segment) add(key *journal.Hash) {
-	b, places := s.place(key)
+	b, places := s.blockOf(key)
 	for range 7 {
 		b[places>>6&7] |= 1 << (places & 63)
 		places >>= 9
@@ -57,7 +57,7 @@ func (s *segment) add(key *journal.Hash) {
 }
 
 func (s *segment) perhaps(key *journal.Hash) bool {
-	b, places := s.place(key)
+	b, places := s.blockOf(key)
 	for range 7 {
 		if b[places>>6&7]&(1<<(places&63)) == 0 {
 			return false
@@ -78,7 +78,7 @@ func (s *segment) fold() {
 	s.blocks = slices.Clone(s.blocks[:half])
 }
 
-// join takes over the keys and buckets of o, which is spent.
+// join adds the keys and buckets of o, which cannot be used afterwards.
 func (s *segment) join(o *segment) {
 	for len(s.blocks) > len(o.blocks) {
 		s.fold()
@@ -102,10 +102,10 @@ type filter struct {
 	// segments lie newest first. The first takes the keys of now.
 	segments []*segment
 	blocks   int
-	// buckets are all that have keys, newest first. unknown are those of them whose keys on disk are not in the segments
-	// yet: "perhaps" for every key.
+	// buckets are the buckets that have keys, newest first. The segments do not have the keys of the unknown ones yet: the
+	// answer is "perhaps" for every key.
 	buckets, unknown []bucket
-	// limit bounds blocks, and largest those of a new segment.
+	// limit bounds blocks, and largest the blocks of a new segment.
 	limit, largest int
 }
 
@@ -113,7 +113,7 @@ func newFilter(unknown []bucket) *filter {
 	return &filter{buckets: slices.Clone(unknown), unknown: unknown, limit: filterBlocks, largest: maxBlocks}
 }
 
-// add notes a key in this bucket.
+// add adds a key in this bucket.
 func (f *filter) add(at bucket, key *journal.Hash) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -122,18 +122,18 @@ func (f *filter) add(at bucket, key *journal.Hash) {
 			f.buckets = slices.Insert(f.buckets, i, at)
 		}
 	}
-	s := f.live(at)
+	s := f.liveSegment(at)
 	if s == nil {
-		s = newSegment(at, f.next())
-		f.insert(0, s)
+		s = newSegment(at, f.nextBlocks())
+		f.insertSegment(0, s)
 	}
 	s.add(key)
 }
 
 func newestFirst(a, b bucket) int { return cmp.Compare(b, a) }
 
-// live returns the first segment, if that may take another key in this bucket.
-func (f *filter) live(at bucket) *segment {
+// liveSegment returns the first segment, if that may take another key in this bucket.
+func (f *filter) liveSegment(at bucket) *segment {
 	if len(f.segments) == 0 {
 		return nil
 	}
@@ -146,8 +146,8 @@ func (f *filter) live(at bucket) *segment {
 	return s
 }
 
-// latest returns the last bucket of an hour that has keys, or its first.
-func (f *filter) latest(hour uint32) bucket {
+// latestBucket returns the last bucket of an hour that has keys, or its first.
+func (f *filter) latestBucket(hour uint32) bucket {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, at := range f.buckets {
@@ -158,8 +158,8 @@ func (f *filter) latest(hour uint32) bucket {
 	return bucketAt(hour)
 }
 
-// next is how large the next segment should be: twice a full one, else as the last one would have needed.
-func (f *filter) next() int {
+// nextBlocks is how large the next segment should be: twice as large as a full one, or as large as the last one had to be.
+func (f *filter) nextBlocks() int {
 	if len(f.segments) == 0 {
 		return minBlocks
 	}
@@ -175,8 +175,8 @@ func blocksFor(keys int) int {
 	return min(max(1<<bits.Len(n-1), minBlocks), maxBlocks)
 }
 
-// insert puts a segment in its place and makes room for it.
-func (f *filter) insert(at int, s *segment) {
+// insertSegment inserts a segment. It joins and folds others to keep within the bounds.
+func (f *filter) insertSegment(at int, s *segment) {
 	f.segments = slices.Insert(f.segments, at, s)
 	f.blocks += len(s.blocks)
 	for len(f.segments) > filterSegments {
@@ -190,7 +190,7 @@ func (f *filter) insert(at int, s *segment) {
 	}
 }
 
-// foldSparsest folds the segment that has most room for its keys, the oldest of several, but not the live one.
+// foldSparsest folds the segment with the most room for each key, the oldest of several. It never folds the live one.
 func (f *filter) foldSparsest() bool {
 	var best *segment
 	for _, s := range f.segments[1:] {
@@ -206,17 +206,17 @@ func (f *filter) foldSparsest() bool {
 	return true
 }
 
-// find appends to found the buckets at from and later, newest first, in which the key was perhaps seen.
-func (f *filter) find(found []bucket, from bucket, key *journal.Hash) []bucket {
+// findBuckets appends to found the buckets at from and later, newest first, in which the key was perhaps seen.
+func (f *filter) findBuckets(found []bucket, from bucket, key *journal.Hash) []bucket {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, s := range f.segments {
 		if s.to >= from && s.perhaps(key) {
-			found = between(found, f.buckets, max(s.from, from), s.to)
+			found = appendBetween(found, f.buckets, max(s.from, from), s.to)
 		}
 	}
 	if len(f.unknown) > 0 {
-		found = between(found, f.unknown, from, math.MaxUint64)
+		found = appendBetween(found, f.unknown, from, math.MaxUint64)
 	}
 	if len(found) < 2 {
 		return found
@@ -225,8 +225,8 @@ func (f *filter) find(found []bucket, from bucket, key *journal.Hash) []bucket {
 	return slices.Compact(found)
 }
 
-// between appends those of all that lie from from to to.
-func between(found, all []bucket, from, to bucket) []bucket {
+// appendBetween appends the buckets of all that lie between from and to, both inclusive.
+func appendBetween(found, all []bucket, from, to bucket) []bucket {
 	for _, at := range all {
 		if at >= from && at <= to {
 			found = append(found, at)
@@ -235,8 +235,8 @@ func between(found, all []bucket, from, to bucket) []bucket {
 	return found
 }
 
-// learn adds a segment made from disk, with the buckets that it completes.
-func (f *filter) learn(s *segment, complete []bucket) {
+// addLearned adds a segment that was read from disk. The buckets in complete are then known.
+func (f *filter) addLearned(s *segment, complete []bucket) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.unknown = slices.DeleteFunc(f.unknown, func(at bucket) bool { return slices.Contains(complete, at) })
@@ -246,14 +246,14 @@ func (f *filter) learn(s *segment, complete []bucket) {
 	}
 	if at == 0 {
 		// There is no live segment yet, and a full one must not become it.
-		f.insert(0, newSegment(s.to, minBlocks))
+		f.insertSegment(0, newSegment(s.to, minBlocks))
 		at = 1
 	}
-	f.insert(at, s)
+	f.insertSegment(at, s)
 }
 
-// forget drops all buckets before one, and those of gone, with the segments that then hold no bucket.
-func (f *filter) forget(before bucket, gone []bucket) {
+// dropBuckets drops all buckets before one, and the buckets in gone. It drops the segments that have no bucket left.
+func (f *filter) dropBuckets(before bucket, gone []bucket) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	old := func(at bucket) bool { return at < before || slices.Contains(gone, at) }
@@ -267,23 +267,23 @@ func (f *filter) forget(before bucket, gone []bucket) {
 	})
 }
 
-// after returns the buckets behind one.
-func (f *filter) after(at bucket) []bucket {
+// bucketsAfter returns the buckets that are newer than one.
+func (f *filter) bucketsAfter(at bucket) []bucket {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return between(nil, f.buckets, at+1, math.MaxUint64)
+	return appendBetween(nil, f.buckets, at+1, math.MaxUint64)
 }
 
-// pending returns the buckets that are still to be learned, newest first.
-func (f *filter) pending() []bucket {
+// unlearned returns the buckets whose keys are still to be read from disk, newest first.
+func (f *filter) unlearned() []bucket {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Clone(f.unknown)
 }
 
-// FilterStats describes the memory of dedupe keys.
+// FilterStats describes the filter of dedupe keys.
 type FilterStats struct {
-	// Keys and Bytes are what it holds.
+	// Keys is how many keys it has, and Bytes their memory.
 	Keys, Bytes int
 	// Unread is how many buckets of keys on disk it has not read yet. Until it is 0, appends are slower.
 	Unread int

@@ -14,18 +14,15 @@ import (
 )
 
 const (
-	// findLimit and findScan are what a query's zeros stand for.
+	// findLimit and findScan are the defaults of a query.
 	findLimit = 100
 	findScan  = 10_000
-	// pageBytes bounds a page, and readPerPage what is read to make one.
+	// pageBytes bounds the size of a page, and readPerPage the bytes that are read to make one.
 	pageBytes   = 16 << 20
 	readPerPage = 64 << 20
 )
 
-// Find returns the next page of the stored webhooks that q selects. A page that ends before the selection does says where
-// to go on, and may be empty when much was looked at and nothing matched; going on there leaves out nothing and gives
-// nothing twice, but for what is committed meanwhile: a webhook lies where it was received, which may be behind those who
-// page already. Webhooks are the caller's own. Errors: ErrUnavailable, ErrClosed, ctx's, and that of an id that is none.
+// Find implements [journal.Archive].
 func (j *Journal) Find(ctx context.Context, q journal.Query) (journal.Page, error) {
 	var page journal.Page
 	err := j.view(ctx, func(st *store) (err error) {
@@ -41,13 +38,13 @@ func (j *Journal) Find(ctx context.Context, q journal.Query) (journal.Page, erro
 }
 
 func (s *store) find(ctx context.Context, q journal.Query) (page journal.Page, err error) {
-	m, err := s.merge(q)
+	m, err := s.mergeWebhooks(q)
 	if err != nil {
 		return page, err
 	}
 	defer func() { err = errors.Join(err, m.close()) }()
 	limit, scan := orElse(q.Limit, findLimit), orElse(q.Scan, findScan)
-	kept, read := 0, 0
+	size, read := 0, 0
 	for looked := 0; m.next(); looked++ {
 		if len(page.Webhooks) == limit || looked == scan || read >= readPerPage {
 			page.Next = m.last.String()
@@ -56,19 +53,19 @@ func (s *store) find(ctx context.Context, q journal.Query) (page journal.Page, e
 		if err := ctx.Err(); err != nil {
 			return page, err
 		}
-		w, size, err := m.webhook()
+		w, n, err := m.webhook()
 		if err != nil {
 			return page, err
 		}
 		if selects(&q, w) {
-			if kept += size; kept > pageBytes && len(page.Webhooks) > 0 {
+			if size += n; size > pageBytes && len(page.Webhooks) > 0 {
 				page.Next = m.last.String()
 				return page, nil
 			}
 			page.Webhooks = append(page.Webhooks, w)
 		}
-		read += size
-		m.pass()
+		read += n
+		m.advance()
 	}
 	return page, m.err()
 }
@@ -87,7 +84,7 @@ func selects(q *journal.Query, w *journalv1.Webhook) bool {
 	return q.Match == nil || q.Match(w)
 }
 
-// span returns the bounds of the keys with this prefix.
+// querySpan returns the bounds of the keys with this prefix that the query selects.
 func querySpan(q *journal.Query, prefix byte) (lower, upper []byte, err error) {
 	lower, upper = span(prefix)
 	if q.After != "" {
@@ -114,12 +111,12 @@ func querySpan(q *journal.Query, prefix byte) (lower, upper []byte, err error) {
 type merged struct {
 	backwards bool
 	its       []*pebble.Iterator
-	// at is the iterator that is next, and last the id that was passed last.
+	// at is the iterator of the next webhook, and last the id of the one before.
 	at   *pebble.Iterator
 	last uuid.UUID
 }
 
-func (s *store) merge(q journal.Query) (*merged, error) {
+func (s *store) mergeWebhooks(q journal.Query) (*merged, error) {
 	prefixes := []byte{prefixWebhook, prefixQuarantine}
 	if q.Quarantined {
 		prefixes = prefixes[1:]
@@ -144,7 +141,7 @@ func (s *store) merge(q journal.Query) (*merged, error) {
 	return m, nil
 }
 
-// next moves to the next webhook, and stays there until that is passed.
+// next finds the next webhook. It stays there until advance is called.
 func (m *merged) next() bool {
 	m.at = nil
 	for _, it := range m.its {
@@ -168,7 +165,7 @@ func (m *merged) webhook() (*journalv1.Webhook, int, error) {
 	return w, len(v), err
 }
 
-func (m *merged) pass() {
+func (m *merged) advance() {
 	m.last = uuid.UUID(m.at.Key()[1:])
 	if m.backwards {
 		m.at.Prev()

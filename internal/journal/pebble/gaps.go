@@ -12,13 +12,13 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-// prefixGap is of the positions that a reader was not given: reader, NUL, first position → bridge.journal.v1.Gap.
+// prefixGap is the prefix of gaps: reader, NUL, first position → bridge.journal.v1.Gap.
 const prefixGap = 'g'
 
-// gapsKept bounds a reader's gaps. The oldest go first.
-const gapsKept = 1000
+// maxGaps bounds the gaps of a reader. The oldest are removed first.
+const maxGaps = 1000
 
-// recordGap merges a gap with those that it meets or overlaps. Of more than a thousand the oldest are forgotten. The caller
+// recordGap records a gap, merged with the gaps that it touches. If there are too many, it removes the oldest one. The caller
 // holds the reader's writing.
 func (j *Journal) recordGap(name string, from, to sinks.Position) (added uint64, err error) {
 	err = j.update("record gap", func(st *store, b *pebble.Batch) error {
@@ -29,8 +29,8 @@ func (j *Journal) recordGap(name string, from, to sinks.Position) (added uint64,
 		now := timestamppb.New(j.cfg.Now())
 		gap := &journalv1.Gap{Sink: name, From: uint64(from), To: uint64(to), FirstAt: now, LastAt: now}
 		var merged []*journalv1.Gap
-		merged, added = merge(gap, known)
-		if len(known)-len(merged) >= gapsKept {
+		merged, added = mergeGap(gap, known)
+		if len(known)-len(merged) >= maxGaps {
 			merged = append(merged, known[0])
 		}
 		return replaceGaps(b, merged, gap)
@@ -47,8 +47,8 @@ func (j *Journal) Gaps(ctx context.Context, name string) (all []*journalv1.Gap, 
 	return all, err
 }
 
-// merge widens gap by those of known that it meets, and returns these, and how many positions none of them had.
-func merge(gap *journalv1.Gap, known []*journalv1.Gap) (merged []*journalv1.Gap, added uint64) {
+// mergeGap widens a gap by the known gaps that it touches. It returns these, and the number of positions that are new.
+func mergeGap(gap *journalv1.Gap, known []*journalv1.Gap) (merged []*journalv1.Gap, added uint64) {
 	var covered uint64
 	for _, k := range known {
 		if k.GetTo() < gap.GetFrom() || k.GetFrom() > gap.GetTo() {
@@ -75,7 +75,7 @@ func replaceGaps(b *pebble.Batch, old []*journalv1.Gap, gap *journalv1.Gap) erro
 
 func (s *store) gaps(name string) (all []*journalv1.Gap, err error) {
 	lower, upper := readerKeys(prefixGap, name)
-	err = s.each(lower, upper, func(_, v []byte) (bool, error) {
+	err = s.eachKey(lower, upper, func(_, v []byte) (bool, error) {
 		g := new(journalv1.Gap)
 		all = append(all, g)
 		return true, proto.Unmarshal(v, g)

@@ -59,7 +59,7 @@ func TestGaps(t *testing.T) {
 func TestGapsAreBounded(t *testing.T) {
 	j := open(t, testConfig(vfs.NewMem()))
 	c := claimed(t, j, "a")
-	for i := range gapsKept + 3 {
+	for i := range maxGaps + 3 {
 		if _, err := c.RecordGap(t.Context(), sinks.Position(10*i+1), sinks.Position(10*i+2)); err != nil {
 			t.Fatal(err)
 		}
@@ -68,6 +68,6 @@ func TestGapsAreBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	diff(t, "number", len(all), gapsKept)
+	diff(t, "number", len(all), maxGaps)
 	diff(t, "the oldest", all[0].GetFrom(), uint64(31))
 }

@@ -25,7 +25,7 @@ type isolatingFS struct {
 	mu sync.RWMutex
 	// cause is the error that isolated the folder. Once set it stays.
 	cause error
-	// overlay holds the files that were created since.
+	// overlay holds the files that were created since then.
 	overlay *vfs.MemFS
 }
 
@@ -33,7 +33,7 @@ func newIsolatingFS(fs vfs.FS, dir string, report func(error)) *isolatingFS {
 	return &isolatingFS{FS: fs, dir: dir, report: report}
 }
 
-// err returns the error that isolated the folder. A sync that ended while it was nil took place.
+// err returns the error that isolated the folder. A sync that ended while it was nil has reached the disk.
 func (f *isolatingFS) err() error {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
@@ -160,7 +160,7 @@ func (f *isolatingFS) MkdirAll(dir string, perm os.FileMode) error {
 }
 
 func (f *isolatingFS) Lock(string) (io.Closer, error) {
-	return nil, errors.New("journal: the folder's lock is the journal's")
+	return nil, errors.New("journal: the folder is locked by the journal")
 }
 
 func (f *isolatingFS) Unwrap() vfs.FS { return f.FS }

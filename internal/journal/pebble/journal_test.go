@@ -372,10 +372,10 @@ func TestCheckpoint(t *testing.T) {
 	j := open(t, testConfig(fs))
 	entries := []journal.Entry{entry(1, 1000, 1), quarantined(2), entry(3, 1000, 2)}
 	appendAll(t, j, entries...)
-	if err := j.Checkpoint(t.Context(), "backup"); err != nil {
+	if err := j.checkpoint(t.Context(), "backup"); err != nil {
 		t.Fatal(err)
 	}
-	if err := j.Checkpoint(t.Context(), "backup"); err == nil {
+	if err := j.checkpoint(t.Context(), "backup"); err == nil {
 		t.Error("a second checkpoint overwrote the first")
 	}
 	appendAll(t, j, entry(4, 10, 1))

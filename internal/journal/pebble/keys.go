@@ -11,7 +11,7 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-// Every key starts with one byte that says what it is. Numbers are big-endian, so that keys sort as numbers do.
+// Every key starts with one byte for the kind of its record. Numbers are big-endian, so that keys sort as numbers do.
 const (
 	prefixCursor     = 'c' // name → position, time of the last save, flags
 	prefixDedupe     = 'd' // bucket, key → number of the epoch, contents
@@ -25,12 +25,12 @@ const (
 )
 
 var (
-	keyFormat = []byte("mformat")
-	keyID     = []byte("mid")
-	keyKept   = []byte("mkept")
+	keyFormat   = []byte("mformat")
+	keyID       = []byte("mid")
+	keyRetained = []byte("mkept")
 )
 
-// format is the version of everything above. A folder with a greater one is refused, one with a lesser one is upgraded.
+// format is the version of the layout. A folder with a greater one is refused. A folder with a lesser one is upgraded.
 // Format 1 had no epochs, and one content a dedupe key.
 const format = 2
 
@@ -85,7 +85,7 @@ func webhookTime(k []byte) (time.Time, error) {
 	return time.UnixMilli(int64(binary.BigEndian.Uint64(k[1:]) >> 16)), nil
 }
 
-// correctionKey starts as the key of the corrected webhook does, so that one range of keys gives up both.
+// correctionKey contains the key of the corrected webhook, so that both are removed by ranges with the same bounds.
 func correctionKey(prefix byte, id uuid.UUID, first sinks.Position) []byte {
 	k := append(make([]byte, 0, correctionKeyLen), prefixCorrection, prefix)
 	return binary.BigEndian.AppendUint64(append(k, id[:]...), uint64(first))
@@ -97,7 +97,7 @@ func hourOf(t time.Time) uint32 {
 }
 
 // bucket is where a dedupe key lies: the hour it was added in, and its turn of bucketKeys keys within the hour. Keys that
-// are added together so lie together, however many there are in an hour, and compactions do not come back to them.
+// are added together lie together, also when an hour has many, and compactions do not move them again.
 type bucket uint64
 
 const (

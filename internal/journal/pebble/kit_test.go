@@ -121,7 +121,7 @@ func (e *embedded) backup(of journal.Journal) func() journal.Journal {
 	}
 	e.copies++
 	dir := fmt.Sprint("backup", e.copies)
-	if err := j.Checkpoint(context.Background(), dir); err != nil {
+	if err := j.checkpoint(context.Background(), dir); err != nil {
 		e.t.Error(err)
 	}
 	left := fs.disk.crash(unsynced(100))

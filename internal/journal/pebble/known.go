@@ -13,12 +13,12 @@ import (
 	"github.com/webhook-bridge/bridge/internal/journal/commit"
 )
 
-// known is what the store knew before a group. It is the committer's.
+// known holds what the store knew before a group. Only the committer uses it.
 type known struct {
 	commit.Known
 	st *store
-	// looked are the windows with which keys were looked up, for keys that the filter did not exclude.
-	looked map[journal.Hash]time.Duration
+	// windows are the windows with which keys were looked up, for keys that the filter did not exclude.
+	windows map[journal.Hash]time.Duration
 	// current are the contents that were recorded within the hour. A new record may take the place of theirs.
 	current map[journal.Hash][]journal.Seen
 	// found and key are memory for one look-up.
@@ -30,16 +30,16 @@ func newKnown(st *store) known {
 	return known{
 		Known:   commit.Known{Contents: make(map[journal.Hash][]journal.Seen), Webhooks: make(map[uuid.UUID]commit.State)},
 		st:      st,
-		looked:  make(map[journal.Hash]time.Duration),
+		windows: make(map[journal.Hash]time.Duration),
 		current: make(map[journal.Hash][]journal.Seen),
 	}
 }
 
-// load looks up the keys and the webhooks of a group. A call for which that fails is left out of the group's decision.
-func (k *known) load(g *commit.Group, now int64) {
+// loadGroup looks up the keys and the webhooks of a group. A call for which that fails is left out of the group's decision.
+func (k *known) loadGroup(g *commit.Group, now int64) {
 	clear(k.Contents)
 	clear(k.Webhooks)
-	clear(k.looked)
+	clear(k.windows)
 	clear(k.current)
 	k.Now = time.Unix(0, now)
 	for call := range g.Calls {
@@ -69,14 +69,14 @@ func (k *known) loadEntry(p *commit.Pending) error {
 	return nil
 }
 
-// loadContents reads what was committed under a key, from the buckets that the filter names. There is no newest bucket to
+// loadContents reads the contents under a key, from the buckets that the filter names. There is no newest bucket to
 // look at: if the clock was put back, contents lie in buckets ahead of it.
 func (k *known) loadContents(key *journal.Key) error {
-	k.found = k.st.filter.find(k.found[:0], bucketAt(hourOf(k.Now.Add(-key.Window))), &key.Hash)
-	if len(k.found) == 0 || k.looked[key.Hash] >= key.Window {
+	k.found = k.st.filter.findBuckets(k.found[:0], bucketAt(hourOf(k.Now.Add(-key.Window))), &key.Hash)
+	if len(k.found) == 0 || k.windows[key.Hash] >= key.Window {
 		return nil
 	}
-	k.looked[key.Hash] = key.Window
+	k.windows[key.Hash] = key.Window
 	var all, current []journal.Seen
 	for _, at := range k.found {
 		k.key = appendDedupeKey(k.key[:0], at, key.Hash)
@@ -138,7 +138,7 @@ func (s *store) plainState(id uuid.UUID) (commit.State, error) {
 // releasedAt is the field that marks a released webhook.
 var releasedAt = fieldNumber("released_at")
 
-// wasReleased looks for that field in a stored webhook, and reads nothing else: the committer has no time to decode it.
+// wasReleased looks for that field in a stored webhook. It reads nothing else: the committer has no time to decode it.
 func wasReleased(v []byte) (bool, error) {
 	if len(v) < webhookHeaderLen {
 		return false, errCorrupt

@@ -55,12 +55,12 @@ type Config struct {
 	tune func(*pebble.Options)
 }
 
-// Retention says how long things are kept. 0 is the default, less than 0 without limit. Whatever is reached first ends it.
+// Retention bounds the data that are kept, by age and by size. 0 is the default, and less than 0 is no bound.
 type Retention struct {
 	// Age of events and of their webhooks. Default 168h.
 	Age time.Duration
 	// Size of events and webhooks together in bytes, as compressed on disk. Default 8 GiB. Quarantined webhooks, dedupe
-	// keys and what is yet to be compacted come on top.
+	// keys and removed data that are not compacted yet come on top.
 	Size int64
 	// QuarantineAge is the age of quarantined webhooks. Default 720h.
 	QuarantineAge time.Duration
@@ -104,8 +104,8 @@ type Journal struct {
 	lock   *pebble.Lock
 	filter *filter
 
-	// storeMu is held for reading while the store is used and for writing while it is replaced, so that none is closed
-	// in use. A holder never waits for the committer.
+	// storeMu is held for reading while the store is used, and for writing while it is replaced. So no store is closed in use.
+	// A holder never waits for the committer.
 	storeMu sync.RWMutex
 	// store is nil while the folder is being opened again, and after Close.
 	store *store
@@ -116,14 +116,14 @@ type Journal struct {
 	durable atomic.Uint64
 	// earliest is the first position kept. It is moved before the events go.
 	earliest atomic.Uint64
-	// applied and synced count groups: what is visible in Pebble after applied was read is durable once synced has
-	// reached it.
+	// applied and synced count groups. Everything that is visible in Pebble when applied is read is durable once synced has
+	// reached that number.
 	applied, synced atomic.Uint64
 
-	// epochs are those of the log, for readers. They outlive the store.
+	// epochs are the log's epochs, for readers. They outlive the store.
 	epochs atomic.Pointer[epochs]
-	// queue holds the appends that the committer has not begun with. It is woken as well when a write failed, or when the
-	// journal closes.
+	// queue holds the appends that the committer has not begun with. It is also woken when a write fails and when the journal
+	// closes.
 	queue *commit.Queue
 	// lastPass is the clock's reading at the last pass of retention, or at opening.
 	lastPass time.Time
@@ -148,7 +148,7 @@ type Journal struct {
 }
 
 // Open opens the journal in cfg.Dir, or makes one, and recovers it. It takes as long as replaying the last few dozen
-// megabytes of the log takes; reading the dedupe keys goes on behind. Errors: ErrLocked, ErrNewerFormat, the disk's.
+// megabytes of the log takes. Dedupe keys are read afterwards, in the background. Errors: ErrLocked, ErrNewerFormat, the disk's.
 func Open(ctx context.Context, cfg Config) (*Journal, error) {
 	if cfg.Dir == "" {
 		return nil, errors.New("journal: open: no folder given")
@@ -181,8 +181,7 @@ func Open(ctx context.Context, cfg Config) (*Journal, error) {
 	return j, nil
 }
 
-// absolute makes the folder's name independent of the working directory. Other file systems than the operating system's
-// have none.
+// absolute makes the folder's name independent of the working directory. Only the operating system's file system has one.
 func absolute(cfg Config) (string, error) {
 	if cfg.FS != nil && cfg.FS != vfs.Default {
 		return cfg.Dir, nil
@@ -206,8 +205,8 @@ func (j *Journal) lockFolder() error {
 	return nil
 }
 
-// makeFolder makes the folder and its parents where they are missing, durably: what is in a folder that a crash takes away
-// is gone too. Pebble does so for the last one.
+// makeFolder makes the folder and its parents where they are missing. It syncs the parents' directories: without that, a crash
+// could remove the folder with its contents. Pebble syncs the folder itself.
 func makeFolder(fs vfs.FS, dir string) error {
 	var parents []string
 	for child := dir; ; {
@@ -236,7 +235,7 @@ func makeFolder(fs vfs.FS, dir string) error {
 	return nil
 }
 
-// start takes up the first store and starts the goroutines.
+// start activates the first store and starts the goroutines.
 func (j *Journal) start(st *store) error {
 	buckets, err := dedupeBuckets(st.db)
 	if err != nil {
@@ -260,7 +259,7 @@ func (j *Journal) start(st *store) error {
 	return nil
 }
 
-// background learns the dedupe keys on disk, then keeps house until the journal closes.
+// background reads the dedupe keys on disk. Meanwhile, and until the journal closes, it looks at the disk and runs retention.
 func (j *Journal) background() {
 	j.workers.Go(j.learnAll)
 	tick := time.NewTicker(j.cfg.Interval)
@@ -281,11 +280,11 @@ func (j *Journal) background() {
 	}
 }
 
-// learnAll reads the dedupe keys on disk, again after the store was lost.
+// learnAll adds the dedupe keys on disk to the filter. It starts again after a failed write.
 func (j *Journal) learnAll() {
 	for {
 		changed := j.changed()
-		err := j.learn(j.ctx, j.filter)
+		err := j.learnBuckets(j.ctx, j.filter)
 		switch {
 		case err == nil || j.ctx.Err() != nil:
 			return
@@ -302,17 +301,16 @@ func (j *Journal) learnAll() {
 	}
 }
 
-// ID is the journal's identity: random, minted with the folder, and the same for as long as that lives.
+// ID implements [sinks.Log]. The id is random, made with the folder, and never changes.
 func (j *Journal) ID() string { return j.id }
 
-// Bounds returns the extent of the journal now.
+// Bounds implements [sinks.Log].
 func (j *Journal) Bounds() sinks.Bounds {
 	earliest := sinks.Position(j.earliest.Load())
 	return sinks.Bounds{Earliest: earliest, Next: max(sinks.Position(j.durable.Load()), earliest)}
 }
 
-// Close commits what is queued, waits for the background work and closes the folder. Appends and reads that wait, and all
-// later ones, get ErrClosed. It may be called again, and then returns the same.
+// Close implements [journal.Journal].
 func (j *Journal) Close() error {
 	j.closed.Do(func() {
 		j.queue.Refuse(sinks.ErrClosed)
@@ -349,23 +347,23 @@ func (j *Journal) notify() {
 	j.change = make(chan struct{})
 }
 
-// Append implements journal.Writer.
+// Append implements [journal.Writer].
 func (j *Journal) Append(ctx context.Context, e journal.Entry) (journal.Receipt, error) {
 	return j.queue.Append(ctx, e)
 }
 
-// AppendAll implements journal.Writer.
+// AppendAll implements [journal.Writer].
 func (j *Journal) AppendAll(ctx context.Context, entries []journal.Entry) ([]journal.Receipt, error) {
 	return j.queue.AppendAll(ctx, entries)
 }
 
-// Discard implements journal.Writer.
+// Discard implements [journal.Writer].
 func (j *Journal) Discard(ctx context.Context, ids []string) (int, error) {
 	return j.queue.Discard(ctx, ids)
 }
 
-// use returns the store for a short while. Errors: ErrUnavailable while there is none, ErrClosed.
-func (j *Journal) use() (st *store, release func(), err error) {
+// borrowStore returns the store, which stays open until release is called. Errors: ErrUnavailable while there is none, ErrClosed.
+func (j *Journal) borrowStore() (st *store, release func(), err error) {
 	j.storeMu.RLock()
 	if j.store != nil {
 		return j.store, j.storeMu.RUnlock, nil

@@ -161,7 +161,7 @@ func TestCorrectionsGoWithTheirWebhook(t *testing.T) {
 	appendAll(t, j, corrected(1, 0), corrected(2, 0))
 	check := func(what string, want ...int) {
 		t.Helper()
-		retained(t, j)
+		retainTwice(t, j)
 		var webhooks, corrections []string
 		for i := range 4 {
 			if _, err := j.Webhook(t.Context(), webhookID(i)); err == nil {

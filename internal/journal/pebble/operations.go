@@ -59,7 +59,7 @@ func (rs *readers) states() []journal.ReaderState {
 
 // Pause implements [journal.Operations].
 func (j *Journal) Pause(ctx context.Context, name string) error {
-	return j.operate(ctx, name, func(r *reader) error {
+	return j.changeAndRevoke(ctx, name, func(r *reader) error {
 		c := j.cursorOf(r)
 		c.paused = true
 		return j.saveCursor(r, c, nil)
@@ -88,7 +88,7 @@ func (j *Journal) Resume(ctx context.Context, name string) error {
 // MoveTo implements [journal.Operations]. Requests to pass an event are dropped: they were about the place that the reader
 // leaves.
 func (j *Journal) MoveTo(ctx context.Context, name string, p sinks.Position) error {
-	return j.operate(ctx, name, func(r *reader) error {
+	return j.changeAndRevoke(ctx, name, func(r *reader) error {
 		switch b := j.Bounds(); {
 		case p < b.Earliest:
 			return sinks.ErrExpired
@@ -108,7 +108,7 @@ func (j *Journal) MoveTo(ctx context.Context, name string, p sinks.Position) err
 
 // Forget implements [journal.Operations]. The reader's parked events and gaps stay.
 func (j *Journal) Forget(ctx context.Context, name string) error {
-	return j.operate(ctx, name, func(r *reader) error {
+	return j.changeAndRevoke(ctx, name, func(r *reader) error {
 		requests := j.readers.requestsOf(r, func(request) bool { return true })
 		err := j.update("forget", func(_ *store, b *pebble.Batch) error {
 			return errors.Join(b.Delete(cursorKey(name), nil), deleteRequests(b, name, requests))
@@ -124,8 +124,8 @@ func (j *Journal) Forget(ctx context.Context, name string) error {
 	})
 }
 
-// operate changes a reader, durably, and takes its claim away.
-func (j *Journal) operate(ctx context.Context, name string, change func(*reader) error) error {
+// changeAndRevoke changes a reader, durably, and takes its claim away.
+func (j *Journal) changeAndRevoke(ctx context.Context, name string, change func(*reader) error) error {
 	r, err := j.readers.known(name)
 	if err != nil {
 		return err
@@ -136,7 +136,7 @@ func (j *Journal) operate(ctx context.Context, name string, change func(*reader)
 		}
 		j.readers.mu.Lock()
 		defer j.readers.mu.Unlock()
-		j.readers.lose(r)
+		j.readers.revoke(r)
 		return nil
 	})
 }

@@ -17,20 +17,19 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-// prefixParked is of dead letters: reader, NUL, position → bridge.journal.v1.Parked.
+// prefixParked is the prefix of parked events: reader, NUL, position → bridge.journal.v1.Parked.
 const prefixParked = 'p'
 
 const (
-	// attemptsKept bounds a parked event's history, and reasonKept each of its texts, in bytes.
-	attemptsKept = 10
-	reasonKept   = 2 << 10
+	// maxAttempts bounds the history of a parked event, and maxReason each of its texts in bytes.
+	maxAttempts = 10
+	maxReason   = 2 << 10
 	// parkedCheck is how often the ages of parked events are checked. It reads all of them.
 	parkedCheck = time.Hour
 )
 
-// park writes a parked event. The record keeps what is known from an earlier time that the event was parked; attempts
-// beyond the latest ten, and the ends of long texts, are cut off. A request to retry or to pass the event is carried out
-// with that. The caller holds r.writing.
+// park writes a parked event. If it was parked before, its record keeps the first time and the history. The ten latest attempts
+// are kept, and long texts are truncated. A request to retry or to pass the event is then done. The caller holds r.writing.
 func (j *Journal) park(r *reader, p *journalv1.Parked) error {
 	key := readerKey(prefixParked, r.name, sinks.Position(p.GetPosition()))
 	done := j.readers.requestsAt(r, sinks.Position(p.GetPosition()))
@@ -46,11 +45,11 @@ func (j *Journal) park(r *reader, p *journalv1.Parked) error {
 		case !errors.Is(err, pebble.ErrNotFound):
 			return err
 		}
-		next.Attempts = next.GetAttempts()[max(0, len(next.GetAttempts())-attemptsKept):]
+		next.Attempts = next.GetAttempts()[max(0, len(next.GetAttempts())-maxAttempts):]
 		for _, a := range next.GetAttempts() {
-			a.Error = cut(a.GetError())
+			a.Error = truncate(a.GetError())
 		}
-		next.Reason = cut(next.GetReason())
+		next.Reason = truncate(next.GetReason())
 		return errors.Join(setMessage(b, key, next), deleteRequests(b, r.name, done))
 	})
 	if err == nil {
@@ -59,10 +58,10 @@ func (j *Journal) park(r *reader, p *journalv1.Parked) error {
 	return err
 }
 
-// cut bounds a text that came from elsewhere.
-func cut(s string) string {
-	if len(s) > reasonKept {
-		s = s[:reasonKept] + "…"
+// truncate bounds an error's text, which a sink wrote.
+func truncate(s string) string {
+	if len(s) > maxReason {
+		s = s[:maxReason] + "…"
 	}
 	return strings.ToValidUTF8(s, "\uFFFD")
 }
@@ -87,7 +86,7 @@ func (j *Journal) Parked(ctx context.Context, name string, from sinks.Position, 
 	}
 	var all []*journalv1.Parked
 	err := j.view(ctx, func(st *store) error {
-		return st.each(lower, upper, func(_, v []byte) (more bool, err error) {
+		return st.eachKey(lower, upper, func(_, v []byte) (more bool, err error) {
 			if len(all) >= limit {
 				return false, nil
 			}
@@ -102,8 +101,8 @@ func (j *Journal) Parked(ctx context.Context, name string, from sinks.Position, 
 	return all, nil
 }
 
-// withParked calls f for a parked event while nothing else of its reader is written. Errors: ErrNotFound if the event is
-// not parked, those of f.
+// withParked calls f for a parked event while no other record of its reader is written. Errors: ErrNotFound if the event is
+// not parked, and f's.
 func (j *Journal) withParked(ctx context.Context, name string, p sinks.Position, f func(*reader) error) error {
 	if err := checkReaderName(name); err != nil {
 		return err
@@ -142,7 +141,7 @@ func (j *Journal) DiscardParked(ctx context.Context, name string, p sinks.Positi
 	return j.withParked(ctx, name, p, func(r *reader) error { return j.unpark(r, p) })
 }
 
-// retainParked removes the events that were parked last before now, less the age that retention has.
+// retainParked removes parked events that are older than their retention.
 func (j *Journal) retainParked(now time.Time) error {
 	age := j.cfg.Retention.ParkedAge
 	if since := now.Sub(j.readers.parkedChecked); age <= 0 || since >= 0 && since < parkedCheck {
@@ -152,7 +151,7 @@ func (j *Journal) retainParked(now time.Time) error {
 	var old []*journalv1.Parked
 	lower, upper := span(prefixParked)
 	err := j.view(j.ctx, func(st *store) error {
-		return st.each(lower, upper, func(_, v []byte) (bool, error) {
+		return st.eachKey(lower, upper, func(_, v []byte) (bool, error) {
 			p := new(journalv1.Parked)
 			if err := proto.Unmarshal(v, p); err != nil {
 				return false, err
@@ -192,7 +191,7 @@ func (j *Journal) expireParked(name string, p sinks.Position, before time.Time) 
 	})
 }
 
-// parkedAt is when an event was parked last. Records of an older version tell only the last attempt.
+// parkedAt is when an event was parked last. Records of an older version have only the time of the last attempt.
 func parkedAt(p *journalv1.Parked) time.Time {
 	if p.GetParkedAt() == nil {
 		return p.GetLastAttemptAt().AsTime()

@@ -106,12 +106,12 @@ func TestParkedAgain(t *testing.T) {
 	diff(t, "parked twice", parkedOf(t, j, "a", 0, 10), []*journalv1.Parked{want})
 
 	long := refused("a", 3, 0, 1)
-	long.Reason = strings.Repeat("é", reasonKept) + "\xff"
+	long.Reason = strings.Repeat("é", maxReason) + "\xff"
 	long.Attempts[0].Error = long.Reason
 	parkAll(t, j, long)
 	got := parkedOf(t, j, "a", 3, 1)[0]
 	for _, text := range []string{got.GetReason(), got.GetAttempts()[0].GetError()} {
-		if len(text) > reasonKept+len("…") || !strings.HasSuffix(text, "é…") {
+		if len(text) > maxReason+len("…") || !strings.HasSuffix(text, "é…") {
 			t.Errorf("%d bytes are kept, ending %q", len(text), text[len(text)-8:])
 		}
 	}
@@ -132,7 +132,7 @@ func TestParkedOutlives(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.Advance(2000 * time.Hour)
-	diff(t, "bounds", retained(t, j), sinks.Bounds{Earliest: 4, Next: 4})
+	diff(t, "bounds", retainTwice(t, j), sinks.Bounds{Earliest: 4, Next: 4})
 	cfg.FS = fs.CrashClone(vfs.CrashCloneCfg{})
 	j = open(t, cfg)
 	diff(t, "parked", parkedOf(t, j, "", 0, 10), []*journalv1.Parked{p})

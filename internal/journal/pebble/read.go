@@ -15,21 +15,15 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-// readBytes bounds a read: it returns at least one event, and no more than so many bytes of them otherwise.
+// readBytes bounds the events of one read, in bytes. A larger event is read alone.
 const readBytes = 1 << 20
 
-// pieceBytes bounds the pieces of memory that events are copied to, since who keeps one event keeps its whole piece. Larger
-// ones are no faster.
+// pieceBytes bounds the pieces of memory that events are copied to: a caller that keeps one event keeps its whole piece.
+// Larger pieces are no faster.
 const pieceBytes = 32 << 10
 
-// Read appends to records the events from position from on, in order, as many as fit into its capacity, or about 1 MiB of
-// them, and returns the extended slice. When there is none yet it waits, also while the journal recovers, until there is
-// one or ctx is done. Position 0 reads as 1. The events are the caller's. Nothing stays open between calls.
-//
-// Positions are dense: a reader goes on at the last one plus 1. A hole can only be seen in a folder whose disk lost what
-// it had confirmed.
-//
-// Errors: ErrExpired, ErrFuture, ErrClosed, ctx's, and that of a record that cannot be read.
+// Read implements [sinks.Log]. It waits for an event also while the journal recovers. A folder whose disk lost data that it had
+// confirmed may have a hole between positions: reading there is an error.
 func (j *Journal) Read(ctx context.Context, from sinks.Position, records []sinks.Record) ([]sinks.Record, error) {
 	from = max(from, 1)
 	for {
@@ -71,9 +65,9 @@ func (j *Journal) Read(ctx context.Context, from sinks.Position, records []sinks
 	}
 }
 
-// scan reads events that are durable. It returns none when they were given up meanwhile.
+// scan reads durable events. It returns none when retention has removed them meanwhile.
 func (j *Journal) scan(from, to sinks.Position, records []sinks.Record) (_ []sinks.Record, err error) {
-	st, release, err := j.use()
+	st, release, err := j.borrowStore()
 	if err != nil {
 		return records, err
 	}
@@ -94,10 +88,10 @@ func (j *Journal) scan(from, to sinks.Position, records []sinks.Record) (_ []sin
 			err = fmt.Errorf("journal: read: %w", cerr)
 		}
 		if err != nil && st.fs.err() != nil {
-			err = journal.ErrUnavailable // files of a frozen folder may be in part
+			err = journal.ErrUnavailable // files of an isolated folder may be incomplete
 		}
 	}()
-	// Retention moves earliest before it takes events, so what the iterator sees is whole if earliest is still before.
+	// Retention moves earliest before it removes events. So the iterator sees all events if earliest has not passed from.
 	if from < sinks.Position(j.earliest.Load()) {
 		return records, nil
 	}
@@ -116,7 +110,7 @@ func (j *Journal) scan(from, to sinks.Position, records []sinks.Record) (_ []sin
 			return records, fmt.Errorf("journal: read: %w", err)
 		}
 		left := min(uint64(cap(records)-len(records)), uint64(to-p))
-		record, err := sinks.NewRecord(p, m.keep(event, left))
+		record, err := sinks.NewRecord(p, m.copyOf(event, left))
 		if err != nil {
 			return records, fmt.Errorf("journal: read: %w", err)
 		}
@@ -125,8 +119,7 @@ func (j *Journal) scan(from, to sinks.Position, records []sinks.Record) (_ []sin
 	return records, nil
 }
 
-// EventAt returns the event at a position; it is the caller's own. Errors: ErrExpired, ErrFuture, ErrUnavailable,
-// ErrClosed, ctx's, and that of a record that cannot be read.
+// EventAt implements [journal.Reader].
 func (j *Journal) EventAt(ctx context.Context, p sinks.Position) (*eventv1.Event, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -142,7 +135,7 @@ func (j *Journal) EventAt(ctx context.Context, p sinks.Position) (*eventv1.Event
 	case err != nil:
 		return nil, err
 	case len(got) == 0:
-		return nil, sinks.ErrExpired // given up while we looked
+		return nil, sinks.ErrExpired // removed meanwhile
 	}
 	return got[0].Event()
 }
@@ -157,12 +150,13 @@ func parseEvent(key, v []byte) (p sinks.Position, event []byte, err error) {
 	return p, v[eventHeaderLen:], nil
 }
 
-// memory is what the events of one read are copied to, out of the iterator's. It is taken in pieces, because one buffer
-// that grows would copy what it has over and over.
+// memory holds the events of one read, copied out of the iterator's memory. It is allocated in pieces: one buffer that grows
+// would be copied again and again.
 type memory struct{ piece []byte }
 
-// keep returns a copy of b. A new piece has room for as many values like b as are left, or for b alone if no piece holds it.
-func (m *memory) keep(b []byte, left uint64) []byte {
+// copyOf returns a copy of b. A new piece has room for as many values of its size as are left. A larger value than a piece has
+// memory of its own.
+func (m *memory) copyOf(b []byte, left uint64) []byte {
 	if len(b) > cap(m.piece)-len(m.piece) {
 		size := len(b)
 		if size > 0 && size <= pieceBytes {
@@ -200,7 +194,7 @@ func (j *Journal) Seek(ctx context.Context, t time.Time) (sinks.Position, error)
 // seekReceived is Seek within an epoch. It returns b.Next if no event there was received at t or later.
 func (j *Journal) seekReceived(ctx context.Context, b sinks.Bounds, t time.Time) (sinks.Position, error) {
 	// No event is committed before it is received: the first one committed at t or later is the earliest to look at.
-	p, err := j.search(b, t)
+	p, err := j.searchShownTime(b, t)
 	if err != nil {
 		return 0, err
 	}
@@ -226,10 +220,10 @@ func (j *Journal) seekReceived(ctx context.Context, b sinks.Bounds, t time.Time)
 	return b.Next, nil
 }
 
-// search returns the first position in b, which lies in one epoch, whose event was committed at t or later, as the clock of
+// searchShownTime returns the first position in b, which lies in one epoch, whose event was committed at t or later, as the clock of
 // that epoch showed it.
-func (j *Journal) search(b sinks.Bounds, t time.Time) (sinks.Position, error) {
-	st, release, err := j.use()
+func (j *Journal) searchShownTime(b sinks.Bounds, t time.Time) (sinks.Position, error) {
+	st, release, err := j.borrowStore()
 	if err != nil {
 		return 0, err
 	}
@@ -280,7 +274,7 @@ func (s *store) shownTime(p sinks.Position) (time.Time, error) {
 	return at, closer.Close()
 }
 
-// CommittedAt returns when the event at p was committed. Errors: ErrExpired, ErrFuture, ErrUnavailable, ErrClosed.
+// CommittedAt implements [journal.Reader].
 func (j *Journal) CommittedAt(ctx context.Context, p sinks.Position) (time.Time, error) {
 	if err := ctx.Err(); err != nil {
 		return time.Time{}, err
@@ -291,7 +285,7 @@ func (j *Journal) CommittedAt(ctx context.Context, p sinks.Position) (time.Time,
 	case p >= b.Next:
 		return time.Time{}, sinks.ErrFuture
 	}
-	st, release, err := j.use()
+	st, release, err := j.borrowStore()
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -299,7 +293,7 @@ func (j *Journal) CommittedAt(ctx context.Context, p sinks.Position) (time.Time,
 	at, err := st.commitTime(p)
 	switch {
 	case errors.Is(err, pebble.ErrNotFound):
-		return at, sinks.ErrExpired // given up while we looked
+		return at, sinks.ErrExpired // removed meanwhile
 	case err != nil:
 		return at, fmt.Errorf("journal: commit time: %w", err)
 	}

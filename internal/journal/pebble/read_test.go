@@ -20,7 +20,7 @@ func TestMemory(t *testing.T) {
 	for i, size := range sizes {
 		value := bytes.Repeat([]byte{byte(i + 1)}, size)
 		want = append(want, bytes.Clone(value))
-		got = append(got, m.keep(value, uint64(len(sizes)-i)))
+		got = append(got, m.copyOf(value, uint64(len(sizes)-i)))
 		if held, most := cap(m.piece), max(size, pieceBytes); held > most {
 			t.Errorf("a piece of %d bytes for a value of %d, want at most %d", held, size, most)
 		}
@@ -57,7 +57,7 @@ func TestCommittedAt(t *testing.T) {
 	cfg.Retention = Retention{Age: 90 * time.Minute}
 	j := open(t, cfg)
 	hourly(t, j, c, 1, 3)
-	retained(t, j)
+	retainTwice(t, j)
 	if at, err := j.CommittedAt(t.Context(), 3); err != nil || !at.Equal(start.Add(2*time.Hour)) {
 		t.Errorf("the last: %v, %v", at, err)
 	}

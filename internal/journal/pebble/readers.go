@@ -20,7 +20,7 @@ const readerGrace = 24 * time.Hour
 // readerTouch is how often the time of a registered cursor is renewed.
 const readerTouch = time.Hour
 
-// reader is what is known of a named reader.
+// reader is a named reader.
 type reader struct {
 	name string
 	// writing is held while a record of the reader is written. So writes end in their order, and a claim is not lost in the
@@ -29,11 +29,11 @@ type reader struct {
 
 	// The rest is guarded by readers.mu.
 
-	// cursor is what is on disk. It is the zero value for a name that was claimed and never registered nor saved.
+	// cursor is the record on disk. It is the zero value for a name that was claimed and never registered nor saved.
 	cursor     cursor
 	registered bool
 	full       journal.WhenFull
-	// holder is nil when nobody has the claim.
+	// holder has the claim, or is nil.
 	holder *claim
 	// requests are the operators' requests that the holder has not carried out yet.
 	requests map[request]struct{}
@@ -83,7 +83,7 @@ type readers struct {
 	parkedChecked time.Time
 }
 
-// load reads the cursors and the requests.
+// loadReaders reads the cursors and the requests.
 //
 // A cursor past the end of the log is a sign that the disk lost events that it had confirmed: the reader had dealt with
 // them. New events get the lost positions. So such a cursor is moved to the end, durably and with an error in the log. The
@@ -95,7 +95,7 @@ func (j *Journal) loadReaders(st *store) error {
 	now := j.cfg.Now()
 	b := st.db.NewBatch()
 	lower, upper := span(prefixCursor)
-	err := st.each(lower, upper, func(k, v []byte) (bool, error) {
+	err := st.eachKey(lower, upper, func(k, v []byte) (bool, error) {
 		c, err := parseCursor(v)
 		if err != nil {
 			return false, err
@@ -155,7 +155,7 @@ func (rs *readers) changed() <-chan struct{} {
 	return rs.change
 }
 
-// notify wakes everyone who waits for a claim. The caller holds mu.
+// notify wakes all callers that wait for a claim. The caller holds mu.
 func (rs *readers) notify() {
 	close(rs.change)
 	rs.change = make(chan struct{})
@@ -192,7 +192,7 @@ func (j *Journal) cursorOf(r *reader) cursor {
 	return r.cursor
 }
 
-// saveCursor writes a reader's cursor, and whatever else change puts into the same batch. The caller holds r.writing.
+// saveCursor writes a reader's cursor, in one batch with the records that change adds. The caller holds r.writing.
 func (j *Journal) saveCursor(r *reader, c cursor, change func(*pebble.Batch) error) error {
 	c.touched = j.cfg.Now()
 	err := j.update("save cursor", func(_ *store, b *pebble.Batch) error {
@@ -237,9 +237,9 @@ func (j *Journal) Register(ctx context.Context, name string, from sinks.Position
 	})
 }
 
-// hold returns the first position that retention must leave, at most next. When the disk is low only those in use count
-// that ask to be waited for.
-func (rs *readers) hold(next sinks.Position, now time.Time, low bool) sinks.Position {
+// firstNeeded returns the first position that retention must leave, at most next. When the disk is low, only registered readers
+// that said Hold count.
+func (rs *readers) firstNeeded(next sinks.Position, now time.Time, low bool) sinks.Position {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	for _, r := range rs.named {
@@ -252,7 +252,7 @@ func (rs *readers) hold(next sinks.Position, now time.Time, low bool) sinks.Posi
 	return next
 }
 
-// touchReaders renews the time of the cursors in use, so that a restart does not take them for gone.
+// touchReaders renews the times of registered cursors, so that they still hold retention after a restart.
 func (j *Journal) touchReaders(now time.Time) error {
 	j.readers.mu.Lock()
 	var stale []*reader

@@ -39,7 +39,7 @@ func readerKey(prefix byte, name string, p sinks.Position) []byte {
 	return binary.BigEndian.AppendUint64(lower, uint64(p))
 }
 
-// parseReaderKey is the inverse of readerKey. rest is what follows the position.
+// parseReaderKey is the inverse of readerKey. rest are the bytes behind the position.
 func parseReaderKey(k []byte) (name string, p sinks.Position, rest []byte, err error) {
 	name, tail, ok := strings.Cut(string(k[1:]), "\x00")
 	if !ok || len(tail) < 8 {
@@ -48,10 +48,9 @@ func parseReaderKey(k []byte) (name string, p sinks.Position, rest []byte, err e
 	return name, sinks.Position(binary.BigEndian.Uint64([]byte(tail))), []byte(tail[8:]), nil
 }
 
-// update writes what change puts into a batch, and returns once it is durable. Errors: ErrUnavailable, ErrClosed, those of
-// change.
+// update writes the batch that change fills, and returns once it is durable. Errors: ErrUnavailable, ErrClosed, and change's.
 func (j *Journal) update(operation string, change func(*store, *pebble.Batch) error) error {
-	st, release, err := j.use()
+	st, release, err := j.borrowStore()
 	if err != nil {
 		return err
 	}
@@ -66,8 +65,8 @@ func (j *Journal) update(operation string, change func(*store, *pebble.Batch) er
 	return nil
 }
 
-// each calls f for all keys between the bounds, in order, as long as it returns true. Key and value are only lent.
-func (s *store) each(lower, upper []byte, f func(k, v []byte) (more bool, err error)) (err error) {
+// eachKey calls f for all keys between the bounds, in order, as long as it returns true. Key and value are valid during the call.
+func (s *store) eachKey(lower, upper []byte, f func(k, v []byte) (more bool, err error)) (err error) {
 	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
 		return err

@@ -14,7 +14,7 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-// Opening the folder again is tried after firstRetry, then ever more rarely.
+// The folder is reopened after firstRetry. When that fails, the wait doubles up to lastRetry.
 const (
 	firstRetry = 50 * time.Millisecond
 	lastRetry  = 10 * time.Second
@@ -31,8 +31,8 @@ func (j *Journal) run(st *store) {
 	defer close(j.done)
 	for st != nil {
 		cause := j.commit(st)
-		j.fail(cause)
-		err := j.retire(st)
+		j.refuseAppends(cause)
+		err := j.closeStore(st)
 		if cause == nil {
 			j.closeErr = err
 			break
@@ -44,11 +44,11 @@ func (j *Journal) run(st *store) {
 	if err := j.lock.Close(); err != nil {
 		j.closeErr = errors.Join(j.closeErr, err)
 	}
-	j.fail(nil)
+	j.refuseAppends(nil)
 }
 
-// fail refuses the appends that wait and all to come, because of cause, or because the journal closes.
-func (j *Journal) fail(cause error) {
+// refuseAppends answers the appends that wait, and all later ones, with an error: cause, or ErrClosed when the journal closes.
+func (j *Journal) refuseAppends(cause error) {
 	if cause != nil && !j.isClosing() {
 		j.queue.Fail(fmt.Errorf("%w: %w", journal.ErrUnavailable, cause))
 		return
@@ -56,20 +56,20 @@ func (j *Journal) fail(cause error) {
 	j.queue.Fail(sinks.ErrClosed)
 }
 
-// retire closes a store when its last user is done. Readers stay at the durable position.
-func (j *Journal) retire(st *store) error {
+// closeStore closes a store once it is no longer used. Readers stay at the durable position.
+func (j *Journal) closeStore(st *store) error {
 	j.storeMu.Lock()
 	j.store = nil
 	j.storeMu.Unlock()
 	j.notify()
 	err := st.close()
 	if st.fs.err() != nil {
-		return nil //nolint:nilerr // the store was lost, which has been reported
+		return nil //nolint:nilerr // the failed write has been reported
 	}
 	return err
 }
 
-// reopen recovers the folder, however often it must try. It returns nil when the journal closes.
+// reopen tries to recover the folder until it succeeds. It returns nil when the journal closes.
 func (j *Journal) reopen() *store {
 	j.reopens.Add(1)
 	for retry := firstRetry; ; retry = min(2*retry, lastRetry) {
@@ -91,10 +91,10 @@ func (j *Journal) reopen() *store {
 	}
 }
 
-// activate makes a recovered store the one in use. Everything that was recovered is durable: Pebble wrote it again.
+// activate puts a recovered store into use. Everything in it is durable: Pebble has written it again.
 func (j *Journal) activate(st *store) {
 	j.durable.Store(uint64(st.next))
-	j.earliest.Store(uint64(max(st.kept.earliest, sinks.Position(j.earliest.Load()))))
+	j.earliest.Store(uint64(max(st.retained.earliest, sinks.Position(j.earliest.Load()))))
 	j.synced.Store(j.applied.Load())
 	j.storeMu.Lock()
 	j.store = st
@@ -106,20 +106,20 @@ func (j *Journal) activate(st *store) {
 	j.notify()
 }
 
-// recover reads what the folder says about itself, and begins an epoch.
+// recover reads the folder's identity, its bounds and its counts of drift, and begins an epoch.
 func (j *Journal) recover(s *store) error {
 	version, err := s.identify()
 	if err != nil {
 		return err
 	}
-	k, err := s.get(keyKept)
+	k, err := s.get(keyRetained)
 	switch {
 	case errors.Is(err, pebble.ErrNotFound):
-		s.kept = kept{earliest: 1}
+		s.retained = retained{earliest: 1}
 	case err != nil:
 		return err
 	default:
-		if s.kept, err = parseKept(k); err != nil {
+		if s.retained, err = parseRetained(k); err != nil {
 			return err
 		}
 	}
@@ -131,9 +131,9 @@ func (j *Journal) recover(s *store) error {
 		return err
 	}
 	// Retention may have removed all events: their positions are not used again.
-	s.next = max(s.kept.earliest, last+1)
+	s.next = max(s.retained.earliest, last+1)
 	if shown := sinks.Position(j.durable.Load()); s.next < shown {
-		// The disk confirmed what it did not keep. Positions that were shown are not used again all the same.
+		// The disk lost data that it had confirmed. Positions that were shown are not used again all the same.
 		j.cfg.Logger.Error("journal: the disk lost events that it had confirmed", "from", s.next, "to", shown)
 		s.next = shown
 	}

@@ -13,13 +13,13 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-// prefixRequest is of what operators asked of a reader: name, NUL, position, kind → Unix nanoseconds.
+// prefixRequest is the prefix of operators' requests: reader, NUL, position, kind → Unix nanoseconds.
 const prefixRequest = 'r'
 
 // retriesAtOnce bounds how many parked events a call of Requests returns.
 const retriesAtOnce = 100
 
-// requestKind says what is asked of a reader.
+// requestKind says what the reader's holder should do with the event.
 type requestKind byte
 
 const (
@@ -27,7 +27,7 @@ const (
 	requestRetry requestKind = 'r'
 )
 
-// request is what an operator asked of a reader about one event.
+// request is an operator's request to a reader about one event.
 type request struct {
 	position sinks.Position
 	kind     requestKind
@@ -40,7 +40,7 @@ func requestKey(name string, q request) []byte {
 // loadRequests reads the requests that no holder has carried out.
 func (j *Journal) loadRequests(st *store) error {
 	lower, upper := span(prefixRequest)
-	return st.each(lower, upper, func(k, _ []byte) (bool, error) {
+	return st.eachKey(lower, upper, func(k, _ []byte) (bool, error) {
 		name, p, kind, err := parseReaderKey(k)
 		if err != nil || len(kind) != 1 {
 			return false, errCorrupt

@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	// retainEvery is how many looks at the disk go to one pass of retention.
+	// retainEvery: retention runs at every sixth look at the disk.
 	retainEvery = 6
-	// flushDeletes is the longest that space stays occupied after its data were removed.
+	// flushDeletes bounds how long removed data occupy the disk.
 	flushDeletes = 10 * time.Second
 	// webhookSlack is how much longer webhooks stay than their events: their ids tell when they were received, which is a
 	// little before their events were committed.
@@ -41,8 +41,9 @@ func (j *Journal) checkDisk() {
 	}
 }
 
-// retain removes what is no longer kept. It believes the clock only as far as the pass before it does too, so that a clock that
-// is ahead for a moment removes nothing. Errors: ErrUnavailable, ErrClosed, the disk's.
+// retain removes data that are older or larger than the configuration allows. It measures ages by the clock's reading at the
+// pass before, if that is earlier, so that a clock that is ahead for a moment removes nothing. Errors: ErrUnavailable,
+// ErrClosed, the disk's.
 func (j *Journal) retain() error {
 	now := j.cfg.Now()
 	believed := earlier(j.lastPass, now)
@@ -53,7 +54,7 @@ func (j *Journal) retain() error {
 	if err := j.retainParked(believed); err != nil && !errors.Is(err, journal.ErrUnavailable) && j.ctx.Err() == nil {
 		j.cfg.Logger.Error("journal: retention", "error", err) // the events' retention goes on
 	}
-	st, release, err := j.use()
+	st, release, err := j.borrowStore()
 	if err != nil {
 		return err
 	}
@@ -98,12 +99,12 @@ func (r *retention) run() error {
 	if err != nil {
 		return err
 	}
-	return r.remove(k, bucketAt(hourOf(oldest)), stray, oldest)
+	return r.removeOlder(k, bucketAt(hourOf(oldest)), stray, oldest)
 }
 
-// limits works out what to keep.
-func (r *retention) limits() (kept, error) {
-	k := r.st.kept
+// limits returns the first event and the first webhooks to keep.
+func (r *retention) limits() (retained, error) {
+	k := r.st.retained
 	earliest, webhooks, err := r.byAge()
 	if err != nil {
 		return k, err
@@ -112,9 +113,9 @@ func (r *retention) limits() (kept, error) {
 	if err != nil {
 		return k, err
 	}
-	needed := r.j.readers.hold(r.bounds.Next, r.now, r.j.queue.Low())
+	needed := r.j.readers.firstNeeded(r.bounds.Next, r.now, r.j.queue.Low())
 	earliest, webhooks = min(max(earliest, p), needed), later(webhooks, t)
-	// The webhooks of the events that stay stay too.
+	// Webhooks are kept for as long as their events.
 	if earliest < r.bounds.Next {
 		at, err := r.st.commitTime(earliest)
 		if err != nil && !errors.Is(err, pebble.ErrNotFound) {
@@ -142,8 +143,8 @@ func (r *retention) byAge() (sinks.Position, time.Time, error) {
 	return p, t, err
 }
 
-// bySize selects the oldest part of events and webhooks, as large as the excess of their files. What was removed before does
-// not count, whether or not its files are gone.
+// bySize selects the oldest part of events and webhooks, as large as the excess of their files. Data that were removed before
+// do not count, also while their files still exist.
 func (r *retention) bySize() (sinks.Position, time.Time, error) {
 	limit := r.j.cfg.Retention.Size
 	if limit <= 0 {
@@ -167,15 +168,15 @@ func (r *retention) bySize() (sinks.Position, time.Time, error) {
 	return p, oldest.Add(time.Duration(excess * float64(r.believed.Sub(oldest)))), nil
 }
 
-// size is how many bytes events and webhooks that are kept take on disk. It leaves out the log and what is only in memory.
+// size is the size on disk of the retained events and webhooks, in bytes. It leaves out the log and the memtables.
 func (s *store) size() (uint64, error) {
 	_, events := span(prefixEvent)
-	a, err := s.db.EstimateDiskUsage(eventKey(s.kept.earliest), events)
+	a, err := s.db.EstimateDiskUsage(eventKey(s.retained.earliest), events)
 	if err != nil {
 		return 0, err
 	}
 	_, webhooks := span(prefixWebhook)
-	b, err := s.db.EstimateDiskUsage(webhookKeyAt(prefixWebhook, time.UnixMilli(s.kept.webhooks)), webhooks)
+	b, err := s.db.EstimateDiskUsage(webhookKeyAt(prefixWebhook, time.UnixMilli(s.retained.webhooks)), webhooks)
 	return a + b, err
 }
 
@@ -195,7 +196,7 @@ func (s *store) oldestWebhook() (t time.Time, err error) {
 // strayBuckets returns the buckets ahead of the clock whose contents are all older than a time: a clock that was ahead filled
 // them, and came back.
 func (r *retention) strayBuckets(oldest time.Time) (stray []bucket, err error) {
-	for _, at := range r.j.filter.after(bucketAt(hourOf(r.now)+1) - 1) {
+	for _, at := range r.j.filter.bucketsAfter(bucketAt(hourOf(r.now)+1) - 1) {
 		old, err := r.st.olderThan(at, oldest)
 		if err != nil {
 			return nil, err
@@ -228,9 +229,9 @@ func (s *store) olderThan(at bucket, t time.Time) (_ bool, err error) {
 	return true, it.Error()
 }
 
-// remove removes what is older than the limits. Readers see that first: one that meets a hole finds its position expired.
-func (r *retention) remove(k kept, keys bucket, stray []bucket, oldest time.Time) error {
-	r.j.filter.forget(keys, stray)
+// removeOlder removes the data before the limits. The bounds move first, so that a reader never meets a hole: it gets ErrExpired.
+func (r *retention) removeOlder(k retained, keys bucket, stray []bucket, oldest time.Time) error {
+	r.j.filter.dropBuckets(keys, stray)
 	b := r.st.db.NewBatch()
 	webhooks := webhookKeyAt(prefixWebhook, time.UnixMilli(k.webhooks))
 	quarantined := webhookKeyAt(prefixQuarantine, time.UnixMilli(k.quarantine))
@@ -251,30 +252,30 @@ func (r *retention) remove(k kept, keys bucket, stray []bucket, oldest time.Time
 		ranges = append(ranges, [2][]byte{{prefixEpoch}, epochKey(e.all[obsolete].number)})
 	}
 	for _, gone := range ranges {
-		if err := r.st.remove(b, gone[0], gone[1]); err != nil {
+		if err := r.st.deleteRange(b, gone[0], gone[1]); err != nil {
 			return errors.Join(err, b.Close())
 		}
 	}
 	if b.Empty() {
 		return b.Close()
 	}
-	if err := b.Set(keyKept, k.append(nil), nil); err != nil {
+	if err := b.Set(keyRetained, k.append(nil), nil); err != nil {
 		return errors.Join(err, b.Close())
 	}
-	if k.earliest > r.st.kept.earliest {
+	if k.earliest > r.st.retained.earliest {
 		r.j.earliest.Store(uint64(k.earliest))
 		r.j.notify()
 	}
 	if err := r.st.write(b); err != nil {
 		return err
 	}
-	r.st.kept = k
+	r.st.retained = k
 	r.st.changeEpochs(func(e *epochs) *epochs { return e.without(obsolete) })
 	return nil
 }
 
-// remove removes the keys from lower up to, not including, upper, if there are any.
-func (s *store) remove(b *pebble.Batch, lower, upper []byte) (err error) {
+// deleteRange removes the keys from lower up to, not including, upper. It adds nothing to the batch if there are none.
+func (s *store) deleteRange(b *pebble.Batch, lower, upper []byte) (err error) {
 	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
 		return err

@@ -30,8 +30,8 @@ func idAt(at time.Time, i int) string {
 	return webhookID(int(at.Sub(start).Milliseconds()))[:24] + fmt.Sprintf("%012x", i)
 }
 
-// retained runs retention, twice, so that it believes the clock.
-func retained(t *testing.T, j *Journal) sinks.Bounds {
+// retainTwice runs retention, twice, so that it believes the clock.
+func retainTwice(t *testing.T, j *Journal) sinks.Bounds {
 	t.Helper()
 	for range 2 {
 		if err := j.retain(); err != nil {
@@ -51,7 +51,7 @@ func TestRetentionByAge(t *testing.T) {
 	q.Webhook.Id = idAt(c.Now(), 1000)
 	appendAll(t, j, q)
 	hourly(t, j, c, 1, 15)
-	diff(t, "bounds", retained(t, j), sinks.Bounds{Earliest: 6, Next: 16})
+	diff(t, "bounds", retainTwice(t, j), sinks.Bounds{Earliest: 6, Next: 16})
 	if _, err := j.Read(t.Context(), 5, make([]sinks.Record, 0, 1)); !errors.Is(err, sinks.ErrExpired) {
 		t.Errorf("read before earliest: %v", err)
 	}
@@ -63,7 +63,7 @@ func TestRetentionByAge(t *testing.T) {
 	}
 
 	c.Advance(100 * time.Hour)
-	diff(t, "all expired", retained(t, j), sinks.Bounds{Earliest: 16, Next: 16})
+	diff(t, "all expired", retainTwice(t, j), sinks.Bounds{Earliest: 16, Next: 16})
 	diff(t, "webhooks", len(allWebhooks(t, j)), 0)
 	shut(t, j)
 	j = open(t, cfg)
@@ -105,13 +105,13 @@ func TestRetentionBySize(t *testing.T) {
 	// What was given up does not count, whether or not its files are gone, so this comes to rest. The sizes of a few small
 	// files are coarse, hence several runs.
 	for range 5 {
-		retained(t, j)
+		retainTwice(t, j)
 	}
-	b := retained(t, j)
+	b := retainTwice(t, j)
 	if b.Earliest < n*9/20 || b.Earliest > n*13/20 {
 		t.Errorf("bounds %+v", b)
 	}
-	diff(t, "at rest", retained(t, j), b)
+	diff(t, "at rest", retainTwice(t, j), b)
 	diff(t, "webhooks", len(allWebhooks(t, j)), int(b.Next-b.Earliest))
 }
 
@@ -136,10 +136,10 @@ func TestCursorsHoldRetention(t *testing.T) {
 	if err := patient.Save(t.Context(), 12); !errors.Is(err, sinks.ErrFuture) {
 		t.Errorf("save past the end: %v", err)
 	}
-	diff(t, "hasty holds", retained(t, j).Earliest, sinks.Position(2))
+	diff(t, "hasty holds", retainTwice(t, j).Earliest, sinks.Position(2))
 	diff(t, "webhook held too", webhookOf(t, j, 2), true)
 	save(hasty, 3)
-	diff(t, "it moved", retained(t, j).Earliest, sinks.Position(3))
+	diff(t, "it moved", retainTwice(t, j).Earliest, sinks.Position(3))
 
 	free.Store(1 << 19)
 	j.checkDisk()
@@ -153,7 +153,7 @@ func TestCursorsHoldRetention(t *testing.T) {
 	if n, err := j.Discard(t.Context(), []string{webhookID(400)}); n != 1 || err != nil {
 		t.Errorf("discard on a full disk: %d, %v", n, err)
 	}
-	diff(t, "skipped when full", retained(t, j).Earliest, sinks.Position(4))
+	diff(t, "skipped when full", retainTwice(t, j).Earliest, sinks.Position(4))
 	free.Store(1 << 30)
 	j.checkDisk()
 	hourly(t, j, c, 11, 1)
@@ -165,19 +165,19 @@ func TestCursorsHoldRetention(t *testing.T) {
 	hasty = registered(t, j, "hasty", 1, journal.Skip)
 	diff(t, "found again", hasty.Position(), sinks.Position(3))
 	save(hasty, 12)
-	diff(t, "gone, but not long", retained(t, j).Earliest, sinks.Position(5))
+	diff(t, "gone, but not long", retainTwice(t, j).Earliest, sinks.Position(5))
 	c.Advance(readerGrace)
-	diff(t, "gone for a day", retained(t, j).Earliest, sinks.Position(12))
+	diff(t, "gone for a day", retainTwice(t, j).Earliest, sinks.Position(12))
 
 	hourly(t, j, c, 20, 2)
 	registered(t, j, "late", 12, journal.Hold)
-	diff(t, "held", retained(t, j).Earliest, sinks.Position(12))
+	diff(t, "held", retainTwice(t, j).Earliest, sinks.Position(12))
 	if err := j.Forget(t.Context(), "late"); err != nil {
 		t.Fatal(err)
 	}
 	save(hasty, 14)
 	c.Advance(2 * time.Hour)
-	diff(t, "forgotten", retained(t, j).Earliest, sinks.Position(14))
+	diff(t, "forgotten", retainTwice(t, j).Earliest, sinks.Position(14))
 	if slices.ContainsFunc(readersOf(t, j), func(s journal.ReaderState) bool { return s.Name == "late" }) {
 		t.Error("the forgotten reader is still there")
 	}
@@ -196,12 +196,12 @@ func TestCursorInUseStays(t *testing.T) {
 	}
 	for range 30 {
 		c.Advance(2 * time.Hour)
-		diff(t, "held", retained(t, j).Earliest, sinks.Position(2))
+		diff(t, "held", retainTwice(t, j).Earliest, sinks.Position(2))
 	}
 	shut(t, j)
 	c.Advance(23 * time.Hour)
 	j = open(t, cfg)
-	diff(t, "still held", retained(t, j).Earliest, sinks.Position(2))
+	diff(t, "still held", retainTwice(t, j).Earliest, sinks.Position(2))
 }
 
 // TestReadDuringRetention reads from the start again and again while that is given up: a reader gets all from its position

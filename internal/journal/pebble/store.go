@@ -18,13 +18,13 @@ import (
 )
 
 const (
-	// cacheSize is shared by blocks and memtables, so it bounds what Pebble holds. It is taken as needed.
+	// cacheSize bounds the memory of blocks and memtables together. It is allocated as needed.
 	cacheSize    = 64 << 20
 	memTableSize = 32 << 20
-	// separateValues is from what size on bodies go to files of their own, so that compactions move keys and not bodies.
-	// It nearly halves the CPU time of an append; short values are cheaper in place.
+	// separateValues is the size from which values are written to files of their own, so that compactions do not move them.
+	// It nearly halves the CPU time of an append. Short values are cheaper in place.
 	separateValues = 256
-	// pebbleFormat is what new files are written as.
+	// pebbleFormat is the format of new files.
 	pebbleFormat = pebble.FormatValueSeparation
 )
 
@@ -33,9 +33,9 @@ type store struct {
 	db *pebble.DB
 	fs *isolatingFS
 	id string
-	// kept is what retention has left.
-	kept   kept
-	filter *filter
+	// retained is what retention has left.
+	retained retained
+	filter   *filter
 	// epochs are the journal's. The committer adds to them, and retention prunes them.
 	epochs *atomic.Pointer[epochs]
 
@@ -48,32 +48,32 @@ type store struct {
 	bucketKeys int
 }
 
-// kept is the first event and the first webhooks that retention has left. Older ones may still be on disk.
-type kept struct {
+// retained says from where on retention has left events and webhooks. Older ones may still be on disk.
+type retained struct {
 	earliest sinks.Position
-	// webhooks and quarantine are the Unix milliseconds of the oldest webhook kept.
+	// webhooks and quarantine are when the oldest webhooks were received, in Unix milliseconds.
 	webhooks, quarantine int64
 }
 
-func (k kept) append(b []byte) []byte {
-	b = binary.BigEndian.AppendUint64(b, uint64(k.earliest))
-	b = binary.BigEndian.AppendUint64(b, uint64(k.webhooks))
-	return binary.BigEndian.AppendUint64(b, uint64(k.quarantine))
+func (r retained) append(b []byte) []byte {
+	b = binary.BigEndian.AppendUint64(b, uint64(r.earliest))
+	b = binary.BigEndian.AppendUint64(b, uint64(r.webhooks))
+	return binary.BigEndian.AppendUint64(b, uint64(r.quarantine))
 }
 
-func parseKept(b []byte) (kept, error) {
+func parseRetained(b []byte) (retained, error) {
 	if len(b) != 24 {
-		return kept{}, errCorrupt
+		return retained{}, errCorrupt
 	}
-	return kept{
+	return retained{
 		earliest:   sinks.Position(binary.BigEndian.Uint64(b)),
 		webhooks:   int64(binary.BigEndian.Uint64(b[8:])),
 		quarantine: int64(binary.BigEndian.Uint64(b[16:])),
 	}, nil
 }
 
-// openStore opens the folder and recovers what a reader may see: everything in it, once Pebble has replayed its log and
-// flushed it. It fails if any write failed on the way.
+// openStore opens the folder and recovers. Once Pebble has replayed its log and flushed it, everything in the folder is durable,
+// and readers may see it. It fails if any write fails on the way.
 func (j *Journal) openStore() (_ *store, err error) {
 	f := newIsolatingFS(j.cfg.FS, j.cfg.Dir, j.writeFailed)
 	if err := refuseNewerPebble(f, j.cfg.Dir); err != nil {
@@ -125,7 +125,7 @@ func (j *Journal) pebbleOptions(f *isolatingFS) *pebble.Options {
 			MinimumSize:           separateValues,
 			MaxBlobReferenceDepth: 10,
 			RewriteMinimumAge:     time.Hour,
-			// What is written together is given up together, so a file of values is hardly ever half empty.
+			// Values that were written together are removed together, so a file of values is hardly ever half empty.
 			TargetGarbageRatio: 0.5,
 		}
 	}
@@ -140,7 +140,7 @@ func (j *Journal) pebbleOptions(f *isolatingFS) *pebble.Options {
 	return o
 }
 
-// refuseNewerPebble tells a folder that a newer Pebble wrote, which this one says only in prose.
+// refuseNewerPebble recognizes a folder that a newer Pebble wrote. Pebble's own error for it has no type.
 func refuseNewerPebble(f *isolatingFS, dir string) error {
 	names, err := f.List(dir)
 	if err != nil {
@@ -170,7 +170,7 @@ func (s *store) get(key []byte) ([]byte, error) {
 	return v, closer.Close()
 }
 
-// write commits a batch of the journal's own and returns once it is durable. The batch is spent.
+// write commits a batch and returns once it is durable. The batch cannot be used afterwards.
 func (s *store) write(b *pebble.Batch) error {
 	if err := b.Commit(pebble.Sync); err != nil {
 		return err
@@ -185,8 +185,8 @@ func (s *store) close() error {
 	return s.db.Close()
 }
 
-// pebbleLogger passes on what Pebble says. Pebble calls Fatalf where it cannot go on, and expects it not to return; the
-// folder is isolated there instead, so that nothing that Pebble does before it is closed reaches the disk.
+// pebbleLogger logs Pebble's messages. Pebble calls Fatalf where it cannot go on, and expects it not to return; the
+// folder is isolated there instead, so that no later write of Pebble reaches the disk.
 type pebbleLogger struct {
 	log *slog.Logger
 	fs  *isolatingFS

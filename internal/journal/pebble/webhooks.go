@@ -17,7 +17,7 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-// Webhook returns the stored webhook with this id. Errors: ErrNotFound, ErrUnavailable, ErrClosed, ctx's.
+// Webhook implements [journal.Archive].
 func (j *Journal) Webhook(ctx context.Context, id string) (*journalv1.Webhook, error) {
 	u, err := journal.ParseID(id)
 	if err != nil {
@@ -40,8 +40,7 @@ func (j *Journal) Webhook(ctx context.Context, id string) (*journalv1.Webhook, e
 	return w, err
 }
 
-// Corrections returns what was published to correct the events of a stored webhook, in order of publication. None were of
-// a webhook that is not there. Errors: ErrUnavailable, ErrClosed, ctx's.
+// Corrections implements [journal.Archive].
 func (j *Journal) Corrections(ctx context.Context, webhookID string) (all []journal.Correction, err error) {
 	u, err := journal.ParseID(webhookID)
 	if err != nil {
@@ -92,7 +91,7 @@ func (s *store) corrections(prefix byte, id uuid.UUID) (all []journal.Correction
 // newestScan bounds the webhooks that Newest looks at.
 const newestScan = 10_000
 
-// Newest implements journal.Archive. It looks at the ten thousand newest webhooks at most.
+// Newest implements [journal.Archive]. It looks at the ten thousand newest webhooks at most.
 func (j *Journal) Newest(ctx context.Context, sources []string) (map[string]time.Time, error) {
 	missing := make(map[string]bool, len(sources))
 	for _, s := range sources {
@@ -115,12 +114,12 @@ func (j *Journal) Newest(ctx context.Context, sources []string) (map[string]time
 	return newest, nil
 }
 
-// view reads from the store, then waits until all that may have been seen is durable.
+// view reads from the store, then waits until everything that read may have seen is durable.
 func (j *Journal) view(ctx context.Context, read func(*store) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	st, release, err := j.use()
+	st, release, err := j.borrowStore()
 	if err != nil {
 		return err
 	}
