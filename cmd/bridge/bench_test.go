@@ -61,7 +61,7 @@ func measureServer(b *testing.B, p *process) float64 {
 	return float64(l.ok.Load()) / took.Seconds()
 }
 
-// hostile are bodies that cost a naive decoder most: lists of empty objects, each of which becomes a message.
+// hostile are the most expensive bodies for a naive decoder: lists of empty objects. Each object becomes a message.
 var hostile = []struct {
 	name, unit string
 	objects    int

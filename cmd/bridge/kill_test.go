@@ -10,7 +10,7 @@ import (
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 )
 
-// ledger is what senders and readers saw: which webhooks were answered with success, and which shipments were delivered.
+// ledger has the webhooks that were answered with success, and the shipments that were delivered.
 type ledger struct {
 	mu           sync.Mutex
 	acknowledged map[string]bool
@@ -107,7 +107,7 @@ func TestKillUnderLoad(t *testing.T) {
 	sameOrder(t.Context(), t, p.addr("grpc"), seen.order)
 }
 
-// sameOrder reads the whole log anew: a reader that was cut off and resumed must have seen exactly this.
+// sameOrder reads the whole log again: a reader that was cut off and resumed must have seen exactly this.
 func sameOrder(ctx context.Context, t *testing.T, addr string, want []string) {
 	t.Helper()
 	var got []string

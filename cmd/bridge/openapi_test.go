@@ -25,7 +25,7 @@ type described struct {
 	Definitions map[string]json.RawMessage
 }
 
-// TestSamplesFitTheirSchemas: what vendors send is what the OpenAPI document says that they send.
+// TestSamplesFitTheirSchemas: the vendors' samples match the schemas of the OpenAPI document.
 func TestSamplesFitTheirSchemas(t *testing.T) {
 	for name, c := range allConnectors() {
 		data, err := openapi.Document([]source.Source{{Name: "a", Connector: c, Auth: source.Auth{Scheme: source.SchemeNone}}})

@@ -11,9 +11,9 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// serveReference is what the whole ingest path is measured against: the least that a durable receiver can do. A bare
-// net/http handler appends the raw body and one small key to Pebble, in groups, one group being applied while the sync of
-// the one before is under way.
+// serveReference runs the reference for the measurement of the whole ingest path: the least that a durable receiver can do. A
+// plain net/http handler appends the raw body and one small key to Pebble, in groups. It applies one group while the previous
+// one is being synced.
 func serveReference(dir string) {
 	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
 	db, err := pebble.Open(dir, &pebble.Options{MemTableSize: 16 << 20})

@@ -22,8 +22,8 @@ import (
 	"github.com/webhook-bridge/bridge/internal/simulate"
 )
 
-// traffic is what a test sends: every day as many webhooks as it takes, and always the same; before anything lands, as many as come
-// in a while.
+// traffic returns the flags for a test's load. In the short test it is a small, fixed number of webhooks; in the long test it is
+// a rate for some time.
 func traffic(rate, while string) []string {
 	if os.Getenv("BRIDGE_TEST_LONG") != "" {
 		return []string{"--rate", rate, "--for", while}
@@ -213,7 +213,7 @@ func readRecords(t *testing.T, file string) []simulate.Record {
 	return records
 }
 
-// fingerprint is what a connector says of an event, without what Bridge adds.
+// fingerprint returns the part of an event that comes from the connector, without the fields that Bridge adds.
 func fingerprint(t *testing.T, e *eventv1.Event) string {
 	t.Helper()
 	said := proto.CloneOf(e)

@@ -14,7 +14,7 @@ const maxExpiring = 10_000
 func each[Item any](f fields, list []Item, do func(path string, item Item) (*eventv1.Event, []string)) connectors.Translation {
 	switch n := len(list); {
 	case n == 0:
-		f.Fail("$.data", "lists nobody")
+		f.Fail("$.data", "is an empty list")
 	case n > maxExpiring:
 		f.Fail("$.data", "lists %d members, more than %d", n, maxExpiring)
 	}

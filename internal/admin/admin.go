@@ -1,16 +1,16 @@
-// Package admin is the operator's service, bridge.admin.v1: it shows stored webhooks, takes them out of quarantine, translates
+// Package admin is the operator's service, bridge.admin.v1: it shows stored webhooks, releases them from quarantine, translates
 // them again, and shows how vendors change.
 //
 // # What is shown
 //
-// Personal data is masked unless a call asks to reveal it, which is logged with the address that the call came from. Of bodies,
-// whatever nobody has declared is masked too, and of headers those that the connector does not read. Problems and samples that
-// quote a webhook are shown by their shape.
+// Personal data is masked unless a call asks to reveal it. Such a call is logged with its address. Undeclared fields of a body
+// are masked too, and so are headers that the connector does not read. Problems and samples that quote a webhook are shown by
+// their shape.
 //
 // # What a call costs
 //
-// Calls look at pages. A page ends early, with a token to go on, when it has taken long or has become large; so a list of
-// calls gets through any number of webhooks, and none of them takes much longer than [Config.Patience].
+// A call reads one page. A page ends early, with a token to continue, when it has needed long or has become large. So several
+// calls get through any number of webhooks, and no call needs much longer than [Config.Patience].
 //
 // # What a call changes
 //
@@ -75,7 +75,7 @@ type events interface {
 	EventAt(ctx context.Context, p sinks.Position) (*eventv1.Event, error)
 }
 
-// Config is what a [Server] is made of.
+// Config has the parts and settings of a [Server].
 type Config struct {
 	Journal Journal
 	Intake  *intake.Intake

@@ -64,13 +64,13 @@ func TestReleaseArray(t *testing.T) {
 	}
 }
 
-// TestReleaseMendedArray: what is stored of each webhook is what was received, so that a redelivery is its duplicate.
-func TestReleaseMendedArray(t *testing.T) {
+// TestReleaseNormalizedArray: each webhook is stored as received, so that a redelivery is its duplicate.
+func TestReleaseNormalizedArray(t *testing.T) {
 	r := newRig(t)
 	array := `[{"event_type":"shipping.ordered","created_at":"2023-01-24T00:00:00Z","shipping":{"id":"1",}},]`
 	r.post("retino", array)
 	c := retino.New()
-	c.Batches, c.Normalize = true, mendPrint
+	c.Batches, c.Normalize = true, normalizePrint
 	r.start(c)
 	if got := r.retry(&adminv1.RetryWebhooksRequest{}); len(got) != 1 || got[0].GetEventCount() != 1 {
 		t.Fatalf("%v", got)

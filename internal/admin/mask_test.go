@@ -121,7 +121,7 @@ func (r raw) Drift(context.Context) ([]*journalv1.DriftCount, error) {
 	return []*journalv1.DriftCount{{Connector: "retino", Path: d.GetPath(), Sample: d.GetSample(), Kind: d.GetKind()}}, nil
 }
 
-// TestKeptNamesThatAreData: each place that shows a path, a sample or a problem shapes it, whatever was kept.
+// TestKeptNamesThatAreData: each place that shows a path, a sample or a problem shows only its shape.
 func TestKeptNamesThatAreData(t *testing.T) {
 	r := newRig(t)
 	const path, shaped = `$["jdoe@example.com"].id`, `$["x@x.x"].id`
@@ -151,7 +151,7 @@ func TestKeptNamesThatAreData(t *testing.T) {
 	}
 }
 
-// TestHeadersAreMasked: but for those that mean something to everybody, or to the connector.
+// TestHeadersAreMasked: except the well-known headers and the headers that the connector reads.
 func TestHeadersAreMasked(t *testing.T) {
 	r := newRig(t)
 	c := retino.New()
@@ -184,7 +184,7 @@ func TestHeadersAreMasked(t *testing.T) {
 	if diff := cmp.Diff(want, shown(true)); diff != "" {
 		t.Errorf("revealed (-want +got):\n%s", diff)
 	}
-	// Without its source nobody knows what a header means.
+	// Without its source, the meaning of a header is unknown.
 	r.start()
 	got := fmt.Sprint(shown(false))
 	if want := "map[content-type:application/json user-agent:Acme/2 x-acme-event:xxxxxxxx.xxxxxxx x-acme-id:xx-0 " +

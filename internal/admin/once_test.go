@@ -21,14 +21,14 @@ func TestRepairsAtOnce(t *testing.T) {
 			fmt.Sprintf(`{"event_type":"shipping.ordered","created_at":"2023-01-24T00:00:00Z","shipping":{"id":"%d"},}`, i))
 		r.post("openloyalty/customer.updated", fmt.Sprintf(`{"type":"customer.updated","data":{"customerId":"%d",}}`, i))
 	}
-	mended := func() []*connectors.Connector {
+	normalizing := func() []*connectors.Connector {
 		all := []*connectors.Connector{retino.New(), openloyalty.New()}
 		for _, c := range all {
-			c.Normalize = mendPrint
+			c.Normalize = normalizePrint
 		}
 		return all
 	}
-	r.start(mended()...)
+	r.start(normalizing()...)
 	atOnce := func(call func() error) {
 		t.Helper()
 		var wg sync.WaitGroup
@@ -49,7 +49,7 @@ func TestRepairsAtOnce(t *testing.T) {
 		t.Fatalf("%d events of %d webhooks", n, 2*webhooks)
 	}
 
-	all := mended()
+	all := normalizing()
 	for _, c := range all {
 		changed(c, func(all []*eventv1.Event) []*eventv1.Event {
 			all[0].SubjectVersion = "another"

@@ -74,7 +74,7 @@ func (s *Server) retry(ctx context.Context, r *adminv1.RetryWebhooksRequest) (*a
 	return a, nil
 }
 
-// tally is what a call did, for the log.
+// tally counts the results of a call, for the log.
 type tally struct {
 	released, events int
 	sources          []string

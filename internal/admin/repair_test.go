@@ -21,15 +21,15 @@ import (
 	"github.com/webhook-bridge/bridge/internal/journal"
 )
 
-// mendable puts n webhooks in quarantine and starts with a connector that mends them. The ids are in order.
-func mendable(r *rig, n int) []string {
+// correctable puts n webhooks in quarantine and starts with a connector that normalizes them. The ids are in order.
+func correctable(r *rig, n int) []string {
 	r.t.Helper()
 	for i := range n {
 		r.post("retino/shipping.ordered",
 			fmt.Sprintf(`{"event_type":"shipping.ordered","created_at":"2023-01-24T00:00:00Z","shipping":{"id":"%d"},}`, i))
 	}
 	c := retino.New()
-	c.Normalize = mendPrint
+	c.Normalize = normalizePrint
 	r.start(c)
 	var ids []string
 	for _, w := range r.list(quarantined) {
@@ -39,10 +39,10 @@ func mendable(r *rig, n int) []string {
 	return ids
 }
 
-// TestRetryByIDs: in whatever order and case ids come, each webhook is looked at once, on whatever page.
+// TestRetryByIDs: each webhook is retried once, for ids in any order and case, and across pages.
 func TestRetryByIDs(t *testing.T) {
 	r := newRig(t)
-	ids := mendable(r, 7)
+	ids := correctable(r, 7)
 	asked := []string{ids[6], strings.ToUpper(ids[5]), ids[4], ids[6], strings.ToUpper(ids[3]), ids[2], strings.ToUpper(ids[2]), ids[0], ids[1]}
 	var got []string
 	for _, result := range r.retry(&adminv1.RetryWebhooksRequest{Ids: asked, PageSize: 2}) {
@@ -56,10 +56,10 @@ func TestRetryByIDs(t *testing.T) {
 	}
 }
 
-// TestRetryOfWhatIsGone: it is told in its place, and keeps nobody from the rest.
+// TestRetryOfWhatIsGone: a missing webhook has its own result, and the others are retried.
 func TestRetryOfWhatIsGone(t *testing.T) {
 	r := newRig(t)
-	ids := mendable(r, 4)
+	ids := correctable(r, 4)
 	if _, err := r.DiscardWebhooks(t.Context(), &adminv1.DiscardWebhooksRequest{Ids: []string{ids[1], ids[3]}}); err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func (leaving) Webhook(context.Context, string) (*journalv1.Webhook, error) {
 // TestRetryOvertakenByDiscard: what is discarded while it is translated is told like what was gone before.
 func TestRetryOvertakenByDiscard(t *testing.T) {
 	r := newRig(t)
-	id := mendable(r, 1)[0]
+	id := correctable(r, 1)[0]
 	w, err := r.journal.Webhook(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)
@@ -114,7 +114,7 @@ func (r *rig) refusing(id string) {
 // TestRetryTellsWhatIsDone: where the disk refuses in the middle, the answer has what was done, and the next the error.
 func TestRetryTellsWhatIsDone(t *testing.T) {
 	r := newRig(t)
-	ids := mendable(r, 4)
+	ids := correctable(r, 4)
 	r.refusing(ids[2])
 	done, err := r.RetryWebhooks(t.Context(), &adminv1.RetryWebhooksRequest{})
 	if err != nil || len(done.GetResults()) != 2 || done.GetNextPageToken() == "" || len(r.events()) != 2 {
@@ -132,10 +132,10 @@ func TestRetryTellsWhatIsDone(t *testing.T) {
 // TestRetranslateTellsWhatIsDone: as a retry does.
 func TestRetranslateTellsWhatIsDone(t *testing.T) {
 	r := newRig(t)
-	ids := mendable(r, 4)
+	ids := correctable(r, 4)
 	r.retry(&adminv1.RetryWebhooksRequest{})
 	c := retino.New()
-	c.Normalize = mendPrint
+	c.Normalize = normalizePrint
 	r.start(changed(c, func(all []*eventv1.Event) []*eventv1.Event {
 		all[0].SubjectVersion = "another"
 		return all
@@ -193,7 +193,7 @@ func (r *rig) discard(request *adminv1.DiscardWebhooksRequest) []uint64 {
 // TestDiscardTellsWhatIsDone: what was removed before the disk refused is told, and the next call goes on.
 func TestDiscardTellsWhatIsDone(t *testing.T) {
 	r := newRig(t)
-	ids := mendable(r, 8)
+	ids := correctable(r, 8)
 	j := &scant{r.journal, true}
 	r.use(j)
 	for _, request := range []*adminv1.DiscardWebhooksRequest{{Ids: ids[:3]}, {Filter: quarantined}} {
@@ -217,7 +217,7 @@ func TestDiscardTellsWhatIsDone(t *testing.T) {
 func TestDiscardEndsEarly(t *testing.T) {
 	r := newRig(t)
 	r.patience = time.Nanosecond
-	mendable(r, 5)
+	correctable(r, 5)
 	r.use(&scant{Journal: r.journal})
 	if diff := cmp.Diff([]uint64{2, 2, 1}, r.discard(&adminv1.DiscardWebhooksRequest{Filter: quarantined})); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
@@ -227,7 +227,7 @@ func TestDiscardEndsEarly(t *testing.T) {
 // TestRetryAfterTheConnectorChanged: another vendor's connector under the source's name does not read what came before it.
 func TestRetryAfterTheConnectorChanged(t *testing.T) {
 	r := newRig(t)
-	mendable(r, 1)
+	correctable(r, 1)
 	c := kasafik.New()
 	c.Name = "retino"
 	r.start(c)

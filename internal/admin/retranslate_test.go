@@ -195,15 +195,15 @@ func TestRetranslateLeavesOut(t *testing.T) {
 	r := newRig(t)
 	broken := printedBody(t, retino.New(), "shipping_ordered") + "x"
 	r.post("retino/shipping.ordered", broken)
-	mending := retino.New()
-	mending.Normalize = func(b []byte) []byte {
+	normalizing := retino.New()
+	normalizing.Normalize = func(b []byte) []byte {
 		b[len(b)-1] = ' '
 		return b
 	}
 	if got := r.retranslate(&adminv1.RetranslateWebhooksRequest{}); got.GetExamined() != 0 {
 		t.Errorf("quarantined: %v", got)
 	}
-	r.start(mending)
+	r.start(normalizing)
 	r.post("retino/shipping.ordered", broken)
 	results := r.retry(&adminv1.RetryWebhooksRequest{})
 	if len(results) != 1 || results[0].GetOutcome() != adminv1.Outcome_OUTCOME_DUPLICATE {

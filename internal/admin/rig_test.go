@@ -104,8 +104,8 @@ func newRig(t *testing.T) *rig {
 	return r
 }
 
-// start begins anew over the same journal with these connectors, as a new version of the program would. Each has a source
-// of its own name.
+// start makes a new server over the same journal with these connectors, as a new version of the program would. Each connector
+// has a source of the same name.
 func (r *rig) start(all ...*connectors.Connector) {
 	r.t.Helper()
 	log := slog.New(slog.NewTextHandler(r.log, nil))

@@ -52,7 +52,7 @@ func (s *Server) query(f *adminv1.Filter) (journal.Query, error) {
 // maxYear is beyond what a webhook's id can say.
 const maxYear = 9000
 
-// outcome is what became of a stored webhook.
+// outcome returns the result of a stored webhook.
 func (s *Server) outcome(w *journalv1.Webhook) adminv1.Outcome {
 	switch {
 	case w.GetDuplicate():
@@ -68,7 +68,7 @@ func (s *Server) outcome(w *journalv1.Webhook) adminv1.Outcome {
 	}
 }
 
-// outcomeOf tells what somebody modelled from what nobody did.
+// outcomeOf distinguishes events that the connector models from events that it does not.
 func (s *Server) outcomeOf(w *journalv1.Webhook) adminv1.Outcome {
 	if src, fault := s.source(w); fault == nil {
 		if _, modelled := src.Event(w.GetVendorEvent()); !modelled {

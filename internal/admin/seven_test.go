@@ -18,8 +18,8 @@ import (
 	adminv1 "github.com/webhook-bridge/bridge/gen/bridge/admin/v1"
 )
 
-// printed are the samples that vendors' pages print and that are no JSON: where each is broken, and what it becomes once
-// that is mended.
+// printed are the samples that vendors' pages print and that are not JSON: the place of the error, and the result when it
+// is normalized.
 var printed = []struct {
 	connector, name, event, path string
 	offset                       int64
@@ -71,8 +71,8 @@ var (
 	commaMissing = regexp.MustCompile(`"\n(\s*")`)
 )
 
-// mendPrint undoes what the pages' layout did to the samples.
-func mendPrint(text []byte) []byte {
+// normalizePrint undoes what the pages' layout did to the samples.
+func normalizePrint(text []byte) []byte {
 	text = commaTooMany.ReplaceAll(text, []byte(" $1"))
 	text = commaMissing.ReplaceAll(text, []byte(`",$1`))
 	for _, r := range []struct{ from, to string }{{"“", `  "`}, {"”", `"  `}, {"\u00a0", "  "}} {
@@ -95,9 +95,9 @@ func printedBody(t *testing.T, c *connectors.Connector, name string) string {
 	return string(all[i].Body)
 }
 
-// TestBrokenSamplesAreMended: the seven broken samples are listed with path and offset. With connectors that mend them, a
+// TestBrokenSamplesAreNormalized: the seven broken samples are listed with path and offset. With connectors that normalize them, a
 // retry makes them events, once: retrying again adds nothing, and so does a redelivery of what has an identity.
-func TestBrokenSamplesAreMended(t *testing.T) {
+func TestBrokenSamplesAreNormalized(t *testing.T) {
 	r := newRig(t)
 	all := map[string]*connectors.Connector{"openloyalty": openloyalty.New(), "kasafik": kasafik.New()}
 	bodies := make([]string, len(printed))
@@ -124,7 +124,7 @@ func TestBrokenSamplesAreMended(t *testing.T) {
 	}
 
 	for _, c := range all {
-		c.Normalize = mendPrint
+		c.Normalize = normalizePrint
 	}
 	r.start(all["openloyalty"], all["kasafik"])
 	for _, dryRun := range []bool{true, false} {

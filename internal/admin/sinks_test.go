@@ -25,7 +25,7 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-// withSinks is a rig with the readers orders, which waits at an event, and totals, which nobody has configured.
+// withSinks is a rig with the readers orders, which waits at an event, and totals, which is not configured.
 func withSinks(t *testing.T) (*rig, map[string]journal.Claim) {
 	t.Helper()
 	r := newRig(t)

@@ -25,7 +25,7 @@ import (
 const (
 	// defaultList is how many webhooks a list has unless asked otherwise.
 	defaultList = 50
-	// maxShown is the largest body that is shown as text and as a message, besides as it came. In bytes.
+	// maxShown is the largest body, in bytes, that is also shown as text and as a message. A larger one is shown only raw.
 	maxShown = 16 << 20
 	// maxEvents is how much of a webhook's events is shown, in bytes.
 	maxEvents = 16 << 20
@@ -85,8 +85,8 @@ func faultOf(f *intake.Fault) *adminv1.Fault {
 	return &adminv1.Fault{Reason: string(f.Reason), Problem: quoteless(f.Problem), Path: mask.Path(f.Path), Offset: f.Offset}
 }
 
-// quoted is what a problem quotes, of a body perhaps. A quote that was cut has no end, and perhaps half an escape. Before it
-// comes what is no quote: the decoder's words for a quotation mark in the wrong place.
+// quoted matches the quotes in a problem's text, which may come from a body. A quote that was cut has no end, and may have half
+// an escape. The first alternative is no quote: it is the decoder's text for a quotation mark in the wrong place.
 var quoted = regexp.MustCompile(`(?s)has '"' where |"(?:[^"\\]|\\.)*(?:"|\\?$)`)
 
 // quoteless shows a problem's quotes by their shape.
@@ -131,7 +131,8 @@ func (s *Server) webhook(ctx context.Context, r *adminv1.GetWebhookRequest) (*ad
 	return a, nil
 }
 
-// headers are the kept headers. Masked are the values of those that an operator has kept and nobody here knows.
+// headers returns the stored headers. The values of headers that an operator has configured, and whose meaning is unknown, are
+// masked.
 func (s *Server) headers(w *journalv1.Webhook, reveal bool) []*adminv1.Header {
 	known := []string{"content-type", "user-agent"}
 	if src, fault := s.source(w); fault == nil {

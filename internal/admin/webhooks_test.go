@@ -78,7 +78,7 @@ func TestListWebhooks(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
-	// Without its source nobody knows whether an event is modelled.
+	// Without its source, it is unknown whether an event is modelled.
 	r.start(openloyalty.New())
 	if got := r.list(&adminv1.Filter{VendorEvent: "parcel.lost"}); got[0].GetOutcome() != adminv1.Outcome_OUTCOME_ACCEPTED {
 		t.Errorf("%v", got)
@@ -317,7 +317,7 @@ func TestRetryChoices(t *testing.T) {
 	if shown := r.get(mismatched, false); shown.GetWebhook().GetVendorEvent() != "shipping.ordered" || shown.GetMessage() == "" {
 		t.Errorf("%v", shown)
 	}
-	// Its name stays when it is translated anew.
+	// Its name stays when it is translated again.
 	if again := r.retranslate(&adminv1.RetranslateWebhooksRequest{}); again.GetUnchanged() != 1 {
 		t.Errorf("%v", again)
 	}

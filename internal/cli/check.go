@@ -73,7 +73,7 @@ func check(_ context.Context, env environment, args []string) error {
 		s := &cfg.Sources[i]
 		if name := unsignedKey(s); name != "" {
 			fmt.Fprintf(w, "warning\tsource %s: the signature does not cover the header %s, by which webhooks are told apart: "+
-				"whoever captures one can send it again as another\n", s.Name, name)
+				"an attacker who captures one can send it again as another\n", s.Name, name)
 		}
 	}
 	return w.Flush()
@@ -88,7 +88,7 @@ func configFrom(name string, env environment, args []string) (*config.Config, er
 		return nil, err
 	}
 	if len(rest) > 0 {
-		return nil, &usageError{"takes no arguments besides -c"}
+		return nil, &usageError{"takes no arguments except -c"}
 	}
 	return loadConfig(*file, env)
 }

@@ -35,7 +35,7 @@ func listConnectors(_ context.Context, env environment, args []string) error {
 	if rest, err := parseArgs(fs, args); err != nil {
 		return err
 	} else if len(rest) > 0 {
-		return &usageError{"takes no arguments besides flags"}
+		return &usageError{"takes no arguments except flags"}
 	}
 	w := tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', 0)
 	if !*asJSON {

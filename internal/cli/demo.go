@@ -41,7 +41,7 @@ type demoRun struct {
 	cfg    *config.Config // of the running server, with the addresses it got
 	app    *daemon.Server
 	client *http.Client
-	// events are those that come by the subscription, failed is why it ended.
+	// events gets the events of the subscription, failed the error that ended it.
 	events chan *eventv1.Event
 	failed chan error
 }
@@ -53,7 +53,7 @@ func demo(ctx context.Context, env environment, args []string) (err error) {
 	if rest, err := parseArgs(fs, args); err != nil {
 		return err
 	} else if len(rest) > 0 {
-		return &usageError{"takes no arguments besides flags"}
+		return &usageError{"takes no arguments except flags"}
 	}
 	dir, err := os.MkdirTemp("", "bridge-demo-")
 	if err != nil {
@@ -103,7 +103,7 @@ func (d *demoRun) run(ctx context.Context, once bool) (err error) {
 
 	if err := d.show(ctx); err != nil {
 		if ctx.Err() != nil {
-			return nil // whoever ends the demo has seen enough
+			return nil // The user has ended the demo.
 		}
 		return err
 	}
@@ -184,7 +184,7 @@ func (d *demoRun) show(ctx context.Context) error {
 	}
 	const (
 		repeated   = "The same webhook again: the vendor gets its success, subscribers get nothing twice"
-		unmodelled = "An event that nobody modelled flows through all the same"
+		unmodelled = "An event that is not modelled is published too, as unmapped"
 		broken     = "A broken webhook from a known sender is kept, with the reason and the place"
 	)
 	if err := d.sendNamed(ctx, repeated, repeatedSample, d.send); err != nil {

@@ -38,7 +38,7 @@ type description struct {
 	Events     []eventDescription  `json:"events,omitempty"`
 }
 
-// naming is where a vendor's webhooks name their event. The URL may, whatever the vendor.
+// naming has the places where a vendor's webhooks name their event. With any vendor, the URL may name it.
 type naming struct {
 	Field  string `json:"field,omitempty"`
 	Header string `json:"header,omitempty"`

@@ -28,7 +28,7 @@ func drift(ctx context.Context, env environment, args []string) error {
 	case err != nil:
 		return err
 	case len(rest) > 0:
-		return &usageError{"takes no arguments besides flags"}
+		return &usageError{"takes no arguments except flags"}
 	case r.GetKind() != "" && !slices.Contains(driftKinds, r.GetKind()):
 		return &usageError{"--kind is unknown, type or missing"}
 	}

@@ -59,7 +59,7 @@ func refused(err error) error {
 	return fmt.Errorf("%s: %s", st.Code(), st.Message())
 }
 
-// timeForms is what --since and --until take.
+// timeForms describes the values of --since and --until.
 const timeForms = "a duration before now such as 24h, or a time such as 2026-01-31T12:00:00Z or 2026-01-31 (its start in UTC)"
 
 // timeFlag is a point in time.

@@ -55,7 +55,7 @@ func listParked(ctx context.Context, env environment, args []string) error {
 	if rest, err := parseArgs(o.flags, args); err != nil {
 		return err
 	} else if len(rest) > 0 || *limit < 0 {
-		return &usageError{"takes no arguments besides flags; --limit must not be negative"}
+		return &usageError{"takes no arguments except flags; --limit must not be negative"}
 	}
 	if err := o.dial(); err != nil {
 		return err

@@ -14,7 +14,7 @@ import (
 
 func quarantineCommand() command {
 	return command{
-		name: "quarantine", args: "list|show|retry|discard", about: "mend what could not be decoded or translated",
+		name: "quarantine", args: "list|show|retry|discard", about: "repair webhooks that could not be decoded or translated",
 		sub: []command{
 			{
 				name: "list", args: "[--source S] [--reason R] [--since T]", about: "list quarantined webhooks with reason and place",

@@ -20,7 +20,7 @@ func retranslate(ctx context.Context, env environment, args []string) error {
 	case err != nil:
 		return err
 	case len(rest) > 0:
-		return &usageError{"takes no arguments besides flags"}
+		return &usageError{"takes no arguments except flags"}
 	case filter.since.at == nil:
 		return &usageError{"takes --since: " + timeForms}
 	}

@@ -47,7 +47,7 @@ func samplesOf(c *connectors.Connector) ([]vendorSample, error) {
 	return out, nil
 }
 
-// sampleNamed returns the connector's sample of that name, whatever it shows.
+// sampleNamed returns the connector's sample of that name, of any kind.
 func sampleNamed(c *connectors.Connector, name string) (vendorSample, error) {
 	webhooks, err := sample.Read(c.Samples)
 	if err != nil {

@@ -34,7 +34,7 @@ var scenes = map[string]scene{
 // fewEvents is how many events of a connector are shown unless its scene says otherwise.
 const fewEvents = 3
 
-// The demo's other webhooks: one that comes twice, one that nobody modelled, and one that is broken.
+// The demo's other webhooks: one that comes twice, one that is not modelled, and one that is broken.
 var (
 	repeatedSample   = [2]string{"retino", "shipping_ordered"}
 	unmodelledSample = [2]string{"dealpos", "unmapped_sales_order"}

@@ -24,7 +24,7 @@ RETINO_SECRET='the secret of this test'
 func TestSignedByHand(t *testing.T) {
 	for _, tool := range []string{"sh", "openssl"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("without %s, nobody signs by hand", tool)
+			t.Skipf("without %s, the test cannot sign by hand", tool)
 		}
 	}
 	for _, h := range []connectors.HMAC{

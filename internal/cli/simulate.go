@@ -128,8 +128,8 @@ func (f *simulateFlags) complete(c *connectors.Connector, cfg *config.Config) er
 	if f.run.For == 0 && f.run.Count == 0 {
 		f.run.For = defaultFor
 	}
-	f.run.Duplicates = share(f.duplicates, c.Delivery.Repeats)
-	f.run.Disorder = share(f.disorder, c.Delivery.Disorder)
+	f.run.Duplicates = ratio(f.duplicates, c.Delivery.Repeats)
+	f.run.Disorder = ratio(f.disorder, c.Delivery.Disorder)
 	if f.run.Seed == 0 {
 		f.run.Seed = uint64(time.Now().UnixNano())
 	}
@@ -144,8 +144,8 @@ func (f *simulateFlags) complete(c *connectors.Connector, cfg *config.Config) er
 
 func vendorNames(plugins daemon.Plugins) []string { return slices.Sorted(maps.Keys(plugins.ByName())) }
 
-// share is a share in percent; a negative one is what the vendor does.
-func share(percent float64, does bool) float64 {
+// ratio converts a percentage. A negative percentage stands for the vendor's own behaviour.
+func ratio(percent float64, does bool) float64 {
 	switch {
 	case percent >= 0:
 		return percent

@@ -34,7 +34,7 @@ func sinksCommand() command {
 
 func listSinks(ctx context.Context, env environment, args []string) error {
 	o := newOperator("sinks list", env)
-	if err := o.open(args, 0, "takes no arguments besides flags"); err != nil {
+	if err := o.open(args, 0, "takes no arguments except flags"); err != nil {
 		return err
 	}
 	defer o.close()

@@ -28,7 +28,7 @@ const heartbeat = 5 * time.Second
 // idleHeartbeat is how soon the server is to say that it has nothing more, for a tail that ends there.
 const idleHeartbeat = 100 * time.Millisecond
 
-// fromForms is what --from takes.
+// fromForms describes the values of --from.
 const fromForms = "earliest, latest, a time such as 2026-01-31T12:00:00Z or 2026-01-31 (its start in UTC), or a token"
 
 // errEnough ends a tail that has printed what was asked for.
@@ -69,7 +69,7 @@ func tail(ctx context.Context, env environment, args []string) error {
 	if rest, err := parseArgs(fs, args); err != nil {
 		return err
 	} else if len(rest) > 0 {
-		return &usageError{"takes no arguments besides flags"}
+		return &usageError{"takes no arguments except flags"}
 	}
 	start, err := startAt(from, state)
 	if err != nil {

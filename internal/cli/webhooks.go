@@ -59,7 +59,7 @@ func (o *operator) list(
 	case err != nil:
 		return err
 	case len(rest) > 0:
-		return &usageError{"takes no arguments besides flags"}
+		return &usageError{"takes no arguments except flags"}
 	case *limit < 0:
 		return &usageError{"--limit must not be negative"}
 	}

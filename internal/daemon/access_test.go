@@ -108,7 +108,7 @@ func TestInterceptor(t *testing.T) {
 		stream   = "/bridge.stream.v1.EventStreamService/Tail"
 		reflect  = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
 		alive    = "/grpc.health.v1.Health/Check"
-		// Not the operator's service, whatever it is called.
+		// Another service, with a name like the operator's.
 		similar = "/bridge.admin.v1.AdminServiceTwo/ListWebhooks"
 	)
 	for _, c := range []struct {

@@ -325,7 +325,7 @@ func stopHTTP(ctx context.Context, s *http.Server) {
 	}
 }
 
-// stopStreams says goodbye to those who listen, then ends the gRPC server with whoever did not hear it.
+// stopStreams says goodbye to the subscribers, then stops the gRPC server and cuts off subscribers that do not read.
 func (a *Server) stopStreams(ctx context.Context) {
 	if err := a.streams.Shutdown(ctx); err != nil {
 		a.log.Warn("subscribers that do not read were cut off")

@@ -42,7 +42,7 @@ const (
 // program as it serves, against reading the same open journal in process, both down to decoded events.
 func BenchmarkCatchUp(b *testing.B) {
 	dir := b.TempDir()
-	fillJournal(b, dir, catchUpEvents)
+	writeJournal(b, dir, catchUpEvents)
 	a := startServer(b, retinoConfig(dir))
 	client := dial(b, a)
 	for range b.N {
@@ -143,8 +143,8 @@ func dial(b *testing.B, a *Server) streamv1.EventStreamServiceClient {
 	return streamv1.NewEventStreamServiceClient(conn)
 }
 
-// fillJournal writes so many webhooks of one event each, and closes the journal again: whoever opens it has them on disk.
-func fillJournal(b *testing.B, dir string, events int) {
+// writeJournal writes webhooks with one event each, and closes the journal, so that all are on disk when it is opened again.
+func writeJournal(b *testing.B, dir string, events int) {
 	b.Helper()
 	body, err := os.ReadFile("../../connectors/retino/testdata/shipping_ordered.txtar")
 	if err != nil {
@@ -156,7 +156,7 @@ func fillJournal(b *testing.B, dir string, events int) {
 	}
 	numbers := make(chan int)
 	var writers sync.WaitGroup
-	for range 512 { // A group is what is written at the same time.
+	for range 512 { // Entries that are written at the same time become one group.
 		writers.Go(func() {
 			for n := range numbers {
 				if _, err := j.Append(b.Context(), shipmentEntry(n, body)); err != nil {

@@ -11,16 +11,16 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-// Log is the log that is delivered. [journal.Reader] is one; its methods say more.
+// Log is the log whose events are delivered. [journal.Reader] implements it and documents the methods.
 type Log interface {
 	Bounds() sinks.Bounds
 	// Read waits for events from a position on.
 	Read(ctx context.Context, from sinks.Position, records []sinks.Record) ([]sinks.Record, error)
-	// CommittedAt tells how old an event is.
+	// CommittedAt returns the commit time of an event.
 	CommittedAt(ctx context.Context, p sinks.Position) (time.Time, error)
 }
 
-// Config says what to carry where. Name, Log, Claim and Sinks have no default.
+// Config has the parts and settings of a Dispatcher. Name, Log, Claim and Sinks have no default.
 type Config struct {
 	// Name is the configured sink's.
 	Name string
@@ -36,10 +36,10 @@ type Config struct {
 	Batch   Batch
 	Backoff Backoff
 	Breaker Breaker
-	// StrictOrder stops at an event that is refused for good instead of parking it.
+	// StrictOrder stops at an event that is refused permanently, instead of parking it.
 	StrictOrder bool
 
-	// Window is how many positions one lane may be ahead of another. Default 1,000,000.
+	// Window is the largest distance between two lanes, in positions. Default 1,000,000.
 	Window uint64
 	// SaveInterval and SaveEvents say how often the cursor is saved, whichever is reached first. Default 1s and 50,000.
 	SaveInterval time.Duration
@@ -49,33 +49,33 @@ type Config struct {
 	// Grace is how long a Deliver under way may go on after Run's context is done or the claim is lost. Default 5s.
 	Grace time.Duration
 
-	// Logger is told of pauses, refusals and gaps, never of an event's content. Default is none.
+	// Logger gets pauses, refusals and gaps, never an event's content. Default is none.
 	Logger *slog.Logger
 	// Jitter returns a number in [0, 1), and is called by several goroutines. Default is random.
 	Jitter func() float64
 }
 
-// Batch says how much is delivered at once: what is reached first.
+// Batch limits the events of one Deliver. The limit that is reached first counts.
 type Batch struct {
 	// Count is in events. Default 1000.
 	Count int
 	// Bytes is of encoded events; a larger event goes alone. Default 1 MiB.
 	Bytes int
-	// Delay is how long to wait for more after the first event. Default 0: what is there goes at once.
+	// Delay is how long to wait for more events after the first one. Default 0: no wait.
 	Delay time.Duration
 }
 
-// Backoff is the wait after a failed attempt: Min doubled each time up to Max, of which jitter takes up to half. Default
-// 100ms and 30s.
+// Backoff is the wait after a failed attempt: Min, doubled each time up to Max. Jitter shortens it by up to half. Default 100ms
+// and 30s.
 type Backoff struct {
 	Min, Max time.Duration
 }
 
 // Breaker stops trying for a while.
 type Breaker struct {
-	// Failures is how many attempts in a row have failed when it opens. Default 8.
+	// Failures is the number of failed attempts in a row after which it opens. Default 8.
 	Failures int
-	// Pause is how long nothing is tried then, of which jitter takes up to half. Default Backoff.Max.
+	// Pause is the time without attempts while it is open. Jitter shortens it by up to half. Default Backoff.Max.
 	Pause time.Duration
 }
 

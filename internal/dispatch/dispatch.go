@@ -14,15 +14,15 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-// Dispatcher carries events to one sink. Its methods are safe for concurrent use.
+// Dispatcher delivers events to one sink. Its methods are safe for concurrent use.
 type Dispatcher struct {
 	cfg      Config
 	lanes    []*lane
 	progress *progress
 	blocked  blockedEvents
 
-	// saved is the cursor's position, and unsaved counts deliveries since. enough has room for one value, and holds it
-	// when unsaved has reached its limit.
+	// saved is the cursor's position, and unsaved counts deliveries since. enough has a buffer for one value; it gets one
+	// when unsaved reaches its limit.
 	saved   sinks.Position
 	unsaved atomic.Uint64
 	enough  chan struct{}
@@ -64,7 +64,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	for _, l := range d.lanes {
 		lanes.Go(func() error { return l.run(ctx, work) })
 	}
-	lanes.Go(func() error { return d.watchClaim(ctx) })
+	lanes.Go(func() error { return d.awaitLoss(ctx) })
 	ended := make(chan struct{})
 	var aides sync.WaitGroup
 	aides.Go(func() { d.saveOften(ctx, ended) })
@@ -81,8 +81,8 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	return errors.Join(err, d.save(last))
 }
 
-// watchClaim waits until ctx is done, or the claim is lost.
-func (d *Dispatcher) watchClaim(ctx context.Context) error {
+// awaitLoss waits until ctx is done, or the claim is lost.
+func (d *Dispatcher) awaitLoss(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		return nil
@@ -107,7 +107,7 @@ func cutOff(ctx context.Context, ended <-chan struct{}, grace time.Duration, can
 	}
 }
 
-// saveOften saves the cursor while the lanes move.
+// saveOften saves the cursor regularly, until ctx is done.
 func (d *Dispatcher) saveOften(ctx context.Context, ended <-chan struct{}) {
 	for failed := false; ; {
 		select {
@@ -152,7 +152,7 @@ func (d *Dispatcher) save(ctx context.Context) error {
 	return nil
 }
 
-// countDelivered counts deliveries, and has the cursor saved when there were many.
+// countDelivered counts deliveries, and signals that the cursor must be saved after many.
 func (d *Dispatcher) countDelivered(n int) {
 	d.cfg.Counters.delivered.Add(uint64(n))
 	if d.unsaved.Add(uint64(n)) < d.cfg.SaveEvents {

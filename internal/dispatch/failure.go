@@ -35,7 +35,7 @@ func (t *tries) add(err error) {
 	t.latest = append(t.latest, &journalv1.Attempt{At: timestamppb.New(now), Error: err.Error()})
 }
 
-// answered notes that the destination is there: it took an event, or refused one for good.
+// answered records that the destination is reachable: it accepted an event, or refused one permanently.
 func (l *lane) answered() {
 	if State(l.breaker.Swap(int32(Closed))) != Closed {
 		l.d.cfg.Logger.Info("dispatch: the sink answers again", "position", l.next)
@@ -49,7 +49,7 @@ func (l *lane) failed(ctx context.Context, err error) {
 	l.d.cfg.Counters.retries.Add(1)
 	var after *sinks.RetryAfterError
 	if errors.As(err, &after) && after.After > 0 {
-		// The destination answers, so the breaker has no part in this.
+		// The destination is reachable, so the breaker stays as it is.
 		l.d.cfg.Logger.Log(ctx, l.loudness(slog.LevelWarn), "dispatch: the sink asks for a pause",
 			"position", l.head(), "error", err)
 		pause(ctx, after.After)
@@ -80,7 +80,7 @@ func (l *lane) trip(ctx context.Context, err error) {
 	}
 }
 
-// loudness is the level for what is wrong: the one given the first time, debug until that has changed.
+// loudness returns the log level for a problem: the given one the first time, then debug until the problem has changed.
 func (l *lane) loudness(level slog.Level) slog.Level {
 	if l.quiet {
 		return slog.LevelDebug
@@ -119,7 +119,7 @@ func (l *lane) passed(ctx context.Context, err error) bool {
 	return false
 }
 
-// park stores the first event ahead as a dead letter and goes on behind it, once that is durable. Errors: ErrLost,
+// park stores the first event ahead as a dead letter, and continues after it when that is durable. Errors: ErrLost,
 // sinks.ErrClosed, ctx's.
 func (l *lane) park(ctx, work context.Context, reason error) error {
 	err := l.d.persist(ctx, work, "a refused event", l.head(), func(ctx context.Context) error {

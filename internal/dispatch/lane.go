@@ -13,10 +13,10 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-// errShort stands for the missing error of a sink that took less than it was given.
+// errShort replaces the missing error of a sink that has delivered fewer events than it was given.
 var errShort = errors.New("dispatch: sink took only part of a batch, without an error")
 
-// lane delivers those events whose source and subject are its own. Its goroutine alone uses it, but for breaker.
+// lane delivers the events whose source and subject belong to it. Only its goroutine uses it, except breaker and requests.
 type lane struct {
 	d     *Dispatcher
 	index int
@@ -24,14 +24,14 @@ type lane struct {
 	// breaker is its State.
 	breaker atomic.Int32
 
-	// next is what to read next. The lane's events before it are dealt with, or in ahead.
+	// next is the position to read next. The lane's events before it are delivered, parked, or in ahead.
 	next sinks.Position
-	// ahead are events that were read and are not dealt with, of so many bytes; since is when the first was read after
-	// there were none.
+	// ahead has the events that were read and are neither delivered nor parked, bytes their size. since is the time when the
+	// first of them was read.
 	ahead []sinks.Record
 	bytes int
 	since time.Time
-	// scratch is what is read into.
+	// scratch is the memory for reads.
 	scratch []sinks.Record
 
 	// requests guards the two fields below it, which other goroutines use too. requested are retries of parked events, and
@@ -42,11 +42,11 @@ type lane struct {
 
 	// failures counts attempts in a row that failed.
 	failures int
-	// alone is whether the next event is tried without those behind it.
+	// alone is true when the next event is tried without the events after it.
 	alone bool
-	// quiet is whether the log knows already that something is wrong.
+	// quiet is true when the problem has been logged already.
 	quiet bool
-	// tries are those of the first event ahead.
+	// tries are the attempts for the first event ahead.
 	tries tries
 }
 
@@ -105,7 +105,7 @@ func (l *lane) full() bool {
 	return len(l.ahead) >= l.d.cfg.Batch.Count || l.bytes >= l.d.cfg.Batch.Bytes || l.alone && len(l.ahead) > 0
 }
 
-// readMore reads once. It reports whether what there is shall be delivered, full batch or not.
+// readMore reads once. It reports whether the events in ahead must be delivered now, also when they are no full batch.
 func (l *lane) readMore(ctx context.Context) (enough bool, err error) {
 	if lowest, moved := l.d.progress.get(); uint64(l.next-lowest) >= l.d.cfg.Window {
 		if len(l.ahead) > 0 {
@@ -133,7 +133,7 @@ func (l *lane) readMore(ctx context.Context) (enough bool, err error) {
 	return false, err
 }
 
-// read reads what there is, or waits for it, and adds the lane's own events to ahead. What cannot be read now is waited for.
+// read reads the next events, or waits for them, and adds the lane's own events to ahead. If the log cannot be read now, it waits.
 // Errors: ErrLost, sinks.ErrClosed, sinks.ErrFuture, ctx's.
 func (l *lane) read(ctx context.Context) error {
 	for failures := 1; ; failures++ {
@@ -159,7 +159,7 @@ func (l *lane) read(ctx context.Context) error {
 	}
 }
 
-// addOwn adds those records to ahead that are the lane's own.
+// addOwn adds the records that belong to the lane to ahead.
 func (l *lane) addOwn(records []sinks.Record) {
 	if len(l.ahead) == 0 {
 		l.since = time.Now()
@@ -180,7 +180,7 @@ func (l *lane) addOwn(records []sinks.Record) {
 	l.report()
 }
 
-// leaveOut goes on at the earliest event that is kept, once it is recorded that some were not given to the sink.
+// leaveOut continues at the earliest event that is kept, after it has recorded a gap for the missing ones.
 func (l *lane) leaveOut(ctx context.Context) error {
 	earliest := l.d.cfg.Log.Bounds().Earliest
 	added, err := l.d.cfg.Claim.RecordGap(ctx, l.next, earliest)
@@ -195,7 +195,7 @@ func (l *lane) leaveOut(ctx context.Context) error {
 	return nil
 }
 
-// report says how far the lane has come.
+// report tells the lane's position to the dispatcher's progress.
 func (l *lane) report() {
 	p := l.next
 	if len(l.ahead) > 0 {
@@ -207,7 +207,7 @@ func (l *lane) report() {
 // head is the position of the first event ahead.
 func (l *lane) head() sinks.Position { return sinks.Position(l.ahead[0].Position) }
 
-// batch is what to deliver next, at least one event.
+// batch returns the events to deliver next, at least one.
 func (l *lane) batch() []sinks.Record {
 	if l.alone {
 		return l.ahead[:1]
@@ -222,7 +222,7 @@ func (l *lane) batch() []sinks.Record {
 	return l.ahead
 }
 
-// deliver tries once, and waits if that failed. Errors: ErrLost, sinks.ErrClosed, ctx's.
+// deliver makes one attempt, and waits if it failed. Errors: ErrLost, sinks.ErrClosed, ctx's.
 func (l *lane) deliver(ctx, work context.Context) error {
 	batch := l.batch()
 	n, err := l.sink.Deliver(work, batch)
@@ -253,7 +253,7 @@ func (l *lane) deliver(ctx, work context.Context) error {
 	}
 }
 
-// dropFirst forgets the first n events ahead, which are dealt with.
+// dropFirst removes the first n events from ahead. They are delivered or parked.
 func (l *lane) dropFirst(n int) {
 	if l.d.cfg.StrictOrder {
 		l.d.blocked.remove(l.head())
@@ -266,7 +266,7 @@ func (l *lane) dropFirst(n int) {
 	l.report()
 }
 
-// wait is how long to wait after so many failures in a row.
+// wait returns the wait after a number of failures in a row.
 func (d *Dispatcher) wait(failures int) time.Duration {
 	return jittered(d.cfg.Backoff.after(failures), d.cfg.Jitter())
 }

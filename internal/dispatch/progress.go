@@ -7,15 +7,15 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-// progress is how far the lanes have come. It is safe for concurrent use.
+// progress has the positions of the lanes. It is safe for concurrent use.
 type progress struct {
 	mu sync.Mutex
-	// lanes holds, for each, the first position that it has not dealt with.
+	// lanes has, for each lane, the first position that it has neither delivered nor parked.
 	lanes []sinks.Position
 	// lowest is the least of them, and changed is closed, and replaced, when it moves.
 	lowest  sinks.Position
 	changed chan struct{}
-	// moved has room for one value, and holds it when lowest has moved since it was last taken.
+	// moved has a buffer for one value. It has one when lowest has moved since the last one was received.
 	moved chan struct{}
 }
 
@@ -28,7 +28,7 @@ func newProgress(lanes int, from sinks.Position) *progress {
 	}
 }
 
-// set says that a lane has dealt with everything of its own before p.
+// set records that a lane has delivered or parked all its events before p.
 func (g *progress) set(lane int, p sinks.Position) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -43,7 +43,7 @@ func (g *progress) set(lane int, p sinks.Position) {
 	g.again()
 }
 
-// again lets moved hold its value, though lowest may not have moved.
+// again puts a value into moved, also when lowest has not moved.
 func (g *progress) again() {
 	select {
 	case g.moved <- struct{}{}:

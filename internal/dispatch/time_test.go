@@ -67,7 +67,7 @@ func TestJitterIsRandomAndBounded(t *testing.T) {
 	}
 }
 
-// A success, also of a part, starts the waits anew.
+// After a success, also of only a part, the waits start at the first one again.
 func TestBackoffAfterProgress(t *testing.T) {
 	run(t, func(t *testing.T, r *rig) {
 		r.append(t, orders(4, 1)...)
@@ -313,11 +313,11 @@ func TestShutdown(t *testing.T) {
 func TestStrictOrder(t *testing.T) {
 	run(t, func(t *testing.T, r *rig) {
 		r.append(t, orders(10, 2)...)
-		var mended atomic.Bool
+		var repaired atomic.Bool
 		next := r.sink(t)
 		bad := refusing(next, 4, 8)
 		s := newScript(func(ctx context.Context, events []sinks.Record) (int, error) {
-			if mended.Load() {
+			if repaired.Load() {
 				return next.Deliver(ctx, events)
 			}
 			return bad.Deliver(ctx, events)
@@ -341,7 +341,7 @@ func TestStrictOrder(t *testing.T) {
 		diff(t, "parked", r.parkedAt(t), []sinks.Position{4})
 		diff(t, "tried", r.parked(t)[0].GetAttemptCount(), 3)
 
-		mended.Store(true)
+		repaired.Store(true)
 		sleep(time.Minute)
 		synctest.Wait()
 		diff(t, "received after the next was taken", r.received(), slices.Concat(through(1, 3), through(5, 10)))

@@ -18,7 +18,8 @@ import (
 // verifier checks a source's secret. How long that takes tells nothing of the secrets but their number.
 type verifier struct {
 	none bool
-	// scheme, if set, is how the sender signs, and public the base of the URL that it calls, nil if that is what arrives here.
+	// scheme, if set, verifies the sender's signature. public is the base of the URL that the sender calls. It is nil if that is
+	// the URL that arrives here.
 	scheme *signature.Scheme
 	public *url.URL
 	// tokens: the secret is in the path.

@@ -137,7 +137,7 @@ func isForm(contentType string) bool {
 	return strings.EqualFold(strings.TrimSpace(mediaType), "application/x-www-form-urlencoded")
 }
 
-// readVerified reads a verified sender's body as it came over the wire. The sender's share is asked for once it is verified.
+// readVerified reads a verified sender's body as it came over the wire. The sender's quota is used only after it is verified.
 func (s *endpoint) readVerified(w http.ResponseWriter, r *http.Request, now time.Time, l *lease) (body, error) {
 	if s.verifier.scheme != nil {
 		return s.readSigned(w, r, now, l)
@@ -148,9 +148,10 @@ func (s *endpoint) readVerified(w http.ResponseWriter, r *http.Request, now time
 	return s.readWire(w, r, r.ContentLength, l)
 }
 
-// readSigned reads a body whose signature shows only then whose it is. Until it does, it takes room that is set aside for
-// such bodies, and no more than has arrived: a length that is only announced costs nothing. Neither do the first bytes, which
-// are no more than a connection costs, and all of most webhooks: whatever strangers send, those get through.
+// readSigned reads a body whose sender is known only after its signature is verified. Until then the body uses a separate
+// budget, for the bytes that have arrived: an announced length costs nothing. The first bytes cost nothing either. They are no
+// more than a connection costs, and most webhooks are not larger. So these get through while unauthorized senders use up the
+// budget.
 func (s *endpoint) readSigned(w http.ResponseWriter, r *http.Request, now time.Time, l *lease) (body, error) {
 	unverified := lease{room: s.limits.unverified, free: smallBody}
 	defer unverified.release()

@@ -17,28 +17,27 @@
 // webhook is taken in under a deadline of our own. A large one waits for its turn first: what it becomes in memory is many
 // times its body.
 //
-// A signature shows only with the body whose a request is. What its headers alone tell is checked before; then the body is
-// read as any stranger's, into room that is set aside for such bodies, and verified as it came over the wire, before it is
-// decompressed or looked at in any other way. The URL that was signed is the one that the sender called: the configuration
-// says what it begins with where a proxy changes that.
+// A signature can only be verified with the body. Checks that need only the headers come before it. Then the body is read within
+// the budget for unverified bodies, and verified as it came over the wire, before it is decompressed or decoded. The signature
+// covers the URL that the sender called: where a proxy changes that URL, the configuration has its beginning.
 //
-// # What a body is
+// # Bodies
 //
-// JSON, unless the connector says more of its vendor: the field of a form that holds JSON, text that it mends, or an array of
-// webhooks. The webhooks of an array are read one by one and made durable all at once. The event's name is in the body, the
-// URL or a header; those that name it must agree. What is stored is what was received.
+// A body is JSON, unless the connector describes another form: a form whose field has the JSON, text that the connector
+// normalizes, or an array of webhooks. The webhooks of an array are read one by one and made durable in one step. The event's
+// name is in the body, the URL or a header; if several of them name it, they must agree. A body is stored as received.
 //
-// # What a verified sender gets
+// # Answers to a verified sender
 //
-// Success for all that was made durable, also for what was quarantined. A webhook under a content encoding that we cannot
-// undo, corrupt or unknown, is such a case: it is kept as it came. So are a form without its field, and an array that is no
-// batch of webhooks. Where the source refuses what cannot be decoded, the answer is 400, unless the fault is ours. A body that
-// is too large is 413, one that does not arrive 408 or 400, too many or too much 429; whatever is our own fault is 503 with
-// Retry-After, never a 4xx.
+// Success for every durable webhook, also for a quarantined one. A webhook whose content encoding cannot be decoded, because it
+// is corrupt or unknown, is quarantined as received. So are a form without its field, and an array that is no batch of
+// webhooks. If the source refuses undecodable webhooks, the answer is 400, unless the cause is an internal error. A body that is
+// too large is answered 413, one that does not arrive 408 or 400, too many requests or bytes 429. An internal error is answered
+// 503 with Retry-After, never with a 4xx.
 //
 // # The gateway
 //
-// Every webhook that is decoded passes the handler that grpc-gateway generated for its RPC. The handler's call ends in a
-// connection that keeps the message and returns: decoding stores nothing. The generated code sees a request of our own making, with the body and nothing else of the sender's: no
-// header, no query, no path, no method.
+// Every decoded webhook passes the handler that grpc-gateway generated for its RPC. The handler's call ends in a connection that
+// keeps the message and returns: decoding stores nothing. The generated code gets a request that Bridge makes. It has only the
+// sender's body: not its header, query, path or method.
 package ingress

@@ -31,7 +31,7 @@ type rpcRoute struct {
 	name  string
 	// method is the RPC as gRPC calls it.
 	method string
-	// url is that of the RPC's HTTP rule. It is shared: nobody changes it.
+	// url is the URL of the RPC's HTTP rule. It is shared, so it must not be changed.
 	url *url.URL
 	// handle is the handler that was generated for the RPC.
 	handle runtime.HandlerFunc
@@ -62,14 +62,14 @@ func newGateway(c *connectors.Connector) (*gateway, error) {
 	return g, nil
 }
 
-// rpc is what a generated handler says of itself: the RPC that it calls, and the path of its HTTP rule.
+// rpc identifies a generated handler: the RPC that it calls, and the path of its HTTP rule.
 type rpc struct{ method, path string }
 
-// generatedHandlers registers the connector's generated gateway, and sends a probe through each of its handlers to see
-// where it leads.
+// generatedHandlers registers the connector's generated gateway, and sends a probe through each of its handlers to find the RPC
+// that it calls.
 //
-// The gateway's mux would find the handler anew for every webhook, by trying one pattern after the other. Which handler it
-// is we know: the event's name tells.
+// The gateway's mux would search the handler for every webhook, by trying one pattern after the other. Bridge finds it by the
+// event's name.
 func generatedHandlers(c *connectors.Connector) (map[rpc]runtime.HandlerFunc, error) {
 	var registered []runtime.HandlerFunc
 	mux := runtime.NewServeMux(

@@ -218,7 +218,7 @@ func TestCleanRequest(t *testing.T) {
 	}
 }
 
-// TestDescriptors: what is routed is what the descriptors say.
+// TestDescriptors: the routes are exactly those of the descriptors.
 func TestDescriptors(t *testing.T) {
 	e := newEdge(t)
 	for name, g := range e.gateways {

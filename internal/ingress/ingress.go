@@ -16,7 +16,7 @@ import (
 	"github.com/webhook-bridge/bridge/internal/source"
 )
 
-// Config is what an [Ingress] is made of.
+// Config has the parts and settings of an [Ingress].
 type Config struct {
 	Intake *intake.Intake
 	// Sources are resolved by New.
@@ -121,7 +121,7 @@ func (in *Ingress) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	src.answer.write(w)
 }
 
-// errPanicked is a fault of ours that left the webhook where it was.
+// errPanicked means an internal error: a panic. The webhook was not stored.
 var errPanicked = errors.New("ingress: panic")
 
 // panicked logs a panic that was recovered. Its text is left out: a value that was panicked with may hold anything.
@@ -169,7 +169,7 @@ func (in *Ingress) receive(w http.ResponseWriter, r *http.Request, src *endpoint
 	}
 	// The sender's part is over: it may hang up, and is then not asked again.
 	ctx := in.deadlines.after(time.Now())
-	work, err := in.workload.begin(ctx, src.share, src.workOf(&b))
+	work, err := in.workload.begin(ctx, src.quota, src.workOf(&b))
 	if err != nil {
 		b.release()
 		return err

@@ -419,7 +419,7 @@ func (f onRead) Read([]byte) (int, error) {
 	return 0, io.EOF
 }
 
-// TestJournalUnavailable: a fault of ours is 503, says when to come again, and leaves nothing behind; the retry is taken.
+// TestJournalUnavailable: an internal error is 503, says when to come again, and leaves nothing behind; the retry is taken.
 func TestJournalUnavailable(t *testing.T) {
 	for _, cause := range []error{journal.ErrUnavailable, sinks.ErrClosed, context.DeadlineExceeded, errors.New("surprise")} {
 		e := newEdge(t)
@@ -460,7 +460,7 @@ func TestHeadersKept(t *testing.T) {
 	}
 }
 
-// TestHeadersOfEachWebhook: what is kept is what came with the webhook, whatever came with the one before.
+// TestHeadersOfEachWebhook: a webhook is stored with its own headers, and never with headers of an earlier one.
 func TestHeadersOfEachWebhook(t *testing.T) {
 	e := newEdge(t)
 	for i, agents := range [][]string{{"a"}, {"a"}, {"b"}, {"a"}, nil, {"a", "b"}, {"a"}} {
@@ -497,7 +497,7 @@ func TestStuckCommit(t *testing.T) {
 	})
 }
 
-// TestLogsKeepSecrets: whatever is sent, no secret, no token and no body gets into the log.
+// TestLogsKeepSecrets: no request gets a secret, a token or a body into the log.
 func TestLogsKeepSecrets(t *testing.T) {
 	e := newEdge(t)
 	const private = "Jan Novak"

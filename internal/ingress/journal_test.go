@@ -107,7 +107,7 @@ func TestThroughTheJournal(t *testing.T) {
 		t.Errorf("%d events with %d ids: %v", len(records), len(ids), types)
 	}
 
-	// A journal that is closed is a fault of ours.
+	// A journal that is closed is an internal error.
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -18,7 +18,7 @@ type metrics struct {
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		received: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "bridge_webhooks_received_total", Help: "Requests to a configured source, whatever became of them.",
+			Name: "bridge_webhooks_received_total", Help: "Requests to a configured source, with any outcome.",
 		}, []string{"source"}),
 		taken: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "bridge_webhooks_taken_total", Help: "Requests that were answered with success.",

@@ -11,7 +11,7 @@ const prefix = "/webhooks/"
 // tokenSegment precedes a path token.
 const tokenSegment = "t"
 
-// route is what a path says.
+// route has the parts of a path.
 type route struct {
 	source string
 	// tokened: the path has a token.

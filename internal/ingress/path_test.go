@@ -97,8 +97,8 @@ func FuzzParsePath(f *testing.F) {
 	})
 }
 
-// FuzzServeHTTP: whatever a verified sender sends is either answered with the vendor's success and stored once, or refused
-// and not stored; what is stored can be stored: it is valid UTF-8 wherever protobuf wants that.
+// FuzzServeHTTP: each request of a verified sender is either answered with the vendor's success and stored once, or refused and
+// not stored. A stored webhook is valid UTF-8 in each field where protobuf requires it.
 func FuzzServeHTTP(f *testing.F) {
 	for _, seed := range []struct{ connector, sample string }{
 		{"retino", "shipping_ordered"},

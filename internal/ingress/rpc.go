@@ -24,8 +24,8 @@ const sourceMetadata = "bridge-source"
 // "bridge-source" and carries the secret there too: the header under its own name in lower case, a path token as
 // "bridge-token". The answer is the vendor's own.
 //
-// Calls for sources that do not take typed calls get PermissionDenied, wrong secrets Unauthenticated, and whatever is our
-// own fault Unavailable.
+// Calls for sources that do not accept typed calls get PermissionDenied, wrong secrets Unauthenticated, and internal errors
+// Unavailable.
 func (in *Ingress) RegisterGRPC(s grpc.ServiceRegistrar) error {
 	for _, g := range in.gateways {
 		desc, err := in.serviceDesc(g)
@@ -93,7 +93,7 @@ func (t *typed) handle(_ any, ctx context.Context, decode func(any) error, inter
 		return nil, t.in.refuseTyped(src, err)
 	}
 	// How large the message is shows only once it is decoded.
-	work, err := t.in.workload.begin(t.in.deadlines.after(received), src.share, maxWork)
+	work, err := t.in.workload.begin(t.in.deadlines.after(received), src.quota, maxWork)
 	if err != nil {
 		return nil, t.in.refuseTyped(src, err)
 	}

@@ -14,7 +14,7 @@ const (
 	// commit may take, and a while for a sender that is slow to read. Large bodies get more. Without it, one that never reads
 	// would hold a connection for ever.
 	writeTimeout = readTimeout + roomTimeout + commitTimeout + 15*time.Second
-	// maxHeader is what a vendor's headers may take, with room for a proxy's.
+	// maxHeader limits the headers of a request, with room for a proxy's.
 	maxHeader = 64 * kibi
 )
 

@@ -37,14 +37,14 @@ func (p *pipes) Close() error {
 
 func (*pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "pipe"} }
 
-// TestPatience: how long a connection may take, whatever part of a request it holds back.
+// TestPatience: how long a connection may wait with any part of a request.
 func TestPatience(t *testing.T) {
 	const head = "POST /webhooks/returns HTTP/1.1\r\nHost: bridge\r\nX-Retino-Secret: " + retinoSecret + "\r\n"
 	const large = 512 << 10
 	for _, tt := range []struct {
 		name string
 		sent string
-		// every is what is sent once a second after that.
+		// every is sent once a second after that.
 		every  string
 		status int // 0: the connection is closed without an answer
 		after  time.Duration

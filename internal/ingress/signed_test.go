@@ -50,7 +50,7 @@ func newSigned(tb testing.TB, change ...func(*source.Source)) *edge {
 	return newShop(tb, append([]func(*source.Source){func(s *source.Source) { s.Auth = signing() }}, change...)...)
 }
 
-// mac is what the sender computes, in its own way.
+// mac computes a signature as the sender does, without Bridge's code.
 func mac(secret string, parts ...string) string {
 	m := hmac.New(sha256.New, []byte(secret))
 	for _, p := range parts {
@@ -171,7 +171,7 @@ func wantRoom(t *testing.T, e *edge, name string) {
 	}
 }
 
-// TestSignedURLs: what is signed is what the sender called: escapes, query and all.
+// TestSignedURLs: a signature covers the URL that the sender called, with its escapes and its query.
 func TestSignedURLs(t *testing.T) {
 	for name, tt := range map[string]struct {
 		public, target, url string
@@ -266,7 +266,7 @@ func TestUnsignedCostNothing(t *testing.T) {
 			now := time.Now()
 			for range 20 {
 				if w := e.post("/webhooks/shop", signed("wrong", shopURL, now, body), body); w.Code != http.StatusUnauthorized {
-					t.Fatalf("%s: forged: %d", name, w.Code)
+					t.Fatalf("%s: unauthorized: %d", name, w.Code)
 				}
 			}
 			for i, want := range []int{200, 200, 429} {
@@ -282,8 +282,8 @@ func TestUnsignedCostNothing(t *testing.T) {
 	}
 }
 
-// TestStrangersRoom: bodies that nobody has signed yet share a room of their own. What is only announced takes none of it,
-// and when it is taken up by those that arrive, the source's own is not.
+// TestStrangersRoom: bodies that are not verified yet have a separate budget. An announced length costs nothing. When the budget
+// is used up, the source's own budget is not affected.
 func TestStrangersRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const size = 100 * kibi
@@ -297,13 +297,13 @@ func TestStrangersRoom(t *testing.T) {
 			return w.Code
 		}
 		body := []byte(`{"event_type":"new","filler":"` + strings.Repeat("x", size-40) + `"}`)
-		good, forged := signed(newSecret, shopURL, time.Now(), body), signed("wrong", shopURL, time.Now(), body)
+		good, unauthorized := signed(newSecret, shopURL, time.Now(), body), signed("wrong", shopURL, time.Now(), body)
 		hold := make(chan struct{})
 		var wg sync.WaitGroup
 		stall := func(arrived []byte) {
 			wg.Go(func() {
 				rest := readerOf(func([]byte) (int, error) { <-hold; return 0, io.ErrUnexpectedEOF })
-				if code := post(io.MultiReader(bytes.NewReader(arrived), rest), size, forged); code != http.StatusBadRequest {
+				if code := post(io.MultiReader(bytes.NewReader(arrived), rest), size, unauthorized); code != http.StatusBadRequest {
 					t.Errorf("stranger: %d", code)
 				}
 			})

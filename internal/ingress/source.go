@@ -27,7 +27,7 @@ type endpoint struct {
 	intake   *intake.Source
 	verifier verifier
 	limits   *limits
-	share    *semaphore.Weighted // of the workload
+	quota    *semaphore.Weighted // of the workload
 	answer   success
 	keep     []keptHeader
 	lastKept atomic.Pointer[keptHeaders]
@@ -45,7 +45,7 @@ func newEndpoint(s source.Source, v verifier, g *gateway, in *intake.Intake, m *
 		intake:   in.Source(s, g.Decode),
 		verifier: v,
 		limits:   newLimits(s.Limits.Body, s.Limits.Rate, roomOf(&s), s.Limits.Daily),
-		share:    newShare(),
+		quota:    newQuota(),
 		answer:   newSuccess(s.Connector.Answer),
 		received: m.received.WithLabelValues(s.Name),
 		taken:    m.taken.WithLabelValues(s.Name),
@@ -85,15 +85,15 @@ const (
 	// stored with every webhook of an array.
 	keptValue = kibi
 	keptTotal = 4 * kibi
-	// headerWeight is what a header costs besides.
+	// headerWeight is the cost of a header in addition to its bytes.
 	headerWeight = 64
 )
 
 // encodingHeader is kept beside a body that is still encoded.
 var encodingHeader = keptHeader{canonical: "Content-Encoding", lower: "content-encoding"}
 
-// keptHeaders are headers to store, and what they were made of. A vendor sends the same ones again and again, so the last
-// ones are used again; nobody changes them.
+// keptHeaders are headers to store, with the values that they were made from. A vendor sends the same ones again and again, so the
+// last ones are reused; they are never changed.
 type keptHeaders struct {
 	values [][]string // as received, in the order of the source's list
 	stored []*journalv1.Header
@@ -122,9 +122,9 @@ func (k *keptHeaders) are(h http.Header, keep []keptHeader) bool {
 	return true
 }
 
-func (s *endpoint) copyHeaders(h http.Header, besides ...keptHeader) *keptHeaders {
+func (s *endpoint) copyHeaders(h http.Header, additional ...keptHeader) *keptHeaders {
 	kept := &keptHeaders{values: make([][]string, 0, len(s.keep))}
-	for _, k := range besides {
+	for _, k := range additional {
 		kept.add(h, k)
 	}
 	for _, k := range s.keep {

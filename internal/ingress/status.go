@@ -58,7 +58,7 @@ var reasonNames = [reasons]string{
 
 func (r reason) String() string { return reasonNames[r] }
 
-// answer is what a refused sender gets.
+// answer is the response to a refused sender.
 type answer struct {
 	reason reason
 	status int
@@ -67,10 +67,10 @@ type answer struct {
 	retry time.Duration
 }
 
-// comeAgain is when a fault of ours may have passed. DealPOS comes again after seven seconds, and only once.
+// comeAgain is the Retry-After of an internal error. DealPOS tries again after seven seconds, and only once.
 const comeAgain = 5 * time.Second
 
-// answers is the one place where errors become answers. The first match counts; what matches none is ours.
+// answers is the one place where errors become answers. The first match wins; an error without a match is an internal error.
 var answers = []struct {
 	err error
 	answer
@@ -101,9 +101,9 @@ func answerOf(err error) answer {
 			return answers[i].answer
 		}
 	}
-	var share *limited
-	if errors.As(err, &share) {
-		return answer{share.reason, http.StatusTooManyRequests, codes.ResourceExhausted, share.after}
+	var limit *limited
+	if errors.As(err, &limit) {
+		return answer{limit.reason, http.StatusTooManyRequests, codes.ResourceExhausted, limit.after}
 	}
 	var fault *intake.Fault
 	if errors.As(err, &fault) && !fault.Ours() {
@@ -128,8 +128,8 @@ func (a answer) write(w http.ResponseWriter) {
 	w.WriteHeader(a.status)
 }
 
-// lingering is how long the connection of a refused sender stays open after the answer. It is what the server itself allows
-// where it knows that more is on its way.
+// lingering is how long the connection of a refused sender stays open after the answer. The server itself uses the same time when
+// it knows that more data is coming.
 const lingering = 500 * time.Millisecond
 
 // part has the server close the connection after the answer that is about to be written, without waiting for the body.

@@ -12,8 +12,8 @@ import (
 	"github.com/webhook-bridge/bridge/internal/intake"
 )
 
-// TestFaultsOfOurs: whatever is not a known fault of the sender's is ours, and asks the sender to come again.
-func TestFaultsOfOurs(t *testing.T) {
+// TestInternalErrors: an error that is not a known fault of the sender is an internal error, and asks the sender to try again.
+func TestInternalErrors(t *testing.T) {
 	for _, err := range []error{
 		errors.New("never heard of"),
 		context.DeadlineExceeded,

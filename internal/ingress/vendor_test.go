@@ -179,7 +179,7 @@ func TestForms(t *testing.T) {
 	}
 }
 
-// TestFormsOfOthers: a vendor that sends none has its body taken as it is, whatever it calls it.
+// TestFormsOfOthers: the body of a vendor that sends no forms is read as it is, under any content type.
 func TestFormsOfOthers(t *testing.T) {
 	e := newEdge(t)
 	h := secretOf("returns")
@@ -432,29 +432,29 @@ func TestWorkloadOfBatches(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := newShop(t)
-			share, all := e.sources["shop"].share, workers()/2*maxWork
+			quota, all := e.sources["shop"].quota, workers()/2*maxWork
 			e.book.Before = func(context.Context) error {
 				free := all - maxWork + tt.free
-				if !share.TryAcquire(free) {
+				if !quota.TryAcquire(free) {
 					t.Errorf("less than %d are free", free)
 					return nil
 				}
-				if share.Release(free); tt.free == 0 && share.TryAcquire(free+1) {
+				if quota.Release(free); tt.free == 0 && quota.TryAcquire(free+1) {
 					t.Error("the array does not count for what it may become")
-					share.Release(free + 1)
+					quota.Release(free + 1)
 				}
 				return nil
 			}
 			e.post("/webhooks/shop", http.Header{"Content-Type": {tt.contentType}}, []byte(tt.body))
-			if e.book.Commits != 1 || !share.TryAcquire(all) {
+			if e.book.Commits != 1 || !quota.TryAcquire(all) {
 				t.Errorf("%d commits, or not all was given back", e.book.Commits)
 			}
 		})
 	}
 }
 
-// TestMendedBatch: webhooks are read as the connector mends them, and stored as they came.
-func TestMendedBatch(t *testing.T) {
+// TestNormalizedBatch: webhooks are decoded as the connector normalizes them, and stored as received.
+func TestNormalizedBatch(t *testing.T) {
 	e := newShop(t, func(s *source.Source) {
 		s.Limits.Body, s.Limits.InFlight = 100*kibi, 100*kibi
 		s.Connector.Normalize = func(text []byte) []byte { return bytes.ReplaceAll(text, []byte("'"), []byte(`"`)) }

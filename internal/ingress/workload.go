@@ -10,19 +10,19 @@ import (
 )
 
 const (
-	// freeWork is the largest body that is taken in without asking. Most are that small, and not worth a lock.
+	// freeWork is the largest body that is processed without a limit. Most bodies are that small, and not worth a lock.
 	freeWork = smallBody
-	// maxWork is what the largest bodies count for: the limit on values bounds what they become, however long they are.
+	// maxWork is the most that one body counts for: the limit on values bounds the memory for any longer body.
 	maxWork = 256 * kibi
-	// listWork is how many times its size a body counts that may be many webhooks, each of which is stored with all that goes
-	// with it: so many that the most webhooks that fit into a body count for the largest.
+	// listWork is the factor for a body that may be an array of webhooks, since each webhook is stored with its own record. With
+	// it, the largest number of webhooks that fit into a body counts as maxWork.
 	listWork = 8
 )
 
-// workload bounds what webhooks take in memory while they are decoded, translated and made durable. That is hundreds of
-// times their bodies if a sender means harm: the three bytes of `{},` may become a message and an event. So at any moment
-// only so many bytes of bodies are worked on, whoever sends them over however many connections; other webhooks wait in turn,
-// as the bodies that their lease is for.
+// workload bounds the memory of webhooks while they are decoded, translated and made durable. A hostile sender can make that
+// hundreds of times the size of the body: the three bytes of `{},` may become a message and an event. So at any moment only a
+// limited number of bytes of bodies is processed, for all senders and connections together. Other webhooks wait in turn, while
+// their bodies count against their lease.
 //
 // A webhook counts until it is durable, not only until it is encoded: its events are needed until the journal has said that
 // it is no revision.
@@ -30,13 +30,13 @@ const (
 // No source gets more than half of it, so that one which floods does not stop the others.
 type workload struct{ all *semaphore.Weighted }
 
-// workers is how many of the largest bodies are worked on at once.
+// workers is the number of largest bodies that are processed at the same time.
 func workers() int64 { return int64(max(4, runtime.GOMAXPROCS(0))) }
 
 func newWorkload() *workload { return &workload{semaphore.NewWeighted(workers() * maxWork)} }
 
-// newShare is what one source may have of it.
-func newShare() *semaphore.Weighted { return semaphore.NewWeighted(workers() / 2 * maxWork) }
+// newQuota returns the quota of one source.
+func newQuota() *semaphore.Weighted { return semaphore.NewWeighted(workers() / 2 * maxWork) }
 
 // work is one webhook's part of the workload. The zero value holds nothing.
 type work struct {

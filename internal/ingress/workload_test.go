@@ -18,9 +18,9 @@ import (
 	retinov1 "github.com/webhook-bridge/bridge/gen/webhooks/retino/v1"
 )
 
-// TestWorkload: of large webhooks, whatever becomes of them, only so many are worked on at once, and one source has half of
-// that at most. Small ones do not wait, the others at most until their commit would be given up, and in the end all that was
-// taken is given back.
+// TestWorkload: only a limited number of large webhooks is processed at the same time, and one source has at most half of them.
+// Small ones do not wait. Large ones wait at most for the time limit of their commit. In the end everything acquired is released,
+// for any outcome.
 func TestWorkload(t *testing.T) {
 	filler := strings.Repeat("x", maxWork)
 	for name, body := range map[string][]byte{
@@ -80,7 +80,7 @@ func TestWorkload(t *testing.T) {
 				if got := busy.Load(); got != flood-workers()/2 {
 					t.Errorf("%d were given up", got)
 				}
-				if !e.workload.all.TryAcquire(workers()*maxWork) || !e.sources["loyalty"].share.TryAcquire(workers()/2*maxWork) {
+				if !e.workload.all.TryAcquire(workers()*maxWork) || !e.sources["loyalty"].quota.TryAcquire(workers()/2*maxWork) {
 					t.Error("not all was given back")
 				}
 			})
@@ -93,19 +93,19 @@ func TestWorkloadOfTypedCalls(t *testing.T) {
 	e := newEdge(t)
 	client := retinov1.NewRetinoWebhookServiceClient(dial(t, e))
 	ctx := metadata.AppendToOutgoingContext(t.Context(), "bridge-source", "returns", "x-retino-secret", retinoSecret)
-	share := e.sources["returns"].share
+	quota := e.sources["returns"].quota
 	all := workers() / 2 * maxWork
 	e.book.Before = func(context.Context) error {
-		if !share.TryAcquire(all) {
+		if !quota.TryAcquire(all) {
 			t.Error("a small message holds a part of the workload")
 		}
-		share.Release(all)
+		quota.Release(all)
 		return nil
 	}
 	if _, err := client.ShippingOrdered(ctx, shipmentMessage(t)); err != nil {
 		t.Fatal(err)
 	}
-	if !share.TryAcquire(all) {
+	if !quota.TryAcquire(all) {
 		t.Fatal("not all was given back")
 	}
 	ended, cancel := context.WithCancel(context.Background())

@@ -47,7 +47,7 @@ const (
 	BadEvents Reason = "bad_events"
 	// UnknownEvent: a stored webhook is to be read as an event that today's connector does not have. It is never stored.
 	UnknownEvent Reason = "unknown_event"
-	// Panicked: connector or decoder panicked. A fault of ours.
+	// Panicked: connector or decoder panicked. An internal error.
 	Panicked Reason = "panic"
 )
 

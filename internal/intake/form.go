@@ -9,7 +9,7 @@ import (
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 )
 
-// Document returns the JSON of a body: what the connector's FormField holds, if it is a form, else the body itself; mended,
+// Document returns the JSON of a body: what the connector's FormField holds, if it is a form, else the body itself; normalized,
 // if the connector does that. It is at most as long as the body.
 func Document(c *connectors.Connector, encoding journalv1.Encoding, body []byte) ([]byte, *Fault) {
 	if encoding == journalv1.Encoding_ENCODING_FORM {
@@ -20,13 +20,13 @@ func Document(c *connectors.Connector, encoding journalv1.Encoding, body []byte)
 		body = field
 	}
 	if c.Normalize != nil {
-		body = mended(c, body)
+		body = normalized(c, body)
 	}
 	return body, nil
 }
 
-// mended has the connector mend a document. One that panics, or does not keep to the length, has mended nothing.
-func mended(c *connectors.Connector, text []byte) (document []byte) {
+// normalized lets the connector normalize a document. If the connector panics, or changes the length, the document stays as it was.
+func normalized(c *connectors.Connector, text []byte) (document []byte) {
 	defer func() {
 		if recover() != nil {
 			document = text

@@ -75,7 +75,7 @@ func TestKeyHeader(t *testing.T) {
 	}
 }
 
-// TestKeyHeaderOfUnmapped: also where nobody modelled the event, and before what its envelope says.
+// TestKeyHeaderOfUnmapped: the header is the key of an unmapped event too, and comes before its envelope.
 func TestKeyHeaderOfUnmapped(t *testing.T) {
 	d := newDesk(t, keyedByHeader)
 	for i, step := range []struct {

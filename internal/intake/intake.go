@@ -38,7 +38,7 @@ type Journal interface {
 	AppendAll(ctx context.Context, entries []journal.Entry) ([]journal.Receipt, error)
 }
 
-// Outcome is what became of a webhook.
+// Outcome is the result of a webhook.
 type Outcome uint8
 
 const (
@@ -66,7 +66,7 @@ func (o Outcome) String() string {
 type Delivery struct {
 	// Source that it came to, from [Intake.Source].
 	Source *Source
-	// Event, if set, is the event that it is read as, whatever it says.
+	// Event, if set, replaces the event's name that the webhook has.
 	Event string
 	// PathEvent is the event's name in the URL, if it had one.
 	PathEvent string
@@ -74,7 +74,7 @@ type Delivery struct {
 	ReceivedAt time.Time
 	// Headers to keep, in lower case; never a credential. The connector's EventHeader and KeyHeader are among them.
 	Headers []*journalv1.Header
-	// Body, which nobody changes while it is used.
+	// Body must not be changed while it is used.
 	Body []byte
 	// Encoding of Body.
 	Encoding journalv1.Encoding
@@ -144,7 +144,7 @@ func NewSource(s source.Source, d Decoder) *Source {
 	return src
 }
 
-// Config is what an [Intake] is made of.
+// Config has the parts and settings of an [Intake].
 type Config struct {
 	Journal Journal
 	// Logger for quarantined webhooks and panics of connectors. nil discards.

@@ -394,7 +394,7 @@ func TestFaults(t *testing.T) {
 			o, err := d.receiveDecoded(d.delivery("order", "{}"), &retinov1.Receipt{}, nil)
 			if ours := tt.want.GetReason() == "panic" || tt.want.GetReason() == "bad_events"; ours {
 				if o != Quarantined || err != nil || len(d.book.Entries) != 1 {
-					t.Errorf("a fault of ours where webhooks are refused: %v, %v", o, err)
+					t.Errorf("an internal error where webhooks are refused: %v, %v", o, err)
 				}
 				return
 			}

@@ -61,7 +61,7 @@ func (m *metrics) driftOf(connector string) *driftCounter {
 	return c
 }
 
-// driftCounter counts one connector's drift, under a bounded number of labels whatever vendors send.
+// driftCounter counts one connector's drift. The number of its labels is bounded for any input.
 type driftCounter struct {
 	connector string
 	vec       *prometheus.CounterVec

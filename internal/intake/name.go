@@ -12,10 +12,11 @@ import (
 	"github.com/webhook-bridge/bridge/internal/vendorjson"
 )
 
-// maxName is the longest name of an event, in bytes: of one that nobody modelled, and of what is kept of one not usable.
+// maxName is the longest name of an event, in bytes. It limits the name of an unmapped event, and the part of an unusable name
+// that is stored.
 const maxName = 256
 
-// Names is what says, outside the body, which event a webhook is of.
+// Names has the names of a webhook's event that are outside the body.
 type Names struct {
 	// Path is the name in the URL, Header that in the connector's EventHeader; each is empty where there is none.
 	Path, Header string

@@ -19,7 +19,7 @@ type Decoder func(event string, document []byte) (proto.Message, []vendorjson.Dr
 // ErrDecoder means that the decoder failed and nothing is known of the document. The webhook is neither stored nor rejected.
 var ErrDecoder = errors.New("intake: decoder failed")
 
-// Reading is what a webhook says.
+// Reading is a webhook that was read.
 type Reading struct {
 	// Event is the vendor's name for it. Empty if nothing tells.
 	Event string

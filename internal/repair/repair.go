@@ -27,7 +27,7 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-// Journal is what repair needs of the journal, beside what intake commits.
+// Journal has the functions of the journal that repair calls. Commits go through intake.
 type Journal interface {
 	Find(ctx context.Context, q journal.Query) (journal.Page, error)
 	Webhook(ctx context.Context, id string) (*journalv1.Webhook, error)
@@ -51,13 +51,14 @@ const HeldElements intake.Reason = "held_elements"
 
 // Options say how to retry a webhook.
 type Options struct {
-	// Event, if set, is the vendor's event that the webhook is read as, whatever it says. The connector must have it.
+	// Event, if set, is the vendor's event that the webhook is read as. It replaces the name in the webhook. The connector must
+	// have it.
 	Event string
 	// DryRun changes nothing. Then it does not show whether a webhook is a duplicate.
 	DryRun bool
 }
 
-// Retried is what became of a quarantined webhook.
+// Retried is the result of the retry of a quarantined webhook.
 type Retried struct {
 	// Outcome is Accepted; Duplicate if the same was published meanwhile; or Quarantined, as it was, for the reason that Fault
 	// says.

@@ -25,7 +25,7 @@ type Change struct {
 	Made *eventv1.Event
 }
 
-// Retranslated is how a webhook's events differ from those that today's connector makes.
+// Retranslated describes the differences between a webhook's events and the events that the connector makes now.
 type Retranslated struct {
 	// Changes in order of their indexes. Empty if nothing differs.
 	Changes []Change

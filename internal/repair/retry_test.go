@@ -242,8 +242,8 @@ func TestReleaseEncodings(t *testing.T) {
 	}
 }
 
-// TestReleaseNormalized: the connector mends the text, also when it is taken out of quarantine. What is stored is what came.
-func TestReleaseNormalizeed(t *testing.T) {
+// TestReleaseNormalized: the connector normalizes the text also at a retry. The webhook stays stored as received.
+func TestReleaseNormalized(t *testing.T) {
 	d := newDesk(t)
 	broken := body(`"v":1,`)
 	w := d.held(t, d.delivery(shipping, broken))
@@ -251,11 +251,11 @@ func TestReleaseNormalizeed(t *testing.T) {
 	if r := d.retry(t, w, Options{}); r.Fault == nil || r.Fault.Reason != intake.Malformed {
 		t.Fatalf("%+v", r)
 	}
-	for name, mend := range map[string]func([]byte) []byte{
-		"panics":  func([]byte) []byte { panic("mend") },
+	for name, normalize := range map[string]func([]byte) []byte{
+		"panics":  func([]byte) []byte { panic("normalize") },
 		"shorter": func([]byte) []byte { return []byte("{}") },
 	} {
-		d.connector.Normalize = mend
+		d.connector.Normalize = normalize
 		if r := d.retry(t, w, Options{}); r.Fault == nil || r.Fault.Reason != intake.Malformed {
 			t.Errorf("%s: %+v", name, r)
 		}

@@ -30,8 +30,8 @@ func retinoEnvelope() *connectors.Envelope {
 	}
 }
 
-// TestNotUnderstood: what a connector does not understand is the same event, under the same key, as if nobody had modelled
-// it, when it is received, released and translated again.
+// TestNotUnderstood: an event that a connector cannot translate becomes the same unmapped event, under the same key, as an event
+// that is not modelled. This holds when it is received, released and translated again.
 func TestNotUnderstood(t *testing.T) {
 	text := body(`"created_at":"t1"`)
 	d := newDesk(t)

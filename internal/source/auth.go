@@ -75,8 +75,8 @@ func (r *resolver) secretHeader(key, unusable string) bool {
 	return true
 }
 
-// hmac completes a signature by what the connector knows of its vendor's. A header that is set is that of another signature,
-// of which the connector knows nothing.
+// hmac completes a signature with the fields of the connector's signature. If a header is set, it is the header of another
+// signature, and the connector's fields do not apply.
 func (r *resolver) hmac() {
 	const key = "auth.hmac"
 	a := &r.Auth
@@ -164,8 +164,8 @@ func isBase(text string) bool {
 		err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.User == nil && !strings.ContainsAny(text, "?#")
 }
 
-// secrets returns the values that are not empty: the old one of two becomes empty when it is retired. It reports those that
-// check finds wrong, and when none is left.
+// secrets returns the values that are not empty: the old one of two becomes empty when it is retired. It reports values that
+// check refuses, and reports when no value is left.
 func (r *resolver) secrets(key string, check func(string) string) []secret.Value {
 	left := make([]secret.Value, 0, len(r.Auth.Values))
 	for i, v := range r.Auth.Values {

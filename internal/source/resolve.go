@@ -11,7 +11,7 @@ import (
 
 // Problem is one thing that is wrong with a source.
 type Problem struct {
-	// Source is the index of the source among those that were resolved.
+	// Source is the index of the source in the slice that was resolved.
 	Source int
 	// Key is the key of the configuration, below the source's, such as "auth.header.values[1]".
 	Key string

@@ -31,7 +31,7 @@ import (
 type Source struct {
 	// Name is unique among sources. It is the second segment of the URL's path.
 	Name string
-	// Connector is what Bridge knows of the vendor.
+	// Connector is the vendor's connector.
 	Connector *connectors.Connector
 	// Auth is how the sender proves who it is.
 	Auth Auth
@@ -45,8 +45,8 @@ type Source struct {
 	// by an internal error is quarantined in either case.
 	Reject bool
 	Limits Limits
-	// KeepHeaders are request headers to store with a webhook, besides content-type, user-agent and [Source.VendorHeaders]. None
-	// may carry a credential. Resolve makes them canonical.
+	// KeepHeaders are request headers to store with a webhook, in addition to content-type, user-agent and [Source.VendorHeaders].
+	// None may carry a credential. Resolve makes them canonical.
 	KeepHeaders []string
 	// Window is for how long a second webhook with the same body is a duplicate, where nothing better tells webhooks apart.
 	// Default: the connector's. Where the sender signs the time, it is at least as long as a captured request stays valid.
