@@ -242,7 +242,7 @@ func retryParked(ctx context.Context, env environment, args []string) error {
 	if o.asJSON {
 		return errors.Join(err, printJSON(env.stdout, answer))
 	}
-	fmt.Fprintln(env.stdout, number(answer.GetRequested(), "event"), "to be delivered again; bridge parked list shows those that the sink still refuses")
+	fmt.Fprintln(env.stdout, number(answer.GetRequested(), "event"), "to be delivered again; bridge parked list shows the events that the sink still refuses")
 	return err
 }
 

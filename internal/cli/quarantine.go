@@ -102,7 +102,7 @@ func retryQuarantine(ctx context.Context, env environment, args []string) error 
 	o := newOperator("quarantine retry", env)
 	var c chosen
 	c.register(o)
-	as := o.flags.String("as", "", "take them for this `event` of the vendor's, whatever they say")
+	as := o.flags.String("as", "", "read them as this `event` of the vendor's, and ignore the names in them")
 	dryRun := o.flags.Bool("dry-run", false, "only say what would become of them")
 	if err := c.parse(o, args); err != nil {
 		return err

@@ -17,7 +17,7 @@ func sinksCommand() command {
 		name: "sinks", args: "list|show|pause|resume|seek|pass", about: "see and move the sinks' positions",
 		sub: []command{
 			{name: "list", about: "list the sinks with position, lag and state", run: listSinks},
-			{name: "show", args: "SINK", about: "show a sink, the events that it waits at, and those that it missed", run: showSink},
+			{name: "show", args: "SINK", about: "show a sink, the events that it waits at, and the events that it missed", run: showSink},
 			{name: "pause", args: "SINK", about: "stop deliveries to a sink, also across restarts", run: changeSink("sinks pause", pauseSink)},
 			{name: "resume", args: "SINK", about: "end a pause", run: changeSink("sinks resume", resumeSink)},
 			{

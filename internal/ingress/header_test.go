@@ -21,7 +21,7 @@ func TestHeadersAreBounded(t *testing.T) {
 	} {
 		e := newShop(t, func(s *source.Source) { s.KeepHeaders = []string{"X-Request-Id"} })
 		e.post("/webhooks/shop", h, []byte(nameless))
-		wantStored(t, e, "shipping.ordered shipment/s1") // whatever else came
+		wantStored(t, e, "shipping.ordered shipment/s1") // With any other header.
 		stored := e.book.last(t).Webhook
 		if size := proto.Size(&journalv1.Webhook{Headers: stored.GetHeaders()}); size > 6*kibi {
 			t.Errorf("%s: %d bytes of headers are kept", name, size)

@@ -129,7 +129,7 @@ func TestUnusableKeyHeader(t *testing.T) {
 	// A connector without such a header does not look for one.
 	d := newDesk(t)
 	if _, ok := DeliveryKey(d.connector, d.withID("order", "{}", "id-1").Headers, 0); ok {
-		t.Error("a header that nobody named was read as an id")
+		t.Error("a header that is not configured was read as an id")
 	}
 }
 

@@ -77,7 +77,7 @@ type ReaderState struct {
 type Operations interface {
 	// Readers returns all readers that have a cursor, ordered by name. Errors: ErrUnavailable, sinks.ErrClosed, ctx's.
 	Readers(ctx context.Context) ([]ReaderState, error)
-	// Pause takes the claim of a reader away, and lets nobody claim it until Resume. Errors: ErrNotFound, ErrUnavailable,
+	// Pause ends the claim of a reader, and refuses new claims until Resume. Errors: ErrNotFound, ErrUnavailable,
 	// sinks.ErrClosed, ctx's.
 	Pause(ctx context.Context, name string) error
 	// Resume ends a pause. Errors: those of Pause.

@@ -66,7 +66,7 @@ func (s Seen) Same(bytes, meaning Hash) bool {
 	return s.Bytes == bytes || s.Meaning == meaning && meaning != Hash{}
 }
 
-// Receipt is what became of an entry. It is returned once the sync that covers it has ended.
+// Receipt is the result for an entry. It is returned after the sync that covers the entry.
 type Receipt struct {
 	// Duplicate: one of the keys knows the content, and the entry that brought it is durable. No event was added.
 	Duplicate bool

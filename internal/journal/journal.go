@@ -104,7 +104,7 @@ type Query struct {
 	Quarantined bool
 	// Match selects further, if set. It must not call the journal, nor keep its argument.
 	Match func(*journalv1.Webhook) bool
-	// Limit is how many webhooks to return, Scan how many to look at, of which some 64 MiB are read. 0 is 100, and ten
+	// Limit is how many webhooks to return, Scan how many to examine. At most about 64 MiB of them are read. 0 is 100, and ten
 	// thousand.
 	Limit, Scan int
 }

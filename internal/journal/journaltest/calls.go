@@ -196,7 +196,7 @@ func (t *test) snapshot() snapshot {
 	return s
 }
 
-// answer is what a call in another goroutine returned, once done is closed.
+// answer has the result of a call in another goroutine, after done is closed.
 type answer struct {
 	done    chan struct{}
 	receipt journal.Receipt

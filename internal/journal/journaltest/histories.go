@@ -357,7 +357,7 @@ func (h *history) follow() {
 	h.fail("release", c.Release(h.ctx))
 }
 
-// view is what the journal shows, and what a world would show.
+// view has the contents of a journal, or of a world, for comparison.
 type view struct {
 	Bounds   sinks.Bounds
 	Events   map[sinks.Position]string

@@ -52,7 +52,7 @@ type call struct {
 	discard string
 }
 
-// result is what a call returned. discarded is how many webhooks a discard removed.
+// result is the result of a call. discarded is the number of webhooks that a discard removed.
 type result struct {
 	receipts  []journal.Receipt
 	discarded int

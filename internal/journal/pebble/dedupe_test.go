@@ -139,7 +139,7 @@ func TestFilter(t *testing.T) {
 	if s := f.stats(); s.Keys != hours*perHour || s.Bytes > 2<<20 {
 		t.Errorf("stats %+v", s)
 	}
-	// 25 segments and more, of which each is wrong once in 200 when full.
+	// 25 segments and more. Each is wrong once in 200 when full.
 	if rate := float64(wrong) / float64(asked); rate > 0.15 {
 		t.Errorf("%.3f of the answers are wrong", rate)
 	}

@@ -68,14 +68,15 @@ func TestDrift(t *testing.T) {
 	appendAll(t, j, drifted(entry(8, 10, 1), mistyped, "$.new"))
 	want[4] = driftOf(mistyped, "$.new", 2, 2, 8)
 	diff(t, "counted on after a start", drift(t, j), want)
-	// What comes out of an array was received with it, before what was seen since. It counts once whatever it has.
+	// The webhooks of an array have the array's time of receipt, which is before later ones. The array counts once, for any
+	// number of webhooks.
 	old := drifted(drifted(entry(0, 10, 1), mistyped, "$.new"), mistyped, "$.new")
 	appendAll(t, j, old)
 	want[4].Count = 3
 	diff(t, "seen before", drift(t, j), want)
 }
 
-// TestDriftIsBounded: whatever vendors send, a connector has 500 kinds of drift, and one of each kind for the rest.
+// TestDriftIsBounded: a connector has at most 500 records of drift, and one for each kind for all others.
 func TestDriftIsBounded(t *testing.T) {
 	fs := vfs.NewMem()
 	j := open(t, testConfig(fs))

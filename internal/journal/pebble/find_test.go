@@ -39,7 +39,7 @@ func TestWebhookNotFound(t *testing.T) {
 	}
 }
 
-// TestFind pages through all there is in every way: whatever ends the pages, nothing comes twice and nothing is left out.
+// TestFind reads all webhooks by pages, with every kind of limit. No webhook comes twice, and none is missing.
 func TestFind(t *testing.T) {
 	j := open(t, testConfig(vfs.NewMem()))
 	var all, held []int

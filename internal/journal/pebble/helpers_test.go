@@ -84,7 +84,7 @@ func edited(e journal.Entry, k int, edit func(*eventv1.Event)) {
 	e.Events[k] = encoded(event)
 }
 
-// quarantined is the i-th webhook, which nobody could read.
+// quarantined returns the i-th webhook, quarantined.
 func quarantined(i int) journal.Entry {
 	e := entry(i, 64, 0)
 	e.Meaning = journal.Hash{}

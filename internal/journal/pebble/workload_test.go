@@ -22,10 +22,10 @@ import (
 // later, without events, some corrected later, with drift, and large enough in all that Pebble turns its log and flushes
 // several times.
 type workload struct {
-	// entries are received, at once those that one of calls names.
+	// entries are received; the entries that one of calls names are received in one step.
 	entries []journal.Entry
 	calls   [][]int
-	// later is what becomes of an entry once it was received.
+	// later is an operation on an entry after it was received.
 	later map[int]journal.Entry
 
 	mu sync.Mutex
@@ -36,7 +36,7 @@ type workload struct {
 
 type acked struct {
 	entry int
-	// later is whether it is what became of the entry.
+	// later is true when the state is the result of such an operation.
 	later   bool
 	receipt journal.Receipt
 }
@@ -199,7 +199,7 @@ func (w *workload) follow(t *testing.T, j *Journal) {
 	for next := sinks.Position(1); int(next) <= w.events(); {
 		got, err := j.Read(context.Background(), next, make([]sinks.Record, 0, 5))
 		if errors.Is(err, os.ErrNotExist) {
-			continue // the disk has dropped a file, and nobody has tried to write since
+			continue // The disk has dropped a file, and there was no attempt to write since.
 		}
 		if err != nil {
 			t.Errorf("read: %v", err)
