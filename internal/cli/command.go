@@ -44,7 +44,7 @@ func commands() []command {
 		{name: "send", args: "SOURCE [EVENT] FILE", about: "send a webhook as the vendor would", run: send},
 		{
 			name: "simulate", args: "VENDOR [--rate N] [--for D]", run: simulateVendor,
-			about: "send webhooks as a vendor would, with all its habits, and report",
+			about: "send webhooks as a vendor would, by its delivery policy, and report",
 		},
 		{name: "tail", args: "[--from WHERE] [--type PATTERN]", about: "print events as they come", run: tail},
 		webhooksCommand(),

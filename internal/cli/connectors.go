@@ -22,7 +22,7 @@ func connectorsCommand() command {
 			{name: "list", args: "[--json]", about: "list the vendors", run: listConnectors},
 			{
 				name: "describe", args: "NAME [EVENT] [--json]", run: describeConnector,
-				about: "a vendor's events, signature and habits, and how to set it up",
+				about: "a vendor's events, signature and delivery policy, and how to set it up",
 			},
 			{name: "sample", args: "NAME [EVENT]", about: "print the body of a webhook of that vendor's", run: printSample},
 		},

@@ -66,7 +66,7 @@ type Journal struct {
 	Size int64
 	// QuarantineAge is how long quarantined webhooks are kept.
 	QuarantineAge time.Duration
-	// ParkedAge is how long events that a sink refused for good are kept.
+	// ParkedAge is how long events that a sink refused permanently are kept.
 	ParkedAge time.Duration
 	// MinFree is the disk space to leave free, in bytes.
 	MinFree int64

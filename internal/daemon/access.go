@@ -57,7 +57,7 @@ func (a authenticator) middleware(next http.Handler) http.Handler {
 	})
 }
 
-// tap checks a call before anything of it is read or looked up, so that strangers learn nothing and cost nothing. Health
+// tap checks a call before anything of it is read or looked up, so that unauthorized callers learn nothing and cost nothing. Health
 // checks pass without a token: a load balancer has none.
 func (a authenticator) tap(ctx context.Context, info *tap.Info) (context.Context, error) {
 	if strings.HasPrefix(info.FullMethodName, "/"+healthv1.Health_ServiceDesc.ServiceName+"/") {

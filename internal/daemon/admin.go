@@ -45,7 +45,7 @@ func adminHandler(operators *admin.Server, document []byte, a authenticator, lis
 	return sameOrigin(listen, a.middleware(mux)), nil
 }
 
-// sameOrigin refuses what a web page elsewhere could make an operator's browser send: a request with another site's
+// sameOrigin refuses requests that a foreign web page could make an operator's browser send: a request with another site's
 // Origin, and, on a loopback listener, a Host that is no loopback name (DNS rebinding).
 func sameOrigin(listen string, next http.Handler) http.Handler {
 	loopback := config.IsLoopback(listen)

@@ -34,7 +34,7 @@ import (
 	"github.com/webhook-bridge/bridge/sinks/grpcstream"
 )
 
-// Server is the program as a value: opened, it has its folder and its addresses; run, it serves.
+// Server is the program as a value. After Open it has its folder and its addresses; Run serves.
 type Server struct {
 	cfg     *config.Config
 	plugins Plugins
@@ -101,8 +101,7 @@ func Open(ctx context.Context, cfg *config.Config, plugins Plugins, log *slog.Lo
 	return a, nil
 }
 
-// openPushes opens the configured sinks. All their places in the journal are registered first: until then retention does
-// not know of them.
+// openPushes opens the configured sinks. It registers all their cursors in the journal first, so that retention knows them.
 func (a *Server) openPushes(ctx context.Context) error {
 	for _, s := range a.cfg.Sinks {
 		p := &push{cfg: s, plugins: a.plugins, journal: a.journal, grace: a.cfg.ShutdownTimeout / 5, log: a.log}
@@ -119,7 +118,7 @@ func (a *Server) openPushes(ctx context.Context) error {
 	return nil
 }
 
-// listenAll opens the listeners, the vendors' last: what they send must find everything else in place.
+// listenAll opens the listeners, the vendors' last: when webhooks arrive, all else must be open.
 func (a *Server) listenAll(ctx context.Context, edge *ingress.Ingress, metrics prometheus.Gatherer, document []byte, tokens interceptor) error {
 	l := a.cfg.Listen
 	for _, x := range []struct {
@@ -179,7 +178,7 @@ func (a *Server) openGRPC(t *tls.Config, edge *ingress.Ingress, tokens intercept
 	return edge.RegisterGRPC(a.grpc)
 }
 
-// maxTypedCall is the largest message a typed call may bring: what the most generous source allows.
+// maxTypedCall returns the largest message of a typed call: the largest body that any source allows.
 func maxTypedCall(cfg *config.Config) int {
 	largest := int64(1 << 20)
 	for i := range cfg.Sources {
@@ -208,7 +207,7 @@ func (a *Server) Run(ctx context.Context) error {
 	pushed := a.startPushing(pushing)
 	group.Go(func() error {
 		select {
-		case err := <-pushed: // before its time
+		case err := <-pushed: // Before ctx is done.
 			return err
 		case <-ctx.Done():
 			return nil
@@ -236,8 +235,8 @@ func (a *Server) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// startPushing starts the sinks' dispatchers. The channel gives the first error, and is closed when all have ended. It ends,
-// too, with a dispatcher that cannot go on before ctx is done.
+// startPushing starts the sinks' dispatchers. The channel gets the first error, and is closed when all have ended. All end, too,
+// when one dispatcher fails before ctx is done.
 func (a *Server) startPushing(ctx context.Context) <-chan error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, p := range a.pushes {
@@ -267,8 +266,8 @@ func serveHTTP(name string, s *http.Server, l net.Listener) error {
 }
 
 // shutdown stops accepting, finishes what is in flight, says goodbye to streams, ends the sinks' deliveries and closes the
-// journal, in this order and within the configured time. Each step has a share of its own, so that a sender who dawdles or a
-// subscriber who does not read takes nothing from the others.
+// journal, in this order and within the configured time. Each step has its own part of the time, so that a slow sender or a
+// subscriber that does not read takes no time from the others.
 func (a *Server) shutdown(ctx context.Context, stopPushing func(context.Context)) error {
 	began := time.Now()
 	a.log.Info("shutting down")
@@ -280,7 +279,8 @@ func (a *Server) shutdown(ctx context.Context, stopPushing func(context.Context)
 	within(ctx, share, func(ctx context.Context) {
 		var wg sync.WaitGroup
 		wg.Go(func() { a.stopStreams(ctx) })
-		// A delivery under way has the dispatcher's grace to end; one that hangs, on a dead disk perhaps, is left behind.
+		// A delivery under way has the dispatcher's grace to end. Shutdown does not wait longer for one that hangs, on a dead disk
+		// for example.
 		wg.Go(func() { stopPushing(ctx) })
 		wg.Wait()
 	})
@@ -318,7 +318,7 @@ func within(ctx context.Context, d time.Duration, step func(context.Context)) {
 	step(ctx)
 }
 
-// stopHTTP finishes what is in flight, and cuts off what is left when ctx is done.
+// stopHTTP finishes the requests in flight, and cuts off the remaining ones when ctx is done.
 func stopHTTP(ctx context.Context, s *http.Server) {
 	if err := s.Shutdown(ctx); err != nil {
 		_ = s.Close()

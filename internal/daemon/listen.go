@@ -22,7 +22,7 @@ const (
 	maxHeaderBytes    = 32 << 10
 )
 
-// listen opens one listener, with TLS if it is configured, and says so.
+// listen opens one listener, with TLS if it is configured, and logs its address.
 func listen(ctx context.Context, log *slog.Logger, name string, l config.Listener) (net.Listener, *tls.Config, error) {
 	var lc net.ListenConfig
 	listener, err := lc.Listen(ctx, "tcp", l.Addr)

@@ -10,13 +10,13 @@ import (
 	"github.com/webhook-bridge/bridge/internal/journal"
 )
 
-// readiness says whether webhooks should be sent here now.
+// readiness reports whether webhooks should be sent to this instance now.
 type readiness struct {
 	serving atomic.Bool
 	journal interface{ Health() journal.Health }
 }
 
-// problem returns why the program is not ready, empty if it is.
+// problem returns the reason why the program is not ready. It is empty if the program is ready.
 func (r *readiness) problem() string {
 	if !r.serving.Load() {
 		return "starting or stopping"

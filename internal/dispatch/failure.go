@@ -104,7 +104,7 @@ func (l *lane) passed(ctx context.Context, err error) bool {
 	l.alone = true
 	pass, added := l.d.blocked.add(l.head(), err, false)
 	if added {
-		l.d.cfg.Logger.Error("dispatch: event refused for good; its lane waits until it is taken or an operator lets it pass",
+		l.d.cfg.Logger.Error("dispatch: event refused permanently; its lane waits until it is accepted or an operator lets it pass",
 			"position", l.head(), "error", err)
 	}
 	t := time.NewTimer(jittered(l.d.cfg.Breaker.Pause, l.d.cfg.Jitter()))
@@ -129,7 +129,7 @@ func (l *lane) park(ctx, work context.Context, reason error) error {
 		return err
 	}
 	l.d.cfg.Counters.parked.Add(1)
-	l.d.cfg.Logger.Error("dispatch: event refused for good and parked", "position", l.head(), "error", reason)
+	l.d.cfg.Logger.Error("dispatch: event refused permanently and parked", "position", l.head(), "error", reason)
 	l.dropFirst(1)
 	return nil
 }

@@ -8,14 +8,14 @@
 //	/webhooks/{source}/t/{token}[/{event}]
 //
 // The second form is for sources that authenticate by path token, and only for them. A slash at the end is accepted;
-// nothing redirects, since vendors do not follow.
+// no path redirects, since vendors do not follow redirects.
 //
 // # Order of checks
 //
-// Source, method and secret are checked before the first byte of the body is read, so that strangers cost nothing. Rate,
-// quota and room for the body come after, so that strangers cannot use them up. From then on the sender may hang up: the
-// webhook is taken in under a deadline of our own. A large one waits for its turn first: what it becomes in memory is many
-// times its body.
+// Source, method and secret are checked before the first byte of the body is read, so that unauthorized senders cost nothing.
+// Rate, quota and room for the body come after, so that unauthorized senders cannot use them up. When the body is read, the
+// sender may close the connection: the webhook is processed under Bridge's own deadline. A large webhook waits for its turn
+// first, since it needs many times its size in memory.
 //
 // A signature can only be verified with the body. Checks that need only the headers come before it. Then the body is read within
 // the budget for unverified bodies, and verified as it came over the wire, before it is decompressed or decoded. The signature

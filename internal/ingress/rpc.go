@@ -139,12 +139,12 @@ func (t *typed) admit(ctx context.Context, now time.Time) (*endpoint, error) {
 	return src, src.limits.admit(now)
 }
 
-// receive takes in a message. The caller may hang up from here on.
+// receive reads a message and commits it. From here on the caller may close the connection.
 func (t *typed) receive(ctx context.Context, src *endpoint, msg proto.Message, received time.Time) error {
 	if int64(proto.Size(msg)) > src.limits.body {
 		return errTooLarge
 	}
-	// The same message must be the same bytes, since they may be what a duplicate is told by.
+	// The same message must have the same bytes, since the bytes may decide whether it is a duplicate.
 	raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(msg)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errMessage, err)

@@ -63,7 +63,7 @@ type answer struct {
 	reason reason
 	status int
 	code   codes.Code
-	// retry is when to come again; 0 says nothing.
+	// retry is the value of Retry-After. 0 sends none.
 	retry time.Duration
 }
 

@@ -29,7 +29,7 @@ const (
 	MaxSubject = 512
 )
 
-// ErrUnavailable means that the webhook could not be made durable now. Ask the sender to come again.
+// ErrUnavailable means that the webhook could not be made durable now. Ask the sender to try again.
 var ErrUnavailable = errors.New("intake: cannot be made durable now")
 
 // Journal is where webhooks are made durable. It must not keep an entry after it has returned, unless it returns an error.

@@ -35,7 +35,7 @@ type Claim interface {
 	// Save moves the cursor to p and returns once that is durable. It may move back. Errors: ErrLost, sinks.ErrFuture,
 	// ErrUnavailable, sinks.ErrClosed, ctx's; except for ErrLost the cursor counts as not moved, and may have moved.
 	Save(ctx context.Context, p sinks.Position) error
-	// Park keeps an event that the reader refused for good, and returns once that is durable. An event that is parked
+	// Park stores an event that the reader refused permanently, and returns when that is durable. An event that is parked
 	// already keeps its first time and its history; p is added to both. p is not kept and not changed.
 	// Errors: ErrLost, ErrUnavailable, sinks.ErrClosed, ctx's.
 	Park(ctx context.Context, p *journalv1.Parked) error
@@ -89,7 +89,7 @@ type Operations interface {
 	Forget(ctx context.Context, name string) error
 }
 
-// DeadLetters are the events that readers refused for good.
+// DeadLetters are the events that readers refused permanently.
 type DeadLetters interface {
 	// Parked returns up to limit parked events of a reader, in order of their positions, from the given one on. An empty name
 	// stands for all readers, in order of their names; from must be 0 then. Errors: ErrUnavailable, sinks.ErrClosed, ctx's.

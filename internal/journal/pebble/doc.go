@@ -47,7 +47,7 @@
 //	mkept                        → first position kept (8), Unix milliseconds of the first webhook kept (8), and of the
 //	                               first quarantined one (8)
 //	o<number (4)>                → id (8), first position (8), floor in Unix nanoseconds (8): an epoch
-//	p<reader>NUL<position (8)>   → bridge.journal.v1.Parked: an event that a reader refused for good
+//	p<reader>NUL<position (8)>   → bridge.journal.v1.Parked: an event that a reader refused permanently
 //	r<reader>NUL<position (8)><p or r> → Unix nanoseconds (8): an operator's request to pass or to retry an event
 //	q<id (16)>                   → as w, a webhook in quarantine, or released from there
 //	w<id (16)>                   → first position (8), number of events (4), bridge.journal.v1.Webhook: a webhook
