@@ -66,7 +66,7 @@ func (s *Server) getParked(ctx context.Context, r *adminv1.GetParkedRequest) (*a
 // RetryParked implements [adminv1.AdminServiceServer].
 func (s *Server) RetryParked(ctx context.Context, r *adminv1.RetryParkedRequest) (*adminv1.RetryParkedResponse, error) {
 	return call(ctx, s, r, func(ctx context.Context, r *adminv1.RetryParkedRequest) (*adminv1.RetryParkedResponse, error) {
-		n, next, err := s.changeParked(ctx, "parked events to be retried", r.GetFilter(), r.GetPageToken(), s.journal.RequestRetry)
+		n, next, err := s.changeParked(ctx, "retry requested", r.GetFilter(), r.GetPageToken(), s.journal.RequestRetry)
 		return &adminv1.RetryParkedResponse{Requested: n, NextPageToken: next}, err
 	})
 }
@@ -77,7 +77,7 @@ func (s *Server) DiscardParked(ctx context.Context, r *adminv1.DiscardParkedRequ
 		if proto.Size(r.GetFilter()) == 0 {
 			return nil, invalid(errors.New("filter: must select something: what is discarded is gone for good"))
 		}
-		n, next, err := s.changeParked(ctx, "parked events discarded", r.GetFilter(), r.GetPageToken(), s.journal.DiscardParked)
+		n, next, err := s.changeParked(ctx, "discarded", r.GetFilter(), r.GetPageToken(), s.journal.DiscardParked)
 		return &adminv1.DiscardParkedResponse{Discarded: n, NextPageToken: next}, err
 	})
 }
@@ -99,7 +99,7 @@ func (s *Server) changeParked(
 		return pace.more(nil), err
 	})
 	if n > 0 {
-		s.log.Info(done, "by", caller(ctx), "sink", f.GetSink(), "events", n)
+		s.log.Info("parked events changed", "change", done, "by", caller(ctx), "sink", f.GetSink(), "events", n)
 		if err != nil && next != "" {
 			err = nil // What is done is told; the next call tells the error.
 		}

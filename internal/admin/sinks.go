@@ -86,7 +86,7 @@ func (s *Server) GetSink(ctx context.Context, r *adminv1.GetSinkRequest) (*admin
 // PauseSink implements [adminv1.AdminServiceServer].
 func (s *Server) PauseSink(ctx context.Context, r *adminv1.PauseSinkRequest) (*adminv1.PauseSinkResponse, error) {
 	return call(ctx, s, r, func(ctx context.Context, r *adminv1.PauseSinkRequest) (*adminv1.PauseSinkResponse, error) {
-		sink, err := s.operate(ctx, "sink paused", r.GetName(), func() error { return s.journal.Pause(ctx, r.GetName()) })
+		sink, err := s.operate(ctx, "paused", r.GetName(), func() error { return s.journal.Pause(ctx, r.GetName()) })
 		return &adminv1.PauseSinkResponse{Sink: sink}, err
 	})
 }
@@ -94,7 +94,7 @@ func (s *Server) PauseSink(ctx context.Context, r *adminv1.PauseSinkRequest) (*a
 // ResumeSink implements [adminv1.AdminServiceServer].
 func (s *Server) ResumeSink(ctx context.Context, r *adminv1.ResumeSinkRequest) (*adminv1.ResumeSinkResponse, error) {
 	return call(ctx, s, r, func(ctx context.Context, r *adminv1.ResumeSinkRequest) (*adminv1.ResumeSinkResponse, error) {
-		sink, err := s.operate(ctx, "sink resumed", r.GetName(), func() error { return s.journal.Resume(ctx, r.GetName()) })
+		sink, err := s.operate(ctx, "resumed", r.GetName(), func() error { return s.journal.Resume(ctx, r.GetName()) })
 		return &adminv1.ResumeSinkResponse{Sink: sink}, err
 	})
 }
@@ -102,7 +102,7 @@ func (s *Server) ResumeSink(ctx context.Context, r *adminv1.ResumeSinkRequest) (
 // SeekSink implements [adminv1.AdminServiceServer].
 func (s *Server) SeekSink(ctx context.Context, r *adminv1.SeekSinkRequest) (*adminv1.SeekSinkResponse, error) {
 	return call(ctx, s, r, func(ctx context.Context, r *adminv1.SeekSinkRequest) (*adminv1.SeekSinkResponse, error) {
-		sink, err := s.operate(ctx, "sink moved", r.GetName(), func() error {
+		sink, err := s.operate(ctx, "moved", r.GetName(), func() error {
 			p, err := s.target(ctx, r)
 			if err != nil {
 				return err
@@ -141,7 +141,7 @@ func (s *Server) operate(ctx context.Context, done, name string, operation func(
 	}
 	sink, err := s.sinkNamed(ctx, name)
 	if err == nil {
-		s.log.Info(done, "by", caller(ctx), "sink", name, "position", sink.GetPosition())
+		s.log.Info("sink changed", "change", done, "by", caller(ctx), "sink", name, "position", sink.GetPosition())
 	}
 	return sink, err
 }

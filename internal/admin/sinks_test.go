@@ -117,7 +117,7 @@ func TestSinks(t *testing.T) {
 		t.Fatal(err)
 	}
 	same(t, "resumed", resumed.GetSink(), &adminv1.Sink{Name: "totals", Position: 1})
-	if log := r.log.String(); !strings.Contains(log, "sink paused") || !strings.Contains(log, "by=") {
+	if log := r.log.String(); !strings.Contains(log, "change=paused") || !strings.Contains(log, "by=") {
 		t.Errorf("log: %s", log)
 	}
 	if _, err := r.PassEvent(ctx, &adminv1.PassEventRequest{Name: "orders", Position: 1}); err != nil {

@@ -214,7 +214,8 @@ func (a *Server) Run(ctx context.Context) error {
 		}
 	})
 	group.Go(func() error {
-		return a.runAlerts(ctx)
+		a.runAlerts(ctx)
+		return nil
 	})
 	a.ready.serving.Store(true)
 	a.log.Info("ready", "version", Version(), "sources", len(a.cfg.Sources))

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/genproto/googleapis/type/money"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/webhook-bridge/bridge/connectors"
@@ -26,7 +27,6 @@ import (
 	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/internal/journal/pebble"
 	"github.com/webhook-bridge/bridge/sinks"
-	"google.golang.org/protobuf/proto"
 )
 
 const (

@@ -15,7 +15,7 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-// claimRetry is how long a sink waits when it cannot be claimed now.
+// claimRetry is how long to wait when a claim cannot be had now.
 const claimRetry = time.Second
 
 // push delivers to one configured sink: whenever it has the claim, it opens the sink's lanes and runs a dispatcher.

@@ -171,7 +171,7 @@ func (d *Dispatcher) persist(ctx, work context.Context, what string, p sinks.Pos
 		if err == nil || errors.Is(err, sinks.ErrClosed) || errors.Is(err, journal.ErrLost) {
 			return err
 		}
-		d.cfg.Logger.Error("dispatch: "+what+" cannot be stored", "position", p, "error", err)
+		d.cfg.Logger.Error("dispatch: the journal cannot be written", "record", what, "position", p, "error", err)
 		if !pause(ctx, d.wait(failures)) {
 			return ctx.Err()
 		}

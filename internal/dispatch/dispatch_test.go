@@ -188,7 +188,7 @@ func TestStuckSubject(t *testing.T) {
 			got[p] = true
 		}
 		for p := sinks.Position(1); p <= window; p++ {
-			if elsewhere := laneOf(headerAt(t, r, p), lanes) != mine; elsewhere && !got[sinks.Position(p)] {
+			if elsewhere := laneOf(headerAt(t, r, p), lanes) != mine; elsewhere && !got[p] {
 				t.Errorf("position %d of another lane was not delivered", p)
 			}
 		}
@@ -238,11 +238,11 @@ func checkOrder(t *testing.T, r *rig, parked []sinks.Position) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if slices.Contains(parked, sinks.Position(p)) {
+		if slices.Contains(parked, p) {
 			continue
 		}
 		count[event.GetSubject()]++
-		rank[sinks.Position(p)] = count[event.GetSubject()]
+		rank[p] = count[event.GetSubject()]
 	}
 	last, most := map[string]int{}, map[string]int{}
 	for _, record := range r.store.Records() {

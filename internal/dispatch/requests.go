@@ -129,7 +129,7 @@ func (l *lane) retryParked(ctx, work context.Context, r retry) (done bool, err e
 	case errors.Is(err, sinks.ErrClosed):
 		return false, err
 	case work.Err() != nil:
-		return false, nil
+		return false, nil //nolint:nilerr // the attempt was cut off, and does not count
 	case errors.As(err, &after) && after.After > 0:
 		pause(ctx, after.After)
 		return false, nil

@@ -16,6 +16,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
@@ -24,7 +25,6 @@ import (
 	"github.com/webhook-bridge/bridge/internal/journal/pebble"
 	"github.com/webhook-bridge/bridge/sinks"
 	"github.com/webhook-bridge/bridge/sinks/memory"
-	"google.golang.org/protobuf/proto"
 )
 
 const sinkName = "orders"
