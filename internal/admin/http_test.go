@@ -28,7 +28,7 @@ func TestHandler(t *testing.T) {
 		want   string
 	}{
 		{"GET", "/v1/webhooks", "", "", 200, `"vendorEvent":"shipping.ordered"`},
-		{"GET", "/v1/webhooks?filter.source=nobody", "", "", 200, `"webhooks":[]`},
+		{"GET", "/v1/webhooks?filter.source=missing", "", "", 200, `"webhooks":[]`},
 		{"GET", "/v1/webhooks?filter.outcome=OUTCOME_QUARANTINED", "", "", 200, held},
 		{"GET", "/v1/webhooks/" + held, "", "", 200, `"reason":"malformed_json"`},
 		{"GET", "/v1/webhooks?filter.source=returns&page_size=1&pageToken=", "", "", 200, `"nextPageToken"`},

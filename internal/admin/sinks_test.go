@@ -137,10 +137,10 @@ func TestSinkErrors(t *testing.T) {
 		call func() error
 		want codes.Code
 	}{
-		"show nobody":   {func() error { _, err := r.GetSink(ctx, &adminv1.GetSinkRequest{Name: "x"}); return err }, codes.NotFound},
-		"show no name":  {func() error { _, err := r.GetSink(ctx, &adminv1.GetSinkRequest{}); return err }, codes.InvalidArgument},
-		"pause nobody":  {func() error { _, err := r.PauseSink(ctx, &adminv1.PauseSinkRequest{Name: "x"}); return err }, codes.NotFound},
-		"resume nobody": {func() error { _, err := r.ResumeSink(ctx, &adminv1.ResumeSinkRequest{Name: "x"}); return err }, codes.NotFound},
+		"show missing":   {func() error { _, err := r.GetSink(ctx, &adminv1.GetSinkRequest{Name: "x"}); return err }, codes.NotFound},
+		"show no name":   {func() error { _, err := r.GetSink(ctx, &adminv1.GetSinkRequest{}); return err }, codes.InvalidArgument},
+		"pause missing":  {func() error { _, err := r.PauseSink(ctx, &adminv1.PauseSinkRequest{Name: "x"}); return err }, codes.NotFound},
+		"resume missing": {func() error { _, err := r.ResumeSink(ctx, &adminv1.ResumeSinkRequest{Name: "x"}); return err }, codes.NotFound},
 		"pass elsewhere": {func() error {
 			_, err := r.PassEvent(ctx, &adminv1.PassEventRequest{Name: "orders", Position: 2})
 			return err
@@ -158,7 +158,7 @@ func TestSinkErrors(t *testing.T) {
 			_, err := r.SeekSink(ctx, &adminv1.SeekSinkRequest{Name: "orders", To: &adminv1.SeekSinkRequest_Latest{}})
 			return err
 		}, codes.InvalidArgument},
-		"parked of nobody": {func() error {
+		"parked of missing": {func() error {
 			_, err := r.ListParked(ctx, &adminv1.ListParkedRequest{Filter: &adminv1.ParkedFilter{Sink: "x"}})
 			return err
 		}, codes.NotFound},
@@ -291,7 +291,7 @@ func TestSinksByHTTP(t *testing.T) {
 	}{
 		{"GET", "/v1/sinks", "", 200, `"name":"orders"`},
 		{"GET", "/v1/sinks/orders", "", 200, `"breaker":"open"`},
-		{"GET", "/v1/sinks/nobody", "", 404, "no sink"},
+		{"GET", "/v1/sinks/missing", "", 404, "no sink"},
 		{"POST", "/v1/sinks/totals:pause", "{}", 200, `"paused":true`},
 		{"POST", "/v1/sinks/totals:resume", "{}", 200, `"paused":false`},
 		{"POST", "/v1/sinks/totals:seek", `{"earliest": true}`, 200, `"position":"1"`},

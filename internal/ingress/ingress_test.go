@@ -224,7 +224,7 @@ func TestRefused(t *testing.T) {
 		{name: "no token", path: "/webhooks/till", status: 401, source: "till", reason: "unauthorized"},
 		{name: "no token but an event", path: "/webhooks/till/orders", status: 401, source: "till", reason: "unauthorized"},
 		{name: "wrong token", path: "/webhooks/till/t/wrong", status: 401, source: "till", reason: "unauthorized"},
-		{name: "unknown source", path: "/webhooks/nobody", status: 404, source: "unknown", reason: "unknown"},
+		{name: "unknown source", path: "/webhooks/missing", status: 404, source: "unknown", reason: "unknown"},
 		{name: "no source", path: "/webhooks/", status: 404, source: "unknown", reason: "unknown"},
 		{name: "elsewhere", path: "/", status: 404, source: "unknown", reason: "unknown"},
 		{name: "deeper", path: "/webhooks/returns/a/b", headers: secretOf("returns"), status: 404, source: "unknown", reason: "unknown"},

@@ -140,7 +140,7 @@ func TestTypedCallRefused(t *testing.T) {
 	}{
 		{"no source", nil, codes.InvalidArgument},
 		{"two sources", []string{"bridge-source", "returns", "bridge-source", "erp"}, codes.InvalidArgument},
-		{"unknown source", []string{"bridge-source", "nobody"}, codes.NotFound},
+		{"unknown source", []string{"bridge-source", "missing"}, codes.NotFound},
 		{"no secret", []string{"bridge-source", "returns"}, codes.Unauthenticated},
 		{"wrong secret", []string{"bridge-source", "returns", "x-retino-secret", "x"}, codes.Unauthenticated},
 		{"source without typed calls", []string{"bridge-source", "loyalty", "x-loyalty-token", loyaltyKey}, codes.PermissionDenied},

@@ -42,7 +42,7 @@ const (
 	Released
 )
 
-// Known is what the storage knew before the group.
+// Known has the entries that the storage had before the group.
 type Known struct {
 	// Now is the time of the commit.
 	Now time.Time
@@ -53,7 +53,7 @@ type Known struct {
 	Webhooks map[uuid.UUID]State
 }
 
-// Outcome is what becomes of an item.
+// Outcome is the result for an item.
 type Outcome uint8
 
 // The outcomes of an item.
@@ -72,7 +72,7 @@ const (
 	Void
 )
 
-// Decision is what becomes of one item.
+// Decision is the decision on one item.
 type Decision struct {
 	Outcome Outcome
 	// State is where the item's webhook was, for operations other than Receive.
@@ -87,7 +87,7 @@ func (d Decision) Adds() bool { return d.Outcome == New || d.Outcome == Revised 
 // Duplicate reports whether the item is a duplicate.
 func (d Decision) Duplicate() bool { return d.Outcome == Duplicate || d.Outcome == Kept }
 
-// Plan is what to write for a group. Its memory is used again by the next [Decide].
+// Plan has the records to write for a group. The next [Decide] uses its memory again.
 type Plan struct {
 	// Decisions are the items', in order.
 	Decisions []Decision

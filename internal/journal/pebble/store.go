@@ -33,7 +33,7 @@ type store struct {
 	db *pebble.DB
 	fs *isolatingFS
 	id string
-	// retained is what retention has left.
+	// retained has the bounds that retention has left.
 	retained retained
 	filter   *filter
 	// epochs are the journal's. The committer adds to them, and retention prunes them.
