@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/webhook-bridge/bridge/sinks"
 )
@@ -11,7 +12,7 @@ import (
 // resolved returns an error unless Resolve returns want, which may be nil, for the mark.
 func resolved(ctx context.Context, log sinks.Log, m sinks.Mark, want error) error {
 	if got := log.Resolve(ctx, m); !errors.Is(got, want) {
-		return fmt.Errorf("resolving %+v returned %v, want %v", m, got, want)
+		return fmt.Errorf("resolving %+v returned %s, want %s", m, fmt.Sprint(got), fmt.Sprint(want))
 	}
 	if next := log.Bounds().Next; want == nil && next < m.Position {
 		return fmt.Errorf("%+v is resolved, but the log's end is %d", m, next)
@@ -180,7 +181,7 @@ func restoreLoses(ctx context.Context, h Harness) error {
 	if err := allResolved(ctx, h.Log, lost, sinks.ErrForked); err != nil {
 		return err
 	}
-	ours := append(kept, marksBetween(h.Log, first+3, first+9)...)
+	ours := slices.Concat(kept, marksBetween(h.Log, first+3, first+9))
 	return allResolved(ctx, h.Log, ours, nil)
 }
 

@@ -44,7 +44,7 @@ func New(id string) *Log { return open(id, 1, nil, nil) }
 // open returns a log with these records, the first one at position first. A new epoch starts at its end.
 func open(id string, first sinks.Position, records []sinks.Record, epochs []epoch) *Log {
 	l := &Log{id: id, first: first, records: records, more: make(chan struct{})}
-	l.epochs = append(epochs, epoch{name: newEpoch(), start: l.next()})
+	l.epochs = append(slices.Clone(epochs), epoch{name: newEpoch(), start: l.next()})
 	return l
 }
 
