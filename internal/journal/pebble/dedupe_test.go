@@ -150,7 +150,7 @@ func TestFilter(t *testing.T) {
 	}
 }
 
-// TestFilterIsBounded fills a small filter with eight times what it is meant for.
+// TestFilterIsBounded adds eight times more keys to a small filter than it is meant for.
 func TestFilterIsBounded(t *testing.T) {
 	f := newFilter(nil)
 	f.limit, f.largest = filterBlocks/128, maxBlocks/128

@@ -61,7 +61,7 @@ func TestDrift(t *testing.T) {
 	}
 	_, err := j.AppendAll(t.Context(), []journal.Entry{drifted(entry(6, 10, 1), unknown, "$.new"), released(77, 1)})
 	wantErr(t, "refused", err, journal.ErrNotFound)
-	// What is done with a webhook later does not count it again.
+	// Later operations on a webhook do not count its drift again.
 	appendAll(t, j, drifted(released(3, 1), unknown, "$.new"), drifted(entry(7, 10, 1), unknown, "$.b"))
 	want = []*journalv1.DriftCount{want[0], want[1], driftOf(unknown, "$.b", 1, 7, 7), want[2], want[3]}
 	diff(t, "later", drift(t, j), want)

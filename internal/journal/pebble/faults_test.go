@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
-	"os"
 	"path"
 	"runtime"
 	"strings"
@@ -26,7 +24,7 @@ import (
 // smallTables makes Pebble turn its log every few kilobytes.
 func smallTables(o *pebble.Options) { o.MemTableSize = 24 << 10 }
 
-// crash is the folder as a crash left it, and what had been promised by then.
+// crash is the folder after a crash, with the numbers of entries acknowledged and of records delivered before it.
 type crash struct {
 	what             string
 	fs               *vfs.MemFS
@@ -34,7 +32,7 @@ type crash struct {
 }
 
 // TestCrash cuts the power before every single write, sync, creation, renaming and removal of a run, and recovers: once
-// with only what was synced, once with some of what was not.
+// with the synced data alone, once with some of the data that were not synced.
 func TestCrash(t *testing.T) {
 	const n = 126
 	w := newWorkload(n)
@@ -85,7 +83,7 @@ func TestCrash(t *testing.T) {
 						}
 					}()
 					j := open(t, testConfig(c.fs))
-					w.verify(t, j, w.acked[:c.acked], w.delivered[:c.delivered])
+					w.checkJournal(t, j, w.acked[:c.acked], w.delivered[:c.delivered])
 				})
 			}
 		})
@@ -95,7 +93,7 @@ func TestCrash(t *testing.T) {
 
 // TestFailedWrite fails every single write, sync, creation and renaming of a run in turn, also in the background, while
 // appends and reads go on. The journal recovers by itself; everything is there once, in the order that readers saw, and
-// the process lives. Once the disk keeps what was not synced, once it drops it, as disks do after a failed sync.
+// the process lives. Once the disk keeps the data that were not synced, once it drops them, as disks do after a failed sync.
 func TestFailedWrite(t *testing.T) {
 	for _, drop := range []bool{false, true} {
 		t.Run(fmt.Sprintf("drop=%v", drop), func(t *testing.T) {
@@ -136,11 +134,11 @@ func failAt(t *testing.T, n int64, drop bool) bool {
 		count.Store(0)
 		w.run(t, j)
 		count.Store(-1 << 40)
-		w.verify(t, j, w.acked, w.delivered)
+		w.checkJournal(t, j, w.acked, w.delivered)
 		diff(t, "reader's cursor", readersOf(t, j)[0].Position, sinks.Position(w.events()+1))
 		shut(t, j)
 		j = open(t, cfg)
-		w.verify(t, j, w.acked, w.delivered)
+		w.checkJournal(t, j, w.acked, w.delivered)
 	})
 	return injected.Load() && !t.Failed()
 }
@@ -155,8 +153,8 @@ func breaks(k errorfs.OpKind) bool {
 	}
 }
 
-// TestUnsyncedIsUnseen holds up a sync: what is then visible in Pebble is not to be seen by any reader, a duplicate waits
-// for that sync, and when it fails both get its error.
+// TestUnsyncedIsUnseen delays a sync. Until it ends, no reader sees the data that Pebble shows already, and a duplicate waits.
+// When it fails, both appends get its error.
 func TestUnsyncedIsUnseen(t *testing.T) {
 	var armed atomic.Bool
 	reached, fail := make(chan struct{}), make(chan struct{})
@@ -263,10 +261,10 @@ func TestBrokenDisk(t *testing.T) {
 	j = open(t, testConfig(fs))
 	w := &workload{entries: []journal.Entry{entry(1, 10, 1), entry(2, 10, 1), entry(3, 10, 1), entry(4, 10, 1)}}
 	w.calls = [][]int{{0}, {1}, {2}, {3}}
-	w.verify(t, j, []acked{{receipt: journal.Receipt{First: 1}}}, nil)
+	w.checkJournal(t, j, []acknowledged{{receipt: journal.Receipt{First: 1}}}, nil)
 }
 
-// TestBrokenFromTheStart: what cannot be written cannot be opened.
+// TestBrokenFromTheStart: a journal on a disk that cannot be written does not open.
 func TestBrokenFromTheStart(t *testing.T) {
 	fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
 		if op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData {
@@ -311,157 +309,7 @@ func TestFailedOpen(t *testing.T) {
 		}
 		cfg.FS = disk.CrashClone(vfs.CrashCloneCfg{})
 		j = open(t, cfg)
-		w.verify(t, j, w.acked, w.delivered)
+		w.checkJournal(t, j, w.acked, w.delivered)
 		shut(t, j)
 	}
-}
-
-// switchFS is a disk that loses power, or what was not synced, at one moment: no operation is under way then, and files
-// that were open before fail after.
-type switchFS struct {
-	vfs.FS // reads
-
-	gate    sync.RWMutex
-	current *vfs.MemFS
-	// dead disks have no power: every write fails.
-	dead bool
-}
-
-func newSwitchFS() *switchFS {
-	mem := vfs.NewCrashableMem()
-	return &switchFS{FS: mem, current: mem}
-}
-
-// crash returns what a power cut leaves.
-func (s *switchFS) crash(cfg vfs.CrashCloneCfg) *vfs.MemFS {
-	s.gate.Lock()
-	defer s.gate.Unlock()
-	return s.current.CrashClone(cfg)
-}
-
-// die cuts the power, and returns what that leaves.
-func (s *switchFS) die(cfg vfs.CrashCloneCfg) *vfs.MemFS {
-	s.gate.Lock()
-	defer s.gate.Unlock()
-	s.dead = true
-	return s.current.CrashClone(cfg)
-}
-
-func (s *switchFS) isDead() bool {
-	s.gate.RLock()
-	defer s.gate.RUnlock()
-	return s.dead
-}
-
-// drop loses what was not synced.
-func (s *switchFS) drop() {
-	s.gate.Lock()
-	defer s.gate.Unlock()
-	s.current = s.current.CrashClone(vfs.CrashCloneCfg{})
-}
-
-func (s *switchFS) do(op func(*vfs.MemFS) error) error {
-	s.gate.RLock()
-	defer s.gate.RUnlock()
-	if s.dead {
-		return errorfs.ErrInjected
-	}
-	return op(s.current)
-}
-
-func (s *switchFS) open(op func(*vfs.MemFS) (vfs.File, error)) (vfs.File, error) {
-	s.gate.RLock()
-	defer s.gate.RUnlock()
-	if s.dead {
-		return nil, errorfs.ErrInjected
-	}
-	f, err := op(s.current)
-	if err != nil {
-		return nil, err
-	}
-	return &switchFile{File: f, disk: s, opened: s.current}, nil
-}
-
-func (s *switchFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	return s.open(func(m *vfs.MemFS) (vfs.File, error) { return m.Create(name, c) })
-}
-
-func (s *switchFS) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
-	return s.open(func(m *vfs.MemFS) (vfs.File, error) { return m.Open(name, opts...) })
-}
-
-func (s *switchFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
-	return s.open(func(m *vfs.MemFS) (vfs.File, error) { return m.OpenReadWrite(name, c, opts...) })
-}
-
-func (s *switchFS) OpenDir(name string) (vfs.File, error) {
-	return s.open(func(m *vfs.MemFS) (vfs.File, error) { return m.OpenDir(name) })
-}
-
-func (s *switchFS) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	return s.open(func(m *vfs.MemFS) (vfs.File, error) { return m.ReuseForWrite(oldname, newname, c) })
-}
-
-func (s *switchFS) Link(oldname, newname string) error {
-	return s.do(func(m *vfs.MemFS) error { return m.Link(oldname, newname) })
-}
-
-func (s *switchFS) Remove(name string) error {
-	return s.do(func(m *vfs.MemFS) error { return m.Remove(name) })
-}
-
-func (s *switchFS) RemoveAll(name string) error {
-	return s.do(func(m *vfs.MemFS) error { return m.RemoveAll(name) })
-}
-
-func (s *switchFS) Rename(oldname, newname string) error {
-	return s.do(func(m *vfs.MemFS) error { return m.Rename(oldname, newname) })
-}
-
-func (s *switchFS) MkdirAll(dir string, perm os.FileMode) error {
-	return s.do(func(m *vfs.MemFS) error { return m.MkdirAll(dir, perm) })
-}
-
-func (s *switchFS) Lock(name string) (c io.Closer, err error) {
-	err = s.do(func(m *vfs.MemFS) (err error) { c, err = m.Lock(name); return err })
-	return c, err
-}
-
-func (s *switchFS) List(dir string) (names []string, err error) {
-	err = s.do(func(m *vfs.MemFS) (err error) { names, err = m.List(dir); return err })
-	return names, err
-}
-
-func (s *switchFS) Stat(name string) (info vfs.FileInfo, err error) {
-	err = s.do(func(m *vfs.MemFS) (err error) { info, err = m.Stat(name); return err })
-	return info, err
-}
-
-// switchFile is a file of the disk as it was when the file was opened.
-type switchFile struct {
-	vfs.File
-	disk   *switchFS
-	opened *vfs.MemFS
-}
-
-func (f *switchFile) do(op func() error) error {
-	return f.disk.do(func(m *vfs.MemFS) error {
-		if m != f.opened {
-			return errorfs.ErrInjected
-		}
-		return op()
-	})
-}
-
-func (f *switchFile) Write(p []byte) (n int, err error) {
-	err = f.do(func() (err error) { n, err = f.File.Write(p); return err })
-	return n, err
-}
-
-func (f *switchFile) Sync() error     { return f.do(f.File.Sync) }
-func (f *switchFile) SyncData() error { return f.do(f.File.SyncData) }
-
-func (f *switchFile) SyncTo(length int64) (full bool, err error) {
-	err = f.do(func() (err error) { full, err = f.File.SyncTo(length); return err })
-	return full, err
 }

@@ -1,14 +1,20 @@
 package pebble
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"math"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
@@ -34,7 +40,7 @@ func webhookID(i int) string {
 	return u.String()
 }
 
-// entry is the i-th webhook with a body of so many bytes and so many events. What is in it follows from i alone.
+// entry is the i-th webhook, with a body of this size and this number of events. Its content depends on i alone.
 func entry(i, size, events int) journal.Entry {
 	at := timestamppb.New(start.Add(time.Duration(i) * time.Millisecond))
 	body := make([]byte, size)
@@ -151,4 +157,119 @@ func allWebhooks(t *testing.T, j *Journal) (all []*journalv1.Webhook) {
 			return all
 		}
 	}
+}
+
+// clock is a clock that only tests move.
+type clock struct{ ns atomic.Int64 }
+
+func newClock() *clock {
+	c := new(clock)
+	c.ns.Store(start.UnixNano())
+	return c
+}
+
+func (c *clock) Now() time.Time          { return time.Unix(0, c.ns.Load()) }
+func (c *clock) Advance(d time.Duration) { c.ns.Add(int64(d)) }
+
+// testConfig configures a journal in memory without background work.
+func testConfig(fs vfs.FS) Config {
+	return Config{Dir: "journal", FS: fs, Interval: math.MaxInt64}
+}
+
+func open(t *testing.T, cfg Config) *Journal {
+	t.Helper()
+	j, err := Open(context.Background(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := j.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	return j
+}
+
+func shut(t *testing.T, j *Journal) {
+	t.Helper()
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func appendAll(t *testing.T, j *Journal, entries ...journal.Entry) []journal.Receipt {
+	t.Helper()
+	var receipts []journal.Receipt
+	for _, e := range entries {
+		r, err := j.Append(t.Context(), e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		receipts = append(receipts, r)
+	}
+	return receipts
+}
+
+// readAll returns all events there are.
+func readAll(t *testing.T, j *Journal) []sinks.Record {
+	t.Helper()
+	b := j.Bounds()
+	var all []sinks.Record
+	for p := b.Earliest; p < b.Next; {
+		got, err := j.Read(t.Context(), p, make([]sinks.Record, 0, 64))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range got {
+			if r.Position != p {
+				t.Fatalf("position %d, want %d", r.Position, p)
+			}
+			p++
+		}
+		all = append(all, got...)
+	}
+	return all
+}
+
+func diff(t *testing.T, what string, got, want any) {
+	t.Helper()
+	if d := cmp.Diff(want, got, protocmp.Transform()); d != "" {
+		t.Errorf("%s (-want +got):\n%s", what, d)
+	}
+}
+
+// placed is a record, decoded.
+type placed struct {
+	Position sinks.Position
+	Event    *eventv1.Event
+}
+
+func decoded(t *testing.T, records []sinks.Record) []placed {
+	t.Helper()
+	var all []placed
+	for _, r := range records {
+		all = append(all, placed{r.Position, eventOf(t, r)})
+	}
+	return all
+}
+
+func events(entries ...journal.Entry) []placed {
+	var all []placed
+	for _, e := range entries {
+		for _, event := range e.Events {
+			all = append(all, placed{sinks.Position(len(all) + 1), decodedEvent(event)})
+		}
+	}
+	return all
+}
+
+// stored is the webhook as the journal keeps it.
+func stored(e journal.Entry, first sinks.Position) *journalv1.Webhook {
+	w := proto.CloneOf(e.Webhook)
+	w.EventCount = uint32(len(e.Events))
+	w.FirstPosition = 0
+	if len(e.Events) > 0 {
+		w.FirstPosition = uint64(first)
+	}
+	return w
 }

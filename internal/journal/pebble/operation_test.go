@@ -30,7 +30,7 @@ func wantErr(t *testing.T, what string, got, want error) {
 	}
 }
 
-// TestAppendAllMany appends at once what is more than a group otherwise, and more than Pebble takes in one piece.
+// TestAppendAllMany makes one call with more entries than a group has, and more bytes than one piece of Pebble's log.
 func TestAppendAllMany(t *testing.T) {
 	j := open(t, testConfig(vfs.NewMem()))
 	const n = 10_000
@@ -150,7 +150,7 @@ func TestDiscard(t *testing.T) {
 	check(open(t, testConfig(disk.CrashClone(vfs.CrashCloneCfg{}))))
 }
 
-// TestCorrectionsGoWithTheirWebhook: also those of a released one, which is kept longer.
+// TestCorrectionsGoWithTheirWebhook: corrections are removed with their webhook, also if it was released and is kept longer.
 func TestCorrectionsGoWithTheirWebhook(t *testing.T) {
 	c := newClock()
 	cfg := testConfig(vfs.NewMem())
@@ -202,7 +202,7 @@ func TestDiscardGivesWay(t *testing.T) {
 	}
 }
 
-// TestWasReleased holds what the committer reads against what is stored.
+// TestWasReleased compares the committer's reading of a stored webhook with the decoded webhook.
 func TestWasReleased(t *testing.T) {
 	large := quarantined(3)
 	large.Webhook.Body = make([]byte, 1<<20)

@@ -3,15 +3,12 @@ package pebble
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"google.golang.org/protobuf/proto"
 
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
@@ -29,12 +26,12 @@ type workload struct {
 	later map[int]journal.Entry
 
 	mu sync.Mutex
-	// acked are the entries that were accepted, and delivered what a reader was given, both in order of time.
-	acked     []acked
+	// acked are the acknowledged entries, and delivered the records that a reader got, both in order of time.
+	acked     []acknowledged
 	delivered []sinks.Record
 }
 
-type acked struct {
+type acknowledged struct {
 	entry int
 	// later is true when the state is the result of such an operation.
 	later   bool
@@ -137,7 +134,7 @@ func (w *workload) append(t *testing.T, j *Journal, call []int) {
 	}
 	w.mu.Lock()
 	for k, i := range call {
-		w.acked = append(w.acked, acked{entry: i, receipt: receipts[k]})
+		w.acked = append(w.acked, acknowledged{entry: i, receipt: receipts[k]})
 	}
 	w.mu.Unlock()
 	for _, i := range call {
@@ -154,7 +151,7 @@ func (w *workload) append(t *testing.T, j *Journal, call []int) {
 			return
 		}
 		w.mu.Lock()
-		w.acked = append(w.acked, acked{entry: i, later: true, receipt: r})
+		w.acked = append(w.acked, acknowledged{entry: i, later: true, receipt: r})
 		w.mu.Unlock()
 	}
 }
@@ -224,186 +221,5 @@ func retry[T any](f func() (T, error)) (T, error) {
 			return v, err
 		}
 		runtime.Gosched()
-	}
-}
-
-// presence says where an entry's first event lies, and that of what came later; 0 if it has none, absent if it is not there.
-type presence struct{ first, later sinks.Position }
-
-const absent = ^sinks.Position(0)
-
-// verify checks that the journal holds all of the first acked and delivered ones, every entry whole or not at all, what was
-// appended at once all or none, and the drift of exactly these, and then that it goes on: all is there once when it was
-// appended again.
-func (w *workload) verify(t *testing.T, j *Journal, acked []acked, delivered []sinks.Record) {
-	t.Helper()
-	records := readAll(t, j)
-	for _, want := range delivered {
-		if i := int(want.Position - 1); i >= len(records) {
-			t.Fatalf("position %d was delivered and is lost", want.Position)
-		} else {
-			same(t, fmt.Sprintf("delivered at %d", want.Position), eventOf(t, records[i]), eventOf(t, want))
-		}
-	}
-	present := w.whole(t, j, records)
-	for _, a := range acked {
-		first, e := present[a.entry].first, w.entries[a.entry]
-		if a.later {
-			first, e = present[a.entry].later, w.later[a.entry]
-		}
-		if first == absent {
-			t.Fatalf("entry %d (later: %v) was acknowledged and is lost", a.entry, a.later)
-		}
-		if len(e.Events) > 0 && !a.receipt.Duplicate && first != a.receipt.First {
-			t.Fatalf("entry %d (later: %v) lies at %d, acknowledged at %d", a.entry, a.later, first, a.receipt.First)
-		}
-	}
-	w.counted(t, j, present)
-	next := j.Bounds().Next
-	for _, call := range w.calls {
-		w.again(t, j, call, present, next)
-	}
-	if got := len(readAll(t, j)); got != w.events() {
-		t.Fatalf("%d events, want %d", got, w.events())
-	}
-	w.counted(t, j, make([]presence, len(w.entries)))
-}
-
-// again appends once more what is present as said, and no position before next is given to it.
-func (w *workload) again(t *testing.T, j *Journal, call []int, present []presence, next sinks.Position) {
-	t.Helper()
-	receipts, err := w.receive(t.Context(), j, call)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for k, i := range call {
-		there := present[i].first != absent
-		if there != receipts[k].Duplicate || there != receipts[0].Duplicate {
-			t.Fatalf("entry %d of %v is present: %v, a duplicate: %v, the first: %v", i, call, there, receipts[k].Duplicate, receipts[0].Duplicate)
-		}
-		later := journal.Receipt{}
-		if e, ok := w.later[i]; ok {
-			there := present[i].later != absent
-			later, err = j.Append(t.Context(), e)
-			if e.Operation == journal.Release && there {
-				if !errors.Is(err, journal.ErrNotFound) {
-					t.Fatalf("entry %d released again: %v", i, err)
-				}
-			} else if err != nil || later.Duplicate != there {
-				t.Fatalf("entry %d has what came later: %v, now %+v, %v", i, there, later, err)
-			}
-		}
-		for _, r := range []journal.Receipt{receipts[k], later} {
-			if r.First != 0 && r.First < next {
-				t.Fatalf("position %d is used again", r.First)
-			}
-		}
-	}
-}
-
-// whole returns where every entry lies, and checks that all of it is there, once.
-func (w *workload) whole(t *testing.T, j *Journal, records []sinks.Record) []presence {
-	t.Helper()
-	byID := make(map[string]sinks.Record)
-	for _, r := range records {
-		byID[eventOf(t, r).GetId()] = r
-	}
-	if len(byID) != len(records) {
-		t.Fatalf("%d events, %d ids", len(records), len(byID))
-	}
-	present := make([]presence, len(w.entries))
-	for i, e := range w.entries {
-		first, later := place(t, byID, e), absent
-		l, ok := w.later[i]
-		if ok {
-			later = place(t, byID, l)
-		}
-		got, err := j.Webhook(t.Context(), e.Webhook.GetId())
-		if errors.Is(err, journal.ErrNotFound) {
-			if len(e.Events) > 0 && first != absent || later != absent {
-				t.Fatalf("entry %d has events and no webhook", i)
-			}
-			present[i] = presence{absent, absent}
-			continue
-		}
-		if err != nil || first == absent {
-			t.Fatalf("entry %d is there without its events, or: %v", i, err)
-		}
-		present[i] = presence{first, later}
-		want := stored(e, first)
-		if l.Operation == journal.Release && later != absent {
-			want = stored(l, later)
-		}
-		same(t, "webhook", got, want)
-		if l.Operation == journal.Correct {
-			var want []journal.Correction
-			for k, index := range l.Indexes {
-				if later != absent {
-					want = append(want, journal.Correction{Index: index, Position: later + sinks.Position(k)})
-				}
-			}
-			corrections, err := j.Corrections(t.Context(), e.Webhook.GetId())
-			if err != nil {
-				t.Fatal(err)
-			}
-			diff(t, "corrections", corrections, want)
-		}
-	}
-	return present
-}
-
-// place returns where an entry's events lie, one behind the other, or that they are absent, all of them.
-func place(t *testing.T, byID map[string]sinks.Record, e journal.Entry) sinks.Position {
-	t.Helper()
-	if len(e.Events) == 0 {
-		return 0
-	}
-	first := absent
-	for k := range e.Events {
-		want := decodedEvent(e.Events[k])
-		r, ok := byID[want.GetId()]
-		if k == 0 && ok {
-			first = r.Position
-		}
-		if ok != (first != absent) || ok && r.Position != first+sinks.Position(k) {
-			t.Fatalf("%s has events in part: %d is there: %v, at %d", e.Webhook.GetId(), k, ok, r.Position)
-		}
-		if ok {
-			same(t, "event", eventOf(t, r), want)
-		}
-	}
-	return first
-}
-
-// counted checks that the drift is that of the entries which are present.
-func (w *workload) counted(t *testing.T, j *Journal, present []presence) {
-	t.Helper()
-	want := make(map[string]uint64)
-	for i, e := range w.entries {
-		for _, d := range e.Webhook.GetDrift() {
-			if present[i].first != absent {
-				want[d.GetKind().String()+d.GetPath()]++
-			}
-		}
-	}
-	counts, err := j.Drift(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := make(map[string]uint64)
-	for _, c := range counts {
-		got[c.GetKind().String()+c.GetPath()] = c.GetCount()
-	}
-	diff(t, "drift", got, want)
-	if t.Failed() {
-		t.FailNow()
-	}
-}
-
-// same is diff for many large messages, which are nearly always equal.
-func same(t *testing.T, what string, got, want proto.Message) {
-	t.Helper()
-	if !proto.Equal(got, want) {
-		diff(t, what, got, want)
 	}
 }
