@@ -56,7 +56,7 @@ func (b *body) release() {
 // buffer is pooled memory.
 type buffer struct {
 	bytes []byte
-	// usable is how much of the capacity was leased. Pooled memory may be larger than what is needed.
+	// usable is how much of the capacity is reserved. Pooled memory may be larger than what is needed.
 	usable int
 }
 
@@ -71,16 +71,16 @@ func (b *buffer) release() {
 	}
 }
 
-// fill reads all of r, whose size is about hint, or unknown if that is negative. Room is taken as the buffer grows. Errors
-// are the reader's, errTooLarge for more than limit bytes, and the lease's.
-func (b *buffer) fill(ctx context.Context, r io.Reader, hint, limit int64, l *lease) error {
+// fill reads all of r, whose size is about hint, or unknown if that is negative. It reserves bytes as the buffer grows. Errors
+// are the reader's, errTooLarge for more than limit bytes, and the reservation's.
+func (b *buffer) fill(ctx context.Context, r io.Reader, hint, limit int64, reserved *reservation) error {
 	// One byte more than expected, so that the end is found without growing.
-	if err := b.grow(ctx, int(max(hint+1, smallBody)), l); err != nil {
+	if err := b.grow(ctx, int(max(hint+1, smallBody)), reserved); err != nil {
 		return err
 	}
 	for {
 		if len(b.bytes) == b.usable {
-			if err := b.grow(ctx, int(min(2*int64(b.usable), max(limit+1, smallBody))), l); err != nil {
+			if err := b.grow(ctx, int(min(2*int64(b.usable), max(limit+1, smallBody))), reserved); err != nil {
 				return err
 			}
 		}
@@ -98,8 +98,8 @@ func (b *buffer) fill(ctx context.Context, r io.Reader, hint, limit int64, l *le
 }
 
 // grow makes size bytes usable.
-func (b *buffer) grow(ctx context.Context, size int, l *lease) error {
-	if err := l.grow(ctx, int64(size-b.usable)); err != nil {
+func (b *buffer) grow(ctx context.Context, size int, reserved *reservation) error {
+	if err := reserved.grow(ctx, int64(size-b.usable)); err != nil {
 		return err
 	}
 	if size > cap(b.bytes) {
@@ -111,19 +111,19 @@ func (b *buffer) grow(ctx context.Context, size int, l *lease) error {
 
 // readBody reads a request's body within the source's limits, and verifies it if that could not be done before. The caller
 // releases it, unless there is an error.
-func (s *endpoint) readBody(w http.ResponseWriter, r *http.Request, now time.Time, l *lease) (body, error) {
-	b, err := s.readVerified(w, r, now, l)
+func (s *endpoint) readBody(w http.ResponseWriter, r *http.Request, now time.Time, reserved *reservation) (body, error) {
+	b, err := s.readVerified(w, r, now, reserved)
 	if err != nil {
 		return body{}, err
 	}
 	if encodings := r.Header["Content-Encoding"]; encodings != nil {
-		if b, err = s.decode(r.Context(), b, strings.Join(encodings, ","), l); err != nil {
+		if b, err = s.decode(r.Context(), b, strings.Join(encodings, ","), reserved); err != nil {
 			return body{}, err
 		}
 	}
 	b.form = b.fault == nil && s.Connector.FormField != "" && isForm(r.Header.Get("Content-Type"))
 	if copies := copies(s.Connector, b.form); copies > 0 && b.fault == nil {
-		if err := l.grow(context.WithoutCancel(r.Context()), int64(copies*len(b.data))); err != nil {
+		if err := reserved.grow(context.WithoutCancel(r.Context()), int64(copies*len(b.data))); err != nil {
 			b.release()
 			return body{}, err
 		}
@@ -138,22 +138,20 @@ func isForm(contentType string) bool {
 }
 
 // readVerified reads a verified sender's body as it came over the wire. The sender's quota is used only after it is verified.
-func (s *endpoint) readVerified(w http.ResponseWriter, r *http.Request, now time.Time, l *lease) (body, error) {
+func (s *endpoint) readVerified(w http.ResponseWriter, r *http.Request, now time.Time, reserved *reservation) (body, error) {
 	if s.verifier.scheme != nil {
-		return s.readSigned(w, r, now, l)
+		return s.readSigned(w, r, now, reserved)
 	}
 	if err := s.limits.admit(now); err != nil {
 		return body{}, err
 	}
-	return s.readWire(w, r, r.ContentLength, l)
+	return s.readWire(w, r, r.ContentLength, reserved)
 }
 
-// readSigned reads a body whose sender is known only after its signature is verified. Until then the body uses a separate
-// budget, for the bytes that have arrived: an announced length costs nothing. The first bytes cost nothing either. They are no
-// more than a connection costs, and most webhooks are not larger. So these get through while unauthorized senders use up the
-// budget.
-func (s *endpoint) readSigned(w http.ResponseWriter, r *http.Request, now time.Time, l *lease) (body, error) {
-	unverified := lease{room: s.limits.unverified, free: smallBody}
+// readSigned reads a body whose sender is known only after its signature is verified. Until then the body reserves from the
+// unverified budget, for the bytes that have arrived beyond the first smallBody.
+func (s *endpoint) readSigned(w http.ResponseWriter, r *http.Request, now time.Time, reserved *reservation) (body, error) {
+	unverified := reservation{budget: s.unverified, free: smallBody}
 	defer unverified.release()
 	b, err := s.readWire(w, r, -1, &unverified)
 	if err != nil {
@@ -164,7 +162,7 @@ func (s *endpoint) readSigned(w http.ResponseWriter, r *http.Request, now time.T
 		err = s.limits.admit(now)
 	}
 	if err == nil {
-		err = l.grow(context.WithoutCancel(r.Context()), int64(b.buffer.usable))
+		err = reserved.grow(context.WithoutCancel(r.Context()), int64(b.buffer.usable))
 	}
 	if err != nil {
 		b.release()
@@ -174,7 +172,7 @@ func (s *endpoint) readSigned(w http.ResponseWriter, r *http.Request, now time.T
 }
 
 // readWire reads a body as it came over the wire, whose size is about hint, or unknown if that is negative.
-func (s *endpoint) readWire(w http.ResponseWriter, r *http.Request, hint int64, l *lease) (body, error) {
+func (s *endpoint) readWire(w http.ResponseWriter, r *http.Request, hint int64, reserved *reservation) (body, error) {
 	if r.ContentLength > s.limits.body {
 		return body{}, errTooLarge
 	}
@@ -182,7 +180,7 @@ func (s *endpoint) readWire(w http.ResponseWriter, r *http.Request, hint int64, 
 		extendDeadlines(w, r.ContentLength, s.limits.body)
 	}
 	received := newBuffer()
-	if err := received.fill(r.Context(), r.Body, hint, s.limits.body, l); err != nil {
+	if err := received.fill(r.Context(), r.Body, hint, s.limits.body, reserved); err != nil {
 		received.release()
 		return body{}, bodyError(err)
 	}
@@ -223,7 +221,7 @@ var gunzippers = sync.Pool{New: func() any { return new(gunzipper) }}
 
 // decode undoes the content encoding. A body whose encoding is corrupt or unknown is still a verified sender's: it comes
 // back as it was received, with the fault.
-func (s *endpoint) decode(ctx context.Context, received body, encoding string, l *lease) (body, error) {
+func (s *endpoint) decode(ctx context.Context, received body, encoding string, reserved *reservation) (body, error) {
 	switch strings.ToLower(strings.TrimSpace(encoding)) {
 	case "", "identity":
 		return received, nil
@@ -235,7 +233,7 @@ func (s *endpoint) decode(ctx context.Context, received body, encoding string, l
 	plain := newBuffer()
 	// All of it is here: the sender may hang up.
 	z := gunzippers.Get().(*gunzipper)
-	err := z.gunzip(context.WithoutCancel(ctx), plain, received.data, s.limits.body, l)
+	err := z.gunzip(context.WithoutCancel(ctx), plain, received.data, s.limits.body, reserved)
 	gunzippers.Put(z)
 	switch {
 	case errors.Is(err, errTooLarge), errors.Is(err, errBusy):
@@ -252,14 +250,14 @@ func (s *endpoint) decode(ctx context.Context, received body, encoding string, l
 	return received, nil
 }
 
-// gunzip decompresses data into plain. Errors are errTooLarge, the lease's, and those of corrupt data.
-func (z *gunzipper) gunzip(ctx context.Context, plain *buffer, data []byte, limit int64, l *lease) error {
+// gunzip decompresses data into plain. Errors are errTooLarge, the reservation's, and those of corrupt data.
+func (z *gunzipper) gunzip(ctx context.Context, plain *buffer, data []byte, limit int64, reserved *reservation) error {
 	z.data.Reset(data)
 	defer z.data.Reset(nil)
 	if err := z.Reset(&z.data); err != nil {
 		return notEOF(err)
 	}
-	return notEOF(plain.fill(ctx, z, -1, limit, l))
+	return notEOF(plain.fill(ctx, z, -1, limit, reserved))
 }
 
 // notEOF says what an end of data means where more is due.

@@ -13,7 +13,7 @@
 // # Order of checks
 //
 // Source, method and secret are checked before the first byte of the body is read, so that unauthorized senders cost nothing.
-// Rate, quota and room for the body come after, so that unauthorized senders cannot use them up. When the body is read, the
+// Rate, quota and the memory budget come after, so that unauthorized senders cannot use them up. When the body is read, the
 // sender may close the connection: the webhook is processed under Bridge's own deadline. A large webhook waits for its turn
 // first, since it needs many times its size in memory.
 //

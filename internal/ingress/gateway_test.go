@@ -170,8 +170,8 @@ func TestPanics(t *testing.T) {
 // again.
 func TestPanicElsewhere(t *testing.T) {
 	e := newEdge(t)
-	e.workload = nil
-	w := e.post("/webhooks/returns", secretOf("returns"), make([]byte, 2*freeWork))
+	e.sources["returns"].decoding = nil
+	w := e.post("/webhooks/returns", secretOf("returns"), make([]byte, 2*smallBody))
 	if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
 		t.Errorf("answer %d", w.Code)
 	}
@@ -183,7 +183,7 @@ func TestPanicElsewhere(t *testing.T) {
 	if got := e.value(t, "bridge_webhooks_refused_total", "internal", "returns"); got != 2 {
 		t.Errorf("refused{returns,internal} = %v", got)
 	}
-	if log := e.log.String(); strings.Count(log, "level=ERROR msg=\"ingress panicked\" source=returns") != 2 || !strings.Contains(log, "workload.go") {
+	if log := e.log.String(); strings.Count(log, "level=ERROR msg=\"ingress panicked\" source=returns") != 2 || !strings.Contains(log, "budget.go") {
 		t.Errorf("log: %s", log)
 	}
 }

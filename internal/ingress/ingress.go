@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
 
 	"github.com/webhook-bridge/bridge/internal/intake"
@@ -36,7 +37,7 @@ type Ingress struct {
 	sources  map[string]*endpoint
 	gateways map[string]*gateway
 	unknown  refusals
-	workload *workload
+	decoding *semaphore.Weighted // the budget of all sources
 	// deadlines of commits.
 	deadlines deadlines
 }
@@ -58,7 +59,7 @@ func New(c Config) (*Ingress, error) {
 		sources:  make(map[string]*endpoint, len(c.Sources)),
 		gateways: make(map[string]*gateway),
 		unknown:  m.refusalsOf(unknownSource),
-		workload: newWorkload(),
+		decoding: semaphore.NewWeighted(decodingBudget()),
 	}
 	sources := slices.Clone(c.Sources)
 	var problems []error
@@ -92,7 +93,7 @@ func (in *Ingress) add(s source.Source) error {
 		}
 		in.gateways[s.Connector.Name] = g
 	}
-	in.sources[s.Name] = newEndpoint(s, v, g, in.intake, in.metrics)
+	in.sources[s.Name] = newEndpoint(s, v, g, in.intake, in.decoding, in.metrics)
 	return nil
 }
 
@@ -148,9 +149,9 @@ func (in *Ingress) receive(w http.ResponseWriter, r *http.Request, src *endpoint
 	if err := src.verifier.verifyHTTP(r.Header, to.token, received); err != nil {
 		return err
 	}
-	lease := lease{room: src.limits.room}
-	defer lease.release()
-	b, err := src.readBody(w, r, received, &lease)
+	reserved := reservation{budget: src.bodies}
+	defer reserved.release()
+	b, err := src.readBody(w, r, received, &reserved)
 	if err != nil {
 		return err
 	}
@@ -169,12 +170,12 @@ func (in *Ingress) receive(w http.ResponseWriter, r *http.Request, src *endpoint
 	}
 	// The sender's part is over: it may hang up, and is then not asked again.
 	ctx := in.deadlines.after(time.Now())
-	work, err := in.workload.begin(ctx, src.quota, src.workOf(&b))
-	if err != nil {
+	decoding := reservation{budget: src.decoding}
+	defer decoding.release()
+	if err := decoding.reserve(ctx, src.decodingBytes(&b)); err != nil {
 		b.release()
 		return err
 	}
-	defer work.end()
 	if err = in.intake.Receive(ctx, &d); !errors.Is(err, intake.ErrUnavailable) {
 		// Otherwise the journal may still be writing it.
 		b.release()

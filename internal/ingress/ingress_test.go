@@ -295,7 +295,7 @@ func TestGunzipLetsGo(t *testing.T) {
 	e := newEdge(t)
 	for _, data := range [][]byte{zipped(t, []byte("{}")), zipped(t, []byte("{}"))[:12], []byte("not gzip")} {
 		var z gunzipper
-		_ = z.gunzip(t.Context(), newBuffer(), data, mebi, &lease{room: e.sources["returns"].limits.room})
+		_ = z.gunzip(t.Context(), newBuffer(), data, mebi, &reservation{budget: e.sources["returns"].bodies})
 		if z.data.Size() != 0 {
 			t.Errorf("%d bytes are kept", z.data.Size())
 		}
@@ -391,15 +391,15 @@ func TestSenderHangsUpBeforeGunzip(t *testing.T) {
 		e := newEdge(t)
 		ctx, hangUp := context.WithCancel(t.Context())
 		compressed := zipped(t, sample(t, "retino", "shipping_ordered"))
-		// No room but for what is compressed: there will be some once the webhook has begun to wait.
-		room := e.sources["returns"].limits.room
+		// The budget has bytes only for the compressed body: there will be more once the webhook has begun to wait.
+		budget := e.sources["returns"].bodies.bytes
 		const all = 64 * mebi
-		if !room.TryAcquire(all - smallBody) {
-			t.Fatal("no room")
+		if !budget.TryAcquire(all - smallBody) {
+			t.Fatal("bytes are held")
 		}
 		body := io.MultiReader(bytes.NewReader(compressed), onRead(func() {
 			hangUp()
-			time.AfterFunc(roomTimeout/2, func() { room.Release(all - smallBody) })
+			time.AfterFunc(reserveTimeout/2, func() { budget.Release(all - smallBody) })
 		}))
 		r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/webhooks/returns", body)
 		r.Header = secretOf("returns")

@@ -69,8 +69,8 @@ func TestDailyQuota(t *testing.T) {
 	})
 }
 
-// TestInFlight: while there is no room, a webhook waits for half a second; then it is asked to come again. Room that comes
-// free is used, and all of it comes free in the end.
+// TestInFlight: while the budget is used up, a webhook waits for half a second; then it is asked to come again. Bytes that
+// are released are used, and all of them are released in the end.
 func TestInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		body := append([]byte(`{"event_type":"`), bytes.Repeat([]byte{'x'}, 100<<10)...)
@@ -83,13 +83,13 @@ func TestInFlight(t *testing.T) {
 			return nil
 		}
 		var wg sync.WaitGroup
-		for range 2 { // The least room is for two.
+		for range 2 { // The least budget is for two.
 			wg.Go(func() { e.post("/webhooks/returns", secretOf("returns"), body) })
 			<-held
 		}
 		start := time.Now()
 		w := e.post("/webhooks/returns", secretOf("returns"), body)
-		if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") != "5" || time.Since(start) != roomTimeout {
+		if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") != "5" || time.Since(start) != reserveTimeout {
 			t.Errorf("answer %d after %v", w.Code, time.Since(start))
 		}
 		wg.Go(func() {
@@ -100,15 +100,15 @@ func TestInFlight(t *testing.T) {
 		synctest.Wait()
 		close(hold)
 		wg.Wait()
-		room := e.sources["returns"].limits.room
-		if all := 2 * int64(110<<10+1); !room.TryAcquire(all) || room.TryAcquire(1) {
-			t.Error("room was lost, or made")
+		budget := e.sources["returns"].bodies.bytes
+		if all := 2 * int64(110<<10+1); !budget.TryAcquire(all) || budget.TryAcquire(1) {
+			t.Error("bytes were lost, or made")
 		}
 	})
 }
 
-// TestRoomComesBack: however a webhook ends.
-func TestRoomComesBack(t *testing.T) {
+// TestBytesComeBack: however a webhook ends.
+func TestBytesComeBack(t *testing.T) {
 	e := newEdge(t, only("returns", func(s *source.Source) { s.Limits.Body, s.Limits.InFlight = 1<<10, 1<<10 }))
 	h := secretOf("returns")
 	large := make([]byte, 2<<10)
@@ -124,8 +124,8 @@ func TestRoomComesBack(t *testing.T) {
 	r := httptest.NewRequest(http.MethodPost, "/webhooks/returns", io.MultiReader(bytes.NewReader(large[:9]), failing{io.ErrUnexpectedEOF}))
 	r.Header = secretOf("returns")
 	e.ServeHTTP(httptest.NewRecorder(), r)
-	if room := e.sources["returns"].limits.room; !room.TryAcquire(2 * (smallBody + 1)) {
-		t.Error("room was lost")
+	if budget := e.sources["returns"].bodies.bytes; !budget.TryAcquire(2 * (smallBody + 1)) {
+		t.Error("bytes were lost")
 	}
 }
 
@@ -187,8 +187,8 @@ func TestSlowBody(t *testing.T) {
 	}
 }
 
-// TestRoomOf: a source has room for one body, compressed and not, and for its copies, however little is configured.
-func TestRoomOf(t *testing.T) {
+// TestBodiesBudget: a source has bytes for one body, compressed and not, and for its copies, however little is configured.
+func TestBodiesBudget(t *testing.T) {
 	for _, tt := range []struct {
 		name      string
 		connector connectors.Connector
@@ -200,7 +200,7 @@ func TestRoomOf(t *testing.T) {
 		{name: "one form", connector: connectors.Connector{FormField: "payload"}, inFlight: 1 << 20, want: 3<<20 + 3},
 	} {
 		s := source.Source{Connector: &tt.connector, Limits: source.Limits{Body: 1 << 20, InFlight: tt.inFlight}}
-		if got := roomOf(&s); got != tt.want {
+		if got := bodiesBudget(&s); got != tt.want {
 			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
 		}
 	}

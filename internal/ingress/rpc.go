@@ -93,16 +93,16 @@ func (t *typed) handle(_ any, ctx context.Context, decode func(any) error, inter
 		return nil, t.in.refuseTyped(src, err)
 	}
 	// How large the message is shows only once it is decoded.
-	work, err := t.in.workload.begin(t.in.deadlines.after(received), src.quota, maxWork)
-	if err != nil {
+	decoding := reservation{budget: src.decoding}
+	defer decoding.release()
+	if err := decoding.reserve(t.in.deadlines.after(received), maxDecoding); err != nil {
 		return nil, t.in.refuseTyped(src, err)
 	}
-	defer work.end()
 	msg := t.route.event.New()
 	if err := decode(msg); err != nil {
 		return nil, t.in.refuseTyped(src, fmt.Errorf("%w: %w", errMessage, err))
 	}
-	work.shrink(proto.Size(msg))
+	decoding.shrink(decodingBytes(proto.Size(msg)))
 	receive := func(ctx context.Context, req any) (any, error) {
 		if err := t.receive(ctx, src, req.(proto.Message), received); err != nil {
 			return nil, t.in.refuseTyped(src, err)
@@ -149,9 +149,9 @@ func (t *typed) receive(ctx context.Context, src *endpoint, msg proto.Message, r
 	if err != nil {
 		return fmt.Errorf("%w: %w", errMessage, err)
 	}
-	lease := lease{room: src.limits.room}
-	defer lease.release()
-	if err := lease.grow(ctx, int64(len(raw))); err != nil {
+	reserved := reservation{budget: src.bodies}
+	defer reserved.release()
+	if err := reserved.grow(ctx, int64(len(raw))); err != nil {
 		return err
 	}
 	if err := src.limits.charge(received, int64(len(raw))); err != nil {

@@ -13,7 +13,7 @@ const (
 	// writeTimeout is how long a request may take from the end of its header until its answer is written: what its body and its
 	// commit may take, and a while for a sender that is slow to read. Large bodies get more. Without it, one that never reads
 	// would hold a connection for ever.
-	writeTimeout = readTimeout + roomTimeout + commitTimeout + 15*time.Second
+	writeTimeout = readTimeout + reserveTimeout + commitTimeout + 15*time.Second
 	// maxHeader limits the headers of a request, with room for a proxy's.
 	maxHeader = 64 * kibi
 )

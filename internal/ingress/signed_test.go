@@ -143,7 +143,7 @@ func TestSigned(t *testing.T) {
 				if got := e.value(t, "bridge_webhooks_refused_total", "unauthorized", "shop"); got != refused {
 					t.Errorf("refused{shop,unauthorized} = %v", got)
 				}
-				wantRoom(t, e, "shop")
+				wantReleased(t, e, "shop")
 			})
 		}
 	}
@@ -161,13 +161,13 @@ func (c *counted) Read(p []byte) (int, error) {
 	return c.Reader.Read(p)
 }
 
-// wantRoom checks that a source's room is all there.
-func wantRoom(t *testing.T, e *edge, name string) {
+// wantReleased checks that no bytes of a source are reserved.
+func wantReleased(t *testing.T, e *edge, name string) {
 	t.Helper()
 	s := e.sources[name]
-	room := roomOf(&s.Source)
-	if !s.limits.room.TryAcquire(room) || !s.limits.unverified.TryAcquire(max(room/4, largest(s.Limits.Body))) {
-		t.Error("room was lost")
+	bodies := bodiesBudget(&s.Source)
+	if !s.bodies.bytes.TryAcquire(bodies) || !s.unverified.bytes.TryAcquire(max(bodies/4, maxBuffer(s.Limits.Body))) {
+		t.Error("bytes were lost")
 	}
 }
 
@@ -277,18 +277,18 @@ func TestUnsignedCostNothing(t *testing.T) {
 			if w := e.post("/webhooks/shop", signed("wrong", shopURL, now, body), body); w.Code != http.StatusUnauthorized {
 				t.Errorf("%s: a stranger learns that the source is over its limit: %d", name, w.Code)
 			}
-			wantRoom(t, e, "shop")
+			wantReleased(t, e, "shop")
 		})
 	}
 }
 
-// TestStrangersRoom: bodies that are not verified yet have a separate budget. An announced length costs nothing. When the budget
-// is used up, the source's own budget is not affected.
-func TestStrangersRoom(t *testing.T) {
+// TestStrangersBudget: bodies that are not verified yet have a separate budget. An announced length reserves nothing. When the
+// budget is used up, the source's own budget is not affected.
+func TestStrangersBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const size = 100 * kibi
 		e := newSigned(t, func(s *source.Source) { s.Limits.Body, s.Limits.InFlight = size, size }) // as much as must be
-		limits := e.sources["shop"].limits
+		shop := e.sources["shop"]
 		post := func(body io.Reader, length int, h http.Header) int {
 			r := httptest.NewRequest(http.MethodPost, "/webhooks/shop", body)
 			r.ContentLength, r.Header = int64(length), h
@@ -313,33 +313,33 @@ func TestStrangersRoom(t *testing.T) {
 			stall(body[:1]) // and announces the rest
 		}
 		synctest.Wait()
-		if !limits.room.TryAcquire(2 * (size + 1)) {
-			t.Error("strangers hold the source's room")
+		if !shop.bodies.bytes.TryAcquire(2 * (size + 1)) {
+			t.Error("strangers hold the source's bytes")
 		} else {
-			limits.room.Release(2 * (size + 1))
+			shop.bodies.bytes.Release(2 * (size + 1))
 		}
-		if !limits.unverified.TryAcquire(size + 1) {
+		if !shop.unverified.bytes.TryAcquire(size + 1) {
 			t.Error("what was announced is held")
 		} else {
-			limits.unverified.Release(size + 1)
+			shop.unverified.bytes.Release(size + 1)
 		}
 		stall(body[:size/2]) // and this one has sent half of it
 		start := time.Now()
 		synctest.Wait()
-		if code := post(bytes.NewReader(body), len(body), good); code != http.StatusServiceUnavailable || time.Since(start) > 2*roomTimeout {
-			t.Errorf("with no room: %d after %v", code, time.Since(start))
+		if code := post(bytes.NewReader(body), len(body), good); code != http.StatusServiceUnavailable || time.Since(start) > 2*reserveTimeout {
+			t.Errorf("with the budget used up: %d after %v", code, time.Since(start))
 		}
 		// Most webhooks need none of it.
 		small := []byte(shipment("s1"))
 		if code := post(bytes.NewReader(small), len(small), signed(newSecret, shopURL, time.Now(), small)); code != http.StatusOK {
-			t.Errorf("a small one with no room: %d", code)
+			t.Errorf("a small one with the budget used up: %d", code)
 		}
 		close(hold)
 		wg.Wait()
 		if code := post(bytes.NewReader(body), len(body), good); code != http.StatusOK {
 			t.Errorf("once they are gone: %d", code)
 		}
-		wantRoom(t, e, "shop")
+		wantReleased(t, e, "shop")
 	})
 }
 
@@ -347,15 +347,15 @@ type readerOf func([]byte) (int, error)
 
 func (f readerOf) Read(p []byte) (int, error) { return f(p) }
 
-// TestSignedWaitsForItsRoom: a signed body waits for the source's own room before it is decompressed, though its sender has
+// TestSignedWaitsForItsBytes: a signed body waits for the source's own bytes before it is decompressed, though its sender has
 // hung up, and gets 503 if there is none.
-func TestSignedWaitsForItsRoom(t *testing.T) {
+func TestSignedWaitsForItsBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newSigned(t)
-		room := e.sources["shop"].limits.room
-		all := roomOf(&e.sources["shop"].Source)
-		if !room.TryAcquire(all) {
-			t.Fatal("no room")
+		budget := e.sources["shop"].bodies.bytes
+		all := bodiesBudget(&e.sources["shop"].Source)
+		if !budget.TryAcquire(all) {
+			t.Fatal("bytes are held")
 		}
 		wire := zipped(t, []byte(shipment("s1")))
 		h := signed(newSecret, shopURL, time.Now(), wire)
@@ -366,13 +366,13 @@ func TestSignedWaitsForItsRoom(t *testing.T) {
 		ctx, hangUp := context.WithCancel(t.Context())
 		body := io.MultiReader(bytes.NewReader(wire), onRead(func() {
 			hangUp()
-			time.AfterFunc(roomTimeout/2, func() { room.Release(all) })
+			time.AfterFunc(reserveTimeout/2, func() { budget.Release(all) })
 		}))
 		r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/webhooks/shop", body)
 		r.Header = h
 		e.ServeHTTP(httptest.NewRecorder(), r)
 		wantStored(t, e, "shipping.ordered shipment/s1")
-		wantRoom(t, e, "shop")
+		wantReleased(t, e, "shop")
 	})
 }
 

@@ -10,7 +10,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/semaphore"
 
-	"github.com/webhook-bridge/bridge/connectors"
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/source"
@@ -27,7 +26,9 @@ type endpoint struct {
 	intake   *intake.Source
 	verifier verifier
 	limits   *limits
-	quota    *semaphore.Weighted // of the workload
+
+	bodies, unverified, decoding *budget
+
 	answer   success
 	keep     []keptHeader
 	lastKept atomic.Pointer[keptHeaders]
@@ -38,18 +39,21 @@ type endpoint struct {
 
 type keptHeader struct{ canonical, lower string }
 
-func newEndpoint(s source.Source, v verifier, g *gateway, in *intake.Intake, m *metrics) *endpoint {
+func newEndpoint(s source.Source, v verifier, g *gateway, in *intake.Intake, edge *semaphore.Weighted, m *metrics) *endpoint {
+	bodies := bodiesBudget(&s)
 	src := &endpoint{
-		Source:   s,
-		gateway:  g,
-		intake:   in.Source(s, g.Decode),
-		verifier: v,
-		limits:   newLimits(s.Limits.Body, s.Limits.Rate, roomOf(&s), s.Limits.Daily),
-		quota:    newQuota(),
-		answer:   newSuccess(s.Connector.Answer),
-		received: m.received.WithLabelValues(s.Name),
-		taken:    m.taken.WithLabelValues(s.Name),
-		refused:  m.refusalsOf(s.Name),
+		Source:     s,
+		gateway:    g,
+		intake:     in.Source(s, g.Decode),
+		verifier:   v,
+		limits:     newLimits(s.Limits.Body, s.Limits.Rate, s.Limits.Daily),
+		bodies:     &budget{bytes: semaphore.NewWeighted(bodies)},
+		unverified: &budget{bytes: semaphore.NewWeighted(max(bodies/4, maxBuffer(s.Limits.Body)))},
+		decoding:   &budget{bytes: semaphore.NewWeighted(decodingBudget() / 2), edge: edge},
+		answer:     newSuccess(s.Connector.Answer),
+		received:   m.received.WithLabelValues(s.Name),
+		taken:      m.taken.WithLabelValues(s.Name),
+		refused:    m.refusalsOf(s.Name),
 	}
 	// The vendor's come first: the size of all is bounded.
 	for _, h := range slices.Concat(s.VendorHeaders(), alwaysKept, s.KeepHeaders) {
@@ -59,25 +63,6 @@ func newEndpoint(s source.Source, v verifier, g *gateway, in *intake.Intake, m *
 		}
 	}
 	return src
-}
-
-// roomOf returns the bytes of bodies that a source may have in flight: its limit, or the room that one body needs if that is
-// more. A body may be there twice, compressed and not, and its document beside it.
-func roomOf(s *source.Source) int64 {
-	return max(s.Limits.InFlight, int64(2+copies(s.Connector, s.Connector.FormField != ""))*largest(s.Limits.Body))
-}
-
-// copies is the number of copies made of a body before it is decoded, at most: the field of a form, and the connector's
-// correction of it.
-func copies(c *connectors.Connector, form bool) int {
-	n := 0
-	if form {
-		n++
-	}
-	if c.Normalize != nil {
-		n++
-	}
-	return n
 }
 
 const (

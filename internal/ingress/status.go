@@ -21,7 +21,7 @@ var (
 	errTooLarge      = errors.New("ingress: body is too large")
 	errSlow          = errors.New("ingress: body arrives too slowly")
 	errIncomplete    = errors.New("ingress: body ended early")
-	errBusy          = errors.New("ingress: no room for the body")
+	errBusy          = errors.New("ingress: the memory budget is used up")
 	errBypassed      = fmt.Errorf("%w: the generated gateway did not make the call", intake.ErrDecoder)
 
 	// Of typed calls alone.

@@ -190,7 +190,7 @@ func TestFormsOfOthers(t *testing.T) {
 	}
 }
 
-// TestLargestForm: a form of the largest size has room, compressed or not, even where there is only as much as must be; and
+// TestLargestForm: a form of the largest size fits the budget, compressed or not, even where there is only as much as must be; and
 // gives it all back.
 func TestLargestForm(t *testing.T) {
 	e := newShop(t, func(s *source.Source) { s.Limits.Body, s.Limits.InFlight = 100*kibi, 100*kibi })
@@ -214,8 +214,8 @@ func TestLargestForm(t *testing.T) {
 			t.Errorf("%s, a byte more: %d", encoding, w.Code)
 		}
 	}
-	if !e.sources["shop"].limits.room.TryAcquire(3 * (100*kibi + 1)) {
-		t.Error("room was lost")
+	if !e.sources["shop"].bodies.bytes.TryAcquire(3 * (100*kibi + 1)) {
+		t.Error("bytes were lost")
 	}
 }
 
@@ -418,35 +418,35 @@ func TestWindowOfSource(t *testing.T) {
 	}
 }
 
-// TestWorkloadOfBatches: an array counts for what it may become, and a lone webhook of its size for less.
-func TestWorkloadOfBatches(t *testing.T) {
-	array := "[" + strings.Repeat("{},", maxWork/listWork/3) + "{}]"
+// TestDecodingOfBatches: an array counts for what it may become, and a lone webhook of its size for less.
+func TestDecodingOfBatches(t *testing.T) {
+	array := "[" + strings.Repeat("{},", maxDecoding/batchFactor/3) + "{}]"
 	for name, tt := range map[string]struct {
 		contentType, body string
 		free              int64
 	}{
 		"array":           {"", array, 0},
 		"array in a form": {"application/x-www-form-urlencoded", "payload=" + array, 0},
-		"lone webhook":    {"", `{"event_type":"new","filler":"` + strings.Repeat("x", len(array)) + `"}`, maxWork - int64(len(array)) - 100},
-		"small array":     {"", "[" + shipment("s1") + "]", maxWork},
+		"lone webhook":    {"", `{"event_type":"new","filler":"` + strings.Repeat("x", len(array)) + `"}`, maxDecoding - int64(len(array)) - 100},
+		"small array":     {"", "[" + shipment("s1") + "]", maxDecoding},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := newShop(t)
-			quota, all := e.sources["shop"].quota, workers()/2*maxWork
+			decoding, all := e.sources["shop"].decoding.bytes, decodingBudget()/2
 			e.book.Before = func(context.Context) error {
-				free := all - maxWork + tt.free
-				if !quota.TryAcquire(free) {
+				free := all - maxDecoding + tt.free
+				if !decoding.TryAcquire(free) {
 					t.Errorf("less than %d are free", free)
 					return nil
 				}
-				if quota.Release(free); tt.free == 0 && quota.TryAcquire(free+1) {
+				if decoding.Release(free); tt.free == 0 && decoding.TryAcquire(free+1) {
 					t.Error("the array does not count for what it may become")
-					quota.Release(free + 1)
+					decoding.Release(free + 1)
 				}
 				return nil
 			}
 			e.post("/webhooks/shop", http.Header{"Content-Type": {tt.contentType}}, []byte(tt.body))
-			if e.book.Commits != 1 || !quota.TryAcquire(all) {
+			if e.book.Commits != 1 || !decoding.TryAcquire(all) {
 				t.Errorf("%d commits, or not all was given back", e.book.Commits)
 			}
 		})
@@ -468,5 +468,5 @@ func TestNormalizedBatch(t *testing.T) {
 			t.Errorf("webhook %d is stored as %s", i, got)
 		}
 	}
-	wantRoom(t, e, "shop")
+	wantReleased(t, e, "shop")
 }

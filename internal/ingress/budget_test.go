@@ -18,11 +18,11 @@ import (
 	retinov1 "github.com/webhook-bridge/bridge/gen/webhooks/retino/v1"
 )
 
-// TestWorkload: only a limited number of large webhooks is processed at the same time, and one source has at most half of them.
-// Small ones do not wait. Large ones wait at most for the time limit of their commit. In the end everything acquired is released,
+// TestDecoding: only a limited number of large webhooks is processed at the same time, and one source has at most half of them.
+// Small ones do not wait. Large ones wait at most for the time limit of their commit. In the end everything reserved is released,
 // for any outcome.
-func TestWorkload(t *testing.T) {
-	filler := strings.Repeat("x", maxWork)
+func TestDecoding(t *testing.T) {
+	filler := strings.Repeat("x", maxDecoding)
 	for name, body := range map[string][]byte{
 		"modelled":    []byte(`{"type":"customer.updated","data":{"customerId":"c1"},"filler":"` + filler + `"}`),
 		"unmodelled":  []byte(`{"type":"x","filler":"` + filler + `"}`),
@@ -53,7 +53,7 @@ func TestWorkload(t *testing.T) {
 				var wg sync.WaitGroup
 				began := time.Now()
 				var busy atomic.Int64
-				flood := workers()
+				flood := decodingBudget() / maxDecoding
 				for range flood {
 					wg.Go(func() {
 						if send("/webhooks/loyalty", "loyalty", body) == http.StatusServiceUnavailable {
@@ -65,22 +65,22 @@ func TestWorkload(t *testing.T) {
 					})
 				}
 				synctest.Wait()
-				if got := working.Load(); got != workers()/2 {
-					t.Errorf("%d of one source's are worked on, want %d", got, workers()/2)
+				if got := working.Load(); got != flood/2 {
+					t.Errorf("%d of one source's are worked on, want %d", got, flood/2)
 				}
 				wg.Go(func() { send("/webhooks/erp/x", "erp", body) })
 				wg.Go(func() { send("/webhooks/loyalty", "loyalty", []byte(`{"type":"small"}`)) })
 				synctest.Wait()
-				if got := working.Load(); got != workers()/2+2 {
+				if got := working.Load(); got != flood/2+2 {
 					t.Errorf("%d are worked on, want another source's and a small one", got)
 				}
 				wait(commitTimeout + 2*time.Second) // deadlines are shared by those of a second
 				close(hold)
 				wg.Wait()
-				if got := busy.Load(); got != flood-workers()/2 {
+				if got := busy.Load(); got != flood-flood/2 {
 					t.Errorf("%d were given up", got)
 				}
-				if !e.workload.all.TryAcquire(workers()*maxWork) || !e.sources["loyalty"].quota.TryAcquire(workers()/2*maxWork) {
+				if !e.decoding.TryAcquire(decodingBudget()) || !e.sources["loyalty"].decoding.bytes.TryAcquire(decodingBudget()/2) {
 					t.Error("not all was given back")
 				}
 			})
@@ -88,24 +88,24 @@ func TestWorkload(t *testing.T) {
 	}
 }
 
-// TestWorkloadOfTypedCalls: they wait before they are decoded, and count for what they are after that.
-func TestWorkloadOfTypedCalls(t *testing.T) {
+// TestDecodingOfTypedCalls: they wait before they are decoded, and count for what they are after that.
+func TestDecodingOfTypedCalls(t *testing.T) {
 	e := newEdge(t)
 	client := retinov1.NewRetinoWebhookServiceClient(dial(t, e))
 	ctx := metadata.AppendToOutgoingContext(t.Context(), "bridge-source", "returns", "x-retino-secret", retinoSecret)
-	quota := e.sources["returns"].quota
-	all := workers() / 2 * maxWork
+	decoding := e.sources["returns"].decoding.bytes
+	all := decodingBudget() / 2
 	e.book.Before = func(context.Context) error {
-		if !quota.TryAcquire(all) {
-			t.Error("a small message holds a part of the workload")
+		if !decoding.TryAcquire(all) {
+			t.Error("a small message holds bytes of the decoding budget")
 		}
-		quota.Release(all)
+		decoding.Release(all)
 		return nil
 	}
 	if _, err := client.ShippingOrdered(ctx, shipmentMessage(t)); err != nil {
 		t.Fatal(err)
 	}
-	if !quota.TryAcquire(all) {
+	if !decoding.TryAcquire(all) {
 		t.Fatal("not all was given back")
 	}
 	ended, cancel := context.WithCancel(context.Background())
