@@ -80,6 +80,9 @@ func newCommitter(j *Journal, st *store) *committer {
 func (c *committer) applyGroups() error {
 	for {
 		c.slots <- struct{}{}
+		if err := c.st.fs.err(); err != nil {
+			return err // also when the queue is never empty
+		}
 		g, _ := c.spare.Get().(*group)
 		for !c.j.queue.FillGroup(&g.Group) {
 			closing := c.j.isClosing() // before the queue is looked at: nothing is added to it after

@@ -76,7 +76,6 @@ func (k *known) loadContents(key *journal.Key) error {
 	if len(k.found) == 0 || k.windows[key.Hash] >= key.Window {
 		return nil
 	}
-	k.windows[key.Hash] = key.Window
 	var all, current []journal.Seen
 	for _, at := range k.found {
 		k.key = appendDedupeKey(k.key[:0], at, key.Hash)
@@ -102,6 +101,7 @@ func (k *known) loadContents(key *journal.Key) error {
 	if len(all) > 0 {
 		k.Contents[key.Hash] = all
 	}
+	k.windows[key.Hash] = key.Window // only now: after an error the next call with the key looks again
 	return nil
 }
 

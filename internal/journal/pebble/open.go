@@ -116,7 +116,7 @@ type Journal struct {
 	durable atomic.Uint64
 	// earliest is the first position kept. It is moved before the events go.
 	earliest atomic.Uint64
-	// applied and synced count groups. Everything that is visible in Pebble when applied is read is durable once synced has
+	// applied and synced count groups and updates. Everything that is visible in Pebble when applied is read is durable once synced has
 	// reached that number.
 	applied, synced atomic.Uint64
 

@@ -59,6 +59,12 @@ func (j *Journal) update(operation string, change func(*store, *pebble.Batch) er
 	if err := change(st, b); err != nil {
 		return fmt.Errorf("journal: %s: %w", operation, errors.Join(err, b.Close()))
 	}
+	// Pebble shows the batch before its sync ends. So it counts among the writes that a barrier waits for.
+	j.applied.Add(1)
+	defer func() {
+		j.synced.Add(1)
+		j.notify()
+	}()
 	if err := st.write(b); err != nil {
 		return fmt.Errorf("%w: %s: %w", journal.ErrUnavailable, operation, err)
 	}

@@ -113,7 +113,7 @@ func (r *retention) limits() (retained, error) {
 	if err != nil {
 		return k, err
 	}
-	needed := r.j.readers.firstNeeded(r.bounds.Next, r.now, r.j.queue.Low())
+	needed := r.j.readers.firstNeeded(r.bounds.Next, r.believed, r.j.queue.Low())
 	earliest, webhooks = min(max(earliest, p), needed), later(webhooks, t)
 	// Webhooks are kept for as long as their events.
 	if earliest < r.bounds.Next {
@@ -126,9 +126,10 @@ func (r *retention) limits() (retained, error) {
 		}
 	}
 	k.earliest = max(k.earliest, earliest)
-	k.webhooks = max(k.webhooks, webhooks.Add(-webhookSlack).UnixMilli())
+	// Limits of time are not kept from pass to pass: a clock that was ahead moved them too far.
+	k.webhooks, k.quarantine = max(webhooks.Add(-webhookSlack).UnixMilli(), 0), 0
 	if age := r.j.cfg.Retention.QuarantineAge; age > 0 {
-		k.quarantine = max(k.quarantine, r.believed.Add(-age).UnixMilli())
+		k.quarantine = max(r.believed.Add(-age).UnixMilli(), 0)
 	}
 	return k, nil
 }
@@ -193,10 +194,13 @@ func (s *store) oldestWebhook() (t time.Time, err error) {
 	return webhookTime(it.Key())
 }
 
-// strayBuckets returns the buckets ahead of the clock whose contents are all older than a time: a clock that was ahead filled
-// them, and came back.
+// strayMargin is how far ahead of the clock a bucket is that the committer cannot come to fill during a pass.
+const strayMargin = 2 * time.Hour
+
+// strayBuckets returns the buckets well ahead of the clock whose contents are all older than a time: a clock that was ahead
+// filled them, and came back.
 func (r *retention) strayBuckets(oldest time.Time) (stray []bucket, err error) {
-	for _, at := range r.j.filter.bucketsAfter(bucketAt(hourOf(r.now)+1) - 1) {
+	for _, at := range r.j.filter.bucketsAfter(bucketAt(hourOf(r.now.Add(strayMargin))+1) - 1) {
 		old, err := r.st.olderThan(at, oldest)
 		if err != nil {
 			return nil, err
@@ -259,6 +263,7 @@ func (r *retention) removeOlder(k retained, keys bucket, stray []bucket, oldest 
 	if b.Empty() {
 		return b.Close()
 	}
+	k = r.st.retained.advanced(k, r.believed)
 	if err := b.Set(keyRetained, k.append(nil), nil); err != nil {
 		return errors.Join(err, b.Close())
 	}

@@ -55,6 +55,14 @@ type retained struct {
 	webhooks, quarantine int64
 }
 
+// advanced returns what is left after a pass with the limits in k. Webhooks before a limit of an earlier pass are gone, also
+// while their files still exist. A limit ahead of the clock is one of a clock that was ahead: it does not stay.
+func (r retained) advanced(k retained, now time.Time) retained {
+	k.webhooks = max(k.webhooks, min(r.webhooks, now.UnixMilli()))
+	k.quarantine = max(k.quarantine, min(r.quarantine, now.UnixMilli()))
+	return k
+}
+
 func (r retained) append(b []byte) []byte {
 	b = binary.BigEndian.AppendUint64(b, uint64(r.earliest))
 	b = binary.BigEndian.AppendUint64(b, uint64(r.webhooks))
