@@ -2,6 +2,7 @@ package commit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -17,6 +18,8 @@ const (
 	// discardsAtOnce bounds the webhooks that the committer looks up for one call of Discard. It reads each of them whole, and
 	// appends wait meanwhile.
 	discardsAtOnce = 16
+	// refusalWait is how long a call waits for storage that is being opened.
+	refusalWait = 50 * time.Millisecond
 )
 
 // Options are an engine's, for its queue.
@@ -36,11 +39,13 @@ type Queue struct {
 	calls []*Pending
 	// refusal is why nothing can be queued, and low why nothing but discards can be.
 	refusal, low error
+	// change is closed, and replaced, when refusal changes.
+	change chan struct{}
 }
 
 // NewQueue returns an empty queue, which refuses calls until [Queue.Admit].
 func NewQueue(o Options) *Queue {
-	return &Queue{options: o, wake: make(chan struct{}, 1), refusal: journal.ErrUnavailable}
+	return &Queue{options: o, wake: make(chan struct{}, 1), refusal: journal.ErrUnavailable, change: make(chan struct{})}
 }
 
 // Append implements [journal.Writer].
@@ -142,7 +147,7 @@ func (q *Queue) discard(ctx context.Context, ids []string) (n int, err error) {
 
 // submit queues a call and waits for its answer. On an error the call is no longer the caller's.
 func (q *Queue) submit(ctx context.Context, call *Pending) error {
-	if err := q.enqueue(call); err != nil {
+	if err := q.enqueueOrWait(ctx, call); err != nil {
 		call.recycle()
 		return err
 	}
@@ -154,20 +159,39 @@ func (q *Queue) submit(ctx context.Context, call *Pending) error {
 	}
 }
 
-func (q *Queue) enqueue(call *Pending) error {
+// enqueueOrWait queues a call. While the storage is being opened it waits for that a little before it gives up, so that
+// callers who append again at once do not take the processor from the opening.
+func (q *Queue) enqueueOrWait(ctx context.Context, call *Pending) error {
+	change, err := q.enqueue(call)
+	if change == nil || !errors.Is(err, journal.ErrUnavailable) {
+		return err
+	}
+	timer := time.NewTimer(refusalWait)
+	defer timer.Stop()
+	select {
+	case <-change:
+		_, err = q.enqueue(call)
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return err
+}
+
+// enqueue queues a call. When all calls are refused it also returns a channel that is closed at the next change of that.
+func (q *Queue) enqueue(call *Pending) (change <-chan struct{}, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.refusal != nil {
-		return q.refusal
+		return q.change, q.refusal
 	}
 	if q.low != nil && call.Operation != Discard {
-		return q.low
+		return nil, q.low
 	}
 	q.calls = append(q.calls, call)
 	if len(q.calls) == 1 {
 		q.Wake()
 	}
-	return nil
+	return nil, nil
 }
 
 // FillGroup moves calls from the queue to an empty group, and reports whether there were any.
@@ -215,20 +239,27 @@ func (q *Queue) Available() bool {
 func (q *Queue) Admit() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.refusal = nil
+	q.setRefusal(nil)
+}
+
+// setRefusal wakes the calls that wait for a change. The caller holds mu.
+func (q *Queue) setRefusal(err error) {
+	q.refusal = err
+	close(q.change)
+	q.change = make(chan struct{})
 }
 
 // Refuse has the queue answer all calls to come with an error. Those that wait stay queued.
 func (q *Queue) Refuse(err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.refusal = err
+	q.setRefusal(err)
 }
 
 // Fail is Refuse, and answers the calls that wait with the same error.
 func (q *Queue) Fail(err error) {
 	q.mu.Lock()
-	q.refusal = err
+	q.setRefusal(err)
 	calls := q.calls
 	q.calls = nil
 	q.mu.Unlock()

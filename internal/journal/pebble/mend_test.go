@@ -119,7 +119,7 @@ func TestParkedIsShownOnceDurable(t *testing.T) {
 	disk.blocked.Store(true)
 	parked := make(chan error)
 	go func() {
-		parked <- c.Park(t.Context(), &journalv1.Parked{Position: 1, Reason: "refused", Event: eventOf(t, readAll(t, j)[0])})
+		parked <- c.Park(t.Context(), &journalv1.Parked{Position: 1, Reason: "refused", Event: entry(1, 10, 1).Events[0]})
 	}()
 	key := readerKey(prefixParked, "sink", 1)
 	for visible := false; !visible; { // in Pebble

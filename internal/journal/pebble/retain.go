@@ -90,6 +90,7 @@ type retention struct {
 }
 
 func (r *retention) run() error {
+	r.st.retained = r.st.retained.advanced(retained{earliest: r.st.retained.earliest}, r.believed)
 	k, err := r.limits()
 	if err != nil {
 		return err
