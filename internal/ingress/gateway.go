@@ -68,8 +68,8 @@ type rpc struct{ method, path string }
 // generatedHandlers registers the connector's generated gateway, and sends a probe through each of its handlers to find the RPC
 // that it calls.
 //
-// The gateway's mux would search the handler for every webhook, by trying one pattern after the other. Bridge finds it by the
-// event's name.
+// The gateway's mux would look for the handler of every webhook, by trying one pattern after the other. The event's name
+// already tells which handler it is.
 func generatedHandlers(c *connectors.Connector) (map[rpc]runtime.HandlerFunc, error) {
 	var registered []runtime.HandlerFunc
 	mux := runtime.NewServeMux(
@@ -111,7 +111,8 @@ func probe(h runtime.HandlerFunc) (rpc, error) {
 }
 
 // Decode has the generated handler decode a document into the request message of the event's RPC, and returns how the two
-// differ. It persists nothing. The error is the decoder's, or errBypassed if the handler did not make the event's call.
+// differ. It persists nothing. The error is vendorjson's, or errBypassed if the handler did not make the event's call: an
+// internal error, which quarantines the webhook.
 func (g *gateway) Decode(event string, document []byte) (proto.Message, []vendorjson.Drift, error) {
 	rt := g.routes[event]
 	if rt == nil {
@@ -129,6 +130,9 @@ func (g *gateway) Decode(event string, document []byte) (proto.Message, []vendor
 	calls.Put(c)
 	return message, drift, err
 }
+
+// errBypassed is an internal error: the webhook was not decoded.
+var errBypassed = errors.New("the generated gateway did not make the call")
 
 // errDecoded ends the typed call. An error spares the gateway the work of an answer that goes nowhere.
 var errDecoded = errors.New("ingress: decoded")

@@ -101,8 +101,8 @@ func TestEveryDecodedWebhookPassesTheGeneratedHandler(t *testing.T) {
 	}
 }
 
-// TestGatewayMustLead: a connector whose generated gateway does not lead to its RPCs does not start, and what the gateway
-// does not call is not taken in.
+// TestGatewayMustLead: a connector whose generated gateway does not lead to its RPCs does not start, and a
+// document that it does not decode makes no event.
 func TestGatewayMustLead(t *testing.T) {
 	for name, register := range map[string]func(context.Context, *runtime.ServeMux, grpc.ClientConnInterface) error{
 		"nothing registered": func(context.Context, *runtime.ServeMux, grpc.ClientConnInterface) error { return nil },
@@ -127,19 +127,26 @@ func TestGatewayMustLead(t *testing.T) {
 	}
 }
 
-// TestBypassIsOurFault: should the gateway ever fail a call, the sender is asked to come again.
-func TestBypassIsOurFault(t *testing.T) {
-	e := newEdge(t)
+// TestBypass: if the gateway fails a call, that is an internal error. The webhook is quarantined, also where its source
+// rejects what cannot be decoded.
+func TestBypass(t *testing.T) {
+	e := newEdge(t, func(c *Config) {
+		for i := range c.Sources {
+			c.Sources[i].Reject = true
+		}
+	})
 	routes := e.gateways["openloyalty"].routes
 	routes["customer.updated"].handle = routes["customer.deleted"].handle
 	body := []byte(`{"type":"customer.updated","data":{"customerId":"c"}}`)
-	if w := e.post("/webhooks/loyalty", secretOf("loyalty"), body); w.Code != http.StatusServiceUnavailable {
-		t.Errorf("another RPC's handler: answer %d", w.Code)
+	wantSuccess(t, e, "loyalty", e.post("/webhooks/loyalty", secretOf("loyalty"), body))
+	if w := e.book.last(t).Webhook; reasonOf(w) != "bad_events" || !bytes.Equal(w.GetBody(), body) {
+		t.Errorf("another RPC's handler: stored %v", w)
 	}
 	e.gateways["retino"].routes["shipping.ordered"].handle = func(http.ResponseWriter, *http.Request, map[string]string) {}
-	w := e.post("/webhooks/returns", secretOf("returns"), sample(t, "retino", "shipping_ordered"))
-	if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
-		t.Errorf("answer %d", w.Code)
+	body = sample(t, "retino", "shipping_ordered")
+	wantSuccess(t, e, "returns", e.post("/webhooks/returns", secretOf("returns"), body))
+	if w := e.book.last(t).Webhook; reasonOf(w) != "bad_events" || !bytes.Equal(w.GetBody(), body) {
+		t.Errorf("no call: stored %v", w)
 	}
 }
 

@@ -28,7 +28,7 @@ type Config struct {
 	Registerer prometheus.Registerer
 }
 
-// Ingress takes webhooks over HTTP and, for sources that allow it, as typed gRPC calls. It is an [http.Handler], to be
+// Ingress receives webhooks over HTTP and, for sources that allow it, as typed gRPC calls. It is an [http.Handler], to be
 // served by a server of [NewServer], and safe for concurrent use.
 type Ingress struct {
 	intake   *intake.Intake
@@ -97,7 +97,7 @@ func (in *Ingress) add(s source.Source) error {
 	return nil
 }
 
-// ServeHTTP takes one webhook. It returns once the webhook is durable, or refused.
+// ServeHTTP receives one webhook. It returns once the webhook is durable, or refused.
 func (in *Ingress) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	received := time.Now()
 	var src *endpoint
@@ -122,7 +122,7 @@ func (in *Ingress) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	src.answer.write(w)
 }
 
-// errPanicked means an internal error: a panic. The webhook was not stored.
+// errPanicked is an internal error. Nothing was stored.
 var errPanicked = errors.New("ingress: panic")
 
 // panicked logs a panic that was recovered. Its text is left out: a value that was panicked with may hold anything.
@@ -135,7 +135,7 @@ func (in *Ingress) panicked(src *endpoint, p any) error {
 	return errPanicked
 }
 
-// receive takes a webhook from its headers to the disk.
+// receive verifies and reads a webhook, and commits it.
 func (in *Ingress) receive(w http.ResponseWriter, r *http.Request, src *endpoint, to route, received time.Time) error {
 	if to.tokened != src.verifier.tokens {
 		if to.tokened {
@@ -176,19 +176,17 @@ func (in *Ingress) receive(w http.ResponseWriter, r *http.Request, src *endpoint
 		b.release()
 		return err
 	}
-	if err = in.intake.Receive(ctx, &d); !errors.Is(err, intake.ErrUnavailable) {
-		// Otherwise the journal may still be writing it.
-		b.release()
-	}
+	err = in.intake.Receive(ctx, &d)
+	b.release()
 	return err
 }
 
-// refuse answers what note notes. src is nil for requests to none.
+// refuse writes the error response, counts the refusal and logs it. src is nil for requests to an unknown source.
 func (in *Ingress) refuse(w http.ResponseWriter, src *endpoint, err error) {
 	in.note(src, err).write(w)
 }
 
-// note finds the answer, counts the refusal and, within reason, logs it.
+// note returns the answer to an error. It counts the refusal and, within reason, logs it.
 func (in *Ingress) note(src *endpoint, err error) answer {
 	a := answerOf(err)
 	counters, name := &in.unknown, unknownSource

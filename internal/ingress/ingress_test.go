@@ -419,9 +419,10 @@ func (f onRead) Read([]byte) (int, error) {
 	return 0, io.EOF
 }
 
-// TestJournalUnavailable: an internal error is 503, says when to come again, and leaves nothing behind; the retry is taken.
+// TestJournalUnavailable: an internal error is 503, says when to come again, and leaves nothing behind. The retry is accepted.
 func TestJournalUnavailable(t *testing.T) {
-	for _, cause := range []error{journal.ErrUnavailable, sinks.ErrClosed, context.DeadlineExceeded, errors.New("surprise")} {
+	surprise := errors.New("the entry breaks a rule")
+	for _, cause := range []error{journal.ErrUnavailable, sinks.ErrClosed, context.DeadlineExceeded, surprise} {
 		e := newEdge(t)
 		e.book.Before = func(context.Context) error { return cause }
 		for _, body := range [][]byte{sample(t, "retino", "shipping_ordered"), []byte("{"), []byte(`{"event_type":"new"}`)} {
@@ -433,8 +434,12 @@ func TestJournalUnavailable(t *testing.T) {
 		if n := len(e.book.all()); n != 0 {
 			t.Errorf("%v: %d webhooks were stored", cause, n)
 		}
-		if got := e.value(t, "bridge_webhooks_refused_total", "unavailable", "returns"); got != 3 {
-			t.Errorf("refused{returns,unavailable} = %v", got)
+		reason := "unavailable"
+		if cause == surprise {
+			reason = "internal"
+		}
+		if got := e.value(t, "bridge_webhooks_refused_total", reason, "returns"); got != 3 || !strings.Contains(e.log.String(), cause.Error()) {
+			t.Errorf("refused{returns,%s} = %v, log: %s", reason, got, e.log)
 		}
 		e.book.Before = nil
 		wantSuccess(t, e, "returns", e.post("/webhooks/returns", secretOf("returns"), sample(t, "retino", "shipping_ordered")))

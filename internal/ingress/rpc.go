@@ -24,8 +24,8 @@ const sourceMetadata = "bridge-source"
 // "bridge-source" and carries the secret there too: the header under its own name in lower case, a path token as
 // "bridge-token". The answer is the vendor's own.
 //
-// Calls for sources that do not accept typed calls get PermissionDenied, wrong secrets Unauthenticated, and internal errors
-// Unavailable.
+// A call for a source that does not accept typed calls gets PermissionDenied. A wrong secret gets Unauthenticated, and an
+// internal error Unavailable.
 func (in *Ingress) RegisterGRPC(s grpc.ServiceRegistrar) error {
 	for _, g := range in.gateways {
 		desc, err := in.serviceDesc(g)
@@ -139,7 +139,7 @@ func (t *typed) admit(ctx context.Context, now time.Time) (*endpoint, error) {
 	return src, src.limits.admit(now)
 }
 
-// receive reads a message and commits it. From here on the caller may close the connection.
+// receive commits a message. The caller may hang up from here on.
 func (t *typed) receive(ctx context.Context, src *endpoint, msg proto.Message, received time.Time) error {
 	if int64(proto.Size(msg)) > src.limits.body {
 		return errTooLarge
@@ -151,7 +151,7 @@ func (t *typed) receive(ctx context.Context, src *endpoint, msg proto.Message, r
 	}
 	reserved := reservation{budget: src.bodies}
 	defer reserved.release()
-	if err := reserved.grow(ctx, int64(len(raw))); err != nil {
+	if err := reserved.grow(context.WithoutCancel(ctx), int64(len(raw))); err != nil {
 		return err
 	}
 	if err := src.limits.charge(received, int64(len(raw))); err != nil {
@@ -167,7 +167,7 @@ func (t *typed) receive(ctx context.Context, src *endpoint, msg proto.Message, r
 	})
 }
 
-// refuseTyped counts, logs and answers as refuse does, with the code of the same table and without the cause.
+// refuseTyped is refuse for a typed call. It returns the error to answer with, without the cause.
 func (in *Ingress) refuseTyped(src *endpoint, err error) error {
 	a := in.note(src, err)
 	return status.Error(a.code, a.reason.String())

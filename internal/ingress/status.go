@@ -2,7 +2,6 @@ package ingress
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 	"strconv"
 	"time"
@@ -22,7 +21,6 @@ var (
 	errSlow          = errors.New("ingress: body arrives too slowly")
 	errIncomplete    = errors.New("ingress: body ended early")
 	errBusy          = errors.New("ingress: the memory budget is used up")
-	errBypassed      = fmt.Errorf("%w: the generated gateway did not make the call", intake.ErrDecoder)
 
 	// Of typed calls alone.
 	errNoGRPC    = errors.New("ingress: the source takes no typed calls")

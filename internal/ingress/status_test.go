@@ -17,7 +17,6 @@ func TestInternalErrors(t *testing.T) {
 	for _, err := range []error{
 		errors.New("never heard of"),
 		context.DeadlineExceeded,
-		errBypassed,
 		errBusy,
 		intake.NewFault(intake.Panicked, nil),
 		intake.NewFault(intake.BadEvents, nil),

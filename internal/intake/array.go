@@ -46,7 +46,7 @@ func (d *Delivery) split(document []byte) ([]Delivery, *Fault) {
 	case n > MaxElements:
 		return nil, NewFault(Limit, fmt.Errorf("the array has %d elements, more than %d", n, MaxElements))
 	}
-	// Mending moves nothing. Places in a form are places in the document that it holds.
+	// Normalizing moves nothing. Places in a form are places in the document that it holds.
 	received := document
 	if d.Encoding == journalv1.Encoding_ENCODING_JSON {
 		received = d.Body

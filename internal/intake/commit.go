@@ -6,16 +6,17 @@ import (
 	"fmt"
 
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // Receive reads a delivery and commits what it becomes: one webhook, or each of an array. It blocks until that is durable, or
 // ctx ends. Where the source rejects what cannot be read, one such webhook has the whole delivery rejected, and the error is
-// its [*Fault]; otherwise it is [ErrUnavailable] or [ErrDecoder]. After ErrUnavailable the delivery's memory may be in use.
+// its [*Fault]. Other errors are those of [Intake.Commit]. Nothing of the delivery is used afterwards.
 func (in *Intake) Receive(ctx context.Context, d *Delivery) error {
 	s := d.Source
 	document, fault := s.document(d)
 	if fault == nil && s.splits(d, document) {
-		all := s.Drafts(d)
+		all := s.draftArray(d, document)
 		if err := in.rejected(all...); err != nil {
 			return err
 		}
@@ -27,9 +28,7 @@ func (in *Intake) Receive(ctx context.Context, d *Delivery) error {
 	if err == nil {
 		err = in.Commit(ctx, draft)
 	}
-	if err == nil {
-		draft.release()
-	}
+	draft.release()
 	return err
 }
 
@@ -37,9 +36,6 @@ func (in *Intake) Receive(ctx context.Context, d *Delivery) error {
 // nothing about it.
 func (in *Intake) rejected(all ...*Draft) error {
 	for _, d := range all {
-		if d.err != nil {
-			return d.err
-		}
 		if d.Fault != nil && d.source.Reject && !d.Fault.Ours() {
 			return d.Fault
 		}
@@ -48,7 +44,10 @@ func (in *Intake) rejected(all ...*Draft) error {
 }
 
 // Commit makes drafts durable, all at once or none, and sets their outcomes. It blocks until they are durable, or ctx ends.
-// Errors: [journal.ErrNotFound] if a stored webhook is not where its draft needs it; otherwise [ErrUnavailable].
+// Nothing of the drafts is used by the journal afterwards.
+//
+// Errors: [journal.ErrNotFound] if a stored webhook is not where its draft needs it; [ErrUnavailable]; and an internal error
+// if an entry breaks the journal's rules.
 func (in *Intake) Commit(ctx context.Context, all ...*Draft) error {
 	var one [1]journal.Receipt
 	receipts := one[:]
@@ -63,10 +62,11 @@ func (in *Intake) Commit(ctx context.Context, all ...*Draft) error {
 		receipts, err = in.journal.AppendAll(ctx, entries)
 	}
 	switch {
-	case errors.Is(err, journal.ErrNotFound):
-		return fmt.Errorf("intake: %w", err)
-	case err != nil:
+	case err == nil:
+	case errors.Is(err, journal.ErrUnavailable), errors.Is(err, sinks.ErrClosed), isContext(err):
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	default:
+		return fmt.Errorf("intake: %w", err)
 	}
 	for i, d := range all {
 		d.Outcome = in.count(d, receipts[i])
@@ -95,7 +95,7 @@ func (in *Intake) count(d *Draft, r journal.Receipt) Outcome {
 	if d.Fault == nil {
 		return Accepted
 	}
-	in.LogPanic(d)
+	in.LogPanic(s, d.Event, d.Fault)
 	s.quarantine.Inc()
 	s.complaints.Do(func() {
 		w := d.entry.Webhook
@@ -104,10 +104,17 @@ func (in *Intake) count(d *Draft, r journal.Receipt) Outcome {
 	return Quarantined
 }
 
-// LogPanic logs the stack if a draft's fault is a panic.
-func (in *Intake) LogPanic(d *Draft) {
-	if d.Fault != nil && d.Fault.stack != nil {
-		in.log.Error("connector panicked", "source", d.source.Name, "event", clean(d.Event, maxName),
-			"problem", d.Fault.Problem, "stack", string(d.Fault.stack))
+// isContext reports whether an error is that of a context that ended.
+func isContext(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// LogPanic logs the stack, within reason, if a fault is a panic. Commit calls it for drafts that it commits.
+func (in *Intake) LogPanic(s *Source, event string, f *Fault) {
+	if f == nil || f.stack == nil {
+		return
 	}
+	s.panics.Do(func() {
+		in.log.Error("connector panicked", "source", s.Name, "event", clean(event, maxName), "problem", f.Problem, "stack", string(f.stack))
+	})
 }

@@ -13,7 +13,7 @@ import (
 type Correction struct {
 	// Index of the event among its webhook's, counted from 0.
 	Index uint32
-	// Event is as the connector made it. [Source.Correct] sets its id, and what else the receipt adds.
+	// Event is [Canonical]. It is the caller's: [Source.Correct] sets its id, and what else the receipt adds.
 	Event *eventv1.Event
 	// Supersedes is the id of the event that it corrects. Empty if there was none.
 	Supersedes string

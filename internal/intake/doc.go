@@ -13,7 +13,8 @@
 //	    each of them.
 //	  - [Intake.Commit] makes one or many drafts durable at once, in one append.
 //
-// A connector's panic, or a decoder's, is a fault like any other. It never loses a webhook and never ends the process.
+// A connector's panic, or a decoder's failure, is an internal error: a fault like any other that is never rejected. It never
+// loses a webhook and never ends the process.
 //
 // # Outcomes
 //
@@ -24,6 +25,7 @@
 //   - [Quarantined]: it could not be read. The webhook is durable, with reason and place, and made no event.
 //   - a [*Fault]: it could not be read, the webhook itself is at fault, and its source rejects such webhooks.
 //   - [ErrUnavailable]: the journal cannot commit now. The webhook exists whole or not at all. Sending it again is safe.
+//   - any other error: the entry broke the journal's rules, which is an internal error.
 //
 // # Identity
 //
@@ -31,7 +33,7 @@
 //
 // Keys are scoped by source, event and kind:
 //
-//   - The connector's natural keys count for [NaturalWindow]. So does the delivery's id that the connector's KeyHeader names,
+//   - The connector's natural keys, Key and then Also, count for [NaturalWindow]. So does the delivery's id that the connector's KeyHeader names,
 //     beside them. The elements of an array share that id, so their places in the array are part of the key.
 //   - If the connector has no natural key and there is a delivery's id, that id is the only key.
 //   - If there is neither, the body's hash is the key, for the window of the source or of its connector.
@@ -44,6 +46,7 @@
 // time and data. Unmapped and quarantined webhooks have none.
 //
 // An event's id is a UUID of version 5. Under a natural key or a delivery's id it is a function of source, event, the first
-// key, the meaning (the bytes, where there is none) and the event's index. So an id never names two contents, and the same
-// fact has the same id at every receipt. Otherwise the id is a function of the webhook's id and the index.
+// key, the digest of the canonical encodings and the event's index. So an id never names two contents. The same fact has the
+// same id at every receipt, for one version of the connector and one configuration of the source. Under any other key the id
+// is a function of the webhook's id and the index.
 package intake

@@ -28,7 +28,6 @@ type Draft struct {
 	source *Source
 	scope  scope
 	entry  journal.Entry
-	err    error
 
 	// Memory of the entry.
 	webhook    journalv1.Webhook
@@ -54,7 +53,7 @@ func (d *Draft) release() {
 	}
 	d.webhook.Reset()
 	d.receivedAt.Reset()
-	d.Event, d.Fault, d.Outcome, d.source, d.scope, d.err = "", nil, 0, nil, scope{}, nil
+	d.Event, d.Fault, d.Outcome, d.source, d.scope = "", nil, 0, nil, scope{}
 	clear(d.entry.Events)
 	d.entry = journal.Entry{Events: d.entry.Events[:0]}
 	drafts.Put(d)
@@ -67,16 +66,24 @@ func (d *Draft) Events() int { return len(d.entry.Events) }
 // An array that cannot be split, or whose webhooks make too many events, is one draft with a fault.
 func (s *Source) Drafts(d *Delivery) []*Draft {
 	document, fault := s.document(d)
-	if fault != nil || !s.splits(d, document) {
-		r := s.read(d, document, fault)
-		return []*Draft{new(Draft).fill(d, &r)}
+	if fault == nil && s.splits(d, document) {
+		return s.draftArray(d, document)
 	}
-	all, fault := s.draftElements(d, document)
-	if fault != nil {
-		r := s.read(d, document, fault)
-		return []*Draft{new(Draft).fill(d, &r)}
+	r := s.read(d, document, fault)
+	return []*Draft{new(Draft).fill(d, &r)}
+}
+
+// draftArray drafts an array whose document is found.
+func (s *Source) draftArray(d *Delivery, document []byte) (all []*Draft) {
+	var fault *Fault
+	if panicked := guard(func() { all, fault = s.draftElements(d, document) }); panicked != nil {
+		fault = panicked
 	}
-	return all
+	if fault == nil {
+		return all
+	}
+	r := s.read(d, document, fault)
+	return []*Draft{new(Draft).fill(d, &r)}
 }
 
 func (s *Source) draftElements(array *Delivery, document []byte) ([]*Draft, *Fault) {
@@ -103,17 +110,19 @@ func (s *Source) draftElements(array *Delivery, document []byte) ([]*Draft, *Fau
 
 // fill drafts a delivery as one webhook. The draft must be empty.
 func (d *Draft) fill(delivery *Delivery, r *Reading) *Draft {
-	d.source, d.Event, d.Fault, d.err = delivery.Source, r.Event, r.Fault, r.err
+	d.source, d.Event, d.Fault = delivery.Source, r.Event, r.Fault
 	d.scope = scope{source: d.source.Name, event: r.Event}
-	if d.err != nil {
-		return d
-	}
 	d.entry.Bytes = digest(delivery.Body)
-	if d.err = d.fillWebhook(delivery, r); d.err != nil {
-		return d
-	}
-	if d.Fault == nil {
-		d.Fault = d.addEvents(delivery, r)
+	panicked := guard(func() {
+		d.fillWebhook(delivery, r)
+		if d.Fault == nil {
+			d.Fault = d.addEvents(delivery, r)
+		}
+	})
+	if panicked != nil {
+		d.Fault = panicked
+		d.webhook.Reset()
+		d.fillWebhook(delivery, &Reading{Event: r.Event}) // without the drift
 	}
 	if d.Fault != nil {
 		d.quarantine(delivery)
@@ -134,11 +143,12 @@ func (d *Draft) addEvents(delivery *Delivery, r *Reading) *Fault {
 	if cap(canonical) <= pooledDraft {
 		*pooled = canonical
 	}
+	content := digest(canonical)
 	if !r.Unmapped {
-		d.entry.Meaning = digest(canonical)
+		d.entry.Meaning = content
 	}
 	var memory, nameMemory [256]byte
-	name := d.identify(delivery, r.Translation, append(nameMemory[:0], namespace[:]...))
+	name := d.identify(delivery, r.Translation, content, append(nameMemory[:0], namespace[:]...))
 	receipt := appendReceipt(memory[:0], d.entry.Webhook)
 	d.encoded = slices.Grow(d.encoded[:0], len(canonical)+len(events)*(len(receipt)-lengthSize))
 	d.entry.Events = slices.Grow(d.entry.Events[:0], len(events))
@@ -161,7 +171,7 @@ func (d *Draft) quarantine(delivery *Delivery) {
 }
 
 // fillWebhook sets the webhook to store: a new one, or the stored one that is to be released.
-func (d *Draft) fillWebhook(delivery *Delivery, r *Reading) error {
+func (d *Draft) fillWebhook(delivery *Delivery, r *Reading) {
 	w, stored := &d.webhook, delivery.Stored
 	d.entry.Webhook = w
 	if stored != nil && delivery.Element == int(stored.GetElement()) {
@@ -171,18 +181,15 @@ func (d *Draft) fillWebhook(delivery *Delivery, r *Reading) error {
 		if r.Document != nil { // a typed call's drift showed when it was received
 			w.Drift = storedDrift(r.Drift)
 		}
-		return nil
+		return
 	}
-	id, err := uuid.NewV7()
-	if stored != nil {
-		id, err = elementID(stored.GetId(), delivery.Element)
+	if stored == nil {
+		w.Id = uuid.Must(uuid.NewV7()).String() // the system's randomness never fails
+	} else {
+		w.Id = elementID(uuid.MustParse(stored.GetId()), delivery.Element).String()
 		w.Quarantine, w.ReleasedAt = stored.GetQuarantine(), timestamppb.Now()
 	}
-	if err != nil {
-		return fmt.Errorf("%w: webhook id: %w", ErrUnavailable, err)
-	}
 	d.receivedAt.Seconds, d.receivedAt.Nanos = delivery.ReceivedAt.Unix(), int32(delivery.ReceivedAt.Nanosecond())
-	w.Id = id.String()
 	w.Source = d.source.Name
 	w.Connector = d.source.Connector.Name
 	w.VendorEvent = clean(r.Event, maxName)
@@ -193,7 +200,6 @@ func (d *Draft) fillWebhook(delivery *Delivery, r *Reading) error {
 	w.Headers = delivery.Headers
 	w.Element = uint32(delivery.Element)
 	w.Drift = storedDrift(r.Drift)
-	return nil
 }
 
 // releaseArray drafts the release of a stored array, whose webhooks become events of their own.

@@ -43,8 +43,10 @@ const lengthSize = 4
 // appendCanonical appends the events' canonical encodings, each after its length.
 func appendCanonical(b []byte, events []*eventv1.Event) ([]byte, *Fault) {
 	for i, e := range events {
-		// Only the receipt sets these.
-		e.Id, e.Source, e.Connector, e.VendorEvent, e.WebhookId, e.Supersedes, e.ReceivedAt = "", "", "", "", "", "", nil
+		// Events are the connector's, and may be shared: they are not changed.
+		if hasReceipt(e) {
+			e = Canonical(e)
+		}
 		at := len(b)
 		b = append(b, 0, 0, 0, 0)
 		var err error
@@ -54,6 +56,12 @@ func appendCanonical(b []byte, events []*eventv1.Event) ([]byte, *Fault) {
 		binary.BigEndian.PutUint32(b[at:], uint32(len(b)-at-lengthSize))
 	}
 	return b, nil
+}
+
+// hasReceipt reports whether an event has a field that only the receipt sets.
+func hasReceipt(e *eventv1.Event) bool {
+	return e.GetId() != "" || e.GetSource() != "" || e.GetConnector() != "" || e.GetVendorEvent() != "" ||
+		e.GetWebhookId() != "" || e.GetSupersedes() != "" || e.GetReceivedAt() != nil
 }
 
 // nextCanonical splits off the first canonical encoding.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"runtime/debug"
 
 	"github.com/webhook-bridge/bridge/connectors"
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
@@ -42,8 +43,8 @@ const (
 	// BadSubject: an event's subject, or its version, is longer than [MaxSubject] or is no printable text. The connector takes
 	// them from the webhook.
 	BadSubject Reason = "bad_subject"
-	// BadEvents: the connector made no event, or one without type or subject, or one that is no protobuf. A fault of the
-	// connector.
+	// BadEvents: the connector broke its contract, or the generated decoder did not decode. The connector made no event, or
+	// one without type or subject, or one that is no protobuf; or its Normalize changed the length. An internal error.
 	BadEvents Reason = "bad_events"
 	// UnknownEvent: a stored webhook is to be read as an event that today's connector does not have. It is never stored.
 	UnknownEvent Reason = "unknown_event"
@@ -100,6 +101,17 @@ func NewFault(reason Reason, err error) *Fault {
 		f.Problem = err.Error()
 	}
 	return f
+}
+
+// guard calls f, and returns a panic as a fault. It is the one place that recovers a connector's panic, or a decoder's.
+func guard(f func()) (fault *Fault) {
+	defer func() {
+		if p := recover(); p != nil {
+			fault = newPanic(p, debug.Stack())
+		}
+	}()
+	f()
+	return nil
 }
 
 // newPanic is the fault of a recovered panic. Its text keeps to what Go itself says: a value that was panicked with may

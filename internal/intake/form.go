@@ -9,8 +9,8 @@ import (
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 )
 
-// Document returns the JSON of a body: what the connector's FormField holds, if it is a form, else the body itself; normalized,
-// if the connector does that. It is at most as long as the body.
+// Document returns the JSON of a body: the value of the connector's FormField if the body is a form, otherwise the body itself.
+// Either is normalized if the connector does that. The document is at most as long as the body.
 func Document(c *connectors.Connector, encoding journalv1.Encoding, body []byte) ([]byte, *Fault) {
 	if encoding == journalv1.Encoding_ENCODING_FORM {
 		field, err := formField(body, c.FormField)
@@ -20,22 +20,20 @@ func Document(c *connectors.Connector, encoding journalv1.Encoding, body []byte)
 		body = field
 	}
 	if c.Normalize != nil {
-		body = normalized(c, body)
+		return normalize(c, body)
 	}
 	return body, nil
 }
 
-// normalized lets the connector normalize a document. If the connector panics, or changes the length, the document stays as it was.
-func normalized(c *connectors.Connector, text []byte) (document []byte) {
-	defer func() {
-		if recover() != nil {
-			document = text
-		}
-	}()
-	if document = c.Normalize(text); len(document) != len(text) {
-		return text
+// normalize has the connector normalize a document. If the connector panics or changes the length, that is an internal error.
+func normalize(c *connectors.Connector, text []byte) (document []byte, fault *Fault) {
+	if fault := guard(func() { document = c.Normalize(text) }); fault != nil {
+		return nil, fault
 	}
-	return document
+	if len(document) != len(text) {
+		return nil, NewFault(BadEvents, fmt.Errorf("the connector normalized %d bytes to %d", len(text), len(document)))
+	}
+	return document, nil
 }
 
 // formField returns the value of a form's field, which must be there once.

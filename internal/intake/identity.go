@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"cmp"
 	"crypto/sha1" //nolint:gosec // of version 5 UUIDs
 	"crypto/sha256"
 	"encoding/binary"
@@ -53,42 +54,40 @@ func digest(b []byte) journal.Hash {
 	return journal.Hash(sum[:len(journal.Hash{})])
 }
 
-// identify sets the keys of a draft that has events, and returns the name that its events' ids are made of.
-func (d *Draft) identify(delivery *Delivery, t connectors.Translation, name []byte) []byte {
-	natural, hasNatural := t.Key.Natural()
+// identify sets the keys of a draft that has events, and returns the name that its events' ids are made of. content is the
+// digest of the events' canonical encodings.
+func (d *Draft) identify(delivery *Delivery, t connectors.Translation, content journal.Hash, name []byte) []byte {
 	deliveryKey, hasDelivery := DeliveryKey(d.source.Connector, delivery.Headers, delivery.Element)
-	fromHeader, _ := deliveryKey.Natural()
 	d.keys = d.keyMemory[:0]
+	// The first natural key names the events.
+	first := d.addNatural("", t.Key)
+	for _, k := range t.Also {
+		first = d.addNatural(first, k)
+	}
 	switch {
-	case hasNatural:
-		d.addNatural(natural)
-		for _, k := range t.Also {
-			if more, ok := k.Natural(); ok {
-				d.addNatural(more)
-			}
-		}
+	case first != "":
 		if hasDelivery {
-			d.addNatural(fromHeader)
+			d.addNatural(first, deliveryKey)
 		}
 		var memory [256]byte
-		old := append(d.scope.appendKey(append(memory[:0], kindRevision), kindNatural, natural), d.entry.Bytes[:]...)
+		old := append(d.scope.appendKey(append(memory[:0], kindRevision), kindNatural, first), d.entry.Bytes[:]...)
 		d.keys = append(d.keys, journal.Key{Hash: digest(old), Window: NaturalWindow, LookupOnly: true})
-		name = d.scope.appendKey(append(name, kindMeaning), kindNatural, natural)
 	case hasDelivery:
-		d.addNatural(fromHeader)
-		name = d.scope.appendKey(append(name, kindMeaning), kindNatural, fromHeader)
+		first = d.addNatural("", deliveryKey)
 	default:
 		d.keys = append(d.keys, d.ownKey(delivery, kindBody, string(d.entry.Bytes[:])))
 		return append(name, d.entry.Webhook.GetId()...)
 	}
-	if d.entry.Meaning == (journal.Hash{}) {
-		return append(name, d.entry.Bytes[:]...)
-	}
-	return append(name, d.entry.Meaning[:]...)
+	return append(d.scope.appendKey(append(name, kindMeaning), kindNatural, first), content[:]...)
 }
 
-func (d *Draft) addNatural(key string) {
-	d.keys = append(d.keys, d.scope.key(kindNatural, key, NaturalWindow))
+// addNatural adds a key if it is natural, and returns first, or the key's text if first is empty.
+func (d *Draft) addNatural(first string, k connectors.Key) string {
+	text, ok := k.Natural()
+	if ok {
+		d.keys = append(d.keys, d.scope.key(kindNatural, text, NaturalWindow))
+	}
+	return cmp.Or(first, text)
 }
 
 // identifyQuarantined sets the key of a draft that has a fault. The delivery's id tells those with the same body apart.
@@ -132,15 +131,11 @@ func putNameID(text []byte, name []byte) {
 
 // elementID is the id of a released array's webhook: right behind the array's own, so that it is found by the time at which
 // it was received, in the array's order, and kept for as long.
-func elementID(array string, number int) (uuid.UUID, error) {
-	id, err := uuid.Parse(array)
-	if err != nil {
-		return id, err
-	}
+func elementID(id uuid.UUID, number int) uuid.UUID {
 	// Milliseconds, the version, and a counter of 12 bits; then the variant, and random bits.
 	head := binary.BigEndian.Uint64(id[:])
 	behind := (head>>16<<12 | head&0xfff) + 1
 	binary.BigEndian.PutUint64(id[:], behind>>12<<16|7<<12|behind&0xfff)
 	binary.BigEndian.PutUint16(id[8:], 0x8000|uint16(number))
-	return id, nil
+	return id
 }

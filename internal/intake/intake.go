@@ -32,7 +32,7 @@ const (
 // ErrUnavailable means that the webhook could not be made durable now. Ask the sender to try again.
 var ErrUnavailable = errors.New("intake: cannot be made durable now")
 
-// Journal is where webhooks are made durable. It must not keep an entry after it has returned, unless it returns an error.
+// Journal is where webhooks are made durable: the part of [journal.Writer] that intake uses.
 type Journal interface {
 	Append(ctx context.Context, e journal.Entry) (journal.Receipt, error)
 	AppendAll(ctx context.Context, entries []journal.Entry) ([]journal.Receipt, error)
@@ -130,8 +130,9 @@ type Source struct {
 	revisions  prometheus.Counter
 	released   prometheus.Counter
 	drift      *driftCounter
-	// complaints keeps a vendor that sends nothing but broken webhooks from flooding the log; the counters see them all.
-	complaints rate.Sometimes
+	// complaints and panics keep a vendor that sends nothing but broken webhooks from flooding the log. The counters see them
+	// all.
+	complaints, panics rate.Sometimes
 }
 
 // NewSource prepares a source for reading and drafting. s must be resolved, by [source.Resolve]. A nil decoder decodes with
@@ -182,5 +183,6 @@ func (in *Intake) Source(s source.Source, d Decoder) *Source {
 	src.released = in.metrics.released.WithLabelValues(s.Name)
 	src.drift = in.metrics.driftOf(s.Connector.Name)
 	src.complaints = rate.Sometimes{First: 10, Interval: time.Second}
+	src.panics = rate.Sometimes{First: 10, Interval: time.Second}
 	return src
 }

@@ -3,7 +3,6 @@ package intake
 import (
 	"cmp"
 	"errors"
-	"runtime/debug"
 
 	"google.golang.org/protobuf/proto"
 
@@ -13,13 +12,10 @@ import (
 )
 
 // Decoder decodes a document into the request message of the event's RPC, and returns how the two differ. It persists nothing.
-// The event is one of the connector's. An error is the document's fault, unless it is [ErrDecoder].
+// The event is one of the connector's. A [*vendorjson.Error] is the document's fault. Any other error is an internal one.
 type Decoder func(event string, document []byte) (proto.Message, []vendorjson.Drift, error)
 
-// ErrDecoder means that the decoder failed and nothing is known of the document. The webhook is neither stored nor rejected.
-var ErrDecoder = errors.New("intake: decoder failed")
-
-// Reading is a webhook that was read.
+// Reading is what a webhook says.
 type Reading struct {
 	// Event is the vendor's name for it. Empty if nothing tells.
 	Event string
@@ -35,9 +31,6 @@ type Reading struct {
 	Unmapped bool
 	// Fault says why there is no translation.
 	Fault *Fault
-
-	// err is ErrDecoder.
-	err error
 }
 
 // Event returns the event of this name, if the connector models it.
@@ -70,17 +63,17 @@ func (s *Source) document(d *Delivery) ([]byte, *Fault) {
 // read reads a delivery whose document is found, or could not be.
 func (s *Source) read(d *Delivery, document []byte, fault *Fault) (r Reading) {
 	r = Reading{Event: d.Event, Document: document, Fault: fault}
-	defer func() {
-		if p := recover(); p != nil {
-			r.Translation, r.Fault = connectors.Translation{}, newPanic(p, debug.Stack())
+	panicked := guard(func() {
+		s.name(d, &r)
+		if r.Fault == nil {
+			s.decode(d, &r)
 		}
-	}()
-	s.name(d, &r)
-	if r.Fault == nil {
-		s.decode(d, &r)
-	}
-	if r.Fault == nil && r.err == nil {
-		s.translate(&r)
+		if r.Fault == nil {
+			s.translate(&r)
+		}
+	})
+	if panicked != nil {
+		r.Translation, r.Fault = connectors.Translation{}, panicked
 	}
 	return r
 }
@@ -140,14 +133,11 @@ func (s *Source) decode(d *Delivery, r *Reading) {
 
 func (s *Source) decodeDocument(r *Reading, e connectors.Event) {
 	m, drift, err := s.decoder(e.Name, r.Document)
-	switch {
-	case errors.Is(err, ErrDecoder):
-		r.err = err
-	case err != nil:
-		r.Fault = NewFault(Malformed, err)
-	default:
-		r.Message, r.Drift = m, drift
+	if err != nil {
+		r.Fault = NewFault(BadEvents, err) // the reason of a document's fault is the error's own
+		return
 	}
+	r.Message, r.Drift = m, drift
 }
 
 // direct is the decoder of a source that has no other.

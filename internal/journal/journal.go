@@ -26,8 +26,8 @@ type Journal interface {
 
 // Writer adds webhooks and events.
 type Writer interface {
-	// Append adds an entry, whole or not at all, and returns once it is durable. It keeps nothing of the entry after it has
-	// returned without an error. A duplicate is acknowledged once the entry that it repeats is durable, and fails with it.
+	// Append adds an entry, whole or not at all, and returns once it is durable. It uses nothing of the entry after it has
+	// returned, also with an error: what may still be committed is a copy. A duplicate is acknowledged once the entry that it repeats is durable, and fails with it.
 	//
 	// When ctx is done first, Append returns its error, and the entry may still be committed.
 	//

@@ -74,7 +74,7 @@ type Retried struct {
 // Retry reads a quarantined webhook with today's connector and publishes what it becomes. It blocks until that is durable, or
 // ctx ends. w is not changed.
 //
-// Errors: [journal.ErrNotFound] if it is not in quarantine, or not any more; otherwise [intake.ErrUnavailable].
+// Errors: those of [intake.Intake.Commit]; [journal.ErrNotFound] if it is not in quarantine, or not any more.
 func (p *Repairer) Retry(ctx context.Context, src *intake.Source, w *journalv1.Webhook, o Options) (Retried, error) {
 	r := Retried{Outcome: intake.Quarantined, Event: o.Event}
 	if _, known := src.Event(o.Event); o.Event != "" && !known {
@@ -85,7 +85,9 @@ func (p *Repairer) Retry(ctx context.Context, src *intake.Source, w *journalv1.W
 	r.Event, r.Fault = drafts[0].Event, drafts[0].Fault
 	held := 0
 	for i, d := range drafts {
-		p.intake.LogPanic(d)
+		if r.Fault != nil || o.DryRun { // otherwise Commit logs it
+			p.intake.LogPanic(src, d.Event, d.Fault)
+		}
 		if i > 0 && d.Fault != nil {
 			held++
 		}

@@ -45,7 +45,7 @@ func Retranslates(w *journalv1.Webhook) bool { return w.GetEventCount() > 0 && !
 // It compares what the connector says: type, subject, its version, time and data. The same corrections are published once,
 // however often they are found.
 //
-// Errors: [journal.ErrNotFound] if the webhook is no longer kept; [intake.ErrUnavailable]; the journal's.
+// Errors: those of [intake.Intake.Commit]; [journal.ErrNotFound] if the webhook is no longer kept; the journal's.
 func (p *Repairer) Retranslate(ctx context.Context, src *intake.Source, w *journalv1.Webhook, dryRun bool) (Retranslated, error) {
 	published, err := p.current(ctx, w)
 	switch {
@@ -56,6 +56,7 @@ func (p *Repairer) Retranslate(ctx context.Context, src *intake.Source, w *journ
 	}
 	reading := src.Read(src.Redelivery(w, ""))
 	if reading.Fault != nil {
+		p.intake.LogPanic(src, reading.Event, reading.Fault)
 		return Retranslated{Fault: reading.Fault}, nil //nolint:nilerr // the fault is the answer
 	}
 	r := Retranslated{Changes: compare(published, reading.Translation.Events)}
@@ -128,9 +129,9 @@ func compare(published, made []*eventv1.Event) []Change {
 			c.Published = published[i]
 		}
 		if i < len(made) {
-			c.Made = made[i]
+			c.Made = intake.Canonical(made[i]) // [intake.Source.Correct] sets its other fields
 		}
-		if c.Published == nil || c.Made == nil || !proto.Equal(intake.Canonical(c.Published), intake.Canonical(c.Made)) {
+		if c.Published == nil || c.Made == nil || !proto.Equal(intake.Canonical(c.Published), c.Made) {
 			changes = append(changes, c)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -242,7 +243,8 @@ func TestReleaseEncodings(t *testing.T) {
 	}
 }
 
-// TestReleaseNormalized: the connector normalizes the text also at a retry. The webhook stays stored as received.
+// TestReleaseNormalized: the connector normalizes the text, also when it is released from quarantine. What was received is
+// stored.
 func TestReleaseNormalized(t *testing.T) {
 	d := newDesk(t)
 	broken := body(`"v":1,`)
@@ -251,14 +253,17 @@ func TestReleaseNormalized(t *testing.T) {
 	if r := d.retry(t, w, Options{}); r.Fault == nil || r.Fault.Reason != intake.Malformed {
 		t.Fatalf("%+v", r)
 	}
-	for name, normalize := range map[string]func([]byte) []byte{
-		"panics":  func([]byte) []byte { panic("normalize") },
-		"shorter": func([]byte) []byte { return []byte("{}") },
+	for reason, normalize := range map[intake.Reason]func([]byte) []byte{
+		intake.Panicked:  func([]byte) []byte { panic("normalize") },
+		intake.BadEvents: func([]byte) []byte { return []byte("{}") },
 	} {
 		d.connector.Normalize = normalize
-		if r := d.retry(t, w, Options{}); r.Fault == nil || r.Fault.Reason != intake.Malformed {
-			t.Errorf("%s: %+v", name, r)
+		if r := d.retry(t, w, Options{}); r.Fault == nil || r.Fault.Reason != reason || r.Event != shipping {
+			t.Errorf("%s: %+v", reason, r)
 		}
+	}
+	if got := strings.Count(d.log.String(), "connector panicked"); got != 1 {
+		t.Errorf("%d panics in the log: %s", got, d.log)
 	}
 	d.connector.Normalize = func(b []byte) []byte { return bytes.ReplaceAll(b, []byte(",}"), []byte(" }")) }
 	if r := d.retry(t, w, Options{}); r.Outcome != intake.Accepted {
