@@ -128,7 +128,7 @@ type Translation struct {
 	// Key distinguishes a redelivery from a new occurrence. The ids of the events are made from it.
 	Key Key
 	// Also are further natural keys, such as an id of the occurrence beside an id with a version. A webhook is a redelivery if
-	// one of its keys was received with the same meaning.
+	// one of its keys was received with the same meaning. If Key is [ContentHash], the first natural key of Also takes its place.
 	Also []Key
 	// Events, in the vendor's order. Each has type, subject, subject_version, occurred_at and data; Bridge sets the other fields.
 	Events []*eventv1.Event

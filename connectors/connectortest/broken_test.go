@@ -189,6 +189,12 @@ var broken = []spoiled{
 	{name: "one key for all", fails: "identity", spoil: translating(then(func(_ *retinov1.ShippingOrdered, t *connectors.Translation) {
 		t.Key = connectors.NaturalKey("shipment")
 	}))},
+	{name: "one further key for all", fails: "identity", spoil: translating(then(func(_ *retinov1.ShippingOrdered, t *connectors.Translation) {
+		t.Also = []connectors.Key{connectors.NaturalKey("shipment")}
+	}))},
+	{name: "a further key", spoil: translating(then(func(m *retinov1.ShippingOrdered, t *connectors.Translation) {
+		t.Also = []connectors.Key{connectors.ContentHash(), connectors.OwnID(m.GetCreatedAt())}
+	}))},
 	{name: "key of the wrong part", fails: "identity", spoil: translating(then(func(m *retinov1.ShippingOrdered, t *connectors.Translation) {
 		t.Key = connectors.NaturalKey(m.GetCreatedAt())
 	}))},

@@ -10,7 +10,6 @@ import (
 
 	"buf.build/go/protovalidate"
 	"google.golang.org/genproto/googleapis/type/money"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -89,43 +88,52 @@ func checkAcceptable(e *eventv1.Event) error {
 		e.GetWebhookId() != "" || e.GetSupersedes() != "":
 		return errors.New("a field that Bridge sets is set already")
 	}
-	_, err := proto.Marshal(e)
-	return err
+	return nil
 }
 
 func checkIdentity(k *kit) error {
 	// By event and natural key.
 	known := make(map[string]identity)
 	return k.each(func(d document) error {
-		r := k.run(d)
-		this, ok := identityOf(r, d.name)
-		if !ok {
-			return nil
-		}
-		if other, ok := known[this.key]; ok && other.about != this.about {
-			return fmt.Errorf("the same key as %s, which is about %s, not %s", other.name, other.about, this.about)
-		}
-		known[this.key] = this
-		if r.translation.Key == d.key {
-			return nil // the key does not depend on the body
-		}
-		if this.own {
-			return k.checkOwnID(d, this)
-		}
-		differs := !this.change
-		err := k.alter(d, func(r result) error {
-			other, ok := identityOf(r, "")
-			if ok && other.key == this.key && other.about != this.about {
-				return fmt.Errorf("changed, it has the same key, though it is about %s, not %s", other.about, this.about)
+		for _, this := range identitiesOf(k.run(d), d.name) {
+			if other, ok := known[this.key]; ok && other.about != this.about {
+				return fmt.Errorf("the same key as %s, which is about %s, not %s", other.name, other.about, this.about)
 			}
-			differs = differs || ok && other.key != this.key && other.subjects == this.subjects
-			return nil
-		})
-		if err == nil && !differs {
-			err = fmt.Errorf("all changes of %s have the same key", this.subjects)
+			known[this.key] = this
+			check := k.checkChanges
+			switch {
+			case this.natural == d.key:
+				continue // the key does not depend on the body
+			case this.natural.Own():
+				check = k.checkOwnID
+			}
+			if err := check(d, this); err != nil {
+				return err
+			}
 		}
-		return err
+		return nil
 	})
+}
+
+// checkChanges checks that a key is about one version of one subject, and that some change of the same subject has another key.
+func (k *kit) checkChanges(d document, this identity) error {
+	differs := !this.change
+	err := k.alter(d, func(r result) error {
+		others := identitiesOf(r, "")
+		if len(others) == 0 {
+			return nil
+		}
+		same := slices.ContainsFunc(others, this.sameKey)
+		if about := others[0].about; same && about != this.about {
+			return fmt.Errorf("changed, it has the same key, though it is about %s, not %s", about, this.about)
+		}
+		differs = differs || !same && others[0].subjects == this.subjects
+		return nil
+	})
+	if err == nil && !differs {
+		err = fmt.Errorf("all changes of %s have the same key", this.subjects)
+	}
+	return err
 }
 
 // checkOwnID checks that the vendor's id of the occurrence is in the body: some change of the body changes the key but not the
@@ -133,8 +141,8 @@ func checkIdentity(k *kit) error {
 func (k *kit) checkOwnID(d document, this identity) error {
 	differs := false
 	err := k.alter(d, func(r result) error {
-		other, ok := identityOf(r, "")
-		differs = differs || ok && other.key != this.key && other.about == this.about
+		others := identitiesOf(r, "")
+		differs = differs || len(others) > 0 && !slices.ContainsFunc(others, this.sameKey) && others[0].about == this.about
 		return nil
 	})
 	if err == nil && !differs {
@@ -143,26 +151,42 @@ func (k *kit) checkOwnID(d document, this identity) error {
 	return err
 }
 
-// identity is a webhook's natural key and its subjects.
+// identity is one of a webhook's natural keys, and its subjects.
 type identity struct {
+	natural connectors.Key
+	// key is the natural key's text, scoped by the event.
 	key, about, name string
 	// subjects has the subjects without versions, about with them.
 	subjects string
-	// change says that the event may happen to the same subject again, own that the key is the vendor's own id of the occurrence.
-	change, own bool
+	// change says that the event may happen to the same subject again.
+	change bool
 }
 
-// identityOf returns the identity of a result that has a natural key.
-func identityOf(r result, name string) (id identity, ok bool) {
-	natural, ok := r.translation.Key.Natural()
-	id = identity{
-		key: r.event + "\x00" + natural, about: about(r.translation, true), name: name,
-		subjects: about(r.translation, false), own: r.translation.Key.Own(),
+func (id identity) sameKey(other identity) bool { return id.key == other.key }
+
+// identitiesOf returns an identity for each natural key of a result.
+func identitiesOf(r result, name string) (all []identity) {
+	changes := slices.ContainsFunc(r.translation.Events, func(e *eventv1.Event) bool {
+		return strings.HasSuffix(e.GetType(), ".changed") || strings.HasSuffix(e.GetType(), ".updated")
+	})
+	for _, k := range naturalKeys(r.translation) {
+		text, _ := k.Natural()
+		all = append(all, identity{
+			natural: k, key: r.event + "\x00" + text, about: about(r.translation, true), name: name,
+			subjects: about(r.translation, false), change: changes,
+		})
 	}
-	for _, e := range r.translation.Events {
-		id.change = id.change || strings.HasSuffix(e.GetType(), ".changed") || strings.HasSuffix(e.GetType(), ".updated")
+	return all
+}
+
+// naturalKeys returns the natural keys of a translation.
+func naturalKeys(t connectors.Translation) (keys []connectors.Key) {
+	for _, k := range append([]connectors.Key{t.Key}, t.Also...) {
+		if _, ok := k.Natural(); ok {
+			keys = append(keys, k)
+		}
 	}
-	return id, ok && !r.refused()
+	return keys
 }
 
 // about lists the subjects of a translation, with or without their versions.

@@ -164,12 +164,15 @@ func (p *pipeline) runWith(d document, clone func(proto.Message) proto.Message) 
 	if d.named.Header != "" {
 		headers = []*journalv1.Header{{Name: p.connector.EventHeader, Value: d.named.Header}}
 	}
-	got := p.reader.Read(&intake.Delivery{
-		PathEvent: d.named.Path, Headers: headers, Body: d.body, Encoding: journalv1.Encoding_ENCODING_JSON,
-	})
+	delivery := &intake.Delivery{
+		Source: p.reader, PathEvent: d.named.Path, Headers: headers, Body: d.body, Encoding: journalv1.Encoding_ENCODING_JSON,
+	}
+	got := p.reader.Read(delivery)
+	if fault := p.reader.Draft(delivery, &got).Fault; fault != nil { // events that cannot be encoded are found last
+		got.Translation, got.Fault = connectors.Translation{}, fault
+	}
 	r.text, r.event, r.translation, r.fault, r.drift = got.Document, got.Event, got.Translation, got.Fault, got.Drift
-	_, natural := r.translation.Key.Natural()
-	if _, header := d.key.Natural(); header && !natural && r.fault == nil {
+	if _, header := d.key.Natural(); header && r.fault == nil && len(naturalKeys(r.translation)) == 0 {
 		r.translation.Key = d.key
 	}
 	return r

@@ -40,7 +40,7 @@ var rules = []rule{
 	{"pure", "Translate does not change its arguments. Its result depends on them alone: not on the time, and not on other calls.", checkPure},
 	{"source", "Currency and time zone are the webhook's, or else the source's; a connector that needs the source's says so.", checkSource},
 	{"errors", "A message that cannot be translated gets a connectors.Error with the path of the field.", checkErrors},
-	{"identity", "Two webhooks of one event have the same natural key only if they are about the same version of the same subject, or if the key is the vendor's own id of the occurrence. The keys of two changes of one subject differ.", checkIdentity},
+	{"identity", "Two webhooks of one event have the same natural key only if they are about the same version of the same subject, or if the key is the vendor's own id of the occurrence. The keys of two changes of one subject differ. This holds for Key and for each key in Also.", checkIdentity},
 	{"unmapped", "An event that is not in the schema is passed on and is no error; its natural key depends on its content.", checkUnmapped},
 	{"missing", "A field that is missing, or null, or of an unexpected type causes no panic and no event that breaks the rules.", checkMissing},
 	{"mutated", "Wrong bytes anywhere cause no panic and no event that breaks the rules.", checkMutated},
@@ -100,7 +100,7 @@ func checkSamples(k *kit) error {
 		delete(have, file)
 	}
 	for _, file := range slices.Sorted(maps.Keys(have)) {
-		errs = append(errs, fmt.Errorf("%s is in Samples and unconnected else", file))
+		errs = append(errs, fmt.Errorf("%s is in Samples and not in testdata", file))
 	}
 	return errors.Join(errs...)
 }

@@ -70,8 +70,11 @@ func (s *Source) Drafts(d *Delivery) []*Draft {
 		return s.draftArray(d, document)
 	}
 	r := s.read(d, document, fault)
-	return []*Draft{new(Draft).fill(d, &r)}
+	return []*Draft{s.Draft(d, &r)}
 }
+
+// Draft drafts a delivery as the one webhook that it was read as.
+func (*Source) Draft(d *Delivery, r *Reading) *Draft { return new(Draft).fill(d, r) }
 
 // draftArray drafts an array whose document is found.
 func (s *Source) draftArray(d *Delivery, document []byte) (all []*Draft) {
@@ -83,7 +86,7 @@ func (s *Source) draftArray(d *Delivery, document []byte) (all []*Draft) {
 		return all
 	}
 	r := s.read(d, document, fault)
-	return []*Draft{new(Draft).fill(d, &r)}
+	return []*Draft{s.Draft(d, &r)}
 }
 
 func (s *Source) draftElements(array *Delivery, document []byte) ([]*Draft, *Fault) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/webhook-bridge/bridge/connectors"
+	"github.com/webhook-bridge/bridge/internal/schema"
 )
 
 // Problem is one thing that is wrong with a source.
@@ -68,9 +69,7 @@ func (r *resolver) resolve() {
 		r.addf("grpc", "cannot be true beside auth.hmac: typed calls are not signed")
 	}
 	r.limits()
-	if r.Window == 0 {
-		r.Window = max(r.connectorWindow(), r.Auth.replayable())
-	}
+	r.window()
 	r.KeepHeaders = slices.Clone(r.KeepHeaders)
 	for i, name := range r.KeepHeaders {
 		r.KeepHeaders[i] = canonical(name)
@@ -97,11 +96,18 @@ func (r *resolver) needs() {
 	}
 }
 
-func (r *resolver) connectorWindow() time.Duration {
-	if r.Connector == nil || r.Connector.Window == 0 {
-		return connectors.DefaultWindow
+// window fills in the connector's window. Its bounds are those of the configuration's key, which the journal relies on.
+func (r *resolver) window() {
+	window := connectors.DefaultWindow
+	if r.Connector != nil && r.Connector.Window != 0 {
+		window = r.Connector.Window
+		if reason := schema.At("sources.dedupe_window").CheckDuration(window); reason != "" {
+			r.addf("connector", "connector %s has the window %s, which %s", r.Connector.Name, schema.FormatDuration(window), reason)
+		}
 	}
-	return r.Connector.Window
+	if r.Window == 0 {
+		r.Window = max(window, r.Auth.replayable())
+	}
 }
 
 // keptCredentials reports headers to keep that carry a secret of any source: a sender may send more than one.
