@@ -50,7 +50,8 @@ func NewRecord(p Position, encoded []byte) (Record, error) {
 	return r, nil
 }
 
-// read reads the fields. When a field is there several times, the last one wins, as in a decoder. A field of another type
+// read reads the fields. When a field is there several times, the last one wins. A decoder does the same, except that it merges the
+// parts of a time that is there several times. Bridge writes each time once. A field of another type
 // than the schema's is an unknown field.
 func (h *Header) read(encoded []byte) error {
 	for len(encoded) > 0 {

@@ -11,7 +11,7 @@
 //
 //   - silent: no webhook was accepted for the configured time. The time starts at the last accepted webhook, or at the last
 //     one stored by any instance over the same log, or at the start if neither is known. A request that was refused or has not ended does not
-//     count.
+//     count. The journal looks at a bounded number of recent webhooks, so a quiet source may start as unknown.
 //   - unauthorized: at least the configured percentage of the latest requests was refused for a wrong secret. The latest
 //     requests are those of the last five minutes. If there are fewer than ten, older ones are added, up to ten and none older
 //     than a day. Fewer than ten requests raise no alert. A vendor that gave up is still locked out, so the alert lasts at

@@ -57,10 +57,14 @@ func newLane(d *Dispatcher, index int, sink sinks.Sink, from sinks.Position) *la
 // run delivers until ctx is done. The sink gets work as its context.
 func (l *lane) run(ctx, work context.Context) error {
 	for ctx.Err() == nil {
-		err := l.carryOutRetries(ctx, work)
 		ready := false
-		if err == nil {
-			ready, err = l.readBatch(ctx)
+		paused, err := l.carryOutRetries(ctx, work)
+		switch {
+		case err != nil:
+		case paused: // New events have their turn before the next retry.
+			ready, err = l.readAvailable(ctx, work)
+		default:
+			ready, err = l.readBatch(ctx, work)
 		}
 		if err == nil && ready {
 			err = l.deliver(ctx, work)
@@ -86,11 +90,11 @@ func (l *lane) stopPastEnd(ctx context.Context, err error) {
 }
 
 // readBatch reads until there is a batch. It reports false when it was interrupted before.
-func (l *lane) readBatch(ctx context.Context) (ready bool, err error) {
+func (l *lane) readBatch(ctx, work context.Context) (ready bool, err error) {
 	waiting, end := l.interruptible(ctx)
 	defer end()
 	for !l.full() {
-		enough, err := l.readMore(waiting)
+		enough, err := l.readMore(waiting, work)
 		if err != nil && waiting.Err() != nil && ctx.Err() == nil && errors.Is(err, waiting.Err()) {
 			return false, nil
 		}
@@ -101,12 +105,28 @@ func (l *lane) readBatch(ctx context.Context) (ready bool, err error) {
 	return true, nil
 }
 
+// readAvailable reads up to a batch of the events that are there. It does not wait for others.
+func (l *lane) readAvailable(ctx, work context.Context) (ready bool, err error) {
+	for !l.full() && l.next < l.d.cfg.Log.Bounds().Next && !l.farAhead() {
+		if err := l.read(ctx, work); err != nil {
+			return false, err
+		}
+	}
+	return len(l.ahead) > 0, nil
+}
+
+// farAhead reports whether the lane must wait for the others.
+func (l *lane) farAhead() bool {
+	lowest, _ := l.d.progress.get()
+	return uint64(l.next-lowest) >= l.d.cfg.Window
+}
+
 func (l *lane) full() bool {
 	return len(l.ahead) >= l.d.cfg.Batch.Count || l.bytes >= l.d.cfg.Batch.Bytes || l.alone && len(l.ahead) > 0
 }
 
 // readMore reads once. It reports whether the events in ahead must be delivered now, also when they are no full batch.
-func (l *lane) readMore(ctx context.Context) (enough bool, err error) {
+func (l *lane) readMore(ctx, work context.Context) (enough bool, err error) {
 	if lowest, moved := l.d.progress.get(); uint64(l.next-lowest) >= l.d.cfg.Window {
 		if len(l.ahead) > 0 {
 			return true, nil
@@ -119,23 +139,24 @@ func (l *lane) readMore(ctx context.Context) (enough bool, err error) {
 		}
 	}
 	if len(l.ahead) == 0 || l.next < l.d.cfg.Log.Bounds().Next {
-		return false, l.read(ctx)
+		return false, l.read(ctx, work)
 	}
 	if l.d.cfg.Batch.Delay == 0 {
 		return true, nil
 	}
 	delay, cancel := context.WithDeadline(ctx, l.since.Add(l.d.cfg.Batch.Delay))
 	defer cancel()
-	err = l.read(delay)
+	err = l.read(delay, work)
 	if delay.Err() != nil && ctx.Err() == nil {
 		return true, nil
 	}
 	return false, err
 }
 
-// read reads the next events, or waits for them, and adds the lane's own events to ahead. If the log cannot be read now, it waits.
+// read reads the next events, or waits for them until ctx is done, and adds the lane's own events to ahead. If the log cannot
+// be read now, it waits.
 // Errors: ErrLost, sinks.ErrClosed, sinks.ErrFuture, ctx's.
-func (l *lane) read(ctx context.Context) error {
+func (l *lane) read(ctx, work context.Context) error {
 	for failures := 1; ; failures++ {
 		records, err := l.d.cfg.Log.Read(ctx, l.next, l.scratch[:0])
 		switch {
@@ -147,7 +168,7 @@ func (l *lane) read(ctx context.Context) error {
 		case errors.Is(err, sinks.ErrClosed), errors.Is(err, sinks.ErrFuture):
 			return err
 		case errors.Is(err, sinks.ErrExpired):
-			err = l.leaveOut(ctx)
+			err = l.leaveOut(work)
 		}
 		if err == nil || errors.Is(err, journal.ErrLost) {
 			return err
@@ -180,7 +201,8 @@ func (l *lane) addOwn(records []sinks.Record) {
 	l.report()
 }
 
-// leaveOut continues at the earliest event that is kept, after it has recorded a gap for the missing ones.
+// leaveOut continues at the earliest event that is kept, after it has recorded a gap for the missing ones. Its context is
+// that of the work: if the call were cut off after the gap was recorded, the gap would not be counted.
 func (l *lane) leaveOut(ctx context.Context) error {
 	earliest := l.d.cfg.Log.Bounds().Earliest
 	added, err := l.d.cfg.Claim.RecordGap(ctx, l.next, earliest)

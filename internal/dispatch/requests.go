@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"errors"
+	"math"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -92,32 +93,40 @@ func (l *lane) nextRetry() (retry, bool) {
 	return l.requested[0], true
 }
 
-// carryOutRetries delivers the parked events that operators asked for, unless the destination fails now. Errors: ErrLost,
-// sinks.ErrClosed, ctx's.
-func (l *lane) carryOutRetries(ctx, work context.Context) error {
+// carryOutRetries delivers the parked events that operators asked for, unless the destination fails now. It reports true
+// when the destination asked for a pause, which is over then. The remaining retries come back with the next look at the
+// requests. Errors: ErrLost, sinks.ErrClosed, ctx's.
+func (l *lane) carryOutRetries(ctx, work context.Context) (paused bool, err error) {
 	for ctx.Err() == nil {
 		r, ok := l.nextRetry()
 		if !ok {
-			return nil
+			return false, nil
 		}
-		done, err := l.retryParked(ctx, work, r)
-		if err != nil {
-			return err
+		paused, err := l.retryParked(ctx, work, r)
+		switch {
+		case err != nil:
+			return false, err
+		case paused:
+			l.dropRetries(math.MaxInt)
+			return true, nil
 		}
-		if !done {
-			continue
-		}
-		l.requests.Lock()
-		l.requested = l.requested[1:]
-		l.requests.Unlock()
-		l.d.retrying.Add(-1)
+		l.dropRetries(1)
 	}
-	return nil
+	return false, nil
 }
 
-// retryParked makes one attempt. It reports false when the attempt does not count: it was cut off, or the destination asked
-// for a pause, which is over then.
-func (l *lane) retryParked(ctx, work context.Context, r retry) (done bool, err error) {
+// dropRetries removes the first n retries. The journal has the requests until they are carried out.
+func (l *lane) dropRetries(n int) {
+	l.requests.Lock()
+	defer l.requests.Unlock()
+	n = min(n, len(l.requested))
+	l.requested = l.requested[n:]
+	l.d.retrying.Add(-int64(n))
+}
+
+// retryParked makes one attempt. An attempt that is cut off does not count. Neither does one that the destination answers
+// with a request for a pause: retryParked waits that long, and reports true.
+func (l *lane) retryParked(ctx, work context.Context, r retry) (paused bool, err error) {
 	n, err := 0, r.broken
 	if err == nil {
 		n, err = l.sink.Deliver(work, []sinks.Record{r.record})
@@ -125,18 +134,18 @@ func (l *lane) retryParked(ctx, work context.Context, r retry) (done bool, err e
 	var after *sinks.RetryAfterError
 	switch {
 	case n >= 1:
-		return true, l.unpark(ctx, work, r)
+		return false, l.unpark(ctx, work, r)
 	case errors.Is(err, sinks.ErrClosed):
 		return false, err
 	case work.Err() != nil:
 		return false, nil //nolint:nilerr // the attempt was cut off, and does not count
 	case errors.As(err, &after) && after.After > 0:
 		pause(ctx, after.After)
-		return false, nil
+		return true, nil
 	case err == nil:
 		err = errShort
 	}
-	return true, l.parkAgain(ctx, work, r, err)
+	return false, l.addAttempt(ctx, work, r, err)
 }
 
 // unpark removes a parked event that was delivered.
@@ -149,14 +158,14 @@ func (l *lane) unpark(ctx, work context.Context, r retry) error {
 	})
 }
 
-// parkAgain adds a failed attempt to a parked event.
-func (l *lane) parkAgain(ctx, work context.Context, r retry, reason error) error {
+// addAttempt adds a failed attempt to a parked event.
+func (l *lane) addAttempt(ctx, work context.Context, r retry, reason error) error {
 	position := sinks.Position(r.parked.GetPosition())
 	l.d.cfg.Logger.Warn("dispatch: parked event could not be delivered", "position", position, "error", reason)
 	var t tries
 	t.add(reason)
 	return l.d.persist(ctx, work, "an attempt of a parked event", position, func(ctx context.Context) error {
-		return l.d.cfg.Claim.Park(ctx, &journalv1.Parked{
+		return l.d.cfg.Claim.AddAttempt(ctx, &journalv1.Parked{
 			Position:       r.parked.GetPosition(),
 			Event:          r.parked.GetEvent(),
 			Reason:         reason.Error(),

@@ -46,6 +46,7 @@ type rig struct {
 	parkFails     int
 	saveFails     int
 	beforeParking func()
+	afterGap      func()
 	longestStory  int
 	last          journal.Claim
 	commits       []time.Time
@@ -207,6 +208,12 @@ func (c claim) Park(ctx context.Context, p *journalv1.Parked) (err error) {
 	return err
 }
 
+func (c claim) AddAttempt(ctx context.Context, p *journalv1.Parked) (err error) {
+	outside := outsideOf(ctx)
+	c.rig.outside(func() { err = c.Claim.AddAttempt(outside, p) })
+	return err
+}
+
 func (c claim) Unpark(ctx context.Context, p sinks.Position) (err error) {
 	outside := outsideOf(ctx)
 	c.rig.outside(func() { err = c.Claim.Unpark(outside, p) })
@@ -216,6 +223,12 @@ func (c claim) Unpark(ctx context.Context, p sinks.Position) (err error) {
 func (c claim) RecordGap(ctx context.Context, from, to sinks.Position) (added uint64, err error) {
 	outside := outsideOf(ctx)
 	c.rig.outside(func() { added, err = c.Claim.RecordGap(outside, from, to) })
+	if c.rig.afterGap != nil {
+		c.rig.afterGap()
+	}
+	if err == nil && ctx.Err() != nil {
+		return 0, ctx.Err() // as in an engine whose write is under way when the context ends
+	}
 	return added, err
 }
 

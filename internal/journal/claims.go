@@ -39,6 +39,9 @@ type Claim interface {
 	// already keeps its first time and its history; p is added to both. p is not kept and not changed.
 	// Errors: ErrLost, ErrUnavailable, sinks.ErrClosed, ctx's.
 	Park(ctx context.Context, p *journalv1.Parked) error
+	// AddAttempt adds a failed retry to an event that is parked, as Park does. An event that is parked no more, because an
+	// operator discarded it during the retry, stays gone. Errors: those of Park.
+	AddAttempt(ctx context.Context, p *journalv1.Parked) error
 	// RecordGap records that the reader was not given the events from one position up to, not including, another, and
 	// returns how many of them are newly recorded, once that is durable. Errors: those of Park.
 	RecordGap(ctx context.Context, from, to sinks.Position) (added uint64, err error)

@@ -94,6 +94,7 @@
 //   - A cursor that was saved is there after every crash. A reader that continues there misses no event.
 //   - A parked event stays until its reader unparks it, an operator discards it, or its retention ends. Its first time and
 //     its history survive when it is parked again.
+//   - The attempt of a retry changes nothing if the event is parked no more.
 //   - A gap that was recorded twice is counted once.
 //   - A pause, a move and a request survive every crash. A request stays until its reader carried it out.
 //

@@ -30,6 +30,7 @@ var readerCases = []testCase{
 	{"parked", parkedStays, parkedUntil, []need{canReopen}},
 	{"age of parked events", parkedStays, parkedAge, []need{hasClock, canRetain}},
 	{"parked again", "Its first time and its history survive when it is parked again.", parkedAgain, []need{canCrash}},
+	{"attempt of a discarded event", "The attempt of a retry changes nothing if the event is parked no more.", attempts, nil},
 	{"gaps", "A gap that was recorded twice is counted once.", gaps, []need{canCrash}},
 	{"operators' requests", operatorsAsk, requests, []need{canCrash}},
 }
@@ -107,6 +108,7 @@ func lostWrites(t *test) {
 		for what, write := range map[string]func() error{
 			"save":     func() error { return c.Save(t.ctx, 4) },
 			"park":     func() error { return c.Park(t.ctx, parked(3, "late")) },
+			"attempt":  func() error { return c.AddAttempt(t.ctx, parked(1, "late")) },
 			"unpark":   func() error { return c.Unpark(t.ctx, 1) },
 			"gap":      func() error { _, err := c.RecordGap(t.ctx, 1, 3); return err },
 			"requests": func() error { _, err := c.Requests(t.ctx); return err },
@@ -266,6 +268,25 @@ func parkedAgain(t *test) {
 	want.Sink, want.Reason, want.AttemptCount, want.LastAttemptAt = "a", "second", 2, second.GetLastAttemptAt()
 	want.Attempts = append(want.Attempts, second.Attempts...)
 	t.equal("parked twice", got[0], want)
+}
+
+func attempts(t *test) {
+	t.register("a", 1, journal.Hold)
+	c := t.claim("a")
+	for p := range sinks.Position(2) {
+		t.fail("park", c.Park(t.ctx, parked(p+1, "refused")))
+		t.fail("retry", t.journal().RequestRetry(t.ctx, "a", p+1))
+	}
+	t.requested(c, []sinks.Position{1, 2}, nil)
+	t.fail("discard", t.journal().DiscardParked(t.ctx, "a", 1))
+	for p := range sinks.Position(2) {
+		t.fail("attempt", c.AddAttempt(t.ctx, parked(p+1, "refused again")))
+	}
+	t.equal("parked", t.parkedPositions("a"), []sinks.Position{2})
+	all, err := t.journal().Parked(t.ctx, "a", 0, 10)
+	t.fail("parked", err)
+	t.equal("attempts", all[0].GetAttemptCount(), uint64(2))
+	t.requested(c, nil, nil)
 }
 
 func gaps(t *test) {

@@ -71,6 +71,9 @@ var brokenEngines = []struct {
 	{"counts a gap twice", "gaps", func(h journaltest.Harness) journaltest.Harness {
 		return wrap(h, func(b *broken) { b.claim = func(c journal.Claim) journal.Claim { return &gapsTwice{c} } })
 	}},
+	{"parks a discarded event again", "attempt of a discarded event", func(h journaltest.Harness) journaltest.Harness {
+		return wrap(h, func(b *broken) { b.claim = func(c journal.Claim) journal.Claim { return &parksDiscarded{c} } })
+	}},
 	{"forgets the history of an event that is parked again", "parked again", func(h journaltest.Harness) journaltest.Harness {
 		return wrap(h, func(b *broken) { b.claim = func(c journal.Claim) journal.Claim { return &parksAnew{c} } })
 	}},
@@ -386,6 +389,12 @@ type gapsTwice struct{ journal.Claim }
 func (c *gapsTwice) RecordGap(ctx context.Context, from, to sinks.Position) (uint64, error) {
 	_, err := c.Claim.RecordGap(ctx, from, to)
 	return uint64(to - from), err
+}
+
+type parksDiscarded struct{ journal.Claim }
+
+func (c *parksDiscarded) AddAttempt(ctx context.Context, p *journalv1.Parked) error {
+	return c.Park(ctx, p)
 }
 
 type parksAnew struct{ journal.Claim }

@@ -139,7 +139,12 @@ func (c *claim) Save(ctx context.Context, p sinks.Position) error {
 
 // Park implements [journal.Claim].
 func (c *claim) Park(ctx context.Context, p *journalv1.Parked) error {
-	return c.write(ctx, func() error { return c.j.park(c.r, p) })
+	return c.write(ctx, func() error { return c.j.park(c.r, p, true) })
+}
+
+// AddAttempt implements [journal.Claim].
+func (c *claim) AddAttempt(ctx context.Context, p *journalv1.Parked) error {
+	return c.write(ctx, func() error { return c.j.park(c.r, p, false) })
 }
 
 // Unpark implements [journal.Claim]. An event that is not parked is no error.

@@ -29,8 +29,9 @@ const (
 )
 
 // park writes a parked event. If it was parked before, its record keeps the first time and the history. The ten latest attempts
-// are kept, and long texts are truncated. A request to retry or to pass the event is then done. The caller holds r.writing.
-func (j *Journal) park(r *reader, p *journalv1.Parked) error {
+// are kept, and long texts are truncated. A request to retry or to pass the event is then done. An event that is
+// not parked yet is parked only if add is set. The caller holds r.writing.
+func (j *Journal) park(r *reader, p *journalv1.Parked, add bool) error {
 	key := readerKey(prefixParked, r.name, sinks.Position(p.GetPosition()))
 	done := j.readers.requestsAt(r, sinks.Position(p.GetPosition()))
 	err := j.update("park", func(st *store, b *pebble.Batch) error {
@@ -44,6 +45,8 @@ func (j *Journal) park(r *reader, p *journalv1.Parked) error {
 			next.Attempts = append(known.GetAttempts(), next.GetAttempts()...)
 		case !errors.Is(err, pebble.ErrNotFound):
 			return err
+		case !add:
+			return deleteRequests(b, r.name, done)
 		}
 		next.Attempts = next.GetAttempts()[max(0, len(next.GetAttempts())-maxAttempts):]
 		for _, a := range next.GetAttempts() {
