@@ -301,6 +301,12 @@ func (p *Plan) Record(i int, dst []journal.Seen, known *Known) (journal.Hash, []
 	return r.key, dst
 }
 
+// Newest returns the newest MaxContents of the contents under one key, the oldest first. It works in place.
+func Newest(all []journal.Seen) []journal.Seen {
+	all = oldestFirst(all)
+	return all[max(0, len(all)-MaxContents):]
+}
+
 // oldestFirst sorts contents by time. Of equal contents only the newest stays. It works in place.
 func oldestFirst(all []journal.Seen) []journal.Seen {
 	if len(all) < 2 {

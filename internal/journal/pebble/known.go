@@ -24,6 +24,8 @@ type known struct {
 	// found and key are memory for one look-up.
 	found []bucket
 	key   []byte
+	// reads counts the records that were read.
+	reads int
 }
 
 func newKnown(st *store) known {
@@ -77,22 +79,22 @@ func (k *known) loadContents(key *journal.Key) error {
 		return nil
 	}
 	var all, current []journal.Seen
+	e := k.st.epochs.Load()
 	for _, at := range k.found {
-		k.key = appendDedupeKey(k.key[:0], at, key.Hash)
-		v, closer, err := k.st.db.Get(k.key)
-		if errors.Is(err, pebble.ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
 		before := len(all)
-		all, err = appendContents(all, v, k.st.epochs.Load())
-		if err := errors.Join(err, closer.Close()); err != nil {
+		var complete bool
+		var err error
+		if all, complete, err = k.readContents(all, at, &key.Hash, e); err != nil {
 			return err
 		}
 		if at.hour() == hourOf(k.Now) {
 			current = append(current, all[before:]...)
+		}
+		if complete {
+			break
+		}
+		if len(all) > 2*commit.MaxContents {
+			all = commit.Newest(all)
 		}
 	}
 	if len(current) > 0 {
@@ -103,6 +105,27 @@ func (k *known) loadContents(key *journal.Key) error {
 	}
 	k.windows[key.Hash] = key.Window // only now: after an error the next call with the key looks again
 	return nil
+}
+
+// readContents appends the contents under a key in one bucket, if it has some. They are complete when the record is full, so
+// that it has the newest contents, and no later record can lie in an older bucket: the clock was not put back before it.
+func (k *known) readContents(all []journal.Seen, at bucket, key *journal.Hash, e *epochs) (_ []journal.Seen, complete bool, err error) {
+	k.key = appendDedupeKey(k.key[:0], at, *key)
+	v, closer, err := k.st.db.Get(k.key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return all, false, nil
+	}
+	if err != nil {
+		return all, false, err
+	}
+	k.reads++
+	before := len(all)
+	all, err = appendContents(all, v, e)
+	if err == nil && len(all)-before >= commit.MaxContents {
+		number, _ := contentsEpoch(v) // appendContents has read it
+		complete = hourOf(time.Unix(0, e.lowest(number))) >= at.hour()
+	}
+	return all, complete, errors.Join(err, closer.Close())
 }
 
 // webhookState finds out where a webhook is, by asking Pebble: operations that need it are rare.

@@ -89,6 +89,8 @@ func (j *Journal) Resume(ctx context.Context, name string) error {
 // leaves.
 func (j *Journal) MoveTo(ctx context.Context, name string, p sinks.Position) error {
 	return j.changeAndRevoke(ctx, name, func(r *reader) error {
+		j.readers.needed.Lock()
+		defer j.readers.needed.Unlock()
 		switch b := j.Bounds(); {
 		case p < b.Earliest:
 			return sinks.ErrExpired

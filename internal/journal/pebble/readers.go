@@ -79,6 +79,9 @@ type readers struct {
 	// change is closed, and replaced, when a claim is given back or lost, or a pause ends.
 	change chan struct{}
 	closed bool
+	// needed is held from finding the first position that readers need until retention has moved the earliest one. So a
+	// reader that is placed meanwhile gets the events that it was promised. It is locked before mu.
+	needed sync.Mutex
 	// parkedChecked is when the ages of parked events were last checked.
 	parkedChecked time.Time
 }
@@ -222,6 +225,8 @@ func (j *Journal) Register(ctx context.Context, name string, from sinks.Position
 		if j.isClosing() {
 			return sinks.ErrClosed
 		}
+		j.readers.needed.Lock()
+		defer j.readers.needed.Unlock()
 		if j.cursorOf(r).position == 0 {
 			if from > j.Bounds().Next {
 				return sinks.ErrFuture

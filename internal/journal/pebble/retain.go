@@ -90,8 +90,11 @@ type retention struct {
 }
 
 func (r *retention) run() error {
+	if r.st.epochs.Load().undoes(r.believed.UnixNano(), r.st.lastCommit.Load()) {
+		return nil // the clock was put right, and the next commit will say so: until then times count as too old
+	}
 	r.st.retained = r.st.retained.advanced(retained{earliest: r.st.retained.earliest}, r.believed)
-	k, err := r.limits()
+	k, err := r.moveEarliest()
 	if err != nil {
 		return err
 	}
@@ -101,6 +104,19 @@ func (r *retention) run() error {
 		return err
 	}
 	return r.removeOlder(k, bucketAt(hourOf(oldest)), stray, oldest)
+}
+
+// moveEarliest moves the first position that readers may read to the new limit, and returns the limits. The position moves
+// before the events go, so that a reader never meets a hole: it gets ErrExpired.
+func (r *retention) moveEarliest() (retained, error) {
+	r.j.readers.needed.Lock()
+	defer r.j.readers.needed.Unlock()
+	k, err := r.limits()
+	if err == nil && k.earliest > sinks.Position(r.j.earliest.Load()) {
+		r.j.earliest.Store(uint64(k.earliest))
+		r.j.notify()
+	}
+	return k, err
 }
 
 // limits returns the first event and the first webhooks to keep.
@@ -227,14 +243,17 @@ func (s *store) olderThan(at bucket, t time.Time) (_ bool, err error) {
 			return false, err
 		}
 		number, err := contentsEpoch(v)
-		if err != nil || e.limit(number) >= t.UnixNano() {
+		if err != nil {
 			return false, err
+		}
+		if _, limit := e.bounds(number); limit >= t.UnixNano() {
+			return false, nil
 		}
 	}
 	return true, it.Error()
 }
 
-// removeOlder removes the data before the limits. The bounds move first, so that a reader never meets a hole: it gets ErrExpired.
+// removeOlder removes the data before the limits.
 func (r *retention) removeOlder(k retained, keys bucket, stray []bucket, oldest time.Time) error {
 	r.j.filter.dropBuckets(keys, stray)
 	b := r.st.db.NewBatch()
@@ -267,10 +286,6 @@ func (r *retention) removeOlder(k retained, keys bucket, stray []bucket, oldest 
 	k = r.st.retained.advanced(k, r.believed)
 	if err := b.Set(keyRetained, k.append(nil), nil); err != nil {
 		return errors.Join(err, b.Close())
-	}
-	if k.earliest > r.st.retained.earliest {
-		r.j.earliest.Store(uint64(k.earliest))
-		r.j.notify()
 	}
 	if err := r.st.write(b); err != nil {
 		return err
