@@ -79,7 +79,7 @@ type Newest func(ctx context.Context) (map[string]time.Time, error)
 // Run evaluates the alerts until ctx is done. It asks newest at the start, and before it calls a source silent: another
 // instance may have received the source's webhooks. Run may be called again after it has returned.
 func (m *Monitor) Run(ctx context.Context, newest Newest) {
-	last := m.ask(ctx, newest)
+	last, ok := m.ask(ctx, newest)
 	now := time.Now()
 	var all map[string]counts // at the first start the counters are 0
 	if m.ran {
@@ -90,7 +90,10 @@ func (m *Monitor) Run(ctx context.Context, newest Newest) {
 		s.start(now, last[s.Name], all[s.Name])
 	}
 	defer m.stop()
-	asked := now
+	asked, answered := now, time.Time{}
+	if ok {
+		answered = now
+	}
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
@@ -104,16 +107,28 @@ func (m *Monitor) Run(ctx context.Context, newest Newest) {
 		for _, s := range m.sources {
 			s.count(now, all[s.Name])
 		}
-		if now.Sub(asked) >= askInterval && slices.ContainsFunc(m.sources, func(s *sourceMonitor) bool { return s.isSilent(now) }) {
-			asked, last = now, m.ask(ctx, newest)
+		if m.mustAsk(now, asked, answered) {
+			last, ok := m.ask(ctx, newest)
+			if asked = now; ok {
+				answered = now
+			}
 			for _, s := range m.sources {
-				s.heard(last[s.Name])
+				s.heard(now, last[s.Name])
 			}
 		}
 		for _, s := range m.sources {
-			s.evaluate(now, all[s.Name])
+			s.evaluate(now, answered, all[s.Name])
 		}
 	}
+}
+
+// mustAsk reports whether to ask for the newest webhooks: at once for a source that became silent since the last answer, and now
+// and then while a source is silent. After a failure it waits.
+func (m *Monitor) mustAsk(now, asked, answered time.Time) bool {
+	failed := answered.Before(asked)
+	return slices.ContainsFunc(m.sources, func(s *sourceMonitor) bool {
+		return s.isSilent(now) && (now.Sub(asked) >= askInterval || !failed && answered.Before(s.silentFrom()))
+	})
 }
 
 // stop takes back the alerts that are raised: from now on another instance evaluates them, or none.
@@ -128,13 +143,13 @@ func (m *Monitor) stop() {
 	}
 }
 
-// ask returns nothing when newest fails.
-func (m *Monitor) ask(ctx context.Context, newest Newest) map[string]time.Time {
+// ask reports whether newest answered.
+func (m *Monitor) ask(ctx context.Context, newest Newest) (last map[string]time.Time, ok bool) {
 	last, err := newest(ctx)
 	if err != nil && ctx.Err() == nil {
 		m.log.Warn("alerts: the newest webhooks cannot be read", "error", err)
 	}
-	return last
+	return last, err == nil
 }
 
 // sourceMonitor evaluates the alerts of one source.
@@ -180,7 +195,7 @@ func newSourceMonitor(s source.Source, log *slog.Logger, raised, last *prometheu
 // start sets the first readings.
 func (m *sourceMonitor) start(now, last time.Time, c counts) {
 	m.lastAt = now
-	if !last.IsZero() {
+	if !last.IsZero() && !last.After(now) {
 		m.setLastAccepted(last)
 	}
 	m.accepted = c.accepted
@@ -202,22 +217,27 @@ func (m *sourceMonitor) count(now time.Time, c counts) {
 	m.accepted = c.accepted
 }
 
-// heard notes a webhook that some instance stored.
-func (m *sourceMonitor) heard(last time.Time) {
-	if last.After(m.lastAt) {
+// heard notes a webhook that some instance stored. A time that lies ahead is from a clock that was wrong.
+func (m *sourceMonitor) heard(now, last time.Time) {
+	if last.After(m.lastAt) && !last.After(now) {
 		m.setLastAccepted(last)
 	}
 }
 
-// isSilent reports whether the alert about silence is to be raised.
+// isSilent reports whether no webhook is known for the configured time.
 func (m *sourceMonitor) isSilent(now time.Time) bool {
-	return m.silent != nil && now.Sub(m.lastAt) >= m.Alerts.SilentAfter
+	return m.silent != nil && !now.Before(m.silentFrom())
 }
 
-// evaluate raises and clears the source's alerts.
-func (m *sourceMonitor) evaluate(now time.Time, c counts) {
+// silentFrom is when the source becomes silent if nothing is accepted.
+func (m *sourceMonitor) silentFrom() time.Time { return m.lastAt.Add(m.Alerts.SilentAfter) }
+
+// evaluate raises and clears the source's alerts. A silence is raised only if the newest webhooks were asked for, and answered,
+// since the source became silent: another instance may have received some.
+func (m *sourceMonitor) evaluate(now, answered time.Time, c counts) {
 	silence := now.Sub(m.lastAt)
-	m.silent.update(now, m.isSilent(now), "silent_for", silence.Round(time.Second).String())
+	silent := m.isSilent(now) && (m.silent.isRaised() || !answered.Before(m.silentFrom()))
+	m.silent.update(now, silent, "silent_for", silence.Round(time.Second).String())
 
 	m.evaluateUnauthorized(now, c)
 

@@ -80,7 +80,7 @@ func (p *push) run(ctx context.Context) error {
 	for {
 		err := p.runOnce(ctx)
 		switch {
-		case ctx.Err() != nil && (err == nil || errors.Is(err, ctx.Err())):
+		case ctx.Err() != nil && (err == nil || errors.Is(err, ctx.Err()) || errors.Is(err, journal.ErrLost)):
 			return nil
 		case errors.Is(err, sinks.ErrClosed), err != nil && ctx.Err() != nil:
 			return fmt.Errorf("sink %s: %w", p.name(), err)
@@ -109,11 +109,11 @@ func (p *push) runOnce(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { _ = claim.Release(context.WithoutCancel(ctx)) }()
+	defer p.close()
 	d, err := p.newDispatcher(claim)
 	if err != nil {
 		return err
 	}
-	defer p.close()
 	return d.Run(ctx)
 }
 
