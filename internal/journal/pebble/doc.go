@@ -24,16 +24,9 @@
 // # Epochs and the clock
 //
 // An epoch begins with every opening of the store, and when the clock reads more than a second less than at the commit before.
-// Its record names the first position, the floor, which is the clock's reading when it began, and the last reading before. It
-// is written before the first entry of the epoch, or with it. Times are stored as the clock showed them, and a stored time
-// counts as the least of itself and the floors of all later epochs. So times need no change when the clock was put back, and
-// they never decrease with the position.
-//
-// An excursion is a step back of more than a day that the clock undid later: it stepped forward again, by half the way or
-// more, past the reading that it had left. A machine that starts in 1970 and then asks for the time is an example. The step
-// forward begins an epoch too. The floors of an excursion, and the times in it, count as no earlier than the reading that the
-// clock had left. So an excursion does not age what is older. Until the next commit after the step forward retention removes
-// nothing. A clock that was put back by less than a day is never taken for an excursion.
+// Its record names the first position and the floor: the clock's reading when it began. It is written before the first entry
+// of the epoch, or with it. Times are stored as the clock showed them, and a stored time counts as the least of itself and the
+// floors of all later epochs. So times need no change when the clock was put back, and they never decrease with the position.
 //
 // Look-ups have no upper bound: a clock that was ahead filled buckets that lie ahead.
 //
@@ -53,8 +46,7 @@
 //	mid                          → the journal's identity, 32 hexadecimal digits
 //	mkept                        → first position kept (8), Unix milliseconds of the first webhook kept (8), and of the
 //	                               first quarantined one (8)
-//	o<number (4)>                → id (8), first position (8), floor and last reading before, in Unix
-//	                               nanoseconds (8 each; records of an older version have no last reading): an epoch
+//	o<number (4)>                → id (8), first position (8), floor in Unix nanoseconds (8): an epoch
 //	p<reader>NUL<position (8)>   → bridge.journal.v1.Parked: an event that a reader refused permanently
 //	r<reader>NUL<position (8)><p or r> → Unix nanoseconds (8): an operator's request to pass or to retry an event
 //	q<id (16)>                   → as w, a webhook in quarantine, or released from there
@@ -95,8 +87,8 @@
 // # Retention
 //
 // A pass runs every minute. It measures ages by the clock's reading at the pass before, or by the present one if the clock
-// went back since. So a clock that is ahead for one look removes nothing. Buckets of dedupe keys two hours ahead of the clock are removed
-// once everything in them counts as older than [Config.DedupeAge]. An epoch's record is removed when all its positions are
+// went back since. So a clock that is ahead for one look removes nothing. Buckets of dedupe keys two hours ahead of the clock are
+// removed once everything in them counts as older than [Config.DedupeAge]. An epoch's record is removed when all its positions are
 // below the first that is kept and everything in it is that old.
 //
 // # Limits accepted
@@ -106,7 +98,6 @@
 //   - The filter takes at most 48 MiB: 25 million keys at full precision. Beyond that it forgets precision, never keys, and
 //     appends ask Pebble more often. More than 100 million keys within [Config.DedupeAge] are slow.
 //   - While the filter is read after a start, an append with a long window costs a lookup for every hour, or turn, not yet read.
-//   - A webhook that was received during an excursion is new when it is sent again after it.
 //   - A disk with less than MinFree accepts only discards until it has room. Retention does not remove more than age and size
 //     say: another program may have filled the disk.
 //   - [Retention.Size] limits the events and webhooks in files. The log, up to 128 MiB of memory not yet in files, dedupe keys

@@ -25,34 +25,11 @@ type epoch struct {
 	id     sinks.Epoch
 	// first is the position of the first event, or where it would be.
 	first sinks.Position
-	// floor is the clock's reading when the epoch began, in Unix nanoseconds, and before its last known reading in the epoch
-	// before. 0 says that there is none, as in records of an older version.
-	floor, before int64
+	// floor is the clock's reading when the epoch began, in Unix nanoseconds.
+	floor int64
 }
 
-const (
-	epochValueLen    = 8 + 8 + 8 + 8
-	oldEpochValueLen = 8 + 8 + 8
-)
-
-// excursion is how far the clock goes back at least for an excursion: a part of the log in which it was wrong, and then was
-// put right. A clock that is put back by less is believed for good. Otherwise a clock that comes to the old time again by
-// running would be taken for one that was put right, and contents whose windows have passed would be alive again.
-const excursion = 24 * time.Hour
-
-// back returns how far the clock went back where the epoch begins, if that is enough for an excursion, and 0 otherwise.
-func (e epoch) back() int64 {
-	if e.before == 0 || e.before-e.floor <= int64(excursion) {
-		return 0
-	}
-	return e.before - e.floor
-}
-
-// undoes reports whether a reading of the clock undoes the excursion that began with the epoch: the clock is past the time
-// that it went back from, and came there by a step of at least half the way. last is the reading before.
-func (e epoch) undoes(reading, last int64) bool {
-	return e.back() > 0 && reading >= e.before && reading-last >= e.back()/2
-}
+const epochValueLen = 8 + 8 + 8
 
 func epochKey(number uint32) []byte {
 	return binary.BigEndian.AppendUint32([]byte{prefixEpoch}, number)
@@ -61,24 +38,19 @@ func epochKey(number uint32) []byte {
 func (e epoch) value() []byte {
 	b := binary.BigEndian.AppendUint64(make([]byte, 0, epochValueLen), uint64(e.id))
 	b = binary.BigEndian.AppendUint64(b, uint64(e.first))
-	b = binary.BigEndian.AppendUint64(b, uint64(e.floor))
-	return binary.BigEndian.AppendUint64(b, uint64(e.before))
+	return binary.BigEndian.AppendUint64(b, uint64(e.floor))
 }
 
 func parseEpoch(k, v []byte) (epoch, error) {
-	if len(k) != 1+4 || len(v) != epochValueLen && len(v) != oldEpochValueLen {
+	if len(k) != 1+4 || len(v) != epochValueLen {
 		return epoch{}, errCorrupt
 	}
-	e := epoch{
+	return epoch{
 		number: binary.BigEndian.Uint32(k[1:]),
 		id:     sinks.Epoch(binary.BigEndian.Uint64(v)),
 		first:  sinks.Position(binary.BigEndian.Uint64(v[8:])),
 		floor:  int64(binary.BigEndian.Uint64(v[16:])),
-	}
-	if len(v) == epochValueLen {
-		e.before = int64(binary.BigEndian.Uint64(v[oldEpochValueLen:]))
-	}
-	return e, nil
+	}, nil
 }
 
 func randomEpoch() sinks.Epoch {
@@ -94,56 +66,25 @@ func randomEpoch() sinks.Epoch {
 // epochs are the epochs of a log, in order, at least one. They are not changed: a new epoch makes new ones.
 type epochs struct {
 	all []epoch
-	// least[i] is the time that no time of the i-th counts as earlier than. It is 0 unless the i-th is within an excursion:
-	// then it is the time that the clock went back from.
-	least []int64
-	// limits[i] is the least floor of the epochs behind the i-th, where least raises the floors. No time of the i-th counts
-	// as later.
+	// limits[i] is the least floor of the epochs behind the i-th. No time of the i-th counts as later.
 	limits []int64
 }
 
 func newEpochs(all []epoch) *epochs {
-	e := &epochs{all: all, least: make([]int64, len(all)), limits: make([]int64, len(all))}
-	for i := range all {
-		for k := i; k < e.undone(i); k++ {
-			e.least[k] = max(e.least[k], all[i].before)
-		}
-	}
+	e := &epochs{all: all, limits: make([]int64, len(all))}
 	limit := int64(math.MaxInt64)
 	for i, one := range slices.Backward(all) {
 		e.limits[i] = limit
-		limit = min(limit, max(one.floor, e.least[i]))
+		limit = min(limit, one.floor)
 	}
 	return e
 }
 
-// undone returns the index of the epoch that began when the clock was put right after an excursion that began with the i-th,
-// or 0. A clock that later is behind again was not put right: it had been ahead.
-func (e *epochs) undone(i int) int {
-	if e.all[i].back() == 0 {
-		return 0
-	}
-	for k := len(e.all) - 1; k > i && e.all[k].floor >= e.all[i].before; k-- {
-		if e.all[i].undoes(e.all[k].floor, e.all[k].before) {
-			return k
-		}
-	}
-	return 0
-}
-
-// undoes reports whether a reading undoes an excursion that the clock is on. last is the reading before.
-func (e *epochs) undoes(reading, last int64) bool {
-	return slices.ContainsFunc(e.all, func(one epoch) bool { return one.floor <= last && last < one.before && one.undoes(reading, last) })
-}
-
-// corrected returns the time that a time of the i-th epoch counts as.
-func (e *epochs) corrected(i int, at int64) int64 { return min(max(at, e.least[i]), e.limits[i]) }
-
 func (e *epochs) last() epoch { return e.all[len(e.all)-1] }
 
-// next returns the epoch that follows the last one. before is the last known reading of the clock.
-func (e *epochs) next(first sinks.Position, floor, before int64) epoch {
-	return epoch{number: e.last().number + 1, id: randomEpoch(), first: first, floor: floor, before: before}
+// next returns the epoch that follows the last one.
+func (e *epochs) next(first sinks.Position, floor int64) epoch {
+	return epoch{number: e.last().number + 1, id: randomEpoch(), first: first, floor: floor}
 }
 
 func (e *epochs) with(another epoch) *epochs { return newEpochs(append(slices.Clone(e.all), another)) }
@@ -161,32 +102,13 @@ func (e *epochs) end(i int, next sinks.Position) sinks.Position {
 	return next
 }
 
-// numbered returns the index of the epoch with this number, or -1 if it was pruned.
-func (e *epochs) numbered(number uint32) int {
-	if number < e.all[0].number {
-		return -1
+// limit returns the time that no time of an epoch with this number counts as later than.
+func (e *epochs) limit(number uint32) int64 {
+	first := e.all[0]
+	if number < first.number { // it was pruned
+		return min(first.floor, e.limits[0])
 	}
-	return min(int(number-e.all[0].number), len(e.all)-1)
-}
-
-// bounds returns the times that no time of an epoch with this number counts as earlier, and as later than.
-func (e *epochs) bounds(number uint32) (least, limit int64) {
-	i := e.numbered(number)
-	if i < 0 {
-		return 0, min(max(e.all[0].floor, e.least[0]), e.limits[0])
-	}
-	return e.least[i], e.limits[i]
-}
-
-// lowest returns the least floor of the epochs behind the one with this number, as the clock showed it.
-func (e *epochs) lowest(number uint32) int64 {
-	least := int64(math.MaxInt64)
-	for _, one := range e.all {
-		if one.number > number {
-			least = min(least, one.floor)
-		}
-	}
-	return least
+	return e.limits[min(int(number-first.number), len(e.limits)-1)]
 }
 
 // Mark implements [sinks.Log].
@@ -245,21 +167,19 @@ func (s *store) loadEpochs() (all []epoch, err error) {
 }
 
 // advance returns the time for a commit at a reading of the clock. It begins an epoch, in the commit's batch, when the clock
-// was put back, and when it was put right after an excursion. The committer alone calls it.
+// was put back. The committer alone calls it.
 func (s *store) advance(reading int64, b *pebble.Batch) (int64, error) {
-	last := s.lastCommit.Load()
-	if reading >= last-int64(tolerance) && !s.epochs.Load().undoes(reading, last) {
-		last = max(last, reading)
-		s.lastCommit.Store(last)
-		return last, nil
+	if reading >= s.lastCommit-int64(tolerance) {
+		s.lastCommit = max(s.lastCommit, reading)
+		return s.lastCommit, nil
 	}
-	next := s.epochs.Load().next(s.next, reading, last)
+	next := s.epochs.Load().next(s.next, reading)
 	if err := b.Set(epochKey(next.number), next.value(), nil); err != nil {
 		return 0, err
 	}
 	// Readers may see it before it is durable: it holds no event that they may see.
 	s.changeEpochs(func(e *epochs) *epochs { return e.with(next) })
-	s.lastCommit.Store(reading)
+	s.lastCommit = reading
 	return reading, nil
 }
 
@@ -278,9 +198,6 @@ func (s *store) changeEpochs(change func(*epochs) *epochs) {
 func (e *epochs) obsolete(earliest sinks.Position, before int64) (n int) {
 	for n+1 < len(e.all) && e.all[n+1].first < earliest && e.limits[n] < before {
 		n++
-	}
-	for n > 0 && e.least[n] > 0 { // an excursion's epochs go at once
-		n--
 	}
 	return n
 }

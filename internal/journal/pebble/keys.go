@@ -176,21 +176,21 @@ func appendContents(all []journal.Seen, v []byte, e *epochs) ([]journal.Seen, er
 	if err != nil {
 		return all, err
 	}
-	least, limit := e.bounds(number)
+	limit := e.limit(number)
 	if len(v) == oldContentLen {
-		return append(all, journal.Seen{At: readTime(v, least, limit), Bytes: journal.Hash(v[8:])}), nil
+		return append(all, journal.Seen{At: readTime(v, limit), Bytes: journal.Hash(v[8:])}), nil
 	}
 	for v = v[contentsHeaderLen:]; len(v) > 0; v = v[contentLen:] {
 		all = append(all, journal.Seen{
-			At: readTime(v, least, limit), Bytes: journal.Hash(v[8:24]), Meaning: journal.Hash(v[24:40]),
+			At: readTime(v, limit), Bytes: journal.Hash(v[8:24]), Meaning: journal.Hash(v[24:40]),
 		})
 	}
 	return all, nil
 }
 
-// readTime reads a time that is not earlier than least, and not later than limit.
-func readTime(v []byte, least, limit int64) time.Time {
-	return time.Unix(0, min(max(int64(binary.BigEndian.Uint64(v)), least), limit))
+// readTime reads a time that is not later than limit.
+func readTime(v []byte, limit int64) time.Time {
+	return time.Unix(0, min(int64(binary.BigEndian.Uint64(v)), limit))
 }
 
 func cursorKey(name string) []byte {

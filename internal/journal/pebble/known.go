@@ -123,7 +123,7 @@ func (k *known) readContents(all []journal.Seen, at bucket, key *journal.Hash, e
 	all, err = appendContents(all, v, e)
 	if err == nil && len(all)-before >= commit.MaxContents {
 		number, _ := contentsEpoch(v) // appendContents has read it
-		complete = hourOf(time.Unix(0, e.lowest(number))) >= at.hour()
+		complete = hourOf(time.Unix(0, e.limit(number))) >= at.hour()
 	}
 	return all, complete, errors.Join(err, closer.Close())
 }

@@ -258,7 +258,7 @@ func (s *store) commitTime(p sinks.Position) (time.Time, error) {
 		return at, err
 	}
 	e := s.epochs.Load()
-	return time.Unix(0, e.corrected(e.of(p), at.UnixNano())), nil
+	return time.Unix(0, min(at.UnixNano(), e.limits[e.of(p)])), nil
 }
 
 // shownTime is when the event was committed, as the clock of its epoch showed it.

@@ -184,11 +184,7 @@ func (s *store) beginEpoch(version uint32, now int64) error {
 	}
 	opened := epoch{id: randomEpoch(), first: s.next, floor: now}
 	if len(all) > 0 {
-		before, err := s.lastReading(all[len(all)-1])
-		if err != nil {
-			return errors.Join(err, b.Close())
-		}
-		opened = newEpochs(all).next(s.next, now, before)
+		opened = newEpochs(all).next(s.next, now)
 	}
 	all = append(all, opened)
 	for _, e := range all[before:] {
@@ -201,19 +197,8 @@ func (s *store) beginEpoch(version uint32, now int64) error {
 		return err
 	}
 	s.epochs.Store(newEpochs(all))
-	s.lastCommit.Store(now)
+	s.lastCommit = now
 	return nil
-}
-
-// lastReading returns the last reading of the clock in the last epoch of which the folder has a record: of the last event,
-// or of the beginning.
-func (s *store) lastReading(e epoch) (int64, error) {
-	p, err := s.lastPosition()
-	if err != nil || p < e.first || p == 0 {
-		return e.floor, err
-	}
-	at, err := s.shownTime(p)
-	return at.UnixNano(), err
 }
 
 // lastPosition returns the position of the last event, 0 if there is none.

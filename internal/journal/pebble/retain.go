@@ -90,9 +90,6 @@ type retention struct {
 }
 
 func (r *retention) run() error {
-	if r.st.epochs.Load().undoes(r.believed.UnixNano(), r.st.lastCommit.Load()) {
-		return nil // the clock was put right, and the next commit will say so: until then times count as too old
-	}
 	r.st.retained = r.st.retained.advanced(retained{earliest: r.st.retained.earliest}, r.believed)
 	k, err := r.moveEarliest()
 	if err != nil {
@@ -243,11 +240,8 @@ func (s *store) olderThan(at bucket, t time.Time) (_ bool, err error) {
 			return false, err
 		}
 		number, err := contentsEpoch(v)
-		if err != nil {
+		if err != nil || e.limit(number) >= t.UnixNano() {
 			return false, err
-		}
-		if _, limit := e.bounds(number); limit >= t.UnixNano() {
-			return false, nil
 		}
 	}
 	return true, it.Error()

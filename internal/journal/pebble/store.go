@@ -41,7 +41,7 @@ type store struct {
 
 	// The rest is the committer's: the next position to assign, and the time of the last commit.
 	next       sinks.Position
-	lastCommit atomic.Int64
+	lastCommit int64
 	drift      *driftCounts
 	// bucket is the bucket of the next dedupe keys, and bucketKeys is how many were added to it.
 	bucket     bucket
