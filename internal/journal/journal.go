@@ -73,7 +73,7 @@ type Archive interface {
 	// alone. Errors: ErrUnavailable, sinks.ErrClosed, ctx's.
 	Drift(ctx context.Context) ([]*journalv1.DriftCount, error)
 	// Newest returns when the newest stored webhook of each source was received, looking at recent webhooks first and at a
-	// bounded number of them. Errors: ErrUnavailable, sinks.ErrClosed, ctx's.
+	// bounded number of them. Webhooks whose time lies in the future do not count. Errors: ErrUnavailable, sinks.ErrClosed, ctx's.
 	Newest(ctx context.Context, sources []string) (map[string]time.Time, error)
 }
 

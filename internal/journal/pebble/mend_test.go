@@ -10,6 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
@@ -192,4 +193,21 @@ func TestRecoversUnderLoad(t *testing.T) {
 		close(done)
 		all.Wait()
 	}
+}
+
+// TestNewestIsNotInTheFuture: a webhook that was received while the clock was ahead does not hide those of now.
+func TestNewestIsNotInTheFuture(t *testing.T) {
+	j, c, _ := clocked(t, vfs.NewMem())
+	put := func(i int) {
+		e := entry(i, 10, 1)
+		e.Webhook.Id, e.Webhook.ReceivedAt = idAt(c.Now(), i), timestamppb.New(c.Now())
+		appendAll(t, j, e)
+	}
+	c.Advance(year)
+	put(1)
+	c.Advance(-year)
+	put(2)
+	newest, err := j.Newest(t.Context(), []string{"till"})
+	diff(t, "error", err, nil)
+	diff(t, "newest", newest["till"].Equal(start), true)
 }

@@ -91,6 +91,9 @@ func (s *store) corrections(prefix byte, id uuid.UUID) (all []journal.Correction
 // newestScan bounds the webhooks that Newest looks at.
 const newestScan = 10_000
 
+// clockSlack is how far ahead of the clock Newest believes a webhook's time. A later one is from a clock that was ahead.
+const clockSlack = time.Minute
+
 // Newest implements [journal.Archive]. It looks at the ten thousand newest webhooks at most.
 func (j *Journal) Newest(ctx context.Context, sources []string) (map[string]time.Time, error) {
 	missing := make(map[string]bool, len(sources))
@@ -101,7 +104,8 @@ func (j *Journal) Newest(ctx context.Context, sources []string) (map[string]time
 	if len(missing) == 0 {
 		return newest, nil
 	}
-	_, err := j.Find(ctx, journal.Query{Backwards: true, Limit: 1, Scan: newestScan, Match: func(w *journalv1.Webhook) bool {
+	before := journal.IDAt(j.cfg.Now().Add(clockSlack))
+	_, err := j.Find(ctx, journal.Query{Backwards: true, Before: before, Limit: 1, Scan: newestScan, Match: func(w *journalv1.Webhook) bool {
 		if missing[w.GetSource()] {
 			newest[w.GetSource()] = w.GetReceivedAt().AsTime()
 			delete(missing, w.GetSource())
