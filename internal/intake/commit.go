@@ -80,17 +80,18 @@ func (in *Intake) count(d *Draft, r journal.Receipt) Outcome {
 	if d.entry.Operation == journal.Release {
 		s.released.Inc()
 	}
+	received := d.entry.Operation == journal.Receive
+	if received && (!r.Duplicate || r.Kept) { // as the journal does: each stored webhook once
+		s.drift.count(d.entry.Webhook)
+	}
 	if r.Duplicate {
-		if d.entry.Operation == journal.Receive {
+		if received {
 			s.duplicates.Inc()
 		}
 		return Duplicate
 	}
 	if r.Revised && d.Fault == nil {
 		s.revisions.Inc()
-	}
-	if d.entry.Operation == journal.Receive {
-		s.drift.count(d.entry.Webhook)
 	}
 	if d.Fault == nil {
 		return Accepted

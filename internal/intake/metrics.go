@@ -33,7 +33,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		duplicates:  counter("bridge_duplicates_total", "Webhooks that had been received before.", "source"),
 		quarantined: counter("bridge_quarantined_total", "Webhooks kept without having become events.", "source"),
-		revisions:   counter("bridge_revisions_total", "Webhooks that repeat a known fact with another body.", "source"),
+		revisions:   counter("bridge_revisions_total", "Webhooks whose keys knew only other contents.", "source"),
 		released:    counter("bridge_released_total", "Quarantined webhooks that were translated after all.", "source"),
 		drift: counter("bridge_drift_total", "Differences between webhooks and what their vendor documents.",
 			"connector", "event", "field", "kind"),

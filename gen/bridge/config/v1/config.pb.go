@@ -1231,7 +1231,7 @@ type Limits struct {
 	Body string `protobuf:"bytes,1,opt,name=body,proto3" json:"body,omitempty"`
 	// Webhooks a second, averaged. Above it, the answer is 429.
 	Rate *uint32 `protobuf:"varint,2,opt,name=rate,proto3,oneof" json:"rate,omitempty"`
-	// Bytes of bodies in flight at once, `limits.body` or more. A webhook waits up to half a second for room, then it
+	// Bytes of bodies in flight at once, `limits.body` or more. A webhook waits up to half a second for bytes, then it
 	// is answered 503.
 	InFlight string `protobuf:"bytes,3,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
 	// Bytes a day, `limits.body` or more. Above it, the answer is 429.
