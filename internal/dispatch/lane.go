@@ -227,7 +227,7 @@ func (l *lane) report() {
 }
 
 // head is the position of the first event ahead.
-func (l *lane) head() sinks.Position { return sinks.Position(l.ahead[0].Position) }
+func (l *lane) head() sinks.Position { return l.ahead[0].Position }
 
 // batch returns the events to deliver next, at least one.
 func (l *lane) batch() []sinks.Record {
