@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/sinks"
@@ -68,6 +70,12 @@ func (j *Journal) checkpoint(ctx context.Context, dir string) error {
 	defer release()
 	if err := st.db.Checkpoint(dir, pebble.WithFlushedWAL()); err != nil {
 		return fmt.Errorf("journal: checkpoint: %w", err)
+	}
+	// Events are personal data, and Pebble makes folders that everybody may read.
+	if j.cfg.FS == vfs.Default {
+		if err := os.Chmod(dir, 0o700); err != nil {
+			return fmt.Errorf("journal: checkpoint: %w", err)
+		}
 	}
 	if st.fs.err() != nil {
 		return journal.ErrUnavailable // the copy may have data that never reached the disk
