@@ -132,7 +132,7 @@ func copies(c *connectors.Connector, form bool) int {
 	return n
 }
 
-// decodingBytes is what a webhook of size bytes reserves while it is decoded. Most are small, and not worth a lock.
+// decodingBytes returns the bytes that a webhook of this size reserves while it is decoded. Most are small, and not worth a lock.
 func decodingBytes(size int) int64 {
 	if size <= smallBody {
 		return 0
@@ -140,7 +140,7 @@ func decodingBytes(size int) int64 {
 	return min(int64(size), maxDecoding)
 }
 
-// decodingBytes is what a body reserves.
+// decodingBytes returns the bytes that a body reserves while it is decoded.
 func (s *endpoint) decodingBytes(b *body) int64 {
 	if s.Connector.Batches && (b.form || intake.IsArray(b.data)) {
 		return decodingBytes(batchFactor * len(b.data))

@@ -21,7 +21,7 @@ func one(e *eventv1.Event, also ...connectors.Key) func(connectors.Input) (conne
 	}
 }
 
-// TestInternalErrors: whatever fails inside is quarantined, also where the source rejects what cannot be read.
+// TestInternalErrors: a webhook that fails by an internal error is quarantined, also where the source rejects undecodable webhooks.
 func TestInternalErrors(t *testing.T) {
 	failing := func(string, []byte) (proto.Message, []vendorjson.Drift, error) {
 		return nil, nil, errors.New("no call")

@@ -15,7 +15,7 @@ import (
 // The event is one of the connector's. A [*vendorjson.Error] is the document's fault. Any other error is an internal one.
 type Decoder func(event string, document []byte) (proto.Message, []vendorjson.Drift, error)
 
-// Reading is what a webhook says.
+// Reading is the result of reading a webhook.
 type Reading struct {
 	// Event is the vendor's name for it. Empty if nothing tells.
 	Event string
