@@ -435,7 +435,7 @@ func TestJournalUnavailable(t *testing.T) {
 			t.Errorf("%v: %d webhooks were stored", cause, n)
 		}
 		reason := "unavailable"
-		if cause == surprise {
+		if errors.Is(cause, surprise) {
 			reason = "internal"
 		}
 		if got := e.value(t, "bridge_webhooks_refused_total", reason, "returns"); got != 3 || !strings.Contains(e.log.String(), cause.Error()) {
