@@ -73,7 +73,7 @@ func (j *Journal) checkpoint(ctx context.Context, dir string) error {
 	}
 	// Events are personal data, and Pebble makes folders that everybody may read.
 	if j.cfg.FS == vfs.Default {
-		if err := os.Chmod(dir, 0o700); err != nil {
+		if err := os.Chmod(dir, 0o700); err != nil { //nolint:gosec // a folder must be searchable by its owner
 			return fmt.Errorf("journal: checkpoint: %w", err)
 		}
 	}
