@@ -93,9 +93,9 @@ var broken = []spoiled{
 		}
 	}},
 	{name: "Normalize that counts", base: odd, fails: "normalized", spoil: func(c *connectors.Connector) {
-		calls := 0
+		var calls atomic.Int64
 		c.Normalize = func(text []byte) []byte {
-			if calls++; calls%3 == 0 {
+			if calls.Add(1)%3 == 0 {
 				return text
 			}
 			return normalize(text)
