@@ -1,12 +1,13 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 	"text/tabwriter"
+
+	"github.com/spf13/cobra"
 
 	"github.com/webhook-bridge/bridge/internal/config"
 	"github.com/webhook-bridge/bridge/internal/schema"
@@ -15,12 +16,29 @@ import (
 	"github.com/webhook-bridge/bridge/internal/source"
 )
 
-// check loads a configuration, reports all its problems, and prints what it would do.
-func check(_ context.Context, env environment, args []string) error {
-	cfg, err := configFrom("check", env, args)
-	if err != nil {
-		return err
+func checkCommand(env environment) *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Check a configuration, and print what serve would do with it",
+		Long: `Check a configuration. All problems are printed at once, each with its line and column, and the exit code is 2.
+Without problems it prints how serve would use the configuration. Secrets are never printed. Nothing is started.`,
+		Example: "  bridge check -c bridge.yaml",
+		Args:    noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			cfg, err := loadConfig(file, env)
+			if err != nil {
+				return err
+			}
+			return printConfig(env, cfg)
+		},
 	}
+	configFlag(cmd.Flags(), &file)
+	return cmd
+}
+
+// printConfig prints what a server with this configuration would do.
+func printConfig(env environment, cfg *config.Config) error {
 	w := tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "SOURCE\tCONNECTOR\tAUTH\tUNDECODABLE\tTYPED CALLS\tURL")
 	for i := range cfg.Sources {
@@ -77,20 +95,6 @@ func check(_ context.Context, env environment, args []string) error {
 		}
 	}
 	return w.Flush()
-}
-
-// configFrom parses a command's one flag and loads the configuration it names.
-func configFrom(name string, env environment, args []string) (*config.Config, error) {
-	fs := flagSet(name, env)
-	file := fs.String("c", "bridge.yaml", "configuration `file`")
-	rest, err := parseArgs(fs, args)
-	if err != nil {
-		return nil, err
-	}
-	if len(rest) > 0 {
-		return nil, &usageError{"takes no arguments except -c"}
-	}
-	return loadConfig(*file, env)
 }
 
 func authText(s *source.Source) string {

@@ -5,12 +5,12 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"flag"
 	"fmt"
 	"net"
 	"os"
 	"time"
 
+	"github.com/spf13/pflag"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
@@ -33,24 +33,45 @@ type clientFlags struct {
 	tls              bool
 	// operator is set for commands that call the operator's service, which may have tokens of its own.
 	operator bool
+	flags    *pflag.FlagSet
 }
 
-func (c *clientFlags) register(fs *flag.FlagSet) {
-	fs.StringVar(&c.config, "c", "", "configuration `file` of the server, to find its address in")
-	fs.StringVar(&c.addr, "addr", "", "the server's gRPC `address` (default "+defaultGRPC+"); its bearer token, if it demands one,\n"+
-		"comes from the environment variable BRIDGE_TOKEN, else from the configuration")
-	fs.BoolVar(&c.tls, "tls", false, "use TLS with the system's certificates")
-	fs.StringVar(&c.ca, "ca", "", "use TLS and trust the certificates in this PEM `file`")
+func (c *clientFlags) register(fs *pflag.FlagSet) {
+	configFlag(fs, &c.config)
+	c.flags = fs
+	fs.StringVar(&c.addr, "addr", "", "the server's gRPC `address` (default: from the configuration, otherwise "+defaultGRPC+");\n"+
+		"if the server requires a bearer token, it is read from the environment\nvariable BRIDGE_TOKEN, otherwise from the configuration")
+	fs.BoolVar(&c.tls, "tls", false, "use TLS, and trust the system's certificates")
+	caFlag(fs, &c.ca)
+}
+
+// serverConfig returns the configuration of the server to call: the one that -c names, otherwise bridge.yaml if it is there and no
+// address is given. It is nil if there is none.
+func (c *clientFlags) serverConfig(env environment) (*config.Config, error) {
+	if c.flags.Changed("config") {
+		return loadConfig(c.config, env)
+	}
+	if c.addr != "" {
+		return nil, nil
+	}
+	if _, err := os.Stat(c.config); err != nil {
+		return nil, nil
+	}
+	cfg, err := loadConfig(c.config, env)
+	if err != nil {
+		fmt.Fprintf(env.stderr, "%s is read because it is in this folder; --addr ADDRESS calls a server without it\n", c.config)
+	}
+	return cfg, err
 }
 
 // dial returns a connection to the server. A bearer token comes from BRIDGE_TOKEN, else from the configuration.
 func (c *clientFlags) dial(env environment) (*grpc.ClientConn, error) {
 	addr, ca, token := c.addr, c.ca, ""
-	if c.config != "" {
-		cfg, err := loadConfig(c.config, env)
-		if err != nil {
-			return nil, err
-		}
+	cfg, err := c.serverConfig(env)
+	if err != nil {
+		return nil, err
+	}
+	if cfg != nil {
 		if addr == "" {
 			addr = dialable(cfg.Listen.GRPC.Addr)
 		}
@@ -88,7 +109,7 @@ func (c *clientFlags) dial(env environment) (*grpc.ClientConn, error) {
 	}
 	if token != "" {
 		if !secure && !config.IsLoopback(addr) {
-			return nil, errors.New("a token is sent over TLS or to a loopback address only; use -tls or -ca")
+			return nil, errors.New("a token is sent over TLS or to a loopback address only; use --tls or --ca")
 		}
 		options = append(options, grpc.WithPerRPCCredentials(bearer{token: token, secure: secure}))
 	}

@@ -3,16 +3,17 @@ package cli
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"github.com/webhook-bridge/bridge/internal/daemon"
 )
 
-// Exit codes.
+// Exit codes. The help of the program itself documents them, see [rootCommand].
 const (
 	exitOK     = 0
 	exitFailed = 1
@@ -20,7 +21,7 @@ const (
 	exitUsage = 2
 )
 
-// environment is all that a command has of the world around it.
+// environment is the part of the process that commands use, and the plug-ins of the program.
 type environment struct {
 	plugins        daemon.Plugins
 	lookup         func(string) (string, bool)
@@ -28,46 +29,12 @@ type environment struct {
 	stdout, stderr io.Writer
 }
 
-// command is one of the program's commands.
-type command struct {
-	name, args, about string
-	run               func(ctx context.Context, env environment, args []string) error
-	// sub are the commands that the next word names, instead of run.
-	sub []command
-}
-
-func commands() []command {
-	return []command{
-		{name: "serve", args: "-c FILE", about: "receive webhooks and serve subscriptions", run: serve},
-		{name: "check", args: "-c FILE", about: "check a configuration and say what it would do", run: check},
-		{name: "demo", args: "[--once]", about: "see vendors' webhooks become events, here and now", run: demo},
-		{name: "send", args: "SOURCE [EVENT] FILE", about: "send a webhook as the vendor would", run: send},
-		{
-			name: "simulate", args: "VENDOR [--rate N] [--for D]", run: simulateVendor,
-			about: "send webhooks as a vendor would, by its delivery policy, and report",
-		},
-		{name: "tail", args: "[--from WHERE] [--type PATTERN]", about: "print events as they come", run: tail},
-		webhooksCommand(),
-		quarantineCommand(),
-		{
-			name: "retranslate", args: "--since T [--dry-run]", run: retranslate,
-			about: "translate stored webhooks again, and publish corrections",
-		},
-		{name: "drift", args: "[--fail-on KIND]", about: "show how webhooks differ from what vendors document", run: drift},
-		sinksCommand(),
-		parkedCommand(),
-		{name: "backup", args: "DIR", about: "copy the journal into a new folder on the server while it runs", run: backup},
-		connectorsCommand(),
-		{name: "version", about: "print the version", run: version},
-	}
-}
-
 // usageError is a wrong command line.
 type usageError struct{ problem string }
 
 func (e *usageError) Error() string { return e.problem }
 
-// reportedError is a failure that the user has been told of already.
+// reportedError is a failure that was already printed.
 type reportedError struct{ code int }
 
 func (e *reportedError) Error() string { return fmt.Sprintf("exit status %d", e.code) }
@@ -89,134 +56,204 @@ func Run(ctx context.Context, plugins daemon.Plugins, args []string, process Env
 		fmt.Fprintf(env.stderr, "bridge: %v\n", err)
 		return exitFailed
 	}
-	if len(args) == 0 {
-		printUsage(env.stderr)
-		return exitUsage
-	}
-	name, rest := args[0], args[1:]
-	if name == "help" || name == "-h" || name == "--help" {
-		printUsage(env.stdout)
-		return exitOK
-	}
-	if name == "-version" || name == "--version" {
-		name = "version"
-	}
-	for _, c := range commands() {
-		if c.name == name {
-			return c.start(ctx, env, rest)
+	root := rootCommand(env)
+	if completes(args) {
+		root.SetArgs(args)
+	} else {
+		args = doubleDashes(root, args)
+		if err := findCommand(root, args); err != nil {
+			return exitCode(root, env, err)
 		}
+		root.SetArgs(args)
 	}
-	fmt.Fprintf(env.stderr, "bridge: no command %q; bridge help lists them\n", name)
-	return exitUsage
+	cmd, err := root.ExecuteContextC(ctx)
+	return exitCode(cmd, env, err)
 }
 
-// start runs the command, or that of its own which the first argument names.
-func (c command) start(ctx context.Context, env environment, args []string) int {
-	if len(c.sub) == 0 {
-		return exitCode(c, env, c.run(ctx, env, args))
-	}
-	if len(args) == 0 {
-		c.printUsage(env.stderr)
-		return exitUsage
-	}
-	name, rest := args[0], args[1:]
-	switch name {
-	case "help", "-h", "-help", "--help":
-		c.printUsage(env.stdout)
-		return exitOK
-	}
-	for _, s := range c.sub {
-		if s.name == name {
-			s.name = c.name + " " + s.name
-			return s.start(ctx, env, rest)
-		}
-	}
-	fmt.Fprintf(env.stderr, "bridge: no command %q; bridge %s -h lists them\n", c.name+" "+name, c.name)
-	return exitUsage
+// Command returns the program's command line, for tools that document it.
+func Command(plugins daemon.Plugins) *cobra.Command {
+	none := func(string) (string, bool) { return "", false }
+	return rootCommand(environment{plugins: plugins, lookup: none, stdin: strings.NewReader(""), stdout: io.Discard, stderr: io.Discard})
 }
 
-func exitCode(c command, env environment, err error) int {
+// completes reports whether a shell asks for the words that complete a command line.
+func completes(args []string) bool {
+	return len(args) > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd)
+}
+
+// The groups of commands, in the order of the help.
+const (
+	groupStart    = "start"
+	groupServer   = "server"
+	groupVendor   = "vendor"
+	groupEvents   = "events"
+	groupOperator = "operator"
+	groupProgram  = "program"
+)
+
+func rootCommand(env environment) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "bridge",
+		Short: "Turn vendors' webhooks into one durable stream of typed, canonical events",
+		Long: `Bridge turns vendors' webhooks into one durable stream of typed, canonical events.
+
+Exit codes, of all commands:
+  0    the command did its work
+  1    it failed, or it found the problem that it looks for
+  2    the command line or the configuration is wrong, and nothing was started
+  130  a second signal ended it before the orderly end`,
+		Example: `  bridge demo --once               see webhooks become events
+  bridge init && bridge serve      begin with a configuration of your own
+  bridge tail                      follow the events, in another terminal`,
+		Version:       daemon.Version(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetIn(env.stdin)
+	root.SetOut(env.stdout)
+	root.SetErr(env.stderr)
+	root.SetVersionTemplate("bridge {{.Version}}\n")
+	root.SetFlagErrorFunc(flagError)
+	for _, g := range []cobra.Group{
+		{ID: groupStart, Title: "Begin:"},
+		{ID: groupServer, Title: "Run a server:"},
+		{ID: groupVendor, Title: "Send webhooks as a vendor does:"},
+		{ID: groupEvents, Title: "Read events:"},
+		{ID: groupOperator, Title: "Inspect and repair a running server:"},
+		{ID: groupProgram, Title: "The program itself:"},
+	} {
+		root.AddGroup(&g)
+	}
+	add := func(group string, commands ...*cobra.Command) {
+		for _, c := range commands {
+			c.GroupID = group
+			root.AddCommand(c)
+		}
+	}
+	add(groupStart, demoCommand(env), connectorsCommand(env))
+	add(groupServer, checkCommand(env), serveCommand(env))
+	add(groupVendor, sendCommand(env), simulateCommand(env))
+	add(groupEvents, tailCommand(env))
+	add(groupOperator, webhooksCommand(env), quarantineCommand(env), retranslateCommand(env), driftCommand(env), sinksCommand(env),
+		parkedCommand(env), backupCommand(env))
+	add(groupProgram, versionCommand(env))
+	root.SetHelpCommand(helpCommand())
+	root.SetHelpCommandGroupID(groupProgram)
+	root.SetCompletionCommandGroupID(groupProgram)
+	root.InitDefaultVersionFlag()
+	root.Flags().Lookup("version").Usage = "print the version"
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	finish(root)
+	addCompletions(root, env)
+	return root
+}
+
+// finish sets what all commands have in common.
+func finish(c *cobra.Command) {
+	c.SuggestionsMinimumDistance = 2
+	c.InitDefaultHelpFlag()
+	c.Flags().SortFlags = false
+	if f := c.Flags().Lookup("help"); f != nil {
+		f.Usage = "show this help"
+	}
+	if c.Name() == "completion" {
+		c.Short = "Print the script that completes commands in a shell"
+	}
+	if c.Parent() != nil && c.Parent().Name() == "completion" {
+		c.Args = noArgs
+	}
+	for _, sub := range c.Commands() {
+		finish(sub)
+	}
+}
+
+// group returns cmd with commands of its own, one of which the next word names.
+func group(cmd *cobra.Command, sub ...*cobra.Command) *cobra.Command {
+	cmd.AddCommand(sub...)
+	return cmd
+}
+
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "help [COMMAND...]",
+		Short:   "Show the help of a command, as -h does",
+		Example: "  bridge help quarantine retry",
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			var names []cobra.Completion
+			if found, rest, err := cmd.Root().Find(args); err == nil && len(rest) == 0 {
+				for _, c := range found.Commands() {
+					if c.IsAvailableCommand() {
+						names = append(names, cobra.CompletionWithDesc(c.Name(), c.Short))
+					}
+				}
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			found, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return &commandError{found, rest[0]}
+			}
+			return found.Help()
+		},
+	}
+}
+
+// commandError is a word that names no command of cmd, or a word that is missing.
+type commandError struct {
+	cmd  *cobra.Command
+	word string
+}
+
+func (e *commandError) Error() string {
+	if e.word == "" {
+		return "no command is given"
+	}
+	return fmt.Sprintf("no command %q%s", e.word, didYouMean(e.cmd.SuggestionsFor(e.word)))
+}
+
+// findCommand returns an error if args name no command. A group of commands does nothing by itself: the next word must name one
+// of its commands.
+func findCommand(root *cobra.Command, args []string) error {
+	cmd, rest, err := root.Find(args)
+	if err == nil && !cmd.HasAvailableSubCommands() {
+		return nil
+	}
+	if i := slices.IndexFunc(rest, func(arg string) bool { return !strings.HasPrefix(arg, "-") }); i >= 0 {
+		return &commandError{cmd, rest[i]}
+	}
+	if len(rest) == 0 {
+		return &commandError{cmd, ""}
+	}
+	return nil // flags alone: -h, or a wrong one
+}
+
+// exitCode prints err and returns the exit code.
+func exitCode(cmd *cobra.Command, env environment, err error) int {
 	var usage *usageError
+	var command *commandError
 	var reported *reportedError
 	switch {
-	case err == nil, errors.Is(err, flag.ErrHelp):
+	case err == nil:
 		return exitOK
 	case errors.As(err, &reported):
 		return reported.code
+	case errors.As(err, &command):
+		path := command.cmd.CommandPath()
+		if command.word == "" {
+			command.cmd.SetOut(env.stderr)
+			_ = command.cmd.Help()
+			fmt.Fprintln(env.stderr)
+		}
+		fmt.Fprintf(env.stderr, "%s: %v\n%s -h lists the commands\n", path, command, path)
+		return exitUsage
 	case errors.As(err, &usage):
-		fmt.Fprintf(env.stderr, "bridge %s: %s\nusage: bridge %s %s\n", c.name, usage.problem, c.name, c.args)
+		path := cmd.CommandPath()
+		fmt.Fprintf(env.stderr, "%s: %s\nusage: %s\n%s -h lists the flags\n", path, usage.problem, cmd.UseLine(), path)
 		return exitUsage
 	default:
-		fmt.Fprintf(env.stderr, "bridge %s: %v\n", c.name, err)
+		fmt.Fprintf(env.stderr, "%s: %v\n", cmd.CommandPath(), err)
 		return exitFailed
-	}
-}
-
-func printUsage(w io.Writer) {
-	fmt.Fprint(w, "Bridge turns vendors' webhooks into one durable stream of typed, canonical events.\n\n")
-	for _, c := range commands() {
-		c.printLine(w)
-	}
-	fmt.Fprint(w, "\nbridge COMMAND -h lists a command's flags, or its own commands.\n")
-}
-
-// printUsage lists the command's own commands.
-func (c command) printUsage(w io.Writer) {
-	for _, s := range c.sub {
-		s.name = c.name + " " + s.name
-		s.printLine(w)
-	}
-	fmt.Fprintf(w, "\nbridge %s COMMAND -h lists a command's flags.\n", c.name)
-}
-
-func (c command) printLine(w io.Writer) {
-	fmt.Fprintf(w, "  bridge %-46s %s\n", strings.TrimSpace(c.name+" "+c.args), c.about)
-}
-
-// flagSet returns the flags of a command; its own messages go to where the command's go. A wrong flag is told alone: the list
-// of all would push it off the screen.
-func flagSet(c string, env environment) *flag.FlagSet {
-	fs := flag.NewFlagSet(c, flag.ContinueOnError)
-	fs.SetOutput(env.stderr)
-	fs.Usage = func() {}
-	return fs
-}
-
-// printFlags says how the command is called.
-func printFlags(fs *flag.FlagSet) {
-	fmt.Fprintf(fs.Output(), "usage: bridge %s %s\n\n", fs.Name(), argsOf(fs.Name()))
-	fs.PrintDefaults()
-}
-
-// argsOf returns the arguments of the command with this name, "webhooks show" being one.
-func argsOf(name string) string {
-	all, args := commands(), ""
-	for word := range strings.FieldsSeq(name) {
-		i := slices.IndexFunc(all, func(c command) bool { return c.name == word })
-		if i < 0 {
-			return ""
-		}
-		all, args = all[i].sub, all[i].args
-	}
-	return args
-}
-
-// parseArgs parses flags wherever they stand among the arguments, which it returns without them.
-func parseArgs(fs *flag.FlagSet, args []string) ([]string, error) {
-	var positional []string
-	for {
-		if err := fs.Parse(args); err != nil {
-			if errors.Is(err, flag.ErrHelp) {
-				printFlags(fs)
-				return nil, err
-			}
-			fmt.Fprintf(fs.Output(), "bridge %s -h lists the flags\n", fs.Name())
-			return nil, &reportedError{exitUsage}
-		}
-		if fs.NArg() == 0 {
-			return positional, nil
-		}
-		positional = append(positional, fs.Arg(0))
-		args = fs.Args()[1:]
 	}
 }

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -10,35 +9,36 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/spf13/cobra"
+
 	"github.com/webhook-bridge/bridge/connectors"
 	"github.com/webhook-bridge/bridge/internal/daemon"
 	"github.com/webhook-bridge/bridge/internal/source"
 )
 
-func connectorsCommand() command {
-	return command{
-		name: "connectors", args: "list|describe|sample", about: "what is known of each vendor",
-		sub: []command{
-			{name: "list", args: "[--json]", about: "list the vendors", run: listConnectors},
-			{
-				name: "describe", args: "NAME [EVENT] [--json]", run: describeConnector,
-				about: "a vendor's events, signature and delivery policy, and how to set it up",
-			},
-			{name: "sample", args: "NAME [EVENT]", about: "print the body of a webhook of that vendor's", run: printSample},
-		},
-	}
+func connectorsCommand(env environment) *cobra.Command {
+	return group(&cobra.Command{
+		Use:   "connectors",
+		Short: "Show the vendors' events, and how to set them up",
+	}, listConnectorsCommand(env), describeConnectorCommand(env), sampleCommand(env))
 }
 
-func listConnectors(_ context.Context, env environment, args []string) error {
-	fs := flagSet("connectors list", env)
-	asJSON := fs.Bool("json", false, "as JSON, one vendor a line")
-	if rest, err := parseArgs(fs, args); err != nil {
-		return err
-	} else if len(rest) > 0 {
-		return &usageError{"takes no arguments except flags"}
+func listConnectorsCommand(env environment) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:     "list",
+		Short:   "List the vendors",
+		Example: "  bridge connectors list",
+		Args:    noArgs,
+		RunE:    func(*cobra.Command, []string) error { return listConnectors(env, asJSON) },
 	}
+	jsonFlag(cmd.Flags(), &asJSON, "JSON, one vendor a line")
+	return cmd
+}
+
+func listConnectors(env environment, asJSON bool) error {
 	w := tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', 0)
-	if !*asJSON {
+	if !asJSON {
 		fmt.Fprintln(w, "NAME\tEVENTS\tNAMED BY\tAUTH\tNEEDS\tANSWER")
 	}
 	all := env.plugins.ByName()
@@ -47,7 +47,7 @@ func listConnectors(_ context.Context, env environment, args []string) error {
 		if err != nil {
 			return err
 		}
-		if *asJSON {
+		if asJSON {
 			d.Events = nil
 			if err := json.NewEncoder(env.stdout).Encode(d); err != nil {
 				return err
@@ -60,17 +60,22 @@ func listConnectors(_ context.Context, env environment, args []string) error {
 	return w.Flush()
 }
 
-func describeConnector(_ context.Context, env environment, args []string) error {
-	fs := flagSet("connectors describe", env)
-	asJSON := fs.Bool("json", false, "as one JSON object")
-	rest, err := parseArgs(fs, args)
-	if err != nil {
-		return err
+func describeConnectorCommand(env environment) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "describe NAME [EVENT]",
+		Short: "Show a vendor's events, signature and delivery policy, and how to set it up",
+		Example: `  bridge connectors describe retino
+  bridge connectors describe retino shipping.ordered`,
+		Args: between(1, 2, "a connector's name, and an event's name to show that event alone"),
+		RunE: func(_ *cobra.Command, args []string) error { return describeConnector(env, args, asJSON) },
 	}
-	if len(rest) != 1 && len(rest) != 2 {
-		return &usageError{"takes a connector's name, and an event's if that is all you want to see"}
-	}
-	c, err := connectorNamed(env.plugins, rest[0])
+	jsonFlag(cmd.Flags(), &asJSON, "one JSON object")
+	return cmd
+}
+
+func describeConnector(env environment, args []string, asJSON bool) error {
+	c, err := connectorNamed(env.plugins, args[0])
 	if err != nil {
 		return err
 	}
@@ -78,13 +83,18 @@ func describeConnector(_ context.Context, env environment, args []string) error 
 	if err != nil {
 		return err
 	}
-	if len(rest) == 2 {
-		d.Events = slices.DeleteFunc(d.Events, func(e eventDescription) bool { return e.Name != rest[1] })
+	if len(args) == 2 {
+		all := d.Events
+		d.Events = slices.DeleteFunc(slices.Clone(all), func(e eventDescription) bool { return e.Name != args[1] })
 		if len(d.Events) == 0 {
-			return fmt.Errorf("connector %s models no event %q", c.Name, rest[1])
+			var names []string
+			for _, e := range all {
+				names = append(names, e.Name)
+			}
+			return fmt.Errorf("connector %s models no event %q%s", c.Name, args[1], didYouMean(near(args[1], names)))
 		}
 	}
-	if *asJSON {
+	if asJSON {
 		enc := json.NewEncoder(env.stdout)
 		enc.SetEscapeHTML(false)
 		enc.SetIndent("", "  ")
@@ -92,22 +102,27 @@ func describeConnector(_ context.Context, env environment, args []string) error 
 	}
 	var b strings.Builder
 	d.print(&b, stylesFor(env.stdout, env.lookup))
-	if len(rest) == 1 {
+	if len(args) == 1 {
 		setUp(&b, stylesFor(env.stdout, env.lookup), c)
 	}
 	_, err = io.WriteString(env.stdout, b.String())
 	return err
 }
 
-func printSample(_ context.Context, env environment, args []string) error {
-	rest, err := parseArgs(flagSet("connectors sample", env), args)
-	if err != nil {
-		return err
+func sampleCommand(env environment) *cobra.Command {
+	return &cobra.Command{
+		Use:   "sample NAME [EVENT]",
+		Short: "Print the body of a webhook of a vendor",
+		Long: `Print the body of a webhook of a vendor: its first event, the event that is named, or the file of the connector's testdata
+that is named.`,
+		Example: "  bridge connectors sample retino shipping.ordered > shipped.json",
+		Args:    between(1, 2, "a connector's name, and the name of one of its events or of a file of its testdata"),
+		RunE:    func(_ *cobra.Command, args []string) error { return printSample(env, args) },
 	}
-	if len(rest) != 1 && len(rest) != 2 {
-		return &usageError{"takes a connector's name, and which of its events; or the name of a file of its testdata"}
-	}
-	c, err := connectorNamed(env.plugins, rest[0])
+}
+
+func printSample(env environment, args []string) error {
+	c, err := connectorNamed(env.plugins, args[0])
 	if err != nil {
 		return err
 	}
@@ -115,18 +130,18 @@ func printSample(_ context.Context, env environment, args []string) error {
 	if err != nil {
 		return err
 	}
-	if len(rest) == 1 && len(samples) > 0 {
+	if len(args) == 1 && len(samples) > 0 {
 		return write(env.stdout, samples[0].Body)
 	}
 	var events []string
 	for _, s := range samples {
-		if len(rest) == 2 && s.event == rest[1] {
+		if len(args) == 2 && s.event == args[1] {
 			return write(env.stdout, s.Body)
 		}
 		events = append(events, s.event)
 	}
-	if len(rest) == 2 {
-		if s, err := sampleNamed(c, rest[1]); err == nil {
+	if len(args) == 2 {
+		if s, err := sampleNamed(c, args[1]); err == nil {
 			return write(env.stdout, s.Body)
 		}
 	}
@@ -143,7 +158,8 @@ func connectorNamed(plugins daemon.Plugins, name string) (*connectors.Connector,
 	if c, ok := all[name]; ok {
 		return c, nil
 	}
-	return nil, fmt.Errorf("no connector %q; there are %s", name, strings.Join(slices.Sorted(maps.Keys(all)), ", "))
+	names := slices.Sorted(maps.Keys(all))
+	return nil, fmt.Errorf("no connector %q; there are %s%s", name, strings.Join(names, ", "), didYouMean(near(name, names)))
 }
 
 // authOf says how a vendor lets its webhooks be told from others'.

@@ -16,6 +16,7 @@ import (
 	"text/template"
 	"time"
 
+	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
@@ -46,15 +47,23 @@ type demoRun struct {
 	failed chan error
 }
 
-// demo starts a server in a folder of its own, sends it each vendor's webhooks and shows what becomes of them.
-func demo(ctx context.Context, env environment, args []string) (err error) {
-	fs := flagSet("demo", env)
-	once := fs.Bool("once", false, "end when all has been shown")
-	if rest, err := parseArgs(fs, args); err != nil {
-		return err
-	} else if len(rest) > 0 {
-		return &usageError{"takes no arguments except flags"}
+func demoCommand(env environment) *cobra.Command {
+	var once bool
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "See vendors' webhooks become events, here and now",
+		Long: `Start a real server in a temporary folder, send it webhooks of each vendor, and print the events as they come back by gRPC.
+The server then runs until Ctrl-C, and the command prints what to try next. Nothing stays behind.`,
+		Example: "  bridge demo --once",
+		Args:    noArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return demo(cmd.Context(), env, once) },
 	}
+	cmd.Flags().BoolVar(&once, "once", false, "end when all has been shown")
+	return cmd
+}
+
+// demo starts a server in a folder of its own, sends it each vendor's webhooks and shows the events that they become.
+func demo(ctx context.Context, env environment, once bool) (err error) {
 	dir, err := os.MkdirTemp("", "bridge-demo-")
 	if err != nil {
 		return err
@@ -69,7 +78,7 @@ func demo(ctx context.Context, env environment, args []string) (err error) {
 		events: make(chan *eventv1.Event, 16),
 		failed: make(chan error, 2),
 	}
-	return d.run(ctx, *once)
+	return d.run(ctx, once)
 }
 
 func (d *demoRun) run(ctx context.Context, once bool) (err error) {

@@ -27,7 +27,7 @@ func TestDemoIsEnded(t *testing.T) {
 	defer cancel()
 	out := &untilSent{end: cancel}
 	env := environment{plugins: vendors(), lookup: func(string) (string, bool) { return "", false }, stdin: strings.NewReader(""), stdout: out, stderr: io.Discard}
-	if err := demo(ctx, env, nil); err != nil {
+	if err := demo(ctx, env, false); err != nil {
 		t.Errorf("%v:\n%s", err, out)
 	}
 	if ctx.Err() == nil || strings.Contains(out.String(), "In another terminal") {

@@ -7,7 +7,8 @@
 //   - Commands that need no server: check, connectors list, describe and sample, version.
 //   - Commands that are a server: serve, and demo, which starts one, sends it webhooks and shows the events.
 //
-// A command has nothing but its arguments, its environment and the plug-ins of the program. It reads no global state.
+// Each file makes its commands for cobra: [rootCommand] has them all, in groups. flags.go defines each flag that several commands have,
+// once. A command has nothing but its arguments, its environment and the plug-ins of the program. It reads no global state.
 //
 // Not in this package: the server itself (internal/daemon), the engine of simulate (internal/simulate), and the list of connectors
 // and sinks (cmd/bridge/plugins.go).

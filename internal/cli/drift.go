@@ -8,50 +8,65 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/spf13/cobra"
+
 	adminv1 "github.com/webhook-bridge/bridge/gen/bridge/admin/v1"
 )
 
 // driftKinds are what --kind and --fail-on take.
 var driftKinds = []string{"unknown", "type", "missing"}
 
-func drift(ctx context.Context, env environment, args []string) error {
-	o := newOperator("drift", env)
+func driftCommand(env environment) *cobra.Command {
+	o := newOperator(env)
 	var since timeFlag
+	var failOn []string
 	r := &adminv1.ListDriftRequest{}
-	o.flags.StringVar(&r.Connector, "connector", "", "only of this `connector`")
-	o.flags.StringVar(&r.VendorEvent, "event", "", "only of this `event`, by the vendor's name")
-	o.flags.StringVar(&r.Kind, "kind", "", "only of this `kind`: unknown, type or missing")
-	o.flags.Var(&since, "since", "only what was seen at this `time` or later: "+timeForms)
-	var failOn stringList
-	o.flags.Var(&failOn, "fail-on", "exit 1 if there is drift of this `kind`: unknown, type, missing or any; may be repeated")
-	switch rest, err := parseArgs(o.flags, args); {
-	case err != nil:
-		return err
-	case len(rest) > 0:
-		return &usageError{"takes no arguments except flags"}
-	case r.GetKind() != "" && !slices.Contains(driftKinds, r.GetKind()):
-		return &usageError{"--kind is unknown, type or missing"}
+	cmd := &cobra.Command{
+		Use:   "drift",
+		Short: "Show how webhooks differ from what vendors document",
+		Long: `Show the fields in which stored webhooks differ from the connectors' schemas, with counts, times and a masked sample:
+fields that no schema has (unknown), values of another type (type), and fields that should always be there (missing).`,
+		Example: `  bridge drift
+  bridge drift --since 24h --fail-on unknown    # for a daily job`,
+		Args: noArgs,
+		PreRunE: func(*cobra.Command, []string) error {
+			if r.GetKind() != "" && !slices.Contains(driftKinds, r.GetKind()) {
+				return &usageError{"--kind is unknown, type or missing"}
+			}
+			for _, kind := range failOn {
+				if kind != "any" && !slices.Contains(driftKinds, kind) {
+					return &usageError{"--fail-on is unknown, type, missing or any"}
+				}
+			}
+			return nil
+		},
+		RunE: o.calling(func(ctx context.Context, _ []string) error {
+			r.Since = since.at
+			a, err := o.ListDrift(ctx, r)
+			if err != nil {
+				return err
+			}
+			if err := printDrift(env.stdout, o.asJSON, a.GetFields()); err != nil {
+				return err
+			}
+			return failOnDrift(a.GetFields(), failOn)
+		}),
 	}
-	for _, kind := range failOn {
-		if kind != "any" && !slices.Contains(driftKinds, kind) {
-			return &usageError{"--fail-on is unknown, type, missing or any"}
-		}
-	}
-	r.Since = since.at
-	if err := o.dial(); err != nil {
-		return err
-	}
-	defer o.close()
-	a, err := o.ListDrift(ctx, r)
-	if err != nil {
-		return refused(err)
-	}
-	if err := printDrift(env.stdout, o.asJSON, a.GetFields()); err != nil {
-		return err
-	}
+	fs := cmd.Flags()
+	fs.StringVar(&r.Connector, "connector", "", "only of this `connector`")
+	fs.StringVar(&r.VendorEvent, "event", "", "only of this `event`, by the vendor's name")
+	fs.StringVar(&r.Kind, "kind", "", "only of this `kind`: unknown, type or missing")
+	fs.Var(&since, "since", "only fields that were seen at this `time` or later: "+timeForms)
+	fs.StringArrayVar(&failOn, "fail-on", nil, "exit 1 if there is drift of this `kind`: unknown, type, missing or any; may be repeated")
+	o.register(cmd)
+	return cmd
+}
+
+// failOnDrift returns an error if a field has one of the kinds.
+func failOnDrift(fields []*adminv1.DriftField, kinds []string) error {
 	failing := 0
-	for _, f := range a.GetFields() {
-		if slices.Contains(failOn, "any") || slices.Contains(failOn, f.GetKind()) {
+	for _, f := range fields {
+		if slices.Contains(kinds, "any") || slices.Contains(kinds, f.GetKind()) {
 			failing++
 		}
 	}

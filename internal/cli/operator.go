@@ -3,8 +3,9 @@ package cli
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/json"
-	"flag"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -12,6 +13,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -21,42 +24,46 @@ import (
 	adminv1 "github.com/webhook-bridge/bridge/gen/bridge/admin/v1"
 )
 
-// operator is a command that calls the operator's service.
+// operator is the part of a command that calls the operator's service.
 type operator struct {
 	env    environment
-	flags  *flag.FlagSet
 	client clientFlags
 	asJSON bool
-	// args are the command's arguments.
-	args []string
 
 	conn *grpc.ClientConn
 	adminv1.AdminServiceClient
 }
 
-func newOperator(name string, env environment) *operator {
-	o := &operator{env: env, flags: flagSet(name, env), client: clientFlags{operator: true}}
-	o.client.register(o.flags)
-	o.flags.BoolVar(&o.asJSON, "json", false, "print protobuf JSON, one message a line")
-	return o
+func newOperator(env environment) *operator {
+	return &operator{env: env, client: clientFlags{operator: true}}
 }
 
-// dial connects, after the flags were parsed. The caller closes.
-func (o *operator) dial() error {
-	conn, err := o.client.dial(o.env)
-	if err != nil {
-		return err
+// register adds the flags that all commands of operators have, after those of its own.
+func (o *operator) register(cmd *cobra.Command) {
+	jsonFlag(cmd.Flags(), &o.asJSON, "protobuf JSON, one message a line")
+	o.client.register(cmd.Flags())
+}
+
+// calling returns a command's function that connects, calls run, and puts a server's refusal in words.
+func (o *operator) calling(run func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		conn, err := o.client.dial(o.env)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = conn.Close() }()
+		o.conn, o.AdminServiceClient = conn, adminv1.NewAdminServiceClient(conn)
+		return refused(run(cmd.Context(), args))
 	}
-	o.conn, o.AdminServiceClient = conn, adminv1.NewAdminServiceClient(conn)
-	return nil
 }
 
-func (o *operator) close() { _ = o.conn.Close() }
-
-// refused puts a server's answer in words.
+// refused puts a server's answer in words. Other errors stay.
 func refused(err error) error {
-	st := status.Convert(err)
-	return fmt.Errorf("%s: %s", st.Code(), st.Message())
+	var answer interface{ GRPCStatus() *status.Status }
+	if errors.As(err, &answer) {
+		return fmt.Errorf("%s: %s", answer.GRPCStatus().Code(), answer.GRPCStatus().Message())
+	}
+	return err
 }
 
 // timeForms describes the values of --since and --until.
@@ -71,6 +78,9 @@ func (t *timeFlag) String() string {
 	}
 	return t.at.AsTime().Format(time.RFC3339)
 }
+
+// Type names the values in the help.
+func (t *timeFlag) Type() string { return "time" }
 
 func (t *timeFlag) Set(s string) error {
 	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
@@ -93,14 +103,14 @@ type filterFlags struct {
 	since, until          timeFlag
 }
 
-func (f *filterFlags) register(fs *flag.FlagSet) {
+func (f *filterFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&f.source, "source", "", "only webhooks of this `source`")
 	fs.StringVar(&f.event, "event", "", "only webhooks of this `event`, by the vendor's name")
 	fs.Var(&f.since, "since", "only webhooks received at this `time` or later: "+timeForms)
 	fs.Var(&f.until, "until", "only webhooks received before this `time`")
 }
 
-func (f *filterFlags) registerReason(fs *flag.FlagSet) {
+func (f *filterFlags) registerReason(fs *pflag.FlagSet) {
 	fs.StringVar(&f.reason, "reason", "", "only webhooks that were quarantined for this `reason`, such as malformed_json")
 }
 
@@ -122,6 +132,9 @@ func (f outcomeFlag) String() string {
 	}
 	return outcomeText(*f.outcome)
 }
+
+// Type names the values in the help.
+func (f outcomeFlag) Type() string { return "outcome" }
 
 func (f outcomeFlag) Set(s string) error {
 	v, known := adminv1.Outcome_value["OUTCOME_"+strings.ToUpper(s)]

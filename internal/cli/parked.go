@@ -8,27 +8,18 @@ import (
 	"io"
 	"strconv"
 
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"google.golang.org/protobuf/proto"
 
 	adminv1 "github.com/webhook-bridge/bridge/gen/bridge/admin/v1"
 )
 
-func parkedCommand() command {
-	return command{
-		name: "parked", args: "list|show|retry|discard", about: "see and repair the events that a sink refused permanently",
-		sub: []command{
-			{name: "list", args: "[--sink S] [--since T] [--until T] [--limit N]", about: "list parked events with the reason", run: listParked},
-			{name: "show", args: "SINK POSITION [--reveal]", about: "show a parked event and its attempts", run: showParked},
-			{
-				name: "retry", args: "SINK POSITION… | --all | --sink S", run: retryParked,
-				about: "deliver again, soon after; what the sink takes is no longer parked",
-			},
-			{
-				name: "discard", args: "SINK POSITION… | --all --yes | --sink S --yes", run: discardParked,
-				about: "remove parked events for good",
-			},
-		},
-	}
+func parkedCommand(env environment) *cobra.Command {
+	return group(&cobra.Command{
+		Use:   "parked",
+		Short: "See and repair the events that a sink refused permanently",
+	}, listParkedCommand(env), showParkedCommand(env), retryParkedCommand(env), discardParkedCommand(env))
 }
 
 // parkedFlags select parked events.
@@ -37,48 +28,58 @@ type parkedFlags struct {
 	since, until timeFlag
 }
 
-func (f *parkedFlags) register(o *operator) {
-	o.flags.StringVar(&f.sink, "sink", "", "only events of this `sink`")
-	o.flags.Var(&f.since, "since", "only events parked at this `time` or later: "+timeForms)
-	o.flags.Var(&f.until, "until", "only events parked before this `time`")
+func (f *parkedFlags) register(fs *pflag.FlagSet) {
+	fs.StringVar(&f.sink, "sink", "", "only events of this `sink`")
+	fs.Var(&f.since, "since", "only events parked at this `time` or later: "+timeForms)
+	fs.Var(&f.until, "until", "only events parked before this `time`")
 }
 
 func (f *parkedFlags) message() *adminv1.ParkedFilter {
 	return &adminv1.ParkedFilter{Sink: f.sink, Since: f.since.at, Until: f.until.at}
 }
 
-func listParked(ctx context.Context, env environment, args []string) error {
-	o := newOperator("parked list", env)
+func listParkedCommand(env environment) *cobra.Command {
+	o := newOperator(env)
 	var filter parkedFlags
-	filter.register(o)
-	limit := o.flags.Int("limit", 50, "how many at most; 0 is all")
-	if rest, err := parseArgs(o.flags, args); err != nil {
-		return err
-	} else if len(rest) > 0 || *limit < 0 {
-		return &usageError{"takes no arguments except flags; --limit must not be negative"}
+	var limit int
+	cmd := &cobra.Command{
+		Use:     "list",
+		Short:   "List parked events with the reason",
+		Example: "  bridge parked list --sink archive --since 24h",
+		Args:    noArgs,
+		PreRunE: positiveLimit(&limit),
+		RunE: o.calling(func(ctx context.Context, _ []string) error {
+			out := bufio.NewWriter(env.stdout)
+			t := newTable(out, "PARKED", "SINK", "POSITION", "TYPE", "SOURCE", "ATTEMPTS", "REASON")
+			more, err := o.parkedPages(ctx, filter.message(), limit, func(p *adminv1.ParkedEvent) error {
+				if o.asJSON {
+					return printJSON(out, p)
+				}
+				t.row(timeText(p.GetParkedAt()), p.GetSink(), digits(p.GetPosition()), p.GetType(), p.GetSource(),
+					digits(p.GetAttemptCount()), p.GetReason())
+				return nil
+			})
+			if err == nil && !o.asJSON {
+				err = t.flush()
+			}
+			if err := errors.Join(err, out.Flush()); err != nil {
+				return err
+			}
+			o.noticeMore(more, limit)
+			return nil
+		}),
 	}
-	if err := o.dial(); err != nil {
-		return err
-	}
-	defer o.close()
-	out := bufio.NewWriter(env.stdout)
-	t := newTable(out, "PARKED", "SINK", "POSITION", "TYPE", "SOURCE", "ATTEMPTS", "REASON")
-	err := o.parkedPages(ctx, filter.message(), *limit, func(p *adminv1.ParkedEvent) error {
-		if o.asJSON {
-			return printJSON(out, p)
-		}
-		t.row(timeText(p.GetParkedAt()), p.GetSink(), digits(p.GetPosition()), p.GetType(), p.GetSource(), digits(p.GetAttemptCount()),
-			p.GetReason())
-		return nil
-	})
-	if err == nil && !o.asJSON {
-		err = t.flush()
-	}
-	return errors.Join(err, out.Flush())
+	filter.register(cmd.Flags())
+	limitFlag(cmd.Flags(), &limit)
+	o.register(cmd)
+	return cmd
 }
 
-// parkedPages gives the selected events, page by page; all of them if the limit is 0.
-func (o *operator) parkedPages(ctx context.Context, f *adminv1.ParkedFilter, limit int, each func(*adminv1.ParkedEvent) error) error {
+// parkedPages gives the selected events, page by page; all of them if the limit is 0. It reports whether there are more than the
+// limit.
+func (o *operator) parkedPages(
+	ctx context.Context, f *adminv1.ParkedFilter, limit int, each func(*adminv1.ParkedEvent) error,
+) (more bool, err error) {
 	r := &adminv1.ListParkedRequest{Filter: f, PageSize: maxPage}
 	for left := limit; ; {
 		if limit > 0 {
@@ -86,50 +87,52 @@ func (o *operator) parkedPages(ctx context.Context, f *adminv1.ParkedFilter, lim
 		}
 		page, err := o.ListParked(ctx, r)
 		if err != nil {
-			return refused(err)
+			return false, err
 		}
 		for _, p := range page.GetEvents() {
 			if err := each(p); err != nil {
-				return err
+				return false, err
 			}
 		}
 		left -= len(page.GetEvents())
-		if r.PageToken = page.GetNextPageToken(); r.PageToken == "" || limit > 0 && left <= 0 {
-			return nil
+		r.PageToken = page.GetNextPageToken()
+		if cut := limit > 0 && left <= 0; cut || r.PageToken == "" {
+			return cut && r.PageToken != "", nil
 		}
 	}
 }
 
-func showParked(ctx context.Context, env environment, args []string) error {
-	o := newOperator("parked show", env)
-	reveal := o.flags.Bool("reveal", false, "show personal data as they are; the server logs the address that asked")
-	rest, err := parseArgs(o.flags, args)
-	if err != nil {
-		return err
+func showParkedCommand(env environment) *cobra.Command {
+	o := newOperator(env)
+	var reveal bool
+	var at []uint64
+	cmd := &cobra.Command{
+		Use:     "show SINK POSITION",
+		Short:   "Show a parked event and its attempts",
+		Example: "  bridge parked show archive 1204",
+		Args:    between(2, 2, "a sink and a position"),
+		PreRunE: func(_ *cobra.Command, args []string) (err error) {
+			at, err = positions(args[1:])
+			return err
+		},
+		RunE: o.calling(func(ctx context.Context, args []string) error {
+			a, err := o.GetParked(ctx, &adminv1.GetParkedRequest{Sink: args[0], Position: at[0], Reveal: reveal})
+			if err != nil {
+				return err
+			}
+			if o.asJSON {
+				return printJSON(env.stdout, a)
+			}
+			out := bufio.NewWriter(env.stdout)
+			if err := printParked(out, stylesFor(env.stdout, env.lookup), a, reveal); err != nil {
+				return err
+			}
+			return out.Flush()
+		}),
 	}
-	if len(rest) != 2 {
-		return &usageError{"takes a sink and a position"}
-	}
-	at, err := positions(rest[1:])
-	if err != nil {
-		return err
-	}
-	if err := o.dial(); err != nil {
-		return err
-	}
-	defer o.close()
-	a, err := o.GetParked(ctx, &adminv1.GetParkedRequest{Sink: rest[0], Position: at[0], Reveal: *reveal})
-	if err != nil {
-		return refused(err)
-	}
-	if o.asJSON {
-		return printJSON(env.stdout, a)
-	}
-	out := bufio.NewWriter(env.stdout)
-	if err := printParked(out, stylesFor(env.stdout, env.lookup), a, *reveal); err != nil {
-		return err
-	}
-	return out.Flush()
+	revealFlag(cmd.Flags(), &reveal)
+	o.register(cmd)
+	return cmd
 }
 
 func printParked(out io.Writer, s styles, a *adminv1.GetParkedResponse, reveal bool) error {
@@ -170,29 +173,25 @@ type chosenParked struct {
 	positions []uint64
 }
 
-func (c *chosenParked) register(o *operator) {
-	c.parkedFlags.register(o)
-	o.flags.BoolVar(&c.all, "all", false, "all parked events")
+func (c *chosenParked) register(fs *pflag.FlagSet) {
+	c.parkedFlags.register(fs)
+	fs.BoolVar(&c.all, "all", false, "all parked events")
 }
 
-// parse reads the command line, which must choose in one way.
-func (c *chosenParked) parse(o *operator, args []string) error {
-	rest, err := parseArgs(o.flags, args)
-	if err != nil {
-		return err
-	}
+// choose reads the arguments. The command line must choose in one way.
+func (c *chosenParked) choose(_ *cobra.Command, args []string) (err error) {
 	ways := 0
-	for _, way := range []bool{len(rest) > 1, c.all, proto.Size(c.message()) > 0} {
+	for _, way := range []bool{len(args) > 1, c.all, proto.Size(c.message()) > 0} {
 		if way {
 			ways++
 		}
 	}
-	if ways != 1 || len(rest) == 1 {
+	if ways != 1 || len(args) == 1 {
 		return &usageError{"takes a sink and positions, or --all, or flags that select"}
 	}
-	if len(rest) > 0 {
-		c.sink = rest[0]
-		c.positions, err = positions(rest[1:])
+	if len(args) > 0 {
+		c.sink = args[0]
+		c.positions, err = positions(args[1:])
 	}
 	return err
 }
@@ -210,92 +209,115 @@ func (c *chosenParked) filters(each func(*adminv1.ParkedFilter) error) error {
 	return nil
 }
 
-func retryParked(ctx context.Context, env environment, args []string) error {
-	o := newOperator("parked retry", env)
+func retryParkedCommand(env environment) *cobra.Command {
+	o := newOperator(env)
 	var c chosenParked
-	c.register(o)
-	if err := c.parse(o, args); err != nil {
-		return err
-	}
-	if err := o.dial(); err != nil {
-		return err
-	}
-	defer o.close()
-	answer := &adminv1.RetryParkedResponse{}
-	err := c.filters(func(f *adminv1.ParkedFilter) error {
-		r := &adminv1.RetryParkedRequest{Filter: f}
-		for {
-			a, err := o.RetryParked(ctx, r)
-			if err != nil {
-				return refused(err)
+	cmd := &cobra.Command{
+		Use:   "retry SINK POSITION... | --all | --sink S",
+		Short: "Have the sink try parked events again",
+		Long:  "Have the sink make one attempt for each event, within seconds. Events that it takes are no longer parked.",
+		Example: `  bridge parked retry archive 1204
+  bridge parked retry --sink archive`,
+		Args:    cobra.ArbitraryArgs,
+		PreRunE: c.choose,
+		RunE: o.calling(func(ctx context.Context, _ []string) error {
+			answer := &adminv1.RetryParkedResponse{}
+			err := c.filters(func(f *adminv1.ParkedFilter) error {
+				r := &adminv1.RetryParkedRequest{Filter: f}
+				for {
+					a, err := o.RetryParked(ctx, r)
+					if err != nil {
+						return err
+					}
+					answer.Requested += a.GetRequested()
+					if r.PageToken = a.GetNextPageToken(); r.PageToken == "" {
+						return nil
+					}
+				}
+			})
+			if err != nil && answer.GetRequested() == 0 {
+				return err
 			}
-			answer.Requested += a.GetRequested()
-			if r.PageToken = a.GetNextPageToken(); r.PageToken == "" {
-				return nil
+			// The finished part is reported, also if the rest failed.
+			if o.asJSON {
+				return errors.Join(err, printJSON(env.stdout, answer))
 			}
-		}
-	})
-	if err != nil && answer.GetRequested() == 0 {
-		return err
+			fmt.Fprintln(env.stdout, number(answer.GetRequested(), "event"),
+				"to be delivered again; bridge parked list shows the events that the sink still refuses")
+			return err
+		}),
 	}
-	// What was done is told, also when the rest failed.
-	if o.asJSON {
-		return errors.Join(err, printJSON(env.stdout, answer))
-	}
-	fmt.Fprintln(env.stdout, number(answer.GetRequested(), "event"), "to be delivered again; bridge parked list shows the events that the sink still refuses")
-	return err
+	c.register(cmd.Flags())
+	o.register(cmd)
+	return cmd
 }
 
-func discardParked(ctx context.Context, env environment, args []string) error {
-	o := newOperator("parked discard", env)
+func discardParkedCommand(env environment) *cobra.Command {
+	o := newOperator(env)
 	var c chosenParked
-	c.register(o)
-	yes := o.flags.Bool("yes", false, "yes, remove all that is selected; not needed with positions")
-	if err := c.parse(o, args); err != nil {
-		return err
+	var yes bool
+	cmd := &cobra.Command{
+		Use:   "discard SINK POSITION... | --all --yes | --sink S --yes",
+		Short: "Remove parked events permanently",
+		Example: `  bridge parked discard archive 1204
+  bridge parked discard --sink archive --yes`,
+		Args: cobra.ArbitraryArgs,
+		PreRunE: func(cmd *cobra.Command, args []string) error {
+			if err := c.choose(cmd, args); err != nil {
+				return err
+			}
+			if len(c.positions) == 0 && !yes {
+				return &usageError{"removes permanently: say --yes, or give a sink and positions"}
+			}
+			return nil
+		},
+		RunE: o.calling(func(ctx context.Context, _ []string) error {
+			discarded, err := o.discardParked(ctx, &c)
+			if err != nil && discarded == 0 {
+				return err
+			}
+			if o.asJSON {
+				return errors.Join(err, printJSON(env.stdout, &adminv1.DiscardParkedResponse{Discarded: discarded}))
+			}
+			fmt.Fprintln(env.stdout, number(discarded, "event"), "discarded")
+			return err
+		}),
 	}
-	if len(c.positions) == 0 && !*yes {
-		return &usageError{"removes for good: say --yes, or give a sink and positions"}
-	}
-	if err := o.dial(); err != nil {
-		return err
-	}
-	defer o.close()
-	answer := &adminv1.DiscardParkedResponse{}
+	c.register(cmd.Flags())
+	yesFlag(cmd.Flags(), &yes)
+	o.register(cmd)
+	return cmd
+}
+
+// discardParked discards the events that were chosen, and returns how many there were.
+func (o *operator) discardParked(ctx context.Context, c *chosenParked) (discarded uint64, err error) {
 	discard := func(f *adminv1.ParkedFilter) error {
 		r := &adminv1.DiscardParkedRequest{Filter: f}
 		for {
 			a, err := o.DiscardParked(ctx, r)
 			if err != nil {
-				return refused(err)
+				return err
 			}
-			answer.Discarded += a.GetDiscarded()
+			discarded += a.GetDiscarded()
 			if r.PageToken = a.GetNextPageToken(); r.PageToken == "" {
 				return nil
 			}
 		}
 	}
-	err := c.filters(func(f *adminv1.ParkedFilter) error {
+	err = c.filters(func(f *adminv1.ParkedFilter) error {
 		if proto.Size(f) > 0 {
 			return discard(f)
 		}
 		return o.eachSink(ctx, func(name string) error { return discard(&adminv1.ParkedFilter{Sink: name}) })
 	})
-	if err != nil && answer.GetDiscarded() == 0 {
-		return err
-	}
-	if o.asJSON {
-		return errors.Join(err, printJSON(env.stdout, answer))
-	}
-	fmt.Fprintln(env.stdout, number(answer.GetDiscarded(), "event"), "discarded")
-	return err
+	return discarded, err
 }
 
 // eachSink gives the names of all sinks.
 func (o *operator) eachSink(ctx context.Context, each func(name string) error) error {
 	a, err := o.ListSinks(ctx, &adminv1.ListSinksRequest{})
 	if err != nil {
-		return refused(err)
+		return err
 	}
 	for _, s := range a.GetSinks() {
 		if err := each(s.GetName()); err != nil {

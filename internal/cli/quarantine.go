@@ -9,37 +9,43 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
 	adminv1 "github.com/webhook-bridge/bridge/gen/bridge/admin/v1"
 )
 
-func quarantineCommand() command {
-	return command{
-		name: "quarantine", args: "list|show|retry|discard", about: "repair webhooks that could not be decoded or translated",
-		sub: []command{
-			{
-				name: "list", args: "[--source S] [--reason R] [--since T]", about: "list quarantined webhooks with reason and place",
-				run: listQuarantine,
-			},
-			{name: "show", args: "ID [--reveal]", about: "show a quarantined webhook", run: showWebhook("quarantine show")},
-			{
-				name: "retry", args: "ID… | --all | --source S [--dry-run]", about: "translate again, and publish what now succeeds",
-				run: retryQuarantine,
-			},
-			{
-				name: "discard", args: "ID… | --all | --source S --yes", about: "remove quarantined webhooks for good",
-				run: discardQuarantine,
-			},
-		},
-	}
+func quarantineCommand(env environment) *cobra.Command {
+	show := showWebhookCommand(env)
+	show.Example = "  bridge quarantine show 01a201ad-af17-7625-a337-d56c4f013362"
+	return group(&cobra.Command{
+		Use:   "quarantine",
+		Short: "Repair webhooks that could not be decoded or translated",
+		Long: `Repair webhooks that could not be decoded or translated. They are stored whole, with the reason and the place of the fault,
+and make no events until a retry succeeds.`,
+	}, listQuarantineCommand(env), show, retryQuarantineCommand(env), discardQuarantineCommand(env))
 }
 
-func listQuarantine(ctx context.Context, env environment, args []string) error {
-	o := newOperator("quarantine list", env)
+func listQuarantineCommand(env environment) *cobra.Command {
+	o := newOperator(env)
 	filter := filterFlags{outcome: adminv1.Outcome_OUTCOME_QUARANTINED}
-	filter.register(o.flags)
-	filter.registerReason(o.flags)
-	limit := o.flags.Int("limit", 0, "how many at most; 0 is all")
-	return o.list(ctx, args, &filter, limit, newFaultTable)
+	var limit int
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List quarantined webhooks with reason and place",
+		Example: `  bridge quarantine list --source returns
+  bridge quarantine list --reason malformed_json --since 24h`,
+		Args:    noArgs,
+		PreRunE: positiveLimit(&limit),
+		RunE: o.calling(func(ctx context.Context, _ []string) error {
+			return o.listWebhooks(ctx, &filter, limit, newFaultTable)
+		}),
+	}
+	filter.register(cmd.Flags())
+	filter.registerReason(cmd.Flags())
+	limitFlag(cmd.Flags(), &limit)
+	o.register(cmd)
+	return cmd
 }
 
 func newFaultTable(w io.Writer) webhookTable {
@@ -61,17 +67,15 @@ type chosen struct {
 	ids []string
 }
 
-func (c *chosen) register(o *operator) {
-	c.filterFlags.register(o.flags)
-	c.registerReason(o.flags)
-	o.flags.BoolVar(&c.all, "all", false, "all quarantined webhooks")
+func (c *chosen) register(fs *pflag.FlagSet) {
+	c.filterFlags.register(fs)
+	c.registerReason(fs)
+	fs.BoolVar(&c.all, "all", false, "all quarantined webhooks")
 }
 
-// parse reads the command line, which must choose in one way.
-func (c *chosen) parse(o *operator, args []string) (err error) {
-	if c.ids, err = parseArgs(o.flags, args); err != nil {
-		return err
-	}
+// choose reads the arguments. The command line must choose in one way.
+func (c *chosen) choose(_ *cobra.Command, args []string) error {
+	c.ids = args
 	ways := 0
 	for _, way := range []bool{len(c.ids) > 0, c.all, !c.empty()} {
 		if way {
@@ -98,32 +102,53 @@ func (c *chosen) calls(each func(ids []string, filter *adminv1.Filter) error) er
 	return nil
 }
 
-func retryQuarantine(ctx context.Context, env environment, args []string) error {
-	o := newOperator("quarantine retry", env)
+func retryQuarantineCommand(env environment) *cobra.Command {
+	o := newOperator(env)
 	var c chosen
-	c.register(o)
-	as := o.flags.String("as", "", "read them as this `event` of the vendor's, and ignore the names in them")
-	dryRun := o.flags.Bool("dry-run", false, "only say what would become of them")
-	if err := c.parse(o, args); err != nil {
-		return err
+	var as string
+	var dryRun bool
+	cmd := &cobra.Command{
+		Use:   "retry ID... | --all | --source S",
+		Short: "Translate again, and publish the events of each success",
+		Long: `Translate quarantined webhooks again with the current connectors. The events of each success are published, once.
+The exit code is 1 if a webhook stays in quarantine.`,
+		Example: `  bridge quarantine retry --all --dry-run
+  bridge quarantine retry --as shipping.ordered 01a201ad-af17-7625-a337-d56c4f013362`,
+		Args:    cobra.ArbitraryArgs,
+		PreRunE: c.choose,
+		RunE: o.calling(func(ctx context.Context, _ []string) error {
+			out := bufio.NewWriter(env.stdout)
+			p := retryPrinter{out: out, asJSON: o.asJSON, dryRun: dryRun, counts: map[adminv1.Outcome]uint64{}}
+			if !p.asJSON {
+				p.table = newTable(out, "ID", "OUTCOME", "EVENTS", "REASON", "PATH", "OFFSET", "PROBLEM")
+			}
+			err := o.retryWebhooks(ctx, &c, as, dryRun, p.print)
+			// The finished part is reported, also if the rest failed.
+			if ended := p.end(); err == nil {
+				err = ended
+			}
+			return err
+		}),
 	}
-	if err := o.dial(); err != nil {
-		return err
-	}
-	defer o.close()
-	out := bufio.NewWriter(env.stdout)
-	p := retryPrinter{out: out, asJSON: o.asJSON, dryRun: *dryRun, counts: map[adminv1.Outcome]uint64{}}
-	if !p.asJSON {
-		p.table = newTable(out, "ID", "OUTCOME", "EVENTS", "REASON", "PATH", "OFFSET", "PROBLEM")
-	}
-	err := c.calls(func(ids []string, filter *adminv1.Filter) error {
-		r := &adminv1.RetryWebhooksRequest{Ids: ids, Filter: filter, VendorEvent: *as, DryRun: *dryRun}
+	c.register(cmd.Flags())
+	cmd.Flags().StringVar(&as, "as", "", "read them as this `event` of the vendor's, and ignore the names in them")
+	dryRunFlag(cmd.Flags(), &dryRun)
+	o.register(cmd)
+	return cmd
+}
+
+// retryWebhooks retries what was chosen, page by page.
+func (o *operator) retryWebhooks(
+	ctx context.Context, c *chosen, as string, dryRun bool, each func([]*adminv1.RetryResult) error,
+) error {
+	return c.calls(func(ids []string, filter *adminv1.Filter) error {
+		r := &adminv1.RetryWebhooksRequest{Ids: ids, Filter: filter, VendorEvent: as, DryRun: dryRun}
 		for {
 			page, err := o.RetryWebhooks(ctx, r)
 			if err != nil {
-				return refused(err)
+				return err
 			}
-			if err := p.print(page.GetResults()); err != nil {
+			if err := each(page.GetResults()); err != nil {
 				return err
 			}
 			if r.PageToken = page.GetNextPageToken(); r.PageToken == "" {
@@ -131,11 +156,6 @@ func retryQuarantine(ctx context.Context, env environment, args []string) error 
 			}
 		}
 	})
-	// What was done is told, also when the rest failed.
-	if ended := p.end(); err == nil {
-		err = ended
-	}
-	return err
 }
 
 // retryPrinter prints what became of webhooks.
@@ -205,42 +225,53 @@ func (p *retryPrinter) total() (n uint64) {
 	return n
 }
 
-func discardQuarantine(ctx context.Context, env environment, args []string) error {
-	o := newOperator("quarantine discard", env)
+func discardQuarantineCommand(env environment) *cobra.Command {
+	o := newOperator(env)
 	var c chosen
-	c.register(o)
-	yes := o.flags.Bool("yes", false, "yes, remove all that is selected; not needed with ids")
-	if err := c.parse(o, args); err != nil {
-		return err
-	}
-	if len(c.ids) == 0 && !*yes {
-		return &usageError{"removes for good: say --yes, or give ids"}
-	}
-	if err := o.dial(); err != nil {
-		return err
-	}
-	defer o.close()
-	answer := &adminv1.DiscardWebhooksResponse{}
-	err := c.calls(func(ids []string, filter *adminv1.Filter) error {
-		r := &adminv1.DiscardWebhooksRequest{Ids: ids, Filter: filter}
-		for {
-			a, err := o.DiscardWebhooks(ctx, r)
-			if err != nil {
-				return refused(err)
+	var yes bool
+	cmd := &cobra.Command{
+		Use:   "discard ID... | --all --yes | --source S --yes",
+		Short: "Remove quarantined webhooks permanently",
+		Example: `  bridge quarantine discard 01a201ad-af17-7625-a337-d56c4f013362
+  bridge quarantine discard --source returns --yes`,
+		Args: cobra.ArbitraryArgs,
+		PreRunE: func(cmd *cobra.Command, args []string) error {
+			if err := c.choose(cmd, args); err != nil {
+				return err
 			}
-			answer.Discarded += a.GetDiscarded()
-			if r.PageToken = a.GetNextPageToken(); r.PageToken == "" {
-				return nil
+			if len(c.ids) == 0 && !yes {
+				return &usageError{"removes permanently: say --yes, or give ids"}
 			}
-		}
-	})
-	if err != nil && answer.GetDiscarded() == 0 {
-		return err
+			return nil
+		},
+		RunE: o.calling(func(ctx context.Context, _ []string) error {
+			answer := &adminv1.DiscardWebhooksResponse{}
+			err := c.calls(func(ids []string, filter *adminv1.Filter) error {
+				r := &adminv1.DiscardWebhooksRequest{Ids: ids, Filter: filter}
+				for {
+					a, err := o.DiscardWebhooks(ctx, r)
+					if err != nil {
+						return err
+					}
+					answer.Discarded += a.GetDiscarded()
+					if r.PageToken = a.GetNextPageToken(); r.PageToken == "" {
+						return nil
+					}
+				}
+			})
+			if err != nil && answer.GetDiscarded() == 0 {
+				return err
+			}
+			// The finished part is reported, also if the rest failed.
+			if o.asJSON {
+				return errors.Join(err, printJSON(env.stdout, answer))
+			}
+			fmt.Fprintln(env.stdout, number(answer.GetDiscarded(), "webhook"), "discarded")
+			return err
+		}),
 	}
-	// What was done is told, also when the rest failed.
-	if o.asJSON {
-		return errors.Join(err, printJSON(env.stdout, answer))
-	}
-	fmt.Fprintln(env.stdout, number(answer.GetDiscarded(), "webhook"), "discarded")
-	return err
+	c.register(cmd.Flags())
+	yesFlag(cmd.Flags(), &yes)
+	o.register(cmd)
+	return cmd
 }

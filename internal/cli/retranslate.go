@@ -7,46 +7,53 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/spf13/cobra"
+
 	adminv1 "github.com/webhook-bridge/bridge/gen/bridge/admin/v1"
 )
 
-func retranslate(ctx context.Context, env environment, args []string) error {
-	o := newOperator("retranslate", env)
+func retranslateCommand(env environment) *cobra.Command {
+	o := newOperator(env)
 	var filter filterFlags
-	filter.register(o.flags)
-	dryRun := o.flags.Bool("dry-run", false, "only show what would be corrected")
-	reveal := o.flags.Bool("reveal", false, "show personal data as they are; the server logs the address that asked")
-	switch rest, err := parseArgs(o.flags, args); {
-	case err != nil:
-		return err
-	case len(rest) > 0:
-		return &usageError{"takes no arguments except flags"}
-	case filter.since.at == nil:
-		return &usageError{"takes --since: " + timeForms}
+	var dryRun, reveal bool
+	cmd := &cobra.Command{
+		Use:   "retranslate --since TIME",
+		Short: "Translate stored webhooks again, and publish corrections",
+		Long: `Translate stored webhooks with the current connectors. Where an event differs from the published one, a correction is
+published: a new event that names the one that it supersedes. A second run publishes nothing.`,
+		Example: `  bridge retranslate --since 168h --dry-run
+  bridge retranslate --since 2026-01-31 --source returns`,
+		Args: noArgs,
+		PreRunE: func(*cobra.Command, []string) error {
+			if filter.since.at == nil {
+				return &usageError{"needs --since: " + timeForms}
+			}
+			return nil
+		},
+		RunE: o.calling(func(ctx context.Context, _ []string) error {
+			out := bufio.NewWriter(env.stdout)
+			p := changePrinter{out: out, style: stylesFor(env.stdout, env.lookup), asJSON: o.asJSON, dryRun: dryRun}
+			r := &adminv1.RetranslateWebhooksRequest{Filter: filter.message(), DryRun: dryRun, Reveal: reveal}
+			for {
+				page, err := o.RetranslateWebhooks(ctx, r)
+				if err == nil {
+					err = p.print(page)
+				}
+				if err != nil {
+					_ = p.end() // The finished part is reported too.
+					return err
+				}
+				if r.PageToken = page.GetNextPageToken(); r.PageToken == "" {
+					return p.end()
+				}
+			}
+		}),
 	}
-	if err := o.dial(); err != nil {
-		return err
-	}
-	defer o.close()
-	out := bufio.NewWriter(env.stdout)
-	p := changePrinter{out: out, style: stylesFor(env.stdout, env.lookup), asJSON: o.asJSON, dryRun: *dryRun}
-	r := &adminv1.RetranslateWebhooksRequest{Filter: filter.message(), DryRun: *dryRun, Reveal: *reveal}
-	for {
-		page, err := o.RetranslateWebhooks(ctx, r)
-		if err == nil {
-			err = p.print(page)
-		} else {
-			err = refused(err)
-		}
-		if err != nil {
-			// What was done is told.
-			_ = p.end()
-			return err
-		}
-		if r.PageToken = page.GetNextPageToken(); r.PageToken == "" {
-			return p.end()
-		}
-	}
+	filter.register(cmd.Flags())
+	dryRunFlag(cmd.Flags(), &dryRun)
+	revealFlag(cmd.Flags(), &reveal)
+	o.register(cmd)
+	return cmd
 }
 
 // changePrinter prints how webhooks' events differ from what is made today.

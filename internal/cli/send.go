@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/spf13/cobra"
 
 	"github.com/webhook-bridge/bridge/connectors"
 	"github.com/webhook-bridge/bridge/internal/config"
@@ -21,26 +22,40 @@ import (
 	"github.com/webhook-bridge/bridge/internal/source"
 )
 
-// send posts one webhook the way the source's vendor would: to the address and with the secret of the configuration.
-func send(ctx context.Context, env environment, args []string) error {
-	fs := flagSet("send", env)
-	file := fs.String("c", "bridge.yaml", "configuration `file` of the server")
-	addr := fs.String("addr", "", "base `URL` of the server (default: from the configuration)")
-	ca := fs.String("ca", "", "trust the certificates in this PEM `file`")
-	rest, err := parseArgs(fs, args)
+// sender is the command line of send.
+type sender struct {
+	env              environment
+	config, addr, ca string
+}
+
+func sendCommand(env environment) *cobra.Command {
+	s := &sender{env: env}
+	cmd := &cobra.Command{
+		Use:   "send SOURCE [EVENT] FILE",
+		Short: "Send a webhook as the vendor would",
+		Long: `Send a webhook to a source as its vendor would: to the address and with the secret of the configuration, signed if the vendor
+signs. FILE has the body; - is standard input. EVENT is needed where the vendor puts the event's name into the URL.
+The exit code is 1 unless the answer is success.`,
+		Example: `  bridge send returns shipped.json
+  bridge connectors sample kasafik orders | bridge send till -`,
+		Args: between(2, 3, "a source, the event's name if the vendor puts it into the URL, and a file (- is standard input)"),
+		RunE: func(cmd *cobra.Command, args []string) error { return s.send(cmd.Context(), args) },
+	}
+	configFlag(cmd.Flags(), &s.config)
+	baseURLFlag(cmd.Flags(), &s.addr)
+	caFlag(cmd.Flags(), &s.ca)
+	return cmd
+}
+
+// send posts one webhook.
+func (s *sender) send(ctx context.Context, args []string) error {
+	cfg, err := loadConfig(s.config, s.env)
 	if err != nil {
 		return err
 	}
-	if len(rest) != 2 && len(rest) != 3 {
-		return &usageError{"takes a source, the event's name where the vendor puts it into the URL, and a file (- is standard input)"}
-	}
-	cfg, err := loadConfig(*file, env)
-	if err != nil {
-		return err
-	}
-	source, event, path := rest[0], "", rest[len(rest)-1]
-	if len(rest) == 3 {
-		event = rest[1]
+	source, event, path := args[0], "", args[len(args)-1]
+	if len(args) == 3 {
+		event = args[1]
 	}
 	src, err := findSource(cfg, source)
 	if err != nil {
@@ -49,18 +64,18 @@ func send(ctx context.Context, env environment, args []string) error {
 	if c := src.Connector; event == "" && c.EventField == "" && c.EventHeader == "" {
 		return &usageError{"needs the event's name: " + c.Name + " puts it into the URL; bridge connectors describe " + c.Name + " lists them"}
 	}
-	body, err := readInput(env, path)
+	body, err := readInput(s.env, path)
 	if err != nil {
 		return err
 	}
 	if len(body) == 0 {
 		return errors.New("there is nothing to send: the input is empty")
 	}
-	base, err := baseURL(*addr, cfg)
+	base, err := baseURL(s.addr, cfg)
 	if err != nil {
 		return err
 	}
-	client, err := httpClient(cfg, *ca)
+	client, err := httpClient(cfg, s.ca)
 	if err != nil {
 		return err
 	}
@@ -69,9 +84,9 @@ func send(ctx context.Context, env environment, args []string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(env.stdout, "%d %s\n", answer.status, strings.TrimSpace(answer.body))
+	fmt.Fprintf(s.env.stdout, "%d %s\n", answer.status, strings.TrimSpace(answer.body))
 	if answer.status == http.StatusUnauthorized {
-		fmt.Fprintln(env.stderr, "the secret that this configuration gives here is not one that the server accepts")
+		fmt.Fprintln(s.env.stderr, "the secret that this configuration gives here is not one that the server accepts")
 	}
 	if answer.status != http.StatusOK {
 		return &reportedError{exitFailed}
@@ -87,7 +102,7 @@ func findSource(cfg *config.Config, name string) (*source.Source, error) {
 		}
 		names = append(names, cfg.Sources[i].Name)
 	}
-	return nil, fmt.Errorf("no source %q in the configuration; there are %s", name, strings.Join(names, ", "))
+	return nil, fmt.Errorf("no source %q in the configuration; there are %s%s", name, strings.Join(names, ", "), didYouMean(near(name, names)))
 }
 
 func readInput(env environment, path string) ([]byte, error) {

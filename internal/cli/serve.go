@@ -1,12 +1,12 @@
 package cli
 
 import (
-	"context"
 	"io"
 	"log/slog"
 	"os"
 	"runtime/debug"
 
+	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"github.com/webhook-bridge/bridge/internal/config"
@@ -21,19 +21,31 @@ const (
 	memoryLimit = 160 << 20
 )
 
-// serve runs the server until ctx is done.
-func serve(ctx context.Context, env environment, args []string) error {
-	tuneCollector(env)
-	cfg, err := configFrom("serve", env, args)
-	if err != nil {
-		return err
+func serveCommand(env environment) *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Receive webhooks, and serve their events to subscribers and sinks",
+		Long: `Receive webhooks, store them and their events in the journal, and serve the events to subscribers and sinks.
+
+SIGINT or SIGTERM ends the server in order; a second one, a second later or more, ends it at once.`,
+		Example: "  bridge serve -c bridge.yaml",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			tuneCollector(env)
+			cfg, err := loadConfig(file, env)
+			if err != nil {
+				return err
+			}
+			a, err := daemon.Open(cmd.Context(), cfg, env.plugins, newLogger(env.stderr, cfg.Log))
+			if err != nil {
+				return err
+			}
+			return a.Run(cmd.Context())
+		},
 	}
-	log := newLogger(env.stderr, cfg.Log)
-	a, err := daemon.Open(ctx, cfg, env.plugins, log)
-	if err != nil {
-		return err
-	}
-	return a.Run(ctx)
+	configFlag(cmd.Flags(), &file)
+	return cmd
 }
 
 func tuneCollector(env environment) {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"maps"
 	"net/http"
@@ -16,6 +15,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/webhook-bridge/bridge/connectors"
 	"github.com/webhook-bridge/bridge/internal/config"
@@ -40,43 +41,57 @@ const habit = 1
 // defaultFor is how long a simulation lasts that is not told otherwise.
 const defaultFor = 10 * time.Second
 
-func (f *simulateFlags) register(fs *flag.FlagSet) {
-	fs.StringVar(&f.config, "c", "bridge.yaml", "configuration `file` of the server, for the source's secret")
-	fs.StringVar(&f.source, "source", "", "the `source` to send to (default: the vendor's only one)")
-	fs.StringVar(&f.addr, "addr", "", "base `URL` of the server (default: from the configuration)")
-	fs.StringVar(&f.ca, "ca", "", "trust the certificates in this PEM `file`")
-	fs.BoolVar(&f.yesReally, "yes-really", false, "send made-up webhooks to a server that is not on this machine")
+func (f *simulateFlags) register(fs *pflag.FlagSet) {
 	fs.Float64Var(&f.run.Rate, "rate", 10, "webhooks a second, on average")
-	fs.DurationVar(&f.run.For, "for", 0, "how long, such as 20s (default 10s, unless there is a count)")
+	fs.DurationVar(&f.run.For, "for", 0, "the `duration`, such as 20s (default 10s, unless there is a count)")
 	fs.Int64Var(&f.run.Count, "count", 0, "stop after this `number` of webhooks")
 	fs.IntVar(&f.run.Connections, "connections", 32, "`number` of connections")
-	const known = "\n(default 1 if the vendor is known to, else 0)"
+	const known = "\n(default 1 if the vendor is known to, otherwise 0)"
 	fs.Float64Var(&f.duplicates, "duplicates", -1, "`percent` of webhooks that are sent again after success"+known)
 	fs.Float64Var(&f.disorder, "disorder", -1, "`percent` of webhooks that overtake an earlier version of the same record"+known)
+	noDefault(fs, "duplicates")
+	noDefault(fs, "disorder")
 	fs.Float64Var(&f.run.Broken, "broken", 0, "`percent` of webhooks that are broken")
 	fs.Float64Var(&f.run.WrongSecret, "wrong-secret", 0, "`percent` of webhooks that have a wrong secret")
-	fs.Float64Var(&f.run.TimeScale, "time-scale", 0, "divide the waits before retries by this `number`\n(default: by what lets the longest fit the run)")
+	fs.Float64Var(&f.run.TimeScale, "time-scale", 0, "divide the waits before retries by this `number`\n(default: such that the longest fits the run)")
 	fs.Uint64Var(&f.run.Seed, "seed", 0, "the same `number` makes the same webhooks again (default: another each time)")
-	fs.StringVar(&f.record, "record", "", "write each webhook, and what became of it, to this `file` as a line of JSON")
-	fs.BoolVar(&f.asJSON, "json", false, "print the report as JSON")
+	fs.StringVar(&f.record, "record", "", "write each webhook and its outcome to this `file` as a line of JSON")
+	jsonFlag(fs, &f.asJSON, "the report as one JSON object")
+	fs.BoolVar(&f.yesReally, "yes-really", false, "send made-up webhooks to a server that is not on this machine")
+	fs.StringVar(&f.source, "source", "", "the `source` to send to (default: the vendor's only one)")
+	configFlag(fs, &f.config)
+	baseURLFlag(fs, &f.addr)
+	caFlag(fs, &f.ca)
 }
 
-// simulateVendor sends webhooks as a vendor does, and reports what became of them.
-func simulateVendor(ctx context.Context, env environment, args []string) error {
+func simulateCommand(env environment) *cobra.Command {
 	var f simulateFlags
-	fs := flagSet("simulate", env)
-	f.register(fs)
-	rest, err := parseArgs(fs, args)
-	if err != nil {
-		return err
+	cmd := &cobra.Command{
+		Use:   "simulate VENDOR",
+		Short: "Send webhooks as a vendor would, by its delivery policy, and report",
+		Long: `Send made-up webhooks as a vendor would, by its delivery policy, and report the answers and the webhooks that the vendor would
+have lost. The exit code is 1 if one would have been lost.`,
+		Example: `  bridge simulate retino --rate 2000 --for 20s --duplicates 5`,
+		Args: func(_ *cobra.Command, args []string) error {
+			names := vendorNames(env.plugins)
+			switch {
+			case len(args) != 1:
+				return &usageError{"takes a vendor, which is one of " + strings.Join(names, ", ")}
+			case env.plugins.Connector(args[0]) == nil:
+				return &usageError{fmt.Sprintf("%q is no vendor; there are %s%s", args[0], strings.Join(names, ", "), didYouMean(near(args[0], names)))}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.execute(cmd.Context(), env, env.plugins.Connector(args[0]))
+		},
 	}
-	if len(rest) != 1 {
-		return &usageError{"takes a vendor, which is one of " + strings.Join(vendorNames(env.plugins), ", ")}
-	}
-	c := env.plugins.Connector(rest[0])
-	if c == nil {
-		return &usageError{fmt.Sprintf("%q is no vendor; there are %s", rest[0], strings.Join(vendorNames(env.plugins), ", "))}
-	}
+	f.register(cmd.Flags())
+	return cmd
+}
+
+// execute sends webhooks as a vendor does, and reports their outcomes.
+func (f *simulateFlags) execute(ctx context.Context, env environment, c *connectors.Connector) error {
 	cfg, err := loadConfig(f.config, env)
 	if err != nil {
 		return err

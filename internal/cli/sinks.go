@@ -9,53 +9,36 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	adminv1 "github.com/webhook-bridge/bridge/gen/bridge/admin/v1"
 )
 
-func sinksCommand() command {
-	return command{
-		name: "sinks", args: "list|show|pause|resume|seek|pass", about: "see and move the sinks' positions",
-		sub: []command{
-			{name: "list", about: "list the sinks with position, lag and state", run: listSinks},
-			{name: "show", args: "SINK", about: "show a sink, the events that it waits at, and the events that it missed", run: showSink},
-			{name: "pause", args: "SINK", about: "stop deliveries to a sink, also across restarts", run: changeSink("sinks pause", pauseSink)},
-			{name: "resume", args: "SINK", about: "end a pause", run: changeSink("sinks resume", resumeSink)},
-			{
-				name: "seek", args: "SINK earliest|latest|POSITION|TIME", run: seekSink,
-				about: "deliver from another event on, forwards or back",
-			},
-			{
-				name: "pass", args: "SINK POSITION", run: passEvent,
-				about: "have a sink with strict_order park the event that it waits at",
-			},
-		},
-	}
+func sinksCommand(env environment) *cobra.Command {
+	return group(&cobra.Command{
+		Use:   "sinks",
+		Short: "See the sinks' positions, and move them",
+	}, listSinksCommand(env), showSinkCommand(env), pauseSinkCommand(env), resumeSinkCommand(env), seekSinkCommand(env),
+		passEventCommand(env))
 }
 
-func listSinks(ctx context.Context, env environment, args []string) error {
-	o := newOperator("sinks list", env)
-	if err := o.open(args, 0, "takes no arguments except flags"); err != nil {
-		return err
+func listSinksCommand(env environment) *cobra.Command {
+	o := newOperator(env)
+	cmd := &cobra.Command{
+		Use:     "list",
+		Short:   "List the sinks with position, lag and state",
+		Example: "  bridge sinks list",
+		Args:    noArgs,
+		RunE: o.calling(func(ctx context.Context, _ []string) error {
+			a, err := o.ListSinks(ctx, &adminv1.ListSinksRequest{})
+			if err != nil {
+				return err
+			}
+			return printSinks(env.stdout, o.asJSON, a.GetSinks())
+		}),
 	}
-	defer o.close()
-	a, err := o.ListSinks(ctx, &adminv1.ListSinksRequest{})
-	if err != nil {
-		return refused(err)
-	}
-	return printSinks(env.stdout, o.asJSON, a.GetSinks())
-}
-
-// open parses the command line, which must have so many arguments, and connects.
-func (o *operator) open(args []string, n int, usage string) error {
-	rest, err := parseArgs(o.flags, args)
-	if err != nil {
-		return err
-	}
-	if len(rest) != n {
-		return &usageError{usage}
-	}
-	o.args = rest
-	return o.dial()
+	o.register(cmd)
+	return cmd
 }
 
 func printSinks(w io.Writer, asJSON bool, all []*adminv1.Sink) error {
@@ -103,22 +86,31 @@ func sinkState(s *adminv1.Sink) string {
 	}
 }
 
-func showSink(ctx context.Context, env environment, args []string) error {
-	o := newOperator("sinks show", env)
-	if err := o.open(args, 1, "takes the name of one sink"); err != nil {
-		return err
+// oneSink is what most commands of sinks take.
+const oneSink = "the name of one sink; bridge sinks list shows the names"
+
+func showSinkCommand(env environment) *cobra.Command {
+	o := newOperator(env)
+	cmd := &cobra.Command{
+		Use:     "show SINK",
+		Short:   "Show a sink, the events that it waits at, and the events that it missed",
+		Example: "  bridge sinks show archive",
+		Args:    between(1, 1, oneSink),
+		RunE: o.calling(func(ctx context.Context, args []string) error {
+			a, err := o.GetSink(ctx, &adminv1.GetSinkRequest{Name: args[0]})
+			if err != nil {
+				return err
+			}
+			if o.asJSON {
+				return printJSON(env.stdout, a)
+			}
+			out := bufio.NewWriter(env.stdout)
+			printSink(out, stylesFor(env.stdout, env.lookup), a)
+			return out.Flush()
+		}),
 	}
-	defer o.close()
-	a, err := o.GetSink(ctx, &adminv1.GetSinkRequest{Name: o.args[0]})
-	if err != nil {
-		return refused(err)
-	}
-	if o.asJSON {
-		return printJSON(env.stdout, a)
-	}
-	out := bufio.NewWriter(env.stdout)
-	printSink(out, stylesFor(env.stdout, env.lookup), a)
-	return out.Flush()
+	o.register(cmd)
+	return cmd
 }
 
 func printSink(out io.Writer, st styles, a *adminv1.GetSinkResponse) {
@@ -150,56 +142,68 @@ func printSink(out io.Writer, st styles, a *adminv1.GetSinkResponse) {
 	}
 }
 
-// changeSink returns the command of this name, which changes a sink and prints its state after that.
-func changeSink(name string, change func(context.Context, *operator) (*adminv1.Sink, error)) func(context.Context, environment, []string) error {
-	return func(ctx context.Context, env environment, args []string) error {
-		o := newOperator(name, env)
-		if err := o.open(args, 1, "takes the name of one sink"); err != nil {
+func pauseSinkCommand(env environment) *cobra.Command {
+	o := newOperator(env)
+	return o.changing(&cobra.Command{
+		Use:     "pause SINK",
+		Short:   "Stop the deliveries to a sink, also across restarts",
+		Example: "  bridge sinks pause archive",
+		Args:    between(1, 1, oneSink),
+	}, func(ctx context.Context, args []string) (*adminv1.Sink, error) {
+		a, err := o.PauseSink(ctx, &adminv1.PauseSinkRequest{Name: args[0]})
+		return a.GetSink(), err
+	})
+}
+
+func resumeSinkCommand(env environment) *cobra.Command {
+	o := newOperator(env)
+	return o.changing(&cobra.Command{
+		Use:     "resume SINK",
+		Short:   "Continue the deliveries to a paused sink",
+		Example: "  bridge sinks resume archive",
+		Args:    between(1, 1, oneSink),
+	}, func(ctx context.Context, args []string) (*adminv1.Sink, error) {
+		a, err := o.ResumeSink(ctx, &adminv1.ResumeSinkRequest{Name: args[0]})
+		return a.GetSink(), err
+	})
+}
+
+// changing completes a command that changes a sink and prints its state after that.
+func (o *operator) changing(
+	cmd *cobra.Command, change func(ctx context.Context, args []string) (*adminv1.Sink, error),
+) *cobra.Command {
+	cmd.RunE = o.calling(func(ctx context.Context, args []string) error {
+		s, err := change(ctx, args)
+		if err != nil {
 			return err
 		}
-		defer o.close()
-		s, err := change(ctx, o)
-		if err != nil {
-			return refused(err)
-		}
-		return printSinks(env.stdout, o.asJSON, []*adminv1.Sink{s})
-	}
+		return printSinks(o.env.stdout, o.asJSON, []*adminv1.Sink{s})
+	})
+	o.register(cmd)
+	return cmd
 }
 
-func pauseSink(ctx context.Context, o *operator) (*adminv1.Sink, error) {
-	a, err := o.PauseSink(ctx, &adminv1.PauseSinkRequest{Name: o.args[0]})
-	return a.GetSink(), err
-}
+const seekUsage = "a sink, and earliest, latest, a position or " + timeForms
 
-func resumeSink(ctx context.Context, o *operator) (*adminv1.Sink, error) {
-	a, err := o.ResumeSink(ctx, &adminv1.ResumeSinkRequest{Name: o.args[0]})
-	return a.GetSink(), err
-}
-
-const seekUsage = "takes a sink, and earliest, latest, a position or " + timeForms
-
-func seekSink(ctx context.Context, env environment, args []string) error {
-	o := newOperator("sinks seek", env)
-	rest, err := parseArgs(o.flags, args)
-	if err != nil {
-		return err
-	}
-	if len(rest) != 2 {
-		return &usageError{seekUsage}
-	}
-	r := &adminv1.SeekSinkRequest{Name: rest[0]}
-	if err := seekTarget(r, rest[1]); err != nil {
-		return err
-	}
-	if err := o.dial(); err != nil {
-		return err
-	}
-	defer o.close()
-	a, err := o.SeekSink(ctx, r)
-	if err != nil {
-		return refused(err)
-	}
-	return printSinks(env.stdout, o.asJSON, []*adminv1.Sink{a.GetSink()})
+func seekSinkCommand(env environment) *cobra.Command {
+	o := newOperator(env)
+	r := &adminv1.SeekSinkRequest{}
+	return o.changing(&cobra.Command{
+		Use:   "seek SINK earliest|latest|POSITION|TIME",
+		Short: "Continue the deliveries at another event, forwards or back",
+		Long: `Continue the deliveries to a sink at another event. A sink that is moved back gets events a second time; one that is moved
+forwards never gets the events in between. TIME is ` + timeForms + ".",
+		Example: `  bridge sinks seek archive earliest
+  bridge sinks seek archive 24h`,
+		Args: between(2, 2, seekUsage),
+		PreRunE: func(_ *cobra.Command, args []string) error {
+			r.Name = args[0]
+			return seekTarget(r, args[1])
+		},
+	}, func(ctx context.Context, _ []string) (*adminv1.Sink, error) {
+		a, err := o.SeekSink(ctx, r)
+		return a.GetSink(), err
+	})
 }
 
 // seekTarget reads where a sink is to be moved to.
@@ -218,36 +222,38 @@ func seekTarget(r *adminv1.SeekSinkRequest, to string) error {
 	}
 	var at timeFlag
 	if err := at.Set(to); err != nil {
-		return &usageError{seekUsage}
+		return &usageError{"takes " + seekUsage}
 	}
 	r.To = &adminv1.SeekSinkRequest_Time{Time: at.at}
 	return nil
 }
 
-func passEvent(ctx context.Context, env environment, args []string) error {
-	o := newOperator("sinks pass", env)
-	rest, err := parseArgs(o.flags, args)
-	if err != nil {
-		return err
+func passEventCommand(env environment) *cobra.Command {
+	o := newOperator(env)
+	var position uint64
+	cmd := &cobra.Command{
+		Use:     "pass SINK POSITION",
+		Short:   "Have a sink with strict_order park the event that it waits at",
+		Example: "  bridge sinks pass archive 1204",
+		Args:    between(2, 2, "a sink and the position of the event that it waits at"),
+		PreRunE: func(_ *cobra.Command, args []string) (err error) {
+			if position, err = strconv.ParseUint(args[1], 10, 64); err != nil {
+				return &usageError{fmt.Sprintf("%q is no position; bridge sinks show %s shows it", args[1], args[0])}
+			}
+			return nil
+		},
+		RunE: o.calling(func(ctx context.Context, args []string) error {
+			a, err := o.PassEvent(ctx, &adminv1.PassEventRequest{Name: args[0], Position: position})
+			if err != nil {
+				return err
+			}
+			if o.asJSON {
+				return printJSON(env.stdout, a)
+			}
+			fmt.Fprintln(env.stdout, "the event will be parked, and the sink goes on")
+			return nil
+		}),
 	}
-	if len(rest) != 2 {
-		return &usageError{"takes a sink and the position of the event that it waits at"}
-	}
-	p, err := strconv.ParseUint(rest[1], 10, 64)
-	if err != nil {
-		return &usageError{"the position is a number; bridge sinks show tells it"}
-	}
-	if err := o.dial(); err != nil {
-		return err
-	}
-	defer o.close()
-	a, err := o.PassEvent(ctx, &adminv1.PassEventRequest{Name: rest[0], Position: p})
-	if err != nil {
-		return refused(err)
-	}
-	if o.asJSON {
-		return printJSON(env.stdout, a)
-	}
-	fmt.Fprintln(env.stdout, "the event will be parked, and the sink goes on")
-	return nil
+	o.register(cmd)
+	return cmd
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -49,33 +50,49 @@ type tailer struct {
 	received bool
 }
 
-func tail(ctx context.Context, env environment, args []string) error {
-	var (
-		client         clientFlags
-		from, state    string
-		asJSON         bool
-		count          int
-		types, sources stringList
-	)
-	fs := flagSet("tail", env)
-	client.register(fs)
-	fs.StringVar(&from, "from", "", "`where` to start: "+fromForms+" (default earliest)")
-	fs.Var(&types, "type", "only events whose type matches this `pattern`: * is one segment, ** any; may be repeated")
-	fs.Var(&sources, "source", "only events of this `source`; may be repeated")
-	fs.BoolVar(&asJSON, "json", false, "print one canonical event a line in protobuf JSON")
-	fs.IntVar(&count, "count", -1, "stop after this `number` of events; negative is never")
-	noFollow := fs.Bool("no-follow", false, "stop at the journal's end instead of waiting for more")
-	fs.StringVar(&state, "state", "", "keep the position in this `file` and go on from it next time")
-	if rest, err := parseArgs(fs, args); err != nil {
-		return err
-	} else if len(rest) > 0 {
-		return &usageError{"takes no arguments except flags"}
+// tailFlags are the command line of tail.
+type tailFlags struct {
+	client           clientFlags
+	from, state      string
+	asJSON, noFollow bool
+	count            int
+	types, sources   []string
+}
+
+func tailCommand(env environment) *cobra.Command {
+	var f tailFlags
+	cmd := &cobra.Command{
+		Use:   "tail",
+		Short: "Print events as they come",
+		Long: `Print the journal's events, and follow it until Ctrl-C. A lost connection is opened again where it broke.
+
+For people personal data is masked; --json prints the events complete. With --state the command continues where it stopped, also
+after a crash.`,
+		Example: `  bridge tail --no-follow                              # the events so far
+  bridge tail --type 'shipment.*' --source returns     # some of them, as they come
+  bridge tail --json --state /var/lib/me/position      # for a program`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.tail(cmd.Context(), env) },
 	}
-	start, err := startAt(from, state)
+	fs := cmd.Flags()
+	fs.StringVar(&f.from, "from", "", "`where` to start: "+fromForms+"\n(default earliest)")
+	fs.StringArrayVar(&f.types, "type", nil, "only events whose type matches this `pattern`: * is one segment, ** any; may be repeated")
+	fs.StringArrayVar(&f.sources, "source", nil, "only events of this `source`; may be repeated")
+	fs.IntVar(&f.count, "count", -1, "stop after this `number` of events (default: never)")
+	noDefault(fs, "count")
+	fs.BoolVar(&f.noFollow, "no-follow", false, "stop at the journal's end instead of waiting for more")
+	fs.StringVar(&f.state, "state", "", "keep the position in this `file`, and continue from it next time")
+	jsonFlag(fs, &f.asJSON, "one canonical event a line, in protobuf JSON")
+	f.client.register(fs)
+	return cmd
+}
+
+func (f *tailFlags) tail(ctx context.Context, env environment) error {
+	start, err := startAt(f.from, f.state)
 	if err != nil {
 		return err
 	}
-	conn, err := client.dial(env)
+	conn, err := f.client.dial(env)
 	if err != nil {
 		return err
 	}
@@ -84,23 +101,23 @@ func tail(ctx context.Context, env environment, args []string) error {
 	out := bufio.NewWriter(env.stdout)
 	t := &tailer{
 		client: streamv1.NewEventStreamServiceClient(conn),
-		filter: &streamv1.Filter{Types: types, Sources: sources},
+		filter: &streamv1.Filter{Types: f.types, Sources: f.sources},
 		start:  start,
-		left:   count,
+		left:   f.count,
 
-		untilIdle: *noFollow,
+		untilIdle: f.noFollow,
 
-		handle: eventPrinter(out, env, asJSON),
+		handle: eventPrinter(out, env, f.asJSON),
 		notice: func(format string, args ...any) { fmt.Fprintf(env.stderr, "bridge tail: "+format+"\n", args...) },
 	}
 	t.batched = func(token string) error {
 		if err := out.Flush(); err != nil {
 			return err
 		}
-		return saveState(state, token)
+		return saveState(f.state, token)
 	}
 	err = t.follow(ctx)
-	if t.received && state == "" {
+	if t.received && f.state == "" {
 		t.notice("to go on from here, with the same flags: --from %s", t.start.GetToken())
 	}
 	return err
@@ -310,14 +327,4 @@ func saveState(path, token string) error {
 		_ = os.Remove(f.Name())
 	}
 	return err
-}
-
-// stringList is a flag that may be given several times.
-type stringList []string
-
-func (l *stringList) String() string { return strings.Join(*l, ",") }
-
-func (l *stringList) Set(s string) error {
-	*l = append(*l, s)
-	return nil
 }

@@ -8,30 +8,53 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	adminv1 "github.com/webhook-bridge/bridge/gen/bridge/admin/v1"
 )
 
 // maxPage is the largest page that the service gives.
 const maxPage = 1000
 
-func webhooksCommand() command {
-	return command{
-		name: "webhooks", args: "list|show", about: "look at stored webhooks",
-		sub: []command{
-			{name: "list", args: "[--source S] [--outcome O] [--since T]", about: "list stored webhooks, the newest first", run: listWebhooks},
-			{name: "show", args: "ID [--reveal]", about: "show a webhook and all that became of it", run: showWebhook("webhooks show")},
-		},
-	}
+func webhooksCommand(env environment) *cobra.Command {
+	return group(&cobra.Command{
+		Use:   "webhooks",
+		Short: "Look at stored webhooks",
+	}, listWebhooksCommand(env), showWebhookCommand(env))
 }
 
-func listWebhooks(ctx context.Context, env environment, args []string) error {
-	o := newOperator("webhooks list", env)
+func listWebhooksCommand(env environment) *cobra.Command {
+	o := newOperator(env)
 	var filter filterFlags
-	filter.register(o.flags)
-	filter.registerReason(o.flags)
-	o.flags.Var(outcomeFlag{&filter.outcome}, "outcome", "only webhooks of this `outcome`: "+outcomes())
-	limit := o.flags.Int("limit", 50, "how many at most; 0 is all")
-	return o.list(ctx, args, &filter, limit, newWebhookTable)
+	var limit int
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List stored webhooks, the newest first",
+		Example: `  bridge webhooks list --source returns --since 24h
+  bridge webhooks list --outcome quarantined`,
+		Args:    noArgs,
+		PreRunE: positiveLimit(&limit),
+		RunE: o.calling(func(ctx context.Context, _ []string) error {
+			return o.listWebhooks(ctx, &filter, limit, newWebhookTable)
+		}),
+	}
+	fs := cmd.Flags()
+	filter.register(fs)
+	filter.registerReason(fs)
+	fs.Var(outcomeFlag{&filter.outcome}, "outcome", "only webhooks of this `outcome`: "+outcomes())
+	limitFlag(fs, &limit)
+	o.register(cmd)
+	return cmd
+}
+
+// positiveLimit returns a check of --limit.
+func positiveLimit(limit *int) func(*cobra.Command, []string) error {
+	return func(*cobra.Command, []string) error {
+		if *limit < 0 {
+			return &usageError{"--limit must not be negative"}
+		}
+		return nil
+	}
 }
 
 // webhookTable prints webhooks for people.
@@ -51,25 +74,13 @@ func newWebhookTable(w io.Writer) webhookTable {
 	}
 }
 
-// list prints what a filter selects, up to a limit.
-func (o *operator) list(
-	ctx context.Context, args []string, filter *filterFlags, limit *int, newTable func(io.Writer) webhookTable,
+// listWebhooks prints the webhooks that a filter selects, up to a limit.
+func (o *operator) listWebhooks(
+	ctx context.Context, filter *filterFlags, limit int, newTable func(io.Writer) webhookTable,
 ) error {
-	switch rest, err := parseArgs(o.flags, args); {
-	case err != nil:
-		return err
-	case len(rest) > 0:
-		return &usageError{"takes no arguments except flags"}
-	case *limit < 0:
-		return &usageError{"--limit must not be negative"}
-	}
-	if err := o.dial(); err != nil {
-		return err
-	}
-	defer o.close()
 	out := bufio.NewWriter(o.env.stdout)
 	t := newTable(out)
-	err := o.pages(ctx, filter.message(), *limit, func(w *adminv1.Webhook) error {
+	more, err := o.pages(ctx, filter.message(), limit, func(w *adminv1.Webhook) error {
 		if o.asJSON {
 			return printJSON(out, w)
 		}
@@ -82,11 +93,25 @@ func (o *operator) list(
 	if err != nil {
 		return err
 	}
-	return out.Flush()
+	if err := out.Flush(); err != nil {
+		return err
+	}
+	o.noticeMore(more, limit)
+	return nil
 }
 
-// pages gives the selected webhooks, the newest first, page by page; all of them if the limit is 0.
-func (o *operator) pages(ctx context.Context, filter *adminv1.Filter, limit int, each func(*adminv1.Webhook) error) error {
+// noticeMore says that a limit has cut a list.
+func (o *operator) noticeMore(more bool, limit int) {
+	if more {
+		fmt.Fprintf(o.env.stderr, "only the first %d are shown, and there are more: --limit 0 shows all\n", limit)
+	}
+}
+
+// pages gives the selected webhooks, the newest first, page by page; all of them if the limit is 0. It reports whether there are
+// more than the limit.
+func (o *operator) pages(
+	ctx context.Context, filter *adminv1.Filter, limit int, each func(*adminv1.Webhook) error,
+) (more bool, err error) {
 	r := &adminv1.ListWebhooksRequest{Filter: filter, PageSize: maxPage}
 	for left := limit; ; {
 		if limit > 0 {
@@ -94,49 +119,50 @@ func (o *operator) pages(ctx context.Context, filter *adminv1.Filter, limit int,
 		}
 		page, err := o.ListWebhooks(ctx, r)
 		if err != nil {
-			return refused(err)
+			return false, err
 		}
 		for _, w := range page.GetWebhooks() {
 			if err := each(w); err != nil {
-				return err
+				return false, err
 			}
 		}
 		left -= len(page.GetWebhooks())
-		if r.PageToken = page.GetNextPageToken(); r.PageToken == "" || limit > 0 && left <= 0 {
-			return nil
+		r.PageToken = page.GetNextPageToken()
+		if cut := limit > 0 && left <= 0; cut || r.PageToken == "" {
+			return cut && r.PageToken != "", nil
 		}
 	}
 }
 
-// showWebhook returns the command of this name, which shows a webhook.
-func showWebhook(name string) func(context.Context, environment, []string) error {
-	return func(ctx context.Context, env environment, args []string) error {
-		o := newOperator(name, env)
-		reveal := o.flags.Bool("reveal", false, "show personal data as they are; the server logs the address that asked")
-		rest, err := parseArgs(o.flags, args)
-		if err != nil {
-			return err
-		}
-		if len(rest) != 1 {
-			return &usageError{"takes the id of one webhook"}
-		}
-		if err := o.dial(); err != nil {
-			return err
-		}
-		defer o.close()
-		shown, err := o.GetWebhook(ctx, &adminv1.GetWebhookRequest{Id: rest[0], Reveal: *reveal})
-		if err != nil {
-			return refused(err)
-		}
-		if o.asJSON {
-			return printJSON(env.stdout, shown)
-		}
-		out := bufio.NewWriter(env.stdout)
-		if err := printWebhook(out, stylesFor(env.stdout, env.lookup), shown, *reveal); err != nil {
-			return err
-		}
-		return out.Flush()
+// showWebhookCommand is webhooks show, and quarantine show.
+func showWebhookCommand(env environment) *cobra.Command {
+	o := newOperator(env)
+	var reveal bool
+	cmd := &cobra.Command{
+		Use:   "show ID",
+		Short: "Show a webhook: its headers, body, message, events and drift",
+		Long: `Show all that is stored of a webhook: headers, body, the vendor's message, the published events, and the drift.
+Personal data and undeclared fields are masked, unless --reveal is given.`,
+		Example: "  bridge webhooks show 01a201ad-af17-7625-a337-d56c4f013362",
+		Args:    between(1, 1, "the id of one webhook"),
+		RunE: o.calling(func(ctx context.Context, args []string) error {
+			shown, err := o.GetWebhook(ctx, &adminv1.GetWebhookRequest{Id: args[0], Reveal: reveal})
+			if err != nil {
+				return err
+			}
+			if o.asJSON {
+				return printJSON(env.stdout, shown)
+			}
+			out := bufio.NewWriter(env.stdout)
+			if err := printWebhook(out, stylesFor(env.stdout, env.lookup), shown, reveal); err != nil {
+				return err
+			}
+			return out.Flush()
+		}),
 	}
+	revealFlag(cmd.Flags(), &reveal)
+	o.register(cmd)
+	return cmd
 }
 
 // printWebhook writes all that is known of a webhook, for people.
