@@ -165,6 +165,10 @@ func (s *Server) showBody(a *adminv1.GetWebhookResponse, w *journalv1.Webhook, r
 	switch w.GetEncoding() {
 	case journalv1.Encoding_ENCODING_JSON, journalv1.Encoding_ENCODING_FORM:
 		a.Body = bodyText(w.GetBody(), decoded.Document, declared, reveal)
+	case journalv1.Encoding_ENCODING_RAW:
+		if decoded.Document != nil { // today it can be decoded
+			a.Body = bodyText(decoded.Document, decoded.Document, declared, reveal)
+		}
 	default:
 	}
 	if m := decoded.Message; m != nil {

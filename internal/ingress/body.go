@@ -1,19 +1,17 @@
 package ingress
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+	"github.com/webhook-bridge/bridge/internal/encoding"
 	"github.com/webhook-bridge/bridge/internal/intake"
 )
 
@@ -117,11 +115,11 @@ func (s *endpoint) readBody(w http.ResponseWriter, r *http.Request, now time.Tim
 		return body{}, err
 	}
 	if encodings := r.Header["Content-Encoding"]; encodings != nil {
-		if b, err = s.decode(r.Context(), b, strings.Join(encodings, ","), reserved); err != nil {
+		if b, err = s.decode(r.Context(), b, encodings, reserved); err != nil {
 			return body{}, err
 		}
 	}
-	b.form = b.fault == nil && s.Connector.FormField != "" && isForm(r.Header.Get("Content-Type"))
+	b.form = b.fault == nil && s.Connector.FormField != "" && intake.IsForm(r.Header.Get("Content-Type"))
 	if copies := copies(s.Connector, b.form); copies > 0 && b.fault == nil {
 		if err := reserved.grow(context.WithoutCancel(r.Context()), int64(copies*len(b.data))); err != nil {
 			b.release()
@@ -129,12 +127,6 @@ func (s *endpoint) readBody(w http.ResponseWriter, r *http.Request, now time.Tim
 		}
 	}
 	return b, nil
-}
-
-// isForm says whether a body of this type is a form.
-func isForm(contentType string) bool {
-	mediaType, _, _ := strings.Cut(contentType, ";")
-	return strings.EqualFold(strings.TrimSpace(mediaType), "application/x-www-form-urlencoded")
 }
 
 // readVerified reads a verified sender's body as it came over the wire. The sender's quota is used only after it is verified.
@@ -204,66 +196,44 @@ func bodyError(err error) error {
 	switch {
 	case errors.Is(err, errTooLarge), errors.Is(err, errBusy):
 		return err
+	case errors.Is(err, encoding.ErrTooLarge):
+		return errTooLarge
+	case errors.Is(err, encoding.ErrBusy):
+		return errBusy
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return errSlow
 	}
 	return fmt.Errorf("%w: %w", errIncomplete, err)
 }
 
-// gunzipper is pooled. Its gzip.Reader keeps a hold of what it reads from; of the data it does not.
-type gunzipper struct {
-	gzip.Reader
-
-	data bytes.Reader
-}
-
-var gunzippers = sync.Pool{New: func() any { return new(gunzipper) }}
-
-// decode undoes the content encoding. A body whose encoding is corrupt or unknown is still a verified sender's: it comes
-// back as it was received, with the fault.
-func (s *endpoint) decode(ctx context.Context, received body, encoding string, reserved *reservation) (body, error) {
-	switch strings.ToLower(strings.TrimSpace(encoding)) {
-	case "", "identity":
-		return received, nil
-	case "gzip", "x-gzip":
-	default:
-		received.fault = intake.NewFault(intake.UnknownEncoding, errors.New("the content encoding is neither gzip nor identity"))
+// decode undoes the content encodings that a header's values name. A body whose encoding is corrupt or unknown is still a verified
+// sender's: it comes back as it was received, with the fault.
+func (s *endpoint) decode(ctx context.Context, received body, encodings []string, reserved *reservation) (body, error) {
+	chain, err := encoding.Parse(encodings)
+	if err != nil {
+		received.fault = intake.EncodingFault(err)
 		return received, nil
 	}
 	plain := newBuffer()
-	// All of it is here: the sender may hang up.
-	z := gunzippers.Get().(*gunzipper)
-	err := z.gunzip(context.WithoutCancel(ctx), plain, received.data, s.limits.body, reserved)
-	gunzippers.Put(z)
+	result, err := chain.Decode(received.data, s.limits.body, reserveTimeout, func(r io.Reader) error {
+		// All of it is here: the sender may hang up.
+		return plain.fill(context.WithoutCancel(ctx), r, -1, s.limits.body, reserved)
+	})
+	if err == nil && result.Ignored {
+		s.mislabelled.Inc()
+	}
 	switch {
-	case errors.Is(err, errTooLarge), errors.Is(err, errBusy):
+	case err == nil && result.Decoded:
+		received.release()
+		return body{data: plain.bytes, buffer: plain}, nil
+	case err == nil:
+	case errors.Is(err, encoding.ErrCorrupt):
+		received.fault = intake.EncodingFault(err)
+	default:
 		plain.release()
 		received.release()
 		return body{}, bodyError(err)
-	case err != nil:
-		plain.release()
-		received.fault = intake.NewFault(intake.CorruptEncoding, err)
-	default:
-		received.release()
-		received = body{data: plain.bytes, buffer: plain}
 	}
+	plain.release()
 	return received, nil
-}
-
-// gunzip decompresses data into plain. Errors are errTooLarge, the reservation's, and those of corrupt data.
-func (z *gunzipper) gunzip(ctx context.Context, plain *buffer, data []byte, limit int64, reserved *reservation) error {
-	z.data.Reset(data)
-	defer z.data.Reset(nil)
-	if err := z.Reset(&z.data); err != nil {
-		return notEOF(err)
-	}
-	return notEOF(plain.fill(ctx, z, -1, limit, reserved))
-}
-
-// notEOF says what an end of data means where more is due.
-func notEOF(err error) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return errors.New("gzip: data ends early")
-	}
-	return err
 }

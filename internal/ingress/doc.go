@@ -25,7 +25,8 @@
 //
 // A body is JSON, unless the connector describes another form: a form whose field has the JSON, text that the connector
 // normalizes, or an array of webhooks. The webhooks of an array are read one by one and made durable in one step. The event's
-// name is in the body, the URL or a header; if several of them name it, they must agree. A body is stored as received.
+// name is in the body, the URL or a header; if several of them name it, they must agree. A body is stored as received, without its
+// content encoding. Package encoding says which encodings are undone.
 //
 // # Answers to a verified sender
 //

@@ -11,8 +11,9 @@ import (
 const unknownSource = "unknown"
 
 type metrics struct {
-	received, taken, refused *prometheus.CounterVec
-	ingest                   prometheus.Histogram
+	received, taken, refused, mislabelled *prometheus.CounterVec
+
+	ingest prometheus.Histogram
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -26,6 +27,10 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "bridge_webhooks_refused_total", Help: "Requests that were not answered with success.",
 		}, []string{"source", "reason"}),
+		mislabelled: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "bridge_content_encoding_ignored_total",
+			Help: "Webhooks whose Content-Encoding names no encoding of bytes, or one that the body does not have.",
+		}, []string{"source"}),
 		ingest: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "bridge_ingest_seconds",
 			Help:    "Time from a webhook's headers to its answer of success.",
@@ -35,7 +40,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	if r == nil {
 		return m, nil
 	}
-	return m, errors.Join(r.Register(m.received), r.Register(m.taken), r.Register(m.refused), r.Register(m.ingest))
+	return m, errors.Join(r.Register(m.received), r.Register(m.taken), r.Register(m.refused), r.Register(m.mislabelled), r.Register(m.ingest))
 }
 
 // refusals are one source's refused webhooks.

@@ -34,7 +34,9 @@ type endpoint struct {
 	lastKept atomic.Pointer[keptHeaders]
 	received prometheus.Counter
 	taken    prometheus.Counter
-	refused  refusals
+	// mislabelled counts bodies without the encoding that their header names.
+	mislabelled prometheus.Counter
+	refused     refusals
 }
 
 type keptHeader struct{ canonical, lower string }
@@ -53,7 +55,9 @@ func newEndpoint(s source.Source, v verifier, g *gateway, in *intake.Intake, edg
 		answer:     newSuccess(s.Connector.Answer),
 		received:   m.received.WithLabelValues(s.Name),
 		taken:      m.taken.WithLabelValues(s.Name),
-		refused:    m.refusalsOf(s.Name),
+
+		mislabelled: m.mislabelled.WithLabelValues(s.Name),
+		refused:     m.refusalsOf(s.Name),
 	}
 	// The vendor's come first: the size of all is bounded.
 	for _, h := range slices.Concat(s.VendorHeaders(), alwaysKept, s.KeepHeaders) {

@@ -4,10 +4,17 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/webhook-bridge/bridge/connectors"
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 )
+
+// IsForm reports whether a body of this type is a form.
+func IsForm(contentType string) bool {
+	mediaType, _, _ := strings.Cut(contentType, ";")
+	return strings.EqualFold(strings.TrimSpace(mediaType), "application/x-www-form-urlencoded")
+}
 
 // Document returns the JSON of a body: the value of the connector's FormField if the body is a form, otherwise the body itself.
 // Either is normalized if the connector does that. The document is at most as long as the body.

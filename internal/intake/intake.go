@@ -111,8 +111,7 @@ func (s *Source) Redelivery(w *journalv1.Webhook, event string) *Delivery {
 	case journalv1.Encoding_ENCODING_PROTOBUF:
 		d.Event = cmp.Or(d.Event, w.GetVendorEvent())
 	default:
-		q := w.GetQuarantine()
-		d.Fault = &Fault{Reason: Reason(q.GetReason()), Problem: q.GetDetail(), Path: q.GetPath(), Offset: q.GetOffset()}
+		d.Fault = d.decodeStored()
 	}
 	return d
 }

@@ -55,7 +55,9 @@ func newDesk(t *testing.T) *desk {
 }
 
 func (d *desk) sourceOf(c *connectors.Connector) *intake.Source {
-	return d.intake.Source(source.Source{Name: "shop", Connector: c, Zone: time.UTC, Window: connectors.DefaultWindow}, nil)
+	return d.intake.Source(source.Source{
+		Name: "shop", Connector: c, Zone: time.UTC, Window: connectors.DefaultWindow, Limits: source.Limits{Body: 4 << 10},
+	}, nil)
 }
 
 func (d *desk) delivery(event, body string) *intake.Delivery {
