@@ -58,7 +58,7 @@ type Connector struct {
 	// KeyHeader is the request header with the vendor's own id of the delivery, which is the same when it is sent again. The id is
 	// a key beside the translation's natural keys, and the only key if there is none. It never makes two facts of one that the
 	// body tells. The header is stored with the webhook. If the vendor's signature does not cover it, an attacker can send a
-	// captured webhook that has no natural key again with another id.
+	// captured webhook that has no natural key again with another id: sources must permit that.
 	KeyHeader string
 	// FormField is the field with the JSON, for vendors that send forms (application/x-www-form-urlencoded). Empty: a form is
 	// quarantined, because it is not JSON.
@@ -84,6 +84,8 @@ type Connector struct {
 	MaxBody int64
 	// NeedsCurrency and NeedsTimeZone say that the vendor leaves them out. Then the source's configuration must have them.
 	NeedsCurrency, NeedsTimeZone bool
+	// NeedsHTTPS says that the vendor accepts only URLs that begin with https.
+	NeedsHTTPS bool
 	// Window is how long a second webhook with the same body is a duplicate, if the key is [ContentHash] or the webhook is
 	// quarantined. It must be longer than the waits between the vendor's attempts, and not much longer: after it the same body
 	// is a new webhook. 0 is [DefaultWindow].

@@ -62,6 +62,7 @@ func New() *connectors.Connector {
 			return kasafikv1.RegisterKasafikWebhookServiceHandlerClient(ctx, mux, kasafikv1.NewKasafikWebhookServiceClient(conn))
 		},
 		EventField: "_t",
+		NeedsHTTPS: true,
 		Delivery: connectors.DeliveryPolicy{
 			Success:  func(status int) bool { return status == 200 },
 			Disorder: true,

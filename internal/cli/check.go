@@ -2,8 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"net/http"
-	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -11,8 +9,6 @@ import (
 
 	"github.com/webhook-bridge/bridge/internal/config"
 	"github.com/webhook-bridge/bridge/internal/schema"
-	"github.com/webhook-bridge/bridge/internal/secret"
-	"github.com/webhook-bridge/bridge/internal/signature"
 	"github.com/webhook-bridge/bridge/internal/source"
 )
 
@@ -87,13 +83,6 @@ func printConfig(env environment, cfg *config.Config) error {
 		fmt.Fprintln(w, "access\tinsecure\tgrpc and admin may be open to anyone who reaches them")
 	}
 	fmt.Fprintf(w, "journal\t%s\tkept %s or %s\n", cfg.Journal.Dir, schema.FormatDuration(cfg.Journal.Age), schema.FormatSize(cfg.Journal.Size))
-	for i := range cfg.Sources {
-		s := &cfg.Sources[i]
-		if name := unsignedKey(s); name != "" {
-			fmt.Fprintf(w, "warning\tsource %s: the signature does not cover the header %s, by which webhooks are told apart: "+
-				"an attacker who captures one can send it again as another\n", s.Name, name)
-		}
-	}
 	return w.Flush()
 }
 
@@ -112,9 +101,9 @@ func authText(s *source.Source) string {
 
 // sourceURL shows where webhooks of s go; a token in it is masked.
 func sourceURL(cfg *config.Config, s *source.Source) string {
-	base, err := baseURL("", cfg)
-	if err != nil {
-		return ""
+	base := cfg.Listen.PublicURL
+	if base == "" {
+		base, _ = baseURL("", cfg) // without an address there is no error
 	}
 	url := base + "/webhooks/" + s.Name
 	if s.Auth.Scheme == source.SchemePathToken {
@@ -142,17 +131,4 @@ func alarmsText(a source.Alerts) string {
 		return "none"
 	}
 	return strings.Join(set, ", ")
-}
-
-// unsignedKey is the header by which webhooks are told apart, if requests are signed without it. Empty otherwise.
-func unsignedKey(s *source.Source) string {
-	a, c := &s.Auth, s.Connector
-	if a.HMAC == nil || c.KeyHeader == "" {
-		return ""
-	}
-	scheme, err := signature.Compile(*a.HMAC, secret.Reveal(a.Values[:1]))
-	if err != nil || slices.Contains(scheme.SignedHeaders(), http.CanonicalHeaderKey(c.KeyHeader)) {
-		return "" // what is wrong with it was said when it was read
-	}
-	return c.KeyHeader
 }

@@ -31,6 +31,7 @@ type description struct {
 	Header     string              `json:"header,omitempty"`
 	HMAC       *hmacDescription    `json:"hmac,omitempty"`
 	Needs      []string            `json:"needs"`
+	HTTPS      bool                `json:"https,omitempty"`
 	Answer     string              `json:"answer"`
 	MaxBody    int64               `json:"max_body"`
 	Window     string              `json:"window"`
@@ -118,6 +119,7 @@ func describe(c *connectors.Connector) (description, error) {
 		Header:     c.Verification.Header,
 		HMAC:       describeHMAC(c.Verification.HMAC),
 		Needs:      []string{},
+		HTTPS:      c.NeedsHTTPS,
 		Answer:     c.Answer,
 		MaxBody:    max(c.MaxBody, schema.At("sources.limits.body").Size()),
 		Window:     schema.FormatDuration(cmp.Or(c.Window, connectors.DefaultWindow)),
@@ -128,6 +130,9 @@ func describe(c *connectors.Connector) (description, error) {
 	}
 	if c.NeedsTimeZone {
 		d.Needs = append(d.Needs, "time_zone")
+	}
+	if schemeOf(c) == source.SchemeHMAC {
+		d.Needs = append(d.Needs, source.Uncovered(c)...)
 	}
 	for _, e := range events {
 		input := e.Method.Input()
@@ -299,6 +304,9 @@ func (d description) printFacts(b *strings.Builder, s styles) {
 		fact("sends", "arrays of webhooks too")
 	}
 	fact("needs", "%s", needsText(d.Needs))
+	if d.HTTPS {
+		fact("calls", "URLs with https alone")
+	}
 	fact("answer", "200 %s", d.Answer)
 	fact("largest body", "%s", schema.FormatSize(d.MaxBody))
 	if d.Header != "" {

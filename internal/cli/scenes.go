@@ -91,6 +91,11 @@ func sourceText(name string, c *connectors.Connector, secret, currency, zone str
 	default:
 		fmt.Fprintf(&b, "    auth: {path_token: {values: [%q]}}\n", secret)
 	}
+	if schemeOf(c) == source.SchemeHMAC {
+		for _, key := range source.Uncovered(c) {
+			fmt.Fprintf(&b, "    %s: true\n", key)
+		}
+	}
 	if c.NeedsCurrency {
 		fmt.Fprintf(&b, "    currency: %s\n", currency)
 	}

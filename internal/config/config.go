@@ -43,6 +43,8 @@ type Config struct {
 // Listen has the addresses to listen on. No two of them collide.
 type Listen struct {
 	Webhooks, Ops, GRPC, Admin Listener
+	// PublicURL is the base of the URLs that vendors call, if it is configured.
+	PublicURL string
 }
 
 // Listener is one address to listen on.

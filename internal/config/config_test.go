@@ -28,17 +28,19 @@ const canary = "s3cret"
 
 // known are the connectors of these tests. They are not the real ones.
 var known = named(
-	&connectors.Connector{Name: "retino", Verification: connectors.Verification{Header: "X-Retino-Secret"}},
-	&connectors.Connector{Name: "kasafik"},
+	&connectors.Connector{Name: "retino", EventField: "event_type", Verification: connectors.Verification{Header: "X-Retino-Secret"}},
+	&connectors.Connector{Name: "kasafik", EventField: "_t", NeedsHTTPS: true},
 	&connectors.Connector{
-		Name: "openloyalty", NeedsCurrency: true, MaxBody: 8 << 20, KeyHeader: "x-webhook-request-id",
-		Verification: connectors.Verification{HMAC: &connectors.HMAC{Header: "X-Webhook-Signature"}},
+		Name: "openloyalty", NeedsCurrency: true, MaxBody: 8 << 20, EventField: "type", KeyHeader: "x-webhook-request-id",
+		Verification: connectors.Verification{HMAC: &connectors.HMAC{
+			Header: "X-Webhook-Signature", Signed: "{header.X-Webhook-Request-Id}.{body}",
+		}},
 	},
 	&connectors.Connector{Name: "dealpos", NeedsCurrency: true, NeedsTimeZone: true},
 	&connectors.Connector{
 		Name: "linga", NeedsCurrency: true, NeedsTimeZone: true, Verification: connectors.Verification{Header: "X-API-Key"},
 	},
-	&connectors.Connector{Name: "signing", Window: time.Minute, Verification: connectors.Verification{HMAC: &connectors.HMAC{
+	&connectors.Connector{Name: "signing", EventField: "type", Window: time.Minute, Verification: connectors.Verification{HMAC: &connectors.HMAC{
 		Header: "X-Signature", Prefix: "v1=", Separator: ",", TimestampPrefix: "t=", Tolerance: time.Minute, Signed: "{timestamp}.{body}",
 	}}},
 )
@@ -226,6 +228,8 @@ func TestEveryKey(t *testing.T) {
 			Ops:      Listener{Addr: "[::1]:1081"},
 			GRPC:     Listener{Addr: "0.0.0.0:1090"},
 			Admin:    Listener{Addr: ":1082"},
+
+			PublicURL: "https://bridge.example.com",
 		},
 		Journal: Journal{
 			Dir: "/var/lib/bridge-of-tests", Age: 36 * time.Hour, Size: 3 << 29, QuarantineAge: 2160 * time.Hour, ParkedAge: 360 * time.Hour, MinFree: 64e6,
@@ -256,7 +260,11 @@ func TestEveryKey(t *testing.T) {
 			},
 			{
 				Name: "signed", Connector: known["signing"], Zone: time.UTC, Window: 2 * time.Minute, Limits: limits, Alerts: alerts,
-				Auth: source.Auth{Scheme: source.SchemeHMAC, Header: "X-Signature", Values: secret.List("01234567"), HMAC: &vendors},
+				Auth: source.Auth{
+					Scheme: source.SchemeHMAC, Header: "X-Signature", Values: secret.List("01234567"), HMAC: &vendors,
+					PublicURL: "https://bridge.example.com",
+				},
+				UnsignedEventName: true,
 			},
 			{
 				Name: "signed-otherwise", Connector: known["signing"], Zone: time.UTC, Window: 3 * time.Minute, Limits: limits, Alerts: alerts,
@@ -268,6 +276,7 @@ func TestEveryKey(t *testing.T) {
 						Signed: "{header.x-time}\n{body}",
 					},
 				},
+				UnsignedDeliveryID: true,
 			},
 		},
 		Log:             Log{Format: "json", Level: slog.LevelWarn},

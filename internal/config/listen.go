@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	configv1 "github.com/webhook-bridge/bridge/gen/bridge/config/v1"
+	"github.com/webhook-bridge/bridge/internal/source"
 )
 
 func (r resolver) listen(file *configv1.Listen, access *configv1.Access) Listen {
@@ -17,6 +18,11 @@ func (r resolver) listen(file *configv1.Listen, access *configv1.Access) Listen 
 		Ops:      r.listener("ops", file.GetOps(), certs.GetOps()),
 		GRPC:     r.listener("grpc", file.GetGrpc(), certs.GetGrpc()),
 		Admin:    r.listener("admin", file.GetAdmin(), certs.GetAdmin()),
+	}
+	l.PublicURL = strings.TrimRight(file.GetPublicUrl(), "/")
+	if !source.IsBase(l.PublicURL) {
+		r.addf("listen.public_url", "%s", source.BadBase)
+		l.PublicURL = ""
 	}
 	r.checkCollisions(l)
 	r.checkExposure("grpc", l.GRPC, access)

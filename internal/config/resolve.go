@@ -23,10 +23,11 @@ type resolver struct {
 }
 
 func (r resolver) config(file *configv1.Config) *Config {
+	listen := r.listen(file.GetListen(), file.GetAccess())
 	return &Config{
-		Listen:          r.listen(file.GetListen(), file.GetAccess()),
+		Listen:          listen,
 		Journal:         r.journal(file.GetJournal()),
-		Sources:         r.sources(file.GetSources()),
+		Sources:         r.sources(file.GetSources(), listen.PublicURL),
 		Sinks:           r.sinks(file.GetSinks()),
 		Log:             logging(file.GetLog()),
 		Access:          r.access(file.GetAccess()),

@@ -1,8 +1,10 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -17,14 +19,18 @@ import (
 	"github.com/webhook-bridge/bridge/internal/source"
 )
 
-// sources reads the sources. Package source sets their defaults and checks them.
-func (r resolver) sources(files []*configv1.Source) []source.Source {
+// sources reads the sources. Package source sets their defaults and checks them. publicURL is the listener's.
+func (r resolver) sources(files []*configv1.Source, publicURL string) []source.Source {
 	sources := make([]source.Source, 0, len(files))
 	lines := map[string]int{}
 	for i, file := range files {
 		path := element("sources", i)
 		r.unique("source", lines, path+".name", file.GetName())
-		sources = append(sources, r.source(path, file))
+		s := r.source(path, file)
+		if s.Auth.Scheme == source.SchemeHMAC {
+			s.Auth.PublicURL = cmp.Or(s.Auth.PublicURL, publicURL)
+		}
+		sources = append(sources, s)
 	}
 	for _, p := range source.Resolve(sources) {
 		r.addf(element("sources", p.Source)+"."+p.Key, "%s", p.Reason)
@@ -33,8 +39,23 @@ func (r resolver) sources(files []*configv1.Source) []source.Source {
 		if h := sources[i].Auth.HMAC; file.GetAuth().GetHmac().GetTimestamp() != nil && !h.Timed() {
 			r.addf(element("sources", i)+".auth.hmac.timestamp", "needs header or prefix, to say where the time is")
 		}
+		r.checkHTTPS(element("sources", i), &sources[i], publicURL)
 	}
 	return sources
+}
+
+// checkHTTPS reports a public URL that the source's vendor does not call.
+func (r resolver) checkHTTPS(path string, s *source.Source, publicURL string) {
+	if s.Connector == nil || !s.Connector.NeedsHTTPS {
+		return
+	}
+	at, base := "listen.public_url", publicURL
+	if s.Auth.PublicURL != "" && s.Auth.PublicURL != publicURL {
+		at, base = path+".auth.hmac.public_url", s.Auth.PublicURL
+	}
+	if u, err := url.Parse(base); base != "" && err == nil && u.Scheme != "https" {
+		r.addf(at, "must begin with https: the vendor of connector %s calls no other URL", s.Connector.Name)
+	}
 }
 
 func (r resolver) source(path string, file *configv1.Source) source.Source {
@@ -48,6 +69,9 @@ func (r resolver) source(path string, file *configv1.Source) source.Source {
 		KeepHeaders: file.GetKeepHeaders(),
 		Window:      r.duration(path+".dedupe_window", file.GetDedupeWindow()),
 		Alerts:      r.alerts(path+".alarms", file.GetAlarms()),
+
+		UnsignedEventName:  file.GetUnsignedEventName(),
+		UnsignedDeliveryID: file.GetUnsignedDeliveryId(),
 	}
 	undecodable := schema.At(path + ".on_undecodable").Of(s.Auth.Scheme == source.SchemeNone)
 	s.Reject = file.GetOnUndecodable() == "reject" || file.GetOnUndecodable() == "" && undecodable.Text() == "reject"

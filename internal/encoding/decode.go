@@ -40,10 +40,10 @@ var large = semaphore.NewWeighted(int64(max(4, runtime.GOMAXPROCS(0))))
 // Errors are [ErrCorrupt], [ErrTooLarge], [ErrBusy] and those of fill.
 func (c Chain) Decode(data []byte, limit int64, wait time.Duration, fill func(io.Reader) error) (Result, error) {
 	result := Result{Ignored: c.ignored || c.framed && !isFramed(data)}
-	if c.n == 0 && (!c.framed || result.Ignored) {
+	if c.n == 0 && !c.shown && (!c.framed || result.Ignored) {
 		return result, nil
 	}
-	if c.largeWindow() {
+	if c.largeWindow(data) {
 		if !acquire(wait) {
 			return result, ErrBusy
 		}
@@ -67,7 +67,11 @@ func acquire(wait time.Duration) bool {
 	return large.Acquire(ctx, 1) == nil
 }
 
-func (c Chain) largeWindow() bool {
+func (c Chain) largeWindow(data []byte) bool {
+	if c.shown {
+		coding, _ := shownCoding(data)
+		return coding == zstded
+	}
 	for _, layer := range c.layers[:c.n] {
 		if layer == brotlied || layer == zstded {
 			return true
@@ -107,6 +111,9 @@ func (d *decoder) open(c Chain, data []byte, limit int64, result *Result) error 
 	d.data.Reset(data)
 	var src source = &d.data
 	head := data[:min(len(data), headSize)]
+	if c.shown {
+		return d.openShown(src, head, limit, result)
+	}
 	if c.framed && isFramed(head) {
 		d.push().openFrames(src)
 		result.Decoded = true

@@ -387,3 +387,53 @@ func BenchmarkGzip(b *testing.B) {
 		}
 	}
 }
+
+// TestShown: without headers that can be trusted, only what the data show is undone.
+func TestShown(t *testing.T) {
+	text := []byte(`{"jméno":"` + strings.Repeat("x", 2000) + `"}`)
+	for _, tt := range []struct {
+		name   string
+		data   []byte
+		values []string
+		want   []byte
+		err    error
+	}{
+		{"text", text, nil, text, nil},
+		{"text, called gzip", text, []string{"gzip"}, text, nil},
+		{"text, called something", text, []string{"rot13"}, text, nil},
+		{"a form, called br", []byte("payload=%7B%7D"), []string{"br"}, []byte("payload=%7B%7D"), nil},
+		{"a form that begins like zlib", []byte("x^=1&payload=%7B%7D"), []string{"deflate"}, []byte("x^=1&payload=%7B%7D"), nil},
+		{"nothing", nil, []string{"gzip"}, nil, nil},
+		{"gzip", gzipped(t, text), nil, text, nil},
+		{"gzip, called br", gzipped(t, text), []string{"br"}, text, nil},
+		{"zlib", zlibbed(t, text), nil, text, nil},
+		{"zstd", zstdded(t, text), []string{"identity"}, text, nil},
+		{"gzip in zlib in zstd", zstdded(t, zlibbed(t, gzipped(t, text))), nil, text, nil},
+		{"zstd in gzip is left", gzipped(t, zstdded(t, text)), nil, zstdded(t, text), nil},
+		{"raw deflate", deflated(t, text), []string{"deflate"}, nil, ErrUnknown},
+		{"brotli", brotlify(t, text), []string{"br"}, nil, ErrUnknown},
+		{"half a gzip", gzipped(t, text)[:30], []string{"gzip"}, nil, ErrCorrupt},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c, err := Shown(tt.values, tt.data)
+			got := tt.data
+			if err == nil {
+				_, err = c.Decode(tt.data, 1<<20, time.Second, func(r io.Reader) (err error) {
+					got, err = io.ReadAll(r)
+					return err
+				})
+			}
+			if !errors.Is(err, tt.err) || tt.err == nil && !bytes.Equal(got, tt.want) {
+				t.Errorf("%q, %v; want %v", got[:min(len(got), 40)], err, tt.err)
+			}
+		})
+	}
+	c, err := Shown(nil, gzipped(t, text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.Decode(gzipped(t, text), 1000, time.Second, func(r io.Reader) error { _, err := io.Copy(io.Discard, r); return err })
+	if !errors.Is(err, ErrTooLarge) {
+		t.Errorf("above the limit: %v", err)
+	}
+}

@@ -41,6 +41,8 @@ type Chain struct {
 	framed bool
 	// ignored: the header has a name that encodes no bytes, except identity.
 	ignored bool
+	// shown: the data show their encodings, see [Shown].
+	shown bool
 }
 
 // Parse reads the values of a request's Content-Encoding headers, in their order. The error is [ErrUnknown].

@@ -94,7 +94,8 @@ func BenchmarkVendors(b *testing.B) {
 			}
 			src := source.Source{
 				Connector: acme(), Name: "shop",
-				Auth: source.Auth{Scheme: source.SchemeHMAC, HMAC: &connectors.HMAC{Header: "X-Signature", Prefix: "v1="}, Values: secret.List(newSecret)},
+				Auth:               source.Auth{Scheme: source.SchemeHMAC, HMAC: &connectors.HMAC{Header: "X-Signature", Prefix: "v1="}, Values: secret.List(newSecret)},
+				UnsignedDeliveryID: true,
 			}
 			h, err := New(Config{Intake: in, Sources: []source.Source{src}})
 			if err != nil {

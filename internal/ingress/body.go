@@ -114,12 +114,12 @@ func (s *endpoint) readBody(w http.ResponseWriter, r *http.Request, now time.Tim
 	if err != nil {
 		return body{}, err
 	}
-	if encodings := r.Header["Content-Encoding"]; encodings != nil {
+	if encodings := r.Header["Content-Encoding"]; encodings != nil || !s.decides.ContentEncoding {
 		if b, err = s.decode(r.Context(), b, encodings, reserved); err != nil {
 			return body{}, err
 		}
 	}
-	b.form = b.fault == nil && s.Connector.FormField != "" && intake.IsForm(r.Header.Get("Content-Type"))
+	b.form = b.fault == nil && intake.HoldsForm(s.Connector, s.decides, r.Header.Get("Content-Type"), b.data)
 	if copies := copies(s.Connector, b.form); copies > 0 && b.fault == nil {
 		if err := reserved.grow(context.WithoutCancel(r.Context()), int64(copies*len(b.data))); err != nil {
 			b.release()
@@ -209,9 +209,12 @@ func bodyError(err error) error {
 // decode undoes the content encodings that a header's values name. A body whose encoding is corrupt or unknown is still a verified
 // sender's: it comes back as it was received, with the fault.
 func (s *endpoint) decode(ctx context.Context, received body, encodings []string, reserved *reservation) (body, error) {
-	chain, err := encoding.Parse(encodings)
+	chain, err := intake.EncodingsOf(s.decides, encodings, received.data)
 	if err != nil {
 		received.fault = intake.EncodingFault(err)
+		return received, nil
+	}
+	if chain == (encoding.Chain{}) {
 		return received, nil
 	}
 	plain := newBuffer()

@@ -47,7 +47,9 @@ func signing() source.Auth {
 // newSigned is an edge with one source whose webhooks are signed.
 func newSigned(tb testing.TB, change ...func(*source.Source)) *edge {
 	tb.Helper()
-	return newShop(tb, append([]func(*source.Source){func(s *source.Source) { s.Auth = signing() }}, change...)...)
+	return newShop(tb, append([]func(*source.Source){func(s *source.Source) {
+		s.Auth, s.UnsignedDeliveryID = signing(), true
+	}}, change...)...)
 }
 
 // mac computes a signature as the sender does, without Bridge's code.

@@ -22,6 +22,8 @@ var alwaysKept = []string{"Content-Type", "User-Agent"}
 type endpoint struct {
 	source.Source
 
+	// decides says which headers may say how a body is read.
+	decides  source.Decides
 	gateway  *gateway
 	intake   *intake.Source
 	verifier verifier
@@ -45,6 +47,7 @@ func newEndpoint(s source.Source, v verifier, g *gateway, in *intake.Intake, edg
 	bodies := bodiesBudget(&s)
 	src := &endpoint{
 		Source:     s,
+		decides:    s.Decides(),
 		gateway:    g,
 		intake:     in.Source(s, g.Decode),
 		verifier:   v,

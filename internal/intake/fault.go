@@ -22,6 +22,8 @@ const (
 	NoEvent Reason = "no_event"
 	// EventMismatch: body, URL and header name different events.
 	EventMismatch Reason = "event_mismatch"
+	// UnsignedName: only the URL or a header names the event, and the sender's signature does not cover it.
+	UnsignedName Reason = "unsigned_name"
 	// BadEventName: the name is longer than 256 bytes or is no printable text.
 	BadEventName Reason = "bad_event_name"
 	// CorruptEncoding: the content encoding could not be undone.

@@ -121,6 +121,8 @@ type Source struct {
 	source.Source
 
 	decoder Decoder
+	// decides says which parts of a request may name the event.
+	decides source.Decides
 	// events that the connector's service models.
 	events func() (map[string]connectors.Event, error)
 
@@ -137,7 +139,7 @@ type Source struct {
 // NewSource prepares a source for reading and drafting. s must be resolved, by [source.Resolve]. A nil decoder decodes with
 // package vendorjson. Committing needs a source of [Intake.Source].
 func NewSource(s source.Source, d Decoder) *Source {
-	src := &Source{Source: s, decoder: d, events: sync.OnceValues(s.Connector.Events)}
+	src := &Source{Source: s, decoder: d, decides: s.Decides(), events: sync.OnceValues(s.Connector.Events)}
 	if d == nil {
 		src.decoder = src.direct
 	}

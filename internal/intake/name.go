@@ -20,19 +20,27 @@ const maxName = 256
 type Names struct {
 	// Path is the name in the URL, Header that in the connector's EventHeader; each is empty where there is none.
 	Path, Header string
+	// UnsignedPath and UnsignedHeader say that the sender signs and that its signature does not cover the name. Such a name
+	// never decides alone, because a stranger can change it.
+	UnsignedPath, UnsignedHeader bool
+}
+
+// proved reports whether one of the names may decide alone.
+func (n Names) proved() bool {
+	return n.Path != "" && !n.UnsignedPath || n.Header != "" && !n.UnsignedHeader
 }
 
 // EventName finds the event's name in the body's field, if the vendor has one, the URL and the header. Those that have it
 // must agree. With a fault, the name is the one that is likelier meant.
 func EventName(c *connectors.Connector, named Names, body []byte) (string, *Fault) {
-	name := cmp.Or(named.Path, named.Header)
+	name, proved := cmp.Or(named.Path, named.Header), named.proved()
 	if c.EventField != "" {
 		inBody, _, err := vendorjson.Field(body, c.EventField)
 		if err != nil {
 			return name, NewFault(Malformed, err)
 		}
 		if inBody != "" {
-			name = inBody
+			name, proved = inBody, true
 		}
 	}
 	switch {
@@ -42,6 +50,8 @@ func EventName(c *connectors.Connector, named Names, body []byte) (string, *Faul
 		return name, NewFault(EventMismatch, fmt.Errorf("the body says %.64q, the URL says %.64q", name, named.Path))
 	case named.Header != "" && named.Header != name:
 		return name, NewFault(EventMismatch, fmt.Errorf("the body or the URL says %.64q, the header says %.64q", name, named.Header))
+	case !proved:
+		return name, NewFault(UnsignedName, errors.New("the body does not name the event, and the signature does not cover the name"))
 	}
 	return name, nil
 }

@@ -83,7 +83,10 @@ func (s *Source) name(d *Delivery, r *Reading) {
 	if r.Event != "" {
 		return
 	}
-	named := Names{Path: d.PathEvent, Header: HeaderOf(d.Headers, s.Connector.EventHeader)}
+	named := Names{
+		Path: d.PathEvent, Header: HeaderOf(d.Headers, s.Connector.EventHeader),
+		UnsignedPath: !s.decides.Path, UnsignedHeader: !s.decides.EventHeader,
+	}
 	if r.Fault != nil {
 		r.Event = cmp.Or(named.Path, named.Header, d.recorded)
 		return

@@ -90,8 +90,8 @@ func (r *resolver) hmac() {
 	h = h.WithDefaults()
 	a.HMAC, a.Header = &h, canonical(h.Header)
 	a.PublicURL = strings.TrimRight(a.PublicURL, "/")
-	if !isBase(a.PublicURL) {
-		r.addf(key+".public_url", `must be a URL of scheme, host and perhaps a path, such as "https://hooks.example.com"`)
+	if !IsBase(a.PublicURL) {
+		r.addf(key+".public_url", "%s", BadBase)
 	}
 	usable := true
 	if h.Header == "" {
@@ -103,11 +103,14 @@ func (r *resolver) hmac() {
 	usable = usable && r.secretHeader(key+".header", "this header cannot carry a signature")
 	values := a.Values
 	a.Values = r.secrets(key+".secrets", func(string) string { return "" })
-	r.compile(h, values, usable)
+	if r.compile(h, values, usable) && usable {
+		r.covered()
+	}
 }
 
-// compile reports what package signature finds wrong. Unless the header is usable, that is about secrets only.
-func (r *resolver) compile(h connectors.HMAC, values []secret.Value, usable bool) {
+// compile reports what package signature finds wrong, and whether the template is valid. Unless the header is usable, it reports
+// problems of secrets only.
+func (r *resolver) compile(h connectors.HMAC, values []secret.Value, usable bool) (signed bool) {
 	if len(r.Auth.Values) == 0 {
 		// Reported already. What is wrong with the rest does not depend on the secret.
 		values = secret.List("a secret in place of one")
@@ -119,8 +122,10 @@ func (r *resolver) compile(h connectors.HMAC, values []secret.Value, usable bool
 		}
 	}
 	_, err := signature.Compile(h, texts)
+	signed = true
 	for _, problem := range unjoin(err) {
 		f, ok := errors.AsType[*signature.FieldError](problem)
+		signed = signed && ok && f.Field != "Signed"
 		switch {
 		case !ok:
 			r.addf("auth.hmac", "%s", problem)
@@ -130,6 +135,7 @@ func (r *resolver) compile(h connectors.HMAC, values []secret.Value, usable bool
 			r.addf("auth.hmac."+hmacKeys[f.Field], "%s", f.Reason)
 		}
 	}
+	return signed
 }
 
 // hmacKeys are the configuration's keys for the fields of [connectors.HMAC].
@@ -157,8 +163,11 @@ func unjoin(err error) []error {
 	return nil
 }
 
-// isBase reports whether text is empty, or a URL that others are made of by appending a path.
-func isBase(text string) bool {
+// BadBase is the reason against a text that is not [IsBase].
+const BadBase = `must be a URL of scheme, host and perhaps a path, such as "https://hooks.example.com"`
+
+// IsBase reports whether text is empty, or a URL that others are made of by appending a path.
+func IsBase(text string) bool {
 	u, err := url.Parse(text)
 	return text == "" ||
 		err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.User == nil && !strings.ContainsAny(text, "?#")

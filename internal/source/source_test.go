@@ -20,7 +20,7 @@ var compare = cmp.Options{
 
 // signing knows how its vendor signs.
 func signing() *connectors.Connector {
-	return &connectors.Connector{Name: "signing", Window: time.Minute, Verification: connectors.Verification{HMAC: &connectors.HMAC{
+	return &connectors.Connector{Name: "signing", EventField: "type", Window: time.Minute, Verification: connectors.Verification{HMAC: &connectors.HMAC{
 		Header: "x-signature", Prefix: "v1=", Separator: ",", TimestampPrefix: "t=", Signed: "{timestamp}.{body}",
 	}}}
 }

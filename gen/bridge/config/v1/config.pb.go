@@ -140,7 +140,10 @@ type Listen struct {
 	// documents `/openapi/admin.json` and, for the configured sources, `/openapi.json`.
 	Admin string `protobuf:"bytes,4,opt,name=admin,proto3" json:"admin,omitempty"`
 	// TLS by listener.
-	Tls           *ListenTLS `protobuf:"bytes,5,opt,name=tls,proto3" json:"tls,omitempty"`
+	Tls *ListenTLS `protobuf:"bytes,5,opt,name=tls,proto3" json:"tls,omitempty"`
+	// Base of the URLs that vendors call, where it is not this listener's own: with the scheme, host and path of the
+	// proxy in front.
+	PublicUrl     string `protobuf:"bytes,6,opt,name=public_url,json=publicUrl,proto3" json:"public_url,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -208,6 +211,13 @@ func (x *Listen) GetTls() *ListenTLS {
 		return x.Tls
 	}
 	return nil
+}
+
+func (x *Listen) GetPublicUrl() string {
+	if x != nil {
+		return x.PublicUrl
+	}
+	return ""
 }
 
 // ListenTLS is TLS by listener.
@@ -571,9 +581,15 @@ type Source struct {
 	// tells two webhooks apart.
 	DedupeWindow *durationpb.Duration `protobuf:"bytes,10,opt,name=dedupe_window,json=dedupeWindow,proto3" json:"dedupe_window,omitempty"`
 	// When to raise an alert, see [below](#alarms).
-	Alarms        *Alarms `protobuf:"bytes,11,opt,name=alarms,proto3" json:"alarms,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Alarms *Alarms `protobuf:"bytes,11,opt,name=alarms,proto3" json:"alarms,omitempty"`
+	// Permits a signature that does not cover the event's name, where the URL or a header names it. An attacker who
+	// captures a webhook can then send it as another event. Permits what `unsigned_delivery_id` does, too.
+	UnsignedEventName bool `protobuf:"varint,12,opt,name=unsigned_event_name,json=unsignedEventName,proto3" json:"unsigned_event_name,omitempty"`
+	// Permits a signature that does not cover the header by which webhooks are told apart. An attacker who captures a
+	// webhook can then send it again as another, unless its body has an id of its own.
+	UnsignedDeliveryId bool `protobuf:"varint,13,opt,name=unsigned_delivery_id,json=unsignedDeliveryId,proto3" json:"unsigned_delivery_id,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *Source) Reset() {
@@ -681,6 +697,20 @@ func (x *Source) GetAlarms() *Alarms {
 		return x.Alarms
 	}
 	return nil
+}
+
+func (x *Source) GetUnsignedEventName() bool {
+	if x != nil {
+		return x.UnsignedEventName
+	}
+	return false
+}
+
+func (x *Source) GetUnsignedDeliveryId() bool {
+	if x != nil {
+		return x.UnsignedDeliveryId
+	}
+	return false
 }
 
 // Alarms configures the alerts about a source: conditions that no single answer shows. Each alert is a metric and a log line.
@@ -2104,7 +2134,7 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\x06access\x18\x05 \x01(\v2\x18.bridge.config.v1.AccessR\x06access\x12W\n" +
 	"\x10shutdown_timeout\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\x11\xb2\xaa\x19\r\n" +
 	"\x0310s\"\x021s*\x021hR\x0fshutdownTimeout\x12,\n" +
-	"\x05sinks\x18\a \x03(\v2\x16.bridge.config.v1.SinkR\x05sinks\"\xf9\x01\n" +
+	"\x05sinks\x18\a \x03(\v2\x16.bridge.config.v1.SinkR\x05sinks\"\xb9\x02\n" +
 	"\x06Listen\x120\n" +
 	"\bwebhooks\x18\x01 \x01(\tB\x14\xb2\xaa\x19\x10\n" +
 	"\x05:80802\aaddressR\bwebhooks\x12&\n" +
@@ -2114,7 +2144,9 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\x0e127.0.0.1:90902\aaddressR\x04grpc\x123\n" +
 	"\x05admin\x18\x04 \x01(\tB\x1d\xb2\xaa\x19\x19\n" +
 	"\x0e127.0.0.1:80822\aaddressR\x05admin\x12-\n" +
-	"\x03tls\x18\x05 \x01(\v2\x1b.bridge.config.v1.ListenTLSR\x03tls\"\xef\x01\n" +
+	"\x03tls\x18\x05 \x01(\v2\x1b.bridge.config.v1.ListenTLSR\x03tls\x12>\n" +
+	"\n" +
+	"public_url\x18\x06 \x01(\tB\x1f\xb2\xaa\x19\x1b\x1a\x14the URL that arrives2\x03URLR\tpublicUrl\"\xef\x01\n" +
 	"\tListenTLS\x12=\n" +
 	"\bwebhooks\x18\x01 \x01(\v2\x15.bridge.config.v1.TLSB\n" +
 	"\xb2\xaa\x19\x06\x1a\x04noneR\bwebhooks\x123\n" +
@@ -2146,7 +2178,7 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\x04720h\"\x021h*\x0687600hR\rquarantineAge\x12P\n" +
 	"\n" +
 	"parked_age\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\x16\xb2\xaa\x19\x12\n" +
-	"\x04720h\"\x021h*\x0687600hR\tparkedAge\"\x89\x06\n" +
+	"\x04720h\"\x021h*\x0687600hR\tparkedAge\"\xeb\x06\n" +
 	"\x06Source\x12?\n" +
 	"\x04name\x18\x01 \x01(\tB+\xbaH(r&2$^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$R\x04name\x12%\n" +
 	"\tconnector\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\tconnector\x122\n" +
@@ -2164,7 +2196,9 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\fkeep_headers\x18\t \x03(\tB5\xbaH(\x92\x01%\x10 \"!r\x1f2\x1d^[A-Za-z0-9!#$%&'*+.^_`|~-]+$\xb2\xaa\x19\x06\x1a\x04noneR\vkeepHeaders\x12\xcf\x01\n" +
 	"\rdedupe_window\x18\n" +
 	" \x01(\v2\x19.google.protobuf.DurationB\x8e\x01\xb2\xaa\x19\x89\x01\x1a}the connector's: 10 seconds to two minutes; where the time is signed, twice `auth.hmac.timestamp.tolerance` if that is longer\"\x021s*\x04168hR\fdedupeWindow\x120\n" +
-	"\x06alarms\x18\v \x01(\v2\x18.bridge.config.v1.AlarmsR\x06alarms\"\x84\x02\n" +
+	"\x06alarms\x18\v \x01(\v2\x18.bridge.config.v1.AlarmsR\x06alarms\x12.\n" +
+	"\x13unsigned_event_name\x18\f \x01(\bR\x11unsignedEventName\x120\n" +
+	"\x14unsigned_delivery_id\x18\r \x01(\bR\x12unsignedDeliveryId\"\x84\x02\n" +
 	"\x06Alarms\x12X\n" +
 	"\fsilent_after\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x1a\xb2\xaa\x19\x16\x1a\bno alert\"\x0310s*\x058760hR\vsilentAfter\x12G\n" +
 	"\x14unauthorized_percent\x18\x02 \x01(\rB\x0f\xbaH\x04*\x02\x18d\xb2\xaa\x19\x04\n" +
@@ -2185,7 +2219,7 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tB<\xbaH$\xd8\x01\x01r\x1f2\x1d^[A-Za-z0-9!#$%&'*+.^_`|~-]+$\xb2\xaa\x19\x11\x1a\x0fthe connector'sR\x04name\x12'\n" +
 	"\x06values\x18\x02 \x03(\tB\x0f\xb2\xaa\x19\b2\x06secret\x80\x01\x01R\x06values\"8\n" +
 	"\rPathTokenAuth\x12'\n" +
-	"\x06values\x18\x01 \x03(\tB\x0f\xb2\xaa\x19\b2\x06secret\x80\x01\x01R\x06values\"\x9b\x05\n" +
+	"\x06values\x18\x01 \x03(\tB\x0f\xb2\xaa\x19\b2\x06secret\x80\x01\x01R\x06values\"\x9a\x05\n" +
 	"\bHMACAuth\x12)\n" +
 	"\asecrets\x18\x01 \x03(\tB\x0f\xb2\xaa\x19\b2\x06secret\x80\x01\x01R\asecrets\x12T\n" +
 	"\x06header\x18\x02 \x01(\tB<\xbaH$\xd8\x01\x01r\x1f2\x1d^[A-Za-z0-9!#$%&'*+.^_`|~-]+$\xb2\xaa\x19\x11\x1a\x0fthe connector'sR\x06header\x12G\n" +
@@ -2203,9 +2237,9 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\ttimestamp\x18\t \x01(\v2\x1f.bridge.config.v1.HMACTimestampB\r\xb2\xaa\x19\t\x1a\ano timeR\ttimestamp\x12$\n" +
 	"\x06signed\x18\n" +
 	" \x01(\tB\f\xb2\xaa\x19\b\n" +
-	"\x06{body}R\x06signed\x12>\n" +
+	"\x06{body}R\x06signed\x12=\n" +
 	"\n" +
-	"public_url\x18\v \x01(\tB\x1f\xb2\xaa\x19\x1b\x1a\x14the URL that arrives2\x03URLR\tpublicUrl\"\xb6\x01\n" +
+	"public_url\x18\v \x01(\tB\x1e\xb2\xaa\x19\x1a\x1a\x13`listen.public_url`2\x03URLR\tpublicUrl\"\xb6\x01\n" +
 	"\rHMACTimestamp\x12\x16\n" +
 	"\x06header\x18\x01 \x01(\tR\x06header\x12\x16\n" +
 	"\x06prefix\x18\x02 \x01(\tR\x06prefix\x12)\n" +
