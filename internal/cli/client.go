@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -20,7 +21,7 @@ import (
 	"github.com/webhook-bridge/bridge/internal/config"
 )
 
-// defaultGRPC is where a server listens that was not told otherwise.
+// defaultGRPC is where a server listens by default.
 const defaultGRPC = "127.0.0.1:9090"
 
 // maxEventSize is the largest message a client takes: a batch, or one event of the largest body that a source may allow,
@@ -64,16 +65,29 @@ func (c *clientFlags) serverConfig(env environment) (*config.Config, error) {
 	return cfg, err
 }
 
-// dial returns a connection to the server. A bearer token comes from BRIDGE_TOKEN, else from the configuration.
-func (c *clientFlags) dial(env environment) (*grpc.ClientConn, error) {
-	addr, ca, token := c.addr, c.ca, ""
+// server is a connection to a server, and what is known of it.
+type server struct {
+	*grpc.ClientConn
+
+	addr   string
+	secure bool
+	// token is where the bearer token is from, in words; empty without a token.
+	token    string
+	operator bool
+	witness  *witness
+}
+
+// dial returns a connection to the server. A bearer token comes from BRIDGE_TOKEN, otherwise from the configuration.
+func (c *clientFlags) dial(env environment) (*server, error) {
 	cfg, err := c.serverConfig(env)
 	if err != nil {
 		return nil, err
 	}
+	s := &server{addr: c.addr, operator: c.operator, witness: &witness{}}
+	ca, token := c.ca, ""
 	if cfg != nil {
-		if addr == "" {
-			addr = dialable(cfg.Listen.GRPC.Addr)
+		if s.addr == "" {
+			s.addr = dialable(cfg.Listen.GRPC.Addr)
 		}
 		if t := cfg.Listen.GRPC.TLS; t != nil && ca == "" {
 			// The server's own file: enough for a certificate that signed itself, and the system's are trusted too.
@@ -84,22 +98,30 @@ func (c *clientFlags) dial(env environment) (*grpc.ClientConn, error) {
 			tokens = cfg.Access.AdminTokens
 		}
 		if len(tokens) > 0 {
-			token = tokens[0].Reveal()
+			token, s.token = tokens[0].Reveal(), "from the configuration"
 		}
 	}
-	if addr == "" {
-		addr = defaultGRPC
+	if s.addr == "" {
+		s.addr = defaultGRPC
 	}
 	if t, ok := env.lookup("BRIDGE_TOKEN"); ok && t != "" {
-		token = t
+		token, s.token = t, "from BRIDGE_TOKEN"
 	}
-	secure := c.tls || ca != ""
-	creds, err := transportCredentials(secure, ca)
+	s.secure = c.tls || ca != ""
+	if token != "" && !s.secure && !config.IsLoopback(s.addr) {
+		return nil, errors.New("a token is sent over TLS or to a loopback address only; use --tls or --ca")
+	}
+	return s, s.connect(ca, token)
+}
+
+// connect makes the client's connection, which is opened at the first call.
+func (s *server) connect(ca, token string) error {
+	creds, err := transportCredentials(s.secure, ca)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	options := []grpc.DialOption{
-		grpc.WithTransportCredentials(creds),
+		grpc.WithTransportCredentials(witnessedTLS{creds, s.witness}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxEventSize)),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
 		grpc.WithConnectParams(grpc.ConnectParams{
@@ -108,12 +130,16 @@ func (c *clientFlags) dial(env environment) (*grpc.ClientConn, error) {
 		}),
 	}
 	if token != "" {
-		if !secure && !config.IsLoopback(addr) {
-			return nil, errors.New("a token is sent over TLS or to a loopback address only; use --tls or --ca")
-		}
-		options = append(options, grpc.WithPerRPCCredentials(bearer{token: token, secure: secure}))
+		options = append(options, grpc.WithPerRPCCredentials(bearer{token: token, secure: s.secure}))
 	}
-	return grpc.NewClient(addr, options...)
+	target := s.addr
+	if host, _, err := net.SplitHostPort(s.addr); err == nil && !strings.Contains(host, "/") && !proxied(s.addr) {
+		// The dialer resolves the name itself, and so has the reason if it cannot.
+		target = "passthrough:///" + s.addr
+		options = append(options, grpc.WithContextDialer(s.witness.dial))
+	}
+	s.ClientConn, err = grpc.NewClient(target, options...)
+	return err
 }
 
 func transportCredentials(secure bool, ca string) (credentials.TransportCredentials, error) {

@@ -19,6 +19,8 @@ const (
 	exitFailed = 1
 	// exitUsage is for a wrong command line and for a wrong configuration: nothing was started.
 	exitUsage = 2
+	// exitInterrupted is for a command that a signal ended before its work was done.
+	exitInterrupted = 130
 )
 
 // environment is the part of the process that commands use, and the plug-ins of the program.
@@ -101,7 +103,7 @@ Exit codes, of all commands:
   0    the command did its work
   1    it failed, or it found the problem that it looks for
   2    the command line or the configuration is wrong, and nothing was started
-  130  a second signal ended it before the orderly end`,
+  130  a signal ended it before its work was done`,
 		Example: `  bridge demo --once               see webhooks become events
   bridge init && bridge serve      begin with a configuration of your own
   bridge tail                      follow the events, in another terminal`,
@@ -252,6 +254,9 @@ func exitCode(cmd *cobra.Command, env environment, err error) int {
 		path := cmd.CommandPath()
 		fmt.Fprintf(env.stderr, "%s: %s\nusage: %s\n%s -h lists the flags\n", path, usage.problem, cmd.UseLine(), path)
 		return exitUsage
+	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
+		fmt.Fprintf(env.stderr, "%s: %v\n", cmd.CommandPath(), errInterrupted)
+		return exitInterrupted
 	default:
 		fmt.Fprintf(env.stderr, "%s: %v\n", cmd.CommandPath(), err)
 		return exitFailed

@@ -44,7 +44,9 @@ func fixed(list ...string) func(*cobra.Command, []string) []string {
 	return func(*cobra.Command, []string) []string { return list }
 }
 
-func (env environment) connectorNames(*cobra.Command, []string) []string { return vendorNames(env.plugins) }
+func (env environment) connectorNames(*cobra.Command, []string) []string {
+	return vendorNames(env.plugins)
+}
 
 // eventNames are those of the connector that the first argument names.
 func (env environment) eventNames(_ *cobra.Command, args []string) []string {

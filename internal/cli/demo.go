@@ -161,7 +161,8 @@ func (d *demoRun) configPath() string { return filepath.Join(d.dir, "bridge.yaml
 // subscribe hands every event to the one who prints.
 func (d *demoRun) subscribe(ctx context.Context, conn *grpc.ClientConn) error {
 	t := &tailer{
-		client: streamv1.NewEventStreamServiceClient(conn),
+		client:  streamv1.NewEventStreamServiceClient(conn),
+		explain: func(_ context.Context, err error) error { return err },
 		handle: func(e *eventv1.Event) error {
 			select {
 			case d.events <- e:

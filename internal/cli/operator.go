@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -15,8 +14,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -30,7 +27,6 @@ type operator struct {
 	client clientFlags
 	asJSON bool
 
-	conn *grpc.ClientConn
 	adminv1.AdminServiceClient
 }
 
@@ -47,23 +43,14 @@ func (o *operator) register(cmd *cobra.Command) {
 // calling returns a command's function that connects, calls run, and puts a server's refusal in words.
 func (o *operator) calling(run func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
-		conn, err := o.client.dial(o.env)
+		server, err := o.client.dial(o.env)
 		if err != nil {
 			return err
 		}
-		defer func() { _ = conn.Close() }()
-		o.conn, o.AdminServiceClient = conn, adminv1.NewAdminServiceClient(conn)
-		return refused(run(cmd.Context(), args))
+		defer func() { _ = server.Close() }()
+		o.AdminServiceClient = adminv1.NewAdminServiceClient(server)
+		return server.explain(cmd.Context(), run(cmd.Context(), args))
 	}
-}
-
-// refused puts a server's answer in words. Other errors stay.
-func refused(err error) error {
-	var answer interface{ GRPCStatus() *status.Status }
-	if errors.As(err, &answer) {
-		return fmt.Errorf("%s: %s", answer.GRPCStatus().Code(), answer.GRPCStatus().Message())
-	}
-	return err
 }
 
 // timeForms describes the values of --since and --until.

@@ -82,16 +82,58 @@ func (s *sender) send(ctx context.Context, args []string) error {
 	defer client.CloseIdleConnections()
 	answer, err := post(ctx, client, src.Connector, base, src, event, body)
 	if err != nil {
-		return err
+		return unsent(ctx, base, err)
 	}
 	fmt.Fprintf(s.env.stdout, "%d %s\n", answer.status, strings.TrimSpace(answer.body))
-	if answer.status == http.StatusUnauthorized {
-		fmt.Fprintln(s.env.stderr, "the secret that this configuration gives here is not one that the server accepts")
+	if hint := answerHint(answer, base); hint != "" {
+		fmt.Fprintln(s.env.stderr, hint)
 	}
 	if answer.status != http.StatusOK {
 		return &reportedError{exitFailed}
 	}
 	return nil
+}
+
+// sendRemedies are those of the commands that send webhooks.
+var sendRemedies = remedies{
+	address: "--addr URL sends to another address, -c FILE to the server of a configuration",
+	plain:   "--addr with http:// sends without it",
+}
+
+const usesTLS = "the server uses TLS: --addr with https:// sends over it, and --ca FILE trusts the certificates in FILE"
+
+// unsent says in words why a webhook could not be sent.
+func unsent(ctx context.Context, base string, err error) error {
+	if ctx.Err() != nil {
+		return errInterrupted
+	}
+	at, parseErr := url.Parse(base)
+	if parseErr != nil {
+		return err
+	}
+	if text := sendRemedies.problem(at.Host, err); text != nil {
+		return text
+	}
+	if at.Scheme == "http" && speaksTLS(ctx, at.Host) {
+		return fmt.Errorf("no answer from %s: %s", at.Host, usesTLS)
+	}
+	return fmt.Errorf("no answer from %s: %w", at.Host, err)
+}
+
+// answerHint says what an answer that is no success means; nothing if the answer itself says it.
+func answerHint(a answer, base string) string {
+	switch {
+	case a.status == http.StatusUnauthorized:
+		return "the server does not accept the secret that this configuration has for the source"
+	case a.status == http.StatusBadRequest && strings.Contains(a.body, "HTTP request to an HTTPS server"):
+		return usesTLS
+	case a.status == http.StatusNotFound:
+		return "the server has no such source, or " + base + " is not where it receives webhooks (listen.webhooks)"
+	case a.status == http.StatusServiceUnavailable:
+		return "the server cannot store webhooks now; its log has the cause"
+	default:
+		return ""
+	}
 }
 
 func findSource(cfg *config.Config, name string) (*source.Source, error) {
@@ -113,15 +155,18 @@ func readInput(env environment, path string) ([]byte, error) {
 }
 
 func baseURL(addr string, cfg *config.Config) (string, error) {
-	if addr != "" {
-		if u, err := url.Parse(addr); err != nil || u.Host == "" {
-			return "", &usageError{"--addr is a URL such as http://127.0.0.1:8080"}
-		}
-		return strings.TrimSuffix(addr, "/"), nil
-	}
 	scheme := "http"
 	if cfg.Listen.Webhooks.TLS != nil {
 		scheme = "https"
+	}
+	if addr != "" {
+		if !strings.Contains(addr, "://") {
+			addr = scheme + "://" + addr // host and port alone
+		}
+		if u, err := url.Parse(addr); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			return "", &usageError{"--addr is a URL such as http://127.0.0.1:8080"}
+		}
+		return strings.TrimSuffix(addr, "/"), nil
 	}
 	return scheme + "://" + dialable(cfg.Listen.Webhooks.Addr), nil
 }

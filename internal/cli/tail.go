@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -35,9 +36,14 @@ const fromForms = "earliest, latest, a time such as 2026-01-31T12:00:00Z or 2026
 // errEnough ends a tail that has printed what was asked for.
 var errEnough = errors.New("enough")
 
+// errSilent ends a stream over which nothing came any more.
+var errSilent = fmt.Errorf("the server has sent nothing for %v", 3*heartbeat)
+
 // tailer follows a server's events, over reconnections, and remembers how far it has come.
 type tailer struct {
-	client  streamv1.EventStreamServiceClient
+	client streamv1.EventStreamServiceClient
+	// explain says in words why a call failed.
+	explain func(context.Context, error) error
 	filter  *streamv1.Filter
 	start   *streamv1.Start
 	handle  func(*eventv1.Event) error
@@ -92,18 +98,19 @@ func (f *tailFlags) tail(ctx context.Context, env environment) error {
 	if err != nil {
 		return err
 	}
-	conn, err := f.client.dial(env)
+	server, err := f.client.dial(env)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close() }()
+	defer func() { _ = server.Close() }()
 
 	out := bufio.NewWriter(env.stdout)
 	t := &tailer{
-		client: streamv1.NewEventStreamServiceClient(conn),
-		filter: &streamv1.Filter{Types: f.types, Sources: f.sources},
-		start:  start,
-		left:   f.count,
+		client:  streamv1.NewEventStreamServiceClient(server),
+		explain: server.explain,
+		filter:  &streamv1.Filter{Types: f.types, Sources: f.sources},
+		start:   start,
+		left:    f.count,
 
 		untilIdle: f.noFollow,
 
@@ -143,12 +150,12 @@ func (t *tailer) follow(ctx context.Context) error {
 			return nil
 		}
 		if !retryable(err) || t.untilIdle && !t.received {
-			return explainRefusal(err)
+			return t.reason(ctx, err)
 		}
 		if time.Since(began) > time.Minute {
 			pause = 200 * time.Millisecond
 		}
-		t.notice("connection lost (%s); trying again", status.Convert(err).Message())
+		t.notice("%v; trying again", t.reason(ctx, err))
 		select {
 		case <-ctx.Done():
 			return nil
@@ -162,7 +169,11 @@ func (t *tailer) follow(ctx context.Context) error {
 func (t *tailer) once(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	alive := time.AfterFunc(3*heartbeat, cancel)
+	var silent atomic.Bool
+	alive := time.AfterFunc(3*heartbeat, func() {
+		silent.Store(true)
+		cancel()
+	})
 	defer alive.Stop()
 	interval := heartbeat
 	if t.untilIdle {
@@ -178,6 +189,9 @@ func (t *tailer) once(ctx context.Context) error {
 	}
 	for {
 		m, err := stream.Recv()
+		if err != nil && silent.Load() {
+			return errSilent
+		}
 		if err != nil {
 			return err
 		}
@@ -254,19 +268,16 @@ func retryable(err error) bool {
 	}
 }
 
-// explainRefusal says what to do about an answer that will not change.
-func explainRefusal(err error) error {
+// reason says in words why a stream ended.
+func (t *tailer) reason(ctx context.Context, err error) error {
 	var local *localError
-	if errors.As(err, &local) {
+	switch {
+	case errors.As(err, &local):
 		return local.err
+	case err == nil || errors.Is(err, io.EOF):
+		return errors.New("the server ended the stream")
 	}
-	st := status.Convert(err)
-	for _, detail := range st.Details() {
-		if expired, ok := detail.(*streamv1.PositionExpired); ok {
-			return fmt.Errorf("%s; the earliest event kept: --from %s", st.Message(), expired.GetEarliestToken())
-		}
-	}
-	return fmt.Errorf("%s: %s", st.Code(), st.Message())
+	return t.explain(ctx, err)
 }
 
 func tokenStart(token string) *streamv1.Start {

@@ -167,8 +167,8 @@ func (t *typed) receive(ctx context.Context, src *endpoint, msg proto.Message, r
 	})
 }
 
-// refuseTyped is refuse for a typed call. It returns the error to answer with, without the cause.
+// refuseTyped is refuse for a typed call. It returns the error to answer with, which names the setting that decides, not the cause.
 func (in *Ingress) refuseTyped(src *endpoint, err error) error {
 	a := in.note(src, err)
-	return status.Error(a.code, a.reason.String())
+	return status.Error(a.code, callText(err, a))
 }

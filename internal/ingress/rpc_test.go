@@ -3,6 +3,7 @@ package ingress
 import (
 	"context"
 	"net"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -131,28 +132,39 @@ func TestTypedCallByToken(t *testing.T) {
 	}
 }
 
-// TestTypedCallRefused: the code of the one table, and nothing stored.
+// TestTypedCallRefused: the code of the one table, a message that names the setting, no secret, and nothing stored.
 func TestTypedCallRefused(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		md   []string
 		code codes.Code
+		says string
 	}{
-		{"no source", nil, codes.InvalidArgument},
-		{"two sources", []string{"bridge-source", "returns", "bridge-source", "erp"}, codes.InvalidArgument},
-		{"unknown source", []string{"bridge-source", "missing"}, codes.NotFound},
-		{"no secret", []string{"bridge-source", "returns"}, codes.Unauthenticated},
-		{"wrong secret", []string{"bridge-source", "returns", "x-retino-secret", "x"}, codes.Unauthenticated},
-		{"source without typed calls", []string{"bridge-source", "loyalty", "x-loyalty-token", loyaltyKey}, codes.PermissionDenied},
-		{"source of another connector", []string{"bridge-source", "till", "bridge-token", tillToken}, codes.InvalidArgument},
-		{"forwarded secret alone", []string{"x-retino-secret", retinoSecret}, codes.InvalidArgument},
+		{"no source", nil, codes.InvalidArgument, "bridge-source"},
+		{"two sources", []string{"bridge-source", "returns", "bridge-source", "erp"}, codes.InvalidArgument, "bridge-source"},
+		{"unknown source", []string{"bridge-source", "missing"}, codes.NotFound, "no source"},
+		{"no secret", []string{"bridge-source", "returns"}, codes.Unauthenticated, "secret is missing or wrong"},
+		{"wrong secret", []string{"bridge-source", "returns", "x-retino-secret", "x"}, codes.Unauthenticated, "secret is missing or wrong"},
+		{
+			"source without typed calls", []string{"bridge-source", "loyalty", "x-loyalty-token", loyaltyKey},
+			codes.PermissionDenied, "grpc: true",
+		},
+		{
+			"source of another connector", []string{"bridge-source", "till", "bridge-token", tillToken},
+			codes.InvalidArgument, "another connector",
+		},
+		{"forwarded secret alone", []string{"x-retino-secret", retinoSecret}, codes.InvalidArgument, "bridge-source"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			e := newEdge(t)
 			ctx := metadata.AppendToOutgoingContext(t.Context(), tt.md...)
 			_, err := retinov1.NewRetinoWebhookServiceClient(dial(t, e)).ShippingOrdered(ctx, shipmentMessage(t))
-			if status.Code(err) != tt.code {
-				t.Errorf("error %v, want %v", err, tt.code)
+			text := status.Convert(err).Message()
+			if status.Code(err) != tt.code || !strings.Contains(text, tt.says) {
+				t.Errorf("error %v, want %v with %q", err, tt.code, tt.says)
+			}
+			if strings.Contains(text, retinoSecret) || strings.Contains(text, loyaltyKey) || strings.Contains(text, tillToken) {
+				t.Errorf("the message has a secret: %s", text)
 			}
 			if n := len(e.book.all()); n != 0 {
 				t.Errorf("%d webhooks were stored", n)
@@ -172,7 +184,7 @@ func TestTypedCallLimits(t *testing.T) {
 	e.book.Before = func(context.Context) error { return journal.ErrUnavailable }
 	client = retinov1.NewRetinoWebhookServiceClient(dial(t, e))
 	_, err := client.ShippingOrdered(ctx, shipmentMessage(t))
-	if status.Code(err) != codes.Unavailable || status.Convert(err).Message() != "unavailable" {
+	if status.Code(err) != codes.Unavailable || !strings.Contains(status.Convert(err).Message(), "journal cannot store") {
 		t.Errorf("journal down: %v", err)
 	}
 	e.book.Before = nil
