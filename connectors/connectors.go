@@ -134,6 +134,17 @@ type Translation struct {
 	Also []Key
 	// Events, in the vendor's order. Each has type, subject, subject_version, occurred_at and data; Bridge sets the other fields.
 	Events []*eventv1.Event
+	// Drift are the values that Translate did not understand and left out of the events. Bridge reports them with the drift that
+	// the decoder finds, as the kind "value".
+	Drift []Drift
+}
+
+// Drift is a declared field whose value Translate did not understand.
+type Drift struct {
+	// Path of the field, as in an [Error]. Bridge leaves list indexes out.
+	Path string
+	// Value is the field's text.
+	Value string
 }
 
 // Key identifies a webhook: two webhooks of one source and one event with the same key are the same. Make it with [NaturalKey], [OwnID] or [ContentHash].

@@ -12,6 +12,9 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
+// maxDrift bounds the drift of one message, as the decoder bounds its own.
+const maxDrift = 100
+
 var (
 	errNoCurrency  = errors.New("is an amount without a currency, and the source has none")
 	errBadCurrency = errors.New("is an amount whose currency is not three capital letters, as ISO 4217 writes them")
@@ -31,6 +34,7 @@ var (
 type Fields struct {
 	source Source
 	err    error
+	drift  []Drift
 }
 
 // NewFields returns a Fields for one message of source.
@@ -64,6 +68,13 @@ func (f *Fields) MoneyIn(path string, d *decimal.Decimal, currency string) *mone
 	m, err := Money(d, cmp.Or(currency, f.source.Currency))
 	f.check(path, cmp.Or(err, checkCurrency(m)))
 	return m
+}
+
+// Decimal is [Decimal], for quantities, rates and points.
+func (f *Fields) Decimal(path string, d *decimal.Decimal) *decimal.Decimal {
+	plain, err := Decimal(d)
+	f.check(path, err)
+	return plain
 }
 
 // ScaledMoneyIn is [ScaledMoney] in a currency as [Fields.MoneyIn] takes it.
@@ -140,6 +151,16 @@ func (f *Fields) Fail(path, format string, args ...any) {
 	}
 }
 
+// Drift records that the value at path was not understood and is left out of the events. An empty value is no value.
+func (f *Fields) Drift(path, value string) {
+	if value != "" && len(f.drift) < maxDrift {
+		f.drift = append(f.drift, Drift{Path: path, Value: value})
+	}
+}
+
+// Drifts returns what Drift recorded, for [Translation.Drift].
+func (f *Fields) Drifts() []Drift { return f.drift }
+
 // Err returns the first error, an [*Error] or [ErrUnmapped], or nil.
 func (f *Fields) Err() error { return f.err }
 
@@ -147,12 +168,4 @@ func (f *Fields) check(path string, err error) {
 	if err != nil {
 		f.Fail(path, "%v", err)
 	}
-}
-
-// Decimal returns d, or nil if its value is empty.
-func Decimal(d *decimal.Decimal) *decimal.Decimal {
-	if d.GetValue() == "" {
-		return nil
-	}
-	return d
 }

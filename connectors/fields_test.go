@@ -140,15 +140,3 @@ func TestFieldsCheckTheCurrency(t *testing.T) {
 		}
 	}
 }
-
-func TestDecimal(t *testing.T) {
-	d := &decimal.Decimal{Value: "24.3150"}
-	if got := connectors.Decimal(d); got.GetValue() != "24.3150" {
-		t.Errorf("got %v", got)
-	}
-	for _, d := range []*decimal.Decimal{nil, {}} {
-		if got := connectors.Decimal(d); got != nil {
-			t.Errorf("Decimal(%v) = %v", d, got)
-		}
-	}
-}

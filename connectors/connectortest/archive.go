@@ -148,7 +148,10 @@ func quarantined(f *intake.Fault) *quarantine {
 	return q
 }
 
-var kinds = map[vendorjson.Kind]string{vendorjson.Unknown: "unknown", vendorjson.Type: "type", vendorjson.Missing: "missing"}
+var kinds = map[vendorjson.Kind]string{
+	vendorjson.Unknown: "unknown", vendorjson.Type: "type", vendorjson.Missing: "missing",
+	vendorjson.Value: "value",
+}
 
 func driftLines(drifts []vendorjson.Drift) (all []drifted) {
 	for _, d := range drifts {

@@ -124,6 +124,17 @@ var broken = []spoiled{
 	{name: "money of two signs", fails: "complete", spoil: translating(charges(func(_, currency string) *money.Money {
 		return &money.Money{CurrencyCode: currency, Units: 1, Nanos: -1}
 	}))},
+	{name: "drift without a place", fails: "complete", spoil: translating(then(func(_ *retinov1.ShippingOrdered, t *connectors.Translation) {
+		t.Drift = []connectors.Drift{{Value: "noon"}}
+	}))},
+	{name: "decimal without bounds", fails: "bounded", spoil: translating(quantified(func(_ *connectors.Fields, d *decimal.Decimal) *decimal.Decimal { return d }))},
+	{name: "decimal within bounds", spoil: translating(quantified(func(f *connectors.Fields, d *decimal.Decimal) *decimal.Decimal {
+		return f.Decimal("$.shipping.customer_payment_details[0].amount", d)
+	}))},
+	{name: "time that is dropped", fails: "understood", spoil: translating(dropping(func(*connectors.Translation, string) {}))},
+	{name: "time that is dropped and reported", spoil: translating(dropping(func(t *connectors.Translation, text string) {
+		t.Drift = append(t.Drift, connectors.Drift{Path: "$.created_at", Value: text})
+	}))},
 	{name: "changed message", fails: "pure", spoil: translating(then(func(m *retinov1.ShippingOrdered, _ *connectors.Translation) {
 		m.CreatedAt = proto.String("changed")
 	}))},
@@ -296,6 +307,32 @@ var broken = []spoiled{
 	{name: "signature with an unknown placeholder", fails: "verification", spoil: func(c *connectors.Connector) {
 		c.Verification.HMAC = &connectors.HMAC{Header: "X-Signature", Signed: "{body}{moon}"}
 	}},
+}
+
+// quantified makes purchases of shipments. The amounts are quantities, read by read.
+func quantified(read func(*connectors.Fields, *decimal.Decimal) *decimal.Decimal) func(connectors.Input) (connectors.Translation, error) {
+	return func(in connectors.Input) (connectors.Translation, error) {
+		m := in.Message.(*retinov1.ShippingOrdered)
+		f := connectors.NewFields(in.Source)
+		p := &eventv1.Purchase{Id: f.Need("$.shipping.id", m.GetShipping().GetId())}
+		for _, d := range m.GetShipping().GetCustomerPaymentDetails() {
+			p.Lines = append(p.Lines, &eventv1.PurchaseLine{Name: d.GetCurrency(), Quantity: read(f, d.GetAmount())})
+		}
+		e := &eventv1.Event{Type: "purchase.registered", Subject: "purchase/" + p.GetId(), Data: &eventv1.Event_Purchase{Purchase: p}}
+		return connectors.Translation{Key: connectors.NaturalKey(p.GetId(), m.GetCreatedAt()), Events: []*eventv1.Event{e}}, f.Err()
+	}
+}
+
+// dropping reads a time that is not part of the key, and calls dropped if it cannot.
+func dropping(dropped func(t *connectors.Translation, text string)) func(connectors.Input) (connectors.Translation, error) {
+	return then(func(m *retinov1.ShippingOrdered, t *connectors.Translation) {
+		t.Key = connectors.ContentHash()
+		at, err := connectors.Time(m.GetCreatedAt(), time.UTC)
+		if err != nil && m.GetCreatedAt() != "" {
+			dropped(t, m.GetCreatedAt())
+		}
+		t.Events[0].OccurredAt = at
+	})
 }
 
 func translating(f func(connectors.Input) (connectors.Translation, error)) func(*connectors.Connector) {

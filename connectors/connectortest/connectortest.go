@@ -35,6 +35,7 @@
 //	coverage      each event has a webhook that becomes canonical events
 //	normalized    Normalize makes JSON of almost JSON, and does not change JSON
 //	complete      canonical events keep to the rules of proto/bridge/event/v1
+//	bounded       a number of any size is within its schema's bounds
 //	pure          Translate changes nothing, remembers nothing and reads no clock
 //	source        currency and time zone are the webhook's, or the source's
 //	errors        an error names the field
@@ -43,6 +44,7 @@
 //	missing       any value may be missing, null or of another kind
 //	mutated       any byte may be wrong
 //	exact         money keeps every digit and its sign, texts keep every letter
+//	understood    a text that is not understood is reported
 //
 // [Fuzz] tries any body. Bridge's own promises about a received webhook (decoding, secrets, redelivery, durability) are tested
 // over all connectors by internal/ingress and internal/vendorjson.
@@ -214,7 +216,7 @@ func (k *kit) checkTranslation(d document) error {
 			return err
 		}
 	}
-	return nil
+	return checkDrift(r.translation)
 }
 
 // each calls check for every document whose sample broke no rule yet. The error names the documents that fail.

@@ -28,7 +28,7 @@ func checkResult(r result) error {
 			return err
 		}
 	}
-	return nil
+	return checkDrift(r.translation)
 }
 
 // checkEvent checks a connector's event by the rules of its schema, with the fields that Bridge sets.

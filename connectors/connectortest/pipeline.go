@@ -178,7 +178,11 @@ func (p *pipeline) runWith(d document, clone func(proto.Message) proto.Message) 
 	return r
 }
 
-// same says whether two translations have equal keys and events.
+// same says whether two translations have equal keys, events and drift.
 func same(a, b connectors.Translation) bool {
-	return a.Key == b.Key && slices.Equal(a.Also, b.Also) && slices.EqualFunc(a.Events, b.Events, func(x, y *eventv1.Event) bool { return proto.Equal(x, y) })
+	return a.Key == b.Key && slices.Equal(a.Also, b.Also) && slices.Equal(a.Drift, b.Drift) && sameEvents(a, b)
+}
+
+func sameEvents(a, b connectors.Translation) bool {
+	return slices.EqualFunc(a.Events, b.Events, func(x, y *eventv1.Event) bool { return proto.Equal(x, y) })
 }

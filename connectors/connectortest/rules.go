@@ -37,6 +37,7 @@ var rules = []rule{
 	{"coverage", "Every event of the service has a webhook in testdata that becomes canonical events.", checkCoverage},
 	{"normalized", "Normalize makes JSON of some webhook, returns JSON as it is, keeps the length, does not write to its argument, and never panics.", checkNormalized},
 	{"complete", "Each event keeps to the rules of proto/bridge/event/v1, and leaves empty the fields that Bridge sets.", checkComplete},
+	{"bounded", "A number of any size becomes a fault, or a value within the bounds of its schema.", checkBounded},
 	{"pure", "Translate does not change its arguments. Its result depends on them alone: not on the time, and not on other calls.", checkPure},
 	{"source", "Currency and time zone are the webhook's, or else the source's; a connector that needs the source's says so.", checkSource},
 	{"errors", "A message that cannot be translated gets a connectors.Error with the path of the field.", checkErrors},
@@ -45,6 +46,7 @@ var rules = []rule{
 	{"missing", "A field that is missing, or null, or of an unexpected type causes no panic and no event that breaks the rules.", checkMissing},
 	{"mutated", "Wrong bytes anywhere cause no panic and no event that breaks the rules.", checkMutated},
 	{"exact", "Money keeps every digit and its sign, and a text keeps every letter, or the webhook is quarantined.", checkExact},
+	{"understood", "A text that Translate does not understand becomes a fault, or is reported in Drift with its path.", checkUnderstood},
 }
 
 var word = regexp.MustCompile(`^[a-z][a-z0-9]*$`)

@@ -29,8 +29,8 @@ func (f fields) invoice(m *dealposv1.Invoice) connectors.Translation {
 			NetTotal:     f.Money("$.Sales", m.GetSales()),
 			Total:        f.Money("$.SalesNTax", m.GetSalesNTax()),
 			Surcharge:    f.Money("$.Surcharge", m.GetSurcharge()),
-			PointsUsed:   connectors.Decimal(m.GetPointUsed()),
-			PointsEarned: connectors.Decimal(m.GetPointsEarned()),
+			PointsUsed:   f.Decimal("$.PointUsed", m.GetPointUsed()),
+			PointsEarned: f.Decimal("$.PointsEarned", m.GetPointsEarned()),
 			Void:         m.Void,
 			CouponCode:   m.GetCoupon(),
 			Note:         m.GetNote(),
@@ -52,7 +52,7 @@ func (f fields) invoiceLines(goods []*dealposv1.Goods) []*eventv1.InvoiceLine {
 			VariantId: g.GetVariantId(),
 			Name:      g.GetName(),
 			Code:      g.GetCode(),
-			Quantity:  connectors.Decimal(g.GetQuantity()),
+			Quantity:  f.Decimal(path+".Quantity", g.GetQuantity()),
 			Price:     f.Money(path+".Price", g.GetPrice()),
 		}
 	})

@@ -96,7 +96,7 @@ func (f fields) stockLines(goods []*dealposv1.Goods) []*eventv1.StockLine {
 			VariantId: g.GetVariantId(),
 			Name:      g.GetName(),
 			Code:      g.GetCode(),
-			Quantity:  connectors.Decimal(g.GetQuantity()),
+			Quantity:  f.Decimal(path+".Quantity", g.GetQuantity()),
 			Cost:      f.Money(path+".Cost", g.GetCost()),
 			Price:     f.Money(path+".Price", g.GetPrice()),
 		}
@@ -113,7 +113,7 @@ func (f fields) adjustedLines(goods []*dealposv1.AdjustedGoods) []*eventv1.Stock
 			VariantId: g.GetVariantId(),
 			Name:      g.GetVariant(),
 			Code:      g.GetCode(),
-			Quantity:  connectors.Decimal(g.GetQuantity()),
+			Quantity:  f.Decimal(path+".Quantity", g.GetQuantity()),
 			Cost:      f.Money(path+".UnitCost", g.GetUnitCost()),
 			Price:     price,
 		}

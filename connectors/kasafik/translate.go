@@ -75,8 +75,8 @@ func order(f *connectors.Fields, m *kasafikv1.Order) *eventv1.Order {
 		Shipping:       amount(f, m, "$.total_shipping_tax_incl", m.TotalShippingTaxIncl),
 		Wrapping:       amount(f, m, "$.total_wrapping_tax_incl", m.TotalWrappingTaxIncl),
 		Profit:         amount(f, m, "$.total_profit_tax_excl", m.TotalProfitTaxExcl),
-		ConversionRate: connectors.Decimal(m.GetConversionRate()),
-		ProductCount:   connectors.Decimal(m.GetTotalProducts()),
+		ConversionRate: f.Decimal("$.conversion_rate", m.GetConversionRate()),
+		ProductCount:   f.Decimal("$.total_products", m.GetTotalProducts()),
 		DineIn:         m.DineIn,
 		ShopId:         connectors.Digits(m.IdShop),
 		RegisterId:     connectors.Digits(m.IdCashRegister),
@@ -85,8 +85,8 @@ func order(f *connectors.Fields, m *kasafikv1.Order) *eventv1.Order {
 		ServedById:     connectors.Digits(m.IdEmployeeServed),
 		Table:          connectors.Digits(m.IdParkLocation),
 		CustomerId:     connectors.Digits(m.IdCustomer),
-		Points:         connectors.Decimal(m.GetTotalPoints()),
-		Credits:        connectors.Decimal(m.GetTotalCredits()),
+		Points:         f.Decimal("$.total_points", m.GetTotalPoints()),
+		Credits:        f.Decimal("$.total_credits", m.GetTotalCredits()),
 	}
 	o.Tax = connectors.SubtractMoney(o.GetTotal(), o.GetNetTotal())
 	if m.GetD() {

@@ -2,14 +2,11 @@ package linga
 
 import (
 	"cmp"
-	"regexp"
 	"strconv"
 	"strings"
-	"time"
 
 	"google.golang.org/genproto/googleapis/type/decimal"
 	"google.golang.org/genproto/googleapis/type/money"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/webhook-bridge/bridge/connectors"
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
@@ -36,7 +33,7 @@ func translate(in connectors.Input) (connectors.Translation, error) {
 	if err := f.Err(); err != nil {
 		return connectors.Translation{}, err
 	}
-	return connectors.Translation{Key: connectors.ContentHash(), Events: []*eventv1.Event{e}}, nil
+	return connectors.Translation{Key: connectors.ContentHash(), Events: []*eventv1.Event{e}, Drift: f.Drifts()}, nil
 }
 
 // fields adds LINGA's own readers to the common ones.
@@ -47,7 +44,7 @@ type fields struct {
 
 func (f fields) opened(m *lingav1.Check) *eventv1.Event {
 	e := f.event("order.opened", f.order(m, eventv1.OrderStatus_ORDER_STATUS_OPEN))
-	e.OccurredAt = f.openedAt(m)
+	e.OccurredAt = e.GetOrder().GetOpenedAt()
 	return e
 }
 
@@ -98,7 +95,7 @@ func (f fields) order(m *lingav1.Check, status eventv1.OrderStatus) *eventv1.Ord
 		Table:      m.GetTableNo(),
 		CustomerId: m.GetCustomer(),
 		OpenedAt:   f.openedAt(m),
-		GuestCount: connectors.Decimal(m.GetGuestCount()),
+		GuestCount: f.Decimal("$.guestCount", m.GetGuestCount()),
 		Lines:      f.lines(m.GetOrders()),
 		Payments:   f.payments(m.GetPayments()),
 	}
@@ -108,12 +105,12 @@ func (f fields) lines(items []*lingav1.CheckItem) []*eventv1.OrderLine {
 	return connectors.Each(f.Fields, "$.orders", items, func(path string, item *lingav1.CheckItem) *eventv1.OrderLine {
 		return &eventv1.OrderLine{
 			Name:     item.GetMenuName(),
-			Quantity: connectors.Decimal(item.GetQuantity()),
+			Quantity: f.Decimal(path+".quantity", item.GetQuantity()),
 			Total: f.first(
 				amount{path + ".totalGrossAmount", item.GetTotalGrossAmountStr(), nil},
 				amount{path + ".grossAmount", item.GetGrossAmountStr(), nil},
 			),
-			Discount: f.text(path+".totalDiscountAmountStr", strings.TrimPrefix(item.GetTotalDiscountAmountStr(), "-")),
+			Discount: f.unsigned(path+".totalDiscountAmountStr", item.GetTotalDiscountAmountStr()),
 			Void:     item.IsVoid,
 			Category: item.GetCategoryName(),
 		}
@@ -136,28 +133,47 @@ type amount struct {
 	cents      *decimal.Decimal
 }
 
-// first reads the first amount that is there. A wrong later amount does not matter.
-func (f fields) first(amounts ...amount) *money.Money {
+// first reads the first amount that is there. A later amount stands in for it and is not used, but what cannot be read is drift.
+func (f fields) first(amounts ...amount) (first *money.Money) {
 	for _, a := range amounts {
-		if m := f.amount(a); m != nil || f.Err() != nil {
-			return m
+		if first != nil {
+			f.reportUnreadable(a)
+		} else if first = f.amount(a); f.Err() != nil {
+			return nil
 		}
 	}
-	return nil
+	return first
+}
+
+func (f fields) reportUnreadable(a amount) {
+	if _, err := connectors.Plain(a.text); err != nil {
+		f.Drift(a.path+"Str", a.text)
+	}
+	if cents := a.cents.GetValue(); cents != "" {
+		if _, err := strconv.ParseInt(cents, 10, 64); err != nil {
+			f.Drift(a.path, cents)
+		}
+	}
 }
 
 // amount prefers the text. But when there are both, the cents win over a text that cannot be read, and over a text without a
-// decimal point, whose unit is not known.
+// decimal point, whose unit is not known. The text is drift then, unless it says the same.
 func (f fields) amount(a amount) *money.Money {
 	if a.cents.GetValue() == "" {
 		return f.text(a.path+"Str", a.text)
 	}
-	if strings.Contains(a.text, ".") {
-		if _, err := connectors.Money(ungrouped(a.text), ""); err == nil {
-			return f.text(a.path+"Str", a.text)
-		}
+	plain, err := connectors.Plain(a.text)
+	if strings.Contains(plain, ".") {
+		return f.text(a.path+"Str", a.text)
 	}
-	return f.cents(a.path, a.cents)
+	if err == nil {
+		f.Money(a.path+"Str", &decimal.Decimal{Value: a.text}) // its currency must be the source's
+	}
+	cents := f.cents(a.path, a.cents)
+	if err != nil || plain != "" && plain != a.cents.GetValue() && plain+"00" != a.cents.GetValue() {
+		f.Drift(a.path+"Str", a.text)
+	}
+	return cents
 }
 
 // cents reads a whole number. A number with a decimal point may be in whole units, and an order in quarantine is better than
@@ -177,75 +193,25 @@ func (f fields) cents(path string, d *decimal.Decimal) *money.Money {
 // text reads a decimal. Without a point it may be in cents, as LINGA's own description of one of the texts says. Only zero is
 // certain.
 func (f fields) text(path, text string) *money.Money {
-	m := f.Money(path, ungrouped(text))
-	if (m.GetUnits() != 0 || m.GetNanos() != 0) && !strings.Contains(text, ".") {
+	m := f.Money(path, &decimal.Decimal{Value: text})
+	if m.GetUnits() == 0 && m.GetNanos() == 0 {
+		return m
+	}
+	if plain, err := connectors.Plain(text); err == nil && !strings.Contains(plain, ".") {
 		f.Fail(path, "has no decimal point, so that it may be of units or of cents")
 	}
 	return m
 }
 
-// grouped matches a decimal with commas between thousands, as LINGA's reports write it. It does not match "1,5".
-var grouped = regexp.MustCompile(`^-?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]*)?$`)
-
-func ungrouped(text string) *decimal.Decimal {
-	if grouped.MatchString(text) {
-		text = strings.ReplaceAll(text, ",", "")
+// unsigned is text without its sign.
+func (f fields) unsigned(path, text string) *money.Money {
+	m := f.text(path, text)
+	if m.GetUnits() >= 0 && m.GetNanos() >= 0 {
+		return m
 	}
-	return &decimal.Decimal{Value: text}
-}
-
-// openedAt returns the first time that can be read. The day of startDate alone is the last choice. It is not used if there is
-// a time of day that cannot be read: midnight would be wrong.
-func (f fields) openedAt(m *lingav1.Check) *timestamppb.Timestamp {
-	opened := strings.TrimSpace(m.GetSaleOpenTime())
-	day, dayAndTime := strings.TrimSpace(m.GetStartDate()), ""
-	if opened != "" {
-		day, dayAndTime = "", day+" "+opened
+	positive := connectors.SubtractMoney(&money.Money{CurrencyCode: m.GetCurrencyCode()}, m)
+	if positive == nil {
+		f.Fail(path, "is out of range for money")
 	}
-	for _, text := range []string{
-		opened,
-		dayAndTime,
-		m.GetDateCreated(),
-		m.GetOrderedDateStr(),
-		day,
-	} {
-		if t := instant(strings.TrimSpace(text), f.source.Zone); t != nil {
-			return t
-		}
-	}
-	return nil
-}
-
-// firstMilli is a time in 2001 in milliseconds, and one far off in seconds: smaller numbers are not known to be either.
-const firstMilli = 1e12
-
-// timeLayouts are the forms in addition to ISO 8601.
-var timeLayouts = [...]string{
-	"2-Jan-2006 15:04:05",
-	"2-Jan-2006 15:04",
-	"2-Jan-2006 3:04:05 PM",
-	"2-Jan-2006 3:04 PM",
-	"2-Jan-2006",
-	"2006-01-02 3:04:05 PM",
-	"2006-01-02 3:04 PM",
-}
-
-// instant reads a time in any form that LINGA is known to use. It returns nil for any other text.
-func instant(text string, zone *time.Location) *timestamppb.Timestamp {
-	if t, err := connectors.Time(text, zone); err == nil {
-		return t
-	}
-	if ms, err := strconv.ParseInt(text, 10, 64); err == nil && ms >= firstMilli {
-		t, err := connectors.Millis(&ms)
-		if err != nil {
-			return nil
-		}
-		return t
-	}
-	for _, layout := range timeLayouts {
-		if t, err := time.ParseInLocation(layout, text, zone); err == nil && t.Year() > 1 {
-			return timestamppb.New(t)
-		}
-	}
-	return nil
+	return positive
 }

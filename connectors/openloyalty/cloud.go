@@ -83,13 +83,13 @@ func (c cloudFields) purchaseEvent(typ string) *eventv1.Event {
 }
 
 func (c cloudFields) pointsChanged() *eventv1.Event {
-	change, operation := unsigned(c.d.GetAmountChange(), c.d.GetAmountChangeType())
+	change, operation := c.unsigned("$.data.amountChange", c.d.GetAmountChange(), "$.data.amountChangeType", c.d.GetAmountChangeType())
 	return &eventv1.Event{
 		Type:    "loyalty.points_changed",
 		Subject: c.subject(),
 		Data: &eventv1.Event_LoyaltyPointsChange{LoyaltyPointsChange: &eventv1.LoyaltyPointsChange{
 			CustomerId: c.customer.GetId(),
-			Balance:    connectors.Decimal(c.d.GetAmount()),
+			Balance:    c.Decimal("$.data.amount", c.d.GetAmount()),
 			Change:     change,
 			Operation:  operation,
 			TransferId: c.d.GetPointsTransferId(),
@@ -104,7 +104,7 @@ func (c cloudFields) rewardBought() *eventv1.Event {
 		Subject: c.subject(),
 		Data: &eventv1.Event_LoyaltyRewardRedemption{LoyaltyRewardRedemption: &eventv1.LoyaltyRewardRedemption{
 			CustomerId: c.customer.GetId(),
-			CostPoints: connectors.Decimal(c.d.GetCostInPoints()),
+			CostPoints: c.Decimal("$.data.costInPoints", c.d.GetCostInPoints()),
 			CouponCode: c.d.GetCouponCode(),
 		}},
 	}
@@ -116,7 +116,7 @@ func (c cloudFields) pointsExpiring() *eventv1.Event {
 		Subject: c.subject(),
 		Data: &eventv1.Event_LoyaltyPointsExpiry{LoyaltyPointsExpiry: &eventv1.LoyaltyPointsExpiry{
 			Customer:  c.customer,
-			Points:    connectors.Decimal(c.d.GetPoints()),
+			Points:    c.Decimal("$.data.points", c.d.GetPoints()),
 			ExpiresAt: c.time("$.data.pointsWillExpire", c.d.GetPointsWillExpire()),
 		}},
 	}

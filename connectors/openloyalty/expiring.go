@@ -35,7 +35,7 @@ func (f fields) pointsExpiring(m *openloyaltyv1.AccountExpiringPointsNotificatio
 			OccurredAt: f.time("$.createdAt", m.GetCreatedAt()),
 			Data: &eventv1.Event_LoyaltyPointsExpiry{LoyaltyPointsExpiry: &eventv1.LoyaltyPointsExpiry{
 				Customer:  member(d),
-				Points:    connectors.Decimal(d.GetPoints()),
+				Points:    f.Decimal(path+".points", d.GetPoints()),
 				ExpiresAt: f.time(path+".pointsWillExpire", d.GetPointsWillExpire()),
 				StoreCode: d.GetStoreCode(),
 			}},

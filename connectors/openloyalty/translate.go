@@ -56,6 +56,7 @@ func translate(in connectors.Input) (connectors.Translation, error) {
 	if err := f.Err(); err != nil {
 		return connectors.Translation{}, err
 	}
+	t.Drift = f.Drifts()
 	return t, nil
 }
 
@@ -108,7 +109,7 @@ func (f fields) levelChanged(createdAt string, d *openloyaltyv1.LevelChange, aut
 			CustomerId: d.GetCustomerId(),
 			LevelId:    d.GetLevelId(),
 			LevelName:  d.GetLevelName(),
-			Move:       levelMove(d.GetLevelMove()),
+			Move:       f.levelMove("$.data.levelMove", d.GetLevelMove()),
 			AchievedAt: f.time("$.data.levelAchievementDate", d.GetLevelAchievementDate()),
 			Automatic:  automatic,
 		}},
@@ -124,7 +125,7 @@ func (f fields) transactionRegistered(m *openloyaltyv1.TransactionRegistered) co
 		Data: &eventv1.Event_Purchase{Purchase: &eventv1.Purchase{
 			Id:             d.GetTransactionId(),
 			DocumentNumber: receipt.GetDocumentNumber(),
-			Kind:           purchaseKind(receipt.GetDocumentType()),
+			Kind:           f.purchaseKind("$.data.transactionData.documentType", receipt.GetDocumentType()),
 			PurchasedAt:    f.time("$.data.transactionData.purchaseDate", receipt.GetPurchaseDate()),
 			Place:          receipt.GetPurchasePlace(),
 			PosId:          cmp.Or(d.GetPosId(), d.GetPostId()),
@@ -151,15 +152,22 @@ func (f fields) transactionAssigned(m *openloyaltyv1.TransactionAssignedToCustom
 
 func (f fields) pointsChanged(m *openloyaltyv1.AccountAvailablePointsAmountChanged) connectors.Translation {
 	d := m.GetData()
-	kind := cmp.Or(d.GetAmountChangeType(), d.GetAmountChangeTypeSnake())
-	change, operation := unsigned(cmp.Or(d.GetAmountChange(), d.GetAmountChangeSnake()), kind)
+	kind, kindPath := d.GetAmountChangeType(), "$.data.amountChangeType"
+	if kind == "" {
+		kind, kindPath = d.GetAmountChangeTypeSnake(), "$.data.amount_change_type"
+	}
+	changed, changedPath := d.GetAmountChange(), "$.data.amountChange"
+	if changed == nil {
+		changed, changedPath = d.GetAmountChangeSnake(), "$.data.amount_change"
+	}
+	change, operation := f.unsigned(changedPath, changed, kindPath, kind)
 	return one(connectors.NaturalKey(d.GetCustomerId(), d.GetPointsTransferId(), kind), &eventv1.Event{
 		Type:       "loyalty.points_changed",
 		Subject:    f.customer("$.data", d.GetCustomerId()),
 		OccurredAt: f.time("$.createdAt", m.GetCreatedAt()),
 		Data: &eventv1.Event_LoyaltyPointsChange{LoyaltyPointsChange: &eventv1.LoyaltyPointsChange{
 			CustomerId: d.GetCustomerId(),
-			Balance:    connectors.Decimal(d.GetAmount()),
+			Balance:    f.Decimal("$.data.amount", d.GetAmount()),
 			Change:     change,
 			Operation:  operation,
 			TransferId: d.GetPointsTransferId(),
@@ -178,7 +186,7 @@ func (f fields) campaignBought(m *openloyaltyv1.CustomerBoughtCampaign) connecto
 		Data: &eventv1.Event_LoyaltyRewardRedemption{LoyaltyRewardRedemption: &eventv1.LoyaltyRewardRedemption{
 			CustomerId: d.GetCustomerId(),
 			RewardId:   d.GetCampaignId(),
-			CostPoints: connectors.Decimal(d.GetCostInPoints()),
+			CostPoints: f.Decimal("$.data.costInPoints", d.GetCostInPoints()),
 			CouponCode: d.GetCouponCode(),
 			RedeemedAt: f.time("$.createdAt", m.GetCreatedAt()),
 			StoreCode:  d.GetStoreCode(),
@@ -188,7 +196,7 @@ func (f fields) campaignBought(m *openloyaltyv1.CustomerBoughtCampaign) connecto
 
 func (f fields) pointsTransferred(m *openloyaltyv1.AccountPointsTransfer) connectors.Translation {
 	d := m.GetData()
-	points, operation := unsigned(d.GetValue(), d.GetType())
+	points, operation := f.unsigned("$.data.value", d.GetValue(), "$.data.type", d.GetType())
 	return one(connectors.NaturalKey(d.GetCustomerId(), d.GetPointsTransferId(), d.GetState()), &eventv1.Event{
 		Type:       "loyalty.points_transferred",
 		Subject:    f.customer("$.data", d.GetCustomerId()),
@@ -264,7 +272,7 @@ func (f fields) lines(items []*openloyaltyv1.TransactionItem) []*eventv1.Purchas
 		return &eventv1.PurchaseLine{
 			Sku:      item.GetSku().GetCode(),
 			Name:     item.GetName(),
-			Quantity: connectors.Decimal(item.GetQuantity()),
+			Quantity: f.Decimal(path+".quantity", item.GetQuantity()),
 			Total:    f.Money(path+".grossValue", item.GetGrossValue()),
 			Category: item.GetCategory(),
 			Maker:    item.GetMaker(),
@@ -326,34 +334,44 @@ func agreements(d *openloyaltyv1.CustomerData) []*eventv1.Agreement {
 	return out
 }
 
-func levelMove(word string) eventv1.LevelMove {
+func (f fields) levelMove(path, word string) eventv1.LevelMove {
 	switch word {
 	case "up":
 		return eventv1.LevelMove_LEVEL_MOVE_UP
 	case "down":
 		return eventv1.LevelMove_LEVEL_MOVE_DOWN
 	}
+	f.Drift(path, word)
 	return eventv1.LevelMove_LEVEL_MOVE_UNSPECIFIED
 }
 
-func purchaseKind(word string) eventv1.PurchaseKind {
+func (f fields) purchaseKind(path, word string) eventv1.PurchaseKind {
 	switch word {
 	case "sell":
 		return eventv1.PurchaseKind_PURCHASE_KIND_SALE
 	case "return":
 		return eventv1.PurchaseKind_PURCHASE_KIND_RETURN
 	}
+	f.Drift(path, word)
 	return eventv1.PurchaseKind_PURCHASE_KIND_UNSPECIFIED
 }
 
-// unsigned returns points without their sign, and the operation: by the word or, if the word is unknown, by the minus.
-func unsigned(points *decimal.Decimal, word string) (*decimal.Decimal, eventv1.PointsOperation) {
-	size, negative := strings.CutPrefix(points.GetValue(), "-")
+// unsigned returns points without their sign, and the operation: by the word or, if the word is unknown, by the minus. A word
+// that is unknown is drift.
+func (f fields) unsigned(path string, d *decimal.Decimal, wordPath, word string) (*decimal.Decimal, eventv1.PointsOperation) {
+	points := f.Decimal(path, d)
 	operation := pointsOperation(word)
-	if negative && operation == eventv1.PointsOperation_POINTS_OPERATION_UNSPECIFIED {
+	if operation == eventv1.PointsOperation_POINTS_OPERATION_UNSPECIFIED {
+		f.Drift(wordPath, word)
+	}
+	size, negative := strings.CutPrefix(points.GetValue(), "-")
+	if !negative {
+		return points, operation
+	}
+	if operation == eventv1.PointsOperation_POINTS_OPERATION_UNSPECIFIED {
 		operation = eventv1.PointsOperation_POINTS_OPERATION_SUBTRACT
 	}
-	return connectors.Decimal(&decimal.Decimal{Value: strings.TrimPrefix(size, "+")}), operation
+	return &decimal.Decimal{Value: size}, operation
 }
 
 // pointsOperation knows the words of both events: a change has "add", a transfer has "adding".

@@ -57,7 +57,7 @@ func creditNoteCreated(f *connectors.Fields, m *retinov1.RetinoCreditNoteCreated
 			Language:         n.GetLanguage(),
 			Currency:         f.Currency("$.credit_note.currency", n.GetCurrency()),
 			Customer:         customer(n.GetCustomer()),
-			BankAccount:      bankAccount(n.GetBankAccount()),
+			BankAccount:      bankAccount(f, n.GetBankAccount()),
 			Lines:            lines(f, n),
 		}},
 	})
@@ -72,9 +72,9 @@ func ticketCreated(f *connectors.Fields, m *retinov1.TicketCreated) (connectors.
 		Data: &eventv1.Event_ReturnCase{ReturnCase: &eventv1.ReturnCase{
 			Id:        t.GetId(),
 			Code:      t.GetCode(),
-			OrderId:   word(t.GetOrderId()),
-			Kind:      word(t.GetType()),
-			Status:    word(t.GetState()),
+			OrderId:   word(f, "$.ticket.order_id", t.GetOrderId()),
+			Kind:      word(f, "$.ticket.type", t.GetType()),
+			Status:    word(f, "$.ticket.state", t.GetState()),
 			CreatedAt: f.Time("$.created_at", m.GetCreatedAt()),
 		}},
 	})
@@ -82,7 +82,8 @@ func ticketCreated(f *connectors.Fields, m *retinov1.TicketCreated) (connectors.
 
 // one is a translation to one event, with the subject's id and the time as its key.
 func one(f *connectors.Fields, id, createdAt string, e *eventv1.Event) (connectors.Translation, error) {
-	return connectors.Translation{Key: connectors.NaturalKey(id, createdAt), Events: []*eventv1.Event{e}}, f.Err()
+	t := connectors.Translation{Key: connectors.NaturalKey(id, createdAt), Events: []*eventv1.Event{e}, Drift: f.Drifts()}
+	return t, f.Err()
 }
 
 func charges(f *connectors.Fields, details []*retinov1.CustomerPaymentDetail) []*eventv1.ShipmentCharge {
@@ -103,9 +104,9 @@ func lines(f *connectors.Fields, n *retinov1.CreditNote) []*eventv1.CreditNoteLi
 			ProductId: l.GetProductId(),
 			Name:      l.GetName(),
 			Variant:   l.GetVariant(),
-			Quantity:  connectors.Decimal(l.GetAmount()),
+			Quantity:  f.Decimal(path+".amount", l.GetAmount()),
 			Price:     f.MoneyIn(path+".price", l.GetPrice(), n.GetCurrency()),
-			TaxRate:   connectors.Decimal(l.GetVatRate()),
+			TaxRate:   f.Decimal(path+".vat_rate", l.GetVatRate()),
 		}
 	})
 }
@@ -133,20 +134,23 @@ func address(c *retinov1.CreditNoteCustomer) *eventv1.PostalAddress {
 }
 
 // bankAccount reads the number from the field that has the type's name. A type without such a field has no number, and its own
-// field is reported as unknown.
-func bankAccount(a *retinov1.BankAccount) *eventv1.BankAccount {
+// field is reported as unknown. A number of another type than the account's is drift.
+func bankAccount(f *connectors.Fields, a *retinov1.BankAccount) *eventv1.BankAccount {
 	if a == nil {
 		return nil
 	}
 	account := &eventv1.BankAccount{Scheme: a.GetType()}
 	if strings.EqualFold(a.GetType(), "czech_bank_account") {
 		account.Number = a.GetCzechBankAccount()
+	} else {
+		f.Drift("$.credit_note.bank_account.czech_bank_account", a.GetCzechBankAccount())
 	}
 	return account
 }
 
-// word returns a JSON value that is a text or a number; empty for any other, such as an object.
-func word(text string) string {
+// word returns a JSON value that is a text or a number. It returns an empty text for any other value, such as an object, which is
+// drift.
+func word(f *connectors.Fields, path, text string) string {
 	var s string
 	if json.Unmarshal([]byte(text), &s) == nil {
 		return s
@@ -155,5 +159,6 @@ func word(text string) string {
 	if json.Unmarshal([]byte(text), &n) == nil {
 		return n.String()
 	}
+	f.Drift(path, text)
 	return ""
 }

@@ -77,6 +77,8 @@ func kindName(k journalv1.DriftKind) string {
 		return "type"
 	case journalv1.DriftKind_DRIFT_KIND_MISSING:
 		return "missing"
+	case journalv1.DriftKind_DRIFT_KIND_VALUE:
+		return "value"
 	default:
 		return ""
 	}

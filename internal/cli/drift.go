@@ -14,7 +14,7 @@ import (
 )
 
 // driftKinds are what --kind and --fail-on take.
-var driftKinds = []string{"unknown", "type", "missing"}
+var driftKinds = []string{"unknown", "type", "missing", "value"}
 
 func driftCommand(env environment) *cobra.Command {
 	o := newOperator(env)
@@ -25,17 +25,18 @@ func driftCommand(env environment) *cobra.Command {
 		Use:   "drift",
 		Short: "Show how webhooks differ from what vendors document",
 		Long: `Show the fields in which stored webhooks differ from the connectors' schemas, with counts, times and a masked sample:
-fields that no schema has (unknown), values of another type (type), and fields that should always be there (missing).`,
+fields that no schema has (unknown), values of another type (type), fields that should always be there (missing), and values that a connector did not understand and left
+out of the events (value).`,
 		Example: `  bridge drift
   bridge drift --since 24h --fail-on unknown    # for a daily job`,
 		Args: noArgs,
 		PreRunE: func(*cobra.Command, []string) error {
 			if r.GetKind() != "" && !slices.Contains(driftKinds, r.GetKind()) {
-				return &usageError{"--kind is unknown, type or missing"}
+				return &usageError{"--kind is unknown, type, missing or value"}
 			}
 			for _, kind := range failOn {
 				if kind != "any" && !slices.Contains(driftKinds, kind) {
-					return &usageError{"--fail-on is unknown, type, missing or any"}
+					return &usageError{"--fail-on is unknown, type, missing, value or any"}
 				}
 			}
 			return nil
@@ -55,9 +56,9 @@ fields that no schema has (unknown), values of another type (type), and fields t
 	fs := cmd.Flags()
 	fs.StringVar(&r.Connector, "connector", "", "only of this `connector`")
 	fs.StringVar(&r.VendorEvent, "event", "", "only of this `event`, by the vendor's name")
-	fs.StringVar(&r.Kind, "kind", "", "only of this `kind`: unknown, type or missing")
+	fs.StringVar(&r.Kind, "kind", "", "only of this `kind`: unknown, type, missing or value")
 	fs.Var(&since, "since", "only fields that were seen at this `time` or later: "+timeForms)
-	fs.StringArrayVar(&failOn, "fail-on", nil, "exit 1 if there is drift of this `kind`: unknown, type, missing or any; may be repeated")
+	fs.StringArrayVar(&failOn, "fail-on", nil, "exit 1 if there is drift of this `kind`: unknown, type, missing, value or any; may be repeated")
 	o.register(cmd)
 	return cmd
 }

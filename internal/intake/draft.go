@@ -181,7 +181,10 @@ func (d *Draft) fillWebhook(delivery *Delivery, r *Reading) {
 		d.entry.Operation = journal.Release
 		proto.Merge(w, stored)
 		w.VendorEvent, w.ReleasedAt = clean(r.Event, maxName), timestamppb.Now()
-		if r.Document != nil { // a typed call's drift showed when it was received
+		if r.Document == nil { // the decoder's drift of a typed call showed when it was received
+			w.Drift = slices.DeleteFunc(w.Drift, isValue)
+			w.Drift = append(w.Drift, slices.DeleteFunc(storedDrift(r.Drift), func(d *journalv1.Drift) bool { return !isValue(d) })...)
+		} else {
 			w.Drift = storedDrift(r.Drift)
 		}
 		return
@@ -231,6 +234,9 @@ func storedDrift(drift []vendorjson.Drift) []*journalv1.Drift {
 	return stored
 }
 
+// isValue reports whether the connector found the drift.
+func isValue(d *journalv1.Drift) bool { return d.GetKind() == journalv1.DriftKind_DRIFT_KIND_VALUE }
+
 func driftKind(k vendorjson.Kind) journalv1.DriftKind {
 	switch k {
 	case vendorjson.Unknown:
@@ -239,6 +245,8 @@ func driftKind(k vendorjson.Kind) journalv1.DriftKind {
 		return journalv1.DriftKind_DRIFT_KIND_TYPE
 	case vendorjson.Missing:
 		return journalv1.DriftKind_DRIFT_KIND_MISSING
+	case vendorjson.Value:
+		return journalv1.DriftKind_DRIFT_KIND_VALUE
 	}
 	return journalv1.DriftKind_DRIFT_KIND_UNSPECIFIED
 }

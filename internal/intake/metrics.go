@@ -114,6 +114,8 @@ func kindLabel(k journalv1.DriftKind) string {
 		return "type"
 	case journalv1.DriftKind_DRIFT_KIND_MISSING:
 		return "missing"
+	case journalv1.DriftKind_DRIFT_KIND_VALUE:
+		return "value"
 	}
 	return other
 }

@@ -23,7 +23,7 @@ type Reading struct {
 	Document []byte
 	// Message is the request message of the event's RPC. Nil if the connector does not model the event.
 	Message proto.Message
-	// Drift is how the document differs from the message.
+	// Drift is how the document differs from the message, and which values the connector did not understand.
 	Drift []vendorjson.Drift
 	// Translation is the connector's, if there is no fault.
 	Translation connectors.Translation

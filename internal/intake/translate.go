@@ -3,6 +3,9 @@ package intake
 import (
 	"errors"
 	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/webhook-bridge/bridge/connectors"
@@ -27,6 +30,7 @@ func (s *Source) translate(r *Reading) {
 			r.Fault = NewFault(Untranslatable, err)
 		default:
 			r.Translation = t
+			r.addDrift(t.Drift)
 		}
 	}
 	if r.Fault == nil {
@@ -34,6 +38,23 @@ func (s *Source) translate(r *Reading) {
 	}
 	if r.Fault != nil {
 		r.Translation = connectors.Translation{}
+	}
+}
+
+// listIndexes are the parts of a path that drift leaves out.
+var listIndexes = regexp.MustCompile(`\[[0-9]+\]`)
+
+// addDrift adds the values that the connector did not understand, each path once.
+func (r *Reading) addDrift(drift []connectors.Drift) {
+	r.Drift = slices.Clip(r.Drift) // it may be the delivery's
+	for _, d := range drift {
+		path := listIndexes.ReplaceAllLiteralString(d.Path, "[]")
+		known := func(d vendorjson.Drift) bool { return d.Kind == vendorjson.Value && d.Path == path }
+		if len(r.Drift) == vendorjson.MaxDrifts || slices.ContainsFunc(r.Drift, known) {
+			continue
+		}
+		sample := strconv.AppendQuote(nil, clean(d.Value, vendorjson.MaxSample))
+		r.Drift = append(r.Drift, vendorjson.Drift{Kind: vendorjson.Value, Path: path, Sample: sample[:min(len(sample), vendorjson.MaxSample)]})
 	}
 }
 

@@ -27,6 +27,8 @@ const (
 	Type
 	// Missing is a field marked `always` that a message in the document does not have, or has as null.
 	Missing
+	// Value is a declared field whose value was decoded, and that the connector did not understand. The decoder never reports it.
+	Value
 )
 
 // Drift is one difference between a document and its message. A document reports each pair of kind and path once.

@@ -244,7 +244,10 @@ func (d *decoder) fromString(t target, s []byte) (given bool, fault *Error) {
 		return false, d.shapeError(t, "is another string")
 	}
 	// A decimal or an enumeration is normally a string.
-	if native := t.form == formDecimal || t.form == formEnum; !native || len(trimmed) != len(s) {
+	switch native := t.form == formDecimal || t.form == formEnum; {
+	case t.form == formDecimal && !isDecimal(trimmed):
+		d.reportType(t, optionsv1.JsonForm_JSON_FORM_UNSPECIFIED)
+	case !native || len(trimmed) != len(s):
 		d.reportType(t, form)
 	}
 	return true, nil
@@ -254,7 +257,7 @@ func (d *decoder) fromString(t target, s []byte) (given bool, fault *Error) {
 func (d *decoder) parseText(t target, s []byte) bool {
 	switch t.form {
 	case formDecimal:
-		if !isDecimal(s) {
+		if !isDecimal(s) && !isPrinted(s) {
 			return false
 		}
 		d.putDecimal(t.field, s)

@@ -14,7 +14,8 @@
 //     value and a list is refused.
 //   - A bool is read as a string. It is read as a number only if the field expects it, because false as an amount of money has
 //     no sure meaning.
-//   - google.type.Decimal is read from a number or a string with every digit, without a float.
+//   - google.type.Decimal is read from a number or a string with every digit, without a float. A string with a printed number, such
+//     as "$1,234.00", is copied as it is and reported: package connectors reads it.
 //   - A string field marked `verbatim` gets the text of any JSON value but null.
 //
 // A field has exactly its JSON name. Unlike in protojson, its name in the schema is not accepted: that name is Bridge's own,

@@ -44,6 +44,10 @@ func TestTolerances(t *testing.T) {
 		{`{"stringBool":false}`, `string_bool: "false"`, nil},
 		{`{"stringBool":1}`, `string_bool: "1"`, []string{`type $.stringBool 1`}},
 
+		// Printed numbers, which package connectors reads.
+		{`{"decimal":"1,234.00"}`, `decimal { value: "1,234.00" }`, []string{`type $.decimal "1,234.00"`}},
+		{`{"decimal":" 12\u00a0Kč"}`, `decimal { value: "12 Kč" }`, []string{`type $.decimal " 12\u00a0Kč"`}},
+
 		// Numbers.
 		{`{"int64":"9007199254740993"}`, `int64: 9007199254740993`, []string{`type $.int64 "9007199254740993"`}},
 		{`{"int64":"1.0"}`, `int64: 1`, []string{`type $.int64 "1.0"`}},

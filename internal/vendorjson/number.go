@@ -81,6 +81,13 @@ func isDecimal(b []byte) bool {
 	return ok && n > 0 && end == len(b)
 }
 
+// maxPrinted bounds a printed number, in bytes.
+const maxPrinted = 64
+
+// isPrinted reports whether b may be a number as people print it, such as "$1,234.00" or "5,00 Kč": it has a digit, and is short.
+// Only the connector knows whether it has one meaning, and which.
+func isPrinted(b []byte) bool { return len(b) <= maxPrinted && bytes.ContainsAny(b, "0123456789") }
+
 // integer parses a JSON number with a whole value, also "1e3" and "10.0": its sign and its 64-bit magnitude. ok is false for a
 // fraction and for a number that does not fit. b must be a JSON number.
 func integer(b []byte) (negative bool, magnitude uint64, ok bool) {

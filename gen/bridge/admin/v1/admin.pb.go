@@ -515,7 +515,7 @@ type DriftField struct {
 	Connector string `protobuf:"bytes,1,opt,name=connector,proto3" json:"connector,omitempty"`
 	// The vendor's name for the event.
 	VendorEvent string `protobuf:"bytes,2,opt,name=vendor_event,json=vendorEvent,proto3" json:"vendor_event,omitempty"`
-	// `unknown`, `type` or `missing`.
+	// `unknown`, `type`, `missing` or `value`.
 	Kind string `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"`
 	// JSON path with list indexes left out. Empty where a connector had more differences than are told apart.
 	Field string `protobuf:"bytes,4,opt,name=field,proto3" json:"field,omitempty"`
@@ -1638,7 +1638,7 @@ type ListDriftRequest struct {
 	Connector string `protobuf:"bytes,1,opt,name=connector,proto3" json:"connector,omitempty"`
 	// Of this event only.
 	VendorEvent string `protobuf:"bytes,2,opt,name=vendor_event,json=vendorEvent,proto3" json:"vendor_event,omitempty"`
-	// `unknown`, `type` or `missing` only.
+	// `unknown`, `type`, `missing` or `value` only.
 	Kind string `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"`
 	// Seen at this time or later.
 	Since         *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=since,proto3" json:"since,omitempty"`
@@ -1880,11 +1880,11 @@ const file_bridge_admin_v1_admin_proto_rawDesc = "" +
 	"\vFieldChange\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x1c\n" +
 	"\tpublished\x18\x02 \x01(\tR\tpublished\x12\x12\n" +
-	"\x04made\x18\x03 \x01(\tR\x04made\"\xba\x01\n" +
+	"\x04made\x18\x03 \x01(\tR\x04made\"\xc1\x01\n" +
 	"\x10ListDriftRequest\x12\x1c\n" +
 	"\tconnector\x18\x01 \x01(\tR\tconnector\x12!\n" +
-	"\fvendor_event\x18\x02 \x01(\tR\vvendorEvent\x123\n" +
-	"\x04kind\x18\x03 \x01(\tB\x1f\xbaH\x1cr\x1aR\x00R\aunknownR\x04typeR\amissingR\x04kind\x120\n" +
+	"\fvendor_event\x18\x02 \x01(\tR\vvendorEvent\x12:\n" +
+	"\x04kind\x18\x03 \x01(\tB&\xbaH#r!R\x00R\aunknownR\x04typeR\amissingR\x05valueR\x04kind\x120\n" +
 	"\x05since\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"H\n" +
 	"\x11ListDriftResponse\x123\n" +
 	"\x06fields\x18\x01 \x03(\v2\x1b.bridge.admin.v1.DriftFieldR\x06fields*\x94\x01\n" +

@@ -340,7 +340,7 @@ const file_bridge_event_v1_credit_note_proto_rawDesc = "" +
 	" \x01(\v2\x1c.bridge.event.v1.BankAccountR\vbankAccount\x125\n" +
 	"\x05lines\x18\v \x03(\v2\x1f.bridge.event.v1.CreditNoteLineR\x05linesB\n" +
 	"\n" +
-	"\b_restock\"\xe7\x05\n" +
+	"\b_restock\"\x99\x06\n" +
 	"\x0eCreditNoteLine\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
@@ -349,9 +349,9 @@ const file_bridge_event_v1_credit_note_proto_rawDesc = "" +
 	"\avariant\x18\x04 \x01(\tR\avariant\x120\n" +
 	"\bquantity\x18\x05 \x01(\v2\x14.google.type.DecimalR\bquantity\x12(\n" +
 	"\x05price\x18\x06 \x01(\v2\x12.google.type.MoneyR\x05price\x12/\n" +
-	"\btax_rate\x18\a \x01(\v2\x14.google.type.DecimalR\ataxRate:\xea\x03\xbaH\xe6\x03\x1a\xcc\x02\n" +
-	"\x05money\x12Vmoney has a currency of three capital letters, less than a unit of nanos, and one sign\x1a\xea\x01[this.price].all(m, (m.currency_code == '' && m.units == 0 && m.nanos == 0) || m.currency_code.matches('^[A-Z]{3}$') && m.nanos > -1000000000 && m.nanos < 1000000000 && (m.units <= 0 || m.nanos >= 0) && (m.units >= 0 || m.nanos <= 0))\x1a\x94\x01\n" +
-	"\adecimal\x12\x15a decimal is a number\x1ar[this.quantity, this.tax_rate].all(d, d.value.matches('^([+-]?([0-9]+\\\\.?[0-9]*|\\\\.[0-9]+)([eE][+-]?[0-9]+)?)?$'))\"E\n" +
+	"\btax_rate\x18\a \x01(\v2\x14.google.type.DecimalR\ataxRate:\x9c\x04\xbaH\x98\x04\x1a\xcc\x02\n" +
+	"\x05money\x12Vmoney has a currency of three capital letters, less than a unit of nanos, and one sign\x1a\xea\x01[this.price].all(m, (m.currency_code == '' && m.units == 0 && m.nanos == 0) || m.currency_code.matches('^[A-Z]{3}$') && m.nanos > -1000000000 && m.nanos < 1000000000 && (m.units <= 0 || m.nanos >= 0) && (m.units >= 0 || m.nanos <= 0))\x1a\xc6\x01\n" +
+	"\adecimal\x12Sa decimal is a plain number with at most 19 digits before the point and 38 after it\x1af[this.quantity, this.tax_rate].all(d, d.value.matches('^(-?(0|[1-9][0-9]{0,18})(\\\\.[0-9]{1,38})?)?$'))\"E\n" +
 	"\vBankAccount\x12\x16\n" +
 	"\x06scheme\x18\x01 \x01(\tR\x06scheme\x12\x1e\n" +
 	"\x06number\x18\x02 \x01(\tB\x06\xaa\xaa\x19\x02\b\x01R\x06numberB\xc2\x01\n" +

@@ -30,6 +30,9 @@ const (
 //
 // The ordering key is source and subject together: events that share both are delivered in the order in which their
 // webhooks were received.
+//
+// A google.type.Decimal has a plain form that every parser reads: digits, at most 19 before the point and at most 38 after it,
+// and a minus if it is negative. It has no exponent and no plus. All digits of the vendor are there, with zeros at the end.
 type Event struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Unique id, a UUID in lower case. When the vendor delivers the same event twice, both have the same id.

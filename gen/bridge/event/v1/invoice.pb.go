@@ -348,7 +348,7 @@ var File_bridge_event_v1_invoice_proto protoreflect.FileDescriptor
 
 const file_bridge_event_v1_invoice_proto_rawDesc = "" +
 	"\n" +
-	"\x1dbridge/event/v1/invoice.proto\x12\x0fbridge.event.v1\x1a\x1ebridge/event/v1/customer.proto\x1a\x1dbridge/event/v1/payment.proto\x1a\x1fbridge/options/v1/options.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x19google/type/decimal.proto\x1a\x17google/type/money.proto\"\xd4\v\n" +
+	"\x1dbridge/event/v1/invoice.proto\x12\x0fbridge.event.v1\x1a\x1ebridge/event/v1/customer.proto\x1a\x1dbridge/event/v1/payment.proto\x1a\x1fbridge/options/v1/options.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x19google/type/decimal.proto\x1a\x17google/type/money.proto\"\x86\f\n" +
 	"\aInvoice\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\tR\x06number\x12\x16\n" +
@@ -375,19 +375,19 @@ const file_bridge_event_v1_invoice_proto_rawDesc = "" +
 	"\treference\x18\x13 \x01(\tR\treference\x122\n" +
 	"\x05lines\x18\x14 \x03(\v2\x1c.bridge.event.v1.InvoiceLineR\x05lines\x124\n" +
 	"\bpayments\x18\x15 \x03(\v2\x18.bridge.event.v1.PaymentR\bpayments\x12\"\n" +
-	"\rcreated_by_id\x18\x16 \x01(\tR\vcreatedById:\xb7\x04\xbaH\xb3\x04\x1a\x91\x03\n" +
-	"\x05money\x12Vmoney has a currency of three capital letters, less than a unit of nanos, and one sign\x1a\xaf\x02[this.gross, this.discount, this.tax, this.net_total, this.total, this.surcharge].all(m, (m.currency_code == '' && m.units == 0 && m.nanos == 0) || m.currency_code.matches('^[A-Z]{3}$') && m.nanos > -1000000000 && m.nanos < 1000000000 && (m.units <= 0 || m.nanos >= 0) && (m.units >= 0 || m.nanos <= 0))\x1a\x9c\x01\n" +
-	"\adecimal\x12\x15a decimal is a number\x1az[this.points_used, this.points_earned].all(d, d.value.matches('^([+-]?([0-9]+\\\\.?[0-9]*|\\\\.[0-9]+)([eE][+-]?[0-9]+)?)?$'))B\a\n" +
-	"\x05_void\"\x8e\x05\n" +
+	"\rcreated_by_id\x18\x16 \x01(\tR\vcreatedById:\xe9\x04\xbaH\xe5\x04\x1a\x91\x03\n" +
+	"\x05money\x12Vmoney has a currency of three capital letters, less than a unit of nanos, and one sign\x1a\xaf\x02[this.gross, this.discount, this.tax, this.net_total, this.total, this.surcharge].all(m, (m.currency_code == '' && m.units == 0 && m.nanos == 0) || m.currency_code.matches('^[A-Z]{3}$') && m.nanos > -1000000000 && m.nanos < 1000000000 && (m.units <= 0 || m.nanos >= 0) && (m.units >= 0 || m.nanos <= 0))\x1a\xce\x01\n" +
+	"\adecimal\x12Sa decimal is a plain number with at most 19 digits before the point and 38 after it\x1an[this.points_used, this.points_earned].all(d, d.value.matches('^(-?(0|[1-9][0-9]{0,18})(\\\\.[0-9]{1,38})?)?$'))B\a\n" +
+	"\x05_void\"\xc0\x05\n" +
 	"\vInvoiceLine\x12\x1d\n" +
 	"\n" +
 	"variant_id\x18\x01 \x01(\tR\tvariantId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
 	"\x04code\x18\x03 \x01(\tR\x04code\x120\n" +
 	"\bquantity\x18\x04 \x01(\v2\x14.google.type.DecimalR\bquantity\x12(\n" +
-	"\x05price\x18\x05 \x01(\v2\x12.google.type.MoneyR\x05price:\xdb\x03\xbaH\xd7\x03\x1a\xcc\x02\n" +
-	"\x05money\x12Vmoney has a currency of three capital letters, less than a unit of nanos, and one sign\x1a\xea\x01[this.price].all(m, (m.currency_code == '' && m.units == 0 && m.nanos == 0) || m.currency_code.matches('^[A-Z]{3}$') && m.nanos > -1000000000 && m.nanos < 1000000000 && (m.units <= 0 || m.nanos >= 0) && (m.units >= 0 || m.nanos <= 0))\x1a\x85\x01\n" +
-	"\adecimal\x12\x15a decimal is a number\x1ac[this.quantity].all(d, d.value.matches('^([+-]?([0-9]+\\\\.?[0-9]*|\\\\.[0-9]+)([eE][+-]?[0-9]+)?)?$'))B\xbf\x01\n" +
+	"\x05price\x18\x05 \x01(\v2\x12.google.type.MoneyR\x05price:\x8d\x04\xbaH\x89\x04\x1a\xcc\x02\n" +
+	"\x05money\x12Vmoney has a currency of three capital letters, less than a unit of nanos, and one sign\x1a\xea\x01[this.price].all(m, (m.currency_code == '' && m.units == 0 && m.nanos == 0) || m.currency_code.matches('^[A-Z]{3}$') && m.nanos > -1000000000 && m.nanos < 1000000000 && (m.units <= 0 || m.nanos >= 0) && (m.units >= 0 || m.nanos <= 0))\x1a\xb7\x01\n" +
+	"\adecimal\x12Sa decimal is a plain number with at most 19 digits before the point and 38 after it\x1aW[this.quantity].all(d, d.value.matches('^(-?(0|[1-9][0-9]{0,18})(\\\\.[0-9]{1,38})?)?$'))B\xbf\x01\n" +
 	"\x13com.bridge.event.v1B\fInvoiceProtoP\x01Z<github.com/webhook-bridge/bridge/gen/bridge/event/v1;eventv1\xa2\x02\x03BEX\xaa\x02\x0fBridge.Event.V1\xca\x02\x0fBridge\\Event\\V1\xe2\x02\x1bBridge\\Event\\V1\\GPBMetadata\xea\x02\x11Bridge::Event::V1b\x06proto3"
 
 var (

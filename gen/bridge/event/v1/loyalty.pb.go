@@ -789,7 +789,7 @@ const file_bridge_event_v1_loyalty_proto_rawDesc = "" +
 	"\x04move\x18\x04 \x01(\x0e2\x1a.bridge.event.v1.LevelMoveB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04move\x12;\n" +
 	"\vachieved_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"achievedAt\x12\x1c\n" +
-	"\tautomatic\x18\x06 \x01(\bR\tautomatic\"\xff\x03\n" +
+	"\tautomatic\x18\x06 \x01(\bR\tautomatic\"\xb1\x04\n" +
 	"\x13LoyaltyPointsChange\x12(\n" +
 	"\vcustomer_id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\n" +
 	"customerId\x12.\n" +
@@ -801,8 +801,8 @@ const file_bridge_event_v1_loyalty_proto_rawDesc = "" +
 	"\vpurchase_id\x18\x06 \x01(\tR\n" +
 	"purchaseId\x129\n" +
 	"\n" +
-	"expires_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt:\x98\x01\xbaH\x94\x01\x1a\x91\x01\n" +
-	"\adecimal\x12\x15a decimal is a number\x1ao[this.balance, this.change].all(d, d.value.matches('^([+-]?([0-9]+\\\\.?[0-9]*|\\\\.[0-9]+)([eE][+-]?[0-9]+)?)?$'))\"\xcd\x04\n" +
+	"expires_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt:\xca\x01\xbaH\xc6\x01\x1a\xc3\x01\n" +
+	"\adecimal\x12Sa decimal is a plain number with at most 19 digits before the point and 38 after it\x1ac[this.balance, this.change].all(d, d.value.matches('^(-?(0|[1-9][0-9]{0,18})(\\\\.[0-9]{1,38})?)?$'))\"\xff\x04\n" +
 	"\x15LoyaltyPointsTransfer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
@@ -818,16 +818,16 @@ const file_bridge_event_v1_loyalty_proto_rawDesc = "" +
 	"expires_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12\x1d\n" +
 	"\n" +
 	"store_code\x18\n" +
-	" \x01(\tR\tstoreCode:\x8a\x01\xbaH\x86\x01\x1a\x83\x01\n" +
-	"\adecimal\x12\x15a decimal is a number\x1aa[this.points].all(d, d.value.matches('^([+-]?([0-9]+\\\\.?[0-9]*|\\\\.[0-9]+)([eE][+-]?[0-9]+)?)?$'))\"\xe9\x02\n" +
+	" \x01(\tR\tstoreCode:\xbc\x01\xbaH\xb8\x01\x1a\xb5\x01\n" +
+	"\adecimal\x12Sa decimal is a plain number with at most 19 digits before the point and 38 after it\x1aU[this.points].all(d, d.value.matches('^(-?(0|[1-9][0-9]{0,18})(\\\\.[0-9]{1,38})?)?$'))\"\x9b\x03\n" +
 	"\x13LoyaltyPointsExpiry\x12=\n" +
 	"\bcustomer\x18\x01 \x01(\v2\x19.bridge.event.v1.CustomerB\x06\xbaH\x03\xc8\x01\x01R\bcustomer\x12,\n" +
 	"\x06points\x18\x02 \x01(\v2\x14.google.type.DecimalR\x06points\x129\n" +
 	"\n" +
 	"expires_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12\x1d\n" +
 	"\n" +
-	"store_code\x18\x04 \x01(\tR\tstoreCode:\x8a\x01\xbaH\x86\x01\x1a\x83\x01\n" +
-	"\adecimal\x12\x15a decimal is a number\x1aa[this.points].all(d, d.value.matches('^([+-]?([0-9]+\\\\.?[0-9]*|\\\\.[0-9]+)([eE][+-]?[0-9]+)?)?$'))\"\xa6\x03\n" +
+	"store_code\x18\x04 \x01(\tR\tstoreCode:\xbc\x01\xbaH\xb8\x01\x1a\xb5\x01\n" +
+	"\adecimal\x12Sa decimal is a plain number with at most 19 digits before the point and 38 after it\x1aU[this.points].all(d, d.value.matches('^(-?(0|[1-9][0-9]{0,18})(\\\\.[0-9]{1,38})?)?$'))\"\xd8\x03\n" +
 	"\x17LoyaltyRewardRedemption\x12(\n" +
 	"\vcustomer_id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\n" +
 	"customerId\x12\x1b\n" +
@@ -839,8 +839,8 @@ const file_bridge_event_v1_loyalty_proto_rawDesc = "" +
 	"\vredeemed_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"redeemedAt\x12\x1d\n" +
 	"\n" +
-	"store_code\x18\x06 \x01(\tR\tstoreCode:\x8f\x01\xbaH\x8b\x01\x1a\x88\x01\n" +
-	"\adecimal\x12\x15a decimal is a number\x1af[this.cost_points].all(d, d.value.matches('^([+-]?([0-9]+\\\\.?[0-9]*|\\\\.[0-9]+)([eE][+-]?[0-9]+)?)?$'))\"\xd9\x01\n" +
+	"store_code\x18\x06 \x01(\tR\tstoreCode:\xc1\x01\xbaH\xbd\x01\x1a\xba\x01\n" +
+	"\adecimal\x12Sa decimal is a plain number with at most 19 digits before the point and 38 after it\x1aZ[this.cost_points].all(d, d.value.matches('^(-?(0|[1-9][0-9]{0,18})(\\\\.[0-9]{1,38})?)?$'))\"\xd9\x01\n" +
 	"\x12LoyaltyLevelExpiry\x12=\n" +
 	"\bcustomer\x18\x01 \x01(\v2\x19.bridge.event.v1.CustomerB\x06\xbaH\x03\xc8\x01\x01R\bcustomer\x12\x19\n" +
 	"\blevel_id\x18\x02 \x01(\tR\alevelId\x12\x1d\n" +

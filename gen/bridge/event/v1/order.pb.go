@@ -508,7 +508,7 @@ var File_bridge_event_v1_order_proto protoreflect.FileDescriptor
 
 const file_bridge_event_v1_order_proto_rawDesc = "" +
 	"\n" +
-	"\x1bbridge/event/v1/order.proto\x12\x0fbridge.event.v1\x1a\x1dbridge/event/v1/payment.proto\x1a\x1fbridge/options/v1/options.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19google/type/decimal.proto\x1a\x17google/type/money.proto\"\xcc\x0e\n" +
+	"\x1bbridge/event/v1/order.proto\x12\x0fbridge.event.v1\x1a\x1dbridge/event/v1/payment.proto\x1a\x1fbridge/options/v1/options.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19google/type/decimal.proto\x1a\x17google/type/money.proto\"\xfe\x0e\n" +
 	"\x05Order\x12\x17\n" +
 	"\x02id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\x02id\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\tR\x06number\x12>\n" +
@@ -543,11 +543,11 @@ const file_bridge_event_v1_order_proto_rawDesc = "" +
 	"\x05lines\x18\x19 \x03(\v2\x1a.bridge.event.v1.OrderLineR\x05lines\x124\n" +
 	"\bpayments\x18\x1a \x03(\v2\x18.bridge.event.v1.PaymentR\bpayments\x12,\n" +
 	"\x06points\x18\x1b \x01(\v2\x14.google.type.DecimalR\x06points\x12.\n" +
-	"\acredits\x18\x1c \x01(\v2\x14.google.type.DecimalR\acredits:\x8d\x05\xbaH\x89\x05\x1a\xb5\x03\n" +
-	"\x05money\x12Vmoney has a currency of three capital letters, less than a unit of nanos, and one sign\x1a\xd3\x02[this.total, this.net_total, this.paid, this.tax, this.discount, this.tip, this.shipping, this.wrapping, this.profit].all(m, (m.currency_code == '' && m.units == 0 && m.nanos == 0) || m.currency_code.matches('^[A-Z]{3}$') && m.nanos > -1000000000 && m.nanos < 1000000000 && (m.units <= 0 || m.nanos >= 0) && (m.units >= 0 || m.nanos <= 0))\x1a\xce\x01\n" +
-	"\adecimal\x12\x15a decimal is a number\x1a\xab\x01[this.conversion_rate, this.product_count, this.guest_count, this.points, this.credits].all(d, d.value.matches('^([+-]?([0-9]+\\\\.?[0-9]*|\\\\.[0-9]+)([eE][+-]?[0-9]+)?)?$'))B\n" +
+	"\acredits\x18\x1c \x01(\v2\x14.google.type.DecimalR\acredits:\xbf\x05\xbaH\xbb\x05\x1a\xb5\x03\n" +
+	"\x05money\x12Vmoney has a currency of three capital letters, less than a unit of nanos, and one sign\x1a\xd3\x02[this.total, this.net_total, this.paid, this.tax, this.discount, this.tip, this.shipping, this.wrapping, this.profit].all(m, (m.currency_code == '' && m.units == 0 && m.nanos == 0) || m.currency_code.matches('^[A-Z]{3}$') && m.nanos > -1000000000 && m.nanos < 1000000000 && (m.units <= 0 || m.nanos >= 0) && (m.units >= 0 || m.nanos <= 0))\x1a\x80\x02\n" +
+	"\adecimal\x12Sa decimal is a plain number with at most 19 digits before the point and 38 after it\x1a\x9f\x01[this.conversion_rate, this.product_count, this.guest_count, this.points, this.credits].all(d, d.value.matches('^(-?(0|[1-9][0-9]{0,18})(\\\\.[0-9]{1,38})?)?$'))B\n" +
 	"\n" +
-	"\b_dine_in\"\xba\x06\n" +
+	"\b_dine_in\"\xec\x06\n" +
 	"\tOrderLine\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x19\n" +
 	"\border_id\x18\x02 \x01(\tR\aorderId\x12\x1d\n" +
@@ -560,9 +560,9 @@ const file_bridge_event_v1_order_proto_rawDesc = "" +
 	"\x04void\x18\b \x01(\bH\x00R\x04void\x88\x01\x01\x12\x1a\n" +
 	"\bcategory\x18\t \x01(\tR\bcategory\x12\x18\n" +
 	"\adeleted\x18\n" +
-	" \x01(\bR\adeleted:\xea\x03\xbaH\xe6\x03\x1a\xdb\x02\n" +
-	"\x05money\x12Vmoney has a currency of three capital letters, less than a unit of nanos, and one sign\x1a\xf9\x01[this.total, this.discount].all(m, (m.currency_code == '' && m.units == 0 && m.nanos == 0) || m.currency_code.matches('^[A-Z]{3}$') && m.nanos > -1000000000 && m.nanos < 1000000000 && (m.units <= 0 || m.nanos >= 0) && (m.units >= 0 || m.nanos <= 0))\x1a\x85\x01\n" +
-	"\adecimal\x12\x15a decimal is a number\x1ac[this.quantity].all(d, d.value.matches('^([+-]?([0-9]+\\\\.?[0-9]*|\\\\.[0-9]+)([eE][+-]?[0-9]+)?)?$'))B\a\n" +
+	" \x01(\bR\adeleted:\x9c\x04\xbaH\x98\x04\x1a\xdb\x02\n" +
+	"\x05money\x12Vmoney has a currency of three capital letters, less than a unit of nanos, and one sign\x1a\xf9\x01[this.total, this.discount].all(m, (m.currency_code == '' && m.units == 0 && m.nanos == 0) || m.currency_code.matches('^[A-Z]{3}$') && m.nanos > -1000000000 && m.nanos < 1000000000 && (m.units <= 0 || m.nanos >= 0) && (m.units >= 0 || m.nanos <= 0))\x1a\xb7\x01\n" +
+	"\adecimal\x12Sa decimal is a plain number with at most 19 digits before the point and 38 after it\x1aW[this.quantity].all(d, d.value.matches('^(-?(0|[1-9][0-9]{0,18})(\\\\.[0-9]{1,38})?)?$'))B\a\n" +
 	"\x05_void*u\n" +
 	"\vOrderStatus\x12\x1c\n" +
 	"\x18ORDER_STATUS_UNSPECIFIED\x10\x00\x12\x15\n" +

@@ -312,7 +312,7 @@ const file_bridge_event_v1_purchase_proto_rawDesc = "" +
 	"\bcustomer\x18\a \x01(\v2\x19.bridge.event.v1.CustomerR\bcustomer\x123\n" +
 	"\x05lines\x18\b \x03(\v2\x1d.bridge.event.v1.PurchaseLineR\x05lines\x12(\n" +
 	"\x05total\x18\t \x01(\v2\x12.google.type.MoneyR\x05total:\xd3\x02\xbaH\xcf\x02\x1a\xcc\x02\n" +
-	"\x05money\x12Vmoney has a currency of three capital letters, less than a unit of nanos, and one sign\x1a\xea\x01[this.total].all(m, (m.currency_code == '' && m.units == 0 && m.nanos == 0) || m.currency_code.matches('^[A-Z]{3}$') && m.nanos > -1000000000 && m.nanos < 1000000000 && (m.units <= 0 || m.nanos >= 0) && (m.units >= 0 || m.nanos <= 0))\"\xd8\x05\n" +
+	"\x05money\x12Vmoney has a currency of three capital letters, less than a unit of nanos, and one sign\x1a\xea\x01[this.total].all(m, (m.currency_code == '' && m.units == 0 && m.nanos == 0) || m.currency_code.matches('^[A-Z]{3}$') && m.nanos > -1000000000 && m.nanos < 1000000000 && (m.units <= 0 || m.nanos >= 0) && (m.units >= 0 || m.nanos <= 0))\"\x8a\x06\n" +
 	"\fPurchaseLine\x12\x10\n" +
 	"\x03sku\x18\x01 \x01(\tR\x03sku\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x120\n" +
@@ -320,9 +320,9 @@ const file_bridge_event_v1_purchase_proto_rawDesc = "" +
 	"\x05total\x18\x04 \x01(\v2\x12.google.type.MoneyR\x05total\x12\x1a\n" +
 	"\bcategory\x18\x05 \x01(\tR\bcategory\x12\x14\n" +
 	"\x05maker\x18\x06 \x01(\tR\x05maker\x126\n" +
-	"\x06labels\x18\a \x03(\v2\x16.bridge.event.v1.LabelB\x06\xaa\xaa\x19\x02\b\x01R\x06labels:\xdb\x03\xbaH\xd7\x03\x1a\xcc\x02\n" +
-	"\x05money\x12Vmoney has a currency of three capital letters, less than a unit of nanos, and one sign\x1a\xea\x01[this.total].all(m, (m.currency_code == '' && m.units == 0 && m.nanos == 0) || m.currency_code.matches('^[A-Z]{3}$') && m.nanos > -1000000000 && m.nanos < 1000000000 && (m.units <= 0 || m.nanos >= 0) && (m.units >= 0 || m.nanos <= 0))\x1a\x85\x01\n" +
-	"\adecimal\x12\x15a decimal is a number\x1ac[this.quantity].all(d, d.value.matches('^([+-]?([0-9]+\\\\.?[0-9]*|\\\\.[0-9]+)([eE][+-]?[0-9]+)?)?$'))*_\n" +
+	"\x06labels\x18\a \x03(\v2\x16.bridge.event.v1.LabelB\x06\xaa\xaa\x19\x02\b\x01R\x06labels:\x8d\x04\xbaH\x89\x04\x1a\xcc\x02\n" +
+	"\x05money\x12Vmoney has a currency of three capital letters, less than a unit of nanos, and one sign\x1a\xea\x01[this.total].all(m, (m.currency_code == '' && m.units == 0 && m.nanos == 0) || m.currency_code.matches('^[A-Z]{3}$') && m.nanos > -1000000000 && m.nanos < 1000000000 && (m.units <= 0 || m.nanos >= 0) && (m.units >= 0 || m.nanos <= 0))\x1a\xb7\x01\n" +
+	"\adecimal\x12Sa decimal is a plain number with at most 19 digits before the point and 38 after it\x1aW[this.quantity].all(d, d.value.matches('^(-?(0|[1-9][0-9]{0,18})(\\\\.[0-9]{1,38})?)?$'))*_\n" +
 	"\fPurchaseKind\x12\x1d\n" +
 	"\x19PURCHASE_KIND_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12PURCHASE_KIND_SALE\x10\x01\x12\x18\n" +

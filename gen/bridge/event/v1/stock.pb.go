@@ -355,7 +355,7 @@ const file_bridge_event_v1_stock_proto_rawDesc = "" +
 	"\x05lines\x18\v \x03(\v2\x1a.bridge.event.v1.StockLineR\x05lines\x129\n" +
 	"\n" +
 	"created_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12\"\n" +
-	"\rcreated_by_id\x18\r \x01(\tR\vcreatedById\"\xbf\x05\n" +
+	"\rcreated_by_id\x18\r \x01(\tR\vcreatedById\"\xf1\x05\n" +
 	"\tStockLine\x12\x1d\n" +
 	"\n" +
 	"variant_id\x18\x01 \x01(\tR\tvariantId\x12\x12\n" +
@@ -363,9 +363,9 @@ const file_bridge_event_v1_stock_proto_rawDesc = "" +
 	"\x04code\x18\x03 \x01(\tR\x04code\x120\n" +
 	"\bquantity\x18\x04 \x01(\v2\x14.google.type.DecimalR\bquantity\x12&\n" +
 	"\x04cost\x18\x05 \x01(\v2\x12.google.type.MoneyR\x04cost\x12(\n" +
-	"\x05price\x18\x06 \x01(\v2\x12.google.type.MoneyR\x05price:\xe6\x03\xbaH\xe2\x03\x1a\xd7\x02\n" +
-	"\x05money\x12Vmoney has a currency of three capital letters, less than a unit of nanos, and one sign\x1a\xf5\x01[this.cost, this.price].all(m, (m.currency_code == '' && m.units == 0 && m.nanos == 0) || m.currency_code.matches('^[A-Z]{3}$') && m.nanos > -1000000000 && m.nanos < 1000000000 && (m.units <= 0 || m.nanos >= 0) && (m.units >= 0 || m.nanos <= 0))\x1a\x85\x01\n" +
-	"\adecimal\x12\x15a decimal is a number\x1ac[this.quantity].all(d, d.value.matches('^([+-]?([0-9]+\\\\.?[0-9]*|\\\\.[0-9]+)([eE][+-]?[0-9]+)?)?$'))*\xc1\x01\n" +
+	"\x05price\x18\x06 \x01(\v2\x12.google.type.MoneyR\x05price:\x98\x04\xbaH\x94\x04\x1a\xd7\x02\n" +
+	"\x05money\x12Vmoney has a currency of three capital letters, less than a unit of nanos, and one sign\x1a\xf5\x01[this.cost, this.price].all(m, (m.currency_code == '' && m.units == 0 && m.nanos == 0) || m.currency_code.matches('^[A-Z]{3}$') && m.nanos > -1000000000 && m.nanos < 1000000000 && (m.units <= 0 || m.nanos >= 0) && (m.units >= 0 || m.nanos <= 0))\x1a\xb7\x01\n" +
+	"\adecimal\x12Sa decimal is a plain number with at most 19 digits before the point and 38 after it\x1aW[this.quantity].all(d, d.value.matches('^(-?(0|[1-9][0-9]{0,18})(\\\\.[0-9]{1,38})?)?$'))*\xc1\x01\n" +
 	"\x11StockMovementKind\x12#\n" +
 	"\x1fSTOCK_MOVEMENT_KIND_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cSTOCK_MOVEMENT_KIND_TRANSFER\x10\x01\x12 \n" +

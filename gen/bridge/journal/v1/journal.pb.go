@@ -98,6 +98,8 @@ const (
 	DriftKind_DRIFT_KIND_TYPE DriftKind = 2
 	// A field that the vendor says is always there, and was absent or null.
 	DriftKind_DRIFT_KIND_MISSING DriftKind = 3
+	// A declared field whose value the connector did not understand and left out of the events.
+	DriftKind_DRIFT_KIND_VALUE DriftKind = 4
 )
 
 // Enum value maps for DriftKind.
@@ -107,12 +109,14 @@ var (
 		1: "DRIFT_KIND_UNKNOWN",
 		2: "DRIFT_KIND_TYPE",
 		3: "DRIFT_KIND_MISSING",
+		4: "DRIFT_KIND_VALUE",
 	}
 	DriftKind_value = map[string]int32{
 		"DRIFT_KIND_UNSPECIFIED": 0,
 		"DRIFT_KIND_UNKNOWN":     1,
 		"DRIFT_KIND_TYPE":        2,
 		"DRIFT_KIND_MISSING":     3,
+		"DRIFT_KIND_VALUE":       4,
 	}
 )
 
@@ -751,12 +755,13 @@ const file_bridge_journal_v1_journal_proto_rawDesc = "" +
 	"\rENCODING_JSON\x10\x01\x12\x15\n" +
 	"\x11ENCODING_PROTOBUF\x10\x02\x12\x10\n" +
 	"\fENCODING_RAW\x10\x03\x12\x11\n" +
-	"\rENCODING_FORM\x10\x04*l\n" +
+	"\rENCODING_FORM\x10\x04*\x82\x01\n" +
 	"\tDriftKind\x12\x1a\n" +
 	"\x16DRIFT_KIND_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12DRIFT_KIND_UNKNOWN\x10\x01\x12\x13\n" +
 	"\x0fDRIFT_KIND_TYPE\x10\x02\x12\x16\n" +
-	"\x12DRIFT_KIND_MISSING\x10\x03B\xcd\x01\n" +
+	"\x12DRIFT_KIND_MISSING\x10\x03\x12\x14\n" +
+	"\x10DRIFT_KIND_VALUE\x10\x04B\xcd\x01\n" +
 	"\x15com.bridge.journal.v1B\fJournalProtoP\x01Z@github.com/webhook-bridge/bridge/gen/bridge/journal/v1;journalv1\xa2\x02\x03BJX\xaa\x02\x11Bridge.Journal.V1\xca\x02\x11Bridge\\Journal\\V1\xe2\x02\x1dBridge\\Journal\\V1\\GPBMetadata\xea\x02\x13Bridge::Journal::V1b\x06proto3"
 
 var (
