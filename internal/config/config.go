@@ -53,6 +53,8 @@ type Listener struct {
 	Addr string
 	// TLS is nil for plain text.
 	TLS *TLS
+	// Connections is how many may be open at once. 0 lets the program choose by the descriptors that it may open.
+	Connections int
 }
 
 // TLS names a certificate and its key. They were a valid pair when the configuration was read.

@@ -224,10 +224,10 @@ func TestEveryKey(t *testing.T) {
 	vendors := known["signing"].Verification.HMAC.WithDefaults()
 	want := &Config{
 		Listen: Listen{
-			Webhooks: Listener{Addr: "127.0.0.1:1080"},
-			Ops:      Listener{Addr: "[::1]:1081"},
-			GRPC:     Listener{Addr: "0.0.0.0:1090"},
-			Admin:    Listener{Addr: ":1082"},
+			Webhooks: Listener{Addr: "127.0.0.1:1080", Connections: 1000},
+			Ops:      Listener{Addr: "[::1]:1081", Connections: 10},
+			GRPC:     Listener{Addr: "0.0.0.0:1090", Connections: 200},
+			Admin:    Listener{Addr: ":1082", Connections: 20},
 
 			PublicURL: "https://bridge.example.com",
 		},

@@ -12,12 +12,12 @@ import (
 )
 
 func (r resolver) listen(file *configv1.Listen, access *configv1.Access) Listen {
-	certs := file.GetTls()
+	certs, limits := file.GetTls(), file.GetConnections()
 	l := Listen{
-		Webhooks: r.listener("webhooks", file.GetWebhooks(), certs.GetWebhooks()),
-		Ops:      r.listener("ops", file.GetOps(), certs.GetOps()),
-		GRPC:     r.listener("grpc", file.GetGrpc(), certs.GetGrpc()),
-		Admin:    r.listener("admin", file.GetAdmin(), certs.GetAdmin()),
+		Webhooks: r.listener("webhooks", file.GetWebhooks(), certs.GetWebhooks(), limits.GetWebhooks()),
+		Ops:      r.listener("ops", file.GetOps(), certs.GetOps(), limits.GetOps()),
+		GRPC:     r.listener("grpc", file.GetGrpc(), certs.GetGrpc(), limits.GetGrpc()),
+		Admin:    r.listener("admin", file.GetAdmin(), certs.GetAdmin(), limits.GetAdmin()),
 	}
 	l.PublicURL = strings.TrimRight(file.GetPublicUrl(), "/")
 	if !source.IsBase(l.PublicURL) {
@@ -30,8 +30,8 @@ func (r resolver) listen(file *configv1.Listen, access *configv1.Access) Listen 
 	return l
 }
 
-func (r resolver) listener(name, addr string, cert *configv1.TLS) Listener {
-	l := Listener{Addr: text("listen."+name, addr)}
+func (r resolver) listener(name, addr string, cert *configv1.TLS, connections uint32) Listener {
+	l := Listener{Addr: text("listen."+name, addr), Connections: int(connections)}
 	if _, _, ok := splitAddr(l.Addr); !ok {
 		r.addf("listen."+name, `must be host:port, such as ":8080" or "127.0.0.1:9090"`)
 	}

@@ -14,6 +14,7 @@ import (
 
 	adminv1 "github.com/webhook-bridge/bridge/gen/bridge/admin/v1"
 	"github.com/webhook-bridge/bridge/internal/config"
+	"github.com/webhook-bridge/bridge/internal/listener"
 	"github.com/webhook-bridge/bridge/internal/secret"
 )
 
@@ -52,6 +53,9 @@ func (a authenticator) middleware(next http.Handler) http.Handler {
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			http.Error(w, "a bearer token is needed", http.StatusUnauthorized)
 			return
+		}
+		if len(a.digests) > 0 {
+			listener.Verified(r.Context())
 		}
 		next.ServeHTTP(w, r)
 	})

@@ -15,21 +15,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
-	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
-	"google.golang.org/grpc/keepalive"
-	"google.golang.org/grpc/reflection"
 
-	adminv1 "github.com/webhook-bridge/bridge/gen/bridge/admin/v1"
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
-	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
 	"github.com/webhook-bridge/bridge/internal/admin"
 	"github.com/webhook-bridge/bridge/internal/alerts"
 	"github.com/webhook-bridge/bridge/internal/config"
 	"github.com/webhook-bridge/bridge/internal/ingress"
 	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/listener"
 	"github.com/webhook-bridge/bridge/internal/openapi"
 	"github.com/webhook-bridge/bridge/sinks/grpcstream"
 )
@@ -50,12 +45,16 @@ type Server struct {
 	grpc                 *grpc.Server
 	health               *health.Server
 	webhooks, ops, admin *http.Server
-	listeners            map[string]net.Listener
+	listeners            map[string]*listener.Listener
+	// connections counts the connections of all listeners.
+	connections *listener.Metrics
+	// tls has the TLS configurations of the listeners. nil is plain text.
+	tls map[string]*tls.Config
 }
 
 // Open opens the journal and all listeners; nothing is accepted before [Server.Run]. On an error nothing stays open.
 func Open(ctx context.Context, cfg *config.Config, plugins Plugins, log *slog.Logger) (_ *Server, err error) {
-	a := &Server{cfg: cfg, plugins: plugins, log: log, listeners: map[string]net.Listener{}}
+	a := &Server{cfg: cfg, plugins: plugins, log: log, listeners: map[string]*listener.Listener{}, tls: map[string]*tls.Config{}}
 	defer func() {
 		if err != nil {
 			a.release()
@@ -67,6 +66,7 @@ func Open(ctx context.Context, cfg *config.Config, plugins Plugins, log *slog.Lo
 	if a.journal, backup, err = openJournal(ctx, cfg, log, metrics); err != nil {
 		return nil, err
 	}
+	a.connections = listener.NewMetrics(metrics)
 	a.ready = &readiness{journal: a.journal}
 	in, err := intake.New(intake.Config{Journal: a.journal, Logger: log, Registerer: metrics})
 	if err != nil {
@@ -121,70 +121,47 @@ func (a *Server) openPushes(ctx context.Context) error {
 // listenAll opens the listeners, the vendors' last: when webhooks arrive, all else must be open.
 func (a *Server) listenAll(ctx context.Context, edge *ingress.Ingress, metrics prometheus.Gatherer, document []byte, tokens interceptor) error {
 	l := a.cfg.Listen
+	serve := func(s **http.Server, made *http.Server) {
+		listener.Protect(made)
+		*s = made
+	}
+	limits := connectionLimits(l, descriptors())
 	for _, x := range []struct {
 		name     string
 		listener config.Listener
 		open     func(*tls.Config) error
 	}{
-		{"ops", l.Ops, func(t *tls.Config) error {
-			a.ops = httpServer(opsHandler(a.ready, metrics), t, a.log)
+		{"ops", l.Ops, func(*tls.Config) error {
+			serve(&a.ops, httpServer(opsHandler(a.ready, metrics), a.log))
 			return nil
 		}},
-		{"admin", l.Admin, func(t *tls.Config) error {
+		{"admin", l.Admin, func(*tls.Config) error {
 			h, err := adminHandler(a.operators, document, tokens.operators, l.Admin.Addr)
-			a.admin = httpServer(h, t, a.log)
+			serve(&a.admin, httpServer(h, a.log))
 			return err
 		}},
 		{"grpc", l.GRPC, func(t *tls.Config) error {
 			return a.openGRPC(t, edge, tokens)
 		}},
-		{"webhooks", l.Webhooks, func(t *tls.Config) error {
-			a.webhooks = ingress.NewServer(edge, a.log)
-			a.webhooks.TLSConfig = t
+		{"webhooks", l.Webhooks, func(*tls.Config) error {
+			serve(&a.webhooks, ingress.NewServer(edge, a.log))
 			return nil
 		}},
 	} {
-		listener, tlsConfig, err := listen(ctx, a.log, x.name, x.listener)
+		opened, tlsConfig, err := listen(ctx, a.log, x.name, x.listener)
 		if err != nil {
 			return err
 		}
-		a.listeners[x.name] = listener
+		a.listeners[x.name] = listener.New(opened, listener.Config{
+			Name: x.name, Limit: limits[x.name], Log: a.log, Metrics: a.connections,
+		})
+		a.tls[x.name] = tlsConfig
 		if err := x.open(tlsConfig); err != nil {
 			return err
 		}
 	}
+	a.ready.webhooks = a.listeners["webhooks"]
 	return nil
-}
-
-// openGRPC makes the server for subscriptions, operators, typed calls, health and reflection.
-func (a *Server) openGRPC(t *tls.Config, edge *ingress.Ingress, tokens interceptor) error {
-	options := []grpc.ServerOption{
-		grpc.InTapHandle(tokens.tap),
-		grpc.MaxConcurrentStreams(1000),
-		grpc.MaxRecvMsgSize(maxTypedCall(a.cfg)),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
-	}
-	if t != nil {
-		options = append(options, grpc.Creds(credentials.NewTLS(t)))
-	}
-	a.grpc = grpc.NewServer(options...)
-	streamv1.RegisterEventStreamServiceServer(a.grpc, a.streams)
-	adminv1.RegisterAdminServiceServer(a.grpc, a.operators)
-	a.health = health.NewServer()
-	a.health.SetServingStatus(streamv1.EventStreamService_ServiceDesc.ServiceName, healthv1.HealthCheckResponse_SERVING)
-	healthv1.RegisterHealthServer(a.grpc, a.health)
-	reflection.Register(a.grpc)
-	return edge.RegisterGRPC(a.grpc)
-}
-
-// maxTypedCall returns the largest message of a typed call: the largest body that any source allows.
-func maxTypedCall(cfg *config.Config) int {
-	largest := int64(1 << 20)
-	for i := range cfg.Sources {
-		largest = max(largest, cfg.Sources[i].Limits.Body)
-	}
-	return int(min(largest, 1<<30))
 }
 
 // Addr returns the address that the named listener got: webhooks, ops, grpc or admin.
@@ -194,7 +171,7 @@ func (a *Server) Addr(listener string) string { return a.listeners[listener].Add
 func (a *Server) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for name, s := range map[string]*http.Server{"webhooks": a.webhooks, "ops": a.ops, "admin": a.admin} {
-		group.Go(func() error { return serveHTTP(name, s, a.listeners[name]) })
+		group.Go(func() error { return serveHTTP(name, s, a.listeners[name].HTTP(a.tls[name])) })
 	}
 	group.Go(func() error {
 		if err := a.grpc.Serve(a.listeners["grpc"]); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
@@ -254,13 +231,7 @@ func (a *Server) startPushing(ctx context.Context) <-chan error {
 }
 
 func serveHTTP(name string, s *http.Server, l net.Listener) error {
-	var err error
-	if s.TLSConfig != nil {
-		err = s.ServeTLS(l, "", "")
-	} else {
-		err = s.Serve(l)
-	}
-	if err != nil && !errors.Is(err, http.ErrServerClosed) {
+	if err := s.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve %s: %w", name, err)
 	}
 	return nil

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -15,11 +16,12 @@ import (
 
 // Bounds of a connection to the operator's listeners, whose requests and answers are small.
 const (
-	readHeaderTimeout = 10 * time.Second
-	readTimeout       = 30 * time.Second
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 10 * time.Second
 	writeTimeout      = time.Minute
 	idleTimeout       = 2 * time.Minute
 	maxHeaderBytes    = 32 << 10
+	maxRequestBytes   = 256 << 10
 )
 
 // listen opens one listener, with TLS if it is configured, and logs its address.
@@ -43,10 +45,9 @@ func listen(ctx context.Context, log *slog.Logger, name string, l config.Listene
 }
 
 // httpServer returns a server for one of the operator's listeners.
-func httpServer(h http.Handler, t *tls.Config, log *slog.Logger) *http.Server {
+func httpServer(h http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
-		Handler:           h,
-		TLSConfig:         t,
+		Handler:           http.MaxBytesHandler(h, maxRequestBytes),
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      writeTimeout,
 		ReadHeaderTimeout: readHeaderTimeout,
@@ -55,3 +56,23 @@ func httpServer(h http.Handler, t *tls.Config, log *slog.Logger) *http.Server {
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 }
+
+// connectionLimits returns how many connections each listener may have open at once. Where the configuration does not say it, they
+// share half of the process's descriptors. The other half is left to the journal and the sinks.
+func connectionLimits(l config.Listen, descriptors int) map[string]int {
+	share := descriptors / 2
+	limit := func(configured, part, most int) int { return cmp.Or(configured, max(1, min(share/part, most))) }
+	return map[string]int{
+		"webhooks": limit(l.Webhooks.Connections, 2, 4096),
+		"grpc":     limit(l.GRPC.Connections, 4, 512),
+		"ops":      limit(l.Ops.Connections, 8, 128),
+		"admin":    limit(l.Admin.Connections, 8, 128),
+	}
+}
+
+const (
+	// maxDescriptors bounds the number of descriptors that is counted with: more make no difference.
+	maxDescriptors = 1 << 20
+	// otherDescriptors is counted with where the system has no limit to ask for.
+	otherDescriptors = 1024
+)

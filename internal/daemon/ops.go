@@ -14,6 +14,11 @@ import (
 type readiness struct {
 	serving atomic.Bool
 	journal interface{ Health() journal.Health }
+	// webhooks is the vendors' listener.
+	webhooks interface {
+		Problem() string
+		Full() bool
+	}
 }
 
 // problem returns the reason why the program is not ready. It is empty if the program is ready.
@@ -24,7 +29,7 @@ func (r *readiness) problem() string {
 	if !r.journal.Health().Available {
 		return "journal cannot commit"
 	}
-	return ""
+	return r.webhooks.Problem()
 }
 
 // opsHandler serves health and metrics, and nothing else.
@@ -36,6 +41,10 @@ func opsHandler(ready *readiness, metrics prometheus.Gatherer) http.Handler {
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if p := ready.problem(); p != "" {
 			http.Error(w, p, http.StatusServiceUnavailable)
+			return
+		}
+		if ready.webhooks.Full() {
+			_, _ = w.Write([]byte("ok, and the connection limit of webhooks is reached\n"))
 			return
 		}
 		_, _ = w.Write([]byte("ok\n"))

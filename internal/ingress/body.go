@@ -13,6 +13,7 @@ import (
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/encoding"
 	"github.com/webhook-bridge/bridge/internal/intake"
+	"github.com/webhook-bridge/bridge/internal/listener"
 )
 
 const (
@@ -20,8 +21,6 @@ const (
 	smallBody = 4 * kibi
 	// pooledBody is the largest buffer that is kept for later. Rare large bodies must not stay in memory.
 	pooledBody = 64 * kibi
-	// slowBody is how slowly a large body may arrive, in bytes a second, beyond the server's own timeout.
-	slowBody = 32 * kibi
 )
 
 // body is a webhook's body, with the content encoding undone if that was possible.
@@ -56,6 +55,8 @@ type buffer struct {
 	bytes []byte
 	// usable is how much of the capacity is reserved. Pooled memory may be larger than what is needed.
 	usable int
+	// arrival is what the buffer is filled from, where that needs one.
+	arrival arrival
 }
 
 var buffers = sync.Pool{New: func() any { return &buffer{bytes: make([]byte, 0, smallBody)} }}
@@ -63,6 +64,7 @@ var buffers = sync.Pool{New: func() any { return &buffer{bytes: make([]byte, 0, 
 func newBuffer() *buffer { return buffers.Get().(*buffer) }
 
 func (b *buffer) release() {
+	b.arrival = arrival{}
 	if cap(b.bytes) <= pooledBody {
 		b.bytes, b.usable = b.bytes[:0], 0
 		buffers.Put(b)
@@ -134,6 +136,9 @@ func (s *endpoint) readVerified(w http.ResponseWriter, r *http.Request, now time
 	if s.verifier.scheme != nil {
 		return s.readSigned(w, r, now, reserved)
 	}
+	if !s.verifier.none {
+		listener.Verified(r.Context())
+	}
 	if err := s.limits.admit(now); err != nil {
 		return body{}, err
 	}
@@ -151,6 +156,7 @@ func (s *endpoint) readSigned(w http.ResponseWriter, r *http.Request, now time.T
 	}
 	err = s.verifier.verifySigned(r, b.data, now)
 	if err == nil {
+		listener.Verified(r.Context())
 		err = s.limits.admit(now)
 	}
 	if err == nil {
@@ -168,27 +174,17 @@ func (s *endpoint) readWire(w http.ResponseWriter, r *http.Request, hint int64, 
 	if r.ContentLength > s.limits.body {
 		return body{}, errTooLarge
 	}
-	if r.ContentLength < 0 || r.ContentLength > pooledBody {
-		extendDeadlines(w, r.ContentLength, s.limits.body)
+	received, content := newBuffer(), io.Reader(r.Body)
+	// The server's own deadline suffices for a small body of a verified sender.
+	if verified := s.verifier.scheme == nil; !verified || r.ContentLength < 0 || r.ContentLength > pooledBody {
+		received.arrival.begin(w, r.Body, verified)
+		content = &received.arrival
 	}
-	received := newBuffer()
-	if err := received.fill(r.Context(), r.Body, hint, s.limits.body, reserved); err != nil {
+	if err := received.fill(r.Context(), content, hint, s.limits.body, reserved); err != nil {
 		received.release()
 		return body{}, bodyError(err)
 	}
 	return body{data: received.bytes, buffer: received}, nil
-}
-
-// extendDeadlines gives a large body the time it may need, and no more.
-func extendDeadlines(w http.ResponseWriter, length, limit int64) {
-	if length < 0 {
-		length = limit
-	}
-	now, more := time.Now(), time.Duration(length/slowBody)*time.Second
-	c := http.NewResponseController(w)
-	// Only test servers without a connection cannot set them.
-	_ = c.SetReadDeadline(now.Add(readTimeout + more))
-	_ = c.SetWriteDeadline(now.Add(writeTimeout + more))
 }
 
 // bodyError tells apart why a body did not arrive.

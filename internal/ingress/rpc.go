@@ -15,6 +15,7 @@ import (
 	"github.com/webhook-bridge/bridge/connectors"
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/intake"
+	"github.com/webhook-bridge/bridge/internal/listener"
 )
 
 // sourceMetadata names the source in a typed call.
@@ -92,6 +93,8 @@ func (t *typed) handle(_ any, ctx context.Context, decode func(any) error, inter
 	if err != nil {
 		return nil, t.in.refuseTyped(src, err)
 	}
+	listener.Verified(ctx)
+	listener.Call(ctx)
 	// How large the message is shows only once it is decoded.
 	decoding := reservation{budget: src.decoding}
 	defer decoding.release()

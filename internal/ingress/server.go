@@ -7,7 +7,9 @@ import (
 )
 
 const (
-	// readTimeout is how long a request may take to arrive, from its first byte. Large bodies get more.
+	// headerTimeout is how long a header may take to arrive: nothing is verified yet.
+	headerTimeout = 10 * time.Second
+	// readTimeout is how long a request may take to arrive, from its first byte. A large body gets more as it arrives: see arrival.
 	readTimeout = 20 * time.Second
 	idleTimeout = 2 * time.Minute
 	// writeTimeout is how long a request may take from the end of its header until its answer is written: what its body and its
@@ -24,7 +26,7 @@ func NewServer(h http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           h,
 		ReadTimeout:       readTimeout,
-		ReadHeaderTimeout: readTimeout,
+		ReadHeaderTimeout: headerTimeout,
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,

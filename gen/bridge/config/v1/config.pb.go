@@ -143,7 +143,10 @@ type Listen struct {
 	Tls *ListenTLS `protobuf:"bytes,5,opt,name=tls,proto3" json:"tls,omitempty"`
 	// Base of the URLs that vendors call, where it is not this listener's own: with the scheme, host and path of the
 	// proxy in front.
-	PublicUrl     string `protobuf:"bytes,6,opt,name=public_url,json=publicUrl,proto3" json:"public_url,omitempty"`
+	PublicUrl string `protobuf:"bytes,6,opt,name=public_url,json=publicUrl,proto3" json:"public_url,omitempty"`
+	// Limits of open connections by listener. At its limit, a listener closes the connection that has been idle longest, first among
+	// the ones that have shown no credential.
+	Connections   *ListenConnections `protobuf:"bytes,7,opt,name=connections,proto3" json:"connections,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -220,6 +223,86 @@ func (x *Listen) GetPublicUrl() string {
 	return ""
 }
 
+func (x *Listen) GetConnections() *ListenConnections {
+	if x != nil {
+		return x.Connections
+	}
+	return nil
+}
+
+// ListenConnections limits the open connections by listener.
+type ListenConnections struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Connections of `listen.webhooks` that may be open at once.
+	Webhooks uint32 `protobuf:"varint,1,opt,name=webhooks,proto3" json:"webhooks,omitempty"`
+	// Connections of `listen.ops` that may be open at once.
+	Ops uint32 `protobuf:"varint,2,opt,name=ops,proto3" json:"ops,omitempty"`
+	// Connections of `listen.grpc` that may be open at once.
+	Grpc uint32 `protobuf:"varint,3,opt,name=grpc,proto3" json:"grpc,omitempty"`
+	// Connections of `listen.admin` that may be open at once.
+	Admin         uint32 `protobuf:"varint,4,opt,name=admin,proto3" json:"admin,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListenConnections) Reset() {
+	*x = ListenConnections{}
+	mi := &file_bridge_config_v1_config_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListenConnections) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListenConnections) ProtoMessage() {}
+
+func (x *ListenConnections) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_config_v1_config_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListenConnections.ProtoReflect.Descriptor instead.
+func (*ListenConnections) Descriptor() ([]byte, []int) {
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ListenConnections) GetWebhooks() uint32 {
+	if x != nil {
+		return x.Webhooks
+	}
+	return 0
+}
+
+func (x *ListenConnections) GetOps() uint32 {
+	if x != nil {
+		return x.Ops
+	}
+	return 0
+}
+
+func (x *ListenConnections) GetGrpc() uint32 {
+	if x != nil {
+		return x.Grpc
+	}
+	return 0
+}
+
+func (x *ListenConnections) GetAdmin() uint32 {
+	if x != nil {
+		return x.Admin
+	}
+	return 0
+}
+
 // ListenTLS is TLS by listener.
 type ListenTLS struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -237,7 +320,7 @@ type ListenTLS struct {
 
 func (x *ListenTLS) Reset() {
 	*x = ListenTLS{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[2]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -249,7 +332,7 @@ func (x *ListenTLS) String() string {
 func (*ListenTLS) ProtoMessage() {}
 
 func (x *ListenTLS) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[2]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -262,7 +345,7 @@ func (x *ListenTLS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListenTLS.ProtoReflect.Descriptor instead.
 func (*ListenTLS) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{2}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ListenTLS) GetWebhooks() *TLS {
@@ -306,7 +389,7 @@ type TLS struct {
 
 func (x *TLS) Reset() {
 	*x = TLS{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[3]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -318,7 +401,7 @@ func (x *TLS) String() string {
 func (*TLS) ProtoMessage() {}
 
 func (x *TLS) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[3]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -331,7 +414,7 @@ func (x *TLS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TLS.ProtoReflect.Descriptor instead.
 func (*TLS) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{3}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *TLS) GetCertFile() string {
@@ -365,7 +448,7 @@ type Access struct {
 
 func (x *Access) Reset() {
 	*x = Access{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[4]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -377,7 +460,7 @@ func (x *Access) String() string {
 func (*Access) ProtoMessage() {}
 
 func (x *Access) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[4]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -390,7 +473,7 @@ func (x *Access) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Access.ProtoReflect.Descriptor instead.
 func (*Access) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{4}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Access) GetTokens() []string {
@@ -429,7 +512,7 @@ type Journal struct {
 
 func (x *Journal) Reset() {
 	*x = Journal{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[5]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -441,7 +524,7 @@ func (x *Journal) String() string {
 func (*Journal) ProtoMessage() {}
 
 func (x *Journal) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[5]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -454,7 +537,7 @@ func (x *Journal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Journal.ProtoReflect.Descriptor instead.
 func (*Journal) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{5}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Journal) GetDir() string {
@@ -495,7 +578,7 @@ type Retention struct {
 
 func (x *Retention) Reset() {
 	*x = Retention{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[6]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -507,7 +590,7 @@ func (x *Retention) String() string {
 func (*Retention) ProtoMessage() {}
 
 func (x *Retention) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[6]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -520,7 +603,7 @@ func (x *Retention) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Retention.ProtoReflect.Descriptor instead.
 func (*Retention) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{6}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Retention) GetAge() *durationpb.Duration {
@@ -594,7 +677,7 @@ type Source struct {
 
 func (x *Source) Reset() {
 	*x = Source{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[7]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -606,7 +689,7 @@ func (x *Source) String() string {
 func (*Source) ProtoMessage() {}
 
 func (x *Source) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[7]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -619,7 +702,7 @@ func (x *Source) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Source.ProtoReflect.Descriptor instead.
 func (*Source) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{7}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Source) GetName() string {
@@ -729,7 +812,7 @@ type Alarms struct {
 
 func (x *Alarms) Reset() {
 	*x = Alarms{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[8]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -741,7 +824,7 @@ func (x *Alarms) String() string {
 func (*Alarms) ProtoMessage() {}
 
 func (x *Alarms) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[8]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -754,7 +837,7 @@ func (x *Alarms) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Alarms.ProtoReflect.Descriptor instead.
 func (*Alarms) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{8}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Alarms) GetSilentAfter() *durationpb.Duration {
@@ -796,7 +879,7 @@ type Auth struct {
 
 func (x *Auth) Reset() {
 	*x = Auth{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[9]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -808,7 +891,7 @@ func (x *Auth) String() string {
 func (*Auth) ProtoMessage() {}
 
 func (x *Auth) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[9]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -821,7 +904,7 @@ func (x *Auth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Auth.ProtoReflect.Descriptor instead.
 func (*Auth) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{9}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Auth) GetScheme() isAuth_Scheme {
@@ -914,7 +997,7 @@ type HeaderAuth struct {
 
 func (x *HeaderAuth) Reset() {
 	*x = HeaderAuth{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[10]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -926,7 +1009,7 @@ func (x *HeaderAuth) String() string {
 func (*HeaderAuth) ProtoMessage() {}
 
 func (x *HeaderAuth) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[10]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -939,7 +1022,7 @@ func (x *HeaderAuth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderAuth.ProtoReflect.Descriptor instead.
 func (*HeaderAuth) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{10}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *HeaderAuth) GetName() string {
@@ -967,7 +1050,7 @@ type PathTokenAuth struct {
 
 func (x *PathTokenAuth) Reset() {
 	*x = PathTokenAuth{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[11]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -979,7 +1062,7 @@ func (x *PathTokenAuth) String() string {
 func (*PathTokenAuth) ProtoMessage() {}
 
 func (x *PathTokenAuth) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[11]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -992,7 +1075,7 @@ func (x *PathTokenAuth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathTokenAuth.ProtoReflect.Descriptor instead.
 func (*PathTokenAuth) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{11}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *PathTokenAuth) GetValues() []string {
@@ -1039,7 +1122,7 @@ type HMACAuth struct {
 
 func (x *HMACAuth) Reset() {
 	*x = HMACAuth{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[12]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1051,7 +1134,7 @@ func (x *HMACAuth) String() string {
 func (*HMACAuth) ProtoMessage() {}
 
 func (x *HMACAuth) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[12]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1064,7 +1147,7 @@ func (x *HMACAuth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HMACAuth.ProtoReflect.Descriptor instead.
 func (*HMACAuth) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{12}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *HMACAuth) GetSecrets() []string {
@@ -1161,7 +1244,7 @@ type HMACTimestamp struct {
 
 func (x *HMACTimestamp) Reset() {
 	*x = HMACTimestamp{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[13]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1173,7 +1256,7 @@ func (x *HMACTimestamp) String() string {
 func (*HMACTimestamp) ProtoMessage() {}
 
 func (x *HMACTimestamp) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[13]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1186,7 +1269,7 @@ func (x *HMACTimestamp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HMACTimestamp.ProtoReflect.Descriptor instead.
 func (*HMACTimestamp) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{13}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *HMACTimestamp) GetHeader() string {
@@ -1226,7 +1309,7 @@ type NoAuth struct {
 
 func (x *NoAuth) Reset() {
 	*x = NoAuth{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[14]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1238,7 +1321,7 @@ func (x *NoAuth) String() string {
 func (*NoAuth) ProtoMessage() {}
 
 func (x *NoAuth) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[14]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1251,7 +1334,7 @@ func (x *NoAuth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoAuth.ProtoReflect.Descriptor instead.
 func (*NoAuth) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{14}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{15}
 }
 
 // Limits bounds what a source may cost.
@@ -1272,7 +1355,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[15]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1284,7 +1367,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[15]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1297,7 +1380,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{15}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Limits) GetBody() string {
@@ -1341,7 +1424,7 @@ type Log struct {
 
 func (x *Log) Reset() {
 	*x = Log{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[16]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1353,7 +1436,7 @@ func (x *Log) String() string {
 func (*Log) ProtoMessage() {}
 
 func (x *Log) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[16]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1366,7 +1449,7 @@ func (x *Log) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Log.ProtoReflect.Descriptor instead.
 func (*Log) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{16}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Log) GetFormat() string {
@@ -1418,7 +1501,7 @@ type Sink struct {
 
 func (x *Sink) Reset() {
 	*x = Sink{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[17]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1430,7 +1513,7 @@ func (x *Sink) String() string {
 func (*Sink) ProtoMessage() {}
 
 func (x *Sink) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[17]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1443,7 +1526,7 @@ func (x *Sink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sink.ProtoReflect.Descriptor instead.
 func (*Sink) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{17}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Sink) GetName() string {
@@ -1560,7 +1643,7 @@ type SinkBatch struct {
 
 func (x *SinkBatch) Reset() {
 	*x = SinkBatch{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[18]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1572,7 +1655,7 @@ func (x *SinkBatch) String() string {
 func (*SinkBatch) ProtoMessage() {}
 
 func (x *SinkBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[18]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1585,7 +1668,7 @@ func (x *SinkBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SinkBatch.ProtoReflect.Descriptor instead.
 func (*SinkBatch) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{18}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SinkBatch) GetCount() uint32 {
@@ -1622,7 +1705,7 @@ type SinkBackoff struct {
 
 func (x *SinkBackoff) Reset() {
 	*x = SinkBackoff{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[19]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1634,7 +1717,7 @@ func (x *SinkBackoff) String() string {
 func (*SinkBackoff) ProtoMessage() {}
 
 func (x *SinkBackoff) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[19]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1647,7 +1730,7 @@ func (x *SinkBackoff) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SinkBackoff.ProtoReflect.Descriptor instead.
 func (*SinkBackoff) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{19}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SinkBackoff) GetMin() *durationpb.Duration {
@@ -1681,7 +1764,7 @@ type FileSink struct {
 
 func (x *FileSink) Reset() {
 	*x = FileSink{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[20]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1693,7 +1776,7 @@ func (x *FileSink) String() string {
 func (*FileSink) ProtoMessage() {}
 
 func (x *FileSink) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[20]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1706,7 +1789,7 @@ func (x *FileSink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileSink.ProtoReflect.Descriptor instead.
 func (*FileSink) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{20}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *FileSink) GetPath() string {
@@ -1750,7 +1833,7 @@ type FileRotation struct {
 
 func (x *FileRotation) Reset() {
 	*x = FileRotation{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[21]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1762,7 +1845,7 @@ func (x *FileRotation) String() string {
 func (*FileRotation) ProtoMessage() {}
 
 func (x *FileRotation) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[21]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1775,7 +1858,7 @@ func (x *FileRotation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileRotation.ProtoReflect.Descriptor instead.
 func (*FileRotation) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{21}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *FileRotation) GetSize() string {
@@ -1824,7 +1907,7 @@ type KafkaSink struct {
 
 func (x *KafkaSink) Reset() {
 	*x = KafkaSink{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[22]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1836,7 +1919,7 @@ func (x *KafkaSink) String() string {
 func (*KafkaSink) ProtoMessage() {}
 
 func (x *KafkaSink) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[22]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1849,7 +1932,7 @@ func (x *KafkaSink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaSink.ProtoReflect.Descriptor instead.
 func (*KafkaSink) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{22}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *KafkaSink) GetBrokers() []string {
@@ -1946,7 +2029,7 @@ type KafkaTLS struct {
 
 func (x *KafkaTLS) Reset() {
 	*x = KafkaTLS{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[23]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1958,7 +2041,7 @@ func (x *KafkaTLS) String() string {
 func (*KafkaTLS) ProtoMessage() {}
 
 func (x *KafkaTLS) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[23]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1971,7 +2054,7 @@ func (x *KafkaTLS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaTLS.ProtoReflect.Descriptor instead.
 func (*KafkaTLS) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{23}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *KafkaTLS) GetCaFile() string {
@@ -2017,7 +2100,7 @@ type KafkaSASL struct {
 
 func (x *KafkaSASL) Reset() {
 	*x = KafkaSASL{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[24]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2029,7 +2112,7 @@ func (x *KafkaSASL) String() string {
 func (*KafkaSASL) ProtoMessage() {}
 
 func (x *KafkaSASL) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[24]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2042,7 +2125,7 @@ func (x *KafkaSASL) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaSASL.ProtoReflect.Descriptor instead.
 func (*KafkaSASL) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{24}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *KafkaSASL) GetMechanism() string {
@@ -2079,7 +2162,7 @@ type KafkaCreateTopics struct {
 
 func (x *KafkaCreateTopics) Reset() {
 	*x = KafkaCreateTopics{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[25]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2091,7 +2174,7 @@ func (x *KafkaCreateTopics) String() string {
 func (*KafkaCreateTopics) ProtoMessage() {}
 
 func (x *KafkaCreateTopics) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[25]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2104,7 +2187,7 @@ func (x *KafkaCreateTopics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaCreateTopics.ProtoReflect.Descriptor instead.
 func (*KafkaCreateTopics) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{25}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *KafkaCreateTopics) GetPartitions() uint32 {
@@ -2134,7 +2217,7 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\x06access\x18\x05 \x01(\v2\x18.bridge.config.v1.AccessR\x06access\x12W\n" +
 	"\x10shutdown_timeout\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\x11\xb2\xaa\x19\r\n" +
 	"\x0310s\"\x021s*\x021hR\x0fshutdownTimeout\x12,\n" +
-	"\x05sinks\x18\a \x03(\v2\x16.bridge.config.v1.SinkR\x05sinks\"\xb9\x02\n" +
+	"\x05sinks\x18\a \x03(\v2\x16.bridge.config.v1.SinkR\x05sinks\"\x80\x03\n" +
 	"\x06Listen\x120\n" +
 	"\bwebhooks\x18\x01 \x01(\tB\x14\xb2\xaa\x19\x10\n" +
 	"\x05:80802\aaddressR\bwebhooks\x12&\n" +
@@ -2146,7 +2229,13 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\x0e127.0.0.1:80822\aaddressR\x05admin\x12-\n" +
 	"\x03tls\x18\x05 \x01(\v2\x1b.bridge.config.v1.ListenTLSR\x03tls\x12>\n" +
 	"\n" +
-	"public_url\x18\x06 \x01(\tB\x1f\xb2\xaa\x19\x1b\x1a\x14the URL that arrives2\x03URLR\tpublicUrl\"\xef\x01\n" +
+	"public_url\x18\x06 \x01(\tB\x1f\xb2\xaa\x19\x1b\x1a\x14the URL that arrives2\x03URLR\tpublicUrl\x12E\n" +
+	"\vconnections\x18\a \x01(\v2#.bridge.config.v1.ListenConnectionsR\vconnections\"\xd4\x03\n" +
+	"\x11ListenConnections\x12t\n" +
+	"\bwebhooks\x18\x01 \x01(\rBX\xbaH\v\xd8\x01\x01*\x06\x18\xc0\x84=(\x04\xb2\xaa\x19F\x1aDa quarter of the descriptors that the process may open, at most 4096R\bwebhooks\x12k\n" +
+	"\x03ops\x18\x02 \x01(\rBY\xbaH\v\xd8\x01\x01*\x06\x18\xc0\x84=(\x04\xb2\xaa\x19G\x1aEa sixteenth of the descriptors that the process may open, at most 128R\x03ops\x12k\n" +
+	"\x04grpc\x18\x03 \x01(\rBW\xbaH\v\xd8\x01\x01*\x06\x18\xc0\x84=(\x04\xb2\xaa\x19E\x1aCan eighth of the descriptors that the process may open, at most 512R\x04grpc\x12o\n" +
+	"\x05admin\x18\x04 \x01(\rBY\xbaH\v\xd8\x01\x01*\x06\x18\xc0\x84=(\x04\xb2\xaa\x19G\x1aEa sixteenth of the descriptors that the process may open, at most 128R\x05admin\"\xef\x01\n" +
 	"\tListenTLS\x12=\n" +
 	"\bwebhooks\x18\x01 \x01(\v2\x15.bridge.config.v1.TLSB\n" +
 	"\xb2\xaa\x19\x06\x1a\x04noneR\bwebhooks\x123\n" +
@@ -2356,82 +2445,84 @@ func file_bridge_config_v1_config_proto_rawDescGZIP() []byte {
 	return file_bridge_config_v1_config_proto_rawDescData
 }
 
-var file_bridge_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_bridge_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_bridge_config_v1_config_proto_goTypes = []any{
 	(*Config)(nil),              // 0: bridge.config.v1.Config
 	(*Listen)(nil),              // 1: bridge.config.v1.Listen
-	(*ListenTLS)(nil),           // 2: bridge.config.v1.ListenTLS
-	(*TLS)(nil),                 // 3: bridge.config.v1.TLS
-	(*Access)(nil),              // 4: bridge.config.v1.Access
-	(*Journal)(nil),             // 5: bridge.config.v1.Journal
-	(*Retention)(nil),           // 6: bridge.config.v1.Retention
-	(*Source)(nil),              // 7: bridge.config.v1.Source
-	(*Alarms)(nil),              // 8: bridge.config.v1.Alarms
-	(*Auth)(nil),                // 9: bridge.config.v1.Auth
-	(*HeaderAuth)(nil),          // 10: bridge.config.v1.HeaderAuth
-	(*PathTokenAuth)(nil),       // 11: bridge.config.v1.PathTokenAuth
-	(*HMACAuth)(nil),            // 12: bridge.config.v1.HMACAuth
-	(*HMACTimestamp)(nil),       // 13: bridge.config.v1.HMACTimestamp
-	(*NoAuth)(nil),              // 14: bridge.config.v1.NoAuth
-	(*Limits)(nil),              // 15: bridge.config.v1.Limits
-	(*Log)(nil),                 // 16: bridge.config.v1.Log
-	(*Sink)(nil),                // 17: bridge.config.v1.Sink
-	(*SinkBatch)(nil),           // 18: bridge.config.v1.SinkBatch
-	(*SinkBackoff)(nil),         // 19: bridge.config.v1.SinkBackoff
-	(*FileSink)(nil),            // 20: bridge.config.v1.FileSink
-	(*FileRotation)(nil),        // 21: bridge.config.v1.FileRotation
-	(*KafkaSink)(nil),           // 22: bridge.config.v1.KafkaSink
-	(*KafkaTLS)(nil),            // 23: bridge.config.v1.KafkaTLS
-	(*KafkaSASL)(nil),           // 24: bridge.config.v1.KafkaSASL
-	(*KafkaCreateTopics)(nil),   // 25: bridge.config.v1.KafkaCreateTopics
-	(*durationpb.Duration)(nil), // 26: google.protobuf.Duration
+	(*ListenConnections)(nil),   // 2: bridge.config.v1.ListenConnections
+	(*ListenTLS)(nil),           // 3: bridge.config.v1.ListenTLS
+	(*TLS)(nil),                 // 4: bridge.config.v1.TLS
+	(*Access)(nil),              // 5: bridge.config.v1.Access
+	(*Journal)(nil),             // 6: bridge.config.v1.Journal
+	(*Retention)(nil),           // 7: bridge.config.v1.Retention
+	(*Source)(nil),              // 8: bridge.config.v1.Source
+	(*Alarms)(nil),              // 9: bridge.config.v1.Alarms
+	(*Auth)(nil),                // 10: bridge.config.v1.Auth
+	(*HeaderAuth)(nil),          // 11: bridge.config.v1.HeaderAuth
+	(*PathTokenAuth)(nil),       // 12: bridge.config.v1.PathTokenAuth
+	(*HMACAuth)(nil),            // 13: bridge.config.v1.HMACAuth
+	(*HMACTimestamp)(nil),       // 14: bridge.config.v1.HMACTimestamp
+	(*NoAuth)(nil),              // 15: bridge.config.v1.NoAuth
+	(*Limits)(nil),              // 16: bridge.config.v1.Limits
+	(*Log)(nil),                 // 17: bridge.config.v1.Log
+	(*Sink)(nil),                // 18: bridge.config.v1.Sink
+	(*SinkBatch)(nil),           // 19: bridge.config.v1.SinkBatch
+	(*SinkBackoff)(nil),         // 20: bridge.config.v1.SinkBackoff
+	(*FileSink)(nil),            // 21: bridge.config.v1.FileSink
+	(*FileRotation)(nil),        // 22: bridge.config.v1.FileRotation
+	(*KafkaSink)(nil),           // 23: bridge.config.v1.KafkaSink
+	(*KafkaTLS)(nil),            // 24: bridge.config.v1.KafkaTLS
+	(*KafkaSASL)(nil),           // 25: bridge.config.v1.KafkaSASL
+	(*KafkaCreateTopics)(nil),   // 26: bridge.config.v1.KafkaCreateTopics
+	(*durationpb.Duration)(nil), // 27: google.protobuf.Duration
 }
 var file_bridge_config_v1_config_proto_depIdxs = []int32{
 	1,  // 0: bridge.config.v1.Config.listen:type_name -> bridge.config.v1.Listen
-	5,  // 1: bridge.config.v1.Config.journal:type_name -> bridge.config.v1.Journal
-	7,  // 2: bridge.config.v1.Config.sources:type_name -> bridge.config.v1.Source
-	16, // 3: bridge.config.v1.Config.log:type_name -> bridge.config.v1.Log
-	4,  // 4: bridge.config.v1.Config.access:type_name -> bridge.config.v1.Access
-	26, // 5: bridge.config.v1.Config.shutdown_timeout:type_name -> google.protobuf.Duration
-	17, // 6: bridge.config.v1.Config.sinks:type_name -> bridge.config.v1.Sink
-	2,  // 7: bridge.config.v1.Listen.tls:type_name -> bridge.config.v1.ListenTLS
-	3,  // 8: bridge.config.v1.ListenTLS.webhooks:type_name -> bridge.config.v1.TLS
-	3,  // 9: bridge.config.v1.ListenTLS.ops:type_name -> bridge.config.v1.TLS
-	3,  // 10: bridge.config.v1.ListenTLS.grpc:type_name -> bridge.config.v1.TLS
-	3,  // 11: bridge.config.v1.ListenTLS.admin:type_name -> bridge.config.v1.TLS
-	6,  // 12: bridge.config.v1.Journal.retention:type_name -> bridge.config.v1.Retention
-	26, // 13: bridge.config.v1.Retention.age:type_name -> google.protobuf.Duration
-	26, // 14: bridge.config.v1.Retention.quarantine_age:type_name -> google.protobuf.Duration
-	26, // 15: bridge.config.v1.Retention.parked_age:type_name -> google.protobuf.Duration
-	9,  // 16: bridge.config.v1.Source.auth:type_name -> bridge.config.v1.Auth
-	15, // 17: bridge.config.v1.Source.limits:type_name -> bridge.config.v1.Limits
-	26, // 18: bridge.config.v1.Source.dedupe_window:type_name -> google.protobuf.Duration
-	8,  // 19: bridge.config.v1.Source.alarms:type_name -> bridge.config.v1.Alarms
-	26, // 20: bridge.config.v1.Alarms.silent_after:type_name -> google.protobuf.Duration
-	10, // 21: bridge.config.v1.Auth.header:type_name -> bridge.config.v1.HeaderAuth
-	11, // 22: bridge.config.v1.Auth.path_token:type_name -> bridge.config.v1.PathTokenAuth
-	14, // 23: bridge.config.v1.Auth.none:type_name -> bridge.config.v1.NoAuth
-	12, // 24: bridge.config.v1.Auth.hmac:type_name -> bridge.config.v1.HMACAuth
-	13, // 25: bridge.config.v1.HMACAuth.timestamp:type_name -> bridge.config.v1.HMACTimestamp
-	26, // 26: bridge.config.v1.HMACTimestamp.tolerance:type_name -> google.protobuf.Duration
-	20, // 27: bridge.config.v1.Sink.file:type_name -> bridge.config.v1.FileSink
-	22, // 28: bridge.config.v1.Sink.kafka:type_name -> bridge.config.v1.KafkaSink
-	18, // 29: bridge.config.v1.Sink.batch:type_name -> bridge.config.v1.SinkBatch
-	19, // 30: bridge.config.v1.Sink.backoff:type_name -> bridge.config.v1.SinkBackoff
-	26, // 31: bridge.config.v1.SinkBatch.delay:type_name -> google.protobuf.Duration
-	26, // 32: bridge.config.v1.SinkBackoff.min:type_name -> google.protobuf.Duration
-	26, // 33: bridge.config.v1.SinkBackoff.max:type_name -> google.protobuf.Duration
-	21, // 34: bridge.config.v1.FileSink.rotate:type_name -> bridge.config.v1.FileRotation
-	26, // 35: bridge.config.v1.FileRotation.age:type_name -> google.protobuf.Duration
-	23, // 36: bridge.config.v1.KafkaSink.tls:type_name -> bridge.config.v1.KafkaTLS
-	24, // 37: bridge.config.v1.KafkaSink.sasl:type_name -> bridge.config.v1.KafkaSASL
-	25, // 38: bridge.config.v1.KafkaSink.create_topics:type_name -> bridge.config.v1.KafkaCreateTopics
-	26, // 39: bridge.config.v1.KafkaSink.timeout:type_name -> google.protobuf.Duration
-	40, // [40:40] is the sub-list for method output_type
-	40, // [40:40] is the sub-list for method input_type
-	40, // [40:40] is the sub-list for extension type_name
-	40, // [40:40] is the sub-list for extension extendee
-	0,  // [0:40] is the sub-list for field type_name
+	6,  // 1: bridge.config.v1.Config.journal:type_name -> bridge.config.v1.Journal
+	8,  // 2: bridge.config.v1.Config.sources:type_name -> bridge.config.v1.Source
+	17, // 3: bridge.config.v1.Config.log:type_name -> bridge.config.v1.Log
+	5,  // 4: bridge.config.v1.Config.access:type_name -> bridge.config.v1.Access
+	27, // 5: bridge.config.v1.Config.shutdown_timeout:type_name -> google.protobuf.Duration
+	18, // 6: bridge.config.v1.Config.sinks:type_name -> bridge.config.v1.Sink
+	3,  // 7: bridge.config.v1.Listen.tls:type_name -> bridge.config.v1.ListenTLS
+	2,  // 8: bridge.config.v1.Listen.connections:type_name -> bridge.config.v1.ListenConnections
+	4,  // 9: bridge.config.v1.ListenTLS.webhooks:type_name -> bridge.config.v1.TLS
+	4,  // 10: bridge.config.v1.ListenTLS.ops:type_name -> bridge.config.v1.TLS
+	4,  // 11: bridge.config.v1.ListenTLS.grpc:type_name -> bridge.config.v1.TLS
+	4,  // 12: bridge.config.v1.ListenTLS.admin:type_name -> bridge.config.v1.TLS
+	7,  // 13: bridge.config.v1.Journal.retention:type_name -> bridge.config.v1.Retention
+	27, // 14: bridge.config.v1.Retention.age:type_name -> google.protobuf.Duration
+	27, // 15: bridge.config.v1.Retention.quarantine_age:type_name -> google.protobuf.Duration
+	27, // 16: bridge.config.v1.Retention.parked_age:type_name -> google.protobuf.Duration
+	10, // 17: bridge.config.v1.Source.auth:type_name -> bridge.config.v1.Auth
+	16, // 18: bridge.config.v1.Source.limits:type_name -> bridge.config.v1.Limits
+	27, // 19: bridge.config.v1.Source.dedupe_window:type_name -> google.protobuf.Duration
+	9,  // 20: bridge.config.v1.Source.alarms:type_name -> bridge.config.v1.Alarms
+	27, // 21: bridge.config.v1.Alarms.silent_after:type_name -> google.protobuf.Duration
+	11, // 22: bridge.config.v1.Auth.header:type_name -> bridge.config.v1.HeaderAuth
+	12, // 23: bridge.config.v1.Auth.path_token:type_name -> bridge.config.v1.PathTokenAuth
+	15, // 24: bridge.config.v1.Auth.none:type_name -> bridge.config.v1.NoAuth
+	13, // 25: bridge.config.v1.Auth.hmac:type_name -> bridge.config.v1.HMACAuth
+	14, // 26: bridge.config.v1.HMACAuth.timestamp:type_name -> bridge.config.v1.HMACTimestamp
+	27, // 27: bridge.config.v1.HMACTimestamp.tolerance:type_name -> google.protobuf.Duration
+	21, // 28: bridge.config.v1.Sink.file:type_name -> bridge.config.v1.FileSink
+	23, // 29: bridge.config.v1.Sink.kafka:type_name -> bridge.config.v1.KafkaSink
+	19, // 30: bridge.config.v1.Sink.batch:type_name -> bridge.config.v1.SinkBatch
+	20, // 31: bridge.config.v1.Sink.backoff:type_name -> bridge.config.v1.SinkBackoff
+	27, // 32: bridge.config.v1.SinkBatch.delay:type_name -> google.protobuf.Duration
+	27, // 33: bridge.config.v1.SinkBackoff.min:type_name -> google.protobuf.Duration
+	27, // 34: bridge.config.v1.SinkBackoff.max:type_name -> google.protobuf.Duration
+	22, // 35: bridge.config.v1.FileSink.rotate:type_name -> bridge.config.v1.FileRotation
+	27, // 36: bridge.config.v1.FileRotation.age:type_name -> google.protobuf.Duration
+	24, // 37: bridge.config.v1.KafkaSink.tls:type_name -> bridge.config.v1.KafkaTLS
+	25, // 38: bridge.config.v1.KafkaSink.sasl:type_name -> bridge.config.v1.KafkaSASL
+	26, // 39: bridge.config.v1.KafkaSink.create_topics:type_name -> bridge.config.v1.KafkaCreateTopics
+	27, // 40: bridge.config.v1.KafkaSink.timeout:type_name -> google.protobuf.Duration
+	41, // [41:41] is the sub-list for method output_type
+	41, // [41:41] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_bridge_config_v1_config_proto_init() }
@@ -2439,15 +2530,15 @@ func file_bridge_config_v1_config_proto_init() {
 	if File_bridge_config_v1_config_proto != nil {
 		return
 	}
-	file_bridge_config_v1_config_proto_msgTypes[8].OneofWrappers = []any{}
-	file_bridge_config_v1_config_proto_msgTypes[9].OneofWrappers = []any{
+	file_bridge_config_v1_config_proto_msgTypes[9].OneofWrappers = []any{}
+	file_bridge_config_v1_config_proto_msgTypes[10].OneofWrappers = []any{
 		(*Auth_Header)(nil),
 		(*Auth_PathToken)(nil),
 		(*Auth_None)(nil),
 		(*Auth_Hmac)(nil),
 	}
-	file_bridge_config_v1_config_proto_msgTypes[15].OneofWrappers = []any{}
-	file_bridge_config_v1_config_proto_msgTypes[17].OneofWrappers = []any{
+	file_bridge_config_v1_config_proto_msgTypes[16].OneofWrappers = []any{}
+	file_bridge_config_v1_config_proto_msgTypes[18].OneofWrappers = []any{
 		(*Sink_File)(nil),
 		(*Sink_Kafka)(nil),
 	}
@@ -2457,7 +2548,7 @@ func file_bridge_config_v1_config_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bridge_config_v1_config_proto_rawDesc), len(file_bridge_config_v1_config_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   26,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

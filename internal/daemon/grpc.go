@@ -1,0 +1,144 @@
+package daemon
+
+import (
+	"context"
+	"crypto/tls"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/health"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/tap"
+
+	adminv1 "github.com/webhook-bridge/bridge/gen/bridge/admin/v1"
+	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
+	"github.com/webhook-bridge/bridge/internal/config"
+	"github.com/webhook-bridge/bridge/internal/ingress"
+	"github.com/webhook-bridge/bridge/internal/listener"
+)
+
+// Bounds of the gRPC port. Callers without a token can reach the health service alone, and what comes before a call.
+const (
+	// maxHealthRequest is the largest request to the health and reflection services, whose requests are names.
+	maxHealthRequest = 4 << 10
+	// maxOwnRequest is the largest request to the services of Bridge: a filter with all the values that it may have.
+	maxOwnRequest = 1 << 20
+	// healthCheckTimeout is how long a health check may take, with the arrival of its request.
+	healthCheckTimeout = 10 * time.Second
+	// maxHealthCalls is how many calls of the health service may be open at once, and maxHealthCallsEach on one connection.
+	maxHealthCalls, maxHealthCallsEach = 256, 16
+	// grpcConnectionTimeout is how long TLS and the preface of HTTP/2 may take.
+	grpcConnectionTimeout = 10 * time.Second
+	// grpcReadBuffer is the read buffer of each connection: half of the default.
+	grpcReadBuffer = 16 << 10
+)
+
+// openGRPC makes the server for subscriptions, operators, typed calls, health and reflection.
+func (a *Server) openGRPC(t *tls.Config, edge *ingress.Ingress, tokens interceptor) error {
+	admit := &grpcAdmission{tokens: tokens, health: listener.NewCalls(maxHealthCalls, maxHealthCallsEach)}
+	a.grpc = grpc.NewServer(
+		grpc.Creds(listener.GRPC(t, callLimits)),
+		grpc.InTapHandle(admit.tap),
+		grpc.ConnectionTimeout(grpcConnectionTimeout),
+		grpc.MaxConcurrentStreams(1000),
+		grpc.MaxHeaderListSize(listener.MaxGRPCHeaders),
+		grpc.MaxRecvMsgSize(maxTypedCall(a.cfg)),
+		grpc.ReadBufferSize(grpcReadBuffer),
+		grpc.SharedWriteBuffer(true),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idleTimeout, Time: time.Minute, Timeout: 20 * time.Second}),
+	)
+	streamv1.RegisterEventStreamServiceServer(a.grpc, a.streams)
+	adminv1.RegisterAdminServiceServer(a.grpc, a.operators)
+	a.health = health.NewServer()
+	a.health.SetServingStatus(streamv1.EventStreamService_ServiceDesc.ServiceName, healthv1.HealthCheckResponse_SERVING)
+	healthv1.RegisterHealthServer(a.grpc, knownHealth{a.health})
+	reflection.Register(a.grpc)
+	return edge.RegisterGRPC(a.grpc)
+}
+
+// maxTypedCall returns the largest message of any call: the largest body that a source with typed calls allows.
+func maxTypedCall(cfg *config.Config) int {
+	largest := int64(maxOwnRequest)
+	for i := range cfg.Sources {
+		if cfg.Sources[i].GRPC {
+			largest = max(largest, cfg.Sources[i].Limits.Body)
+		}
+	}
+	return int(min(largest, 1<<30))
+}
+
+// callLimits bounds what a call may send. The typed calls of connectors have maxTypedCall: the edge checks their credential before it
+// reads the message.
+func callLimits(method string) listener.CallLimits {
+	switch service := serviceOf(method); {
+	case service == healthv1.Health_ServiceDesc.ServiceName:
+		return listener.CallLimits{Message: maxHealthRequest}
+	case isReflection(service):
+		return listener.CallLimits{Message: maxHealthRequest, Messages: true}
+	case isOwn(service):
+		return listener.CallLimits{Message: maxOwnRequest}
+	}
+	return listener.CallLimits{}
+}
+
+func serviceOf(method string) string {
+	service, _, _ := strings.Cut(strings.TrimPrefix(method, "/"), "/")
+	return service
+}
+
+func isReflection(service string) bool { return strings.HasPrefix(service, "grpc.reflection.") }
+
+func isOwn(service string) bool {
+	return service == streamv1.EventStreamService_ServiceDesc.ServiceName || service == adminv1.AdminService_ServiceDesc.ServiceName
+}
+
+// grpcAdmission decides about a call when its headers have arrived.
+type grpcAdmission struct {
+	tokens interceptor
+	health *listener.Calls
+}
+
+// tap checks a call as [interceptor.tap] does, bounds the open calls of the health service, and notes connections that are no
+// stranger's.
+func (a *grpcAdmission) tap(ctx context.Context, info *tap.Info) (context.Context, error) {
+	service := serviceOf(info.FullMethodName)
+	if service == healthv1.Health_ServiceDesc.ServiceName {
+		if !a.health.Open(ctx) {
+			return nil, status.Error(codes.ResourceExhausted, "too many open calls of the health service")
+		}
+		if strings.HasSuffix(info.FullMethodName, "/Watch") {
+			return ctx, nil
+		}
+		bounded, cancel := context.WithTimeout(ctx, healthCheckTimeout)
+		context.AfterFunc(ctx, cancel)
+		return bounded, nil
+	}
+	ctx, err := a.tokens.tap(ctx, info)
+	if err != nil {
+		return nil, err
+	}
+	// Without tokens, the edge checks the secret of a typed call.
+	if isOwn(service) || isReflection(service) || len(a.tokens.streams.digests) > 0 {
+		listener.Verified(ctx)
+		listener.Call(ctx)
+	}
+	return ctx, nil
+}
+
+// knownHealth is the health service without the services that it does not know: the library's keeps a list of the names that callers
+// watch.
+type knownHealth struct{ *health.Server }
+
+// Watch implements [healthv1.HealthServer].
+func (h knownHealth) Watch(r *healthv1.HealthCheckRequest, stream healthv1.Health_WatchServer) error {
+	if _, err := h.Check(stream.Context(), r); err != nil {
+		return err
+	}
+	return h.Server.Watch(r, stream)
+}

@@ -1,0 +1,101 @@
+package listener
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc/peer"
+)
+
+// Conn is an open connection of a [Listener].
+type Conn struct {
+	net.Conn
+	listener *Listener
+	address  netip.Prefix
+
+	// index is the place in the listener's table, and removed says that it has none. Guarded by the listener's mutex.
+	index   int
+	removed bool
+
+	// verified: a request on this connection has shown its credential.
+	verified atomic.Bool
+	// active is how many requests are being answered.
+	active atomic.Int32
+	// idleSince is when the last request ended, or when the connection was accepted, in nanoseconds since 1970.
+	idleSince atomic.Int64
+
+	closing  sync.Once
+	closeErr error
+}
+
+// Close closes the connection and gives its place to others.
+func (c *Conn) Close() error {
+	c.closing.Do(func() {
+		c.listener.mu.Lock()
+		c.listener.remove(c)
+		c.listener.mu.Unlock()
+		c.closeErr = c.Conn.Close()
+	})
+	return c.closeErr
+}
+
+// CloseWrite ends the sending side, as net/http wants it.
+func (c *Conn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
+// drop closes the connection and counts why.
+func (c *Conn) drop(why reason) {
+	c.count(why)
+	_ = c.Close()
+}
+
+// count counts why the connection is closed.
+func (c *Conn) count(why reason) {
+	c.listener.metrics.dropped[why].Inc()
+	c.listener.config.Log.Debug("closed a connection", "listener", c.listener.config.Name, "reason", why.String())
+}
+
+// begin and end count a request.
+func (c *Conn) begin() { c.active.Add(1) }
+
+func (c *Conn) end() {
+	c.idleSince.Store(time.Now().UnixNano())
+	c.active.Add(-1)
+}
+
+type contextKey struct{}
+
+// connOf returns the connection of a request or of a call. It returns nil for one that came in another way.
+func connOf(ctx context.Context) *Conn {
+	if c, ok := ctx.Value(contextKey{}).(*httpConn); ok {
+		return c.conn
+	}
+	if p, ok := peer.FromContext(ctx); ok {
+		if info, ok := p.AuthInfo.(authInfo); ok {
+			return info.conn
+		}
+	}
+	return nil
+}
+
+// Verified notes that the request or call of ctx has shown its credential. Its connection is then no stranger's.
+func Verified(ctx context.Context) {
+	if c := connOf(ctx); c != nil && !c.verified.Load() {
+		c.verified.Store(true)
+	}
+}
+
+// IsVerified reports whether a request or call on the same connection has shown its credential. It is true for a request that
+// came without a connection of this package.
+func IsVerified(ctx context.Context) bool {
+	c := connOf(ctx)
+	return c == nil || c.verified.Load()
+}
