@@ -1,8 +1,10 @@
 package ingress
 
 import (
+	"bytes"
 	"context"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 
@@ -224,20 +226,34 @@ func TestTypedCallUndeclared(t *testing.T) {
 	}
 }
 
-// TestTypedCallOfManyValues: as over HTTP, it is kept, and not translated.
+// TestTypedCallOfManyValues: values that the type declares are limited as over HTTP, and the call is stored. Values that it does
+// not declare are drift.
 func TestTypedCallOfManyValues(t *testing.T) {
-	e := newEdge(t)
-	ctx := metadata.AppendToOutgoingContext(t.Context(), "bridge-source", "returns", "x-retino-secret", retinoSecret)
-	m := shipmentMessage(t)
-	var raw []byte
-	for range vendorjson.MaxValues {
-		raw = protowire.AppendVarint(protowire.AppendTag(raw, 999, protowire.VarintType), 1)
-	}
-	m.ProtoReflect().SetUnknown(raw)
-	if _, err := retinov1.NewRetinoWebhookServiceClient(dial(t, e)).ShippingOrdered(ctx, m); err != nil {
-		t.Fatal(err)
-	}
-	if w := e.book.last(t).Webhook; reasonOf(w) != "limit_exceeded" || w.GetQuarantine().GetOffset() != -1 {
-		t.Errorf("stored %v", w.GetQuarantine())
+	for _, tt := range []struct {
+		name   string
+		change func(*retinov1.ShippingOrdered)
+		reason string
+	}{
+		{"declared", func(m *retinov1.ShippingOrdered) {
+			m.Shipping.CustomerPaymentDetails = slices.Repeat([]*retinov1.CustomerPaymentDetail{{}}, vendorjson.MaxValues)
+		}, "limit_exceeded"},
+		{"undeclared", func(m *retinov1.ShippingOrdered) {
+			field := protowire.AppendVarint(protowire.AppendTag(nil, 999, protowire.VarintType), 1)
+			m.ProtoReflect().SetUnknown(bytes.Repeat(field, vendorjson.MaxValues+1))
+		}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			e := newEdge(t)
+			ctx := metadata.AppendToOutgoingContext(t.Context(), "bridge-source", "returns", "x-retino-secret", retinoSecret)
+			m := shipmentMessage(t)
+			tt.change(m)
+			if _, err := retinov1.NewRetinoWebhookServiceClient(dial(t, e)).ShippingOrdered(ctx, m); err != nil {
+				t.Fatal(err)
+			}
+			w := e.book.last(t).Webhook
+			if q := w.GetQuarantine(); tt.reason == "" && q != nil || tt.reason != "" && (reasonOf(w) != tt.reason || q.GetOffset() != -1) {
+				t.Errorf("stored %v", q)
+			}
+		})
 	}
 }

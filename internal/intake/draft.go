@@ -98,10 +98,13 @@ func (s *Source) draftElements(array *Delivery, document []byte) ([]*Draft, *Fau
 	if array.Stored != nil {
 		all = append(all, new(Draft).releaseArray(array))
 	}
-	memory, events := make([]Draft, len(elements)), 0
+	memory, events, values := make([]Draft, len(elements)), 0, 0
 	for i := range elements {
 		e := &elements[i]
 		r := s.Read(e)
+		if values += valuesOf(&r, document); values > vendorjson.MaxValues {
+			return nil, NewFault(Limit, fmt.Errorf("the array's webhooks have more than %d values that are declared", vendorjson.MaxValues))
+		}
 		draft := memory[i].fill(e, &r)
 		if events += draft.Events(); events > MaxEvents {
 			return nil, NewFault(TooManyEvents, fmt.Errorf("the array's webhooks make more than %d events", MaxEvents))
@@ -109,6 +112,15 @@ func (s *Source) draftElements(array *Delivery, document []byte) ([]*Draft, *Fau
 		all = append(all, draft)
 	}
 	return all, nil
+}
+
+// valuesOf counts the declared values of an array's webhook, because their number bounds the memory of the array's events. An
+// array that is too short for too many has none to count.
+func valuesOf(r *Reading, array []byte) int {
+	if r.Message == nil || len(array) < 2*vendorjson.MaxValues {
+		return 0
+	}
+	return vendorjson.Values(r.Message, vendorjson.MaxValues)
 }
 
 // fill drafts a delivery as one webhook. The draft must be empty.

@@ -32,9 +32,9 @@ const (
 	UnknownEncoding Reason = "unknown_encoding"
 	// BadForm: a form without the field that holds the JSON, with several of it, or with one whose escapes are wrong.
 	BadForm Reason = "bad_form"
-	// Malformed: not one JSON object, or not valid UTF-8.
+	// Malformed: not one JSON object in UTF-8, or a declared part that is there twice or has half of a surrogate pair.
 	Malformed Reason = vendorjson.CodeMalformed
-	// Limit: nested too deeply, or too many values.
+	// Limit: declared values are nested too deeply, or are too many.
 	Limit Reason = vendorjson.CodeLimit
 	// Shape: a value that its field cannot take.
 	Shape Reason = vendorjson.CodeShape

@@ -140,6 +140,11 @@ func (s *Source) decodeDocument(r *Reading, e connectors.Event) {
 		r.Fault = NewFault(BadEvents, err) // the reason of a document's fault is the error's own
 		return
 	}
+	if field := s.Connector.EventField; field != "" && m.ProtoReflect().Descriptor().Fields().ByJSONName(field) == nil {
+		if r.Fault = s.checkUndeclared(r.Document); r.Fault != nil {
+			return
+		}
+	}
 	r.Message, r.Drift = m, drift
 }
 

@@ -65,8 +65,7 @@ func (s *Source) translateUnmapped(r *Reading) {
 		r.Fault = NewFault(BadEventName, fmt.Errorf("the event's name %w", err))
 		return
 	}
-	if err := vendorjson.Check(r.Document); err != nil {
-		r.Fault = NewFault(Malformed, err)
+	if r.Fault = s.checkUndeclared(r.Document); r.Fault != nil {
 		return
 	}
 	// What consumers parse must be JSON, and a byte order mark is not part of JSON.
@@ -84,6 +83,19 @@ func (s *Source) translateUnmapped(r *Reading) {
 			r.Translation.Key, e.SubjectVersion = envelope.Identify(m)
 		}
 	}
+}
+
+// checkUndeclared checks a document that no message declares, or one whose message does not declare the field with the event's
+// name. That field names one event.
+func (s *Source) checkUndeclared(document []byte) *Fault {
+	var declared []string
+	if s.Connector.EventField != "" {
+		declared = []string{s.Connector.EventField}
+	}
+	if err := vendorjson.Check(document, declared...); err != nil {
+		return NewFault(Malformed, err)
+	}
+	return nil
 }
 
 // checkEvents checks what a connector made against its contract, and against what sinks accept as a key or a header.

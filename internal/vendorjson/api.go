@@ -5,11 +5,11 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// Limits of one document.
+// Limits of one document. The first two are of declared values: an undeclared one, with all that it holds, does not count.
 const (
-	// MaxDepth is the largest nesting of objects and lists; the outermost object is at depth 1.
+	// MaxDepth is the largest nesting of declared objects and lists; the outermost object is at depth 1.
 	MaxDepth = 64
-	// MaxValues is the largest number of JSON values in a document: every object, list and scalar counts.
+	// MaxValues is the largest number of declared JSON values in a document: every object, list and scalar counts.
 	MaxValues = 100_000
 	// MaxDrifts is the largest number of drifts that one document reports; later ones are dropped.
 	MaxDrifts = 100
@@ -45,7 +45,8 @@ type Drift struct {
 type Error struct {
 	// Code is one of the Code constants, a closed set of words for metrics and quarantine.
 	Code string
-	// Path is the path of the value, with list indexes: "$.items[3].quantity". "$" is the whole document.
+	// Path is the path of the value, with list indexes: "$.items[3].quantity". "$" is the whole document. It has at most MaxDepth
+	// steps, so that of a deeper value is the path of the object or list that holds it.
 	Path string
 	// Offset is in bytes from the start of the document.
 	Offset int64
@@ -55,9 +56,10 @@ type Error struct {
 
 // Codes of an [Error].
 const (
-	// CodeMalformed is text that is not one JSON object; also invalid UTF-8 and duplicate keys.
+	// CodeMalformed is text that is not one JSON object; also invalid UTF-8, a declared name that is there twice, and half of a
+	// surrogate pair in a declared string.
 	CodeMalformed = "malformed_json"
-	// CodeLimit is a document that exceeds MaxDepth or MaxValues.
+	// CodeLimit is a document that exceeds MaxDepth or MaxValues, or is longer than 128 MiB.
 	CodeLimit = "limit_exceeded"
 	// CodeShape is a value that its field cannot have: another kind of value, or a number that does not fit.
 	CodeShape = "wrong_shape"
@@ -96,12 +98,12 @@ func Prepare(md protoreflect.MessageDescriptor) error {
 	return err
 }
 
-// Check returns an error unless data is one JSON object within the limits, as Unmarshal does for a message without fields.
-// Errors are of type [*Error].
-func Check(data []byte) error {
+// Check returns an error unless data is one JSON object by RFC 8259's grammar, as for a message without fields. A name of once is
+// declared: it may be there once at most, at the top level. Errors are of type [*Error].
+func Check(data []byte, once ...string) error {
 	d := acquireDecoder(data)
 	defer d.release()
-	if fault := d.readDocument(nil); fault != nil {
+	if fault := d.readUndeclared(once); fault != nil {
 		return d.locate(fault)
 	}
 	return nil

@@ -24,7 +24,6 @@ func (d *decoder) readMessage(t *table) *Error {
 	for range t.words {
 		d.seen = append(d.seen, 0)
 	}
-	scope := d.keys.open()
 	guess := 0
 	more, fault := d.enter('}')
 	for more && fault == nil {
@@ -41,7 +40,7 @@ func (d *decoder) readMessage(t *table) *Error {
 			*word |= bit
 			fault = d.readValue(&t.fields[i])
 		} else {
-			fault = d.skipUnknown(&scope, name)
+			fault = d.skipUnknown()
 		}
 		if fault != nil {
 			return fault
@@ -51,17 +50,13 @@ func (d *decoder) readMessage(t *table) *Error {
 	if t.always != nil && fault == nil {
 		d.reportAbsent(t, d.seen[bits:])
 	}
-	d.keys.close(scope)
 	d.seen = d.seen[:bits]
 	return fault
 }
 
-// skipUnknown skips and reports a field that the message does not declare.
-func (d *decoder) skipUnknown(s *scope, text []byte) *Error {
+// skipUnknown skips and reports a field that the message does not declare. Its name was just read.
+func (d *decoder) skipUnknown() *Error {
 	name := d.name
-	if fault := d.addKey(s, text); fault != nil {
-		return fault
-	}
 	d.skipSpace()
 	start := d.pos
 	if fault := d.skip(); fault != nil {
@@ -175,9 +170,9 @@ func (d *decoder) readOne(t target, c byte) (given bool, fault *Error) {
 	}
 }
 
-// readVerbatim copies the text of a value.
+// readVerbatim copies the text of a value, of which nothing more is declared.
 func (d *decoder) readVerbatim(t target) *Error {
-	if fault := d.skipValue(); fault != nil {
+	if fault := d.skip(); fault != nil {
 		return fault
 	}
 	d.putBytes(t.field, d.data[t.start:d.pos])

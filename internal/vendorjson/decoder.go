@@ -29,8 +29,8 @@ type decoder struct {
 	text []byte
 	// seen has a bit for each known field of each message that is open, outermost first.
 	seen []uint64
-	// keys has the unknown fields of the open objects.
-	keys keySet
+	// open has the objects and lists that are open in an undeclared value.
+	open bitStack
 
 	// name is the position of the last name, between its quotes.
 	name span
@@ -54,7 +54,6 @@ func acquireDecoder(data []byte) *decoder {
 	d := pool.Get().(*decoder)
 	d.data, d.pos, d.depth, d.values, d.faultEnd = data, 0, 0, 0, 0
 	d.out, d.text, d.seen = d.out[:0], d.text[:0], d.seen[:0]
-	d.keys.reset()
 	d.frames = append(d.frames[:0], frame{hash: rootHash})
 	d.drifts = nil
 	return d
@@ -69,22 +68,32 @@ func (d *decoder) release() {
 	if cap(d.text) > keepBytes {
 		d.text = nil
 	}
-	d.keys.shrink()
+	if 8*cap(d.open.words) > keepBytes {
+		d.open.words = nil
+	}
 	pool.Put(d)
 }
 
-// readDocument reads the whole text: an object of t, or any object if t is nil.
+// readDocument reads the whole text: an object of t.
 func (d *decoder) readDocument(t *table) *Error {
 	if fault := d.openDocument('{'); fault != nil {
 		return fault
 	}
-	fault := d.countValue()
-	if fault == nil && t != nil {
-		fault = d.readMessage(t)
-	} else if fault == nil {
-		fault = d.skipObject()
+	if fault := d.countValue(); fault != nil {
+		return fault
 	}
-	if fault != nil {
+	if fault := d.readMessage(t); fault != nil {
+		return fault
+	}
+	return d.checkEnd()
+}
+
+// readUndeclared reads the whole text: any object, with the names of once at most once.
+func (d *decoder) readUndeclared(once []string) *Error {
+	if fault := d.openDocument('{'); fault != nil {
+		return fault
+	}
+	if fault := d.checkOnce(once); fault != nil {
 		return fault
 	}
 	return d.checkEnd()
@@ -126,21 +135,14 @@ func (d *decoder) findField(name string) (string, bool, *Error) {
 	if fault := d.openDocument('{'); fault != nil {
 		return "", false, fault
 	}
-	if fault := d.countValue(); fault != nil {
-		return "", false, fault
-	}
-	scope := d.keys.open()
 	more, fault := d.enter('}')
 	for more && fault == nil {
 		var text []byte
 		if text, fault = d.readKey(); fault != nil {
 			break
 		}
-		if string(text) == name {
+		if text != nil && string(text) == name {
 			return d.readFound()
-		}
-		if fault = d.addKey(&scope, text); fault != nil {
-			break
 		}
 		if fault = d.skip(); fault != nil {
 			break
@@ -162,7 +164,7 @@ func (d *decoder) readFound() (string, bool, *Error) {
 	return string(s), fault == nil, fault
 }
 
-// countValue counts a value before it is read.
+// countValue counts a declared value before it is read.
 func (d *decoder) countValue() *Error {
 	if d.values++; d.values > MaxValues {
 		return d.newError(CodeLimit, d.pos, fmt.Sprintf("is one value more than the %d allowed", MaxValues))

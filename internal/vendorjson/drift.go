@@ -15,6 +15,9 @@ import (
 // maxName is the largest part of a name in a path, in bytes.
 const maxName = 64
 
+// seed makes the hashes of names unpredictable for senders.
+var seed = maphash.MakeSeed()
+
 // frame is an open message. Hashes distinguish paths, so that a path is written once for a report and not once for a value.
 type frame struct {
 	// name of the field that holds the message; the outermost has none.
@@ -58,13 +61,8 @@ func (d *decoder) reportUnknown(at span, start int) {
 	if len(d.drifts) == MaxDrifts {
 		return
 	}
-	name := d.data[at.start:at.end]
-	if bytes.IndexByte(name, '\\') >= 0 {
-		name, _ = unescape(nil, name)
-	}
-	if len(name) > maxName {
-		name = cut(name, maxName)
-	}
+	var memory [maxName + utf8.UTFMax]byte
+	name := shownName(memory[:0], d.data[at.start:at.end])
 	if d.isNew(Unknown, d.pathHash(maphash.Bytes(seed, name), false)) {
 		d.report(Unknown, string(name), false, start)
 	}

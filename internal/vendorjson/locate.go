@@ -19,24 +19,34 @@ func (d *decoder) locate(e *Error) *Error {
 	return e
 }
 
+// pathTo returns the path of the value at the end of text. It ends at MaxDepth levels: an undeclared value may have millions.
 func pathTo(text []byte) string {
 	var open []place
+	deeper := 0 // levels open beyond MaxDepth
 	for i := 0; i < len(text); i++ {
-		switch text[i] {
-		case '{', '[':
-			open = append(open, place{object: text[i] == '{'})
-		case '}', ']':
-			open = open[:len(open)-1]
-		case ',':
-			top := &open[len(open)-1]
-			top.index++
-			top.end = 0
-		case '"':
+		switch c := text[i]; {
+		case c == '"':
 			end, _, _ := scanString(text, i+1)
-			if end < len(text) {
+			if end < len(text) && deeper == 0 {
 				nameAt(open, i+1, end)
 			}
 			i = end
+		case c == '{' || c == '[':
+			if len(open) == MaxDepth {
+				deeper++
+			} else {
+				open = append(open, place{object: c == '{'})
+			}
+		case c == '}' || c == ']':
+			if deeper > 0 {
+				deeper--
+			} else {
+				open = open[:len(open)-1]
+			}
+		case c == ',' && deeper == 0:
+			top := &open[len(open)-1]
+			top.index++
+			top.end = 0
 		}
 	}
 	path := []byte{'$'}
@@ -62,7 +72,6 @@ func appendPlace(path, text []byte, p place) []byte {
 	case p.end == 0:
 		return path
 	default:
-		name, _ := unescape(nil, text[p.start:p.end])
-		return appendName(path, string(cut(name, maxName)))
+		return appendName(path, string(shownName(nil, text[p.start:p.end])))
 	}
 }

@@ -50,13 +50,13 @@ func (d *decoder) nextItem(closing byte) (bool, *Error) {
 }
 
 // readKey reads a field's name and the colon after it, and sets d.name to the name's position. It returns the name without
-// escapes, valid until the next string is read.
+// escapes, valid until the next string is read. It returns nil for a name with half of a surrogate pair, which no field has.
 func (d *decoder) readKey() ([]byte, *Error) {
 	if d.skipSpace() != '"' {
 		return nil, d.unexpectedByte("a field's name")
 	}
 	d.name.start = d.pos + 1
-	text, fault := d.readString()
+	text, fault := d.readText(ofName)
 	if fault != nil {
 		return nil, fault
 	}
@@ -68,22 +68,29 @@ func (d *decoder) readKey() ([]byte, *Error) {
 	return text, nil
 }
 
-// addKey adds the name just read to the object of scope, and refuses a duplicate.
-func (d *decoder) addKey(s *scope, text []byte) *Error {
-	if !d.keys.add(s, d.data, d.name, text) {
-		return d.duplicateError()
-	}
-	return nil
-}
-
 // duplicateError returns an error about the name just read, with the name in its path.
 func (d *decoder) duplicateError() *Error {
 	d.faultEnd = d.name.end + 1
 	return d.newError(CodeMalformed, d.name.start-1, "is there twice")
 }
 
+// use is the use of a string's text, which decides about halves of surrogate pairs: they have no text.
+type use uint8
+
+const (
+	// ofValue: the text is needed. Half of a pair is an error.
+	ofValue use = iota
+	// ofName: the name of a field. The text of a name with half of a pair is nil.
+	ofName
+	// ofNothing: the string is undeclared, and the text always nil if it has escapes.
+	ofNothing
+)
+
 // readString reads the string at the cursor. The result is a part of the document or of d.text, valid until the next call.
-func (d *decoder) readString() ([]byte, *Error) {
+func (d *decoder) readString() ([]byte, *Error) { return d.readText(ofValue) }
+
+// readText reads the string at the cursor for a use.
+func (d *decoder) readText(u use) ([]byte, *Error) {
 	start := d.pos + 1
 	end, escaped, high := scanString(d.data, start)
 	if end >= len(d.data) {
@@ -97,16 +104,28 @@ func (d *decoder) readString() ([]byte, *Error) {
 	if high && !utf8.Valid(raw) {
 		return nil, d.newError(CodeMalformed, start+invalidAt(raw), "has invalid UTF-8")
 	}
-	if escaped {
-		text, bad := unescape(d.text[:0], raw)
-		d.text = text
-		if bad >= 0 {
-			return nil, d.newError(CodeMalformed, start+bad, "has an invalid escape in a string")
-		}
-		raw = text
-	}
 	d.pos = end + 1
+	if escaped {
+		return d.unescapeText(raw, u)
+	}
 	return raw, nil
+}
+
+// unescapeText returns the text of the string just read for a use.
+func (d *decoder) unescapeText(raw []byte, u use) ([]byte, *Error) {
+	bad := -1
+	if u != ofNothing {
+		if d.text, bad = unescape(d.text[:0], raw); bad < 0 {
+			return d.text, nil
+		}
+	}
+	if u != ofValue {
+		bad = badEscape(raw)
+	}
+	if bad >= 0 {
+		return nil, d.newError(CodeMalformed, d.pos-1-len(raw)+bad, "has an invalid escape in a string")
+	}
+	return nil, nil
 }
 
 const (
@@ -160,8 +179,8 @@ func invalidAt(b []byte) int {
 	return len(b)
 }
 
-// unescape appends the text of a string to dst. bad is the position of the first invalid escape, or -1. An escaped half of a
-// surrogate pair is invalid, because it has no UTF-8 form.
+// unescape appends the text of a string to dst. bad is the position of the first invalid escape, or -1. Half of a surrogate
+// pair is invalid, because it has no UTF-8 form.
 func unescape(dst, raw []byte) (text []byte, bad int) {
 	for i := 0; i < len(raw); {
 		c := raw[i]
@@ -254,71 +273,4 @@ func (d *decoder) readNumber() ([]byte, *Error) {
 		}
 	}
 	return d.data[start:end], nil
-}
-
-// skip reads any value with all checks except those of its type.
-func (d *decoder) skip() *Error {
-	d.skipSpace()
-	if fault := d.countValue(); fault != nil {
-		return fault
-	}
-	return d.skipValue()
-}
-
-// skipValue is skip for a value at the cursor that was already counted.
-func (d *decoder) skipValue() *Error {
-	if d.pos >= len(d.data) {
-		return d.unexpectedByte("a value")
-	}
-	var fault *Error
-	switch c := d.data[d.pos]; c {
-	case '"':
-		_, fault = d.readString()
-	case '{':
-		fault = d.skipObject()
-	case '[':
-		fault = d.skipList()
-	case 't':
-		fault = d.readLiteral("true")
-	case 'f':
-		fault = d.readLiteral("false")
-	case 'n':
-		fault = d.readLiteral("null")
-	case '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
-		_, fault = d.readNumber()
-	default:
-		fault = d.unexpectedByte("a value")
-	}
-	return fault
-}
-
-func (d *decoder) skipObject() *Error {
-	scope := d.keys.open()
-	more, fault := d.enter('}')
-	for more && fault == nil {
-		var name []byte
-		if name, fault = d.readKey(); fault != nil {
-			return fault
-		}
-		if fault = d.addKey(&scope, name); fault != nil {
-			return fault
-		}
-		if fault = d.skip(); fault != nil {
-			return fault
-		}
-		more, fault = d.nextItem('}')
-	}
-	d.keys.close(scope)
-	return fault
-}
-
-func (d *decoder) skipList() *Error {
-	more, fault := d.enter(']')
-	for more && fault == nil {
-		if fault = d.skip(); fault != nil {
-			return fault
-		}
-		more, fault = d.nextItem(']')
-	}
-	return fault
 }

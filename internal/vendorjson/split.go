@@ -9,8 +9,8 @@ func (s Span) Of(text []byte) []byte { return text[s.Start:s.End:s.End] }
 // Split returns the positions of the elements of data, one JSON array, in order and without the white space and commas around
 // them. The elements may be of any kind, and are not decoded. A byte order mark before the array is skipped.
 //
-// The text is checked as in Unmarshal, with the array as the outermost level and the limits for the whole text. Errors are of
-// type [*Error], with a path such as "$[3].id" and the offset in data.
+// The elements are checked by RFC 8259's grammar alone, because each is a document of its own. The array and its elements are
+// at most MaxValues. Errors are of type [*Error], with a path such as "$[3].id" and the offset in data.
 func Split(data []byte) ([]Span, error) {
 	d := acquireDecoder(data)
 	defer d.release()
@@ -32,6 +32,9 @@ func (d *decoder) splitArray() (elements []Span, fault *Error) {
 	for more && fault == nil {
 		d.skipSpace()
 		start := d.pos
+		if fault = d.countValue(); fault != nil {
+			return nil, fault
+		}
 		if fault = d.skip(); fault != nil {
 			return nil, fault
 		}

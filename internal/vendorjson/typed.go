@@ -2,7 +2,6 @@ package vendorjson
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -12,20 +11,30 @@ import (
 
 // Inspect is for messages that arrived in protobuf's own form, not through Unmarshal. It returns the fields that m's type does
 // not declare, at any depth, as drifts of kind Unknown. The wire has no names: "$.shipping.field_17" is the field with number
-// 17. There is no sample. The error, an [*Error] with offset -1, means that m exceeds the limits of a document; a decimal
-// counts as two values. m is not changed.
+// 17. There is no sample. The error, an [*Error] with offset -1, means that what m declares exceeds the limits of a document; a
+// decimal counts as two values. m is not changed.
 func Inspect(m proto.Message) ([]Drift, error) {
-	var s survey
+	s := survey{limit: MaxValues}
 	if fault := s.message(m.ProtoReflect(), []byte{'$'}, 1); fault != nil {
 		return nil, fault
 	}
 	return s.drifts, nil
 }
 
+// Values counts the values of a message as [Inspect] does, up to a little more than limit.
+func Values(m proto.Message, limit int) int {
+	s := survey{limit: limit}
+	_ = s.message(m.ProtoReflect(), []byte{'$'}, 1) // past the limit, it stops
+	return s.values
+}
+
 // survey walks a message.
 type survey struct {
-	values int
-	drifts []Drift
+	// values so far, and the most that are allowed.
+	values, limit int
+	drifts        []Drift
+	// reported has the paths of the drifts.
+	reported map[string]bool
 }
 
 // message counts a message with all that it holds. path is its own; what follows it in memory may be overwritten.
@@ -42,9 +51,6 @@ func (s *survey) message(m protoreflect.Message, path []byte, depth int) *Error 
 			break // never: it was parsed once
 		}
 		unknown = unknown[n:]
-		if fault := s.count(1, path); fault != nil {
-			return fault
-		}
 		s.report(strconv.AppendInt(append(path, ".field_"...), int64(number), 10))
 	}
 	var fault *Error
@@ -83,17 +89,21 @@ func (s *survey) list(f protoreflect.FieldDescriptor, list protoreflect.List, pa
 }
 
 func (s *survey) count(n int, path []byte) *Error {
-	if s.values += n; s.values > MaxValues {
-		return beyond(path, fmt.Sprintf("is past the document's %d values", MaxValues))
+	if s.values += n; s.values > s.limit {
+		return beyond(path, fmt.Sprintf("is past the document's %d values", s.limit))
 	}
 	return nil
 }
 
 func (s *survey) report(path []byte) {
-	known := func(d Drift) bool { return d.Path == string(path) }
-	if len(s.drifts) < MaxDrifts && !slices.ContainsFunc(s.drifts, known) {
-		s.drifts = append(s.drifts, Drift{Kind: Unknown, Path: string(path)})
+	if len(s.drifts) == MaxDrifts || s.reported[string(path)] {
+		return
 	}
+	if s.reported == nil {
+		s.reported = make(map[string]bool)
+	}
+	s.reported[string(path)] = true
+	s.drifts = append(s.drifts, Drift{Kind: Unknown, Path: string(path)})
 }
 
 func beyond(path []byte, problem string) *Error {

@@ -105,8 +105,37 @@ func TestInspectLimits(t *testing.T) {
 	if drifts, err := Inspect(m); len(drifts) != MaxDrifts || err != nil {
 		t.Errorf("%d drifts, %v", len(drifts), err)
 	}
-	undeclared(m.ProtoReflect(), slices.Repeat([]protowire.Number{1000}, MaxValues/2)...)
-	if _, err := Inspect(m); err == nil {
-		t.Error("any number of undeclared fields is taken")
+}
+
+// Any number of undeclared fields, and any depth of groups in them, is drift and no more.
+func TestInspectManyUndeclared(t *testing.T) {
+	m := kind(t, "Kinds")
+	undeclared(m.ProtoReflect(), slices.Repeat([]protowire.Number{1000, 1001}, MaxValues)...)
+	var deep []byte
+	for range 5000 {
+		deep = protowire.AppendTag(deep, 1002, protowire.StartGroupType)
+	}
+	for range 5000 {
+		deep = protowire.AppendTag(deep, 1002, protowire.EndGroupType)
+	}
+	r := m.ProtoReflect()
+	r.SetUnknown(slices.Concat(r.GetUnknown(), deep))
+	drifts, err := Inspect(m)
+	want := []string{"unknown $.field_1000 ", "unknown $.field_1001 ", "unknown $.field_1002 "}
+	if diff := cmp.Diff(want, driftLines(drifts)); diff != "" || err != nil {
+		t.Errorf("%v, drift (-want +got):\n%s", err, diff)
+	}
+}
+
+func TestValues(t *testing.T) {
+	for text, want := range map[string]int{
+		``: 1, `a_string: "x"`: 2, `nested { plain: 1 }`: 3, `list {} list {}`: 4, `numbers: [1, 2, 3]`: 5, `decimal { value: "1" }`: 3,
+	} {
+		if got := Values(kindsOf(t, text), 100); got != want {
+			t.Errorf("%q: %d values, want %d", text, got, want)
+		}
+	}
+	if got := Values(kindsOf(t, strings.Repeat("list {} ", 1000)), 100); got != 101 {
+		t.Errorf("counted on to %d", got)
 	}
 }
