@@ -104,6 +104,9 @@ var broken = []spoiled{
 	{name: "Normalize of nothing", base: odd, fails: "normalized", spoil: func(c *connectors.Connector) {
 		c.Normalize = func(text []byte) []byte { return text }
 	}},
+	{name: "Normalize of halves of characters", base: odd, fails: "added", spoil: func(c *connectors.Connector) {
+		c.Normalize = func(text []byte) []byte { return normalize(bytes.ReplaceAll(text, []byte(`\ud83d`), []byte(`\uhalf`))) }
+	}},
 	{name: "no events", fails: "complete", spoil: func(c *connectors.Connector) {
 		c.Translate = then(func(_ *retinov1.ShippingOrdered, t *connectors.Translation) { t.Events = nil })
 	}},

@@ -43,6 +43,7 @@ var rules = []rule{
 	{"errors", "A message that cannot be translated gets a connectors.Error with the path of the field.", checkErrors},
 	{"identity", "Two webhooks of one event have the same natural key only if they are about the same version of the same subject, or if the key is the vendor's own id of the occurrence. The keys of two changes of one subject differ. This holds for Key and for each key in Also.", checkIdentity},
 	{"unmapped", "An event that is not in the schema is passed on and is no error; its natural key depends on its content.", checkUnmapped},
+	{"added", "A field that the vendor adds, anywhere and with any value, changes no event.", checkAdded},
 	{"missing", "A field that is missing, or null, or of an unexpected type causes no panic and no event that breaks the rules.", checkMissing},
 	{"mutated", "Wrong bytes anywhere cause no panic and no event that breaks the rules.", checkMutated},
 	{"exact", "Money keeps every digit and its sign, and a text keeps every letter, or the webhook is quarantined.", checkExact},

@@ -3,7 +3,10 @@ package retino
 import (
 	"cmp"
 	"encoding/json"
+	"strconv"
 	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/webhook-bridge/bridge/connectors"
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
@@ -149,16 +152,49 @@ func bankAccount(f *connectors.Fields, a *retinov1.BankAccount) *eventv1.BankAcc
 }
 
 // word returns a JSON value that is a text or a number. It returns an empty text for any other value, such as an object, which is
-// drift.
-func word(f *connectors.Fields, path, text string) string {
+// drift. Half of a surrogate pair has no text, and encoding/json would read another one: that is an error.
+func word(f *connectors.Fields, path, value string) string {
 	var s string
-	if json.Unmarshal([]byte(text), &s) == nil {
+	if json.Unmarshal([]byte(value), &s) == nil {
+		if halfPair(value) {
+			f.Fail(path, "has half of a surrogate pair")
+		}
 		return s
 	}
 	var n json.Number
-	if json.Unmarshal([]byte(text), &n) == nil {
+	if json.Unmarshal([]byte(value), &n) == nil {
 		return n.String()
 	}
-	f.Drift(path, text)
+	f.Drift(path, value)
 	return ""
+}
+
+// halfPair reports whether a JSON string, which must be valid, has an escape that is half of a surrogate pair.
+func halfPair(s string) bool {
+	for {
+		_, after, found := strings.Cut(s, `\`)
+		if !found {
+			return false
+		}
+		if after[0] != 'u' {
+			s = after[1:]
+			continue
+		}
+		r := hex4(after[1:])
+		s = after[5:]
+		if !utf16.IsSurrogate(r) {
+			continue
+		}
+		low, ok := strings.CutPrefix(s, `\u`)
+		if !ok || utf16.DecodeRune(r, hex4(low)) == utf8.RuneError {
+			return true
+		}
+		s = low[4:]
+	}
+}
+
+// hex4 reads the four digits that s begins with.
+func hex4(s string) rune {
+	r, _ := strconv.ParseUint(s[:4], 16, 16) // the JSON is valid
+	return rune(r)
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -347,6 +348,45 @@ func TestBatchOfUndeclared(t *testing.T) {
 	}, ",")+"]")))
 	wantStored(t, e, "shipping.ordered shipment/s1", "shipping.ordered shipment/s2", "shipping.ordered shipment/s3",
 		"shipping.ordered shipment/s4", "shipping.ordered shipment/s5", "shipping.ordered malformed_json", "shipping.ordered shipment/s7")
+}
+
+// TestUndeclaredParts: a field that no message declares fails no webhook, on each way in, and is drift.
+func TestUndeclaredParts(t *testing.T) {
+	for _, part := range []string{
+		`"x":"\ud83d"`, `"x\ud83d":1`, `"x":{"\ude00":1}`, `"x":{"a":1,"a":2}`, `"x":1,"x":2`, `"x":1e999999`, `"x":"\u0000"`,
+		`"x":` + strings.Repeat("[", 90) + strings.Repeat("]", 90),
+		`"x":` + strings.Repeat(`{"x":`, 30_000) + "1" + strings.Repeat("}", 30_000),
+		`"x":[0` + strings.Repeat(",0", 150_000) + `]`,
+		`"` + strings.Repeat("x", 300_000) + `":1`,
+	} {
+		e := newShop(t)
+		body := func(id string) string { return `{` + part + `,` + shipment(id)[1:] }
+		form := http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}
+		wantSuccess(t, e, "shop", e.post("/webhooks/shop", nil, []byte(body("s1"))))
+		wantSuccess(t, e, "shop", e.post("/webhooks/shop", nil, []byte("["+body("s2")+"]")))
+		wantSuccess(t, e, "shop", e.post("/webhooks/shop", form, []byte("payload="+url.QueryEscape(body("s3")))))
+		wantSuccess(t, e, "shop", e.post("/webhooks/shop", form, []byte("payload="+url.QueryEscape("["+body("s4")+"]"))))
+		wantStored(t, e, "shipping.ordered shipment/s1", "shipping.ordered shipment/s2", "shipping.ordered shipment/s3", "shipping.ordered shipment/s4")
+		for _, entry := range e.book.all() {
+			unknown := 0
+			for _, d := range entry.Webhook.GetDrift() {
+				if d.GetKind() == journalv1.DriftKind_DRIFT_KIND_UNKNOWN {
+					unknown++
+				}
+				if !utf8.ValidString(d.GetPath()) || len(d.GetPath()) > 1024 {
+					t.Errorf("%.60s: path %.100q", part, d.GetPath())
+				}
+			}
+			if unknown != 1 {
+				t.Errorf("%.60s: drift %v", part, entry.Webhook.GetDrift())
+			}
+		}
+		other := strings.Replace(body("s5"), "shipping.ordered", "new", 1)
+		wantSuccess(t, e, "shop", e.post("/webhooks/shop", nil, []byte(other)))
+		if got := e.book.last(t).Events[0].GetUnmapped().GetJson(); got != other {
+			t.Errorf("%.60s: unmapped, it is %.100q", part, got)
+		}
+	}
 }
 
 // TestLargestBatch: as many webhooks as may be are one commit, and as many events.

@@ -9,7 +9,8 @@ import (
 )
 
 const (
-	// maxDepth is the greatest depth of objects and lists that is parsed. Deeper values are shaped as text.
+	// maxDepth is the greatest depth of declared objects and lists that is parsed, as in a document that can be decoded. Deeper
+	// ones are shaped as text.
 	maxDepth = 64
 	// maxKey is the length of the longest undeclared name that is shown, in bytes.
 	maxKey = 64
@@ -23,7 +24,8 @@ const (
 // @, then letters, digits, and any of _$.- up to 64 bytes. Other names are shaped, because vendors use phone numbers and mail
 // addresses as names.
 //
-// The body need not be JSON. From the first byte that is not JSON, or is deeper than 64 levels, everything is shaped. An
+// The body need not be JSON. From the first byte that is not JSON, or is a declared value deeper than 64 levels, everything is
+// shaped. Undeclared values may have any depth. An
 // invalid string, with a raw line break or a byte that is not UTF-8, is shaped, and parsing continues after it. The result is
 // UTF-8, not longer than body, and shares no memory with it. The time is linear in the size of the body.
 func JSON(body []byte, md protoreflect.MessageDescriptor) []byte {
@@ -78,18 +80,81 @@ func (p place) element() place {
 // value writes the value at the cursor. If the text is not JSON it returns false, with the cursor at that byte.
 func (m *masker) value(p place, depth int) bool {
 	switch c := m.space(); {
+	case c == '{' && p.message == nil, c == '[' && !p.list:
+		return m.undeclared()
 	case c == '{' && depth < maxDepth:
 		return m.object(p.message, depth+1)
 	case c == '[' && depth < maxDepth:
 		return m.array(p.element(), depth+1)
+	default:
+		return m.scalar(c, p.scalar)
+	}
+}
+
+// scalar writes the scalar at the cursor, which begins with c.
+func (m *masker) scalar(c byte, shown bool) bool {
+	switch {
 	case c == '"':
-		return m.str(p.scalar)
+		return m.str(shown)
 	case c == '-' || '0' <= c && c <= '9':
-		m.number(p.scalar)
+		m.number(shown)
 		return true
 	default:
 		return m.word("true") || m.word("false") || m.word("null")
 	}
+}
+
+// undeclared writes the undeclared object or list at the cursor. It does not recurse, because only the body's size limits the
+// depth.
+func (m *masker) undeclared() bool {
+	var open []bool // of each level: it is an object
+	for {
+		more, ok := false, true
+		if c := m.space(); c == '{' || c == '[' {
+			open = append(open, c == '{')
+			m.copyTo(m.pos + 1)
+			more, ok = m.next(c == '{')
+		} else {
+			ok = m.scalar(c, false)
+		}
+		for ok && !more {
+			if len(open) == 0 {
+				return true
+			}
+			object := open[len(open)-1]
+			switch c := m.space(); {
+			case c == ',':
+				m.copyTo(m.pos + 1)
+				more, ok = m.next(object)
+			case c == '}' && object, c == ']' && !object:
+				m.copyTo(m.pos + 1)
+				open = open[:len(open)-1]
+			default:
+				ok = false
+			}
+		}
+		if !ok {
+			return false
+		}
+	}
+}
+
+// next moves from the start of an undeclared object or list, or from a comma in it, to the next value. more is false at its end.
+func (m *masker) next(object bool) (more, ok bool) {
+	c := m.space()
+	switch {
+	case c == '}' && object, c == ']' && !object:
+		return false, true
+	case !object:
+		return true, true
+	case c != '"':
+		return false, false
+	}
+	if _, ok := m.key(nil); !ok || m.space() != ':' {
+		return false, false
+	}
+	m.copyTo(m.pos + 1)
+	return true, true
 }
 
 func (m *masker) object(md protoreflect.MessageDescriptor, depth int) bool {

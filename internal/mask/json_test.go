@@ -119,7 +119,7 @@ func TestJSONOfUnknown(t *testing.T) {
 	}
 }
 
-// Depth is limited: deeper values are text.
+// The depth of declared values is limited: deeper ones are text.
 func TestJSONDepth(t *testing.T) {
 	nest := func(n int) string {
 		return strings.Repeat(`{"friend":`, n-1) + `{"_id":"A"}` + strings.Repeat("}", n-1)
@@ -127,6 +127,14 @@ func TestJSONDepth(t *testing.T) {
 	for n, want := range map[int]string{maxDepth: `{"_id":"A"}`, maxDepth + 1: `{"_xx":"x"}`} {
 		if got := string(JSON([]byte(nest(n)), personType(t))); !strings.Contains(got, want) {
 			t.Errorf("at depth %d: %s", n, got)
+		}
+	}
+	// What follows an undeclared value is read, however deep that is.
+	for _, n := range []int{90, 1 << 20} {
+		deep := strings.Repeat(`[{"k":[`, n) + `"Jan",true` + strings.Repeat(`]}]`, n)
+		want := strings.Replace(deep, "Jan", "xxx", 1)
+		if got := string(JSON([]byte(`{"x":`+deep+`,"_id":"A","fullName":"B"}`), personType(t))); got != `{"x":`+want+`,"_id":"A","fullName":"x"}` {
+			t.Errorf("at depth %d: %.80s", n, got)
 		}
 	}
 	deep := strings.Repeat("[", 1<<20)
@@ -143,6 +151,7 @@ func FuzzJSON(f *testing.F) {
 		`{"_id":"Ab1","count":12,"fullName":"Jan","age":42,"friend":{"friends":[{"_id":"A","mails":["x"]}]}}`,
 		`[{"_id":"A","price":1.5,"x":{"y":[1,"2",null]}},{"home":{"_id":"1"}}]`,
 		`{"_id":"A\u0061","jan@novak.cz":{"_id":1},"tags":["a",{"_id":"b"},["c"]]}`,
+		`{"x":` + strings.Repeat("[", 90) + `{"\ud83d":"\ud83d"}` + strings.Repeat("]", 90) + `,"_id":"A","x":1,"x":2}`,
 		"\uFEFF{\"_id\":\"A\",\"more\":{\"_id\":1}} x", "{\"_id\":\"A\xe1\nB\",\"count\":01Jan", `{'_id':'A'}`,
 	} {
 		f.Add([]byte(s))
@@ -198,6 +207,7 @@ func reference(body []byte, md protoreflect.MessageDescriptor) (out []byte, ok b
 		top := &levels[len(levels)-1]
 		if delim, is := token.(json.Delim); is {
 			out = append(out, raw...)
+			declared := delim == '{' && top.value.message != nil || delim == '[' && top.value.list
 			switch delim {
 			case '{':
 				levels = append(levels, level{object: true, name: true, place: top.value})
@@ -212,7 +222,7 @@ func reference(body []byte, md protoreflect.MessageDescriptor) (out []byte, ok b
 				levels = levels[:len(levels)-1]
 				levels[len(levels)-1].name = levels[len(levels)-1].object
 			}
-			if len(levels) > maxDepth+1 {
+			if declared && len(levels) > maxDepth+1 {
 				return nil, false
 			}
 			continue
