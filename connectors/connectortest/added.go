@@ -41,6 +41,7 @@ func checkAdded(k *kit) error {
 // checkSame checks that a document with another text has the result before.
 func (k *kit) checkSame(d document, before result, text []byte) error {
 	after := k.run(d.of(text))
+	before.translation.Drift, after.translation.Drift = nil, nil // a value that is left out may have the field in it
 	switch {
 	case after.fault != nil:
 		return fmt.Errorf("with added fields: %w", after.fault)
