@@ -43,9 +43,41 @@ var (
 	// ErrForked means that the mark belongs to a state of the log that is gone: the log was restored from a backup that is
 	// older than the mark. Events that the reader has seen may be lost, and their positions may hold other events.
 	ErrForked = errors.New("sinks: position belongs to a state of the log that was lost in a restore")
+	// ErrDamaged means that the storage cannot give back an event that it had confirmed. Every later read of the position
+	// fails too. Stop there and tell the operator; do not go past it, and do not read again in a loop. A [*DamagedError]
+	// has the position.
+	ErrDamaged = errors.New("sinks: the log is damaged")
 	// ErrClosed means that the log or the sink is closed, or is closing.
 	ErrClosed = errors.New("sinks: closed")
 )
+
+// DamagedError is an [ErrDamaged] with its place.
+type DamagedError struct {
+	// Position is the first one that cannot be read.
+	Position Position
+	// Err is the storage's own error.
+	Err error
+}
+
+func (e *DamagedError) Error() string {
+	return fmt.Sprintf("%v: the event at position %d cannot be read: %v", ErrDamaged, e.Position, e.Err)
+}
+
+func (e *DamagedError) Unwrap() error        { return e.Err }
+func (e *DamagedError) Is(target error) bool { return target == ErrDamaged }
+
+// LostError is an [ErrExpired] for events that the storage lost, and whose loss an operator has accepted. Continue at To, and
+// tell the reader what it misses.
+type LostError struct {
+	// From and To bound the lost positions that follow. To is excluded; it may be the log's end.
+	From, To Position
+}
+
+func (e *LostError) Error() string {
+	return fmt.Sprintf("sinks: the events from position %d up to %d were lost", e.From, e.To-1)
+}
+
+func (e *LostError) Is(target error) bool { return target == ErrExpired }
 
 // Record is an event at its position. Make one with [NewRecord].
 type Record struct {
@@ -102,6 +134,7 @@ type Log interface {
 	// them, but always at least one, and returns the extended slice. When there is none yet it waits for one, or until ctx
 	// is done; then it returns ctx's error. Nothing stays open between calls. Position 0 reads as 1.
 	//
-	// Errors: ErrExpired; ErrFuture, which is final, since the storage was asked; ErrClosed; ctx's.
+	// Errors: ErrExpired, a [*LostError] among them; ErrFuture, which is final, since the storage was asked; ErrDamaged, after
+	// all events before the damage were returned; ErrClosed; ctx's; another one if the storage does not answer now.
 	Read(ctx context.Context, from Position, records []Record) ([]Record, error)
 }

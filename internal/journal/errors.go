@@ -2,7 +2,7 @@ package journal
 
 import "errors"
 
-// Errors of reading are those of package sinks: ErrExpired, ErrFuture, ErrForked, ErrClosed.
+// Errors of reading are those of package sinks: ErrExpired, ErrFuture, ErrForked, ErrDamaged, ErrClosed.
 var (
 	// ErrUnavailable means that the journal cannot commit now: a sync failed, the disk is full or nearly full, or the storage
 	// is being opened. The entry may exist whole or not at all. Append it again later.
@@ -13,4 +13,7 @@ var (
 	// ErrLost means that a claim is no longer held: another instance has it, or an operator moved or paused the reader. Stop,
 	// and claim again.
 	ErrLost = errors.New("journal: claim is lost")
+	// ErrDataLoss means that the storage lost webhooks that the journal had confirmed. Nothing was changed. Put the missing
+	// files back, or restore a backup. An operator who has neither accepts the loss, and the journal continues without them.
+	ErrDataLoss = errors.New("journal: the storage lost data that was confirmed")
 )

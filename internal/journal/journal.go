@@ -84,6 +84,12 @@ type Health struct {
 	Available bool
 	// Queued is how many appends wait for the committer.
 	Queued int
+	// Problem is why the storage is not open, while it is being opened again: [ErrDataLoss] where only an operator can help.
+	Problem error
+	// Damaged is the last position at which a read met damage, or 0.
+	Damaged sinks.Position
+	// LostEvents and LostCommits are what the storage lost, as far as is known, and an operator accepted.
+	LostEvents, LostCommits uint64
 }
 
 // Correction is an event that corrects one of a stored webhook's events.

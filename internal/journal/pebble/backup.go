@@ -58,7 +58,7 @@ func (j *Journal) sizeOf(dir string) (total uint64, err error) {
 	return total, nil
 }
 
-// checkpoint writes the copy. Errors: ErrUnavailable, ErrClosed, the disk's.
+// checkpoint writes the copy, with a watermark that the copy reaches. Errors: ErrUnavailable, ErrClosed, the disk's.
 func (j *Journal) checkpoint(ctx context.Context, dir string) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -68,8 +68,12 @@ func (j *Journal) checkpoint(ctx context.Context, dir string) error {
 		return err
 	}
 	defer release()
+	mark := watermark{journal: j.id, commit: j.durableCommit.Load(), next: j.Bounds().Next, at: j.cfg.Now()}
 	if err := st.db.Checkpoint(dir, pebble.WithFlushedWAL()); err != nil {
 		return fmt.Errorf("journal: checkpoint: %w", err)
+	}
+	if err := writeWatermark(j.cfg.FS, dir, mark); err != nil {
+		return fmt.Errorf("journal: checkpoint: watermark: %w", err)
 	}
 	// Events are personal data, and Pebble makes folders that everybody may read.
 	if j.cfg.FS == vfs.Default {

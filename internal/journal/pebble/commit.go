@@ -25,6 +25,8 @@ type group struct {
 	batch *pebble.Batch
 	// next is the durable position once the group is.
 	next sinks.Position
+	// number is the batch's, if anything is written.
+	number uint64
 	// written is whether there is anything to sync. The batch cannot tell: Pebble takes the data of a large batch away.
 	written bool
 	stats   committed
@@ -128,7 +130,8 @@ func (c *committer) applyGroup(g *group) error {
 	}
 	g.stats.Bytes = g.batch.Len()
 	c.j.applied.Add(1)
-	return c.st.db.ApplyNoSyncWait(g.batch, pebble.Sync)
+	g.number, err = c.st.apply(g.batch, g.next)
+	return err
 }
 
 // writeGroup adds a group to its batch: the webhooks, then their events, then the contents under their keys, since keys that come
@@ -225,6 +228,7 @@ func (c *committer) syncGroups() {
 		c.j.durable.Store(uint64(g.next))
 		if g.written {
 			c.j.synced.Add(1)
+			c.j.noteDurable(g.number, g.stats.Bytes)
 		}
 		c.j.notify()
 		g.Answer(nil)

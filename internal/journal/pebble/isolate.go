@@ -40,6 +40,15 @@ func (f *isolatingFS) err() error {
 	return f.cause
 }
 
+// because returns the reason of a failure: the write that failed, if one did. What Pebble makes of the folder then, such as
+// a table that was not written and cannot be read, would mislead.
+func (f *isolatingFS) because(err error) error {
+	if cause := f.err(); cause != nil {
+		return cause
+	}
+	return err
+}
+
 func (f *isolatingFS) isolate(cause error) {
 	f.mu.Lock()
 	first := f.cause == nil

@@ -17,7 +17,9 @@ const (
 	prefixDedupe     = 'd' // bucket, key → number of the epoch, contents
 	prefixEvent      = 'e' // position → commit time, event
 	prefixDrift      = 'f' // number → bridge.journal.v1.DriftCount
-	prefixMeta       = 'm' // format, id, kept
+	prefixLost       = 'l' // commit, number → a loss that was accepted
+	prefixMeta       = 'm' // format, id, kept, first commit, watermark
+	prefixCommit     = 'n' // number of a batch → next position after it
 	prefixEpoch      = 'o' // number → id, first position, floor
 	prefixQuarantine = 'q' // webhook id → as prefixWebhook, for webhooks that were quarantined
 	prefixWebhook    = 'w' // webhook id → first position, number of events, webhook
@@ -28,6 +30,9 @@ var (
 	keyFormat   = []byte("mformat")
 	keyID       = []byte("mid")
 	keyRetained = []byte("mkept")
+	// keyFirstCommit has the first number whose record must be there, and keyMarked says that the folder has a watermark.
+	keyFirstCommit = []byte("mcommit")
+	keyMarked      = []byte("mwatermark")
 )
 
 // format is the version of the layout. A folder with a greater one is refused. A folder with a lesser one is upgraded.

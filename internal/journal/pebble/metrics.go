@@ -82,6 +82,14 @@ func newCollector(j *Journal) *collector {
 		func(s Stats) float64 { return float64(s.Next - 1) })
 	c.add("bridge_journal_reopened_total", "How often a write failed and the journal was opened again.", prometheus.CounterValue,
 		func(s Stats) float64 { return float64(s.Recoveries) })
+	c.add("bridge_journal_lost_events", "Events that the disk lost after they were confirmed, as far as is known.", prometheus.GaugeValue,
+		func(s Stats) float64 { return float64(s.LostEvents) })
+	c.add("bridge_journal_lost_commits", "Commits that the disk lost after they were confirmed, as far as is known.", prometheus.GaugeValue,
+		func(s Stats) float64 { return float64(s.LostCommits) })
+	c.add("bridge_journal_losses", "Losses that an operator accepted.", prometheus.GaugeValue,
+		func(s Stats) float64 { return float64(s.Losses) })
+	c.add("bridge_journal_damaged_reads_total", "Reads that met data which are not as they were written.", prometheus.CounterValue,
+		func(s Stats) float64 { return float64(s.Damaged) })
 	return c
 }
 

@@ -48,11 +48,17 @@ type Config struct {
 	Now func() time.Time
 	// Registerer gets the journal's metrics. Default is none.
 	Registerer prometheus.Registerer
+	// AcceptLoss opens a folder whose disk lost data that were confirmed, and records the loss. Otherwise such a folder is
+	// refused, unchanged.
+	AcceptLoss bool
 
 	// onCommit is called after every group, from one goroutine, for tests.
 	onCommit func(committed)
 	// tune changes Pebble's options, for tests.
 	tune func(*pebble.Options)
+	// watermarkInterval is how often the watermark is written while anything is committed. Default 1s, or never where Interval
+	// is.
+	watermarkInterval time.Duration
 }
 
 // Retention bounds the data that are kept, by age and by size. 0 is the default, and less than 0 is no bound.
@@ -73,6 +79,7 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.Logger, slog.New(slog.DiscardHandler))
 	orDefault(&c.DedupeAge, 168*time.Hour)
 	orDefault(&c.Interval, 10*time.Second)
+	orDefault(&c.watermarkInterval, time.Second)
 	orDefault(&c.Retention.Age, 168*time.Hour)
 	orDefault(&c.Retention.Size, 8<<30)
 	orDefault(&c.Retention.QuarantineAge, 720*time.Hour)
@@ -139,6 +146,18 @@ type Journal struct {
 	done     chan struct{}
 	closeErr error
 
+	// durableCommit is the number of the last batch that is known to be durable, and unmarked the bytes written since the last
+	// watermark.
+	durableCommit atomic.Uint64
+	unmarked      atomic.Int64
+	marking       marking
+	// problem is why there is no store, or nil.
+	problem atomic.Pointer[error]
+	// damaged counts reads that met damage, and damagedAt is the position of the last one.
+	damaged, damagedAt atomic.Uint64
+	// lost are the losses that were accepted, for readers.
+	lost atomic.Pointer[losses]
+
 	readers readers
 	reopens atomic.Uint64
 	free    atomic.Uint64
@@ -148,7 +167,8 @@ type Journal struct {
 }
 
 // Open opens the journal in cfg.Dir, or makes one, and recovers it. It takes as long as replaying the last few dozen
-// megabytes of the log takes. Dedupe keys are read afterwards, in the background. Errors: ErrLocked, ErrNewerFormat, the disk's.
+// megabytes of the log takes, twice: first it looks at the log's end without writing. Dedupe keys are read afterwards, in the
+// background. Errors: ErrLocked, ErrNewerFormat, journal.ErrDataLoss, the disk's. After an error the folder has what it had.
 func Open(ctx context.Context, cfg Config) (*Journal, error) {
 	if cfg.Dir == "" {
 		return nil, errors.New("journal: open: no folder given")
@@ -166,6 +186,7 @@ func Open(ctx context.Context, cfg Config) (*Journal, error) {
 		change:  make(chan struct{}),
 		closing: make(chan struct{}),
 		done:    make(chan struct{}),
+		marking: marking{enough: make(chan struct{}, 1)},
 	}
 	j.queue = commit.NewQueue(commit.Options{MaxWindow: j.cfg.DedupeAge, Now: j.cfg.Now})
 	if err := j.lockFolder(); err != nil {
@@ -250,12 +271,17 @@ func (j *Journal) start(st *store) error {
 		return err
 	}
 	j.id = st.id
+	if err := j.markFolder(st); err != nil {
+		return err
+	}
 	j.lastPass = j.cfg.Now()
 	j.ctx, j.cancel = context.WithCancel(context.Background())
 	j.checkDisk()
 	j.activate(st)
 	j.workers.Go(j.background)
+	j.workers.Go(j.keepWatermark)
 	go j.run(st)
+	j.cfg.Logger.Info("journal: opened", "position", uint64(st.next-1), "earliest", j.earliest.Load(), "commit", st.number.Load())
 	return nil
 }
 

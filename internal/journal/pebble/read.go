@@ -22,8 +22,7 @@ const readBytes = 1 << 20
 // Larger pieces are no faster.
 const pieceBytes = 32 << 10
 
-// Read implements [sinks.Log]. It waits for an event also while the journal recovers. A folder whose disk lost data that it had
-// confirmed may have a hole between positions: reading there is an error.
+// Read implements [sinks.Log]. It waits for an event also while the journal recovers.
 func (j *Journal) Read(ctx context.Context, from sinks.Position, records []sinks.Record) ([]sinks.Record, error) {
 	from = max(from, 1)
 	for {
@@ -43,15 +42,18 @@ func (j *Journal) Read(ctx context.Context, from sinks.Position, records []sinks
 		case len(records) == cap(records):
 			return records, nil
 		case from < b.Next:
+			if h, ok := j.lost.Load().at(from); ok {
+				return records, &sinks.LostError{From: from, To: h.to}
+			}
 			got, err := j.scan(from, b.Next, records)
-			if len(got) > len(records) && err == nil {
-				return got, nil
+			if len(got) > len(records) {
+				return got, nil // an error is met again, behind them
 			}
 			if err != nil && !errors.Is(err, journal.ErrUnavailable) {
-				return records, err
+				return records, j.readError(from, err)
 			}
 			if err == nil && from >= sinks.Position(j.earliest.Load()) {
-				return records, fmt.Errorf("journal: read: no events from %d to %d", from, b.Next)
+				return records, j.readError(from, errHole)
 			}
 			if err == nil {
 				continue
@@ -65,7 +67,8 @@ func (j *Journal) Read(ctx context.Context, from sinks.Position, records []sinks
 	}
 }
 
-// scan reads durable events. It returns none when retention has removed them meanwhile.
+// scan reads durable events that are neighbours, up to a hole. It returns none when retention has removed them meanwhile. Together
+// with an error it returns the events before it.
 func (j *Journal) scan(from, to sinks.Position, records []sinks.Record) (_ []sinks.Record, err error) {
 	st, release, err := j.borrowStore()
 	if err != nil {
@@ -75,6 +78,10 @@ func (j *Journal) scan(from, to sinks.Position, records []sinks.Record) (_ []sin
 	if st.fs.err() != nil {
 		return records, journal.ErrUnavailable
 	}
+	if h, ok := st.lost.next(from); ok {
+		to = min(to, max(h.from, from))
+	}
+	want := from
 	var bounds [2 * eventKeyLen]byte
 	it, err := st.db.NewIter(&pebble.IterOptions{
 		LowerBound: appendEventKey(bounds[:0:eventKeyLen], from),
@@ -109,14 +116,18 @@ func (j *Journal) scan(from, to sinks.Position, records []sinks.Record) (_ []sin
 		if err != nil {
 			return records, fmt.Errorf("journal: read: %w", err)
 		}
+		if p != want {
+			return records, fmt.Errorf("journal: read: %w", errHole)
+		}
+		want++
 		left := min(uint64(cap(records)-len(records)), uint64(to-p))
 		record, err := sinks.NewRecord(p, m.copyOf(event, left))
 		if err != nil {
-			return records, fmt.Errorf("journal: read: %w", err)
+			return records, fmt.Errorf("journal: read: %w: %w", errCorrupt, err)
 		}
 		records = append(records, record)
 	}
-	return records, nil
+	return records, it.Error()
 }
 
 // EventAt implements [journal.Reader].
@@ -133,11 +144,15 @@ func (j *Journal) EventAt(ctx context.Context, p sinks.Position) (*eventv1.Event
 	got, err := j.scan(p, p+1, make([]sinks.Record, 0, 1))
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, j.readError(p, err)
 	case len(got) == 0:
-		return nil, sinks.ErrExpired // removed meanwhile
+		return nil, sinks.ErrExpired // removed meanwhile, or lost
 	}
-	return got[0].Event()
+	e, err := got[0].Event()
+	if err != nil {
+		return nil, j.readError(p, err)
+	}
+	return e, nil
 }
 
 func parseEvent(key, v []byte) (p sinks.Position, event []byte, err error) {
@@ -199,13 +214,13 @@ func (j *Journal) seekReceived(ctx context.Context, b sinks.Bounds, t time.Time)
 		return 0, err
 	}
 	records := make([]sinks.Record, 0, 256)
-	for p < b.Next {
+	for p = j.lost.Load().pass(p); p < b.Next; p = j.lost.Load().pass(p) {
 		if err := ctx.Err(); err != nil {
 			return 0, err
 		}
 		records, err = j.scan(p, b.Next, records[:0])
-		if err != nil {
-			return 0, err
+		if err != nil && len(records) == 0 {
+			return 0, j.readError(p, err)
 		}
 		if len(records) == 0 { // removed meanwhile
 			return sinks.Position(j.earliest.Load()), nil
@@ -228,18 +243,25 @@ func (j *Journal) searchShownTime(b sinks.Bounds, t time.Time) (sinks.Position, 
 		return 0, err
 	}
 	defer release()
-	return search(b, t, st.shownTime)
+	return search(b, t, st.shownTime, st.lost)
 }
 
 // committedSince returns the first position in b whose event counts as committed at t or later.
 func (s *store) committedSince(b sinks.Bounds, t time.Time) (sinks.Position, error) {
-	return search(b, t, s.commitTime)
+	return search(b, t, s.commitTime, s.lost)
 }
 
-func search(b sinks.Bounds, t time.Time, timeOf func(sinks.Position) (time.Time, error)) (sinks.Position, error) {
+// search looks for the first position whose time is t or later. A position that was lost has the time of the next event.
+func search(
+	b sinks.Bounds, t time.Time, timeOf func(sinks.Position) (time.Time, error), lost *losses,
+) (sinks.Position, error) {
 	var failed error
 	n := sort.Search(int(b.Next-b.Earliest), func(i int) bool {
-		at, err := timeOf(b.Earliest + sinks.Position(i))
+		p := lost.pass(b.Earliest + sinks.Position(i))
+		if p >= b.Next {
+			return true
+		}
+		at, err := timeOf(p)
 		if err != nil && !errors.Is(err, pebble.ErrNotFound) {
 			failed = err
 		}
@@ -295,7 +317,7 @@ func (j *Journal) CommittedAt(ctx context.Context, p sinks.Position) (time.Time,
 	case errors.Is(err, pebble.ErrNotFound):
 		return at, sinks.ErrExpired // removed meanwhile
 	case err != nil:
-		return at, fmt.Errorf("journal: commit time: %w", err)
+		return at, j.readError(p, err)
 	}
 	return at, nil
 }

@@ -31,6 +31,9 @@ func (j *Journal) run(st *store) {
 	defer close(j.done)
 	for st != nil {
 		cause := j.commit(st)
+		if cause != nil {
+			j.problem.Store(&cause)
+		}
 		j.refuseAppends(cause)
 		err := j.closeStore(st)
 		if cause == nil {
@@ -40,6 +43,7 @@ func (j *Journal) run(st *store) {
 		st = j.reopen()
 	}
 	j.workers.Wait()
+	j.markDurable()
 	j.metrics.unregister()
 	if err := j.lock.Close(); err != nil {
 		j.closeErr = errors.Join(j.closeErr, err)
@@ -82,6 +86,7 @@ func (j *Journal) reopen() *store {
 			j.cfg.Logger.Info("journal: recovered", "next", st.next)
 			return st
 		}
+		j.problem.Store(&err)
 		j.cfg.Logger.Error("journal: recover", "error", err, "retry", retry)
 		select {
 		case <-j.closing:
@@ -96,9 +101,11 @@ func (j *Journal) activate(st *store) {
 	j.durable.Store(uint64(st.next))
 	j.earliest.Store(uint64(max(st.retained.earliest, sinks.Position(j.earliest.Load()))))
 	j.synced.Store(j.applied.Load())
+	j.lost.Store(st.lost)
 	j.storeMu.Lock()
 	j.store = st
 	j.storeMu.Unlock()
+	j.problem.Store(nil)
 	j.queue.Admit()
 	if j.isClosing() {
 		j.queue.Refuse(sinks.ErrClosed)
@@ -106,8 +113,9 @@ func (j *Journal) activate(st *store) {
 	j.notify()
 }
 
-// recover reads the folder's identity, its bounds and its counts of drift, and begins an epoch.
-func (j *Journal) recover(s *store) error {
+// recover reads the folder's identity, its bounds and its counts of drift, and begins an epoch. It records a loss that is
+// accepted.
+func (j *Journal) recover(s *store, accepted *lossError) error {
 	version, err := s.identify()
 	if err != nil {
 		return err
@@ -126,18 +134,23 @@ func (j *Journal) recover(s *store) error {
 	if s.drift, err = s.loadDrift(); err != nil {
 		return err
 	}
-	last, err := s.lastPosition()
+	found, err := s.ending()
 	if err != nil {
 		return err
 	}
-	// Retention may have removed all events: their positions are not used again.
-	s.next = max(s.retained.earliest, last+1)
-	if shown := sinks.Position(j.durable.Load()); s.next < shown {
-		// The disk lost data that it had confirmed. Positions that were shown are not used again all the same.
-		j.cfg.Logger.Error("journal: the disk lost events that it had confirmed", "from", s.next, "to", shown)
-		s.next = shown
+	s.next = found.next
+	s.numbering.position = s.next
+	first := s.next
+	if accepted != nil {
+		if err := j.acceptLoss(s, accepted); err != nil {
+			return err
+		}
 	}
-	return s.beginEpoch(version, j.cfg.Now().UnixNano())
+	if s.lost, err = s.loadLosses(); err != nil {
+		return err
+	}
+	s.next = s.lost.pass(s.next)
+	return s.beginEpoch(version, first, j.cfg.Now().UnixNano())
 }
 
 // identify reads the folder's format and identity. A new folder has format 0, and gets an identity.
@@ -165,8 +178,9 @@ func (s *store) identify() (version uint32, err error) {
 }
 
 // beginEpoch writes durably that the folder was opened. A new folder, or one of an older format, becomes one of this format
-// with the same write.
-func (s *store) beginEpoch(version uint32, now int64) error {
+// with the same write. The epoch begins at the position first: positions that were lost just now belong to it, so that a mark
+// behind them is one of a state that is gone.
+func (s *store) beginEpoch(version uint32, first sinks.Position, now int64) error {
 	all, err := s.loadEpochs()
 	if err != nil {
 		return err
@@ -182,9 +196,9 @@ func (s *store) beginEpoch(version uint32, now int64) error {
 	if before == 0 && version == 1 {
 		all = append(all, epoch{id: randomEpoch(), first: 1})
 	}
-	opened := epoch{id: randomEpoch(), first: s.next, floor: now}
+	opened := epoch{id: randomEpoch(), first: first, floor: now}
 	if len(all) > 0 {
-		opened = newEpochs(all).next(s.next, now)
+		opened = newEpochs(all).next(first, now)
 	}
 	all = append(all, opened)
 	for _, e := range all[before:] {

@@ -59,6 +59,9 @@ func (j *Journal) retain() error {
 		return err
 	}
 	defer release()
+	if err := st.pruneCommits(j.cfg.Dir); err != nil {
+		return fmt.Errorf("journal: retention: commits: %w", err)
+	}
 	r := retention{j: j, st: st, bounds: j.Bounds(), now: now, believed: believed}
 	if err := r.run(); err != nil {
 		return fmt.Errorf("journal: retention: %w", err)
@@ -170,7 +173,7 @@ func (r *retention) bySize() (sinks.Position, time.Time, error) {
 		return 0, time.Time{}, err
 	}
 	excess := 1 - float64(limit)/float64(size)
-	p := r.bounds.Earliest + sinks.Position(excess*float64(r.bounds.Next-r.bounds.Earliest))
+	p := r.st.lost.pass(r.bounds.Earliest + sinks.Position(excess*float64(r.bounds.Next-r.bounds.Earliest)))
 	if p < r.bounds.Next {
 		at, err := r.st.commitTime(p)
 		return p, at, err

@@ -86,7 +86,7 @@ func TestRetentionBySize(t *testing.T) {
 	c := newClock()
 	cfg := testConfig(vfs.NewMem())
 	cfg.Now = c.Now
-	cfg.Retention = Retention{Age: -1, Size: 400 << 10, QuarantineAge: -1}
+	cfg.Retention = Retention{Age: -1, Size: 330 << 10, QuarantineAge: -1}
 	j := open(t, cfg)
 	rng := rand.NewChaCha8([32]byte{})
 	const n = 200
@@ -109,7 +109,7 @@ func TestRetentionBySize(t *testing.T) {
 	}
 	b := retainTwice(t, j)
 	if b.Earliest < n*9/20 || b.Earliest > n*13/20 {
-		t.Errorf("bounds %+v", b)
+		t.Errorf("bounds %+v, stats %+v", b, j.Stats())
 	}
 	diff(t, "at rest", retainTwice(t, j), b)
 	diff(t, "webhooks", len(allWebhooks(t, j)), int(b.Next-b.Earliest))

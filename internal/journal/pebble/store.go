@@ -38,6 +38,17 @@ type store struct {
 	filter   *filter
 	// epochs are the journal's. The committer adds to them, and retention prunes them.
 	epochs *atomic.Pointer[epochs]
+	// lost are the losses that were accepted.
+	lost *losses
+
+	// number is that of the last batch, and firstCommit the first whose record is kept. marked says that the folder is known
+	// to have a watermark.
+	number      atomic.Uint64
+	numbering   numbering
+	firstCommit uint64
+	marked      bool
+	// noteDurable is told of batches that are durable.
+	noteDurable func(commit uint64, bytes int)
 
 	// The rest is the committer's: the next position to assign, and the time of the last commit.
 	next       sinks.Position
@@ -87,19 +98,34 @@ func (j *Journal) openStore() (_ *store, err error) {
 	if err := refuseNewerPebble(f, j.cfg.Dir); err != nil {
 		return nil, err
 	}
-	db, err := pebble.Open(j.cfg.Dir, j.pebbleOptions(f))
-	if err != nil {
-		return nil, errors.Join(err, f.err())
+	found, err := j.examine()
+	var loss *lossError
+	if err != nil && (!errors.As(err, &loss) || !j.acceptsLoss()) {
+		return nil, err
 	}
-	s := &store{db: db, fs: f, filter: j.filter, epochs: &j.epochs}
-	if err := j.recover(s); err != nil {
-		return nil, errors.Join(err, s.close())
+	if loss != nil && len(loss.logs) > 0 {
+		if found, loss, err = j.lookAgain(loss); err != nil {
+			return nil, err
+		}
+	}
+	s := &store{fs: f, filter: j.filter, epochs: &j.epochs, marked: found.marked, firstCommit: found.first, noteDurable: j.noteDurable}
+	s.number.Store(found.commit)
+	o := j.pebbleOptions(f)
+	o.EventListener.WALCreated = func(i pebble.WALCreateInfo) { s.logCreated(uint64(i.FileNum)) }
+	if s.db, err = pebble.Open(j.cfg.Dir, o); err != nil {
+		return nil, f.because(err)
+	}
+	if err := j.recover(s, loss); err != nil {
+		return nil, errors.Join(f.because(err), s.close())
 	}
 	if err := f.err(); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
 }
+
+// acceptsLoss reports whether the operator accepts a loss: once, at the start.
+func (j *Journal) acceptsLoss() bool { return j.cfg.AcceptLoss && j.id == "" }
 
 func (j *Journal) pebbleOptions(f *isolatingFS) *pebble.Options {
 	o := &pebble.Options{
@@ -176,17 +202,6 @@ func (s *store) get(key []byte) ([]byte, error) {
 	}
 	v = append([]byte(nil), v...)
 	return v, closer.Close()
-}
-
-// write commits a batch and returns once it is durable. The batch cannot be used afterwards.
-func (s *store) write(b *pebble.Batch) error {
-	if err := b.Commit(pebble.Sync); err != nil {
-		return err
-	}
-	if err := s.fs.err(); err != nil {
-		return err
-	}
-	return b.Close()
 }
 
 func (s *store) close() error {

@@ -130,7 +130,7 @@ func (j *Journal) view(ctx context.Context, read func(*store) error) error {
 	err = read(st)
 	release() // not held while waiting: the store may be lost meanwhile
 	if err != nil {
-		return err
+		return j.viewError(err)
 	}
 	return j.barrier(ctx, st)
 }
