@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/webhook-bridge/bridge/internal/config"
 	"github.com/webhook-bridge/bridge/internal/daemon"
+	"github.com/webhook-bridge/bridge/internal/journal"
 )
 
 // The collector's settings, unless GOGC or GOMEMLIMIT say otherwise. Little of what is live survives a webhook, so that
@@ -23,6 +26,7 @@ const (
 
 func serveCommand(env environment) *cobra.Command {
 	var file string
+	var acceptLoss bool
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Receive webhooks, and serve their events to subscribers and sinks",
@@ -37,7 +41,12 @@ SIGINT or SIGTERM ends the server in order; a second one, a second later or more
 			if err != nil {
 				return err
 			}
+			cfg.Journal.AcceptLoss = acceptLoss
 			a, err := daemon.Open(cmd.Context(), cfg, env.plugins, newLogger(env.stderr, cfg.Log))
+			if errors.Is(err, journal.ErrDataLoss) && !acceptLoss {
+				return fmt.Errorf("%w\nNothing was changed. Put the missing files back, or restore a backup. bridge verify %s shows what is left.\n"+
+					"bridge serve --accept-loss starts without the lost data, and records the loss", err, cfg.Journal.Dir)
+			}
 			if err != nil {
 				return err
 			}
@@ -45,6 +54,8 @@ SIGINT or SIGTERM ends the server in order; a second one, a second later or more
 		},
 	}
 	configFlag(cmd.Flags(), &file)
+	cmd.Flags().BoolVar(&acceptLoss, "accept-loss", false,
+		"start although the disk lost data that were confirmed, and record the loss; see docs/operating.md")
 	return cmd
 }
 

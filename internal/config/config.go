@@ -74,6 +74,9 @@ type Journal struct {
 	ParkedAge time.Duration
 	// MinFree is the disk space to leave free, in bytes.
 	MinFree int64
+	// AcceptLoss starts with a folder whose disk lost data that were confirmed. It is no key of the file: an operator decides
+	// so once, for one start.
+	AcceptLoss bool
 }
 
 // Log configures the program's own log.

@@ -28,6 +28,7 @@ func openJournal(
 		MinFree:    uint64(max(cfg.Journal.MinFree, 0)),
 		Logger:     log,
 		Registerer: metrics,
+		AcceptLoss: cfg.Journal.AcceptLoss,
 	})
 	if err != nil {
 		return nil, nil, err

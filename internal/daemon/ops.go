@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"errors"
+	"fmt"
 	"net/http"
 	"sync/atomic"
 
@@ -26,10 +28,26 @@ func (r *readiness) problem() string {
 	if !r.serving.Load() {
 		return "starting or stopping"
 	}
-	if !r.journal.Health().Available {
+	switch h := r.journal.Health(); {
+	case errors.Is(h.Problem, journal.ErrDataLoss):
+		return "journal lost data that it had confirmed: restart with --accept-loss, or restore the data"
+	case !h.Available:
 		return "journal cannot commit"
 	}
 	return r.webhooks.Problem()
+}
+
+// notices returns what an operator should know of a program that is ready.
+func (r *readiness) notices() (all []string) {
+	h := r.journal.Health()
+	if h.LostCommits > 0 || h.LostEvents > 0 {
+		all = append(all, fmt.Sprintf("journal: the disk lost at least %d commits and %d events; an operator accepted that",
+			h.LostCommits, h.LostEvents))
+	}
+	if h.Damaged > 0 {
+		all = append(all, fmt.Sprintf("journal: the event at position %d cannot be read: bridge verify lists all damage", h.Damaged))
+	}
+	return all
 }
 
 // opsHandler serves health and metrics, and nothing else.
@@ -48,6 +66,9 @@ func opsHandler(ready *readiness, metrics prometheus.Gatherer) http.Handler {
 			return
 		}
 		_, _ = w.Write([]byte("ok\n"))
+		for _, notice := range ready.notices() {
+			_, _ = fmt.Fprintln(w, notice)
+		}
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
 	return mux
