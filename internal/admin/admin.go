@@ -23,6 +23,7 @@ import (
 	"context"
 	_ "embed"
 	"errors"
+	"fmt"
 	"log/slog"
 	"runtime/debug"
 	"time"
@@ -161,6 +162,7 @@ var codeOf = []struct {
 	err  error
 	code codes.Code
 }{
+	{sinks.ErrDamaged, codes.DataLoss},
 	{journal.ErrNotFound, codes.NotFound},
 	{sinks.ErrExpired, codes.OutOfRange},
 	{sinks.ErrFuture, codes.OutOfRange},
@@ -188,6 +190,9 @@ func (s *Server) statusOf(err error) error {
 			continue
 		}
 		switch x.code {
+		case codes.DataLoss:
+			s.log.Error("operator's call met damage", "error", err)
+			return status.Error(x.code, "a stored record is damaged"+placeOf(err)+"; bridge verify lists all damage")
 		case codes.NotFound:
 			return status.Error(x.code, "no such webhook is kept")
 		case codes.OutOfRange:
@@ -201,6 +206,15 @@ func (s *Server) statusOf(err error) error {
 	}
 	s.log.Error("operator's call failed", "error", err)
 	return status.Error(codes.Internal, "the program has a fault; its log says more")
+}
+
+// placeOf says at which position damage is, if it is known.
+func placeOf(err error) string {
+	var damaged *sinks.DamagedError
+	if errors.As(err, &damaged) {
+		return fmt.Sprintf(" at position %d", damaged.Position)
+	}
+	return ""
 }
 
 // caller is the address that a call came from, for the log. Tokens are shared: there is no name to log.

@@ -41,7 +41,7 @@ type BlockedEvent struct {
 	Position sinks.Position
 	Reason   string
 	Since    time.Time
-	// PastEnd says that the position lies past the log's end.
+	// PastEnd says that the position lies past the log's end, or that the event there is damaged.
 	PastEnd bool
 }
 

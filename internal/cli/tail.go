@@ -30,6 +30,9 @@ const heartbeat = 5 * time.Second
 // idleHeartbeat is how soon the server is to say that it has nothing more, for a tail that ends there.
 const idleHeartbeat = 100 * time.Millisecond
 
+// idleFailures is after how many failed calls without an event a tail gives up that ends at the journal's end.
+const idleFailures = 3
+
 // fromForms describes the values of --from.
 const fromForms = "earliest, latest, a time such as 2026-01-31T12:00:00Z or 2026-01-31 (its start in UTC), or a token"
 
@@ -54,6 +57,8 @@ type tailer struct {
 	untilIdle bool
 	// received is whether anything came, so that start holds a token of this server's.
 	received bool
+	// failures counts the calls that failed since the last event.
+	failures int
 }
 
 // tailFlags are the command line of tail.
@@ -149,7 +154,8 @@ func (t *tailer) follow(ctx context.Context) error {
 		if ended := errors.Is(err, errEnough) || ctx.Err() != nil; ended {
 			return nil
 		}
-		if !retryable(err) || t.untilIdle && !t.received {
+		t.failures++
+		if !retryable(err) || t.untilIdle && (!t.received || t.failures == idleFailures) {
 			return t.reason(ctx, err)
 		}
 		if time.Since(began) > time.Minute {
@@ -215,7 +221,7 @@ func (t *tailer) receive(m *streamv1.TailResponse) error {
 			if err := t.handle(d.GetEvent()); err != nil {
 				return &localError{err}
 			}
-			t.start = tokenStart(d.GetToken())
+			t.start, t.failures = tokenStart(d.GetToken()), 0
 			t.left--
 		}
 		return t.passed(t.start.GetToken())

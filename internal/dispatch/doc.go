@@ -18,6 +18,8 @@
 //     claim was lost. (TestShutdown, TestLost)
 //   - Once the claim is lost, nothing is saved, and Run ends. (TestLost)
 //   - A reader past the log's end stops until an operator moves it. It never jumps. (TestPastTheEnd)
+//   - A reader stops before an event that the log cannot read, and continues when it can, or when an operator moves it. It
+//     never leaves the event out by itself. (TestDamage)
 //   - A parked event that an operator asked to retry is delivered again. It stays parked unless the sink has delivered it.
 //     (TestRetryParked)
 //

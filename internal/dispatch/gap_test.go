@@ -134,3 +134,51 @@ func TestLaneOf(t *testing.T) {
 	}
 	diff(t, "lane of nothing", laneOf(&sinks.Header{}, 8) < 8, true)
 }
+
+// An event that the log cannot read stops its sink before it. Once it can be read, or an operator has moved the sink, the sink
+// continues.
+func TestDamage(t *testing.T) {
+	run(t, func(t *testing.T, r *rig) {
+		r.append(t, orders(6, 1)...)
+		r.damage(4)
+		d := r.dispatcher(t, Config{})
+		began := time.Now()
+		stop := started(t, d)
+		synctest.Wait()
+		reads := r.damagedReads()
+		sleep(10 * time.Minute)
+		diff(t, "received", r.received(), through(1, 3))
+		damage := &sinks.DamagedError{Position: 4, Err: errDown}
+		diff(t, "blocked", d.Stats().Blocked, []Blocked{{Position: 4, Reason: damage.Error(), Since: began, PastEnd: true}})
+		if n := r.damagedReads() - reads; n < 1 || n > 60 {
+			t.Errorf("%d reads in ten minutes", n)
+		}
+		r.damage(0)
+		sleep(10 * time.Minute)
+		diff(t, "received when the log was repaired", r.received(), through(1, 6))
+		diff(t, "blocked", d.Stats().Blocked, nil)
+		stop()
+		diff(t, "cursor", r.saved(t), 7)
+	})
+}
+
+// Events that the storage lost are a gap: the sink continues behind them, and the gap is recorded.
+func TestLostEvents(t *testing.T) {
+	run(t, func(t *testing.T, r *rig) {
+		r.append(t, orders(9, 1)...)
+		r.lose(4, 7)
+		d := r.dispatcher(t, Config{})
+		stop := started(t, d)
+		synctest.Wait()
+		diff(t, "received", r.received(), slices.Concat(through(1, 3), through(7, 9)))
+		diff(t, "skipped", d.Stats().Skipped, 3)
+		stop()
+		diff(t, "cursor", r.saved(t), 10)
+		r.outside(func() {
+			gaps, err := r.journal.Gaps(context.Background(), sinkName)
+			if err != nil || len(gaps) != 1 || gaps[0].GetFrom() != 4 || gaps[0].GetTo() != 7 {
+				t.Errorf("gaps: %v, %v", gaps, err)
+			}
+		})
+	})
+}

@@ -31,6 +31,8 @@ type lane struct {
 	ahead []sinks.Record
 	bytes int
 	since time.Time
+	// damaged is the position of the event that could not be read last, or 0.
+	damaged sinks.Position
 	// scratch is the memory for reads.
 	scratch []sinks.Record
 
@@ -73,6 +75,10 @@ func (l *lane) run(ctx, work context.Context) error {
 		case err == nil || ctx.Err() != nil && !errors.Is(err, journal.ErrLost):
 		case errors.Is(err, sinks.ErrFuture):
 			l.stopPastEnd(ctx, err)
+		case errors.Is(err, sinks.ErrDamaged):
+			if err := l.stopAtDamage(ctx, work, err); err != nil {
+				return fmt.Errorf("dispatch: %s: %w", l.d.cfg.Name, err)
+			}
 		default:
 			return fmt.Errorf("dispatch: %s: %w", l.d.cfg.Name, err)
 		}
@@ -87,6 +93,21 @@ func (l *lane) stopPastEnd(ctx context.Context, err error) {
 			"cursor", l.next, "end", l.d.cfg.Log.Bounds().Next)
 	}
 	<-ctx.Done()
+}
+
+// stopAtDamage delivers the events before the damage. Then it waits, as long as a breaker is open, until the position is read again: the
+// storage may have been repaired. An operator who gives the events up moves the reader. Errors: those of deliver.
+func (l *lane) stopAtDamage(ctx, work context.Context, err error) error {
+	if len(l.ahead) > 0 {
+		return l.deliver(ctx, work)
+	}
+	if _, added := l.d.blocked.add(l.next, err, true); added {
+		l.d.cfg.Logger.Error("dispatch: an event cannot be read; the sink waits before it until the storage is repaired or an operator moves the sink",
+			"position", l.next, "error", err)
+	}
+	l.damaged = l.next
+	pause(ctx, jittered(l.d.cfg.Breaker.Pause, l.d.cfg.Jitter()))
+	return nil
 }
 
 // readBatch reads until there is a batch. It reports false when it was interrupted before.
@@ -155,20 +176,24 @@ func (l *lane) readMore(ctx, work context.Context) (enough bool, err error) {
 
 // read reads the next events, or waits for them until ctx is done, and adds the lane's own events to ahead. If the log cannot
 // be read now, it waits.
-// Errors: ErrLost, sinks.ErrClosed, sinks.ErrFuture, ctx's.
+// Errors: ErrLost, sinks.ErrClosed, sinks.ErrFuture, sinks.ErrDamaged, ctx's.
 func (l *lane) read(ctx, work context.Context) error {
 	for failures := 1; ; failures++ {
 		records, err := l.d.cfg.Log.Read(ctx, l.next, l.scratch[:0])
 		switch {
 		case err == nil:
+			if l.damaged > 0 {
+				l.d.blocked.remove(l.damaged)
+				l.damaged = 0
+			}
 			l.addOwn(records)
 			return nil
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case errors.Is(err, sinks.ErrClosed), errors.Is(err, sinks.ErrFuture):
+		case errors.Is(err, sinks.ErrClosed), errors.Is(err, sinks.ErrFuture), errors.Is(err, sinks.ErrDamaged):
 			return err
 		case errors.Is(err, sinks.ErrExpired):
-			err = l.leaveOut(work)
+			err = l.leaveOut(work, err)
 		}
 		if err == nil || errors.Is(err, journal.ErrLost) {
 			return err
@@ -201,18 +226,22 @@ func (l *lane) addOwn(records []sinks.Record) {
 	l.report()
 }
 
-// leaveOut continues at the earliest event that is kept, after it has recorded a gap for the missing ones. Its context is
+// leaveOut continues at the earliest event that is kept, or behind the events that were lost, after it has recorded a gap for the missing ones. Its context is
 // that of the work: if the call were cut off after the gap was recorded, the gap would not be counted.
-func (l *lane) leaveOut(ctx context.Context) error {
-	earliest := l.d.cfg.Log.Bounds().Earliest
-	added, err := l.d.cfg.Claim.RecordGap(ctx, l.next, earliest)
+func (l *lane) leaveOut(ctx context.Context, cause error) error {
+	to := l.d.cfg.Log.Bounds().Earliest
+	var lost *sinks.LostError
+	if errors.As(cause, &lost) {
+		to = lost.To
+	}
+	added, err := l.d.cfg.Claim.RecordGap(ctx, l.next, to)
 	if err != nil {
 		return err
 	}
 	l.d.cfg.Counters.skipped.Add(added)
-	l.d.cfg.Logger.Error("dispatch: events were removed before the sink took them",
-		"from", l.next, "to", earliest, "events", added)
-	l.next = earliest
+	l.d.cfg.Logger.Error("dispatch: events were removed or lost before the sink took them",
+		"from", l.next, "to", to, "events", added, "cause", cause)
+	l.next = to
 	l.report()
 	return nil
 }

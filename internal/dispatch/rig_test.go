@@ -50,6 +50,49 @@ type rig struct {
 	longestStory  int
 	last          journal.Claim
 	commits       []time.Time
+	// damagedAt is the position of an event that cannot be read, damaged how often that was tried, and lost what is lost.
+	damagedAt sinks.Position
+	damaged   int
+	lost      sinks.LostError
+}
+
+// damage has an event be unreadable; 0 repairs it.
+func (r *rig) damage(p sinks.Position) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.damagedAt = p
+}
+
+func (r *rig) damagedReads() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.damaged
+}
+
+// lose has the log say that some events were lost.
+func (r *rig) lose(from, to sinks.Position) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lost = sinks.LostError{From: from, To: to}
+}
+
+// spoiled returns the events before one that is damaged or lost, or the error of reading it.
+func (r *rig) spoiled(from sinks.Position, records []sinks.Record) ([]sinks.Record, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if from == r.damagedAt {
+		r.damaged++
+		return nil, &sinks.DamagedError{Position: from, Err: errDown}
+	}
+	if from >= r.lost.From && from < r.lost.To {
+		return nil, &sinks.LostError{From: from, To: r.lost.To}
+	}
+	for i, record := range records {
+		if record.Position == r.damagedAt || record.Position == r.lost.From {
+			return records[:i], nil
+		}
+	}
+	return records, nil
 }
 
 // run runs a test in a bubble, beside a journal.
@@ -149,7 +192,10 @@ func (r *rig) Read(ctx context.Context, from sinks.Position, records []sinks.Rec
 		}
 		if from != r.journal.Bounds().Next {
 			r.outside(func() { records, err = r.journal.Read(context.Background(), from, records) })
-			return records, err
+			if err != nil {
+				return records, err
+			}
+			return r.spoiled(from, records)
 		}
 		select {
 		case <-more:

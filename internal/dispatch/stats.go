@@ -62,7 +62,8 @@ type Blocked struct {
 	Position sinks.Position
 	Reason   string
 	Since    time.Time
-	// PastEnd says that the position lies past the log's end, so that only moving the reader helps. Otherwise the sink refused
+	// PastEnd says that the position lies past the log's end, or that the event there is damaged, so that only moving the reader
+	// helps. Otherwise the sink refused
 	// the event, and an operator can let it pass.
 	PastEnd bool
 }

@@ -20,7 +20,8 @@
 //
 // # Errors
 //
-// Tail's comment in proto/bridge/stream/v1 lists them. Failures of the log itself are logged; the client gets INTERNAL.
+// Tail's comment in proto/bridge/stream/v1 lists them. Failures of the log itself are logged; the client gets INTERNAL. An event that is
+// damaged on disk is DATA_LOSS, with its position: the stream never leaves it out.
 package grpcstream
 
 import (

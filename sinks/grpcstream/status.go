@@ -33,6 +33,11 @@ func (e *gapError) Error() string {
 	return fmt.Sprintf("grpcstream: read: log returned position %d instead of %d", e.got, e.want)
 }
 
+// dataLoss tells the client that the event at a position is damaged. The cause is logged: it may speak of folders.
+func dataLoss(p sinks.Position) error {
+	return status.Errorf(codes.DataLoss, "the event at position %d is damaged on the server's disk", p)
+}
+
 func invalid(err error) error { return status.Error(codes.InvalidArgument, err.Error()) }
 
 func unavailable(reason string) error { return status.Error(codes.Unavailable, reason) }
@@ -46,9 +51,16 @@ func (s *stream) status(ctx context.Context, err error) error {
 	if _, ok := status.FromError(err); ok {
 		return err
 	}
+	var lost *sinks.LostError
+	var damaged *sinks.DamagedError
 	switch {
+	case errors.As(err, &lost):
+		return s.expired(ctx, lost.To)
 	case errors.Is(err, sinks.ErrExpired):
-		return s.expired(ctx)
+		return s.expired(ctx, s.server.log.Bounds().Earliest)
+	case errors.As(err, &damaged):
+		s.server.logger.ErrorContext(ctx, "stream ended by damage", "position", uint64(damaged.Position), "error", err)
+		return dataLoss(damaged.Position)
 	case errors.Is(err, sinks.ErrFuture):
 		return errFuture
 	case errors.Is(err, sinks.ErrForked):
@@ -60,12 +72,11 @@ func (s *stream) status(ctx context.Context, err error) error {
 }
 
 // expired tells the client where it could continue, so that it knows which events it would miss.
-func (s *stream) expired(ctx context.Context) error {
-	bounds := s.server.log.Bounds()
-	detail := &streamv1.PositionExpired{Reason: positionExpired, EarliestToken: s.token(bounds.Earliest)}
-	if bounds.Earliest < bounds.Next {
+func (s *stream) expired(ctx context.Context, earliest sinks.Position) error {
+	detail := &streamv1.PositionExpired{Reason: positionExpired, EarliestToken: s.token(earliest)}
+	if earliest < s.server.log.Bounds().Next {
 		// Retention may have removed this event too by now. Then the client asks again.
-		read, err := s.server.log.Read(ctx, bounds.Earliest, make([]sinks.Record, 0, 1))
+		read, err := s.server.log.Read(ctx, earliest, make([]sinks.Record, 0, 1))
 		if err == nil && len(read) > 0 && !read[0].Header.ReceivedAt.IsZero() {
 			detail.EarliestReceivedAt = timestamppb.New(read[0].Header.ReceivedAt)
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -334,4 +335,41 @@ func TestFailureOfTheLogIsLoggedAndNotSent(t *testing.T) {
 			}
 		})
 	}
+}
+
+// An event that is damaged ends the stream with its position. The cause is logged and not sent.
+func TestDamageEndsTheStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var logged bytes.Buffer
+		log := brokenLog{memlog.New("log"), func([]sinks.Record) ([]sinks.Record, error) {
+			return nil, fmt.Errorf("read: %w", &sinks.DamagedError{Position: 17, Err: errors.New("disk on fire")})
+		}}
+		stream := tail(t, New(log, Config{Logger: slog.New(slog.NewTextHandler(&logged, nil))}), &streamv1.TailRequest{})
+		receiveSubscribed(t, stream)
+		st := wantEnd(t, stream, codes.DataLoss, "position 17")
+		if strings.Contains(st.Message(), "fire") || !strings.Contains(logged.String(), "fire") {
+			t.Errorf("client got %q, logged %q", st.Message(), logged.String())
+		}
+	})
+}
+
+// Events that were lost end the stream as expired ones do, and the detail says where the log continues.
+func TestLostEventsEndTheStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := memlog.New("log")
+		appendEvents(t, log, 0, 5)
+		lossy := brokenLog{log, func(records []sinks.Record) ([]sinks.Record, error) {
+			return nil, &sinks.LostError{From: 2, To: 4}
+		}}
+		stream := tail(t, New(lossy, Config{}), &streamv1.TailRequest{})
+		receiveSubscribed(t, stream)
+		st := wantEnd(t, stream, codes.OutOfRange, "POSITION_EXPIRED")
+		detail, ok := st.Details()[0].(*streamv1.PositionExpired)
+		if !ok {
+			t.Fatalf("details are %v", st.Details())
+		}
+		stream = tail(t, New(log, Config{}), &streamv1.TailRequest{Start: fromToken(detail.GetEarliestToken())})
+		receiveSubscribed(t, stream)
+		wantEvents(t, receiveEvents(t, stream, 2), numbers(3, 5)...)
+	})
 }
