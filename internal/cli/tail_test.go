@@ -56,13 +56,14 @@ func TestTailEnds(t *testing.T) {
 		{"damage while it follows", status.Error(codes.DataLoss, "the event at position 17 is damaged"), false, 1, "position 17"},
 		{"failures", status.Error(codes.Internal, "journal cannot be read"), true, idleFailures, "cannot be read"},
 		{"lost connections", status.Error(codes.Unavailable, "gone"), true, idleFailures, "gone"},
-		{"ends of the stream", io.EOF, true, idleFailures, "EOF"},
+		{"ends of the stream", io.EOF, true, idleFailures, "ended the stream"},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				server := &failingServer{err: c.err}
 				tailed := &tailer{
 					client: server, left: -1, untilIdle: c.untilIdle,
+					explain: func(_ context.Context, err error) error { return err },
 					batched: func(string) error { return nil },
 					notice:  func(string, ...any) {},
 				}
