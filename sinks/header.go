@@ -15,6 +15,8 @@ type Header struct {
 	SubjectVersion, WebhookID, Supersedes             []byte
 	// OccurredAt and ReceivedAt are in UTC. The zero time stands for a time that is not set.
 	OccurredAt, ReceivedAt time.Time
+	// Stale reports whether an event with a greater subject version was published before.
+	Stale bool
 }
 
 // Field numbers of bridge.event.v1.Event.
@@ -30,6 +32,7 @@ const (
 	fieldReceivedAt     protowire.Number = 9
 	fieldWebhookID      protowire.Number = 10
 	fieldSupersedes     protowire.Number = 11
+	fieldStale          protowire.Number = 12
 )
 
 // Field numbers of google.protobuf.Timestamp.
@@ -63,6 +66,10 @@ func (h *Header) read(encoded []byte) error {
 		if kind != protowire.BytesType {
 			if n = protowire.ConsumeFieldValue(number, kind, encoded); n < 0 {
 				return errMalformed
+			}
+			if number == fieldStale && kind == protowire.VarintType {
+				v, _ := protowire.ConsumeVarint(encoded)
+				h.Stale = v != 0
 			}
 			encoded = encoded[n:]
 			continue

@@ -17,7 +17,7 @@ import (
 func full() *eventv1.Event {
 	return &eventv1.Event{
 		Id: "1", Type: "order.changed", Source: "till", Connector: "kasafik", VendorEvent: "orders", Subject: "order/1", SubjectVersion: "3",
-		OccurredAt: timestamppb.New(time.Unix(1, 2)), ReceivedAt: timestamppb.New(time.Unix(-3, 4)), WebhookId: "5", Supersedes: "6",
+		OccurredAt: timestamppb.New(time.Unix(1, 2)), ReceivedAt: timestamppb.New(time.Unix(-3, 4)), WebhookId: "5", Supersedes: "6", Stale: true,
 		Data: &eventv1.Event_Order{Order: &eventv1.Order{Id: "1"}},
 	}
 }
@@ -47,6 +47,9 @@ func checkHeader(tb testing.TB, h sinks.Header, e *eventv1.Event) {
 		if want := m.Get(m.Descriptor().Fields().ByName(name)).String(); string(got) != want {
 			tb.Errorf("%s: %q, want %q", name, got, want)
 		}
+	}
+	if h.Stale != e.GetStale() {
+		tb.Errorf("stale: %v, want %v", h.Stale, e.GetStale())
 	}
 	for name, pair := range map[string]struct {
 		got  time.Time
@@ -96,6 +99,8 @@ func TestUnusualEncodings(t *testing.T) {
 	encoded = append(encoded, encode(t, &eventv1.Event{Subject: "order/2"})...)
 	encoded = protowire.AppendVarint(protowire.AppendTag(encoded, 3, protowire.VarintType), 9)
 	encoded = protowire.AppendFixed64(protowire.AppendTag(encoded, 4, protowire.Fixed64Type), 9)
+	encoded = protowire.AppendVarint(protowire.AppendTag(encoded, 12, protowire.VarintType), 0)
+	encoded = protowire.AppendBytes(protowire.AppendTag(encoded, 12, protowire.BytesType), []byte{1})
 	r, err := sinks.NewRecord(1, encoded)
 	if err != nil {
 		t.Fatal(err)

@@ -90,6 +90,9 @@ func (in *Intake) count(d *Draft, r journal.Receipt) Outcome {
 		}
 		return Duplicate
 	}
+	if r.Stale > 0 {
+		s.stale.Add(float64(r.Stale))
+	}
 	if r.Revised && d.Fault == nil {
 		s.revisions.Inc()
 	}

@@ -25,6 +25,7 @@ func (s *Source) Correct(w *journalv1.Webhook, corrections []Correction) *Draft 
 	d := &Draft{source: s, Event: w.GetVendorEvent(), scope: scope{s.Name, w.GetVendorEvent()}}
 	d.entry = journal.Entry{Operation: journal.Correct, Webhook: w}
 	key := []byte(w.GetId())
+	events := make([]*eventv1.Event, 0, len(corrections))
 	for _, c := range corrections {
 		canonical, fault := appendCanonical(nil, []*eventv1.Event{c.Event})
 		if fault != nil {
@@ -45,11 +46,13 @@ func (s *Source) Correct(w *journalv1.Webhook, corrections []Correction) *Draft 
 		d.entry.Events = append(d.entry.Events, appendText(encoded, fieldSupersedes, c.Supersedes))
 		d.entry.Indexes = append(d.entry.Indexes, c.Index)
 		key = append(append(key, 0), id[:]...)
+		events = append(events, c.Event)
 		c.Event.Id, c.Event.Supersedes = string(id[:]), c.Supersedes
 		c.Event.Source, c.Event.Connector, c.Event.VendorEvent = w.GetSource(), w.GetConnector(), w.GetVendorEvent()
 		c.Event.ReceivedAt, c.Event.WebhookId = w.GetReceivedAt(), w.GetId()
 	}
 	k := d.scope.key(kindCorrection, string(key), NaturalWindow)
+	d.entry.Versions = appendVersions(nil, s.Name, events)
 	d.entry.Keys, d.entry.Bytes = []journal.Key{k}, k.Hash
 	return d
 }

@@ -35,6 +35,7 @@ type Draft struct {
 	keyMemory  [4]journal.Key
 	keys       []journal.Key
 	encoded    []byte
+	versions   []journal.Version
 }
 
 // scratch is memory for canonical encodings.
@@ -55,6 +56,8 @@ func (d *Draft) release() {
 	d.receivedAt.Reset()
 	d.Event, d.Fault, d.Outcome, d.source, d.scope = "", nil, 0, nil, scope{}
 	clear(d.entry.Events)
+	clear(d.versions)
+	d.versions = d.versions[:0]
 	d.entry = journal.Entry{Events: d.entry.Events[:0]}
 	drafts.Put(d)
 }
@@ -165,6 +168,8 @@ func (d *Draft) addEvents(delivery *Delivery, r *Reading) *Fault {
 	var memory, nameMemory [256]byte
 	name := d.identify(delivery, r.Translation, content, append(nameMemory[:0], namespace[:]...))
 	receipt := appendReceipt(memory[:0], d.entry.Webhook)
+	d.versions = appendVersions(d.versions[:0], d.source.Name, events)
+	d.entry.Versions = d.versions
 	d.encoded = slices.Grow(d.encoded[:0], len(canonical)+len(events)*(len(receipt)-lengthSize))
 	d.entry.Events = slices.Grow(d.entry.Events[:0], len(events))
 	for rest, i := canonical, uint32(0); len(rest) > 0; i++ {
@@ -181,6 +186,7 @@ func (d *Draft) addEvents(delivery *Delivery, r *Reading) *Fault {
 // quarantine makes the draft that of a webhook in quarantine.
 func (d *Draft) quarantine(delivery *Delivery) {
 	d.entry.Operation, d.entry.Meaning, d.entry.Events = journal.Receive, journal.Hash{}, d.entry.Events[:0]
+	d.entry.Versions = nil
 	d.entry.Webhook.Quarantine, d.entry.Webhook.ReleasedAt = d.Fault.quarantine(), nil
 	d.identifyQuarantined(delivery)
 }

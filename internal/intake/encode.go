@@ -61,7 +61,7 @@ func appendCanonical(b []byte, events []*eventv1.Event) ([]byte, *Fault) {
 // hasReceipt reports whether an event has a field that only the receipt sets.
 func hasReceipt(e *eventv1.Event) bool {
 	return e.GetId() != "" || e.GetSource() != "" || e.GetConnector() != "" || e.GetVendorEvent() != "" ||
-		e.GetWebhookId() != "" || e.GetSupersedes() != "" || e.GetReceivedAt() != nil
+		e.GetWebhookId() != "" || e.GetSupersedes() != "" || e.GetReceivedAt() != nil || e.GetStale()
 }
 
 // nextCanonical splits off the first canonical encoding.

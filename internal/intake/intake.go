@@ -130,6 +130,7 @@ type Source struct {
 	quarantine prometheus.Counter
 	revisions  prometheus.Counter
 	released   prometheus.Counter
+	stale      prometheus.Counter
 	drift      *driftCounter
 	// complaints and panics keep a vendor that sends nothing but broken webhooks from flooding the log. The counters see them
 	// all.
@@ -182,6 +183,7 @@ func (in *Intake) Source(s source.Source, d Decoder) *Source {
 	src.quarantine = in.metrics.quarantined.WithLabelValues(s.Name)
 	src.revisions = in.metrics.revisions.WithLabelValues(s.Name)
 	src.released = in.metrics.released.WithLabelValues(s.Name)
+	src.stale = in.metrics.stale.WithLabelValues(s.Name)
 	src.drift = in.metrics.driftOf(s.Connector.Name)
 	src.complaints = rate.Sometimes{First: 10, Interval: time.Second}
 	src.panics = rate.Sometimes{First: 10, Interval: time.Second}

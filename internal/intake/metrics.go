@@ -18,7 +18,7 @@ const maxDriftField = 256
 const other = "other"
 
 type metrics struct {
-	duplicates, quarantined, revisions, released *prometheus.CounterVec
+	duplicates, quarantined, revisions, released, stale *prometheus.CounterVec
 
 	drift *prometheus.CounterVec
 	mu    sync.Mutex
@@ -35,6 +35,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		quarantined: counter("bridge_quarantined_total", "Webhooks kept without having become events.", "source"),
 		revisions:   counter("bridge_revisions_total", "Webhooks whose keys knew only other contents.", "source"),
 		released:    counter("bridge_released_total", "Quarantined webhooks that were translated after all.", "source"),
+		stale:       counter("bridge_events_stale_total", "Events that are older than one published before, by the vendor's version.", "source"),
 		drift: counter("bridge_drift_total", "Differences between webhooks and what their vendor documents.",
 			"connector", "event", "field", "kind"),
 		drifts: make(map[string]*driftCounter),
@@ -43,7 +44,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		return m, nil
 	}
 	return m, errors.Join(r.Register(m.duplicates), r.Register(m.quarantined), r.Register(m.revisions),
-		r.Register(m.released), r.Register(m.drift))
+		r.Register(m.released), r.Register(m.stale), r.Register(m.drift))
 }
 
 func (m *metrics) driftOf(connector string) *driftCounter {

@@ -50,6 +50,19 @@
 //   - In an AppendAll each entry is decided as if those before it were committed.
 //   - Under one key at least the 256 newest contents are known.
 //
+// Versions:
+//
+//   - An event whose entry gives a version of its subject is stale if a greater version of the subject is known. The stored event
+//     then has the field stale, and the receipt counts it.
+//   - Versions compare as CompareVersions says. An equal version is not stale.
+//   - A version is known from the commit of its event on, in the order of positions: within an entry and an AppendAll, for entries
+//     that arrive at the same instant, and across crashes.
+//   - The versions of a subject are known until no event with one was committed for the window.
+//   - The clock's rules hold for versions as they do for contents.
+//   - Duplicates, and entries of an AppendAll that is ErrNotFound, make no version known.
+//   - The events of a release and of a correction are compared, and make their versions known, like those of a webhook that is
+//     received.
+//
 // Quarantine:
 //
 //   - A quarantined webhook leaves the quarantine once: it is released, or it is discarded. No reader sees it in both states
@@ -116,7 +129,8 @@
 // # Not promised
 //
 //   - Contents under one key beyond the 256 newest may be forgotten before their window has passed.
-//   - A content whose window has passed may be alive again when the clock is put back behind the window's end.
+//   - A content or a version whose window has passed may be alive, or known, again when the clock is put back behind the window's
+//     end.
 //   - An append that returned ErrUnavailable, or its context's error, may have been committed. Append it again: a duplicate
 //     tells.
 //   - The order of appends that overlap in time is any order.

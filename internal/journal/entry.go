@@ -35,6 +35,8 @@ type Entry struct {
 	Indexes []uint32
 	// Events at consecutive positions, each a bridge.event.v1.Event in wire format. Empty for a webhook in quarantine.
 	Events [][]byte
+	// Versions are the vendor's versions of the events' subjects: one for each event, or none if no event has one.
+	Versions []Version
 	// Keys identify the webhook: at least one. The caller scopes them by source, event and kind.
 	Keys []Key
 	// Bytes is the digest of what was received.
@@ -74,6 +76,8 @@ type Receipt struct {
 	Kept bool
 	// Revised: one of the keys knew other contents, and none knew this one. The events were added.
 	Revised bool
+	// Stale is how many of the events that were added are older than what was known of their subjects.
+	Stale int
 	// First is the position of the first event, if events were added.
 	First sinks.Position
 }

@@ -25,6 +25,7 @@ func fullEvent() *eventv1.Event {
 		ReceivedAt:     timestamppb.New(began),
 		WebhookId:      "0197a3c2-5b1e-7c3d-8e4f-0123456789ab",
 		Supersedes:     "0d6f2a10-7f5e-5b7e-9d6c-ba9876543210",
+		Stale:          true,
 		Data:           &eventv1.Event_Order{Order: &eventv1.Order{Id: "1"}},
 	}
 }
@@ -88,6 +89,9 @@ func sameTexts(h sinks.Header, e *eventv1.Event) error {
 		if pair[0] != pair[1] {
 			return fmt.Errorf("%s is %q in the header, %q in the event", name, pair[0], pair[1])
 		}
+	}
+	if h.Stale != e.GetStale() {
+		return fmt.Errorf("stale is %v in the header, %v in the event", h.Stale, e.GetStale())
 	}
 	return nil
 }

@@ -41,6 +41,8 @@ type Book struct {
 	mu     sync.Mutex
 	known  map[journal.Hash][]journal.Seen
 	events []*eventv1.Event
+	// greatest are the greatest versions of subjects.
+	greatest map[journal.Hash]string
 }
 
 // Forget ends the windows of all contents.
@@ -54,7 +56,7 @@ func (b *Book) Forget() {
 func (b *Book) Reset() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.Entries, b.known, b.events, b.Appends, b.Commits = nil, nil, nil, 0, 0
+	b.Entries, b.known, b.events, b.greatest, b.Appends, b.Commits = nil, nil, nil, nil, 0, 0
 }
 
 // All returns what was stored.
@@ -122,6 +124,7 @@ func (b *Book) add(e journal.Entry) (r journal.Receipt) {
 		e.Events = nil
 	}
 	w := newWritten(e)
+	r.Stale = b.markStale(w)
 	w.Webhook.Duplicate = r.Duplicate
 	w.First = sinks.Position(len(b.events) + 1)
 	if r.First = w.First; len(w.Events) == 0 {
@@ -135,9 +138,29 @@ func (b *Book) add(e journal.Entry) (r journal.Receipt) {
 	return r
 }
 
+// markStale marks the events whose version is older than one of their subject's before.
+func (b *Book) markStale(w Written) (stale int) {
+	for i, e := range w.Events {
+		if len(w.Versions) == 0 || w.Versions[i].Subject == (journal.Hash{}) {
+			continue
+		}
+		v := w.Versions[i]
+		if known, ok := b.greatest[v.Subject]; ok && journal.CompareVersions(v.Text, known) < 0 {
+			e.Stale = true
+			stale++
+			continue
+		}
+		if b.greatest == nil {
+			b.greatest = make(map[journal.Hash]string)
+		}
+		b.greatest[v.Subject] = v.Text
+	}
+	return stale
+}
+
 func newWritten(e journal.Entry) Written {
 	w := Written{Entry: e, Window: e.Keys[0].Window}
-	w.Keys, w.Indexes = slices.Clone(e.Keys), slices.Clone(e.Indexes)
+	w.Keys, w.Indexes, w.Versions = slices.Clone(e.Keys), slices.Clone(e.Indexes), slices.Clone(e.Versions)
 	w.Webhook = proto.CloneOf(e.Webhook)
 	w.Webhook.Body = bytes.Clone(e.Webhook.GetBody())
 	for _, encoded := range e.Events {

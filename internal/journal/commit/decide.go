@@ -25,6 +25,8 @@ type Item struct {
 	Bytes, Meaning journal.Hash
 	// Events is how many events the entry adds if it is not a duplicate.
 	Events int
+	// Versions are the entry's: one for each event, or none.
+	Versions []journal.Version
 	// Rest is how many of the items behind this one belong to the same call. All items of a call succeed or fail together.
 	Rest int
 }
@@ -49,6 +51,9 @@ type Known struct {
 	// Contents were committed under the keys of the group: in any order, with corrected times. They may include contents whose
 	// window has passed, and the same content twice.
 	Contents map[journal.Hash][]journal.Seen
+	// Versions were committed for the subjects of the group: in any order, with corrected times. They may include versions whose
+	// window has passed, and older ones beside the greatest.
+	Versions map[journal.Hash][]journal.SeenVersion
 	// Webhooks are the states of the webhooks that items release, correct or discard.
 	Webhooks map[uuid.UUID]State
 }
@@ -79,6 +84,8 @@ type Decision struct {
 	State State
 	// First is how many events the group adds before the item's.
 	First int
+	// Stale are the indexes, ascending, of the item's events that are stale. It is the plan's memory.
+	Stale []int
 }
 
 // Adds reports whether the item's events are added.
@@ -100,6 +107,10 @@ type Plan struct {
 	contents []content
 	// moved are the states of the webhooks that the group takes out of quarantine.
 	moved map[uuid.UUID]State
+	// subjects finds the greatest version of a subject. stale is the memory of the decisions.
+	subjects map[journal.Hash]int32
+	versions []SubjectVersion
+	stale    []int
 }
 
 // record is a key under which the group adds contents.
@@ -140,9 +151,13 @@ func (p *Plan) reset() {
 	if p.index == nil {
 		p.index = make(map[journal.Hash]int32)
 		p.moved = make(map[uuid.UUID]State)
+		p.subjects = make(map[journal.Hash]int32)
 	}
 	clear(p.index)
 	clear(p.moved)
+	clear(p.subjects)
+	clear(p.versions)
+	p.versions, p.stale = p.versions[:0], p.stale[:0]
 	p.Decisions, p.records, p.contents, p.Events = p.Decisions[:0], p.records[:0], p.contents[:0], 0
 }
 
@@ -215,6 +230,7 @@ func (p *Plan) decideItem(item *Item, d *Decision, known *Known) {
 	d.First = p.Events
 	if d.Adds() {
 		p.Events += item.Events
+		p.decideVersions(item, d, known)
 	}
 	for i := range item.Keys {
 		k := &item.Keys[i]

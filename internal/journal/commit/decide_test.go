@@ -2,6 +2,7 @@ package commit
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -255,8 +256,16 @@ func TestDecideAllocatesNothing(t *testing.T) {
 	known := &Known{Now: now}
 	var plan Plan
 	Decide(&plan, group, known)
-	if n := testing.AllocsPerRun(10, func() { Decide(&plan, group, known) }); n > 0 {
+	decide := func() { Decide(&plan, group, known) }
+	if n := testing.AllocsPerRun(10, decide); n > 0 {
 		t.Errorf("%v allocations", n)
+	}
+	for i, item := range group {
+		item.Versions = versions(version(byte(i%10), strconv.Itoa(i*7%100)))
+	}
+	decide()
+	if n := testing.AllocsPerRun(10, decide); n > 0 {
+		t.Errorf("%v allocations with versions", n)
 	}
 }
 
@@ -289,7 +298,12 @@ func FuzzDecide(f *testing.F) {
 			if d := cmp.Diff(want, got); d != "" {
 				t.Fatalf("step %d (-want +got):\n%s\n%s", step, d, describe(group))
 			}
-			m.store(recordsOf(&plan, known))
+			for i, d := range plan.Decisions {
+				if got := len(d.Stale) > 0; got != m.stale[i] {
+					t.Fatalf("step %d: item %d is stale: %v, want %v\n%s", step, i, got, m.stale[i], describe(group))
+				}
+			}
+			m.store(recordsOf(&plan, known), plan.Versions())
 		}
 	})
 }

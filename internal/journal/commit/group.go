@@ -82,6 +82,7 @@ func receiptOf(p *Pending) journal.Receipt {
 		Duplicate: p.Decision.Duplicate(),
 		Kept:      p.Decision.Outcome == Kept,
 		Revised:   p.Decision.Outcome == Revised,
+		Stale:     len(p.Decision.Stale),
 	}
 	if p.Decision.Adds() && p.Events > 0 {
 		r.First = p.First

@@ -1,6 +1,7 @@
 package commit
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -50,6 +51,9 @@ func (s *source) item() *Item {
 		item.Operation = Discard
 		return item
 	}
+	if v := s.next(); v&1 == 1 {
+		item.Versions = versions(version(v>>1%3, strconv.Itoa(int(v>>3))))
+	}
 	first := s.next()
 	for i := range 1 + first%3 {
 		k := key((first>>2+i)%5, 3) // a window a key, and each key once
@@ -65,6 +69,10 @@ type model struct {
 	contents map[journal.Hash][]journal.Seen
 	stored   map[journal.Hash][]journal.Seen
 	states   map[uuid.UUID]State
+	// greatest are the greatest versions of subjects, versions what the plans recorded. stale are the last group's stale items.
+	greatest map[journal.Hash]journal.SeenVersion
+	versions map[journal.Hash][]journal.SeenVersion
+	stale    []bool
 }
 
 func newModel() *model {
@@ -72,25 +80,31 @@ func newModel() *model {
 		now:      now,
 		contents: make(map[journal.Hash][]journal.Seen),
 		stored:   make(map[journal.Hash][]journal.Seen),
+		greatest: make(map[journal.Hash]journal.SeenVersion),
+		versions: make(map[journal.Hash][]journal.SeenVersion),
 		states:   map[uuid.UUID]State{webhookID(0): Stored, webhookID(1): Quarantined, webhookID(2): Quarantined},
 	}
 }
 
 func (m *model) known() *Known {
-	k := &Known{Now: m.now, Contents: m.stored, Webhooks: make(map[uuid.UUID]State)}
+	k := &Known{Now: m.now, Contents: m.stored, Versions: m.versions, Webhooks: make(map[uuid.UUID]State)}
 	for id, s := range m.states {
 		k.Webhooks[id] = s
 	}
 	return k
 }
 
-func (m *model) store(records map[journal.Hash][]journal.Seen) {
+func (m *model) store(records map[journal.Hash][]journal.Seen, versions []SubjectVersion) {
+	for _, v := range versions {
+		m.versions[v.Subject] = append(m.versions[v.Subject], journal.SeenVersion{At: m.now, Text: v.Text})
+	}
 	for k, contents := range records {
 		m.stored[k] = append(m.stored[k], contents...) // as an engine does whose records lie in several buckets
 	}
 }
 
 func (m *model) decide(group []*Item) (outcomes []Outcome) {
+	m.stale = nil
 	for len(group) > 0 {
 		call := group[:1+group[0].Rest]
 		group = group[len(call):]
@@ -111,6 +125,7 @@ func (m *model) call(call []*Item) []Outcome {
 	for i := range call {
 		if outcomes[i] == NotFound {
 			m.states = before
+			m.stale = append(m.stale, make([]bool, len(call))...)
 			return make([]Outcome, len(call))
 		}
 	}
@@ -118,6 +133,7 @@ func (m *model) call(call []*Item) []Outcome {
 		if item.Operation != Discard {
 			outcomes[i] = m.identify(item)
 		}
+		m.stale = append(m.stale, (outcomes[i] == New || outcomes[i] == Revised) && m.raise(item))
 	}
 	return outcomes
 }
@@ -142,6 +158,21 @@ func (m *model) move(item *Item) Outcome {
 		return Discarded
 	}
 	return New
+}
+
+// raise makes the item's version known, if it has one, and reports whether a greater one was. Versions are whole numbers.
+func (m *model) raise(item *Item) (stale bool) {
+	for _, v := range item.Versions {
+		greatest, ok := m.greatest[v.Subject]
+		if !ok || m.now.Sub(greatest.At) >= v.Window {
+			greatest.Text = v.Text
+		}
+		a, _ := strconv.Atoi(v.Text)
+		b, _ := strconv.Atoi(greatest.Text)
+		stale = a < b
+		m.greatest[v.Subject] = journal.SeenVersion{At: m.now, Text: strconv.Itoa(max(a, b))}
+	}
+	return stale
 }
 
 func (m *model) identify(item *Item) Outcome {

@@ -3,6 +3,7 @@ package commit
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -55,7 +56,8 @@ func (p *Pending) recycle() {
 	if cap(p.buf) > maxReused {
 		p.buf = nil
 	}
-	*p = Pending{Item: Item{Keys: p.Keys[:0]}, buf: p.buf[:0], ends: p.ends[:0], done: p.done}
+	clear(p.Versions)
+	*p = Pending{Item: Item{Keys: p.Keys[:0], Versions: p.Versions[:0]}, buf: p.buf[:0], ends: p.ends[:0], done: p.done}
 	pool.Put(p)
 }
 
@@ -69,6 +71,17 @@ func (p *Pending) Record() []byte {
 
 // Event is the i-th event, encoded.
 func (p *Pending) Event(i int) []byte { return p.buf[p.ends[i]:p.ends[i+1]] }
+
+// EventSuffix is what the commit adds behind the i-th event. It is valid while the group's plan is.
+func (p *Pending) EventSuffix(i int) []byte {
+	if len(p.Decision.Stale) == 0 {
+		return nil
+	}
+	if _, stale := slices.BinarySearch(p.Decision.Stale, i); stale {
+		return staleField
+	}
+	return nil
+}
 
 // size is how many bytes the entries of a call take.
 func (p *Pending) size() int {
@@ -100,12 +113,33 @@ func (p *Pending) encode(e *journal.Entry, o *Options) (err error) {
 	}
 	p.Operation, p.Bytes, p.Meaning, p.Events = e.Operation, e.Bytes, e.Meaning, len(e.Events)
 	p.Keys = append(p.Keys[:0], e.Keys...)
+	if err := checkVersions(e, o.MaxWindow); err != nil {
+		return err
+	}
+	p.Versions = append(p.Versions[:0], e.Versions...)
 	if err := p.encodeRecord(e, o.Now); err != nil {
 		return err
 	}
 	for _, event := range e.Events {
 		p.buf = append(p.buf, event...)
 		p.ends = append(p.ends, len(p.buf))
+	}
+	return nil
+}
+
+func checkVersions(e *journal.Entry, longest time.Duration) error {
+	if n := len(e.Versions); n != 0 && n != len(e.Events) {
+		return fmt.Errorf("%d versions for %d events", n, len(e.Events))
+	}
+	for i := range e.Versions {
+		v := &e.Versions[i]
+		switch {
+		case v.Subject == journal.Hash{}:
+		case len(v.Text) > journal.MaxVersion:
+			return fmt.Errorf("version of %d bytes is longer than %d", len(v.Text), journal.MaxVersion)
+		case v.Window < time.Second || v.Window > longest:
+			return fmt.Errorf("version's window of %v is not between 1s and %v", v.Window, longest)
+		}
 	}
 	return nil
 }

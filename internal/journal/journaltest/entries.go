@@ -32,6 +32,9 @@ type spec struct {
 	// window is that of all keys; 0 is the default.
 	window time.Duration
 	drift  []string
+	// versions are those of the events' subject: one for each event, or none.
+	subject  string
+	versions []string
 	// quarantined: the webhook goes into quarantine.
 	quarantined bool
 }
@@ -63,6 +66,12 @@ func (s spec) lasting(window time.Duration) spec {
 
 func (s spec) adding(events int) spec {
 	s.events = events
+	return s
+}
+
+// about returns the entry with an event for each version of a subject.
+func (s spec) about(subject string, versions ...string) spec {
+	s.subject, s.versions, s.events = subject, versions, len(versions)
 	return s
 }
 
@@ -109,6 +118,7 @@ func newEntry(s spec, now time.Time, n int) journal.Entry {
 		e.Webhook.Quarantine = &journalv1.Quarantine{Reason: "malformed_json", Detail: "unexpected end"}
 	}
 	addEvents(&e, s.events, e.Webhook.GetId())
+	addVersions(&e, s.window, s.subject, s.versions...)
 	return e
 }
 
@@ -120,6 +130,17 @@ func addEvents(e *journal.Entry, n int, prefix string) {
 			WebhookId: e.Webhook.GetId(),
 			Data:      &eventv1.Event_Unmapped{Unmapped: &eventv1.Unmapped{Json: string(e.Webhook.GetBody())}},
 		}))
+	}
+}
+
+// addVersions sets the versions of the events. An event whose version is empty has none.
+func addVersions(e *journal.Entry, window time.Duration, subject string, versions ...string) {
+	for _, v := range versions {
+		if v == "" {
+			e.Versions = append(e.Versions, journal.Version{})
+		} else {
+			e.Versions = append(e.Versions, journal.Version{Subject: hash("subject", subject), Text: v, Window: window})
+		}
 	}
 }
 

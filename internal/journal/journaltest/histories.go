@@ -28,10 +28,12 @@ const (
 	defaultSeeds = 50
 	steps        = 70
 	keys         = 8
+	subjects     = 4
 )
 
 // Histories runs random histories, each on a journal of its own that open makes, and compares each with a model. A history has
-// appends of one or several keys, arrays, duplicates by bytes and by meaning, revisions, releases, discards and corrections, alone
+// appends of one or several keys, arrays, duplicates by bytes and by meaning, revisions, versions of a few subjects, releases,
+// discards and corrections, alone
 // and several at the same instant; power cuts between and within them; reopenings, retention, a reader, and a clock that is put
 // forward and back.
 //
@@ -84,6 +86,8 @@ type history struct {
 	// retired counts the names that keys had before. A key gets another name when a content under it may be forgotten: a clock
 	// that is put back then shows that content, or does not.
 	retired [keys]int
+	// retiredSubjects counts the names that subjects had before, likewise.
+	retiredSubjects [subjects]int
 }
 
 const tail = "tail"
@@ -179,9 +183,9 @@ func (h *history) call() call {
 		case n < 2:
 			return call{discard: e.Webhook.GetId()}
 		case n < 5:
-			return call{entries: []journal.Entry{releaseOf(e, h.rng.IntN(3), h.now, contents)}}
+			return call{entries: []journal.Entry{h.versioned(releaseOf(e, h.rng.IntN(3), h.now, contents))}}
 		case n < 7:
-			return call{entries: []journal.Entry{correctionOf(e, contents, 0)}}
+			return call{entries: []journal.Entry{h.versioned(correctionOf(e, contents, 0))}}
 		case n < 8:
 			return call{entries: []journal.Entry{h.random(), releaseOf(e, 1, h.now, contents), h.random()}}
 		}
@@ -223,8 +227,37 @@ func (h *history) random() journal.Entry {
 		k := (first + i) % keys
 		e.Keys = append(e.Keys, journal.Key{Hash: h.key(k), Window: windowOf(k), LookupOnly: i > 0 && h.rng.IntN(8) == 0})
 	}
+	e = h.versioned(e)
 	h.received = append(h.received, e)
 	return e
+}
+
+// versioned gives the events of some entries versions of one of few subjects. Each subject has one window.
+func (h *history) versioned(e journal.Entry) journal.Entry {
+	if h.rng.IntN(3) == 0 || len(e.Events) == 0 {
+		return e
+	}
+	n := h.rng.IntN(subjects)
+	subject := h.subject(n)
+	for range e.Events {
+		if h.rng.IntN(8) == 0 {
+			addVersions(&e, 0, "", "")
+		} else {
+			addVersions(&e, windowOf(n), subject, strconv.Itoa(h.rng.IntN(15)))
+		}
+	}
+	return e
+}
+
+// subject is the name of a subject.
+func (h *history) subject(n int) string {
+	for {
+		name := fmt.Sprint(n, "/", h.retiredSubjects[n])
+		if !slices.ContainsFunc(h.worlds, func(w *world) bool { return w.uncertainSubject(hash("subject", name)) }) {
+			return name
+		}
+		h.retiredSubjects[n]++
+	}
 }
 
 func (c call) String() string {
@@ -237,7 +270,12 @@ func (c call) String() string {
 		for _, k := range e.Keys {
 			keys = append(keys, fmt.Sprintf("%.2x/%v/look up only: %v", k.Hash[:], k.Window, k.LookupOnly))
 		}
-		all = append(all, fmt.Sprintf("%d %s of %d events, bytes %.2x, meaning %.2x, keys %v", e.Operation, e.Webhook.GetId(), len(e.Events), e.Bytes[:], e.Meaning[:], keys))
+		var versions []string
+		for _, v := range e.Versions {
+			versions = append(versions, fmt.Sprintf("%.2x/%v/%s", v.Subject[:], v.Window, v.Text))
+		}
+		all = append(all, fmt.Sprintf("%d %s of %d events, bytes %.2x, meaning %.2x, keys %v, versions %v",
+			e.Operation, e.Webhook.GetId(), len(e.Events), e.Bytes[:], e.Meaning[:], keys, versions))
 	}
 	return strings.Join(all, " + ")
 }
@@ -336,10 +374,11 @@ func (h *history) follow() {
 		for _, r := range got {
 			e, err := r.Event()
 			h.fail("event", err)
-			if id, ok := h.shown[r.Position]; ok && id != e.GetId() || r.Position != at {
-				h.fatalf("position %d shows %s, and showed %s", r.Position, e.GetId(), id)
+			name := nameOf(e)
+			if known, ok := h.shown[r.Position]; ok && known != name || r.Position != at {
+				h.fatalf("position %d shows %s, and showed %s", r.Position, name, known)
 			}
-			h.shown[r.Position] = e.GetId()
+			h.shown[r.Position] = name
 			at++
 		}
 	}
@@ -372,7 +411,7 @@ func (w *world) view() view {
 		Webhooks: make(map[string]string), Times: make(map[sinks.Position]string),
 	}
 	for p := w.earliest; p < w.next(); p++ {
-		v.Events[p], v.Times[p] = w.events[p-1].id, w.events[p-1].at.UTC().String()
+		v.Events[p], v.Times[p] = factName(w.events[p-1].id, w.events[p-1].stale), w.events[p-1].at.UTC().String()
 	}
 	for id, p := range w.webhooks {
 		v.Webhooks[id] = fmt.Sprint(p.quarantined, p.released, p.duplicate, p.first, p.count)

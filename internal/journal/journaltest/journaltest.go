@@ -50,7 +50,7 @@ func (h *Harness) missing(all []need) (missing []string) {
 }
 
 func cases() []testCase {
-	return slices.Concat(durabilityCases, orderCases, identityCases, quarantineCases, epochCases, clockCases, retentionCases,
+	return slices.Concat(durabilityCases, orderCases, identityCases, versionCases, quarantineCases, epochCases, clockCases, retentionCases,
 		readerCases, failureCases, archiveCases)
 }
 

@@ -20,14 +20,25 @@ type world struct {
 	// events are all events there ever were; the first has position 1.
 	events   []fact
 	contents map[journal.Hash][]content
+	versions map[journal.Hash]greatest
 	webhooks map[string]place
 	drift    map[string]uint64
 }
 
 // fact is an event, and when it counts as committed.
 type fact struct {
-	id string
-	at time.Time
+	id    string
+	at    time.Time
+	stale bool
+}
+
+// greatest is the greatest version of a subject, and when an event of the subject with a version was committed last.
+type greatest struct {
+	at   time.Time
+	text string
+	// old: the versions of the subject lapsed once, or retention ran when they were older than any window. They may be known or
+	// not when the clock is put back.
+	old bool
 }
 
 // content was recorded under a key.
@@ -61,7 +72,7 @@ type result struct {
 
 func newWorld() *world {
 	return &world{
-		last: Start, earliest: 1, contents: make(map[journal.Hash][]content), webhooks: make(map[string]place),
+		last: Start, earliest: 1, contents: make(map[journal.Hash][]content), versions: make(map[journal.Hash]greatest), webhooks: make(map[string]place),
 		drift: make(map[string]uint64),
 	}
 }
@@ -73,6 +84,7 @@ func (w *world) clone() *world {
 	for k, all := range w.contents {
 		c.contents[k] = slices.Clone(all)
 	}
+	c.versions = maps.Clone(w.versions)
 	c.webhooks, c.drift = maps.Clone(w.webhooks), maps.Clone(w.drift)
 	return &c
 }
@@ -88,6 +100,10 @@ func (w *world) open(now time.Time) {
 		for i := range all {
 			all[i].at = least(all[i].at, now)
 		}
+	}
+	for s, v := range w.versions {
+		v.at = least(v.at, now)
+		w.versions[s] = v
 	}
 	w.last = now
 }
@@ -162,7 +178,7 @@ func (w *world) append(e journal.Entry) (r journal.Receipt, err error) {
 	if !r.Duplicate && len(e.Events) > 0 {
 		r.First = w.next()
 	}
-	w.store(e, r, p)
+	r.Stale = w.store(e, r, p)
 	return r, nil
 }
 
@@ -178,15 +194,46 @@ func (w *world) record(e journal.Entry) {
 	}
 }
 
-// store adds the events and the webhook.
-func (w *world) store(e journal.Entry, r journal.Receipt, p place) {
-	if !r.Duplicate {
-		for _, event := range e.Events {
-			w.events = append(w.events, fact{decode(event).GetId(), w.last})
+// publish adds the events, and returns how many are stale.
+func (w *world) publish(e journal.Entry) (stale int) {
+	for i, event := range e.Events {
+		f := fact{id: decode(event).GetId(), at: w.last}
+		if len(e.Versions) > 0 {
+			f.stale = w.compare(e.Versions[i])
 		}
+		if f.stale {
+			stale++
+		}
+		w.events = append(w.events, f)
+	}
+	return stale
+}
+
+// compare makes a version known, and reports whether a greater one was. Versions are whole numbers here.
+func (w *world) compare(v journal.Version) (stale bool) {
+	if v.Subject == (journal.Hash{}) {
+		return false
+	}
+	known, ok := w.versions[v.Subject]
+	if ok && w.last.Sub(known.at) >= v.Window {
+		known.text, known.old = "", true
+	}
+	stale = len(v.Text) < len(known.text) || len(v.Text) == len(known.text) && v.Text < known.text
+	if !stale {
+		known.text = v.Text
+	}
+	known.at = w.last
+	w.versions[v.Subject] = known
+	return stale
+}
+
+// store adds the events and the webhook. It returns how many events are stale.
+func (w *world) store(e journal.Entry, r journal.Receipt, p place) (stale int) {
+	if !r.Duplicate {
+		stale = w.publish(e)
 	}
 	if e.Operation == journal.Correct || e.Operation == journal.Receive && r.Duplicate && !r.Kept {
-		return
+		return stale
 	}
 	if e.Operation == journal.Receive {
 		p = place{quarantined: e.Webhook.GetQuarantine() != nil, received: e.Webhook.GetReceivedAt().AsTime()}
@@ -201,6 +248,7 @@ func (w *world) store(e journal.Entry, r journal.Receipt, p place) {
 		p.count = 0
 	}
 	w.webhooks[e.Webhook.GetId()] = p
+	return stale
 }
 
 // retain removes the events that were old at a time, up to the first position that a reader needs.
@@ -213,12 +261,19 @@ func (w *world) retain(believed time.Time, needed sinks.Position) {
 			all[i].old = all[i].old || believed.Sub(all[i].at) >= MaxWindow
 		}
 	}
+	for s, v := range w.versions {
+		v.old = v.old || believed.Sub(v.at) >= MaxWindow
+		w.versions[s] = v
+	}
 }
 
 // uncertain reports whether a key has a content that may be forgotten.
 func (w *world) uncertain(key journal.Hash) bool {
 	return slices.ContainsFunc(w.contents[key], func(c content) bool { return c.old })
 }
+
+// uncertainSubject reports whether it is uncertain which versions of a subject are known.
+func (w *world) uncertainSubject(subject journal.Hash) bool { return w.versions[subject].old }
 
 // mayForget reports whether retention may have removed a webhook by a time.
 func (w *world) mayForget(p place, believed time.Time) bool {
@@ -237,6 +292,9 @@ func (w *world) fingerprint() string {
 	}
 	for _, k := range slices.SortedFunc(maps.Keys(w.contents), func(a, b journal.Hash) int { return slices.Compare(a[:], b[:]) }) {
 		fmt.Fprintf(&b, "%x%v", k, w.contents[k])
+	}
+	for _, s := range slices.SortedFunc(maps.Keys(w.versions), func(a, b journal.Hash) int { return slices.Compare(a[:], b[:]) }) {
+		fmt.Fprintf(&b, "%x%v", s, w.versions[s])
 	}
 	fmt.Fprint(&b, w.drift)
 	return b.String()

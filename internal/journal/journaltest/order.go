@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/sinks"
 )
@@ -64,11 +65,22 @@ func (p placed) check(t *test) {
 	for _, r := range t.records(t.journal()) {
 		e, err := r.Event()
 		t.fail("event", err)
-		if id, ok := p[r.Position]; ok && id != e.GetId() {
-			t.fatalf("position %d meant %s, and means %s", r.Position, id, e.GetId())
+		name := nameOf(e)
+		if known, ok := p[r.Position]; ok && known != name {
+			t.fatalf("position %d meant %s, and means %s", r.Position, known, name)
 		}
-		p[r.Position] = e.GetId()
+		p[r.Position] = name
 	}
+}
+
+// nameOf tells events apart, and those that are stale from others.
+func nameOf(e *eventv1.Event) string { return factName(e.GetId(), e.GetStale()) }
+
+func factName(id string, stale bool) string {
+	if stale {
+		return id + " stale"
+	}
+	return id
 }
 
 func (p placed) note(e journal.Entry, r journal.Receipt) {

@@ -98,6 +98,27 @@ var brokenEngines = []struct {
 			}
 		})
 	}},
+	{"makes the versions of duplicates known", "versions of duplicates", knowsDuplicates},
+	{"lets versions lapse early", "versions lapse", func(h journaltest.Harness) journaltest.Harness {
+		return wrap(h, func(b *broken) {
+			b.change = func(e *journal.Entry) {
+				for i := range e.Versions {
+					if v := &e.Versions[i]; v.Window == 90*time.Minute {
+						v.Window--
+					}
+				}
+			}
+		})
+	}},
+	{"does not compare the events of releases", "versions of releases and corrections", func(h journaltest.Harness) journaltest.Harness {
+		return wrap(h, func(b *broken) {
+			b.change = func(e *journal.Entry) {
+				if e.Operation == journal.Release {
+					e.Versions = nil
+				}
+			}
+		})
+	}},
 	{"does not say that it is closed", "close", func(h journaltest.Harness) journaltest.Harness {
 		return wrap(h, func(b *broken) {
 			b.webhook = func(ctx context.Context, id string) (*journalv1.Webhook, error) {
@@ -376,10 +397,26 @@ func keepsRest(h journaltest.Harness) journaltest.Harness {
 			receipts, err := b.Journal.AppendAll(ctx, entries)
 			if errors.Is(err, journal.ErrNotFound) {
 				for _, e := range entries {
+					e.Versions = nil
 					_, _ = b.Journal.Append(ctx, e)
 				}
 			}
 			return receipts, err
+		}
+	})
+}
+
+// knowsDuplicates publishes the versions of a duplicate in an entry of its own.
+func knowsDuplicates(h journaltest.Harness) journaltest.Harness {
+	return wrap(h, func(b *broken) {
+		b.append = func(ctx context.Context, e journal.Entry) (journal.Receipt, error) {
+			r, err := b.Journal.Append(ctx, e)
+			if r.Duplicate && len(e.Versions) > 0 {
+				e.Bytes[0]++
+				e.Meaning[0]++
+				_, err = b.Journal.Append(ctx, e)
+			}
+			return r, err
 		}
 	})
 }

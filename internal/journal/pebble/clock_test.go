@@ -69,7 +69,7 @@ func TestClockAhead(t *testing.T) {
 	diff(t, "buckets ahead of the clock are gone", slices.ContainsFunc(j.filter.bucketsAfter(0), func(at bucket) bool {
 		return at.hour() > hourOf(c.Now())
 	}), false)
-	all, err := dedupeBuckets(j.store.db)
+	all, err := storedBuckets(j.store.db)
 	if err != nil {
 		t.Fatal(err)
 	}

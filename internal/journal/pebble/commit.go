@@ -150,7 +150,7 @@ func (c *committer) writeGroup(g *group, now int64) error {
 			c.st.drift.addWebhook(p)
 		}
 	}
-	c.writeContents(g)
+	c.writeKeys(g)
 	return c.st.drift.write(g.batch)
 }
 
@@ -204,14 +204,15 @@ func writeWebhook(b *pebble.Batch, p *commit.Pending, prefix byte) {
 	copy(op.Value[webhookHeaderLen+len(record):], suffix)
 }
 
-// writeEvents puts the time of the commit in front of every event.
+// writeEvents puts the time of the commit in front of every event, and the mark of a stale one behind.
 func writeEvents(b *pebble.Batch, p *commit.Pending, now int64) {
 	for i := range p.Events {
-		event := p.Event(i)
-		op := b.SetDeferred(eventKeyLen, eventHeaderLen+len(event))
+		event, suffix := p.Event(i), p.EventSuffix(i)
+		op := b.SetDeferred(eventKeyLen, eventHeaderLen+len(event)+len(suffix))
 		appendEventKey(op.Key[:0], p.First+sinks.Position(i))
 		binary.BigEndian.PutUint64(op.Value, uint64(now))
 		copy(op.Value[eventHeaderLen:], event)
+		copy(op.Value[eventHeaderLen+len(event):], suffix)
 	}
 }
 

@@ -11,14 +11,20 @@ import (
 	"github.com/webhook-bridge/bridge/internal/journal/commit"
 )
 
-// writeContents records the contents that a group adds under its keys.
-func (c *committer) writeContents(g *group) {
+// writeKeys records the contents that a group adds under its keys, and the versions of its subjects.
+func (c *committer) writeKeys(g *group) {
 	plan := g.Plan()
-	if plan.Records() == 0 {
+	if plan.Records() == 0 && len(plan.Versions()) == 0 {
 		return
 	}
 	c.st.chooseBucket(hourOf(c.known.Now))
 	number := c.st.epochs.Load().last().number
+	c.writeContents(g, number)
+	c.writeVersions(g, number)
+}
+
+func (c *committer) writeContents(g *group, number uint32) {
+	plan := g.Plan()
 	for i := range plan.Records() {
 		var key journal.Hash
 		key, c.contents = plan.Record(i, c.contents[:0], &c.known.Known)
@@ -27,6 +33,16 @@ func (c *committer) writeContents(g *group) {
 		appendDedupeKey(op.Key[:0], c.st.bucket, key)
 		putContents(op.Value, number, c.contents)
 		c.st.filter.add(c.st.bucket, &key)
+		c.st.bucketKeys++
+	}
+}
+
+func (c *committer) writeVersions(g *group, number uint32) {
+	for _, v := range g.Plan().Versions() {
+		op := g.batch.SetDeferred(dedupeKeyLen, versionHeaderLen+len(v.Text))
+		appendVersionKey(op.Key[:0], c.st.bucket, v.Subject)
+		putVersion(op.Value, number, c.known.Now, v.Text)
+		c.st.filter.add(c.st.bucket, &v.Subject)
 		c.st.bucketKeys++
 	}
 }
@@ -58,21 +74,31 @@ func (s *store) chooseBucket(hour uint32) {
 	}
 }
 
-// dedupeBuckets returns the buckets that have keys on disk, newest first, by one seek a bucket.
-func dedupeBuckets(db *pebble.DB) (all []bucket, err error) {
-	lower, upper := span(prefixDedupe)
+// storedBuckets returns the buckets that have keys on disk, newest first, by one seek a bucket.
+func storedBuckets(db *pebble.DB) (all []bucket, err error) {
+	for _, prefix := range bucketPrefixes {
+		if all, err = appendStoredBuckets(all, db, prefix); err != nil {
+			return nil, err
+		}
+	}
+	slices.SortFunc(all, newestFirst)
+	return slices.Compact(all), nil
+}
+
+func appendStoredBuckets(all []bucket, db *pebble.DB, prefix byte) (_ []bucket, err error) {
+	lower, upper := span(prefix)
 	it, err := db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, it.Close()) }()
 	for ok := it.Last(); ok; {
-		at, _, err := parseDedupeKey(it.Key())
+		at, _, err := parseBucketKey(it.Key())
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, at)
-		ok = it.SeekLT(bucketKey(at))
+		ok = it.SeekLT(bucketKey(prefix, at))
 	}
 	return all, it.Error()
 }
@@ -102,14 +128,16 @@ func (j *Journal) learnBuckets(ctx context.Context, f *filter) error {
 }
 
 func (l *learner) learnBucket(ctx context.Context, at bucket) error {
-	from := bucketKey(at)
-	for from != nil {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		var err error
-		if from, err = l.learnChunk(at, from); err != nil {
-			return err
+	for _, prefix := range bucketPrefixes {
+		from := bucketKey(prefix, at)
+		for from != nil {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			var err error
+			if from, err = l.learnChunk(at, from); err != nil {
+				return err
+			}
 		}
 	}
 	l.segmentFor(at)
@@ -124,7 +152,7 @@ func (l *learner) learnChunk(at bucket, from []byte) (next []byte, err error) {
 		return nil, err
 	}
 	defer release()
-	it, err := st.db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: bucketKey(at + 1)})
+	it, err := st.db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: bucketKey(from[0], at+1)})
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +162,7 @@ func (l *learner) learnChunk(at bucket, from []byte) (next []byte, err error) {
 		if n++; n > chunkKeys {
 			return append([]byte(nil), it.Key()...), nil
 		}
-		_, key, err := parseDedupeKey(it.Key())
+		_, key, err := parseBucketKey(it.Key())
 		if err != nil {
 			return nil, err
 		}

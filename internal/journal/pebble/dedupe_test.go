@@ -91,7 +91,7 @@ func TestDedupeKeysExpire(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	buckets, err := dedupeBuckets(j.store.db)
+	buckets, err := storedBuckets(j.store.db)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,6 +22,7 @@ const (
 	prefixCommit     = 'n' // number of a batch → next position after it
 	prefixEpoch      = 'o' // number → id, first position, floor
 	prefixQuarantine = 'q' // webhook id → as prefixWebhook, for webhooks that were quarantined
+	prefixVersion    = 'v' // bucket, subject → number of the epoch, time, greatest version
 	prefixWebhook    = 'w' // webhook id → first position, number of events, webhook
 	prefixCorrection = 'x' // key of the webhook, first position → bridge.journal.v1.Correction
 )
@@ -47,6 +48,7 @@ const (
 	correctionKeyLen = 1 + webhookKeyLen + 8
 	driftKeyLen      = 1 + 4
 	dedupeKeyLen     = 1 + 6 + 16
+	versionHeaderLen = 4 + 8
 )
 
 var errCorrupt = errors.New("malformed record")
@@ -101,7 +103,10 @@ func hourOf(t time.Time) uint32 {
 	return uint32(max(t.Unix(), 0) / 3600)
 }
 
-// bucket is where a dedupe key lies: the hour it was added in, and its turn of bucketKeys keys within the hour. Keys that
+// bucketPrefixes are the kinds of records that lie in buckets.
+var bucketPrefixes = [...]byte{prefixDedupe, prefixVersion}
+
+// bucket is where a dedupe key or a subject's version lies: the hour it was added in, and its turn of bucketKeys keys within the hour. Keys that
 // are added together lie together, also when an hour has many, and compactions do not move them again.
 type bucket uint64
 
@@ -122,18 +127,23 @@ func (b bucket) next() bucket {
 	return b + 1
 }
 
-func appendBucketKey(b []byte, at bucket) []byte {
-	return append(b, prefixDedupe, byte(at>>40), byte(at>>32), byte(at>>24), byte(at>>16), byte(at>>8), byte(at))
+func appendBucketKey(b []byte, prefix byte, at bucket) []byte {
+	return append(b, prefix, byte(at>>40), byte(at>>32), byte(at>>24), byte(at>>16), byte(at>>8), byte(at))
 }
 
 func appendDedupeKey(b []byte, at bucket, key journal.Hash) []byte {
-	return append(appendBucketKey(b, at), key[:]...)
+	return append(appendBucketKey(b, prefixDedupe, at), key[:]...)
 }
 
-// bucketKey is the least key of a bucket.
-func bucketKey(at bucket) []byte { return appendBucketKey(nil, at) }
+func appendVersionKey(b []byte, at bucket, subject journal.Hash) []byte {
+	return append(appendBucketKey(b, prefixVersion, at), subject[:]...)
+}
 
-func parseDedupeKey(k []byte) (at bucket, key journal.Hash, err error) {
+// bucketKey is the least key with a prefix in a bucket.
+func bucketKey(prefix byte, at bucket) []byte { return appendBucketKey(nil, prefix, at) }
+
+// parseBucketKey reads a dedupe key, or the key of a subject's version.
+func parseBucketKey(k []byte) (at bucket, key journal.Hash, err error) {
 	if len(k) != dedupeKeyLen {
 		return 0, key, errCorrupt
 	}
@@ -191,6 +201,33 @@ func appendContents(all []journal.Seen, v []byte, e *epochs) ([]journal.Seen, er
 		})
 	}
 	return all, nil
+}
+
+// A value of a subject's version is the number of the epoch that wrote it, Unix nanoseconds, and the text.
+func putVersion(v []byte, epoch uint32, at time.Time, text string) {
+	binary.BigEndian.PutUint32(v, epoch)
+	binary.BigEndian.PutUint64(v[4:], uint64(at.UnixNano()))
+	copy(v[versionHeaderLen:], text)
+}
+
+// parseVersion is the inverse of putVersion. The time is corrected for a clock that was put back since.
+func parseVersion(v []byte, e *epochs) (epoch uint32, s journal.SeenVersion, err error) {
+	if len(v) < versionHeaderLen {
+		return 0, s, errCorrupt
+	}
+	epoch = binary.BigEndian.Uint32(v)
+	return epoch, journal.SeenVersion{At: readTime(v[4:], e.limit(epoch)), Text: string(v[versionHeaderLen:])}, nil
+}
+
+// bucketEpoch returns the number of the epoch that wrote a value in a bucket.
+func bucketEpoch(prefix byte, v []byte) (uint32, error) {
+	if prefix == prefixDedupe {
+		return contentsEpoch(v)
+	}
+	if len(v) < versionHeaderLen {
+		return 0, errCorrupt
+	}
+	return binary.BigEndian.Uint32(v), nil
 }
 
 // readTime reads a time that is not later than limit.

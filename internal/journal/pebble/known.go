@@ -30,7 +30,11 @@ type known struct {
 
 func newKnown(st *store) known {
 	return known{
-		Known:   commit.Known{Contents: make(map[journal.Hash][]journal.Seen), Webhooks: make(map[uuid.UUID]commit.State)},
+		Known: commit.Known{
+			Contents: make(map[journal.Hash][]journal.Seen),
+			Versions: make(map[journal.Hash][]journal.SeenVersion),
+			Webhooks: make(map[uuid.UUID]commit.State),
+		},
 		st:      st,
 		windows: make(map[journal.Hash]time.Duration),
 		current: make(map[journal.Hash][]journal.Seen),
@@ -40,6 +44,7 @@ func newKnown(st *store) known {
 // loadGroup looks up the keys and the webhooks of a group. A call for which that fails is left out of the group's decision.
 func (k *known) loadGroup(g *commit.Group, now int64) {
 	clear(k.Contents)
+	clear(k.Versions)
 	clear(k.Webhooks)
 	clear(k.windows)
 	clear(k.current)
@@ -58,6 +63,11 @@ func (k *known) loadEntry(p *commit.Pending) error {
 	for i := range p.Keys {
 		if err := k.loadContents(&p.Keys[i]); err != nil {
 			return fmt.Errorf("dedupe key: %w", err)
+		}
+	}
+	for i := range p.Versions {
+		if err := k.loadVersions(&p.Versions[i]); err != nil {
+			return fmt.Errorf("subject's version: %w", err)
 		}
 	}
 	if p.Operation == journal.Receive {
@@ -126,6 +136,47 @@ func (k *known) readContents(all []journal.Seen, at bucket, key *journal.Hash, e
 		complete = hourOf(time.Unix(0, e.limit(number))) >= at.hour()
 	}
 	return all, complete, errors.Join(err, closer.Close())
+}
+
+// loadVersions reads the versions of a subject, from the buckets that the filter names. Each record has the greatest version until
+// then. So the record of the newest bucket is enough, unless the clock was put back below that bucket: then later records lie
+// in older ones.
+func (k *known) loadVersions(v *journal.Version) error {
+	if _, loaded := k.Versions[v.Subject]; loaded || v.Subject == (journal.Hash{}) {
+		return nil
+	}
+	k.found = k.st.filter.findBuckets(k.found[:0], bucketAt(hourOf(k.Now.Add(-v.Window))), &v.Subject)
+	if len(k.found) == 0 {
+		return nil
+	}
+	var all []journal.SeenVersion
+	e := k.st.epochs.Load()
+	for _, at := range k.found {
+		epoch, s, err := k.readVersion(at, &v.Subject, e)
+		if errors.Is(err, pebble.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		all = append(all, s)
+		if hourOf(time.Unix(0, e.limit(epoch))) >= at.hour() {
+			break
+		}
+	}
+	k.Versions[v.Subject] = all // only now: after an error the next call with the subject looks again
+	return nil
+}
+
+func (k *known) readVersion(at bucket, subject *journal.Hash, e *epochs) (epoch uint32, s journal.SeenVersion, err error) {
+	k.key = appendVersionKey(k.key[:0], at, *subject)
+	v, closer, err := k.st.db.Get(k.key)
+	if err != nil {
+		return 0, s, err
+	}
+	k.reads++
+	epoch, s, err = parseVersion(v, e)
+	return epoch, s, errors.Join(err, closer.Close())
 }
 
 // webhookState finds out where a webhook is, by asking Pebble: operations that need it are rare.

@@ -258,7 +258,7 @@ func makeFolder(fs vfs.FS, dir string) error {
 
 // start activates the first store and starts the goroutines.
 func (j *Journal) start(st *store) error {
-	buckets, err := dedupeBuckets(st.db)
+	buckets, err := storedBuckets(st.db)
 	if err != nil {
 		return err
 	}

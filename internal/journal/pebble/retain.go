@@ -229,9 +229,18 @@ func (r *retention) strayBuckets(oldest time.Time) (stray []bucket, err error) {
 	return stray, nil
 }
 
-// olderThan reports whether all contents in a bucket count as committed before a time. It stops at the first that does not.
-func (s *store) olderThan(at bucket, t time.Time) (_ bool, err error) {
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: bucketKey(at), UpperBound: bucketKey(at + 1)})
+// olderThan reports whether everything in a bucket counts as committed before a time. It stops at the first that does not.
+func (s *store) olderThan(at bucket, t time.Time) (bool, error) {
+	for _, prefix := range bucketPrefixes {
+		if old, err := s.prefixOlderThan(prefix, at, t); err != nil || !old {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+func (s *store) prefixOlderThan(prefix byte, at bucket, t time.Time) (_ bool, err error) {
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: bucketKey(prefix, at), UpperBound: bucketKey(prefix, at+1)})
 	if err != nil {
 		return false, err
 	}
@@ -242,7 +251,7 @@ func (s *store) olderThan(at bucket, t time.Time) (_ bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		number, err := contentsEpoch(v)
+		number, err := bucketEpoch(prefix, v)
 		if err != nil || e.limit(number) >= t.UnixNano() {
 			return false, err
 		}
@@ -262,10 +271,12 @@ func (r *retention) removeOlder(k retained, keys bucket, stray []bucket, oldest 
 		{{prefixQuarantine}, quarantined},
 		{{prefixCorrection, prefixWebhook}, append([]byte{prefixCorrection}, webhooks...)},
 		{{prefixCorrection, prefixQuarantine}, append([]byte{prefixCorrection}, quarantined...)},
-		{{prefixDedupe}, bucketKey(keys)},
 	}
-	for _, at := range stray {
-		ranges = append(ranges, [2][]byte{bucketKey(at), bucketKey(at + 1)})
+	for _, prefix := range bucketPrefixes {
+		ranges = append(ranges, [2][]byte{{prefix}, bucketKey(prefix, keys)})
+		for _, at := range stray {
+			ranges = append(ranges, [2][]byte{bucketKey(prefix, at), bucketKey(prefix, at+1)})
+		}
 	}
 	e := r.st.epochs.Load()
 	obsolete := e.obsolete(k.earliest, oldest.UnixNano())

@@ -29,7 +29,7 @@ const (
 // `source`, `subject` and `time` (occurred_at, else received_at) are theirs, the others are extensions.
 //
 // The ordering key is source and subject together: events that share both are delivered in the order in which their
-// webhooks were received.
+// webhooks were committed. That is the order of receipt, except for webhooks that were received at the same time.
 //
 // A google.type.Decimal has a plain form that every parser reads: digits, at most 19 before the point and at most 38 after it,
 // and a minus if it is negative. It has no exponent and no plus. All digits of the vendor are there, with zeros at the end.
@@ -47,8 +47,9 @@ type Event struct {
 	VendorEvent string `protobuf:"bytes,5,opt,name=vendor_event,json=vendorEvent,proto3" json:"vendor_event,omitempty"`
 	// What the event is about, as `<kind>/<vendor's id>`, such as `shipment/2b20e85f-2201-494a-b3f9-85d89721174e`.
 	Subject string `protobuf:"bytes,6,opt,name=subject,proto3" json:"subject,omitempty"`
-	// The vendor's version of the subject, so that a consumer can recognize old updates; they are published too. Greater is
-	// newer, compared as numbers when both are numbers. Empty when the vendor gives none.
+	// The vendor's version of the subject, so that a consumer can recognize old updates; they are published too, and are
+	// `stale`. Greater is newer, compared as numbers when both are numbers, else as text, byte by byte. Empty when the
+	// vendor gives none.
 	SubjectVersion string `protobuf:"bytes,7,opt,name=subject_version,json=subjectVersion,proto3" json:"subject_version,omitempty"`
 	// When it happened, as the vendor says. Not set when the vendor does not say.
 	OccurredAt *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
@@ -58,6 +59,10 @@ type Event struct {
 	WebhookId string `protobuf:"bytes,10,opt,name=webhook_id,json=webhookId,proto3" json:"webhook_id,omitempty"`
 	// Id of the event that this one corrects, set only when stored webhooks were translated again.
 	Supersedes string `protobuf:"bytes,11,opt,name=supersedes,proto3" json:"supersedes,omitempty"`
+	// An event with a greater subject_version was published before this one, for the same source and subject. So this one came
+	// out of order: do not apply it over newer state. It is certain where it is set. It is not set where the newer event was
+	// published seven days ago or earlier, and never on `unmapped`, whose subject is not a record.
+	Stale bool `protobuf:"varint,12,opt,name=stale,proto3" json:"stale,omitempty"`
 	// The event's data, by kind. `type` says which kind to expect.
 	//
 	// Types that are valid to be assigned to Data:
@@ -195,6 +200,13 @@ func (x *Event) GetSupersedes() string {
 		return x.Supersedes
 	}
 	return ""
+}
+
+func (x *Event) GetStale() bool {
+	if x != nil {
+		return x.Stale
+	}
+	return false
 }
 
 func (x *Event) GetData() isEvent_Data {
@@ -580,7 +592,7 @@ var File_bridge_event_v1_event_proto protoreflect.FileDescriptor
 
 const file_bridge_event_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x1bbridge/event/v1/event.proto\x12\x0fbridge.event.v1\x1a!bridge/event/v1/credit_note.proto\x1a\x1ebridge/event/v1/customer.proto\x1a\x1dbridge/event/v1/invoice.proto\x1a\x1dbridge/event/v1/loyalty.proto\x1a\x1bbridge/event/v1/order.proto\x1a\x1dbridge/event/v1/payment.proto\x1a\x1dbridge/event/v1/product.proto\x1a\x1ebridge/event/v1/purchase.proto\x1a!bridge/event/v1/return_case.proto\x1a\x1bbridge/event/v1/shift.proto\x1a\x1ebridge/event/v1/shipment.proto\x1a\x1bbridge/event/v1/stock.proto\x1a\x1ebridge/event/v1/unmapped.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc7 \n" +
+	"\x1bbridge/event/v1/event.proto\x12\x0fbridge.event.v1\x1a!bridge/event/v1/credit_note.proto\x1a\x1ebridge/event/v1/customer.proto\x1a\x1dbridge/event/v1/invoice.proto\x1a\x1dbridge/event/v1/loyalty.proto\x1a\x1bbridge/event/v1/order.proto\x1a\x1dbridge/event/v1/payment.proto\x1a\x1dbridge/event/v1/product.proto\x1a\x1ebridge/event/v1/purchase.proto\x1a!bridge/event/v1/return_case.proto\x1a\x1bbridge/event/v1/shift.proto\x1a\x1ebridge/event/v1/shipment.proto\x1a\x1bbridge/event/v1/stock.proto\x1a\x1ebridge/event/v1/unmapped.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdd \n" +
 	"\x05Event\x12\x18\n" +
 	"\x02id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x02id\x12<\n" +
 	"\x04type\x18\x02 \x01(\tB(\xbaH%r#(@2\x1f^[a-z][a-z_]*(\\.[a-z][a-z_]*)*$R\x04type\x12C\n" +
@@ -599,7 +611,8 @@ const file_bridge_event_v1_event_proto_rawDesc = "" +
 	" \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\twebhookId\x12+\n" +
 	"\n" +
 	"supersedes\x18\v \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\n" +
-	"supersedes\x12.\n" +
+	"supersedes\x12\x14\n" +
+	"\x05stale\x18\f \x01(\bR\x05stale\x12.\n" +
 	"\x05order\x18\x14 \x01(\v2\x16.bridge.event.v1.OrderH\x00R\x05order\x12;\n" +
 	"\n" +
 	"order_line\x18\x15 \x01(\v2\x1a.bridge.event.v1.OrderLineH\x00R\torderLine\x127\n" +

@@ -286,7 +286,7 @@ func (*Latest) Descriptor() ([]byte, []int) {
 	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{3}
 }
 
-// Filter chooses events. An event passes when it matches one entry of each list that is not empty.
+// Filter chooses events. An event passes when it matches one entry of each list that is not empty, and `stale`.
 type Filter struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Patterns of canonical types, such as `order.*` or `**.deleted`: `*` stands for one segment, `**` for any number of
@@ -295,7 +295,9 @@ type Filter struct {
 	// Names of sources.
 	Sources []string `protobuf:"bytes,2,rep,name=sources,proto3" json:"sources,omitempty"`
 	// Exact subjects, such as `customer/32c764d9-ddd5-401f-ac13-a7fcba0982ff`.
-	Subjects      []string `protobuf:"bytes,3,rep,name=subjects,proto3" json:"subjects,omitempty"`
+	Subjects []string `protobuf:"bytes,3,rep,name=subjects,proto3" json:"subjects,omitempty"`
+	// False: only events that are not stale. True: only stale ones. Not set: both.
+	Stale         *bool `protobuf:"varint,4,opt,name=stale,proto3,oneof" json:"stale,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -349,6 +351,13 @@ func (x *Filter) GetSubjects() []string {
 		return x.Subjects
 	}
 	return nil
+}
+
+func (x *Filter) GetStale() bool {
+	if x != nil && x.Stale != nil {
+		return *x.Stale
+	}
+	return false
 }
 
 // TailResponse is one message of a stream.
@@ -831,11 +840,13 @@ const file_bridge_stream_v1_stream_proto_rawDesc = "" +
 	"\x02at\x12\x05\xbaH\x02\b\x01\"\n" +
 	"\n" +
 	"\bEarliest\"\b\n" +
-	"\x06Latest\"\x8d\x01\n" +
+	"\x06Latest\"\xb2\x01\n" +
 	"\x06Filter\x12'\n" +
 	"\x05types\x18\x01 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10d\"\ar\x05\x10\x01\x18\xc8\x01R\x05types\x12+\n" +
 	"\asources\x18\x02 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10d\"\ar\x05\x10\x01\x18\xc8\x01R\asources\x12-\n" +
-	"\bsubjects\x18\x03 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10d\"\ar\x05\x10\x01\x18\x80\bR\bsubjects\"\x81\x02\n" +
+	"\bsubjects\x18\x03 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10d\"\ar\x05\x10\x01\x18\x80\bR\bsubjects\x12\x19\n" +
+	"\x05stale\x18\x04 \x01(\bH\x00R\x05stale\x88\x01\x01B\b\n" +
+	"\x06_stale\"\x81\x02\n" +
 	"\fTailResponse\x12>\n" +
 	"\n" +
 	"subscribed\x18\x01 \x01(\v2\x1c.bridge.stream.v1.SubscribedH\x00R\n" +
@@ -933,6 +944,7 @@ func file_bridge_stream_v1_stream_proto_init() {
 		(*Start_Time)(nil),
 		(*Start_Token)(nil),
 	}
+	file_bridge_stream_v1_stream_proto_msgTypes[4].OneofWrappers = []any{}
 	file_bridge_stream_v1_stream_proto_msgTypes[5].OneofWrappers = []any{
 		(*TailResponse_Subscribed)(nil),
 		(*TailResponse_Events)(nil),
