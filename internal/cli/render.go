@@ -45,11 +45,15 @@ func printEvent(w io.Writer, s styles, e *eventv1.Event) error {
 		when = e.GetReceivedAt()
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s%s%s  %s%-26s%s %s%s%s  %s(%s %s)%s\n",
+	fmt.Fprintf(&b, "%s%s%s  %s%-26s%s %s%s%s  %s(%s %s)%s",
 		s.dim, when.AsTime().Format(time.RFC3339), s.reset,
 		s.bold, e.GetType(), s.reset,
 		s.accent, printable(e.GetSubject()), s.reset,
 		s.dim, e.GetSource(), printable(e.GetVendorEvent()), s.reset)
+	if e.GetStale() {
+		fmt.Fprintf(&b, "  %sstale%s", s.warn, s.reset)
+	}
+	b.WriteByte('\n')
 	m := e.ProtoReflect()
 	if data := m.WhichOneof(m.Descriptor().Oneofs().ByName("data")); data != nil {
 		facts(&b, s, "", m.Get(data).Message(), 0)

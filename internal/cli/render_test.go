@@ -25,6 +25,19 @@ func TestMoneyText(t *testing.T) {
 	}
 }
 
+// TestPrintedStaleEvent: an event that is stale says so, and no other does.
+func TestPrintedStaleEvent(t *testing.T) {
+	for _, stale := range []bool{false, true} {
+		var b strings.Builder
+		if err := printEvent(&b, styles{}, &eventv1.Event{Type: "order.changed", Subject: "order/1", Source: "till", Stale: stale}); err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasSuffix(b.String(), "  stale\n") != stale {
+			t.Errorf("stale %v: %q", stale, b.String())
+		}
+	}
+}
+
 func TestPrintedEvents(t *testing.T) {
 	e := &eventv1.Event{
 		Type:    "customer.registered",

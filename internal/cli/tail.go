@@ -68,10 +68,13 @@ type tailFlags struct {
 	asJSON, noFollow bool
 	count            int
 	types, sources   []string
+	// stale is nil unless the flag is given.
+	stale *bool
 }
 
 func tailCommand(env environment) *cobra.Command {
 	var f tailFlags
+	var stale bool
 	cmd := &cobra.Command{
 		Use:   "tail",
 		Short: "Print events as they come",
@@ -83,12 +86,18 @@ after a crash.`,
   bridge tail --type 'shipment.*' --source returns     # some of them, as they come
   bridge tail --json --state /var/lib/me/position      # for a program`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return f.tail(cmd.Context(), env) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("stale") {
+				f.stale = &stale
+			}
+			return f.tail(cmd.Context(), env)
+		},
 	}
 	fs := cmd.Flags()
 	fs.StringVar(&f.from, "from", "", "`where` to start: "+fromForms+"\n(default earliest)")
 	fs.StringArrayVar(&f.types, "type", nil, "only events whose type matches this `pattern`: * is one segment, ** any; may be repeated")
 	fs.StringArrayVar(&f.sources, "source", nil, "only events of this `source`; may be repeated")
+	fs.BoolVar(&stale, "stale", false, "only events that are older than one published before, by the vendor's version;\n--stale=false: only others")
 	fs.IntVar(&f.count, "count", -1, "stop after this `number` of events (default: never)")
 	noDefault(fs, "count")
 	fs.BoolVar(&f.noFollow, "no-follow", false, "stop at the journal's end instead of waiting for more")
@@ -113,7 +122,7 @@ func (f *tailFlags) tail(ctx context.Context, env environment) error {
 	t := &tailer{
 		client:  streamv1.NewEventStreamServiceClient(server),
 		explain: server.explain,
-		filter:  &streamv1.Filter{Types: f.types, Sources: f.sources},
+		filter:  &streamv1.Filter{Types: f.types, Sources: f.sources, Stale: f.stale},
 		start:   start,
 		left:    f.count,
 

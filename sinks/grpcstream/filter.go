@@ -19,12 +19,16 @@ type filter struct {
 	patterns []pattern
 	sources  map[string]struct{}
 	subjects map[string]struct{}
+	stale    *bool
 	passing  map[string]bool // By type: whether it matches a pattern.
 }
 
 // newFilter returns the filter that f describes. Its errors are for the client.
 func newFilter(f *streamv1.Filter) (*filter, error) {
 	c := &filter{sources: set(f.GetSources()), subjects: set(f.GetSubjects()), passing: make(map[string]bool)}
+	if f != nil {
+		c.stale = f.Stale
+	}
 	for i, text := range f.GetTypes() {
 		p, err := parsePattern(text)
 		if err != nil {
@@ -45,6 +49,9 @@ func set(values []string) map[string]struct{} {
 
 // passes reports whether the filter chooses an event.
 func (f *filter) passes(h *sinks.Header) bool {
+	if f.stale != nil && *f.stale != h.Stale {
+		return false
+	}
 	return among(f.sources, h.Source) && among(f.subjects, h.Subject) && f.passesType(h.Type)
 }
 
@@ -71,7 +78,7 @@ func (f *filter) passesType(kind []byte) bool {
 	return passes
 }
 
-// hashFilter returns a hash of a filter's entries. The order of the entries makes no difference.
+// hashFilter returns a hash of a filter. The order of the entries makes no difference.
 func hashFilter(f *streamv1.Filter) [filterHashLen]byte {
 	var b []byte
 	for _, list := range [][]string{f.GetTypes(), f.GetSources(), f.GetSubjects()} {
@@ -83,6 +90,13 @@ func hashFilter(f *streamv1.Filter) [filterHashLen]byte {
 			b = binary.AppendUvarint(b, uint64(len(entry)))
 			b = append(b, entry...)
 		}
+	}
+	switch {
+	case f == nil || f.Stale == nil: // the hash that the filter had before there was this choice
+	case f.GetStale():
+		b = append(b, 1)
+	default:
+		b = append(b, 0)
 	}
 	sum := sha256.Sum256(b)
 	return [filterHashLen]byte(sum[:])

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+
 	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
 )
 
@@ -114,6 +116,8 @@ func TestFilterPasses(t *testing.T) {
 		{&streamv1.Filter{Types: []string{"**"}, Sources: []string{e.GetSource()}, Subjects: []string{e.GetSubject()}}, true},
 		{&streamv1.Filter{Types: []string{"**"}, Sources: []string{e.GetSource()}, Subjects: []string{"x"}}, false},
 		{&streamv1.Filter{Types: []string{"**"}, Sources: []string{"x"}, Subjects: []string{e.GetSubject()}}, false},
+		{&streamv1.Filter{Stale: proto.Bool(false)}, true},
+		{&streamv1.Filter{Stale: proto.Bool(true)}, false},
 	} {
 		f, err := newFilter(c.filter)
 		if err != nil {
@@ -123,6 +127,28 @@ func TestFilterPasses(t *testing.T) {
 			if got := f.passes(&h); got != c.want {
 				t.Errorf("filter %v passes %v, want %v", c.filter, got, c.want)
 			}
+		}
+	}
+}
+
+// TestFilterByStale: a filter passes all events, the stale ones, or the others.
+func TestFilterByStale(t *testing.T) {
+	e := event(1)
+	for _, stale := range []bool{false, true} {
+		e.Stale = stale
+		h := record(t, e).Header
+		for want, stale := range map[bool]*bool{true: proto.Bool(stale), false: proto.Bool(!stale)} {
+			f, err := newFilter(&streamv1.Filter{Types: []string{"**"}, Stale: stale})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if f.passes(&h) != want {
+				t.Errorf("filter with stale %v passes an event with stale %v: %v", *stale, e.GetStale(), !want)
+			}
+		}
+		f, err := newFilter(nil)
+		if err != nil || !f.passes(&h) {
+			t.Errorf("no filter passes an event with stale %v: false, %v", e.GetStale(), err)
 		}
 	}
 }
@@ -164,6 +190,10 @@ func TestFilterHash(t *testing.T) {
 		{Types: []string{"s"}, Sources: []string{"a", "b"}},
 		{Types: []string{"a", "b"}, Subjects: []string{"s"}},
 		{Types: []string{"a", "b"}, Sources: []string{"S"}},
+		{Types: []string{"a", "b"}, Sources: []string{"s"}, Stale: proto.Bool(false)},
+		{Types: []string{"a", "b"}, Sources: []string{"s"}, Stale: proto.Bool(true)},
+		{Stale: proto.Bool(false)},
+		{Stale: proto.Bool(true)},
 	} {
 		if twin, ok := seen[hashFilter(other)]; ok {
 			t.Errorf("%v and %v have one hash", other, twin)

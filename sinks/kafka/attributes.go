@@ -12,6 +12,8 @@ import (
 type attribute struct {
 	header string // Its name in Kafka's binding: "ce_" and its own.
 	value  []byte
+	// boolean: the type of the attribute is Boolean. All others are strings.
+	boolean bool
 }
 
 func (a attribute) name() string { return strings.TrimPrefix(a.header, "ce_") }
@@ -26,20 +28,29 @@ func attributes(h *sinks.Header) []attribute {
 		happened = h.ReceivedAt
 	}
 	all := [...]attribute{
-		{"ce_specversion", specVersion},
-		{"ce_id", h.ID},
-		{"ce_type", h.Type},
-		{"ce_source", h.Source},
-		{"ce_subject", h.Subject},
-		{"ce_time", formatTime(happened)},
-		{"ce_connector", h.Connector},
-		{"ce_vendorevent", h.VendorEvent},
-		{"ce_subjectversion", h.SubjectVersion},
-		{"ce_webhookid", h.WebhookID},
-		{"ce_receivedtime", formatTime(h.ReceivedAt)},
-		{"ce_supersedes", h.Supersedes},
+		{header: "ce_specversion", value: specVersion},
+		{header: "ce_id", value: h.ID},
+		{header: "ce_type", value: h.Type},
+		{header: "ce_source", value: h.Source},
+		{header: "ce_subject", value: h.Subject},
+		{header: "ce_time", value: formatTime(happened)},
+		{header: "ce_connector", value: h.Connector},
+		{header: "ce_vendorevent", value: h.VendorEvent},
+		{header: "ce_subjectversion", value: h.SubjectVersion},
+		{header: "ce_webhookid", value: h.WebhookID},
+		{header: "ce_receivedtime", value: formatTime(h.ReceivedAt)},
+		{header: "ce_supersedes", value: h.Supersedes},
+		{header: "ce_stale", value: formatTrue(h.Stale), boolean: true},
 	}
 	return slices.DeleteFunc(all[:], func(a attribute) bool { return len(a.value) == 0 })
+}
+
+// formatTrue returns the canonical text of a true CloudEvents Boolean. An event that is not stale has no such attribute.
+func formatTrue(b bool) []byte {
+	if !b {
+		return nil
+	}
+	return []byte("true")
 }
 
 func formatTime(t time.Time) []byte {

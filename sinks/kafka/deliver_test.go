@@ -234,6 +234,7 @@ func TestRecord(t *testing.T) {
 	var want []string
 	var contents []string
 	events := kafkatest.Events(t)
+	events[len(events)-1].Stale = true
 	for format, contentType := range map[kafka.Format]string{
 		kafka.FormatProtobuf:    "application/protobuf",
 		kafka.FormatJSON:        "application/json",

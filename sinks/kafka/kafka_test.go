@@ -283,6 +283,7 @@ func wantHeaders(e *eventv1.Event, contentType string) []string {
 		"ce_webhookid: " + e.GetWebhookId(),
 		"ce_receivedtime: " + at.Format(time.RFC3339Nano),
 		"ce_supersedes: " + e.GetSupersedes(),
+		"ce_stale: " + map[bool]string{true: "true"}[e.GetStale()],
 		"content-type: " + contentType,
 	}
 	return slices.DeleteFunc(all, func(s string) bool { return strings.HasSuffix(s, ": ") })

@@ -124,9 +124,12 @@ func structured(attributes []attribute, data []byte) ([]byte, error) {
 	text := make([]byte, 0, len(data)+512)
 	text = append(text, '{')
 	for _, a := range attributes {
-		value, err := json.Marshal(string(a.value))
-		if err != nil {
-			return nil, err
+		value := a.value
+		if !a.boolean {
+			var err error
+			if value, err = json.Marshal(string(a.value)); err != nil {
+				return nil, err
+			}
 		}
 		text = append(text, '"')
 		text = append(text, a.name()...)

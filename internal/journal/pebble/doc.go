@@ -16,6 +16,9 @@
 // that it repeats, since syncs end in order and the first that fails fails all behind it. After a start the filter is read
 // from disk in the background, the newest hours first. The keys of hours that are not read yet are always looked up.
 //
+// The greatest version of a subject is a record of its own, in the same buckets. A commit of an event with a version writes the
+// greatest version until then, in the bucket of the hour. So the newest record is enough. It is looked up through the same filter.
+//
 // Releases, corrections and discards are rare. For each the committer asks Pebble where the webhook is.
 //
 // The committer has all drift counts in memory. It adds the drift of the webhooks that a group stores, and writes the counts
@@ -39,7 +42,8 @@
 //	d<hour (4)><turn (2)><key (16)> → number of the epoch (4), contents: a dedupe key, by the hour since 1970 it was added in,
 //	                               and by turns of 262,144 keys within the hour. A content is Unix nanoseconds (8), bytes (16)
 //	                               and meaning (16). A value of format 1 is Unix nanoseconds (8) and bytes (16).
-//	e<position (8)>              → Unix nanoseconds of the commit (8), bridge.event.v1.Event: an event
+//	e<position (8)>              → Unix nanoseconds of the commit (8), bridge.event.v1.Event, and behind it the field stale if that
+//	                               is set: an event
 //	f<number (4)>                → bridge.journal.v1.DriftCount: a count of drift, numbered as they were first seen
 //	g<reader>NUL<from (8)>       → bridge.journal.v1.Gap: positions that a reader was not given
 //	mformat                      → version of this layout (4)
@@ -50,6 +54,8 @@
 //	p<reader>NUL<position (8)>   → bridge.journal.v1.Parked: an event that a reader refused permanently
 //	r<reader>NUL<position (8)><p or r> → Unix nanoseconds (8): an operator's request to pass or to retry an event
 //	q<id (16)>                   → as w, a webhook in quarantine, or released from there
+//	v<hour (4)><turn (2)><subject (16)> → number of the epoch (4), Unix nanoseconds (8), version: the greatest version of a subject
+//	                               until that time. Folders of older programs have none.
 //	w<id (16)>                   → first position (8), number of events (4), bridge.journal.v1.Webhook: a webhook
 //	x<w or q><id (16)><first (8)> → bridge.journal.v1.Correction: events from that position on correct this webhook's
 //
@@ -95,13 +101,13 @@
 //
 //   - One disk, one process, one writer goroutine.
 //   - Under a key the 256 newest contents are known.
-//   - The filter takes at most 48 MiB: 25 million keys at full precision. Beyond that it forgets precision, never keys, and
+//   - The filter takes at most 48 MiB: 25 million keys and subjects at full precision. Beyond that it forgets precision, never keys, and
 //     appends ask Pebble more often. More than 100 million keys within [Config.DedupeAge] are slow.
 //   - While the filter is read after a start, an append with a long window costs a lookup for every hour, or turn, not yet read.
 //   - A disk with less than MinFree accepts only discards until it has room. Retention does not remove more than age and size
 //     say: another program may have filled the disk.
 //   - [Retention.Size] limits the events and webhooks in files. The log, up to 128 MiB of memory not yet in files, dedupe keys
-//     (some 70 bytes each for DedupeAge), the quarantine, parked events, and data removed but not yet compacted come on top.
+//     (some 70 bytes each for DedupeAge), the versions of subjects, the quarantine, parked events, and data removed but not yet compacted come on top.
 //   - Webhooks stay ten minutes longer than their events, and are removed by the time in their ids. A webhook that was received
 //     while the clock was ahead stays until that time has passed.
 //   - Seeking is exact only by reading from the first event committed at the given time, which is long where many events

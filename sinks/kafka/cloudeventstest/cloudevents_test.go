@@ -1,6 +1,7 @@
 package cloudeventstest
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -32,6 +33,7 @@ func TestSDKReadsEveryVendor(t *testing.T) {
 	} {
 		t.Run(string(c.format), func(t *testing.T) {
 			events := kafkatest.Events(t)
+			events[len(events)-1].Stale = true
 			topic := "cloudevents-" + string(c.format)
 			write(t, kafka.Config{Brokers: broker.Brokers(), Topic: topic, Format: c.format, CreateTopics: &kafka.CreateTopics{Partitions: 1}}, events)
 			for i, record := range consume(t, broker, topic, len(events)) {
@@ -126,6 +128,9 @@ func compare(t *testing.T, want *eventv1.Event, got *cloudevents.Event, contentT
 		"datacontenttype": got.DataContentType(),
 	}
 	for name, value := range got.Extensions() {
+		if truth, ok := value.(bool); ok { // in structured mode, which has types
+			attributes[name] = strconv.FormatBool(truth)
+		}
 		if text, ok := value.(string); ok && !strings.HasPrefix(name, "kafka") { // The SDK's own.
 			attributes[name] = text
 		}
@@ -137,6 +142,9 @@ func compare(t *testing.T, want *eventv1.Event, got *cloudevents.Event, contentT
 	}
 	if v := want.GetSubjectVersion(); v != "" {
 		wanted["subjectversion"] = v
+	}
+	if want.GetStale() {
+		wanted["stale"] = "true"
 	}
 	if diff := cmp.Diff(wanted, attributes); diff != "" {
 		t.Errorf("attributes (-want +got):\n%s", diff)

@@ -28,8 +28,8 @@ const (
 // Event is one event reported by a vendor. It maps one to one onto the attributes of CloudEvents 1.0: `id`, `type`,
 // `source`, `subject` and `time` (occurred_at, else received_at) are theirs, the others are extensions.
 //
-// The ordering key is source and subject together: events that share both are delivered in the order in which their
-// webhooks were committed. That is the order of receipt, except for webhooks that were received at the same time.
+// The ordering key is source and subject together: events that share both are delivered in the order in which they were
+// committed. docs/subscribing.md says how that compares with the order of receipt.
 //
 // A google.type.Decimal has a plain form that every parser reads: digits, at most 19 before the point and at most 38 after it,
 // and a minus if it is negative. It has no exponent and no plus. All digits of the vendor are there, with zeros at the end.
@@ -60,8 +60,8 @@ type Event struct {
 	// Id of the event that this one corrects, set only when stored webhooks were translated again.
 	Supersedes string `protobuf:"bytes,11,opt,name=supersedes,proto3" json:"supersedes,omitempty"`
 	// An event with a greater subject_version was published before this one, for the same source and subject. So this one came
-	// out of order: do not apply it over newer state. It is certain where it is set. It is not set where the newer event was
-	// published seven days ago or earlier, and never on `unmapped`, whose subject is not a record.
+	// out of order: do not apply it over newer state. Never set on `unmapped`, whose subject is not a record. docs/guarantees.md
+	// says for how long versions are known.
 	Stale bool `protobuf:"varint,12,opt,name=stale,proto3" json:"stale,omitempty"`
 	// The event's data, by kind. `type` says which kind to expect.
 	//
