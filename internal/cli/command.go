@@ -132,7 +132,7 @@ Exit codes, of all commands:
 			root.AddCommand(c)
 		}
 	}
-	add(groupStart, demoCommand(env), connectorsCommand(env))
+	add(groupStart, initCommand(env), demoCommand(env), connectorsCommand(env))
 	add(groupServer, checkCommand(env), serveCommand(env))
 	add(groupVendor, sendCommand(env), simulateCommand(env))
 	add(groupEvents, tailCommand(env))

@@ -94,7 +94,7 @@ after a crash.`,
 		},
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&f.from, "from", "", "`where` to start: "+fromForms+"\n(default earliest)")
+	fs.StringVar(&f.from, "from", "", "`where` to start: "+fromForms+"\n(default earliest); with --state it counts only when that file is new")
 	fs.StringArrayVar(&f.types, "type", nil, "only events whose type matches this `pattern`: * is one segment, ** any; may be repeated")
 	fs.StringArrayVar(&f.sources, "source", nil, "only events of this `source`; may be repeated")
 	fs.BoolVar(&stale, "stale", false, "only events that are older than one published before, by the vendor's version;\n--stale=false: only others")
@@ -108,7 +108,7 @@ after a crash.`,
 }
 
 func (f *tailFlags) tail(ctx context.Context, env environment) error {
-	start, err := startAt(f.from, f.state)
+	start, continues, err := startAt(f.from, f.state)
 	if err != nil {
 		return err
 	}
@@ -130,6 +130,9 @@ func (f *tailFlags) tail(ctx context.Context, env environment) error {
 
 		handle: eventPrinter(out, env, f.asJSON),
 		notice: func(format string, args ...any) { fmt.Fprintf(env.stderr, "bridge tail: "+format+"\n", args...) },
+	}
+	if continues && f.from != "" {
+		t.notice("it continues from the position in %s; --from counts only when that file is new", f.state)
 	}
 	t.batched = func(token string) error {
 		if err := out.Flush(); err != nil {
@@ -299,28 +302,33 @@ func tokenStart(token string) *streamv1.Start {
 	return &streamv1.Start{At: &streamv1.Start_Token{Token: token}}
 }
 
-// startAt reads --from; without it, the position kept in the state file, if there is one.
-func startAt(from, state string) (*streamv1.Start, error) {
+// startAt returns where to start: at the position in the state file, otherwise where --from says, otherwise at the earliest event.
+// continues is whether the state file decided.
+func startAt(from, state string) (start *streamv1.Start, continues bool, err error) {
+	start, err = parseFrom(from) // A wrong one is told, also when the state file decides.
+	if err != nil || state == "" {
+		return start, false, err
+	}
+	token, err := os.ReadFile(state)
+	if errors.Is(err, os.ErrNotExist) {
+		return start, false, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	if len(bytes.TrimSpace(token)) == 0 {
+		return nil, false, fmt.Errorf("%s holds no position; remove it to start at the earliest event, or where --from says", state)
+	}
+	return tokenStart(string(bytes.TrimSpace(token))), true, nil
+}
+
+// parseFrom reads --from. nil is the earliest event.
+func parseFrom(from string) (*streamv1.Start, error) {
 	switch from {
 	case "latest":
 		return &streamv1.Start{At: &streamv1.Start_Latest{Latest: &streamv1.Latest{}}}, nil
-	case "earliest":
+	case "earliest", "":
 		return nil, nil
-	case "":
-		if state == "" {
-			return nil, nil
-		}
-		token, err := os.ReadFile(state)
-		if errors.Is(err, os.ErrNotExist) {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		if len(bytes.TrimSpace(token)) == 0 {
-			return nil, fmt.Errorf("%s holds no position; remove it to start at the earliest event", state)
-		}
-		return tokenStart(string(bytes.TrimSpace(token))), nil
 	}
 	for _, layout := range []string{time.RFC3339, time.DateOnly} {
 		if at, err := time.Parse(layout, from); err == nil {
