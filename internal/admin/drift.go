@@ -8,6 +8,7 @@ import (
 	adminv1 "github.com/webhook-bridge/bridge/gen/bridge/admin/v1"
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/mask"
+	"github.com/webhook-bridge/bridge/internal/near"
 )
 
 // ListDrift implements [adminv1.AdminServiceServer].
@@ -27,7 +28,7 @@ func (s *Server) listDrift(ctx context.Context, r *adminv1.ListDriftRequest) (*a
 	}
 	// A name misspelt in a scheduled job must not look like a vendor that keeps its word.
 	if name := r.GetConnector(); name != "" && !s.knows(name) && !slices.ContainsFunc(all, func(d *journalv1.DriftCount) bool { return d.GetConnector() == name }) {
-		return nil, invalid(fmt.Errorf("connector: no source has a connector %.64q", name))
+		return nil, invalid(fmt.Errorf("no source has the connector %.64q%s", name, near.List(name, s.connectors())))
 	}
 	a := &adminv1.ListDriftResponse{}
 	for _, d := range all {
@@ -39,13 +40,16 @@ func (s *Server) listDrift(ctx context.Context, r *adminv1.ListDriftRequest) (*a
 }
 
 // knows reports whether a source has the connector.
-func (s *Server) knows(connector string) bool {
+func (s *Server) knows(connector string) bool { return slices.Contains(s.connectors(), connector) }
+
+// connectors are the names of the sources' connectors.
+func (s *Server) connectors() (names []string) {
 	for _, src := range s.sources {
-		if src.Connector.Name == connector {
-			return true
+		if !slices.Contains(names, src.Connector.Name) {
+			names = append(names, src.Connector.Name)
 		}
 	}
-	return false
+	return names
 }
 
 func selected(r *adminv1.ListDriftRequest, d *journalv1.DriftCount) bool {

@@ -28,14 +28,15 @@ func TestHandler(t *testing.T) {
 		want   string
 	}{
 		{"GET", "/v1/webhooks", "", "", 200, `"vendorEvent":"shipping.ordered"`},
-		{"GET", "/v1/webhooks?filter.source=missing", "", "", 200, `"webhooks":[]`},
+		{"GET", "/v1/webhooks?filter.source=missing", "", "", 404, "there is no source"},
+		{"GET", "/v1/webhooks?filter.source=retino&filter.vendor_event=none", "", "", 200, `"webhooks":[]`},
 		{"GET", "/v1/webhooks?filter.outcome=OUTCOME_QUARANTINED", "", "", 200, held},
 		{"GET", "/v1/webhooks/" + held, "", "", 200, `"reason":"malformed_json"`},
-		{"GET", "/v1/webhooks?filter.source=returns&page_size=1&pageToken=", "", "", 200, `"nextPageToken"`},
+		{"GET", "/v1/webhooks?filter.source=retino&page_size=1&pageToken=", "", "", 200, `"nextPageToken"`},
 		{"GET", "/v1/webhooks?source=returns", "", "", 400, `no parameter "source"`},
 		{"GET", "/v1/webhooks?filter.sauce=returns", "", "", 400, `no parameter "filter.sauce"`},
 		{"GET", "/v1/drift?connector=retino&kind=unknown", "", "", 200, `"fields"`},
-		{"GET", "/v1/drift?connector=retina", "", "", 400, "no source has a connector"},
+		{"GET", "/v1/drift?connector=retina", "", "", 400, "no source has the connector"},
 		{"GET", "/v1/webhooks/7", "", "", 400, "must be a valid UUID"},
 		{"GET", "/v1/drift", "", "", 200, `"fields"`},
 		{"GET", "/v1/nothing", "", "", 404, ""},

@@ -186,7 +186,7 @@ func (s *Server) parkedReaders(ctx context.Context, f *adminv1.ParkedFilter, fro
 		}
 	}
 	if f.GetSink() != "" && !slices.ContainsFunc(readers, func(r journal.ReaderState) bool { return r.Name == f.GetSink() }) {
-		return nil, noSink(f.GetSink())
+		return nil, s.noSink(f.GetSink())
 	}
 	return names, nil
 }

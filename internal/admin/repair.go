@@ -39,6 +39,9 @@ func (s *Server) retry(ctx context.Context, r *adminv1.RetryWebhooksRequest) (*a
 		list = s.listed
 	}
 	found, next, err := list(ctx, r)
+	if err == nil {
+		err = s.checkSource(r.GetFilter(), r.GetPageToken(), len(found), next)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -216,6 +219,9 @@ func (s *Server) discard(ctx context.Context, r *adminv1.DiscardWebhooksRequest)
 		return nil, invalid(errors.New("neither ids nor a filter say which webhooks to discard; for all, set filter.outcome to OUTCOME_QUARANTINED"))
 	default:
 		err = s.discardSelected(ctx, a, r)
+	}
+	if err == nil {
+		err = s.checkSource(r.GetFilter(), r.GetPageToken(), int(min(a.GetDiscarded(), 1)), a.GetNextPageToken())
 	}
 	if a.GetDiscarded() == 0 && err != nil {
 		return nil, err

@@ -27,6 +27,9 @@ func (s *Server) retranslate(ctx context.Context, r *adminv1.RetranslateWebhooks
 		return nil, err
 	}
 	a := &adminv1.RetranslateWebhooksResponse{NextPageToken: newToken(page.Next)}
+	if err := s.checkSource(r.GetFilter(), r.GetPageToken(), len(page.Webhooks), a.GetNextPageToken()); err != nil {
+		return nil, err
+	}
 	t, pace := tally{}, s.pace()
 	for i, w := range page.Webhooks {
 		change, err := s.retranslateOne(ctx, w, r)

@@ -4,13 +4,17 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
+	"google.golang.org/grpc/codes"
 
 	adminv1 "github.com/webhook-bridge/bridge/gen/bridge/admin/v1"
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/near"
 )
 
 // readingTime is how much later than its receipt a webhook may get its id, which has the time in it: after its body.
@@ -47,6 +51,16 @@ func (s *Server) query(f *adminv1.Filter) (journal.Query, error) {
 			(f.GetOutcome() == adminv1.Outcome_OUTCOME_UNSPECIFIED || f.GetOutcome() == s.outcome(w))
 	}
 	return q, nil
+}
+
+// checkSource returns an error if nothing was found for a source that is not configured: its name is misspelt. A source that was
+// removed from the configuration is found as long as its webhooks are. token is the request's, and next the answer's.
+func (s *Server) checkSource(f *adminv1.Filter, token string, found int, next string) error {
+	name := f.GetSource()
+	if _, configured := s.sources[name]; name == "" || configured || token != "" || found > 0 || next != "" {
+		return nil
+	}
+	return &answerError{codes.NotFound, fmt.Sprintf("there is no source %.64q%s", name, near.List(name, slices.Collect(maps.Keys(s.sources))))}
 }
 
 // maxYear is beyond what a webhook's id can say.

@@ -15,6 +15,7 @@ import (
 
 	adminv1 "github.com/webhook-bridge/bridge/gen/bridge/admin/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/near"
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
@@ -135,7 +136,7 @@ func (s *Server) operate(ctx context.Context, done, name string, operation func(
 	err := operation()
 	switch {
 	case errors.Is(err, journal.ErrNotFound):
-		return nil, noSink(name)
+		return nil, s.noSink(name)
 	case err != nil:
 		return nil, err
 	}
@@ -146,8 +147,12 @@ func (s *Server) operate(ctx context.Context, done, name string, operation func(
 	return sink, err
 }
 
-func noSink(name string) error {
-	return &answerError{codes.NotFound, fmt.Sprintf("there is no sink %.64q", name)}
+func (s *Server) noSink(name string) error {
+	var names []string
+	for _, sink := range s.sinks {
+		names = append(names, sink.Name)
+	}
+	return &answerError{codes.NotFound, fmt.Sprintf("there is no sink %.64q%s", name, near.List(name, names))}
 }
 
 // PassEvent implements [adminv1.AdminServiceServer].
@@ -181,7 +186,7 @@ func (s *Server) sinkNamed(ctx context.Context, name string) (*adminv1.Sink, err
 	}
 	i := slices.IndexFunc(readers, func(r journal.ReaderState) bool { return r.Name == name })
 	if i < 0 {
-		return nil, noSink(name)
+		return nil, s.noSink(name)
 	}
 	return s.sinkOf(ctx, readers[i]), nil
 }

@@ -53,7 +53,7 @@ func (s *Server) listWebhooks(ctx context.Context, r *adminv1.ListWebhooksReques
 	for _, w := range page.Webhooks {
 		a.Webhooks = append(a.Webhooks, s.short(w))
 	}
-	return a, nil
+	return a, s.checkSource(r.GetFilter(), r.GetPageToken(), len(a.GetWebhooks()), a.GetNextPageToken())
 }
 
 // short is a stored webhook without what is in it.

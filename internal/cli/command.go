@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/webhook-bridge/bridge/internal/daemon"
+	"github.com/webhook-bridge/bridge/internal/near"
 )
 
 // Exit codes. The help of the program itself documents them, see [rootCommand].
@@ -153,7 +154,6 @@ Exit codes, of all commands:
 
 // finish sets what all commands have in common.
 func finish(c *cobra.Command) {
-	c.SuggestionsMinimumDistance = 2
 	c.InitDefaultHelpFlag()
 	c.Flags().SortFlags = false
 	if f := c.Flags().Lookup("help"); f != nil {
@@ -212,7 +212,16 @@ func (e *commandError) Error() string {
 	if e.word == "" {
 		return "no command is given"
 	}
-	return fmt.Sprintf("no command %q%s", e.word, didYouMean(e.cmd.SuggestionsFor(e.word)))
+	return fmt.Sprintf("no command %q%s", e.word, near.Question(e.word, commandNames(e.cmd)))
+}
+
+func commandNames(cmd *cobra.Command) (names []string) {
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(names, c.Name())
+		}
+	}
+	return names
 }
 
 // findCommand returns an error if args name no command. A group of commands does nothing by itself: the next word must name one

@@ -13,6 +13,7 @@ import (
 
 	"github.com/webhook-bridge/bridge/connectors"
 	"github.com/webhook-bridge/bridge/internal/daemon"
+	"github.com/webhook-bridge/bridge/internal/near"
 	"github.com/webhook-bridge/bridge/internal/source"
 )
 
@@ -91,7 +92,7 @@ func describeConnector(env environment, args []string, asJSON bool) error {
 			for _, e := range all {
 				names = append(names, e.Name)
 			}
-			return fmt.Errorf("connector %s models no event %q%s", c.Name, args[1], didYouMean(near(args[1], names)))
+			return fmt.Errorf("connector %s models no event %q%s", c.Name, args[1], near.Question(args[1], names))
 		}
 	}
 	if asJSON {
@@ -145,7 +146,11 @@ func printSample(env environment, args []string) error {
 			return write(env.stdout, s.Body)
 		}
 	}
-	return fmt.Errorf("there is none; connector %s has samples of %s", c.Name, strings.Join(events, ", "))
+	name := ""
+	if len(args) == 2 {
+		name = args[1]
+	}
+	return fmt.Errorf("there is none; connector %s has samples of %s%s", c.Name, strings.Join(events, ", "), near.Question(name, events))
 }
 
 func write(w io.Writer, body []byte) error {
@@ -159,7 +164,7 @@ func connectorNamed(plugins daemon.Plugins, name string) (*connectors.Connector,
 		return c, nil
 	}
 	names := slices.Sorted(maps.Keys(all))
-	return nil, fmt.Errorf("no connector %q; there are %s%s", name, strings.Join(names, ", "), didYouMean(near(name, names)))
+	return nil, fmt.Errorf("no connector %q%s", name, near.List(name, names))
 }
 
 // authOf says how a vendor lets its webhooks be told from others'.

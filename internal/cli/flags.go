@@ -7,6 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/webhook-bridge/bridge/internal/near"
 )
 
 // A flag that several commands have is defined here, once: its name, its default and its meaning are the same everywhere.
@@ -82,11 +84,11 @@ func flagError(cmd *cobra.Command, err error) error {
 		if shorts := unknown.GetSpecifiedShortnames(); shorts != "" {
 			name, dashes = shorts, "-"
 		}
-		known := near(name, flagNames(cmd))
+		known := near.Names(name, flagNames(cmd))
 		for i := range known {
 			known[i] = "--" + known[i]
 		}
-		return &usageError{"unknown flag " + dashes + name + didYouMean(known)}
+		return &usageError{"unknown flag " + dashes + name + near.Ask(known)}
 	case errors.As(err, &missing):
 		return &usageError{"--" + missing.GetFlag().Name + " needs a value"}
 	case errors.As(err, &invalid):
@@ -120,23 +122,6 @@ func flagNames(cmd *cobra.Command) (names []string) {
 		}
 	})
 	return names
-}
-
-// near returns the names that are nearly word: its misspellings, and names that begin with it.
-func near(word string, names []string) []string {
-	known := cobra.Command{SuggestionsMinimumDistance: min(2, len(word)/2)}
-	for _, n := range names {
-		known.AddCommand(&cobra.Command{Use: strings.ReplaceAll(n, " ", "_"), Run: func(*cobra.Command, []string) {}})
-	}
-	return known.SuggestionsFor(word)
-}
-
-// didYouMean asks about names, if there are some.
-func didYouMean(names []string) string {
-	if len(names) == 0 {
-		return ""
-	}
-	return "; did you mean " + strings.Join(names, " or ") + "?"
 }
 
 // doubleDashes writes a flag's long name that follows a single dash, as earlier versions allowed, with two. Arguments after -- stay.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/webhook-bridge/bridge/connectors"
 	"github.com/webhook-bridge/bridge/internal/config"
+	"github.com/webhook-bridge/bridge/internal/near"
 	"github.com/webhook-bridge/bridge/internal/secret"
 	"github.com/webhook-bridge/bridge/internal/simulate"
 	"github.com/webhook-bridge/bridge/internal/source"
@@ -144,7 +145,7 @@ func findSource(cfg *config.Config, name string) (*source.Source, error) {
 		}
 		names = append(names, cfg.Sources[i].Name)
 	}
-	return nil, fmt.Errorf("no source %q in the configuration; there are %s%s", name, strings.Join(names, ", "), didYouMean(near(name, names)))
+	return nil, fmt.Errorf("no source %q in the configuration%s", name, near.List(name, names))
 }
 
 func readInput(env environment, path string) ([]byte, error) {

@@ -21,6 +21,7 @@ import (
 	"github.com/webhook-bridge/bridge/connectors"
 	"github.com/webhook-bridge/bridge/internal/config"
 	"github.com/webhook-bridge/bridge/internal/daemon"
+	"github.com/webhook-bridge/bridge/internal/near"
 	"github.com/webhook-bridge/bridge/internal/secret"
 	"github.com/webhook-bridge/bridge/internal/signature"
 	"github.com/webhook-bridge/bridge/internal/simulate"
@@ -78,7 +79,7 @@ have lost. The exit code is 1 if one would have been lost.`,
 			case len(args) != 1:
 				return &usageError{"takes a vendor, which is one of " + strings.Join(names, ", ")}
 			case env.plugins.Connector(args[0]) == nil:
-				return &usageError{fmt.Sprintf("%q is no vendor; there are %s%s", args[0], strings.Join(names, ", "), didYouMean(near(args[0], names)))}
+				return &usageError{fmt.Sprintf("%q is no vendor%s", args[0], near.List(args[0], names))}
 			}
 			return nil
 		},

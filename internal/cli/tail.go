@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -22,6 +23,7 @@ import (
 
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
+	"github.com/webhook-bridge/bridge/sinks/grpcstream"
 )
 
 // heartbeat is how often the server is asked to show that it is alive. Three missed ones are taken for a dead connection.
@@ -59,6 +61,9 @@ type tailer struct {
 	received bool
 	// failures counts the calls that failed since the last event.
 	failures int
+	// unknown are the sources of the filter that the server does not have, and handled is how many events came.
+	unknown []string
+	handled int
 }
 
 // tailFlags are the command line of tail.
@@ -141,6 +146,9 @@ func (f *tailFlags) tail(ctx context.Context, env environment) error {
 		return saveState(f.state, token)
 	}
 	err = t.follow(ctx)
+	if err == nil && ctx.Err() == nil && t.handled == 0 && len(t.unknown) > 0 && len(t.unknown) == len(f.sources) {
+		return &reportedError{exitFailed} // Nothing can come, and the notice said why.
+	}
 	if t.received && f.state == "" {
 		t.notice("to go on from here, with the same flags: --from %s", t.start.GetToken())
 	}
@@ -213,10 +221,25 @@ func (t *tailer) once(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if !t.received && len(t.filter.GetSources()) > 0 {
+			t.nameUnknown(stream)
+		}
 		alive.Reset(3 * heartbeat)
 		if err := t.receive(m); err != nil {
 			return err
 		}
+	}
+}
+
+// nameUnknown tells which sources of the filter the server does not have.
+func (t *tailer) nameUnknown(stream grpc.ClientStream) {
+	header, err := stream.Header()
+	if err != nil {
+		return // The next call meets it too.
+	}
+	t.unknown = header.Get(grpcstream.UnknownSource)
+	for _, name := range t.unknown {
+		t.notice("the server has no source %q: only events that it stored when it had one can come", name)
 	}
 }
 
@@ -235,6 +258,7 @@ func (t *tailer) receive(m *streamv1.TailResponse) error {
 			}
 			t.start, t.failures = tokenStart(d.GetToken()), 0
 			t.left--
+			t.handled++
 		}
 		return t.passed(t.start.GetToken())
 	case *streamv1.TailResponse_Heartbeat:

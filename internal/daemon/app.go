@@ -81,7 +81,11 @@ func Open(ctx context.Context, cfg *config.Config, plugins Plugins, log *slog.Lo
 	if err != nil {
 		return nil, err
 	}
-	a.streams = grpcstream.New(a.journal, grpcstream.Config{Logger: log})
+	names := []string{} // not nil: all are known
+	for i := range cfg.Sources {
+		names = append(names, cfg.Sources[i].Name)
+	}
+	a.streams = grpcstream.New(a.journal, grpcstream.Config{Sources: names, Logger: log})
 	if err := a.openPushes(ctx); err != nil {
 		return nil, err
 	}

@@ -17,13 +17,16 @@ package repair
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
+	"github.com/webhook-bridge/bridge/connectors"
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/near"
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
@@ -78,7 +81,7 @@ type Retried struct {
 func (p *Repairer) Retry(ctx context.Context, src *intake.Source, w *journalv1.Webhook, o Options) (Retried, error) {
 	r := Retried{Outcome: intake.Quarantined, Event: o.Event}
 	if _, known := src.Event(o.Event); o.Event != "" && !known {
-		r.Fault = intake.NewFault(intake.UnknownEvent, errors.New("the connector has no such event"))
+		r.Fault = intake.NewFault(intake.UnknownEvent, unknownEvent(src.Connector, o.Event))
 		return r, nil
 	}
 	drafts := src.Drafts(src.Redelivery(w, o.Event))
@@ -137,4 +140,13 @@ func (p *Repairer) Discard(ctx context.Context, q journal.Query, more func(disca
 			return n, page.Next, nil
 		}
 	}
+}
+
+// unknownEvent is the fault of an event that the connector does not have. It names the events that may be meant.
+func unknownEvent(c *connectors.Connector, name string) error {
+	events, err := c.Events()
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("connector %s has no event named %.64s%s", c.Name, name, near.Question(name, slices.Collect(maps.Keys(events))))
 }

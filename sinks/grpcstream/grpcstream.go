@@ -42,9 +42,15 @@ const DefaultMaxStreams = 256
 type Config struct {
 	// MaxStreams is the largest number of open streams; more are refused. 0 is DefaultMaxStreams.
 	MaxStreams int
+	// Sources are the names of the sources whose events the log gets. Nil: they are not known here.
+	Sources []string
 	// Logger gets the failures of the log. Nil discards them.
 	Logger *slog.Logger
 }
+
+// UnknownSource is the key of the header metadata that names each source of a filter that is not in [Config.Sources]. The stream is
+// served: the log may have events of a source that was removed, and a source may be added later.
+const UnknownSource = "bridge-unknown-source-bin"
 
 // Server implements [streamv1.EventStreamServiceServer]. It is safe for concurrent use.
 type Server struct {
@@ -53,6 +59,7 @@ type Server struct {
 	log        sinks.Log
 	logger     *slog.Logger
 	maxStreams int
+	sources    []string
 
 	draining context.Context // Done when streams must say goodbye.
 	drain    context.CancelFunc
@@ -73,7 +80,7 @@ func New(log sinks.Log, c Config) *Server {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{log: log, logger: c.Logger, maxStreams: c.MaxStreams, streams: make(map[*stream]struct{})}
+	s := &Server{log: log, logger: c.Logger, maxStreams: c.MaxStreams, sources: c.Sources, streams: make(map[*stream]struct{})}
 	s.draining, s.drain = context.WithCancel(context.Background())
 	s.cut, s.cutAll = context.WithCancel(context.Background())
 	return s

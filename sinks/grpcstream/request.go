@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"buf.build/go/protovalidate"
+	"google.golang.org/grpc/metadata"
 
 	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
 	"github.com/webhook-bridge/bridge/sinks"
@@ -31,7 +33,24 @@ func (s *stream) start(ctx context.Context, req *streamv1.TailRequest) error {
 		return err
 	}
 	s.next.Store(uint64(next))
-	return nil
+	return s.nameUnknown(req.GetFilter().GetSources())
+}
+
+// nameUnknown tells the client which sources of its filter are not known.
+func (s *stream) nameUnknown(asked []string) error {
+	if s.server.sources == nil {
+		return nil
+	}
+	md := metadata.MD{}
+	for _, name := range asked {
+		if !slices.Contains(s.server.sources, name) {
+			md.Append(UnknownSource, name)
+		}
+	}
+	if len(md) == 0 {
+		return nil
+	}
+	return s.out.SetHeader(md)
 }
 
 func (s *stream) locate(ctx context.Context, start *streamv1.Start) (sinks.Position, error) {
