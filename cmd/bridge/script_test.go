@@ -18,6 +18,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -50,6 +51,7 @@ func TestScripts(t *testing.T) {
 			"await":       scriptAwait,
 			"exitcode":    scriptExitCode,
 			"sample":      scriptSample,
+			"sendsamples": scriptSendSamples,
 			"capture":     scriptCapture,
 		},
 		RequireExplicitExec: true,
@@ -60,6 +62,24 @@ func TestScripts(t *testing.T) {
 // scriptSample writes a connector's sample to a file.
 func scriptSample(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[2]), sampleBody(args[0], args[1]), 0o600))
+}
+
+// scriptSendSamples sends the main sample of every event of a connector to the source.
+func scriptSendSamples(ts *testscript.TestScript, _ bool, args []string) {
+	source, connector := args[0], args[1]
+	samples := mainSamples(connector)
+	if len(samples) == 0 {
+		ts.Fatalf("%s has no samples", connector)
+	}
+	for event, body := range samples {
+		file := ts.MkAbs("main.json")
+		ts.Check(os.WriteFile(file, body, 0o600))
+		send := []string{"send", "-c", ts.MkAbs("bridge.yaml"), source, event, file}
+		if allConnectors()[connector].EventField != "" {
+			send = slices.Delete(send, 4, 5) // the body names the event
+		}
+		ts.Check(ts.Exec("bridge", send...))
+	}
 }
 
 // scriptCapture sets a variable to what the first group of a pattern matches in the last output.

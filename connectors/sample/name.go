@@ -6,7 +6,8 @@ import (
 )
 
 // NameFor returns the name of an event's main sample: shipping_ordered for "shipping.ordered", payment_created for
-// "paymentCreated". The demo and the documentation use it. A connector's other samples are named after their trap.
+// "paymentCreated". The demo and the documentation use it, so it should have no
+// drift. A connector's other samples are named after their trap.
 func NameFor(event string) string {
 	var b strings.Builder
 	apart := true // a word begins here anyway
