@@ -2,10 +2,12 @@
 package certs
 
 import (
+	"bytes"
 	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"time"
 )
@@ -69,6 +71,37 @@ func (r *Reloader) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error
 	}
 	r.log.Info("certificate reloaded")
 	return r.current, nil
+}
+
+// Reload reads the files now, and reports whether the certificate is another one. On an error the last good certificate stays.
+func (r *Reloader) Reload() (changed bool, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	before := r.current
+	r.checked = time.Now()
+	s, err := r.look()
+	if err == nil {
+		err = r.load(s)
+	}
+	if err != nil {
+		r.log.Warn("certificate not reloaded", "error", err)
+		return false, err
+	}
+	changed = !slices.EqualFunc(before.Certificate, r.current.Certificate, bytes.Equal)
+	if changed {
+		r.log.Info("certificate reloaded")
+	}
+	return changed, nil
+}
+
+// NotAfter returns when the certificate expires.
+func (r *Reloader) NotAfter() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.current.Leaf == nil {
+		return time.Time{}
+	}
+	return r.current.Leaf.NotAfter
 }
 
 func (r *Reloader) look() (stamp, error) {

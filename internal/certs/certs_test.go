@@ -143,3 +143,24 @@ func TestNewRefusesMismatch(t *testing.T) {
 		t.Error("accepted a certificate without a key")
 	}
 }
+
+// TestReloadAsked: asked for, the files are read whatever their time stamps say, and a broken pair changes nothing.
+func TestReloadAsked(t *testing.T) {
+	p := newPair(t, "old")
+	r, err := New(p.cert, p.key, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if changed, err := r.Reload(); changed || err != nil {
+		t.Errorf("nothing has changed: %v, %v", changed, err)
+	}
+	p.write(t, "new")
+	if changed, err := r.Reload(); !changed || err != nil {
+		t.Errorf("changed: %v, %v", changed, err)
+	}
+	before := r.NotAfter()
+	writePEM(t, p.key, "PRIVATE KEY", []byte("broken"))
+	if changed, err := r.Reload(); changed || err == nil || !r.NotAfter().Equal(before) {
+		t.Errorf("broken: %v, %v", changed, err)
+	}
+}

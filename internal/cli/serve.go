@@ -1,12 +1,15 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"runtime/debug"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -32,7 +35,8 @@ func serveCommand(env environment) *cobra.Command {
 		Short: "Receive webhooks, and serve their events to subscribers and sinks",
 		Long: `Receive webhooks, store them and their events in the journal, and serve the events to subscribers and sinks.
 
-SIGINT or SIGTERM ends the server in order; a second one, a second later or more, ends it at once.`,
+SIGINT or SIGTERM ends the server in order; a second one, a second later or more, ends it at once. SIGHUP reads secrets and
+certificates again.`,
 		Example: "  bridge serve -c bridge.yaml",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -42,6 +46,9 @@ SIGINT or SIGTERM ends the server in order; a second one, a second later or more
 				return err
 			}
 			cfg.Journal.AcceptLoss = acceptLoss
+			hangups := make(chan os.Signal, 1)
+			signal.Notify(hangups, syscall.SIGHUP) // from here on it does not end the program
+			defer signal.Stop(hangups)
 			a, err := daemon.Open(cmd.Context(), cfg, env.plugins, newLogger(env.stderr, cfg.Log))
 			if errors.Is(err, journal.ErrDataLoss) && !acceptLoss {
 				return fmt.Errorf("%w\nNothing was changed. Put the missing files back, or restore a backup. bridge verify %s shows what is left.\n"+
@@ -50,6 +57,9 @@ SIGINT or SIGTERM ends the server in order; a second one, a second later or more
 			if err != nil {
 				return err
 			}
+			ctx, stop := context.WithCancel(cmd.Context())
+			defer stop()
+			go reloadOn(ctx, hangups, a.Reload)
 			return a.Run(cmd.Context())
 		},
 	}
@@ -57,6 +67,18 @@ SIGINT or SIGTERM ends the server in order; a second one, a second later or more
 	cmd.Flags().BoolVar(&acceptLoss, "accept-loss", false,
 		"start although the disk lost data that were confirmed, and record the loss; see docs/operating.md")
 	return cmd
+}
+
+// reloadOn calls reload for each signal until ctx is done.
+func reloadOn(ctx context.Context, signals <-chan os.Signal, reload func()) {
+	for {
+		select {
+		case <-signals:
+			reload()
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 func tuneCollector(env environment) {

@@ -38,6 +38,8 @@ type Config struct {
 	Access Access
 	// ShutdownTimeout is the longest time for a shutdown. Then the open connections are cut off.
 	ShutdownTimeout time.Duration
+
+	origin *origin
 }
 
 // Listen has the addresses to listen on. No two of them collide.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"golang.org/x/tools/txtar"
 
 	"github.com/webhook-bridge/bridge/connectors"
@@ -165,6 +166,7 @@ func zone(t *testing.T, name string) *time.Location {
 var compare = cmp.Options{
 	cmp.Comparer(func(a, b *time.Location) bool { return a.String() == b.String() }),
 	cmp.Comparer(func(a, b *connectors.Connector) bool { return a == b }),
+	cmpopts.IgnoreUnexported(Config{}),
 }
 
 // A key that is not set has its default, and a reference has its value.

@@ -24,6 +24,8 @@ var (
 type expander struct {
 	env      func(string) (string, bool)
 	readFile func(string) ([]byte, error)
+	// referred, if set, is called with the path of each file that a reference names.
+	referred func(string)
 }
 
 // expand replaces ${NAME}, ${NAME:-default} and ${file:PATH}. $$ becomes a dollar sign; any other $ stays as it is.
@@ -84,6 +86,9 @@ func (x expander) file(path string) (string, error) {
 	if path == "" {
 		return "", errors.New("a file reference has no path")
 	}
+	if x.referred != nil {
+		x.referred(path)
+	}
 	data, err := x.readFile(path)
 	if err != nil {
 		return "", fmt.Errorf("the file it refers to %w", fileReason(err))
@@ -93,6 +98,11 @@ func (x expander) file(path string) (string, error) {
 	}
 	// Editors and echo end a file with a newline that is not part of the secret.
 	return strings.TrimRight(string(data), "\r\n"), nil
+}
+
+// refersToFile reports whether a text has a reference to a file.
+func refersToFile(text string) bool {
+	return strings.Contains(strings.ReplaceAll(text, "$$", ""), "${file:")
 }
 
 func validVariable(name string) bool {

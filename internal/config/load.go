@@ -45,27 +45,53 @@ func Parse(name string, data []byte, env func(string) (string, bool), all map[st
 }
 
 func parse(name string, data []byte, x expander, all map[string]*connectors.Connector, checks ...Checks) (*Config, error) {
-	r := newReport(name)
-	root, ok := parseYAML(data, r)
-	if !ok {
-		return nil, r.err()
+	from := &origin{name: name, data: data, expander: x, connectors: all}
+	for _, c := range checks {
+		from.checks = c
 	}
+	cfg, r, err := from.read()
+	if err == nil {
+		err = r.err()
+	}
+	if err != nil {
+		return nil, err
+	}
+	cfg.origin = from
+	return cfg, nil
+}
+
+// origin has everything that a configuration is made from, except the contents of files.
+type origin struct {
+	name string
+	data []byte
+	expander
+	connectors map[string]*connectors.Connector
+	checks     Checks
+	// places of the keys in the file.
+	places map[string]place
+	// files are the paths of the files that references name.
+	files []string
+}
+
+// read makes the configuration. It may be incomplete, or nil, if there are problems in the report.
+func (o *origin) read() (*Config, *report, error) {
+	r := newReport(o.name)
+	o.places, o.files = r.places, nil
+	root, ok := parseYAML(o.data, r)
+	if !ok {
+		return nil, r, nil
+	}
+	x := o.expander
+	x.referred = func(path string) { o.files = append(o.files, path) }
 	file := new(configv1.Config)
 	if !(reader{report: r, expander: x}).root(root, file.ProtoReflect()) {
-		return nil, r.err()
+		return nil, r, nil
 	}
 	if err := validate(file, r); err != nil {
-		return nil, err
+		return nil, r, err
 	}
-	rs := resolver{report: r, connectors: all, readFile: x.readFile}
-	for _, c := range checks {
-		rs.checks = c
-	}
-	cfg := rs.config(file)
-	if err := r.err(); err != nil {
-		return nil, err
-	}
-	return cfg, nil
+	rs := resolver{report: r, connectors: o.connectors, readFile: o.readFile, checks: o.checks}
+	return rs.config(file), r, nil
 }
 
 // parseYAML returns the one document of data. Its Kind is 0 when it is empty. parseYAML reports false after a problem that

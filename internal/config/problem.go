@@ -61,10 +61,12 @@ type report struct {
 	file     string
 	places   map[string]place
 	problems []Problem
+	// fromFile has the paths of values that refer to a file.
+	fromFile map[string]bool
 }
 
 func newReport(file string) *report {
-	return &report{file: file, places: map[string]place{"": {1, 1}}}
+	return &report{file: file, places: map[string]place{"": {1, 1}}, fromFile: map[string]bool{}}
 }
 
 // addf reports a problem with the field at path. It reports nothing when this field, a field around it or a field inside it

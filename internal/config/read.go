@@ -142,6 +142,7 @@ func (r reader) scalar(n *yaml.Node, path string, field protoreflect.FieldDescri
 	if !r.expect(n, yaml.ScalarNode, path) {
 		return none, false
 	}
+	r.fromFile[path] = refersToFile(n.Value)
 	text, err := r.expand(n.Value)
 	if err != nil {
 		r.addf(path, "%s", err)

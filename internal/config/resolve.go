@@ -67,22 +67,39 @@ func (r resolver) access(a *configv1.Access) Access {
 	return access
 }
 
-// tokens leaves out empty values, as a source does with its secrets, and reports when no value is left.
+// tokens leaves out empty values, as a source does with its secrets, and reports when every value is empty.
 func (r resolver) tokens(path string, values []string) []secret.Value {
 	var secrets []secret.Value
-	for i, value := range values {
-		if value == "" {
+	for _, v := range r.secrets(path, values) {
+		text := v.Reveal()
+		if text == "" && !v.FromFile() {
 			continue
 		}
-		if reason := secret.CheckBearer(value); reason != "" {
-			r.addf(element(path, i), "%s", reason)
+		secrets = append(secrets, v)
+		if text == "" {
+			continue
 		}
-		secrets = append(secrets, secret.New(value))
+		if reason := secret.CheckBearer(text); reason != "" {
+			r.addf(v.Place(), "%s", reason)
+		}
 	}
-	if len(secrets) == 0 {
+	if len(secret.Reveal(secrets)) == 0 {
 		r.addf(path, "every value is empty; one must be left")
 	}
 	return secrets
+}
+
+// secrets returns the values of a list of secrets, with their places.
+func (r resolver) secrets(path string, texts []string) []secret.Value {
+	values := make([]secret.Value, 0, len(texts))
+	for i, text := range texts {
+		values = append(values, r.secret(element(path, i), text))
+	}
+	return values
+}
+
+func (r resolver) secret(path, text string) secret.Value {
+	return secret.At(path, text, r.fromFile[path])
 }
 
 // duration resolves an optional duration by the rules of its key.

@@ -171,7 +171,9 @@ func (r resolver) kafka(path string, file *configv1.KafkaSink) *Kafka {
 		k.TLS = &KafkaTLS{CAFile: t.GetCaFile(), CertFile: t.GetCertFile(), KeyFile: t.GetKeyFile(), ServerName: t.GetServerName()}
 	}
 	if s := file.GetSasl(); s != nil {
-		k.SASL = &KafkaSASL{Mechanism: s.GetMechanism(), Username: s.GetUsername(), Password: secret.New(s.GetPassword())}
+		k.SASL = &KafkaSASL{
+			Mechanism: s.GetMechanism(), Username: s.GetUsername(), Password: r.secret(path+".sasl.password", s.GetPassword()),
+		}
 	}
 	if c := file.GetCreateTopics(); c != nil {
 		k.CreateTopics = &KafkaCreateTopics{Partitions: int(c.GetPartitions()), Replication: int(c.GetReplication())}

@@ -15,7 +15,6 @@ import (
 	"github.com/webhook-bridge/bridge/connectors"
 	configv1 "github.com/webhook-bridge/bridge/gen/bridge/config/v1"
 	"github.com/webhook-bridge/bridge/internal/schema"
-	"github.com/webhook-bridge/bridge/internal/secret"
 	"github.com/webhook-bridge/bridge/internal/source"
 )
 
@@ -106,14 +105,14 @@ func (r resolver) auth(path string, file *configv1.Auth) source.Auth {
 	switch scheme := file.GetScheme().(type) {
 	case *configv1.Auth_Header:
 		return source.Auth{
-			Scheme: source.SchemeHeader, Header: scheme.Header.GetName(), Values: secret.List(scheme.Header.GetValues()...),
+			Scheme: source.SchemeHeader, Header: scheme.Header.GetName(), Values: r.secrets(path+".header.values", scheme.Header.GetValues()),
 		}
 	case *configv1.Auth_PathToken:
-		return source.Auth{Scheme: source.SchemePathToken, Values: secret.List(scheme.PathToken.GetValues()...)}
+		return source.Auth{Scheme: source.SchemePathToken, Values: r.secrets(path+".path_token.values", scheme.PathToken.GetValues())}
 	case *configv1.Auth_Hmac:
 		return source.Auth{
 			Scheme: source.SchemeHMAC, HMAC: r.hmac(path+".hmac", scheme.Hmac), PublicURL: scheme.Hmac.GetPublicUrl(),
-			Values: secret.List(scheme.Hmac.GetSecrets()...),
+			Values: r.secrets(path+".hmac.secrets", scheme.Hmac.GetSecrets()),
 		}
 	case *configv1.Auth_None:
 		return source.Auth{Scheme: source.SchemeNone}

@@ -2,10 +2,9 @@ package daemon
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"net/http"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
@@ -20,30 +19,26 @@ import (
 
 // authenticator is a bearer-token authenticator: it admits callers that present one of its tokens. Without tokens it admits
 // everyone.
-type authenticator struct{ digests [][sha256.Size]byte }
-
-func newAuthenticator(tokens []string) authenticator {
-	var a authenticator
-	for _, t := range tokens {
-		a.digests = append(a.digests, sha256.Sum256([]byte(t)))
-	}
-	return a
+type authenticator struct {
+	open    bool
+	digests secret.Digests
 }
 
-// admits reports whether the value of an authorization header has one of the tokens. Its time does not depend on the tokens.
+func newAuthenticator(tokens []secret.Value) authenticator {
+	return authenticator{open: len(tokens) == 0, digests: secret.NewDigests(tokens)}
+}
+
+// admits reports whether the value of an authorization header has one of the tokens, and records the token's use. Its time does
+// not depend on the tokens.
 func (a authenticator) admits(authorization string) bool {
-	if len(a.digests) == 0 {
+	if a.open {
 		return true
 	}
 	scheme, token, _ := strings.Cut(authorization, " ")
 	if !strings.EqualFold(scheme, "bearer") {
 		return false
 	}
-	digest, ok := sha256.Sum256([]byte(strings.TrimSpace(token))), 0
-	for i := range a.digests {
-		ok |= subtle.ConstantTimeCompare(digest[:], a.digests[i][:])
-	}
-	return ok == 1
+	return a.digests.Match(strings.TrimSpace(token), time.Now())
 }
 
 // middleware answers 401 to requests that are not admitted.
@@ -54,7 +49,7 @@ func (a authenticator) middleware(next http.Handler) http.Handler {
 			http.Error(w, "a bearer token is needed", http.StatusUnauthorized)
 			return
 		}
-		if len(a.digests) > 0 {
+		if !a.open {
 			listener.Verified(r.Context())
 		}
 		next.ServeHTTP(w, r)
@@ -82,11 +77,11 @@ type interceptor struct{ streams, operators authenticator }
 
 // newInterceptor returns the interceptor for the configured tokens. Without tokens for operators, the other tokens are theirs too.
 func newInterceptor(c config.Access) interceptor {
-	streams := newAuthenticator(secret.Reveal(c.Tokens))
+	streams := newAuthenticator(c.Tokens)
 	if len(c.AdminTokens) == 0 {
 		return interceptor{streams, streams}
 	}
-	return interceptor{streams, newAuthenticator(secret.Reveal(c.AdminTokens))}
+	return interceptor{streams, newAuthenticator(c.AdminTokens)}
 }
 
 // tap checks a call as [authenticator.tap] does, with the tokens of its service. The tokens of either admit to reflection.

@@ -15,7 +15,7 @@ import (
 )
 
 func TestAuthenticator(t *testing.T) {
-	g := newAuthenticator([]string{"old-token", "new-token"})
+	g := newAuthenticator(secret.List("old-token", "new-token"))
 	for authorization, want := range map[string]bool{
 		"":                   false,
 		"Bearer":             false,
@@ -67,7 +67,7 @@ func TestAdminIsNotForOtherSites(t *testing.T) {
 }
 
 func TestAdminAsksForTheToken(t *testing.T) {
-	h := testAdminHandler(t, newAuthenticator([]string{"token-of-the-operator"}), ":8082")
+	h := testAdminHandler(t, newAuthenticator(secret.List("token-of-the-operator")), ":8082")
 	for _, path := range []string{"/openapi.json", "/openapi/admin.json", "/v1/webhooks?page_size=1001"} {
 		for authorization, want := range map[string]int{
 			"":                             http.StatusUnauthorized,

@@ -41,6 +41,7 @@ type Server struct {
 	pushes    []*push
 	ready     *readiness
 	alerts    *alerts.Monitor
+	reloads   *reloads
 
 	grpc                 *grpc.Server
 	health               *health.Server
@@ -54,7 +55,7 @@ type Server struct {
 
 // Open opens the journal and all listeners; nothing is accepted before [Server.Run]. On an error nothing stays open.
 func Open(ctx context.Context, cfg *config.Config, plugins Plugins, log *slog.Logger) (_ *Server, err error) {
-	a := &Server{cfg: cfg, plugins: plugins, log: log, listeners: map[string]*listener.Listener{}, tls: map[string]*tls.Config{}}
+	a := &Server{cfg: cfg, plugins: plugins, log: log, listeners: map[string]*listener.Listener{}, tls: map[string]*tls.Config{}, reloads: newReloads(cfg, log)}
 	defer func() {
 		if err != nil {
 			a.release()
@@ -102,6 +103,7 @@ func Open(ctx context.Context, cfg *config.Config, plugins Plugins, log *slog.Lo
 	if err := a.listenAll(ctx, edge, metrics, document, newInterceptor(cfg.Access)); err != nil {
 		return nil, err
 	}
+	metrics.MustRegister(newSecretCollector(cfg, a.reloads.certificates))
 	return a, nil
 }
 
@@ -152,7 +154,7 @@ func (a *Server) listenAll(ctx context.Context, edge *ingress.Ingress, metrics p
 			return nil
 		}},
 	} {
-		opened, tlsConfig, err := listen(ctx, a.log, x.name, x.listener)
+		opened, tlsConfig, err := listen(ctx, a.log, x.name, x.listener, a.reloads)
 		if err != nil {
 			return err
 		}
@@ -196,6 +198,10 @@ func (a *Server) Run(ctx context.Context) error {
 	})
 	group.Go(func() error {
 		a.runAlerts(ctx)
+		return nil
+	})
+	group.Go(func() error {
+		a.reloads.run(ctx)
 		return nil
 	})
 	a.ready.serving.Store(true)

@@ -25,7 +25,7 @@ const (
 )
 
 // listen opens one listener, with TLS if it is configured, and logs its address.
-func listen(ctx context.Context, log *slog.Logger, name string, l config.Listener) (net.Listener, *tls.Config, error) {
+func listen(ctx context.Context, log *slog.Logger, name string, l config.Listener, reloads *reloads) (net.Listener, *tls.Config, error) {
 	var lc net.ListenConfig
 	listener, err := lc.Listen(ctx, "tcp", l.Addr)
 	if err != nil {
@@ -40,6 +40,7 @@ func listen(ctx context.Context, log *slog.Logger, name string, l config.Listene
 		_ = listener.Close()
 		return nil, nil, fmt.Errorf("listen %s: %w", name, err)
 	}
+	reloads.certificates[name] = reloader
 	log.Info("listening", "listener", name, "addr", listener.Addr().String(), "tls", true)
 	return listener, &tls.Config{GetCertificate: reloader.GetCertificate, MinVersion: tls.VersionTLS12}, nil
 }

@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"time"
+
 	"github.com/webhook-bridge/bridge/internal/config"
 	"github.com/webhook-bridge/bridge/sinks/file"
 	"github.com/webhook-bridge/bridge/sinks/kafka"
@@ -38,7 +40,10 @@ func kafkaConfig(s config.Sink) kafka.Config {
 		c.TLS = &kafka.TLS{CAFile: t.CAFile, CertFile: t.CertFile, KeyFile: t.KeyFile, ServerName: t.ServerName}
 	}
 	if a := k.SASL; a != nil {
-		c.SASL = &kafka.SASL{Mechanism: a.Mechanism, Username: a.Username, Password: a.Password.Reveal()}
+		c.SASL = &kafka.SASL{Mechanism: a.Mechanism, Username: a.Username, Password: a.Password.Reveal(), Current: func() string {
+			a.Password.Use(time.Now())
+			return a.Password.Reveal()
+		}}
 	}
 	if t := k.CreateTopics; t != nil {
 		c.CreateTopics = &kafka.CreateTopics{Partitions: t.Partitions, Replication: t.Replication}

@@ -1,8 +1,6 @@
 package ingress
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
 	"net/http"
 	"net/url"
 	"strings"
@@ -18,16 +16,22 @@ import (
 // verifier checks a source's secret. How long that takes tells nothing of the secrets but their number.
 type verifier struct {
 	none bool
-	// scheme, if set, verifies the sender's signature. public is the base of the URL that the sender calls. It is nil if that is
+	// signed, if set, verifies the sender's signature. public is the base of the URL that the sender calls. It is nil if that is
 	// the URL that arrives here.
-	scheme *signature.Scheme
+	signed *secret.Derived[signer]
 	public *url.URL
 	// tokens: the secret is in the path.
 	tokens bool
 	// header is canonical, lower its name in gRPC metadata.
 	header, lower string
-	// digests of all secrets: comparing digests of one length gives away neither a secret's length nor its beginning.
-	digests [][sha256.Size]byte
+	// digests of all secrets.
+	digests secret.Digests
+}
+
+// signer verifies signatures made with the current secrets, which have the order of the scheme's.
+type signer struct {
+	scheme  *signature.Scheme
+	secrets []secret.Entry
 }
 
 // tokenMetadata carries a path token in a typed call.
@@ -37,15 +41,21 @@ const tokenMetadata = "bridge-token"
 func newVerifier(a *source.Auth) (v verifier, err error) {
 	v.none, v.tokens = a.Scheme == source.SchemeNone, a.Scheme == source.SchemePathToken
 	if a.Scheme == source.SchemeHMAC {
-		if v.scheme, err = signature.Compile(*a.HMAC, secret.Reveal(a.Values)); err == nil && a.PublicURL != "" {
+		v.signed, err = secret.Derive(a.Values, func(secrets []secret.Entry) (signer, error) {
+			texts := make([]string, len(secrets))
+			for i, s := range secrets {
+				texts[i] = s.Text
+			}
+			scheme, err := signature.Compile(*a.HMAC, texts)
+			return signer{scheme, secrets}, err
+		})
+		if err == nil && a.PublicURL != "" {
 			v.public, err = url.Parse(a.PublicURL)
 		}
 		return v, err
 	}
 	v.header, v.lower = a.Header, strings.ToLower(a.Header)
-	for _, s := range a.Values {
-		v.digests = append(v.digests, sha256.Sum256([]byte(s.Reveal())))
-	}
+	v.digests = secret.NewDigests(a.Values)
 	return v, nil
 }
 
@@ -62,16 +72,16 @@ func (v *verifier) verifyHTTP(h http.Header, token string, now time.Time) error 
 	ok := v.none
 	switch {
 	case v.none:
-	case v.scheme != nil:
-		if err := v.scheme.Precheck(h, now); err != nil {
+	case v.signed != nil:
+		if err := v.signed.Get().scheme.Precheck(h, now); err != nil {
 			return &unverified{err}
 		}
 		ok = true
 	case v.tokens:
-		ok = v.verify(token)
+		ok = v.digests.Match(token, now)
 	default:
 		values := h[v.header]
-		ok = len(values) == 1 && v.verify(values[0])
+		ok = len(values) == 1 && v.digests.Match(values[0], now)
 	}
 	if !ok {
 		return errUnauthorized
@@ -95,14 +105,17 @@ func (v *verifier) verifySigned(r *http.Request, body []byte, now time.Time) err
 	if r.URL.RawQuery != "" || r.URL.ForceQuery {
 		signed.URL += "?" + r.URL.RawQuery
 	}
-	if err := v.scheme.Verify(signed, now); err != nil {
+	with := v.signed.Get()
+	match, err := with.scheme.Match(signed, now)
+	if err != nil {
 		return &unverified{err}
 	}
+	with.secrets[match].Value.Use(now)
 	return nil
 }
 
 // verifyGRPC checks a typed call by its metadata.
-func (v *verifier) verifyGRPC(md metadata.MD) bool {
+func (v *verifier) verifyGRPC(md metadata.MD, now time.Time) bool {
 	name := v.lower
 	switch {
 	case v.none:
@@ -111,14 +124,5 @@ func (v *verifier) verifyGRPC(md metadata.MD) bool {
 		name = tokenMetadata
 	}
 	values := md.Get(name)
-	return len(values) == 1 && v.verify(values[0])
-}
-
-func (v *verifier) verify(candidate string) bool {
-	digest := sha256.Sum256([]byte(candidate))
-	match := 0
-	for i := range v.digests {
-		match |= subtle.ConstantTimeCompare(digest[:], v.digests[i][:])
-	}
-	return match == 1
+	return len(values) == 1 && v.digests.Match(values[0], now)
 }

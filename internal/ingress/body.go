@@ -133,7 +133,7 @@ func (s *endpoint) readBody(w http.ResponseWriter, r *http.Request, now time.Tim
 
 // readVerified reads a verified sender's body as it came over the wire. The sender's quota is used only after it is verified.
 func (s *endpoint) readVerified(w http.ResponseWriter, r *http.Request, now time.Time, reserved *reservation) (body, error) {
-	if s.verifier.scheme != nil {
+	if s.verifier.signed != nil {
 		return s.readSigned(w, r, now, reserved)
 	}
 	if !s.verifier.none {
@@ -176,7 +176,7 @@ func (s *endpoint) readWire(w http.ResponseWriter, r *http.Request, hint int64, 
 	}
 	received, content := newBuffer(), io.Reader(r.Body)
 	// The server's own deadline suffices for a small body of a verified sender.
-	if verified := s.verifier.scheme == nil; !verified || r.ContentLength < 0 || r.ContentLength > pooledBody {
+	if verified := s.verifier.signed == nil; !verified || r.ContentLength < 0 || r.ContentLength > pooledBody {
 		received.arrival.begin(w, r.Body, verified)
 		content = &received.arrival
 	}

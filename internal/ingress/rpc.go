@@ -132,9 +132,9 @@ func (t *typed) admit(ctx context.Context, now time.Time) (*endpoint, error) {
 	}
 	src.received.Inc()
 	switch {
-	case !src.GRPC, src.verifier.scheme != nil:
+	case !src.GRPC, src.verifier.signed != nil:
 		return src, errNoGRPC
-	case !src.verifier.verifyGRPC(md):
+	case !src.verifier.verifyGRPC(md, now):
 		return src, errUnauthorized
 	case src.gateway != t.gateway:
 		return src, errConnector

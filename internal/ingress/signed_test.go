@@ -418,7 +418,7 @@ func TestSignedSourcesTakeNoTypedCalls(t *testing.T) {
 	if status.Code(err) != codes.PermissionDenied {
 		t.Errorf("error %v", err)
 	}
-	if e.sources["shop"].verifier.verifyGRPC(metadata.MD{}) {
+	if e.sources["shop"].verifier.verifyGRPC(metadata.MD{}, time.Now()) {
 		t.Error("a call without a signature passes")
 	}
 }

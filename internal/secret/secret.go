@@ -1,4 +1,8 @@
 // Package secret holds values that must not be printed: passwords, tokens and the keys of signatures.
+//
+// A [Value] may get a new text while the program runs, because the file that holds it has changed. All copies of a Value share
+// the text. Code that prepares something from secrets, such as digests, keeps it in a [Derived], which follows the texts. A Value
+// also remembers when it was used last, so that an old secret can be retired.
 package secret
 
 import (
@@ -6,18 +10,39 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync/atomic"
+	"time"
 )
 
 const redacted = "[redacted]"
 
-// Value is a secret. Formatting, logging and encoding print a placeholder in its place. The zero Value is empty.
+// Value is a secret. Formatting, logging and encoding print a placeholder in its place. The zero Value is empty and stays
+// empty. A Value is safe for concurrent use.
 type Value struct {
 	// A pointer, since fmt does not call the methods of an unexported field's value: there it prints an address.
-	value *string
+	cell *cell
+}
+
+// cell is shared by all copies of a Value.
+type cell struct {
+	text atomic.Pointer[string]
+	// used is when it was used last, in Unix seconds. 0 is never.
+	used     atomic.Int64
+	refused  atomic.Bool
+	place    string
+	fromFile bool
 }
 
 // New returns text as a Value.
-func New(text string) Value { return Value{value: &text} }
+func New(text string) Value { return At("", text, false) }
+
+// At returns text as a Value that stands at a place in the configuration, such as "access.tokens[0]". fromFile says that a file
+// holds the text, so that it may change.
+func At(place, text string, fromFile bool) Value {
+	v := Value{&cell{place: place, fromFile: fromFile}}
+	v.cell.text.Store(&text)
+	return v
+}
 
 // List returns texts as Values.
 func List(texts ...string) []Value {
@@ -30,20 +55,63 @@ func List(texts ...string) []Value {
 
 // Reveal returns the text itself, to compare or to send, never to print.
 func (v Value) Reveal() string {
-	if v.value == nil {
+	if v.cell == nil {
 		return ""
 	}
-	return *v.value
+	return *v.cell.text.Load()
 }
 
-// Reveal returns the texts of all values.
+// Reveal returns the texts of all values that are not empty.
 func Reveal(all []Value) []string {
 	texts := make([]string, 0, len(all))
 	for _, v := range all {
-		texts = append(texts, v.Reveal())
+		if text := v.Reveal(); text != "" {
+			texts = append(texts, text)
+		}
 	}
 	return texts
 }
+
+// Place returns where the value stands in the configuration, or "".
+func (v Value) Place() string {
+	if v.cell == nil {
+		return ""
+	}
+	return v.cell.place
+}
+
+// FromFile reports whether a file holds the text.
+func (v Value) FromFile() bool { return v.cell != nil && v.cell.fromFile }
+
+// Replace sets the text. The new text was not used yet.
+func (v Value) Replace(text string) {
+	v.cell.text.Store(&text)
+	v.cell.used.Store(0)
+}
+
+// Use records a use of the secret. It is cheap: the time counts in seconds.
+func (v Value) Use(now time.Time) {
+	if v.cell == nil {
+		return
+	}
+	if s := now.Unix(); v.cell.used.Load() < s {
+		v.cell.used.Store(s)
+	}
+}
+
+// LastUsed returns when the text was used last, to the second. It returns the zero time if it was not.
+func (v Value) LastUsed() time.Time {
+	if v.cell == nil || v.cell.used.Load() == 0 {
+		return time.Time{}
+	}
+	return time.Unix(v.cell.used.Load(), 0)
+}
+
+// SetRefused records whether the file holds a text that was refused, so that the old one stays.
+func (v Value) SetRefused(refused bool) { v.cell.refused.Store(refused) }
+
+// Refused reports whether the file holds a text that was refused.
+func (v Value) Refused() bool { return v.cell != nil && v.cell.refused.Load() }
 
 // Equal reports whether both hold the same text. How long that takes tells nothing but the lengths.
 func (v Value) Equal(other Value) bool {

@@ -70,25 +70,31 @@ func (s *Scheme) Precheck(h http.Header, now time.Time) error {
 
 // Verify returns nil if a signature of the request was made with one of the secrets, at a time close to now.
 func (s *Scheme) Verify(r Request, now time.Time) error {
+	_, err := s.Match(r, now)
+	return err
+}
+
+// Match is [Scheme.Verify]. It also returns the index of the secret.
+func (s *Scheme) Match(r Request, now time.Time) (secret int, err error) {
 	claimed, err := s.claim(r.Header, now)
 	if err != nil {
-		return err
+		return -1, err
 	}
 	message := s.message.of(&r, claimed.stamp)
 	if !s.isUnambiguous(message) {
-		return errAmbiguous
+		return -1, errAmbiguous
 	}
-	match := 0
-	for _, secret := range s.secrets {
+	match := -1
+	for i, secret := range s.secrets {
 		right := s.sum(secret, message)
 		for _, signature := range claimed.signatures {
-			match |= subtle.ConstantTimeCompare(right, signature)
+			match = subtle.ConstantTimeSelect(subtle.ConstantTimeCompare(right, signature), i, match)
 		}
 	}
-	if match != 1 {
-		return ErrMismatch
+	if match < 0 {
+		return -1, ErrMismatch
 	}
-	return nil
+	return match, nil
 }
 
 // Sign returns the headers that a sender adds to the request: the signature, made with the first secret, and the time if it has

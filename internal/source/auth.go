@@ -111,7 +111,8 @@ func (r *resolver) hmac() {
 // compile reports what package signature finds wrong, and whether the template is valid. Unless the header is usable, it reports
 // problems of secrets only.
 func (r *resolver) compile(h connectors.HMAC, values []secret.Value, usable bool) (signed bool) {
-	if len(r.Auth.Values) == 0 {
+	none := len(secret.Reveal(r.Auth.Values)) == 0
+	if none {
 		// Reported already. What is wrong with the rest does not depend on the secret.
 		values = secret.List("a secret in place of one")
 	}
@@ -129,7 +130,7 @@ func (r *resolver) compile(h connectors.HMAC, values []secret.Value, usable bool
 		switch {
 		case !ok:
 			r.addf("auth.hmac", "%s", problem)
-		case f.Index >= 0 && len(r.Auth.Values) > 0:
+		case f.Index >= 0 && !none:
 			r.addf(fmt.Sprintf("auth.hmac.secrets[%d]", at[f.Index]), "%s", f.Reason)
 		case f.Index < 0 && (usable || f.Field == "Secrets"):
 			r.addf("auth.hmac."+hmacKeys[f.Field], "%s", f.Reason)
@@ -173,24 +174,27 @@ func IsBase(text string) bool {
 		err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.User == nil && !strings.ContainsAny(text, "?#")
 }
 
-// secrets returns the values that are not empty: the old one of two becomes empty when it is retired. It reports values that
-// check refuses, and reports when no value is left.
+// secrets returns the values that are not empty: the old one of two becomes empty when it is retired. An empty file may be filled
+// later, so its value stays. secrets reports values that check refuses, and reports when every value is empty.
 func (r *resolver) secrets(key string, check func(string) string) []secret.Value {
 	left := make([]secret.Value, 0, len(r.Auth.Values))
 	for i, v := range r.Auth.Values {
 		text := v.Reveal()
+		if text == "" && !v.FromFile() {
+			continue
+		}
+		left = append(left, v)
 		if text == "" {
 			continue
 		}
 		if reason := check(text); reason != "" {
 			r.addf(fmt.Sprintf("%s[%d]", key, i), "%s", reason)
 		}
-		left = append(left, v)
 	}
 	switch {
 	case len(r.Auth.Values) == 0:
 		r.addf(key, "is missing: give at least one")
-	case len(left) == 0:
+	case len(secret.Reveal(left)) == 0:
 		r.addf(key, "every value is empty; one must be left")
 	}
 	return left

@@ -107,7 +107,7 @@ type Auth struct {
 	// own. Empty for other schemes.
 	Header string
 	// Values are the accepted secrets. At least one must not be empty, except for SchemeNone, which has none. Resolve drops
-	// empty ones.
+	// empty ones, unless a file holds them, which may be filled later.
 	Values []secret.Value
 	// HMAC is how the sender signs, for SchemeHMAC only. Fields that are not set are the vendor's; where Header is set, nothing
 	// is the vendor's.

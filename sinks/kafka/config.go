@@ -3,18 +3,16 @@ package kafka
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/sasl"
-	"github.com/segmentio/kafka-go/sasl/plain"
-	"github.com/segmentio/kafka-go/sasl/scram"
 )
 
 // Config configures a sink. Brokers and Topic have no defaults.
@@ -77,6 +75,8 @@ type SASL struct {
 	// Mechanism is "PLAIN", "SCRAM-SHA-256" or "SCRAM-SHA-512".
 	Mechanism          string
 	Username, Password string
+	// Current, if set, returns the password for a new connection, which may have changed since.
+	Current func() string
 }
 
 // String leaves the password out.
@@ -268,21 +268,17 @@ func (r *resolver) sasl(s *SASL) sasl.Mechanism {
 	if s.Password == "" {
 		r.addf("sasl.password", "is missing")
 	}
-	algorithm := scram.SHA256
-	switch s.Mechanism {
-	case "PLAIN":
-		return plain.Mechanism{Username: s.Username, Password: s.Password}
-	case "SCRAM-SHA-256":
-	case "SCRAM-SHA-512":
-		algorithm = scram.SHA512
-	default:
+	if !slices.Contains([]string{"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"}, s.Mechanism) {
 		r.addf("sasl.mechanism", "%q is none of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512", s.Mechanism)
 		return nil
 	}
-	mechanism, err := scram.Mechanism(algorithm, s.Username, s.Password)
+	mechanism, err := s.mechanism(s.Password)
 	if err != nil {
-		// The error's text may quote the password.
-		r.problems = append(r.problems, &KeyError{"sasl", errors.New("username or password has characters that SCRAM does not allow")})
+		r.problems = append(r.problems, &KeyError{"sasl", err})
+		return nil
+	}
+	if s.Current != nil {
+		return renewedSASL{mechanism, *s}
 	}
 	return mechanism
 }
