@@ -82,7 +82,9 @@ func (in *Intake) count(d *Draft, r journal.Receipt) Outcome {
 	}
 	received := d.entry.Operation == journal.Receive
 	if received && (!r.Duplicate || r.Kept) { // as the journal does: each stored webhook once
-		s.drift.count(d.entry.Webhook)
+		s.drift.count(d.entry.Webhook, d.entry.Webhook.GetDrift())
+	} else if !r.Duplicate {
+		s.drift.count(d.entry.Webhook, d.entry.NewDrift)
 	}
 	if r.Duplicate {
 		if received {

@@ -205,6 +205,7 @@ func (d *Draft) fillWebhook(delivery *Delivery, r *Reading) {
 		} else {
 			w.Drift = storedDrift(r.Drift)
 		}
+		d.entry.NewDrift = newDrift(w, stored)
 		return
 	}
 	if stored == nil {
@@ -250,6 +251,15 @@ func storedDrift(drift []vendorjson.Drift) []*journalv1.Drift {
 		}
 	}
 	return stored
+}
+
+// newDrift returns the drift of a webhook that it did not have when it was stored.
+func newDrift(w, stored *journalv1.Webhook) []*journalv1.Drift {
+	return slices.DeleteFunc(slices.Clone(w.GetDrift()), func(d *journalv1.Drift) bool {
+		return slices.ContainsFunc(stored.GetDrift(), func(old *journalv1.Drift) bool {
+			return old.GetKind() == d.GetKind() && old.GetPath() == d.GetPath()
+		})
+	})
 }
 
 // isValue reports whether the connector found the drift.

@@ -531,7 +531,7 @@ func TestUnavailable(t *testing.T) {
 
 // drifts counts a stored webhook's drift.
 func (d *desk) drifts(drift ...vendorjson.Drift) {
-	d.source.drift.count(&journalv1.Webhook{VendorEvent: "order", Drift: storedDrift(drift)})
+	d.source.drift.count(&journalv1.Webhook{VendorEvent: "order"}, storedDrift(drift))
 }
 
 // TestDriftIsBounded: however inventive a vendor, its drift has at most so many series, and nothing is lost of the sum.

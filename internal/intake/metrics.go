@@ -77,8 +77,8 @@ type driftKey struct {
 }
 
 // count counts a stored webhook's drift, which shows nothing personal.
-func (c *driftCounter) count(w *journalv1.Webhook) {
-	for _, d := range w.GetDrift() {
+func (c *driftCounter) count(w *journalv1.Webhook, drift []*journalv1.Drift) {
+	for _, d := range drift {
 		c.counter(driftKey{event: w.GetVendorEvent(), field: d.GetPath(), kind: d.GetKind()}).Inc()
 	}
 }

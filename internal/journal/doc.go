@@ -21,7 +21,7 @@
 //   - Everything that a reader was shown survives every crash, with the same content, at the same position. This holds for
 //     events, bounds, positions that Seek found, webhooks, pages of webhooks, corrections, drift, parked events and gaps.
 //   - Nothing is shown, and no append returns, before it is durable.
-//   - Drift counts cover exactly the webhooks that were stored, each once.
+//   - Drift counts cover exactly the webhooks that were stored, each once, and the new drift of those that were released.
 //
 // Order:
 //

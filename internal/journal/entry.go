@@ -37,6 +37,8 @@ type Entry struct {
 	Events [][]byte
 	// Versions are the vendor's versions of the events' subjects: one for each event, or none if no event has one.
 	Versions []Version
+	// NewDrift is, for Release, the drift that the webhook did not have when it was stored. It is counted with the release.
+	NewDrift []*journalv1.Drift
 	// Keys identify the webhook: at least one. The caller scopes them by source, event and kind.
 	Keys []Key
 	// Bytes is the digest of what was received.

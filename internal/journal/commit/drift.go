@@ -26,13 +26,13 @@ type Drift struct {
 	Samples [][]byte
 }
 
-// driftOf returns nil if the webhook has no drift.
-func driftOf(w *journalv1.Webhook) *Drift {
-	if len(w.GetDrift()) == 0 {
+// driftOf returns drift of a webhook, or nil if there is none.
+func driftOf(w *journalv1.Webhook, drift []*journalv1.Drift) *Drift {
+	if len(drift) == 0 {
 		return nil
 	}
 	all := &Drift{At: proto.CloneOf(w.GetReceivedAt())}
-	for _, d := range w.GetDrift() {
+	for _, d := range drift {
 		all.Keys = append(all.Keys, DriftKey{w.GetConnector(), w.GetVendorEvent(), d.GetKind(), d.GetPath()})
 		all.Samples = append(all.Samples, bytes.Clone(d.GetSample()[:min(len(d.GetSample()), maxSample)]))
 	}

@@ -24,7 +24,7 @@ type Pending struct {
 	// Decision is set by [Group.Decide], and First is then the position of its first event, or where that would be.
 	Decision Decision
 	First    sinks.Position
-	// Drift is the drift of a webhook that is received, or nil.
+	// Drift is the drift to count: that of a webhook that is received, or the new drift of one that is released. Or nil.
 	Drift *Drift
 	// Quarantined reports whether the webhook is in quarantine, or was.
 	Quarantined bool
@@ -149,8 +149,9 @@ func (p *Pending) encodeRecord(e *journal.Entry, now func() time.Time) error {
 	switch e.Operation {
 	case journal.Receive:
 		p.Quarantined = e.Webhook.GetQuarantine() != nil
-		p.Drift = driftOf(e.Webhook)
+		p.Drift = driftOf(e.Webhook, e.Webhook.GetDrift())
 	case journal.Release:
+		p.Drift = driftOf(e.Webhook, e.NewDrift)
 		p.Quarantined = true
 		if e.Webhook.GetReleasedAt() == nil {
 			return errors.New("webhook to release has no released_at")

@@ -17,7 +17,7 @@ var durabilityCases = []testCase{
 	{"array whole or not at all", "The entries of one AppendAll exist all, except duplicates, or none of them does.", wholeArray, []need{canCrash}},
 	{"shown", "Everything that a reader was shown survives every crash, with the same content, at the same position. This holds for events, bounds, positions that Seek found, webhooks, pages of webhooks, corrections, drift, parked events and gaps.", shown, []need{canCrash}},
 	{"not shown before it is durable", "Nothing is shown, and no append returns, before it is durable.", unshown, []need{canStall, canCrash}},
-	{"drift", "Drift counts cover exactly the webhooks that were stored, each once.", drift, []need{canCrash}},
+	{"drift", "Drift counts cover exactly the webhooks that were stored, each once, and the new drift of those that were released.", drift, []need{canCrash}},
 }
 
 // maxCrashes bounds the crashes that a case makes within an operation.

@@ -166,7 +166,8 @@ func releaseOf(e journal.Entry, events int, now time.Time, contents string) jour
 	w.ReleasedAt = timestamppb.New(now)
 	r := journal.Entry{
 		Operation: journal.Release, Webhook: w, Bytes: hash("bytes", contents), Meaning: hash("meaning", contents),
-		Keys: []journal.Key{{Hash: hash("released", w.GetId()), Window: window}},
+		Keys:     []journal.Key{{Hash: hash("released", w.GetId()), Window: window}},
+		NewDrift: []*journalv1.Drift{{Kind: journalv1.DriftKind_DRIFT_KIND_VALUE, Path: "$.released"}},
 	}
 	addEvents(&r, events, w.GetId()+"/released")
 	return r

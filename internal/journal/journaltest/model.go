@@ -241,6 +241,11 @@ func (w *world) store(e journal.Entry, r journal.Receipt, p place) (stale int) {
 			w.drift[d.GetPath()]++
 		}
 	} else {
+		if !r.Duplicate {
+			for _, d := range e.NewDrift {
+				w.drift[d.GetPath()]++
+			}
+		}
 		p.quarantined, p.released = false, true
 	}
 	p.duplicate, p.first, p.count = r.Duplicate, r.First, len(e.Events)
