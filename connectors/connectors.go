@@ -16,6 +16,23 @@
 // Translate must not assume that fields are present, that strings are not empty, or that the vendor follows its own
 // documentation. A message without a required field gets an [Error], and the webhook is quarantined. A field that the vendor
 // never promised is not required: without it the message gets [ErrUnmapped].
+//
+// # Values that are not understood
+//
+// Translate never drops a value silently. If the event is wrong without it, as without an amount, the message gets an Error.
+// Otherwise [Fields.Drift] records it, and Bridge reports it with the webhook's drift: a word that no enumeration has, or a time in
+// an unknown form.
+//
+// # Numbers
+//
+// [Fields.Money], [Fields.Decimal] and [Plain] read numbers, also as people print them: with separators between thousands, a decimal
+// comma, a minus on either side or parentheses, and a currency. They read forms of one meaning: "$1,234.00", "(5.00)", "1 234,50", "5,00 Kč".
+// "1,234" has two meanings and is an error, and so is "€1.234"; a bare "1.234" has JSON's meaning. Never publish a vendor's decimal
+// in another way: a decimal in a message may be any short text with a digit, and one of a billion digits is "1e1000000000".
+//
+// # Local times
+//
+// [Fields.Time] and [Local] have the one rule for times without an offset, also for hours that are there twice or not at all.
 package connectors
 
 import (

@@ -31,12 +31,14 @@
 //     than the sale that it becomes.
 //   - An amount may come twice, as cents (subTotal) and as a decimal text (subTotalStr). The text wins if it has a decimal
 //     point. Otherwise the cents win, since LINGA's own description calls one of the texts an integer; they also win over a
-//     text that cannot be read. A text without a point and without cents is quarantined, unless it is zero. "1,234.00" is read.
+//     text that cannot be read, which is drift. A text without a point and without cents is quarantined, unless it is zero.
+//     "$1,234.00" is read.
 //   - A list, as in LINGA's reports, is no webhook: its last row would be the total of the others.
 //   - Cents with a decimal point, also "12.00", may be whole units. When no text decides, the check is quarantined: operators
 //     see that, and may not see an amount that is wrong by a factor of a hundred. guestCount may be any decimal.
-//   - Dates are "01-Sep-2026", ISO 8601 or milliseconds. The time of opening may be a time of day, with the day in startDate. A
-//     time that cannot be read stays unset, since the order is worth more than its time. The day alone does not replace it.
+//   - Dates are "01-Sep-2026", ISO 8601, seconds or milliseconds, with or without a time. The time of opening may be a time of day,
+//     with the day in startDate. A time that cannot be read stays unset and is drift, since the order is worth more than its
+//     time. The day alone does not replace it.
 //   - isVoid is "false", a string.
 //   - The items of online orders (orderDetails) have an unknown shape: they stay in the vendor's message.
 package linga

@@ -110,23 +110,28 @@ func (f fields) moment(path, text string) moment {
 	return m
 }
 
+// halves replaces the longer forms of AM and PM.
+var halves = strings.NewReplacer("A.M.", "AM", "P.M.", "PM")
+
 // spaces replaces the spaces that programs print before "PM".
 var spaces = strings.NewReplacer("\u00A0", " ", "\u202F", " ")
 
 var (
 	epoch = regexp.MustCompile(`^[0-9.]+([eE]\+?[0-9]+)?$`)
 	// dayFirst splits a text into a day and the time of day after it.
-	dayFirst = regexp.MustCompile(`^([0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{1,2}[- ][A-Z]{3}[- ][0-9]{4}|[A-Z]{3} [0-9]{1,2}, [0-9]{4})` +
+	dayFirst = regexp.MustCompile(`^([0-9]{4}[-/][0-9]{1,2}[-/][0-9]{1,2}|[0-9]{1,2}[- ][A-Z]{3,9}[- ][0-9]{4}|[A-Z]{3,9} [0-9]{1,2}, [0-9]{4})` +
 		`(?:(?:T|,? )(.+))?$`)
-	slashes = regexp.MustCompile(`^([0-9]{1,2})/([0-9]{1,2})/([0-9]{4})(.*)$`)
+	yearLast = regexp.MustCompile(`^([0-9]{1,2})[-/.]([0-9]{1,2})[-/.]([0-9]{4})(.*)$`)
 	// zoned splits a time of day from its offset.
 	zoned = regexp.MustCompile(`^(.+?) ?(Z|[+-][0-9]{2}(?::?[0-9]{2})?)$`)
 )
 
 var (
-	dayLayouts = [...]string{time.DateOnly, "2-Jan-2006", "2 Jan 2006", "Jan 2, 2006"}
+	dayLayouts = [...]string{
+		"2006-1-2", "2-Jan-2006", "2006/1/2", "2 Jan 2006", "Jan 2, 2006", "2-January-2006", "2 January 2006", "January 2, 2006",
+	}
 	// clockLayouts are times of day. Go reads decimals of seconds wherever a layout has none.
-	clockLayouts  = [...]string{"15:04:05", "15:04", "3:04:05 PM", "3:04 PM", "3:04:05PM", "3:04PM"}
+	clockLayouts  = [...]string{"15:04:05", "15:04", "3:04:05 PM", "3:04 PM", "3:04:05PM", "3:04PM", "3 PM", "3PM"}
 	offsetLayouts = [...]string{"Z07:00", "Z0700", "Z07"}
 )
 
@@ -138,11 +143,11 @@ func (f fields) parse(text string) moment {
 	if t, ok := sinceEpoch(text); ok {
 		return moment{Time: t.In(f.source.Zone), form: instant, zoned: true}
 	}
-	text = strings.ToUpper(text)
+	text = halves.Replace(strings.ToUpper(text))
 	if clock, ok := parseAny(clockLayouts[:], text); ok {
 		return moment{Time: clock, form: timeOfDay}
 	}
-	part := dayFirst.FindStringSubmatch(isoOfSlashes(text))
+	part := dayFirst.FindStringSubmatch(isoOfYearLast(text))
 	if part == nil {
 		return moment{form: unread}
 	}
@@ -207,10 +212,10 @@ func sinceEpoch(text string) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// isoOfSlashes returns a date with slashes, such as "09/13/2026", in the form of ISO 8601, and any other text as it is. Month and
-// day come in either order. So "09/01/2026" has two meanings and stays as it is.
-func isoOfSlashes(text string) string {
-	part := slashes.FindStringSubmatch(text)
+// isoOfYearLast returns a date such as "09/13/2026" in the form of ISO 8601, and any other text as it is. Month and day come in
+// either order. So "09/01/2026" has two meanings and stays as it is.
+func isoOfYearLast(text string) string {
+	part := yearLast.FindStringSubmatch(text)
 	if part == nil {
 		return text
 	}
