@@ -31,7 +31,10 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	retinov1 "github.com/webhook-bridge/bridge/gen/webhooks/retino/v1"
 )
 
 // memory returns the most memory that the server's process has had, in MiB.
@@ -465,6 +468,92 @@ func TestAttackLargeBodies(t *testing.T) {
 			source := []string{"returns", "signed"}[i%2]
 			_, _ = fmt.Fprintf(conn, "POST /webhooks/%s HTTP/1.1\r\nHost: b\r\nX-Retino-Secret: wrong\r\nX-Signature: %s\r\nContent-Length: 1000000\r\n\r\n{",
 				source, strings.Repeat("0", 64))
+		}
+	})
+}
+
+// TestAttackHalfOpenHeads: heads of requests that never end, with many fields or one long one, each nearly as large as allowed.
+func TestAttackHalfOpenHeads(t *testing.T) {
+	t.Parallel()
+	a := startAttacked(t, 0, "")
+	a.costs(t, 128, func() {
+		for i := range 800 {
+			conn := a.connect(t, "webhooks")
+			head := "POST /webhooks/signed HTTP/1.1\r\nHost: b\r\n"
+			if i%2 == 0 {
+				head += "X: " + strings.Repeat("y", 30<<10)
+			} else {
+				for n := range 120 {
+					head += fmt.Sprintf("x-%d: %s\r\n", n, strings.Repeat("y", 240))
+				}
+			}
+			_, _ = io.WriteString(conn, head)
+		}
+	})
+}
+
+// TestAttackTypedCalls: large typed calls with a wrong secret, and large subscriptions without a token.
+func TestAttackTypedCalls(t *testing.T) {
+	t.Parallel()
+	a := startAttacked(t, 0, "")
+	a.costs(t, 32, func() {
+		conn := dialAttacked(t, a)
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		typed := metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+attackToken, "bridge-source", "returns", "x-retino-secret", "wrong")
+		shipment := largeShipment(15 << 20)
+		var calls sync.WaitGroup
+		for range 40 {
+			calls.Go(func() {
+				_, err := retinov1.NewRetinoWebhookServiceClient(conn).ShippingOrdered(typed, shipment)
+				if status.Code(err) != codes.Unauthenticated {
+					t.Errorf("a typed call: %.200v", err)
+				}
+			})
+			calls.Go(func() {
+				if err := tail(ctx, conn, 7<<20); status.Code(err) != codes.Unauthenticated {
+					t.Errorf("a subscription: %.200v", err)
+				}
+			})
+		}
+		calls.Wait()
+	})
+}
+
+// TestAttackIdleHTTP2: connections that only greet, as many as the listener allows.
+func TestAttackIdleHTTP2(t *testing.T) {
+	t.Parallel()
+	a := startAttacked(t, 0, "")
+	a.costs(t, 64, func() {
+		for range 600 {
+			a.rawHTTP2(t)
+		}
+	})
+	if n := a.metric(t, `bridge_connections_open{listener="grpc"}`); n > 512 {
+		t.Errorf("%v connections are open", n)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if _, err := healthv1.NewHealthClient(dialAttacked(t, a)).Check(ctx, &healthv1.HealthCheckRequest{}); err != nil {
+		t.Errorf("a health check beside them: %v", err)
+	}
+}
+
+// TestAttackUnreadAnswers: callers that never read what they asked for.
+func TestAttackUnreadAnswers(t *testing.T) {
+	t.Parallel()
+	a := startAttacked(t, 0, "")
+	a.costs(t, 96, func() {
+		for range 50 {
+			conn := a.connect(t, "ops")
+			_, _ = io.WriteString(conn, strings.Repeat("GET /metrics HTTP/1.1\r\nHost: b\r\n\r\n", 200))
+			c := a.rawHTTP2(t)
+			_ = c.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
+			for n := range uint32(200) {
+				if c.open(2*n+1, healthCheck) != nil || c.WriteData(2*n+1, true, make([]byte, 5)) != nil {
+					break
+				}
+			}
 		}
 	})
 }

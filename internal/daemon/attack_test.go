@@ -44,6 +44,10 @@ import (
 //	TestAttackDescriptors       idle connections, 64 descriptors 100           0            10 s
 //	TestAttackNoDescriptor      the same with too high a limit   100           0            10 s
 //	TestAttackConnectionFlood   connections beside a sender      3,000         0            20 s
+//	TestAttackHalfOpenHeads     heads that never end             800           30 KiB each  10 s
+//	TestAttackTypedCalls        large calls without a secret     1             880 MiB      30 s
+//	TestAttackIdleHTTP2         connections without a call       600           100 B each   10 s
+//	TestAttackUnreadAnswers     answers that nothing reads       100           10 KiB each  10 s
 //	TestAttackLargeBodies       announced and never sent         100           1 KiB each   10 s
 
 const (

@@ -27,20 +27,24 @@ const (
 	// maxHealthRequest is the largest request to the health and reflection services, whose requests are names.
 	maxHealthRequest = 4 << 10
 	// maxOwnRequest is the largest request to the services of Bridge: a filter with all the values that it may have.
-	maxOwnRequest = 1 << 20
+	maxOwnRequest = 512 << 10
 	// healthCheckTimeout is how long a health check may take, with the arrival of its request.
 	healthCheckTimeout = 10 * time.Second
-	// maxHealthCalls is how many calls of the health service may be open at once, and maxHealthCallsEach on one connection.
-	maxHealthCalls, maxHealthCallsEach = 256, 16
+	// maxHealthCalls is how many calls of the health service may be open on one connection. A bound for all connections would let a
+	// stranger keep a load balancer from its checks.
+	maxHealthCalls = 8
 	// grpcConnectionTimeout is how long TLS and the preface of HTTP/2 may take.
 	grpcConnectionTimeout = 10 * time.Second
 	// grpcReadBuffer is the read buffer of each connection: half of the default.
 	grpcReadBuffer = 16 << 10
+	// grpcStreamWindow and grpcConnectionWindow are what a client may send before the server reads it. By default they would grow
+	// with what arrives, without an upper bound that matters here. A message that is read gets a window of its size.
+	grpcStreamWindow, grpcConnectionWindow = 64 << 10, 1 << 20
 )
 
 // openGRPC makes the server for subscriptions, operators, typed calls, health and reflection.
 func (a *Server) openGRPC(t *tls.Config, edge *ingress.Ingress, tokens interceptor) error {
-	admit := &grpcAdmission{tokens: tokens, health: listener.NewCalls(maxHealthCalls, maxHealthCallsEach)}
+	admit := &grpcAdmission{tokens: tokens}
 	a.grpc = grpc.NewServer(
 		grpc.Creds(listener.GRPC(t, callLimits)),
 		grpc.InTapHandle(admit.tap),
@@ -49,6 +53,8 @@ func (a *Server) openGRPC(t *tls.Config, edge *ingress.Ingress, tokens intercept
 		grpc.MaxHeaderListSize(listener.MaxGRPCHeaders),
 		grpc.MaxRecvMsgSize(maxTypedCall(a.cfg)),
 		grpc.ReadBufferSize(grpcReadBuffer),
+		grpc.StaticStreamWindowSize(grpcStreamWindow),
+		grpc.StaticConnWindowSize(grpcConnectionWindow),
 		grpc.SharedWriteBuffer(true),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idleTimeout, Time: time.Minute, Timeout: 20 * time.Second}),
@@ -101,7 +107,6 @@ func isOwn(service string) bool {
 // grpcAdmission decides about a call when its headers have arrived.
 type grpcAdmission struct {
 	tokens interceptor
-	health *listener.Calls
 }
 
 // tap checks a call as [interceptor.tap] does, bounds the open calls of the health service, and notes connections that are no
@@ -109,7 +114,7 @@ type grpcAdmission struct {
 func (a *grpcAdmission) tap(ctx context.Context, info *tap.Info) (context.Context, error) {
 	service := serviceOf(info.FullMethodName)
 	if service == healthv1.Health_ServiceDesc.ServiceName {
-		if !a.health.Open(ctx) {
+		if !listener.OpenWithout(ctx, maxHealthCalls) {
 			return nil, status.Error(codes.ResourceExhausted, "too many open calls of the health service")
 		}
 		if strings.HasSuffix(info.FullMethodName, "/Watch") {

@@ -64,7 +64,7 @@ func connectionLimits(l config.Listen, descriptors int) map[string]int {
 	share := descriptors / 2
 	limit := func(configured, part, most int) int { return cmp.Or(configured, max(1, min(share/part, most))) }
 	return map[string]int{
-		"webhooks": limit(l.Webhooks.Connections, 2, 4096),
+		"webhooks": limit(l.Webhooks.Connections, 2, 2048),
 		"grpc":     limit(l.GRPC.Connections, 4, 512),
 		"ops":      limit(l.Ops.Connections, 8, 128),
 		"admin":    limit(l.Admin.Connections, 8, 128),

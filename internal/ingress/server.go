@@ -17,7 +17,7 @@ const (
 	// would hold a connection for ever.
 	writeTimeout = readTimeout + reserveTimeout + commitTimeout + 15*time.Second
 	// maxHeader limits the headers of a request, with room for a proxy's.
-	maxHeader = 64 * kibi
+	maxHeader = 32 * kibi
 )
 
 // NewServer returns a server for h that bounds what a connection may cost before a handler sees it. The caller sets the

@@ -99,36 +99,22 @@ func Call(ctx context.Context) {
 	}
 }
 
-// Calls bounds the open calls of a service that needs no credential, over all connections and on each of them.
-type Calls struct {
-	most, each int32
-	open       atomic.Int32
-}
-
-// NewCalls returns a bound of so many open calls, and so many on each connection.
-func NewCalls(most, each int32) *Calls { return &Calls{most: most, each: each} }
-
-// Open counts a call until ctx is done. It reports false, and counts nothing, if there are too many.
-func (c *Calls) Open(ctx context.Context) bool {
-	here := new(atomic.Int32)
-	if p, ok := peer.FromContext(ctx); ok {
-		if info, ok := p.AuthInfo.(authInfo); ok {
-			here = info.strange
-		}
+// OpenWithout counts a call that needs no credential, until ctx is done. It reports false, and counts nothing, if the connection has
+// so many of them already.
+func OpenWithout(ctx context.Context, most int32) bool {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return true
 	}
-	if here.Add(1) > c.each {
-		here.Add(-1)
+	info, ok := p.AuthInfo.(authInfo)
+	if !ok {
+		return true
+	}
+	if info.strange.Add(1) > most {
+		info.strange.Add(-1)
 		return false
 	}
-	if c.open.Add(1) > c.most {
-		here.Add(-1)
-		c.open.Add(-1)
-		return false
-	}
-	context.AfterFunc(ctx, func() {
-		here.Add(-1)
-		c.open.Add(-1)
-	})
+	context.AfterFunc(ctx, func() { info.strange.Add(-1) })
 	return true
 }
 

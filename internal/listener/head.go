@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"net/http"
 	"strconv"
+	"strings"
 )
 
 const (
-	// maxLine bounds a line that is kept because it arrived in parts. net/http refuses longer heads earlier.
-	maxLine = 128 << 10
+	// keptLine is how much is kept of a line that arrives in parts. Only the names of longer ones are read.
+	keptLine = 512
+	// maxFields bounds the fields of a request: net/http's memory for many small ones is many times their size.
+	maxFields = 128
 	// maxChunkLine bounds the size and the extensions of a chunk.
 	maxChunkLine = 256
 	// maxTrailer bounds the lines after the last chunk.
@@ -16,6 +19,9 @@ const (
 	// maxLead bounds the line ends before a request, which old clients send after a body.
 	maxLead = 4
 )
+
+// protocol ends the first line of a request.
+const protocol = " HTTP/1.1"
 
 // refusal is why a request is refused, and the status to answer with.
 type refusal struct {
@@ -39,21 +45,23 @@ const (
 	inTrailer
 )
 
-// scanner follows the requests of an HTTP/1.1 connection, of which it keeps no more than a line. It refuses what two programs could
+// scanner follows the requests of an HTTP/1.1 connection, of which it keeps no more than the beginning of a line. It refuses what two programs could
 // read in two ways; what has one meaning but is no request is left to net/http. The zero value is at the start of a connection.
 type scanner struct {
 	step step
-	// line has the beginning of a line whose end has not come yet.
+	// line has the beginning of a line whose end has not come yet, up to keptLine, tail its last bytes, and long is its length so far.
 	line []byte
+	tail [len(protocol) + 1]byte
+	long int
 	// left is how much of a body or chunk has yet to come.
 	left uint64
 	// lead and trailer are how many bytes came before the request, and after the last chunk.
 	lead, trailer int
 
 	// old: the request is not HTTP/1.1. The others are about its fields.
-	old, chunked   bool
-	lengths, hosts int
-	length         uint64
+	old, chunked           bool
+	fields, lengths, hosts int
+	length                 uint64
 }
 
 // scan follows p. It returns the bytes before the first refused request, and the refusal. Requests end where net/http ends them.
@@ -87,26 +95,42 @@ func (s *scanner) advance(p []byte) (int, *refusal) {
 	}
 	end := bytes.IndexByte(p, '\n')
 	if end < 0 {
-		s.line = append(s.line, p...)
-		return len(p), s.checkLine(s.line)
+		return len(p), s.keep(p)
 	}
 	line := p[:end]
-	if len(s.line) > 0 {
-		s.line = append(s.line, line...)
+	if s.long > 0 {
+		if refused := s.keep(line); refused != nil {
+			return 0, refused
+		}
 		line = s.line
 	}
-	refused := s.checkLine(line)
-	if refused == nil {
-		if len(line) == 0 || line[len(line)-1] != '\r' {
-			return 0, bad("a line ends without CR")
-		}
-		refused = s.take(line[:len(line)-1])
-	}
-	if cap(s.line) > 1<<10 {
-		s.line = nil
-	}
-	s.line = s.line[:0]
+	refused := s.take(line)
+	s.line, s.long = s.line[:0], 0
 	return end + 1, refused
+}
+
+// keep keeps a part of a line.
+func (s *scanner) keep(p []byte) *refusal {
+	if len(p) == 0 {
+		return nil
+	}
+	if s.long > 0 && s.tail[len(s.tail)-1] == '\r' || bytes.IndexByte(p[:len(p)-1], '\r') >= 0 {
+		return bad("CR within a line")
+	}
+	s.long += len(p)
+	s.line = append(s.line, p[:min(len(p), keptLine-len(s.line))]...)
+	if n := copy(s.tail[:], s.tail[min(len(p), len(s.tail)):]); n < len(s.tail) {
+		copy(s.tail[n:], p[len(p)-(len(s.tail)-n):])
+	}
+	return s.checkLength(s.long)
+}
+
+// ending returns the end of a line, of which line is all or the beginning.
+func (s *scanner) ending(line []byte) []byte {
+	if s.long > len(line) {
+		return s.tail[:]
+	}
+	return line
 }
 
 // skipLead skips line ends before a request.
@@ -121,37 +145,42 @@ func (s *scanner) skipLead(p []byte) (int, *refusal) {
 	return 1, nil
 }
 
-// checkLine bounds a line, which may not be whole yet.
-func (s *scanner) checkLine(line []byte) *refusal {
-	most := maxLine
-	switch s.step {
-	case inChunkSize:
-		most = maxChunkLine
-	case inChunkEnd:
-		most = len("\r")
-	case inTrailer:
-		most = maxTrailer - s.trailer
-	}
-	if len(line) > most {
+// checkLength bounds a line, which may not be whole yet. Only net/http bounds the lines of the head.
+func (s *scanner) checkLength(n int) *refusal {
+	switch {
+	case s.step == inChunkSize && n > maxChunkLine,
+		s.step == inChunkEnd && n > len("\r"),
+		s.step == inTrailer && n > min(keptLine, maxTrailer-s.trailer):
 		return bad("a line is too long")
 	}
 	return nil
 }
 
-// take reads one whole line.
+// take reads a whole line, with the CR at its end. Of a long line that arrived in parts, line is the beginning.
 func (s *scanner) take(line []byte) *refusal {
-	if bytes.IndexByte(line, '\r') >= 0 {
-		return bad("CR within a line")
+	if refused := s.checkLength(max(len(line), s.long)); refused != nil {
+		return refused
+	}
+	end := s.ending(line)
+	if len(end) == 0 || end[len(end)-1] != '\r' {
+		return bad("a line ends without CR")
+	}
+	cut := s.long > len(line)
+	if !cut {
+		line = line[:len(line)-1]
+		if bytes.IndexByte(line, '\r') >= 0 {
+			return bad("CR within a line")
+		}
 	}
 	switch s.step {
 	case inRequestLine:
-		s.old = !bytes.HasSuffix(line, []byte(" HTTP/1.1"))
+		s.old = !bytes.HasSuffix(end, []byte(protocol+"\r"))
 		s.step = inFields
 	case inFields:
 		if len(line) == 0 {
 			return s.endHead()
 		}
-		return s.field(line)
+		return s.field(line, cut)
 	case inChunkSize:
 		return s.chunkSize(line)
 	case inChunkEnd:
@@ -182,12 +211,19 @@ func cutField(line []byte) (name, value []byte, refused *refusal) {
 	return name, bytes.Trim(value, " \t"), nil
 }
 
-// field notes the fields that say where a request ends and whom it is for.
-func (s *scanner) field(line []byte) *refusal {
+// field notes the fields that say where a request ends and whom it is for. cut: line is only the beginning of a field.
+func (s *scanner) field(line []byte, cut bool) *refusal {
+	if s.fields++; s.fields > maxFields {
+		return &refusal{http.StatusRequestHeaderFieldsTooLarge, "too many fields"}
+	}
 	name, value, refused := cutField(line)
 	switch {
 	case refused != nil:
 		return refused
+	case cut:
+		if isFraming(name) {
+			return bad("a field is too long")
+		}
 	case bytes.EqualFold(name, []byte("Host")):
 		if s.hosts++; s.hosts > 1 {
 			return bad("more than one Host")
@@ -211,6 +247,16 @@ func (s *scanner) field(line []byte) *refusal {
 		s.chunked = true
 	}
 	return nil
+}
+
+// isFraming reports whether a field says where a request ends or whom it is for.
+func isFraming(name []byte) bool {
+	for _, framing := range []string{"Host", "Content-Length", "Transfer-Encoding"} {
+		if strings.EqualFold(string(name), framing) {
+			return true
+		}
+	}
+	return false
 }
 
 // endHead decides how the body ends.

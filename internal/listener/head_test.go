@@ -22,6 +22,10 @@ var heads = []struct {
 	{"HTTP/1.0", "GET /x HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", 0},
 	{"an absolute target", "POST http://b/x HTTP/1.1\r\nHost: b\r\nContent-Length: 0\r\n\r\n", 0},
 
+	{"a long field", "GET /x HTTP/1.1\r\nHost: b\r\nX: " + strings.Repeat("y", 5000) + "\r\n\r\n", 0},
+	{"a long target", "POST /" + strings.Repeat("y", 5000) + " HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 0},
+	{"128 fields", "GET /x HTTP/1.1\r\n" + strings.Repeat("X: y\r\n", 128) + "\r\n", 0},
+
 	{"a length beside chunks", "POST /x HTTP/1.1\r\nHost: b\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
 	{"chunks beside a length", "POST /x HTTP/1.1\r\nHost: b\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n0\r\n\r\n", 400},
 	{"two lengths", "POST /x HTTP/1.1\r\nHost: b\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{} ", 400},
@@ -46,6 +50,9 @@ var heads = []struct {
 	{"a blank in a name", "GET /x HTTP/1.1\r\nHost: b\r\nX Y: z\r\n\r\n", 400},
 	{"no name", "GET /x HTTP/1.1\r\nHost: b\r\n: z\r\n\r\n", 400},
 	{"no colon", "GET /x HTTP/1.1\r\nHost: b\r\nContent-Length\r\n\r\n", 400},
+	{"129 fields", "GET /x HTTP/1.1\r\n" + strings.Repeat("X: y\r\n", 129) + "\r\n", 431},
+	{"CR in a long field", "GET /x HTTP/1.1\r\nX: " + strings.Repeat("y", 5000) + "\rz\r\n\r\n", 400},
+	{"LF alone after a long field", "GET /x HTTP/1.1\r\nX: " + strings.Repeat("y", 5000) + "\n\r\n", 400},
 	{"two hosts", "GET /x HTTP/1.1\r\nHost: b\r\nHost: c\r\n\r\n", 400},
 	{"a wrong chunk size", "POST /x HTTP/1.1\r\nHost: b\r\nTransfer-Encoding: chunked\r\n\r\n0x2\r\n{}\r\n0\r\n\r\n", 400},
 	{"a signed chunk size", "POST /x HTTP/1.1\r\nHost: b\r\nTransfer-Encoding: chunked\r\n\r\n+2\r\n{}\r\n0\r\n\r\n", 400},

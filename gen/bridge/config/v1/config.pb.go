@@ -2232,7 +2232,7 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"public_url\x18\x06 \x01(\tB\x1f\xb2\xaa\x19\x1b\x1a\x14the URL that arrives2\x03URLR\tpublicUrl\x12E\n" +
 	"\vconnections\x18\a \x01(\v2#.bridge.config.v1.ListenConnectionsR\vconnections\"\xd4\x03\n" +
 	"\x11ListenConnections\x12t\n" +
-	"\bwebhooks\x18\x01 \x01(\rBX\xbaH\v\xd8\x01\x01*\x06\x18\xc0\x84=(\x04\xb2\xaa\x19F\x1aDa quarter of the descriptors that the process may open, at most 4096R\bwebhooks\x12k\n" +
+	"\bwebhooks\x18\x01 \x01(\rBX\xbaH\v\xd8\x01\x01*\x06\x18\xc0\x84=(\x04\xb2\xaa\x19F\x1aDa quarter of the descriptors that the process may open, at most 2048R\bwebhooks\x12k\n" +
 	"\x03ops\x18\x02 \x01(\rBY\xbaH\v\xd8\x01\x01*\x06\x18\xc0\x84=(\x04\xb2\xaa\x19G\x1aEa sixteenth of the descriptors that the process may open, at most 128R\x03ops\x12k\n" +
 	"\x04grpc\x18\x03 \x01(\rBW\xbaH\v\xd8\x01\x01*\x06\x18\xc0\x84=(\x04\xb2\xaa\x19E\x1aCan eighth of the descriptors that the process may open, at most 512R\x04grpc\x12o\n" +
 	"\x05admin\x18\x04 \x01(\rBY\xbaH\v\xd8\x01\x01*\x06\x18\xc0\x84=(\x04\xb2\xaa\x19G\x1aEa sixteenth of the descriptors that the process may open, at most 128R\x05admin\"\xef\x01\n" +
