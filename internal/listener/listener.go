@@ -197,14 +197,12 @@ func (l *Listener) victims(n int) []*Conn {
 	}
 	var candidates []*Conn
 	if len(strangers) > 0 {
-		most := netip.Prefix{}
-		for address, count := range strangers {
-			if count > strangers[most] {
-				most = address
-			}
+		most := 0
+		for _, count := range strangers {
+			most = max(most, count)
 		}
 		for _, c := range l.open {
-			if !c.verified.Load() && c.address == most {
+			if !c.verified.Load() && strangers[c.address] == most {
 				candidates = append(candidates, c)
 			}
 		}
