@@ -44,7 +44,9 @@ type vendor struct {
 	// Event is the vendor's own name for its event; Message and Func are its names in the schema and in Go; Sample is the
 	// name of its webhook in testdata.
 	Event, Message, Func, Sample string
-	Module                       string
+	// Verb is what happened to the order, which is the made-up event's content: its canonical type is order.<Verb>.
+	Verb   string
+	Module string
 }
 
 func main() {
@@ -120,7 +122,7 @@ func newVendor(name, event string) (vendor, error) {
 	}
 	v := vendor{
 		Name: name, Title: title(name), Upper: strings.ToUpper(name),
-		Event: event, Sample: sample.NameFor(event), Module: module,
+		Event: event, Verb: verbOf(event), Sample: sample.NameFor(event), Module: module,
 	}
 	for word := range strings.SplitSeq(v.Sample, "_") {
 		v.Message += title(word)
@@ -133,6 +135,18 @@ func newVendor(name, event string) (vendor, error) {
 	}
 	v.Func = "translate" + v.Message
 	return v, nil
+}
+
+var lastWord = regexp.MustCompile(`[A-Z]?[a-z]+$`)
+
+// verbOf returns the verb that an event's name ends with, such as "created" of order.created and of orderCreated, and "changed" for a
+// name that ends with no verb in the past tense.
+func verbOf(event string) string {
+	word := strings.ToLower(lastWord.FindString(event))
+	if strings.HasSuffix(word, "ed") || word == "paid" || word == "sent" {
+		return word
+	}
+	return "changed"
 }
 
 // reserved are names that are not keywords, but cannot be names of imported packages.

@@ -208,3 +208,28 @@ func TestPlugTheProgram(t *testing.T) {
 		}
 	}
 }
+
+// TestVerb: the type of the canonical event says what the vendor's event says.
+func TestVerb(t *testing.T) {
+	for event, want := range map[string]string{
+		"order.created": "created", "orderCreated": "created", "invoice.paid": "paid", "order_refunded": "refunded", "ORDER.SENT": "changed",
+		"orders": "changed", "close": "changed", "shipping-ordered": "ordered",
+	} {
+		v, err := newVendor("acme", event)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v.Verb != want {
+			t.Errorf("%s: %q, want %q", event, v.Verb, want)
+		}
+		files, err := v.files()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			if strings.HasSuffix(f.path, "translate.go") && !bytes.Contains(f.data, []byte(`"order.`+want+`"`)) {
+				t.Errorf("%s: %s lacks the type order.%s", event, f.path, want)
+			}
+		}
+	}
+}
