@@ -430,7 +430,7 @@ func TestAttackNoDescriptor(t *testing.T) {
 // TestAttackConnectionFlood: connections that come as fast as they can, while genuine webhooks come.
 func TestAttackConnectionFlood(t *testing.T) {
 	t.Parallel()
-	a := startAttacked(t, 0, "  connections: {webhooks: 64}\n")
+	a := startAttacked(t, 0, "  connections: {webhooks: 512}\n")
 	a.costs(t, 48, func() {
 		stop := make(chan struct{})
 		var flood sync.WaitGroup

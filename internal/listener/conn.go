@@ -21,6 +21,8 @@ type Conn struct {
 	index   int
 	removed bool
 
+	// heard: something has arrived on this connection.
+	heard atomic.Bool
 	// verified: a request on this connection has shown its credential.
 	verified atomic.Bool
 	// active is how many requests are being answered.
@@ -30,6 +32,36 @@ type Conn struct {
 
 	closing  sync.Once
 	closeErr error
+}
+
+// Ranks of connections: the lowest is closed first to make room.
+const (
+	// rankSilent is a connection that has sent nothing yet.
+	rankSilent = iota
+	// rankStranger has shown no credential yet.
+	rankStranger
+	// rankKnown has shown a credential.
+	rankKnown
+	ranks
+)
+
+func (c *Conn) rank() int {
+	switch {
+	case c.verified.Load():
+		return rankKnown
+	case c.heard.Load():
+		return rankStranger
+	}
+	return rankSilent
+}
+
+// Read reads, and notes that something has arrived.
+func (c *Conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 && !c.heard.Load() {
+		c.heard.Store(true)
+	}
+	return n, err
 }
 
 // Close closes the connection and gives its place to others.

@@ -2,13 +2,14 @@
 //
 // # Connections
 //
-// A [Listener] has a limit. A connection above the limit does not wait: the listener closes an older one to make room. It chooses
-// among the connections that have shown no credential yet, first of the address that has most of them, the one that was idle
-// longest. Then it chooses among the authenticated connections that are idle. A connection in the middle of an authenticated
-// request is never closed. If only such connections are open, the new one is closed.
+// A [Listener] has a limit. A connection above the limit does not wait: the listener closes an older one to make room. First it
+// chooses among the connections that have sent nothing yet, then among the ones that have shown no credential yet: of the addresses
+// that have most such connections, the one that was idle longest. Last it chooses among the authenticated connections that are
+// idle. A connection in the middle of an authenticated request is never closed. If only such connections are open, the new one is
+// closed.
 //
-// When the process has no descriptor left, Accept does the same, counts the error, logs it at most once a minute, and
-// [Listener.Problem] reports it for a minute.
+// When the process has no descriptor left, Accept closes a connection in the same order, but none in the middle of a request. It
+// counts the error, logs it at most once a minute, and [Listener.Problem] reports it for a minute.
 //
 // # HTTP/1.1
 //

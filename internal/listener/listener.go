@@ -20,6 +20,8 @@ const (
 	failingFor = time.Minute
 	// logEvery is how often one listener logs that it cannot accept, or that its limit is reached.
 	logEvery = time.Minute
+	// spared is how long a connection must have been idle to be closed for want of a descriptor.
+	spared = 250 * time.Millisecond
 	// maxWait is the longest wait after an error of Accept.
 	maxWait = time.Second
 )
@@ -125,8 +127,10 @@ func (l *Listener) fail(err error) bool {
 	if !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE) {
 		return false
 	}
+	// The system says so also when no connection waits. So only a connection is closed that had its time.
+	before := time.Now().Add(-spared).UnixNano()
 	l.mu.Lock()
-	victims := l.victims(1)
+	victims := l.victims(1, func(c *Conn) bool { return c.active.Load() == 0 && c.idleSince.Load() <= before })
 	l.mu.Unlock()
 	l.drop(victims, reasonDescriptors)
 	return len(victims) > 0
@@ -163,7 +167,7 @@ func (l *Listener) admit(raw net.Conn) *Conn {
 	full := len(l.open) >= l.config.Limit
 	var victims []*Conn
 	if full {
-		victims = l.victims(1 + l.config.Limit/64)
+		victims = l.victims(1+l.config.Limit/64, func(c *Conn) bool { return !c.verified.Load() || c.active.Load() == 0 })
 	}
 	refused := full && len(victims) == 0
 	if !refused {
@@ -187,40 +191,41 @@ func (l *Listener) admit(raw net.Conn) *Conn {
 	return c
 }
 
-// victims removes up to n connections from the table and returns them: see the package comment. The caller holds mu.
-func (l *Listener) victims(n int) []*Conn {
-	strangers := make(map[netip.Prefix]int)
+// victims removes up to n of the connections that may be closed from the table and returns them: see the package comment. The caller
+// holds mu.
+func (l *Listener) victims(n int, may func(*Conn) bool) []*Conn {
+	strangers, most := make(map[netip.Prefix]int), 0
 	for _, c := range l.open {
 		if !c.verified.Load() {
 			strangers[c.address]++
 		}
 	}
-	var candidates []*Conn
-	if len(strangers) > 0 {
-		most := 0
-		for _, count := range strangers {
-			most = max(most, count)
+	// best has the candidates of the lowest rank.
+	var best []*Conn
+	lowest := ranks
+	for _, c := range l.open {
+		if !may(c) {
+			continue
 		}
-		for _, c := range l.open {
-			if !c.verified.Load() && strangers[c.address] == most {
-				candidates = append(candidates, c)
-			}
+		r := c.rank()
+		count := strangers[c.address]
+		if r > lowest || r == lowest && r < rankKnown && count < most {
+			continue
 		}
-		// The newest one of an address may be a genuine sender.
-		n = min(n, max(1, len(candidates)-1))
-	} else {
-		for _, c := range l.open {
-			if c.active.Load() == 0 {
-				candidates = append(candidates, c)
-			}
+		if r < lowest || r < rankKnown && count > most {
+			best, lowest, most = best[:0], r, count
 		}
+		best = append(best, c)
 	}
-	slices.SortFunc(candidates, func(a, b *Conn) int { return cmp.Compare(a.idleSince.Load(), b.idleSince.Load()) })
-	candidates = candidates[:min(n, len(candidates))]
-	for _, c := range candidates {
+	if lowest < rankKnown {
+		n = min(n, max(1, len(best)-1)) // The newest one may be a genuine sender's.
+	}
+	slices.SortFunc(best, func(a, b *Conn) int { return cmp.Compare(a.idleSince.Load(), b.idleSince.Load()) })
+	best = best[:min(n, len(best))]
+	for _, c := range best {
 		l.remove(c)
 	}
-	return candidates
+	return best
 }
 
 // remove takes a connection off the table. The caller holds mu.

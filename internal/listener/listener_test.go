@@ -58,7 +58,7 @@ func emfile() error {
 // TestMakesRoom: which connection is closed for a new one.
 func TestMakesRoom(t *testing.T) {
 	t.Parallel()
-	const verified, busy = 1, 2
+	const verified, busy, heard = 1, 2, 4
 	type open struct {
 		ip    string
 		state int
@@ -75,6 +75,7 @@ func TestMakesRoom(t *testing.T) {
 		{"of the network in IPv6", []open{{"2001:db8::1", 0}, {"2001:db8:1::1", 0}, {"2001:db8:1::2", 0}}, 1},
 		{"IPv4 in IPv6", []open{{"10.0.0.9", 0}, {"::ffff:10.0.0.2", 0}, {"10.0.0.2", 0}}, 1},
 		{"a stranger in the middle of a request", []open{{"10.0.0.1", verified}, {"10.0.0.2", busy}, {"10.0.0.3", verified | busy}}, 1},
+		{"a silent one first", []open{{"10.0.0.1", heard}, {"10.0.0.1", heard}, {"10.0.0.2", 0}}, 2},
 		{"an idle known sender", []open{{"10.0.0.1", verified | busy}, {"10.0.0.1", verified}, {"10.0.0.1", verified}}, 1},
 		{"no known sender in a request", []open{{"10.0.0.1", verified | busy}, {"10.0.0.1", verified | busy}, {"10.0.0.1", verified | busy}}, -1},
 	} {
@@ -85,6 +86,7 @@ func TestMakesRoom(t *testing.T) {
 				conns[i] = from(o.ip)
 				c := l.admit(conns[i])
 				c.verified.Store(o.state&verified != 0)
+				c.heard.Store(o.state&heard != 0)
 				if o.state&busy != 0 {
 					c.begin()
 				}
@@ -136,14 +138,21 @@ func TestNoDescriptors(t *testing.T) {
 		for _, c := range []net.Conn{stranger, nil, nil, nil, genuine} {
 			raw.accepts <- c
 		}
+		if _, err := l.Accept(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(spared)
 		began := time.Now()
-		for range 2 {
-			if _, err := l.Accept(); err != nil {
-				t.Fatal(err)
-			}
+		if _, err := l.Accept(); err != nil {
+			t.Fatal(err)
 		}
 		if took := time.Since(began); took != 15*time.Millisecond {
 			t.Errorf("waited for %v, want 5 ms and 10 ms", took)
+		}
+		raw.accepts <- nil
+		raw.accepts <- from("10.0.0.4")
+		if _, err := l.Accept(); err != nil {
+			t.Fatal(err)
 		}
 		if !stranger.closed.Load() || genuine.closed.Load() {
 			t.Errorf("closed: the stranger %v, the other %v", stranger.closed.Load(), genuine.closed.Load())
@@ -152,7 +161,7 @@ func TestNoDescriptors(t *testing.T) {
 			t.Errorf("%d lines in the log:\n%s", n, log.String())
 		}
 		var counted dto.Metric
-		if err := l.metrics.acceptErrors.Write(&counted); err != nil || counted.GetCounter().GetValue() != 3 {
+		if err := l.metrics.acceptErrors.Write(&counted); err != nil || counted.GetCounter().GetValue() != 4 {
 			t.Errorf("%v errors counted, %v", counted.GetCounter().GetValue(), err)
 		}
 		if l.Problem() != "webhooks cannot accept connections" {
