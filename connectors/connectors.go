@@ -88,6 +88,13 @@ type Connector struct {
 	// Batches says that a body may be a JSON array of webhooks. Each element is a webhook of its own, with its own name, key and
 	// result. All are made durable at once.
 	Batches bool
+	// Pings are the vendor's pings that Bridge does not know by itself. The first that fits counts.
+	Pings []Ping
+	// NoPings says that the vendor sends facts that look like the pings that Bridge knows by itself, such as an empty body whose
+	// event the URL names. Then only Pings are pings.
+	NoPings bool
+	// Handshakes are the requests with which the vendor checks an address. The first that fits is answered.
+	Handshakes []Handshake
 	// Verification is how the vendor authenticates its webhooks.
 	Verification Verification
 	// Delivery is how the vendor delivers. Only the simulator uses it: nothing that is received depends on it.

@@ -39,6 +39,9 @@ func TestSamplesFitTheirSchemas(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, s := range samples {
+			if s.Ping {
+				continue
+			}
 			event := eventOf(t, c, s)
 			if s.Broken || s.Name != sample.NameFor(event) {
 				continue

@@ -83,6 +83,12 @@ type element struct {
 
 // expectations renders the result of a webhook.
 func expectations(p *pipeline, w sample.Webhook) ([]sample.Expectation, error) {
+	if ping := p.ping(w); ping != nil {
+		data, err := indented(struct {
+			Ping string `json:"ping"`
+		}{ping.Name})
+		return []sample.Expectation{{Name: sample.Ping, Data: data}}, err
+	}
 	documents, list, fault := p.open(w)
 	switch {
 	case fault != nil:

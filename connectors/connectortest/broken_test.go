@@ -39,7 +39,7 @@ type spoiled struct {
 	base func() *connectors.Connector
 	// rig spoils the kit instead.
 	rig func(k *kit)
-	// fails is the only rule that must fail.
+	// fails is the only rule that must fail, or the rules.
 	fails string
 }
 
@@ -63,6 +63,19 @@ var broken = []spoiled{
 	{name: "event that nothing shows", fails: "coverage", spoil: func(c *connectors.Connector) { c.EventField = "created_at" }},
 	{name: "passes everything on", fails: "coverage", spoil: translating(func(connectors.Input) (connectors.Translation, error) {
 		return connectors.Translation{}, connectors.ErrUnmapped
+	})},
+	{name: "ping that no webhook shows", fails: "pings", spoil: pinging(connectors.Ping{Name: "hello", Events: []string{"hello"}})},
+	{name: "ping that is an event", fails: "coverage pings", base: odd, spoil: pinging(connectors.Ping{Name: "empty", Events: []string{"shipping.ordered"}})},
+	{name: "ping with an answer that is no JSON", fails: "pings", base: odd, spoil: pinging(connectors.Ping{Name: "empty", Events: []string{"x-"}, Answer: "no"})},
+	{name: "ping that nothing tells", fails: "pings", base: odd, spoil: pinging(connectors.Ping{Name: "empty"})},
+	{name: "ping of three words", fails: "pings", base: odd, spoil: pinging(connectors.Ping{Name: "a b c", Events: []string{"x-"}})},
+	{name: "handshake without a challenge", fails: "pings", spoil: shaking(connectors.Handshake{Name: "h", Method: "GET"})},
+	{name: "handshake that may be a webhook", fails: "pings", spoil: shaking(connectors.Handshake{Name: "h", Method: "POST", Header: "X"})},
+	{name: "handshake with two answers", fails: "pings", spoil: shaking(connectors.Handshake{
+		Name: "h", Method: "GET", Query: "c", Reply: connectors.Reply{Field: "a", Header: "b"},
+	})},
+	{name: "handshake with an unknown HMAC", fails: "pings", spoil: shaking(connectors.Handshake{
+		Name: "h", Method: "GET", Query: "c", Reply: connectors.Reply{HMAC: &connectors.ReplyHMAC{Algorithm: "md5"}},
 	})},
 	{name: "Normalize that changes JSON", base: odd, fails: "normalized", spoil: func(c *connectors.Connector) {
 		c.Normalize = func(text []byte) []byte { return bytes.ReplaceAll(normalize(text), []byte("'"), []byte("`")) }
@@ -398,6 +411,14 @@ func with(fsys fs.FS, file, text string) fs.FS {
 		}
 	}
 	return changed
+}
+
+func pinging(p connectors.Ping) func(*connectors.Connector) {
+	return func(c *connectors.Connector) { c.Pings = []connectors.Ping{p} }
+}
+
+func shaking(h connectors.Handshake) func(*connectors.Connector) {
+	return func(c *connectors.Connector) { c.Handshakes = []connectors.Handshake{h} }
 }
 
 func TestRulesFindWhatIsBroken(t *testing.T) {

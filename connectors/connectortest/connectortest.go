@@ -15,6 +15,7 @@
 //
 //   - events.json has the key and the canonical events, without the fields that Bridge sets (ids, source, time of receipt). For
 //     an array of webhooks it is an array. Each element has the key and the events, or the quarantine, and the drift.
+//   - ping.json says which ping the webhook is: one that the connector declares, or one that Bridge knows.
 //   - quarantine.json says why the webhook is quarantined: reason, JSON path, byte offset (-1 if the reason is not about one
 //     place), and the problem if the connector found it.
 //   - drift.json lists the differences between the body and the vendor's schema, if there are any.
@@ -33,6 +34,7 @@
 //	window        the window fits the vendor's delivery policy
 //	samples       the testdata are embedded unchanged
 //	coverage      each event has a webhook that becomes canonical events
+//	pings         declared pings are shown by webhooks and are no events
 //	normalized    Normalize makes JSON of almost JSON, and does not change JSON
 //	complete      canonical events keep to the rules of proto/bridge/event/v1
 //	bounded       a number of any size is within its schema's bounds

@@ -171,11 +171,26 @@ func (p *pipeline) runWith(d document, clone func(proto.Message) proto.Message) 
 	if fault := p.reader.Draft(delivery, &got).Fault; fault != nil { // events that cannot be encoded are found last
 		got.Translation, got.Fault = connectors.Translation{}, fault
 	}
+	if got.Ping != nil { // no rule is about one, except pings
+		got.Fault = &intake.Fault{Reason: pinged, Problem: got.Ping.Name, Offset: -1}
+	}
 	r.text, r.event, r.translation, r.fault, r.drift = got.Document, got.Event, got.Translation, got.Fault, got.Drift
 	if _, header := d.key.Natural(); header && r.fault == nil && len(naturalKeys(r.translation)) == 0 {
 		r.translation.Key = d.key
 	}
 	return r
+}
+
+// pinged is the fault of a document that is a ping: it makes no events.
+const pinged intake.Reason = "ping"
+
+// ping returns which ping a webhook is, nil if it is none.
+func (p *pipeline) ping(w sample.Webhook) *connectors.Ping {
+	p.decoded = func(proto.Message) {}
+	r := p.reader.Read(&intake.Delivery{
+		Source: p.reader, PathEvent: w.Event, Headers: p.storedHeaders(w), Body: w.Body, Encoding: p.encoding(w),
+	})
+	return r.Ping
 }
 
 // same says whether two translations have equal keys, events and drift.

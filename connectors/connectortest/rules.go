@@ -35,6 +35,7 @@ var rules = []rule{
 	{"window", "The window is longer than the vendor's longest wait before a retry, and not much longer.", checkWindow},
 	{"samples", "Samples are the connector's testdata, embedded by `//go:embed testdata/*.txtar`.", checkSamples},
 	{"coverage", "Every event of the service has a webhook in testdata that becomes canonical events.", checkCoverage},
+	{"pings", "A declared ping has a name, signs that no event has, a JSON answer, and a webhook in testdata. A handshake has a method, one place of the challenge, and one place of the answer.", checkPings},
 	{"normalized", "Normalize makes JSON of some webhook, returns JSON as it is, keeps the length, does not write to its argument, and never panics.", checkNormalized},
 	{"complete", "Each event keeps to the rules of proto/bridge/event/v1, and leaves empty the fields that Bridge sets.", checkComplete},
 	{"bounded", "A number of any size becomes a fault, or a value within the bounds of its schema.", checkBounded},

@@ -37,6 +37,9 @@
 //     CZECH_BANK_ACCOUNT is known.
 //   - company_id and company_vat_number are empty for people; vat_rate is absent from the older sample.
 //   - Tracking webhooks have no envelope, so the URL must name them.
+//   - "Send a test event" sends a body that no page prints. Retino names events after their subject, so an event that is named for a
+//     test is the ping test_button, and an empty body is a ping as for every vendor. A test event that looks like a real one is
+//     not distinguishable.
 package retino
 
 import (
@@ -63,7 +66,11 @@ func New() *connectors.Connector {
 		Register: func(ctx context.Context, mux *runtime.ServeMux, conn grpc.ClientConnInterface) error {
 			return retinov1.RegisterRetinoWebhookServiceHandlerClient(ctx, mux, retinov1.NewRetinoWebhookServiceClient(conn))
 		},
-		EventField:   "event_type",
+		EventField: "event_type",
+		Pings: []connectors.Ping{{
+			Name:   "test_button",
+			Events: []string{"test", "ping", "webhook.test", "test.event", "test_event", "webhook_test", "event.test", "webhook.ping"},
+		}},
 		Verification: connectors.Verification{Header: "X-Retino-Secret"},
 		Delivery: connectors.DeliveryPolicy{
 			Timeout: 10 * time.Second,

@@ -18,7 +18,7 @@
 //     credentials in it.
 //   - body.json or body.form is the body byte for byte, less the newline with which the format ends every file. It need
 //     not be valid JSON or a valid form.
-//   - events.json, quarantine.json and drift.json are the expected result. Package connectortest writes and documents them.
+//   - events.json, quarantine.json, ping.json and drift.json are the expected result. Package connectortest writes and documents them.
 package sample
 
 import (
@@ -59,11 +59,13 @@ type Webhook struct {
 	Body []byte
 	// Broken means that the webhook is quarantined as a whole.
 	Broken bool
+	// Ping means that the webhook tells no fact.
+	Ping bool
 	// Expected has the files with the expected result, in their order in the archive.
 	Expected []Expectation
 }
 
-// Expectation is one of events.json, quarantine.json and drift.json.
+// Expectation is one of events.json, quarantine.json, ping.json and drift.json.
 type Expectation struct {
 	Name string
 	Data []byte
@@ -77,8 +79,9 @@ const (
 	fileForm   = "body.form"
 
 	// Events is the file of the canonical events, Quarantine that of why there are none, Drift that of what the vendor's message
-	// does not declare.
+	// does not declare, Ping that of the name of a ping.
 	Events     = "events.json"
+	Ping       = "ping.json"
 	Quarantine = "quarantine.json"
 	Drift      = "drift.json"
 )
@@ -134,8 +137,8 @@ func Parse(file string, data []byte) (Webhook, error) {
 		case fileJSON, fileForm:
 			bodies++
 			w.Body, w.ContentType = bytes.TrimSuffix(f.Data, []byte("\n")), typeOf(f.Name)
-		case Events, Quarantine, Drift:
-			w.Broken = w.Broken || f.Name == Quarantine
+		case Events, Quarantine, Drift, Ping:
+			w.Broken, w.Ping = w.Broken || f.Name == Quarantine, w.Ping || f.Name == Ping
 			w.Expected = append(w.Expected, Expectation{f.Name, f.Data})
 		default:
 			fail("has an unknown file %q", f.Name)
@@ -178,7 +181,7 @@ func Rewrite(data []byte, expected []Expectation) []byte {
 	tx := txtar.Parse(data)
 	kept := tx.Files[:0]
 	for _, f := range tx.Files {
-		if f.Name != Events && f.Name != Quarantine && f.Name != Drift {
+		if f.Name != Events && f.Name != Quarantine && f.Name != Drift && f.Name != Ping {
 			kept = append(kept, f)
 		}
 	}

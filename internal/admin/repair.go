@@ -169,6 +169,8 @@ func (s *Server) retryOne(ctx context.Context, w *journalv1.Webhook, r *adminv1.
 	result.EventCount, result.Fault = uint32(released.Events), faultOf(released.Fault)
 	// An array has no name of its own.
 	switch _, modelled := src.Event(released.Event); {
+	case released.Outcome == intake.Ping:
+		result.Outcome = adminv1.Outcome_OUTCOME_PING
 	case released.Outcome == intake.Duplicate:
 		result.Outcome = adminv1.Outcome_OUTCOME_DUPLICATE
 	case released.Outcome != intake.Accepted:

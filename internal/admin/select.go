@@ -69,6 +69,8 @@ const maxYear = 9000
 // outcome returns the result of a stored webhook.
 func (s *Server) outcome(w *journalv1.Webhook) adminv1.Outcome {
 	switch {
+	case w.GetPing() != "":
+		return adminv1.Outcome_OUTCOME_PING
 	case w.GetDuplicate():
 		return adminv1.Outcome_OUTCOME_DUPLICATE
 	case w.GetQuarantine() == nil:

@@ -69,6 +69,7 @@ func (s *Server) short(w *journalv1.Webhook) *adminv1.Webhook {
 		BodySize:    uint64(len(w.GetBody())),
 		DriftCount:  uint32(len(w.GetDrift())),
 		ReleasedAt:  w.GetReleasedAt(),
+		Ping:        w.GetPing(),
 	}
 	if q := w.GetQuarantine(); q != nil {
 		v.Fault = faultOf(&intake.Fault{

@@ -161,9 +161,10 @@ type sourceMonitor struct {
 	// lastAt is the time of the last accepted webhook, or of the start. gauge shows it, unless it is the start.
 	lastAt time.Time
 	gauge  prometheus.Gauge
-	// accepted is the number of accepted webhooks when the counters were last read. acceptedAtRaise is that number when the
-	// alert unauthorized was raised; while it is not raised, the two are equal.
-	accepted, acceptedAtRaise float64
+	// accepted is the number of accepted webhooks when the counters were last read, without pings: a ping says nothing of the
+	// webhooks that a silent source lacks. verifiedAtRaise is the number with pings when the alert unauthorized was raised: a ping
+	// proves the secret.
+	accepted, verifiedAtRaise float64
 
 	requests, quarantines window
 }
@@ -249,11 +250,11 @@ func (m *sourceMonitor) evaluate(now, answered time.Time, c counts) {
 // evaluateUnauthorized updates the alert about requests that were refused for a wrong secret.
 func (m *sourceMonitor) evaluateUnauthorized(now time.Time, c counts) {
 	if !m.unauthorized.isRaised() {
-		m.acceptedAtRaise = c.accepted
+		m.verifiedAtRaise = c.accepted + c.pings
 	}
 	latest, within := m.requests.add(now, c)
 	bad := latest.received >= minRequests && latest.unauthorized*100 >= latest.received*float64(m.Alerts.UnauthorizedPercent)
-	lockedOut := m.unauthorized.isRaised() && c.accepted == m.acceptedAtRaise
+	lockedOut := m.unauthorized.isRaised() && c.accepted+c.pings == m.verifiedAtRaise
 	m.unauthorized.update(now, bad || lockedOut,
 		"unauthorized", int(latest.unauthorized), "requests", int(latest.received), "within", within.String())
 }

@@ -27,6 +27,7 @@ type rig struct {
 	accepted    *prometheus.CounterVec
 	refused     *prometheus.CounterVec
 	quarantined *prometheus.CounterVec
+	pings       *prometheus.CounterVec
 	log         lockedBuffer
 	start       time.Time
 	newest      atomic.Pointer[func() map[string]time.Time]
@@ -64,8 +65,9 @@ func withMonitor(t *testing.T, last map[string]time.Duration, sources []source.S
 			accepted:    counter("bridge_webhooks_taken_total", "source"),
 			refused:     counter("bridge_webhooks_refused_total", "source", "reason"),
 			quarantined: counter("bridge_quarantined_total", "source"),
+			pings:       counter("bridge_pings_total", "source", "ping"),
 		}
-		r.registry.MustRegister(r.received, r.accepted, r.refused, r.quarantined, counter("bridge_duplicates_total", "source"))
+		r.registry.MustRegister(r.received, r.accepted, r.refused, r.quarantined, r.pings, counter("bridge_duplicates_total", "source"))
 		m, err := New(Config{
 			Sources: sources, Gatherer: r.registry, Registerer: r.registry, Logger: slog.New(slog.NewJSONHandler(&r.log, nil)),
 		})
@@ -109,6 +111,11 @@ func (r *rig) accept(source string, n int) {
 func (r *rig) refuse(source, reason string, n int) {
 	r.received.WithLabelValues(source).Add(float64(n))
 	r.refused.WithLabelValues(source, reason).Add(float64(n))
+}
+
+func (r *rig) ping(source, name string) {
+	r.received.WithLabelValues(source).Inc()
+	r.pings.WithLabelValues(source, name).Inc()
 }
 
 func (r *rig) quarantine(source string, n int) {
@@ -198,6 +205,28 @@ func TestSilent(t *testing.T) {
 		r.pass(10 * time.Second)
 		r.expect("INFO alert cleared till silent 0s")
 		r.metrics("alarm till silent 0.000\nlast_webhook_timestamp_seconds other  0.000\nlast_webhook_timestamp_seconds till  " + r.unix(122*time.Minute+55*time.Second) + "\n")
+	})
+}
+
+// A ping proves the secret, and clears the alert about it. It does not end a silence: the facts are still missing.
+func TestPingsAndAlerts(t *testing.T) {
+	till := source.Source{Name: "till", Alerts: source.Alerts{SilentAfter: time.Minute, UnauthorizedPercent: 50}}
+	withMonitor(t, nil, []source.Source{till}, func(r *rig) {
+		r.pass(30 * time.Second)
+		r.ping("till", "empty")
+		r.pass(40 * time.Second)
+		r.expect("WARN alert raised till silent 1m0s")
+		r.ping("till", "test")
+		r.pass(20 * time.Second)
+		r.expect()
+		r.refuse("till", "unauthorized", 20)
+		r.pass(10 * time.Second)
+		r.expect("WARN alert raised till unauthorized 20 of 22 within 5m0s")
+		r.pass(48 * time.Hour)
+		r.logged() // reminders
+		r.ping("till", "test")
+		r.pass(10 * time.Second)
+		r.expect("INFO alert cleared till unauthorized 0 of 1 within 5m0s")
 	})
 }
 

@@ -7,11 +7,13 @@ import (
 
 // counts are the counters of one source.
 type counts struct {
-	received, accepted, unauthorized, quarantined float64
+	received, accepted, unauthorized, quarantined, pings float64
 }
 
 func (c counts) minus(d counts) counts {
-	return counts{c.received - d.received, c.accepted - d.accepted, c.unauthorized - d.unauthorized, c.quarantined - d.quarantined}
+	return counts{
+		c.received - d.received, c.accepted - d.accepted, c.unauthorized - d.unauthorized, c.quarantined - d.quarantined, c.pings - d.pings,
+	}
 }
 
 // readCounts reads the counters of all sources. It ignores errors: they concern other metrics.
@@ -33,6 +35,8 @@ func readCounts(g prometheus.Gatherer) map[string]counts {
 				}
 			case "bridge_quarantined_total":
 				c.quarantined += value
+			case "bridge_pings_total":
+				c.pings += value
 			default:
 				continue
 			}

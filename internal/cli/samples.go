@@ -34,7 +34,7 @@ func samplesOf(c *connectors.Connector) ([]vendorSample, error) {
 	}
 	named := make(map[string]sample.Webhook, len(webhooks))
 	for _, w := range webhooks {
-		if event := eventOf(c, w); !w.Broken && w.Name == sample.NameFor(event) {
+		if event := eventOf(c, w); !w.Broken && !w.Ping && w.Name == sample.NameFor(event) {
 			named[event] = w
 		}
 	}

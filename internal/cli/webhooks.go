@@ -178,6 +178,7 @@ func printWebhook(out io.Writer, s styles, a *adminv1.GetWebhookResponse, reveal
 	line("source", w.GetSource()+" ("+w.GetConnector()+")")
 	line("event", w.GetVendorEvent())
 	line("outcome", outcomeText(w.GetOutcome()))
+	line("ping", w.GetPing())
 	line("released", timeText(w.GetReleasedAt()))
 	if f := w.GetFault(); f != nil {
 		line("fault", faultText(f))

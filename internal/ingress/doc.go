@@ -28,6 +28,11 @@
 // name is in the body, the URL or a header; if several of them name it, they must agree. A body is stored as received, without its
 // content encoding. Package encoding says which encodings are undone.
 //
+// # Pings and handshakes
+//
+// docs/receiving.md describes both. Package intake recognizes pings, and the edge answers them. A handshake is answered before
+// anything is verified, except for a path token, and only if the connector declares it.
+//
 // # Answers to a verified sender
 //
 // Success for every durable webhook, also for a quarantined one. A webhook whose content encoding cannot be decoded, because it

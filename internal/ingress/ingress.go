@@ -93,8 +93,9 @@ func (in *Ingress) add(s source.Source) error {
 		}
 		in.gateways[s.Connector.Name] = g
 	}
-	in.sources[s.Name] = newEndpoint(s, v, g, in.intake, in.decoding, in.metrics)
-	return nil
+	src := newEndpoint(s, v, g, in.intake, in.decoding, in.metrics)
+	in.sources[s.Name] = src
+	return src.checkHandshakes()
 }
 
 // ServeHTTP receives one webhook. It returns once the webhook is durable, or refused.
@@ -113,13 +114,41 @@ func (in *Ingress) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	src.received.Inc()
-	if err := in.receive(w, r, src, to, received); err != nil {
+	hello, err := src.shakeHands(r, to, received)
+	switch {
+	case to.tokened != src.verifier.tokens: // receive says so
+	case err != nil:
+		in.refuse(w, src, err)
+		return
+	case hello != nil:
+		src.handshakes.Inc()
+		hello.write(w)
+		return
+	}
+	d, err := in.receive(w, r, src, to, received)
+	if err != nil {
 		in.refuse(w, src, err)
 		return
 	}
 	in.metrics.ingest.Observe(time.Since(received).Seconds())
-	src.taken.Inc()
-	src.answer.write(w)
+	in.answer(w, src, &d)
+}
+
+// answer writes the success answer to a delivery.
+func (in *Ingress) answer(w http.ResponseWriter, src *endpoint, d *intake.Delivery) {
+	if d.Ping == nil {
+		src.taken.Inc()
+		src.answer.write(w)
+		return
+	}
+	switch own, err := src.answerPing(d); {
+	case err != nil:
+		in.refuse(w, src, err)
+	case own != nil:
+		own.write(w)
+	default:
+		src.answer.write(w)
+	}
 }
 
 // errPanicked is an internal error. Nothing was stored.
@@ -135,31 +164,31 @@ func (in *Ingress) panicked(src *endpoint, p any) error {
 	return errPanicked
 }
 
-// receive verifies and reads a webhook, and commits it.
-func (in *Ingress) receive(w http.ResponseWriter, r *http.Request, src *endpoint, to route, received time.Time) error {
+// receive verifies and reads a webhook, and commits it. Of the delivery that it returns the body is not to be used.
+func (in *Ingress) receive(w http.ResponseWriter, r *http.Request, src *endpoint, to route, received time.Time) (d intake.Delivery, err error) {
 	if to.tokened != src.verifier.tokens {
 		if to.tokened {
-			return errUnknownPath
+			return d, errUnknownPath
 		}
-		return errUnauthorized
+		return d, errUnauthorized
 	}
 	if r.Method != http.MethodPost {
-		return errMethod
+		return d, errMethod
 	}
 	if err := src.verifier.verifyHTTP(r.Header, to.token, received); err != nil {
-		return err
+		return d, err
 	}
 	reserved := reservation{budget: src.bodies}
 	defer reserved.release()
 	b, err := src.readBody(w, r, received, &reserved)
 	if err != nil {
-		return err
+		return d, err
 	}
 	if err := src.limits.charge(received, int64(len(b.data))); err != nil {
 		b.release()
-		return err
+		return d, err
 	}
-	d := intake.Delivery{
+	d = intake.Delivery{
 		Source:     src.intake,
 		PathEvent:  to.event,
 		ReceivedAt: received,
@@ -174,11 +203,11 @@ func (in *Ingress) receive(w http.ResponseWriter, r *http.Request, src *endpoint
 	defer decoding.release()
 	if err := decoding.reserve(ctx, src.decodingBytes(&b)); err != nil {
 		b.release()
-		return err
+		return d, err
 	}
 	err = in.intake.Receive(ctx, &d)
 	b.release()
-	return err
+	return d, err
 }
 
 // refuse writes the error response, counts the refusal and logs it. src is nil for requests to an unknown source.

@@ -11,7 +11,7 @@ import (
 const unknownSource = "unknown"
 
 type metrics struct {
-	received, taken, refused, mislabelled *prometheus.CounterVec
+	received, taken, refused, mislabelled, handshakes *prometheus.CounterVec
 
 	ingest prometheus.Histogram
 }
@@ -22,7 +22,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			Name: "bridge_webhooks_received_total", Help: "Requests to a configured source, with any outcome.",
 		}, []string{"source"}),
 		taken: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "bridge_webhooks_taken_total", Help: "Requests that were answered with success.",
+			Name: "bridge_webhooks_taken_total", Help: "Requests that were answered with success, without pings and handshakes.",
 		}, []string{"source"}),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "bridge_webhooks_refused_total", Help: "Requests that were not answered with success.",
@@ -30,6 +30,9 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		mislabelled: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "bridge_content_encoding_ignored_total",
 			Help: "Webhooks whose Content-Encoding names no encoding of bytes, or one that the body does not have.",
+		}, []string{"source"}),
+		handshakes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "bridge_handshakes_total", Help: "Requests that are no webhooks, and that were answered as the connector declares.",
 		}, []string{"source"}),
 		ingest: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "bridge_ingest_seconds",
@@ -40,7 +43,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	if r == nil {
 		return m, nil
 	}
-	return m, errors.Join(r.Register(m.received), r.Register(m.taken), r.Register(m.refused), r.Register(m.mislabelled), r.Register(m.ingest))
+	return m, errors.Join(r.Register(m.received), r.Register(m.taken), r.Register(m.refused), r.Register(m.mislabelled), r.Register(m.handshakes), r.Register(m.ingest))
 }
 
 // refusals are one source's refused webhooks.

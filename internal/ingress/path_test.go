@@ -148,8 +148,8 @@ func FuzzServeHTTP(f *testing.F) {
 			}
 			hook := stored[0].Webhook
 			q := hook.GetQuarantine()
-			if (q == nil) == (len(stored[0].Events) == 0) {
-				t.Fatalf("quarantine %v with %d events", q, len(stored[0].Events))
+			if none := q != nil || hook.GetPing() != ""; none != (len(stored[0].Events) == 0) || q != nil && hook.GetPing() != "" {
+				t.Fatalf("quarantine %v and ping %q with %d events", q, hook.GetPing(), len(stored[0].Events))
 			}
 			if q != nil && q.GetReason() == string(intake.Panicked) {
 				t.Fatalf("panic: %s", q.GetDetail())

@@ -110,7 +110,6 @@ func (t *typed) handle(_ any, ctx context.Context, decode func(any) error, inter
 		if err := t.receive(ctx, src, req.(proto.Message), received); err != nil {
 			return nil, t.in.refuseTyped(src, err)
 		}
-		src.taken.Inc()
 		return t.reply, nil
 	}
 	if intercept == nil {
@@ -160,14 +159,19 @@ func (t *typed) receive(ctx context.Context, src *endpoint, msg proto.Message, r
 	if err := src.limits.charge(received, int64(len(raw))); err != nil {
 		return err
 	}
-	return t.in.intake.Receive(t.in.deadlines.after(time.Now()), &intake.Delivery{
+	d := intake.Delivery{
 		Source:     src.intake,
 		Event:      t.route.name,
 		ReceivedAt: received,
 		Body:       raw,
 		Encoding:   journalv1.Encoding_ENCODING_PROTOBUF,
 		Message:    msg,
-	})
+	}
+	err = t.in.intake.Receive(t.in.deadlines.after(time.Now()), &d)
+	if err == nil && d.Ping == nil {
+		src.taken.Inc()
+	}
+	return err
 }
 
 // refuseTyped is refuse for a typed call. It returns the error to answer with, which names the setting that decides, not the cause.

@@ -10,8 +10,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/webhook-bridge/bridge/connectors"
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/intake"
+	"github.com/webhook-bridge/bridge/internal/secret"
 	"github.com/webhook-bridge/bridge/internal/source"
 )
 
@@ -34,6 +36,12 @@ type endpoint struct {
 	answer   success
 	keep     []keptHeader
 	lastKept atomic.Pointer[keptHeaders]
+	// handshakesPost: the connector has a handshake that is a POST.
+	handshakesPost bool
+	// secrets are the source's, for any scheme.
+	secrets    secret.Digests
+	handshakes prometheus.Counter
+
 	received prometheus.Counter
 	taken    prometheus.Counter
 	// mislabelled counts bodies without the encoding that their header names.
@@ -59,8 +67,11 @@ func newEndpoint(s source.Source, v verifier, g *gateway, in *intake.Intake, edg
 		received:   m.received.WithLabelValues(s.Name),
 		taken:      m.taken.WithLabelValues(s.Name),
 
-		mislabelled: m.mislabelled.WithLabelValues(s.Name),
-		refused:     m.refusalsOf(s.Name),
+		mislabelled:    m.mislabelled.WithLabelValues(s.Name),
+		secrets:        secret.NewDigests(s.Auth.Values),
+		handshakes:     m.handshakes.WithLabelValues(s.Name),
+		handshakesPost: slices.ContainsFunc(s.Connector.Handshakes, func(h connectors.Handshake) bool { return h.Method == http.MethodPost }),
+		refused:        m.refusalsOf(s.Name),
 	}
 	// The vendor's come first: the size of all is bounded.
 	for _, h := range slices.Concat(s.VendorHeaders(), alwaysKept, s.KeepHeaders) {

@@ -16,6 +16,8 @@ var (
 	errUnknownSource = errors.New("ingress: unknown source")
 	errUnknownPath   = errors.New("ingress: the source has no such path")
 	errMethod        = errors.New("ingress: not a POST")
+	errUndeclared    = errors.New("ingress: a challenge, and the connector declares no such handshake")
+	errChallenge     = errors.New("ingress: the challenge is too long or has characters that are not repeated")
 	errUnauthorized  = errors.New("ingress: wrong or missing secret")
 	errTooLarge      = errors.New("ingress: body is too large")
 	errSlow          = errors.New("ingress: body arrives too slowly")
@@ -35,6 +37,7 @@ type reason uint8
 const (
 	reasonUnknown reason = iota
 	reasonMethod
+	reasonChallenge
 	reasonUnauthorized
 	reasonTooLarge
 	reasonSlow
@@ -50,7 +53,7 @@ const (
 )
 
 var reasonNames = [reasons]string{
-	"unknown", "method", "unauthorized", "too_large", "slow_body", "incomplete_body", "rate", "quota", "busy",
+	"unknown", "method", "challenge", "unauthorized", "too_large", "slow_body", "incomplete_body", "rate", "quota", "busy",
 	"undecodable", "grpc", "unavailable", "internal",
 }
 
@@ -76,6 +79,8 @@ var answers = []struct {
 	{errUnknownSource, answer{reasonUnknown, http.StatusNotFound, codes.NotFound, 0}},
 	{errUnknownPath, answer{reasonUnknown, http.StatusNotFound, codes.NotFound, 0}},
 	{errMethod, answer{reasonMethod, http.StatusMethodNotAllowed, codes.Unimplemented, 0}},
+	{errUndeclared, answer{reasonChallenge, http.StatusMethodNotAllowed, codes.Unimplemented, 0}},
+	{errChallenge, answer{reasonChallenge, http.StatusBadRequest, codes.InvalidArgument, 0}},
 	{errUnauthorized, answer{reasonUnauthorized, http.StatusUnauthorized, codes.Unauthenticated, 0}},
 	{errTooLarge, answer{reasonTooLarge, http.StatusRequestEntityTooLarge, codes.ResourceExhausted, 0}},
 	{errSlow, answer{reasonSlow, http.StatusRequestTimeout, codes.DeadlineExceeded, 0}},

@@ -240,6 +240,7 @@ type expected struct {
 	Key        string
 	Events     []json.RawMessage
 	Quarantine *struct{ Reason string }
+	Ping       string
 	Drift      []struct{ Path string }
 }
 
@@ -293,6 +294,9 @@ func checkEntry(got written, want expected) error {
 	}
 	if quarantined := got.Webhook.GetQuarantine().GetReason(); quarantined != reason {
 		return fmt.Errorf("quarantined with the reason %q, want %q", quarantined, reason)
+	}
+	if got.Webhook.GetPing() != want.Ping {
+		return fmt.Errorf("the ping %q, want %q", got.Webhook.GetPing(), want.Ping)
 	}
 	if len(got.Webhook.GetDrift()) != len(want.Drift) {
 		return fmt.Errorf("drift %v, want %v", got.Webhook.GetDrift(), want.Drift)

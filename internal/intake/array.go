@@ -31,9 +31,9 @@ func (s *Source) Elements(d *Delivery) ([]Delivery, *Fault) {
 // Document returns the JSON of an element. It shares the array's memory.
 func (d *Delivery) Document() []byte { return d.text }
 
-// splits says whether a delivery is an array that the connector sends, and not an element of one.
+// splits says whether a delivery is an array that the connector sends, and neither an element of one nor a ping.
 func (s *Source) splits(d *Delivery, document []byte) bool {
-	return s.Connector.Batches && d.Element == 0 && IsArray(document)
+	return s.Connector.Batches && d.Element == 0 && IsArray(document) && (s.Connector.NoPings || contentPing(d, document) == nil)
 }
 
 func (d *Delivery) split(document []byte) ([]Delivery, *Fault) {

@@ -162,7 +162,7 @@ func TestBatchKeyedByHeader(t *testing.T) {
 	d.connector.Batches = true
 	d.translates(connectors.ContentHash(), 1)
 	for range 2 {
-		delivery := d.withID("order", "[{},{},{}]", "id-1")
+		delivery := d.withID("order", `[{"v":1},{"v":1},{"v":1}]`, "id-1")
 		if err := d.Receive(t.Context(), delivery); err != nil {
 			t.Fatal(err)
 		}
@@ -179,13 +179,13 @@ func TestBatchKeyedByHeader(t *testing.T) {
 // TestFormIsStoredAsItCame, and read as what it holds.
 func TestFormIsStoredAsItCame(t *testing.T) {
 	d := newDesk(t, func(c *source.Source) { c.Connector.FormField = "payload" })
-	delivery := d.delivery("x", "payload=%7B%7D")
+	delivery := d.delivery("x", "payload=%7B%22v%22%3A1%7D")
 	delivery.Encoding = journalv1.Encoding_ENCODING_FORM
 	if o, err := d.receive(delivery); o != Accepted || err != nil {
 		t.Fatal(o, err)
 	}
 	e := d.book.Entries[0]
-	if got := string(e.Webhook.GetBody()); got != "payload=%7B%7D" || e.Events[0].GetUnmapped().GetJson() != "{}" {
+	if got := string(e.Webhook.GetBody()); got != "payload=%7B%22v%22%3A1%7D" || e.Events[0].GetUnmapped().GetJson() != `{"v":1}` {
 		t.Errorf("stored %q, event %v", got, e.Events[0])
 	}
 }

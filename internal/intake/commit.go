@@ -28,6 +28,9 @@ func (in *Intake) Receive(ctx context.Context, d *Delivery) error {
 	if err == nil {
 		err = in.Commit(ctx, draft)
 	}
+	if p := draft.Ping; p != nil && err == nil {
+		d.Ping, d.Challenge = p, challengeOf(p, r.Document)
+	}
 	draft.release()
 	return err
 }
@@ -86,6 +89,10 @@ func (in *Intake) count(d *Draft, r journal.Receipt) Outcome {
 	} else if !r.Duplicate {
 		s.drift.count(d.entry.Webhook, d.entry.NewDrift)
 	}
+	if d.Ping != nil {
+		in.countPing(d, r)
+		return Ping
+	}
 	if r.Duplicate {
 		if received {
 			s.duplicates.Inc()
@@ -108,6 +115,14 @@ func (in *Intake) count(d *Draft, r journal.Receipt) Outcome {
 		in.log.Warn("quarantined webhook", "source", w.GetSource(), "event", w.GetVendorEvent(), "webhook", w.GetId(), "fault", d.Fault)
 	})
 	return Quarantined
+}
+
+// countPing counts a ping, and logs it if it was stored.
+func (in *Intake) countPing(d *Draft, r journal.Receipt) {
+	d.source.pings[d.Ping.Name].Inc()
+	if w := d.entry.Webhook; !r.Duplicate {
+		in.log.Info("received a ping", "source", w.GetSource(), "ping", w.GetPing(), "webhook", w.GetId())
+	}
 }
 
 // isContext reports whether an error is that of a context that ended.

@@ -22,6 +22,7 @@
 //
 //   - [Accepted]: webhook and events are durable.
 //   - [Duplicate]: an earlier webhook told the same, and it is durable. No event was added.
+//   - [Ping]: it tells no fact. The webhook, or one like it that came shortly before, is durable, and made no event.
 //   - [Quarantined]: it could not be read. The webhook is durable, with reason and place, and made no event.
 //   - a [*Fault]: it could not be read, the webhook itself is at fault, and its source rejects such webhooks.
 //   - [ErrUnavailable]: the journal cannot commit now. The webhook exists whole or not at all. Sending it again is safe.
@@ -39,6 +40,7 @@
 //   - If there is neither, the body's hash is the key, for the window of the source or of its connector.
 //   - A quarantined webhook has the body's hash as its key, of a kind of its own, together with the delivery's id. So the same
 //     body is read again once the connector can read it, and two deliveries that broke in the same way are both kept.
+//   - A ping has its name as its key, of a kind of its own, and as its content.
 //   - A webhook that is released from quarantine has the keys that it would have at receipt. Instead of the body's hash it has
 //     its own id, because it was kept apart.
 //

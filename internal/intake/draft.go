@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/webhook-bridge/bridge/connectors"
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/internal/mask"
@@ -20,8 +21,10 @@ import (
 type Draft struct {
 	// Event is the vendor's name for it.
 	Event string
-	// Fault is why it goes to quarantine, or stays there. Nil if it made events.
+	// Fault is why it goes to quarantine, or stays there. Nil if it made events, or is a ping.
 	Fault *Fault
+	// Ping is which ping it is. Nil if it is none.
+	Ping *connectors.Ping
 	// Outcome is set by [Intake.Commit].
 	Outcome Outcome
 
@@ -54,7 +57,7 @@ func (d *Draft) release() {
 	}
 	d.webhook.Reset()
 	d.receivedAt.Reset()
-	d.Event, d.Fault, d.Outcome, d.source, d.scope = "", nil, 0, nil, scope{}
+	d.Event, d.Fault, d.Ping, d.Outcome, d.source, d.scope = "", nil, nil, 0, nil, scope{}
 	clear(d.entry.Events)
 	clear(d.versions)
 	d.versions = d.versions[:0]
@@ -133,7 +136,11 @@ func (d *Draft) fill(delivery *Delivery, r *Reading) *Draft {
 	d.entry.Bytes = digest(delivery.Body)
 	panicked := guard(func() {
 		d.fillWebhook(delivery, r)
-		if d.Fault == nil {
+		switch {
+		case d.Fault != nil:
+		case r.Ping != nil:
+			d.setPing(delivery, r.Ping)
+		default:
 			d.Fault = d.addEvents(delivery, r)
 		}
 	})

@@ -27,6 +27,7 @@ const (
 	kindCorrection = 'c'
 	kindMeaning    = 'm'
 	kindVersion    = 'v'
+	kindPing       = 'p'
 	// kindRevision is the kind of key under which versions before 2 of the journal's format recorded a revision. A folder of
 	// such a version may hold one until [NaturalWindow] after its upgrade; then this kind can go.
 	kindRevision = 'r'

@@ -48,6 +48,8 @@ const (
 	Duplicate
 	// Quarantined means that the webhook is durable and made no event.
 	Quarantined
+	// Ping means that the webhook tells no fact. It is durable, or one like it that came shortly before.
+	Ping
 )
 
 func (o Outcome) String() string {
@@ -58,6 +60,8 @@ func (o Outcome) String() string {
 		return "duplicate"
 	case Quarantined:
 		return "quarantined"
+	case Ping:
+		return "ping"
 	}
 	return fmt.Sprintf("Outcome(%d)", uint8(o))
 }
@@ -85,6 +89,10 @@ type Delivery struct {
 	Drift   []vendorjson.Drift
 	// Fault, if set, is why Body cannot be read.
 	Fault *Fault
+	// Ping is set by [Intake.Receive] if the delivery is a ping, and Challenge is the text that the ping's answer repeats, if it has a
+	// valid one.
+	Ping      *connectors.Ping
+	Challenge string
 	// Stored is the quarantined webhook that is delivered once more, or whose array this is an element of. Nil at receipt.
 	Stored *journalv1.Webhook
 
@@ -126,6 +134,7 @@ type Source struct {
 	// events that the connector's service models.
 	events func() (map[string]connectors.Event, error)
 
+	pings      map[string]prometheus.Counter
 	duplicates prometheus.Counter
 	quarantine prometheus.Counter
 	revisions  prometheus.Counter
@@ -179,6 +188,7 @@ func New(c Config) (*Intake, error) {
 // Source is [NewSource] for receiving too. It prepares a source, so that nothing is looked up for each webhook.
 func (in *Intake) Source(s source.Source, d Decoder) *Source {
 	src := NewSource(s, d)
+	src.pings = in.metrics.pingsOf(&s)
 	src.duplicates = in.metrics.duplicates.WithLabelValues(s.Name)
 	src.quarantine = in.metrics.quarantined.WithLabelValues(s.Name)
 	src.revisions = in.metrics.revisions.WithLabelValues(s.Name)

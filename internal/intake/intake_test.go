@@ -44,7 +44,7 @@ func newDesk(t *testing.T, change ...func(*source.Source)) *desk {
 	t.Helper()
 	d := &desk{
 		book: &intaketest.Book{}, registry: prometheus.NewRegistry(), log: &strings.Builder{},
-		connector: &connectors.Connector{Name: "acme", Service: retino.New().Service},
+		connector: &connectors.Connector{NoPings: true, Name: "acme", Service: retino.New().Service},
 		received:  time.Date(2026, 11, 22, 10, 0, 0, 123456789, time.UTC),
 	}
 	var err error

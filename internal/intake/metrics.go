@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+	"github.com/webhook-bridge/bridge/internal/source"
 )
 
 // maxDriftSeries is how many label sets a connector's drift may have. Later ones are counted under the label other.
@@ -18,7 +19,7 @@ const maxDriftField = 256
 const other = "other"
 
 type metrics struct {
-	duplicates, quarantined, revisions, released, stale *prometheus.CounterVec
+	duplicates, quarantined, revisions, released, stale, pings *prometheus.CounterVec
 
 	drift *prometheus.CounterVec
 	mu    sync.Mutex
@@ -36,6 +37,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		revisions:   counter("bridge_revisions_total", "Webhooks whose keys knew only other contents.", "source"),
 		released:    counter("bridge_released_total", "Quarantined webhooks that were translated after all.", "source"),
 		stale:       counter("bridge_events_stale_total", "Events that are older than one published before, by the vendor's version.", "source"),
+		pings:       counter("bridge_pings_total", "Webhooks that tell no fact: the vendor tested the address.", "source", "ping"),
 		drift: counter("bridge_drift_total", "Differences between webhooks and what their vendor documents.",
 			"connector", "event", "field", "kind"),
 		drifts: make(map[string]*driftCounter),
@@ -44,7 +46,19 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		return m, nil
 	}
 	return m, errors.Join(r.Register(m.duplicates), r.Register(m.quarantined), r.Register(m.revisions),
-		r.Register(m.released), r.Register(m.stale), r.Register(m.drift))
+		r.Register(m.released), r.Register(m.stale), r.Register(m.pings), r.Register(m.drift))
+}
+
+// pingsOf returns a counter for each ping that a source may receive.
+func (m *metrics) pingsOf(s *source.Source) map[string]prometheus.Counter {
+	counters := make(map[string]prometheus.Counter)
+	for _, p := range commonPings {
+		counters[p.Name] = m.pings.WithLabelValues(s.Name, p.Name)
+	}
+	for _, p := range s.Connector.Pings {
+		counters[p.Name] = m.pings.WithLabelValues(s.Name, p.Name)
+	}
+	return counters
 }
 
 func (m *metrics) driftOf(connector string) *driftCounter {

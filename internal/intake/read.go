@@ -29,6 +29,8 @@ type Reading struct {
 	Translation connectors.Translation
 	// Unmapped: the event carries the document as it came.
 	Unmapped bool
+	// Ping is which ping it is. Then there is no translation, and no fault. Nil if it is none.
+	Ping *connectors.Ping
 	// Fault says why there is no translation.
 	Fault *Fault
 }
@@ -65,6 +67,10 @@ func (s *Source) read(d *Delivery, document []byte, fault *Fault) (r Reading) {
 	r = Reading{Event: d.Event, Document: document, Fault: fault}
 	panicked := guard(func() {
 		s.name(d, &r)
+		if r.Ping = s.findPing(d, &r); r.Ping != nil {
+			r.Fault = nil
+			return
+		}
 		if r.Fault == nil {
 			s.decode(d, &r)
 		}
@@ -73,7 +79,7 @@ func (s *Source) read(d *Delivery, document []byte, fault *Fault) (r Reading) {
 		}
 	})
 	if panicked != nil {
-		r.Translation, r.Fault = connectors.Translation{}, panicked
+		r.Translation, r.Ping, r.Fault = connectors.Translation{}, nil, panicked
 	}
 	return r
 }

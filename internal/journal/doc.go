@@ -122,7 +122,7 @@
 // Archive:
 //
 //   - Continuing at the end of a page leaves out nothing and returns nothing twice.
-//   - Newest returns when the newest stored webhook of each source was received.
+//   - Newest returns when the newest stored webhook of each source was received. Pings are left out.
 //
 // An engine may limit the log by size too. Its own documentation says how.
 //

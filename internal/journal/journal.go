@@ -72,7 +72,7 @@ type Archive interface {
 	// made, ordered by connector, event, path and kind. Of a connector 500 are told apart; the rest is counted by its kind
 	// alone. Errors: ErrUnavailable, sinks.ErrClosed, ctx's.
 	Drift(ctx context.Context) ([]*journalv1.DriftCount, error)
-	// Newest returns when the newest stored webhook of each source was received, looking at recent webhooks first and at a
+	// Newest returns when the newest stored webhook of each source, except pings, was received, looking at recent webhooks first and at a
 	// bounded number of them. Webhooks whose time lies in the future do not count. Errors: ErrUnavailable, sinks.ErrClosed, ctx's.
 	Newest(ctx context.Context, sources []string) (map[string]time.Time, error)
 }

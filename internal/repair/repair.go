@@ -7,7 +7,7 @@
 // A retried webhook leaves the quarantine with the events that it makes today, under the time at which it was received. Its
 // natural keys and its delivery's id count as at receipt: if the same was published meanwhile, it is a duplicate and is
 // released without events. Without such a key it was kept apart, so it is a fact of its own. A stored array that the connector
-// can split today is released without events of its own. Its webhooks become released or quarantined ones, all at once.
+// can split today is released without events of its own. So is a webhook that is a ping today. Its webhooks become released or quarantined ones, all at once.
 //
 // # Retranslate
 //
@@ -63,7 +63,7 @@ type Options struct {
 
 // Retried is the result of the retry of a quarantined webhook.
 type Retried struct {
-	// Outcome is Accepted; Duplicate if the same was published meanwhile; or Quarantined, as it was, for the reason that Fault
+	// Outcome is Accepted; Duplicate if the same was published meanwhile; Ping; or Quarantined, as it was, for the reason that Fault
 	// says.
 	Outcome intake.Outcome
 	// Event is the vendor's name for it.
@@ -100,6 +100,9 @@ func (p *Repairer) Retry(ctx context.Context, src *intake.Source, w *journalv1.W
 		return r, nil //nolint:nilerr // the fault is the answer
 	}
 	r.Outcome = intake.Accepted
+	if drafts[0].Ping != nil {
+		r.Outcome = intake.Ping
+	}
 	if held > 0 {
 		r.Fault = intake.NewFault(HeldElements, fmt.Errorf("%d of the array's %d webhooks stay in quarantine", held, len(drafts)-1))
 	}

@@ -179,14 +179,14 @@ func TestReleaseNames(t *testing.T) {
 		reason intake.Reason
 	}{
 		{name: "body", body: version("1"), event: shipping},
-		{name: "path", path: shipping, body: `{}`, event: shipping},
-		{name: "header", header: shipping, body: `{}`, event: shipping},
-		{name: "kept without the path", stored: shipping, body: `{}`, event: shipping},
-		{name: "none", body: `{}`, reason: intake.NoEvent},
+		{name: "path", path: shipping, body: `{"v":1}`, event: shipping},
+		{name: "header", header: shipping, body: `{"v":1}`, event: shipping},
+		{name: "kept without the path", stored: shipping, body: `{"v":1}`, event: shipping},
+		{name: "none", body: `{"v":1}`, reason: intake.NoEvent},
 		{name: "two", path: "other", body: version("1"), event: shipping, reason: intake.EventMismatch},
 		{name: "two, and asked", path: "other", body: version("1"), asked: shipping, event: shipping},
-		{name: "none, and asked", body: `{}`, asked: shipping, event: shipping},
-		{name: "asked for nothing known", body: `{}`, asked: "nonsense", event: "nonsense", reason: intake.UnknownEvent},
+		{name: "none, and asked", body: `{"v":1}`, asked: shipping, event: shipping},
+		{name: "asked for nothing known", body: `{"v":1}`, asked: "nonsense", event: "nonsense", reason: intake.UnknownEvent},
 		{name: "not modelled", body: `{"event_type":"x"}`, event: "x"},
 		{name: "still broken", path: shipping, body: `{`, event: shipping, reason: intake.Malformed},
 	} {

@@ -61,8 +61,8 @@ type Webhook struct {
 }
 
 // NewVendor prepares the connector's samples. The same seed generates the same webhooks, except for the time. Times without a
-// zone are in zone. NewVendor leaves out samples that have no value to tell two webhooks apart, and samples that differ from the
-// vendor's schema.
+// zone are in zone. NewVendor leaves out pings, samples that have no value to tell two webhooks apart, and samples that differ
+// from the vendor's schema.
 func NewVendor(c *connectors.Connector, zone *time.Location, seed uint64) (*Vendor, error) {
 	if c.Samples == nil {
 		return nil, fmt.Errorf("simulate: connector %s has no samples", c.Name)
@@ -79,7 +79,7 @@ func NewVendor(c *connectors.Connector, zone *time.Location, seed uint64) (*Vend
 			continue // the vendor keeps to its schema
 		}
 		t, ok := v.prepare(w, zone)
-		if !ok {
+		if !ok || w.Ping {
 			continue
 		}
 		shown = shown || t.keyed

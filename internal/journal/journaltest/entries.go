@@ -37,6 +37,8 @@ type spec struct {
 	versions []string
 	// quarantined: the webhook goes into quarantine.
 	quarantined bool
+	// ping: the webhook tells no fact.
+	ping bool
 }
 
 // plain is an entry with one key, one event and contents of its own.
@@ -116,6 +118,9 @@ func newEntry(s spec, now time.Time, n int) journal.Entry {
 	}
 	if s.quarantined {
 		e.Webhook.Quarantine = &journalv1.Quarantine{Reason: "malformed_json", Detail: "unexpected end"}
+	}
+	if s.ping {
+		e.Webhook.Ping = "empty"
 	}
 	addEvents(&e, s.events, e.Webhook.GetId())
 	addVersions(&e, s.window, s.subject, s.versions...)

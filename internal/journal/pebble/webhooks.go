@@ -106,7 +106,7 @@ func (j *Journal) Newest(ctx context.Context, sources []string) (map[string]time
 	}
 	before := journal.IDAt(j.cfg.Now().Add(clockSlack))
 	_, err := j.Find(ctx, journal.Query{Backwards: true, Before: before, Limit: 1, Scan: newestScan, Match: func(w *journalv1.Webhook) bool {
-		if missing[w.GetSource()] {
+		if missing[w.GetSource()] && w.GetPing() == "" {
 			newest[w.GetSource()] = w.GetReceivedAt().AsTime()
 			delete(missing, w.GetSource())
 		}

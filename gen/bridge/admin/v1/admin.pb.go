@@ -48,6 +48,8 @@ const (
 	// and left without events: a duplicate of a webhook that had become events by then, or an array whose webhooks stand by
 	// themselves now.
 	Outcome_OUTCOME_DUPLICATE Outcome = 5
+	// It tells no fact: the vendor tested the address. It made no events.
+	Outcome_OUTCOME_PING Outcome = 6
 )
 
 // Enum value maps for Outcome.
@@ -59,6 +61,7 @@ var (
 		3: "OUTCOME_QUARANTINED",
 		4: "OUTCOME_RELEASED",
 		5: "OUTCOME_DUPLICATE",
+		6: "OUTCOME_PING",
 	}
 	Outcome_value = map[string]int32{
 		"OUTCOME_UNSPECIFIED": 0,
@@ -67,6 +70,7 @@ var (
 		"OUTCOME_QUARANTINED": 3,
 		"OUTCOME_RELEASED":    4,
 		"OUTCOME_DUPLICATE":   5,
+		"OUTCOME_PING":        6,
 	}
 )
 
@@ -285,7 +289,9 @@ type Webhook struct {
 	// Why it was quarantined, also when it was released since.
 	Fault *Fault `protobuf:"bytes,10,opt,name=fault,proto3" json:"fault,omitempty"`
 	// When it was released from quarantine.
-	ReleasedAt    *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=released_at,json=releasedAt,proto3" json:"released_at,omitempty"`
+	ReleasedAt *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=released_at,json=releasedAt,proto3" json:"released_at,omitempty"`
+	// Which ping it is: `empty`, `form`, `test`, `challenge`, or a name of the connector's. Empty if it is no ping.
+	Ping          string `protobuf:"bytes,12,opt,name=ping,proto3" json:"ping,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -395,6 +401,13 @@ func (x *Webhook) GetReleasedAt() *timestamppb.Timestamp {
 		return x.ReleasedAt
 	}
 	return nil
+}
+
+func (x *Webhook) GetPing() string {
+	if x != nil {
+		return x.Ping
+	}
+	return ""
 }
 
 // Header is a kept request header.
@@ -1063,7 +1076,7 @@ type RetryResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Id of the webhook.
 	WebhookId string `protobuf:"bytes,1,opt,name=webhook_id,json=webhookId,proto3" json:"webhook_id,omitempty"`
-	// ACCEPTED or UNMAPPED with events, DUPLICATE without, or still QUARANTINED. A webhook that is not in quarantine does not
+	// ACCEPTED or UNMAPPED with events, DUPLICATE or PING without, or still QUARANTINED. A webhook that is not in quarantine does not
 	// change, and has its earlier outcome: RELEASED if it left before. Not set when the webhook is not kept: the fault is then
 	// `not_found`.
 	Outcome Outcome `protobuf:"varint,2,opt,name=outcome,proto3,enum=bridge.admin.v1.Outcome" json:"outcome,omitempty"`
@@ -1765,7 +1778,7 @@ const file_bridge_admin_v1_admin_proto_rawDesc = "" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n" +
 	"\aproblem\x18\x02 \x01(\tR\aproblem\x12\x12\n" +
 	"\x04path\x18\x03 \x01(\tR\x04path\x12\x16\n" +
-	"\x06offset\x18\x04 \x01(\x03R\x06offset\"\xad\x03\n" +
+	"\x06offset\x18\x04 \x01(\x03R\x06offset\"\xc1\x03\n" +
 	"\aWebhook\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06source\x18\x02 \x01(\tR\x06source\x12\x1c\n" +
@@ -1782,7 +1795,8 @@ const file_bridge_admin_v1_admin_proto_rawDesc = "" +
 	"\x05fault\x18\n" +
 	" \x01(\v2\x16.bridge.admin.v1.FaultR\x05fault\x12;\n" +
 	"\vreleased_at\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"releasedAt\"2\n" +
+	"releasedAt\x12\x12\n" +
+	"\x04ping\x18\f \x01(\tR\x04ping\"2\n" +
 	"\x06Header\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\"Z\n" +
@@ -1887,14 +1901,15 @@ const file_bridge_admin_v1_admin_proto_rawDesc = "" +
 	"\x04kind\x18\x03 \x01(\tB&\xbaH#r!R\x00R\aunknownR\x04typeR\amissingR\x05valueR\x04kind\x120\n" +
 	"\x05since\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"H\n" +
 	"\x11ListDriftResponse\x123\n" +
-	"\x06fields\x18\x01 \x03(\v2\x1b.bridge.admin.v1.DriftFieldR\x06fields*\x94\x01\n" +
+	"\x06fields\x18\x01 \x03(\v2\x1b.bridge.admin.v1.DriftFieldR\x06fields*\xa6\x01\n" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10OUTCOME_ACCEPTED\x10\x01\x12\x14\n" +
 	"\x10OUTCOME_UNMAPPED\x10\x02\x12\x17\n" +
 	"\x13OUTCOME_QUARANTINED\x10\x03\x12\x14\n" +
 	"\x10OUTCOME_RELEASED\x10\x04\x12\x15\n" +
-	"\x11OUTCOME_DUPLICATE\x10\x052\x81\x10\n" +
+	"\x11OUTCOME_DUPLICATE\x10\x05\x12\x10\n" +
+	"\fOUTCOME_PING\x10\x062\x81\x10\n" +
 	"\fAdminService\x12q\n" +
 	"\fListWebhooks\x12$.bridge.admin.v1.ListWebhooksRequest\x1a%.bridge.admin.v1.ListWebhooksResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/webhooks\x12p\n" +
 	"\n" +

@@ -35,7 +35,7 @@ const (
 	// The vendor's message in protobuf's binary form, from a typed gRPC call.
 	Encoding_ENCODING_PROTOBUF Encoding = 2
 	// Bytes as they came over HTTP, under a content-encoding that could not be undone: the kept `content-encoding` header
-	// names it. Only ever quarantined.
+	// names it. Quarantined, or released since.
 	Encoding_ENCODING_RAW Encoding = 3
 	// A form (application/x-www-form-urlencoded) as received over HTTP. One of its fields has the JSON.
 	Encoding_ENCODING_FORM Encoding = 4
@@ -178,7 +178,9 @@ type Webhook struct {
 	Element uint32 `protobuf:"varint,15,opt,name=element,proto3" json:"element,omitempty"`
 	// Set by the journal at commit: the webhook says nothing that an earlier one with one of its keys did not say, so it has no
 	// events. Only its bytes are new, or it was released.
-	Duplicate     bool `protobuf:"varint,16,opt,name=duplicate,proto3" json:"duplicate,omitempty"`
+	Duplicate bool `protobuf:"varint,16,opt,name=duplicate,proto3" json:"duplicate,omitempty"`
+	// Which ping it is, such as `empty` or a name of the connector's. Empty if it is no ping. A ping has no events.
+	Ping          string `protobuf:"bytes,17,opt,name=ping,proto3" json:"ping,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -323,6 +325,13 @@ func (x *Webhook) GetDuplicate() bool {
 		return x.Duplicate
 	}
 	return false
+}
+
+func (x *Webhook) GetPing() string {
+	if x != nil {
+		return x.Ping
+	}
+	return ""
 }
 
 // Correction says that events were published which correct earlier ones of a stored webhook. They lie at consecutive
@@ -695,7 +704,7 @@ var File_bridge_journal_v1_journal_proto protoreflect.FileDescriptor
 
 const file_bridge_journal_v1_journal_proto_rawDesc = "" +
 	"\n" +
-	"\x1fbridge/journal/v1/journal.proto\x12\x11bridge.journal.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfc\x04\n" +
+	"\x1fbridge/journal/v1/journal.proto\x12\x11bridge.journal.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x90\x05\n" +
 	"\aWebhook\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06source\x18\x02 \x01(\tR\x06source\x12\x1c\n" +
@@ -719,7 +728,8 @@ const file_bridge_journal_v1_journal_proto_rawDesc = "" +
 	"\vreleased_at\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"releasedAt\x12\x18\n" +
 	"\aelement\x18\x0f \x01(\rR\aelement\x12\x1c\n" +
-	"\tduplicate\x18\x10 \x01(\bR\tduplicate\"R\n" +
+	"\tduplicate\x18\x10 \x01(\bR\tduplicate\x12\x12\n" +
+	"\x04ping\x18\x11 \x01(\tR\x04ping\"R\n" +
 	"\n" +
 	"Correction\x12\x18\n" +
 	"\aindexes\x18\x01 \x03(\rR\aindexes\x12*\n" +
