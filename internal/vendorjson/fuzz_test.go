@@ -59,7 +59,9 @@ func compare(t *testing.T, typ protoreflect.MessageType, data []byte) (read bool
 	if err != nil {
 		checkError(t, whole, err)
 		e, _ := errors.AsType[*Error](err)
-		if json.Valid(data) && e.Code != CodeLimit && options.Unmarshal(data, theirs) == nil && !special(theirs.ProtoReflect()) {
+		// With DiscardUnknown, protojson drops names that an enumeration does not have.
+		unknownName := strings.Contains(e.Problem, noun[formEnum])
+		if json.Valid(data) && e.Code != CodeLimit && !unknownName && options.Unmarshal(data, theirs) == nil && !special(theirs.ProtoReflect()) {
 			t.Fatalf("%s\nprotojson reads it, but: %v", data, err)
 		}
 		return false
@@ -160,14 +162,14 @@ func hasSchemaNames(v any, md protoreflect.MessageDescriptor) bool {
 func TestRandomDocuments(t *testing.T) {
 	types := append(vendorMessages(t), kind(t, "Kinds").ProtoReflect().Type())
 	read := 0
-	for i := range uint64(6000) {
-		r := composer{rand.New(rand.NewPCG(i, 7))}
+	for i := range *documents {
+		r := composer{rand.New(rand.NewPCG(uint64(i), 7))}
 		typ := types[r.IntN(len(types))]
 		if compare(t, typ, r.object(nil, typ.Descriptor(), 3)) {
 			read++
 		}
 	}
-	if read < 1000 {
+	if read < *documents/6 {
 		t.Errorf("only %d documents were read by both", read)
 	}
 }
@@ -203,7 +205,7 @@ func (r composer) object(b []byte, md protoreflect.MessageDescriptor, depth int)
 	}
 	for range r.IntN(8) / 5 { // twice at times, perhaps with one name
 		added := readable[r.IntN(len(readable))]
-		if len(added.name)+len(added.value) < 4096 {
+		if added.small() {
 			member(added.name)
 			b = r.space(append(b, added.value...))
 		}

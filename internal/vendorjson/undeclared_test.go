@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -19,6 +21,9 @@ import (
 type part struct{ name, value string }
 
 func (p part) String() string { return fmt.Sprintf("%.40q: %.60s", p.name, p.value) }
+
+// small reports whether many documents with the part take little time.
+func (p part) small() bool { return len(p.name)+len(p.value) < 4096 }
 
 // deepValue is a value nested n deep, in objects and lists by turns.
 func deepValue(n int) string {
@@ -124,18 +129,7 @@ func (w *holeWalker) value(md protoreflect.MessageDescriptor) {
 	case json.Delim('{'):
 		w.found = append(w.found, hole{int(w.decoder.InputOffset()), md, !w.decoder.More()})
 		for w.decoder.More() {
-			name := w.token().(string)
-			var below protoreflect.MessageDescriptor
-			if md != nil {
-				if fd := md.Fields().ByJSONName(name); fd != nil {
-					below = fd.Message()
-					if tableField(md, fd).form == formVerbatim {
-						w.skip()
-						continue
-					}
-				}
-			}
-			w.value(below)
+			w.member(md, w.token().(string))
 		}
 		w.token()
 	case json.Delim('['):
@@ -146,10 +140,22 @@ func (w *holeWalker) value(md protoreflect.MessageDescriptor) {
 	}
 }
 
-func (w *holeWalker) skip() {
-	var raw json.RawMessage
-	if err := w.decoder.Decode(&raw); err != nil {
-		w.tb.Fatal(err)
+// member walks the value of an object's field.
+func (w *holeWalker) member(md protoreflect.MessageDescriptor, name string) {
+	var fd protoreflect.FieldDescriptor
+	if md != nil {
+		fd = md.Fields().ByJSONName(name)
+	}
+	switch {
+	case fd == nil:
+		w.value(nil)
+	case tableField(md, fd).form == formVerbatim:
+		var raw json.RawMessage
+		if err := w.decoder.Decode(&raw); err != nil {
+			w.tb.Fatal(err)
+		}
+	default:
+		w.value(fd.Message())
 	}
 }
 
@@ -173,7 +179,7 @@ func TestUndeclaredPartsChangeNothing(t *testing.T) {
 		}
 		all := holes(t, s.data, s.typ.Descriptor())
 		for i, p := range readable {
-			if n > 0 && len(p.name)+len(p.value) > 4096 {
+			if n > 0 && !p.small() {
 				continue // large parts take time: one document is enough
 			}
 			for _, h := range []hole{all[0], all[i%len(all)]} {
@@ -246,7 +252,7 @@ func TestUndeclaredPartsOfNoGrammar(t *testing.T) {
 	for n, s := range samples(t) {
 		all := holes(t, s.data, s.typ.Descriptor())
 		for i, p := range unreadable {
-			if n > 0 && len(p.value) > 4096 {
+			if n > 0 && !p.small() {
 				continue
 			}
 			for _, h := range []hole{all[0], all[i%len(all)]} {
@@ -306,49 +312,114 @@ func TestCheckOnce(t *testing.T) {
 // FuzzUndeclared adds a part to a sample and compares with encoding/json: if the part is JSON, the document has the same message as
 // without it; if the document is no JSON, it is refused. The same part in a verbatim field arrives byte for byte.
 func FuzzUndeclared(f *testing.F) {
-	all := samples(f)
 	for i, p := range slices.Concat(readable, unreadable) {
-		if len(p.name)+len(p.value) < 4096 {
+		if p.small() {
 			f.Add(uint(i), uint(i), []byte(p.name), []byte(p.value))
 		}
 	}
-	type base struct {
-		message proto.Message
-		drifts  []Drift
-		holes   []hole
+	all := bases(f)
+	f.Fuzz(func(t *testing.T, which, where uint, name, value []byte) {
+		all[which%uint(len(all))].check(t, where, part{string(name), string(value)})
+	})
+}
+
+var documents = flag.Int("documents", 6000, "number of documents that TestRandomDocuments and TestRandomUndeclared compose")
+
+// Parts that are made of others, with small changes, are read or refused as encoding/json does. Unlike the fuzzer this needs no
+// instrumented code, so millions of documents take a minute.
+func TestRandomUndeclared(t *testing.T) {
+	all := bases(t)
+	var seeds []part
+	for _, p := range slices.Concat(readable, unreadable) {
+		if len(p.name)+len(p.value) < 256 {
+			seeds = append(seeds, p)
+		}
 	}
-	bases := make([]base, len(all))
-	for i, s := range all {
-		b := base{message: s.typ.New().Interface(), holes: holes(f, s.data, s.typ.Descriptor())}
+	accepted := 0
+	for i := range *documents {
+		r := composer{rand.New(rand.NewPCG(uint64(i), 11))}
+		p := seeds[r.IntN(len(seeds))]
+		for range r.IntN(4) {
+			p = r.changed(p, seeds[r.IntN(len(seeds))])
+		}
+		if all[r.IntN(len(all))].check(t, uint(r.IntN(1000)), p) {
+			accepted++
+		}
+	}
+	if accepted < *documents/10 || accepted > *documents*9/10 {
+		t.Errorf("of %d documents %d were accepted", *documents, accepted)
+	}
+}
+
+// changed returns a part with a small change, perhaps with a piece of another part.
+func (r composer) changed(p, other part) part {
+	if r.IntN(4) == 0 {
+		return part{r.spliced(p.name, other.name), p.value}
+	}
+	switch r.IntN(4) {
+	case 0:
+		return part{p.name, "[" + p.value + "," + other.value + "]"}
+	case 1:
+		return part{p.name, `{"` + other.name + `":` + p.value + `,"` + p.name + `":` + other.value + "}"}
+	default:
+		return part{p.name, r.spliced(p.value, other.value)}
+	}
+}
+
+// spliced returns a with a few bytes removed, changed, or replaced by some of b's.
+func (r composer) spliced(a, b string) string {
+	from := r.IntN(len(a) + 1)
+	to := min(len(a), from+r.IntN(4))
+	start := r.IntN(len(b) + 1)
+	piece := b[start:min(len(b), start+r.IntN(12))]
+	if r.IntN(3) == 0 {
+		piece = string([]byte{byte(r.IntN(256))})
+	}
+	return a[:from] + piece + a[to:]
+}
+
+// base is a sample that parts are added to.
+type base struct {
+	sample
+	message proto.Message
+	drifts  []Drift
+	holes   []hole
+}
+
+func bases(tb testing.TB) []base {
+	tb.Helper()
+	var all []base
+	for _, s := range samples(tb) {
+		b := base{sample: s, message: s.typ.New().Interface(), holes: holes(tb, s.data, s.typ.Descriptor())}
 		var err error
 		if b.drifts, err = Unmarshal(s.data, b.message); err != nil {
-			f.Fatal(err)
+			tb.Fatal(err)
 		}
-		bases[i] = b
+		all = append(all, b)
 	}
-	f.Fuzz(func(t *testing.T, which, where uint, name, value []byte) {
-		s, b := all[which%uint(len(all))], bases[which%uint(len(all))]
-		h := b.holes[where%uint(len(b.holes))]
-		doc := h.with(s.data, part{string(name), string(value)})
-		valid, sure := isJSON(doc)
-		if !sure {
-			return
-		}
-		var text string
-		if !valid {
-			_, err := Unmarshal(doc, s.typ.New().Interface())
-			checkError(t, doc, err)
-			return
-		}
-		if json.Unmarshal(slices.Concat([]byte(`"`), name, []byte(`"`)), &text) != nil || !json.Valid(value) {
-			return // several fields, perhaps declared ones
-		}
-		checkVerbatim(t, value)
-		if h.message != nil && h.message.Fields().ByJSONName(text) != nil {
-			return
-		}
-		checkAdded(t, s.typ, doc, b.message, b.drifts)
-	})
+	return all
+}
+
+// check adds a part at a hole and checks the outcome. It returns false if the document is refused, rightly.
+func (b base) check(t *testing.T, where uint, p part) bool {
+	t.Helper()
+	h := b.holes[where%uint(len(b.holes))]
+	doc := h.with(b.data, p)
+	valid, sure := isJSON(doc)
+	if !valid && sure {
+		_, err := Unmarshal(doc, b.typ.New().Interface())
+		checkError(t, doc, err)
+		return false
+	}
+	var name string
+	if !sure || json.Unmarshal([]byte(`"`+p.name+`"`), &name) != nil || !json.Valid([]byte(p.value)) {
+		return true // several fields, perhaps declared ones
+	}
+	checkVerbatim(t, []byte(p.value))
+	if h.message == nil || h.message.Fields().ByJSONName(name) == nil {
+		checkAdded(t, b.typ, doc, b.message, b.drifts)
+	}
+	return true
 }
 
 // checkVerbatim checks that a verbatim field gets the bytes of a value.
