@@ -2,35 +2,62 @@ package cli
 
 import (
 	"fmt"
+	"io"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"github.com/webhook-bridge/bridge/internal/config"
+	"github.com/webhook-bridge/bridge/internal/daemon"
 	"github.com/webhook-bridge/bridge/internal/schema"
+	"github.com/webhook-bridge/bridge/internal/secret"
 	"github.com/webhook-bridge/bridge/internal/source"
 )
 
 func checkCommand(env environment) *cobra.Command {
 	var file string
+	var offline bool
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Check a configuration, and print what serve would do with it",
-		Long: `Check a configuration. All problems are printed at once, each with its line and column, and the exit code is 2.
-Without problems it prints how serve would use the configuration. Secrets are never printed. Nothing is started.`,
+		Long: `Check a configuration, and the machine that it is run on: folders, certificates, files of secrets, addresses to listen on, and the
+hosts of brokers. All problems are printed at once, each with its line and column, and the exit code is 2. Warnings do not
+change the exit code. Without problems it prints how serve would use the configuration. Secrets are never printed. Nothing is
+started, and no file is created or changed.`,
 		Example: "  bridge check -c bridge.yaml",
 		Args:    noArgs,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := loadConfig(file, env)
 			if err != nil {
 				return err
+			}
+			findings := env.plugins.Preflight(cmd.Context(), cfg, daemon.Probes{Files: true, Listeners: true, Lookups: !offline})
+			if printFindings(env.stderr, findings, daemon.Fault) {
+				return &reportedError{exitUsage}
 			}
 			return printConfig(env, cfg)
 		},
 	}
 	configFlag(cmd.Flags(), &file)
+	cmd.Flags().BoolVar(&offline, "offline", false, "do not resolve names of hosts")
 	return cmd
+}
+
+// printFindings prints findings, a line each, and reports whether one is at least as severe as the limit.
+func printFindings(w io.Writer, findings []daemon.Finding, limit daemon.Severity) (failed bool) {
+	for _, f := range findings {
+		word := ""
+		if f.Severity < limit {
+			word = "warning: "
+		} else {
+			failed = true
+		}
+		problem := f.Problem
+		problem.Reason = word + problem.Reason
+		fmt.Fprintln(w, problem)
+	}
+	return failed
 }
 
 // printConfig prints what a server with this configuration would do.
@@ -89,11 +116,11 @@ func printConfig(env environment, cfg *config.Config) error {
 func authText(s *source.Source) string {
 	switch s.Auth.Scheme {
 	case source.SchemeHeader:
-		return fmt.Sprintf("header %s, %d accepted", s.Auth.Header, len(s.Auth.Values))
+		return fmt.Sprintf("header %s, %d accepted", s.Auth.Header, len(secret.Reveal(s.Auth.Values)))
 	case source.SchemePathToken:
-		return fmt.Sprintf("path token, %d accepted", len(s.Auth.Values))
+		return fmt.Sprintf("path token, %d accepted", len(secret.Reveal(s.Auth.Values)))
 	case source.SchemeHMAC:
-		return fmt.Sprintf("signature in %s, %d accepted", s.Auth.Header, len(s.Auth.Values))
+		return fmt.Sprintf("signature in %s, %d accepted", s.Auth.Header, len(secret.Reveal(s.Auth.Values)))
 	default:
 		return "none"
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -49,7 +50,11 @@ certificates again.`,
 			hangups := make(chan os.Signal, 1)
 			signal.Notify(hangups, syscall.SIGHUP) // from here on it does not end the program
 			defer signal.Stop(hangups)
-			a, err := daemon.Open(cmd.Context(), cfg, env.plugins, newLogger(env.stderr, cfg.Log))
+			log := newLogger(env.stderr, cfg.Log)
+			if err := preflight(cmd.Context(), env, cfg, log); err != nil {
+				return err
+			}
+			a, err := daemon.Open(cmd.Context(), cfg, env.plugins, log)
 			if errors.Is(err, journal.ErrDataLoss) && !acceptLoss {
 				return fmt.Errorf("%w\nNothing was changed. Put the missing files back, or restore a backup. bridge verify %s shows what is left.\n"+
 					"bridge serve --accept-loss starts without the lost data, and records the loss", err, cfg.Journal.Dir)
@@ -60,6 +65,8 @@ certificates again.`,
 			ctx, stop := context.WithCancel(cmd.Context())
 			defer stop()
 			go reloadOn(ctx, hangups, a.Reload)
+			// The start does not wait for name servers.
+			go logFindings(log, func() []daemon.Finding { return env.plugins.Preflight(ctx, cfg, daemon.Probes{Lookups: true}) })
 			return a.Run(cmd.Context())
 		},
 	}
@@ -67,6 +74,25 @@ certificates again.`,
 	cmd.Flags().BoolVar(&acceptLoss, "accept-loss", false,
 		"start although the disk lost data that were confirmed, and record the loss; see docs/operating.md")
 	return cmd
+}
+
+// preflight refuses a start that must fail, with all reasons, and logs what will not work.
+func preflight(ctx context.Context, env environment, cfg *config.Config, log *slog.Logger) error {
+	findings := env.plugins.Preflight(ctx, cfg, daemon.Probes{Files: true})
+	refused := slices.ContainsFunc(findings, func(f daemon.Finding) bool { return f.Severity == daemon.Refusal })
+	if refused {
+		printFindings(env.stderr, findings, daemon.Refusal)
+		return &reportedError{exitUsage}
+	}
+	logFindings(log, func() []daemon.Finding { return findings })
+	return nil
+}
+
+// logFindings logs findings as warnings.
+func logFindings(log *slog.Logger, find func() []daemon.Finding) {
+	for _, f := range find() {
+		log.Warn("configuration", "key", f.Path, "problem", f.Reason)
+	}
 }
 
 // reloadOn calls reload for each signal until ctx is done.

@@ -100,11 +100,6 @@ func (x expander) file(path string) (string, error) {
 	return strings.TrimRight(string(data), "\r\n"), nil
 }
 
-// refersToFile reports whether a text has a reference to a file.
-func refersToFile(text string) bool {
-	return strings.Contains(strings.ReplaceAll(text, "$$", ""), "${file:")
-}
-
 func validVariable(name string) bool {
 	for i, c := range []byte(name) {
 		letter := c == '_' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z'

@@ -67,24 +67,20 @@ type origin struct {
 	expander
 	connectors map[string]*connectors.Connector
 	checks     Checks
-	// places of the keys in the file.
-	places map[string]place
-	// files are the paths of the files that references name.
-	files []string
+	// report of the last read.
+	report *report
 }
 
 // read makes the configuration. It may be incomplete, or nil, if there are problems in the report.
 func (o *origin) read() (*Config, *report, error) {
 	r := newReport(o.name)
-	o.places, o.files = r.places, nil
+	o.report = r
 	root, ok := parseYAML(o.data, r)
 	if !ok {
 		return nil, r, nil
 	}
-	x := o.expander
-	x.referred = func(path string) { o.files = append(o.files, path) }
 	file := new(configv1.Config)
-	if !(reader{report: r, expander: x}).root(root, file.ProtoReflect()) {
+	if !(reader{report: r, expander: o.expander}).root(root, file.ProtoReflect()) {
 		return nil, r, nil
 	}
 	if err := validate(file, r); err != nil {

@@ -23,6 +23,11 @@ type Problem struct {
 	Reason string
 }
 
+// Compare orders problems as they stand in the file.
+func (p Problem) Compare(other Problem) int {
+	return cmp.Or(cmp.Compare(p.Line, other.Line), cmp.Compare(p.Column, other.Column), cmp.Compare(p.Path, other.Path))
+}
+
 // String returns file:line:column: path: reason.
 func (p Problem) String() string {
 	var b strings.Builder
@@ -61,12 +66,12 @@ type report struct {
 	file     string
 	places   map[string]place
 	problems []Problem
-	// fromFile has the paths of values that refer to a file.
-	fromFile map[string]bool
+	// files are those that values refer to, by the value's path.
+	files map[string][]string
 }
 
 func newReport(file string) *report {
-	return &report{file: file, places: map[string]place{"": {1, 1}}, fromFile: map[string]bool{}}
+	return &report{file: file, places: map[string]place{"": {1, 1}}, files: map[string][]string{}}
 }
 
 // addf reports a problem with the field at path. It reports nothing when this field, a field around it or a field inside it
@@ -113,8 +118,6 @@ func (r *report) err() error {
 	if len(r.problems) == 0 {
 		return nil
 	}
-	slices.SortStableFunc(r.problems, func(a, b Problem) int {
-		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), cmp.Compare(a.Path, b.Path))
-	})
+	slices.SortStableFunc(r.problems, Problem.Compare)
 	return &Error{Problems: r.problems}
 }

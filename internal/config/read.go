@@ -142,8 +142,9 @@ func (r reader) scalar(n *yaml.Node, path string, field protoreflect.FieldDescri
 	if !r.expect(n, yaml.ScalarNode, path) {
 		return none, false
 	}
-	r.fromFile[path] = refersToFile(n.Value)
-	text, err := r.expand(n.Value)
+	x := r.expander
+	x.referred = func(file string) { r.files[path] = append(r.files[path], file) }
+	text, err := x.expand(n.Value)
 	if err != nil {
 		r.addf(path, "%s", err)
 		return none, false

@@ -37,6 +37,23 @@ func (c *Config) Secrets() []Secret {
 	return all
 }
 
+// FilesOf returns the paths of the files that the value at a path of the configuration refers to.
+func (c *Config) FilesOf(path string) []string {
+	if c.origin == nil {
+		return nil
+	}
+	return c.origin.report.files[path]
+}
+
+// ProblemAt returns a problem of the value at a path of the configuration, with its place in the file.
+func (c *Config) ProblemAt(path, reason string) Problem {
+	if c.origin == nil {
+		return Problem{Path: path, Reason: reason}
+	}
+	at := c.origin.report.place(path)
+	return Problem{File: c.origin.name, Line: at.line, Column: at.column, Path: path, Reason: reason}
+}
+
 // Reloader reads the files again that hold secrets of a configuration, and gives the secrets their new texts. It reads the
 // configuration's own file from memory, so a change of that file changes nothing. It is not safe for concurrent use.
 type Reloader struct {
@@ -67,20 +84,26 @@ func NewReloader(c *Config) *Reloader {
 	return r
 }
 
-// look reads the files. An unreadable file has a digest, too.
+// look reads the files.
 func (r *Reloader) look() contents {
 	now := contents{}
-	if r.cfg.origin == nil {
-		return now
-	}
-	for _, path := range r.cfg.origin.files {
-		data, err := r.cfg.origin.readFile(path)
-		if err != nil {
-			data = []byte("\x00unreadable: " + fileReason(err).Error())
+	for _, s := range r.secrets {
+		for _, path := range r.cfg.FilesOf(s.Value.Place()) {
+			if _, known := now[path]; !known {
+				now[path] = r.digest(path)
+			}
 		}
-		now[path] = sha256.Sum256(data)
 	}
 	return now
+}
+
+// digest returns the digest of a file. An unreadable file has one, too.
+func (r *Reloader) digest(path string) [sha256.Size]byte {
+	data, err := r.cfg.origin.readFile(path)
+	if err != nil {
+		data = []byte("\x00unreadable: " + fileReason(err).Error())
+	}
+	return sha256.Sum256(data)
 }
 
 // Poll takes new contents that were the same at the last two calls: a file that is being written is not taken half.

@@ -99,7 +99,7 @@ func (r resolver) secrets(path string, texts []string) []secret.Value {
 }
 
 func (r resolver) secret(path, text string) secret.Value {
-	return secret.At(path, text, r.fromFile[path])
+	return secret.At(path, text, len(r.files[path]) > 0)
 }
 
 // duration resolves an optional duration by the rules of its key.
