@@ -26,9 +26,10 @@
 // # Numbers
 //
 // [Fields.Money], [Fields.Decimal] and [Plain] read numbers, also as people print them: with separators between thousands, a decimal
-// comma, a minus on either side or parentheses, and a currency. They read forms of one meaning: "$1,234.00", "(5.00)", "1 234,50", "5,00 Kč".
-// "1,234" has two meanings and is an error, and so is "€1.234"; a bare "1.234" has JSON's meaning. Never publish a vendor's decimal
-// in another way: a decimal in a message may be any short text with a digit, and one of a billion digits is "1e1000000000".
+// comma, a minus on either side or parentheses, and a currency. They read forms of one meaning: "$1,234.00", "(5.00)",
+// "1 234,50" and "5,00 Kč". "1,234" has two meanings and is an error, and so is "€1.234"; a bare "1.234" has JSON's meaning. Never
+// publish a vendor's decimal in another way. A decimal in a message may be any short text with a digit, and "1e1000000000" has a
+// billion digits.
 //
 // # Local times
 //

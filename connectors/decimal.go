@@ -58,6 +58,9 @@ func Plain(text string) (string, error) {
 // Decimal returns d in plain form, as [Plain] has it. It returns nil for nil and for an empty value. A number with a currency
 // is an error.
 func Decimal(d *decimal.Decimal) (*decimal.Decimal, error) {
+	if isPlain(d.GetValue()) {
+		return d, nil
+	}
 	text := strings.TrimSpace(d.GetValue())
 	if text == "" {
 		return nil, nil
@@ -69,11 +72,19 @@ func Decimal(d *decimal.Decimal) (*decimal.Decimal, error) {
 	case n.currencies != nil:
 		return nil, errHasCurrency
 	}
-	plain := n.plain()
-	if plain == d.GetValue() {
-		return d, nil
+	return &decimal.Decimal{Value: n.plain()}, nil
+}
+
+// isPlain reports whether a text is a number in plain form already, as most are. It may miss some.
+func isPlain(text string) bool {
+	whole, fraction, point := strings.Cut(text, ".")
+	switch {
+	case whole == "" || len(whole) > maxWhole || whole[0] == '0' && whole != "0" || !isDigits(whole):
+		return false
+	case point:
+		return fraction != "" && len(fraction) <= maxDecimals && isDigits(fraction)
 	}
-	return &decimal.Decimal{Value: plain}, nil
+	return true
 }
 
 // Money makes exact money of a decimal such as "99.00" or "1e3", or of an amount as people print it, such as "$1,234.00",

@@ -65,8 +65,15 @@ func TestLocalOfEveryQuarter(t *testing.T) {
 		zone       string
 		year, days int
 	}{
-		{"Europe/Prague", 2026, 365}, {"America/New_York", 2026, 365}, {"Australia/Lord_Howe", 2026, 365}, {"Pacific/Apia", 2011, 370},
-		{"America/Sao_Paulo", 2018, 365}, {"Asia/Beirut", 2022, 365}, {"Africa/Casablanca", 2026, 365}, {"Antarctica/Troll", 2026, 365}, {"UTC", 2026, 30},
+		{"Europe/Prague", 2026, 365},
+		{"America/New_York", 2026, 365},
+		{"Australia/Lord_Howe", 2026, 365},
+		{"Pacific/Apia", 2011, 370},
+		{"America/Sao_Paulo", 2018, 365},
+		{"Asia/Beirut", 2022, 365},
+		{"Africa/Casablanca", 2026, 365},
+		{"Antarctica/Troll", 2026, 365},
+		{"UTC", 2026, 30},
 	} {
 		loc := zone(t, tt.zone)
 		from := time.Date(tt.year, 1, 1, 0, 0, 0, 0, time.UTC)

@@ -118,9 +118,11 @@ var spaces = strings.NewReplacer("\u00A0", " ", "\u202F", " ")
 
 var (
 	epoch = regexp.MustCompile(`^[0-9.]+([eE]\+?[0-9]+)?$`)
+	// clockFirst matches a time of day, and texts like one.
+	clockFirst = regexp.MustCompile(`^[0-9]{1,2}(:| ?[AP]M$)`)
 	// dayFirst splits a text into a day and the time of day after it.
-	dayFirst = regexp.MustCompile(`^([0-9]{4}[-/][0-9]{1,2}[-/][0-9]{1,2}|[0-9]{1,2}[- ][A-Z]{3,9}[- ][0-9]{4}|[A-Z]{3,9} [0-9]{1,2}, [0-9]{4})` +
-		`(?:(?:T|,? )(.+))?$`)
+	dayFirst = regexp.MustCompile(`^([0-9]{4}[-/][0-9]{1,2}[-/][0-9]{1,2}|` +
+		`[0-9]{1,2}[- ][A-Z]{3,9}[- ][0-9]{4}|[A-Z]{3,9} [0-9]{1,2}, [0-9]{4})(?:(?:T|,? )(.+))?$`)
 	yearLast = regexp.MustCompile(`^([0-9]{1,2})[-/.]([0-9]{1,2})[-/.]([0-9]{4})(.*)$`)
 	// zoned splits a time of day from its offset.
 	zoned = regexp.MustCompile(`^(.+?) ?(Z|[+-][0-9]{2}(?::?[0-9]{2})?)$`)
@@ -144,8 +146,10 @@ func (f fields) parse(text string) moment {
 		return moment{Time: t.In(f.source.Zone), form: instant, zoned: true}
 	}
 	text = halves.Replace(strings.ToUpper(text))
-	if clock, ok := parseAny(clockLayouts[:], text); ok {
-		return moment{Time: clock, form: timeOfDay}
+	if clockFirst.MatchString(text) {
+		if clock, ok := parseAny(clockLayouts[:], text); ok {
+			return moment{Time: clock, form: timeOfDay}
+		}
 	}
 	part := dayFirst.FindStringSubmatch(isoOfYearLast(text))
 	if part == nil {

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/genproto/googleapis/type/decimal"
+
 	"github.com/webhook-bridge/bridge/connectors"
 	"github.com/webhook-bridge/bridge/connectors/connectortest"
 	"github.com/webhook-bridge/bridge/connectors/openloyalty"
@@ -34,6 +36,17 @@ func TestExpiringPointsAreBounded(t *testing.T) {
 	const want = "$.data lists 10001 members, more than 10000"
 	if got, err := translate(in); err == nil || err.Error() != want || got.Events != nil {
 		t.Errorf("%d members: %d events, error %v", most+1, len(got.Events), err)
+	}
+}
+
+// TestTotalOutOfRange: lines that add up to no amount are a fault, and not a purchase without a total.
+func TestTotalOutOfRange(t *testing.T) {
+	item := &openloyaltyv1.TransactionItem{GrossValue: &decimal.Decimal{Value: "5e18"}}
+	_, err := openloyalty.New().Translate(connectors.Input{Source: source, Event: "transaction.registered", Message: &openloyaltyv1.TransactionRegistered{
+		Data: &openloyaltyv1.Transaction{TransactionId: new("t1"), Items: []*openloyaltyv1.TransactionItem{item, item}},
+	}})
+	if want := "$.data.items add up to an amount that is out of range for money"; err == nil || err.Error() != want {
+		t.Errorf("error %v", err)
 	}
 }
 

@@ -131,7 +131,7 @@ func (f fields) transactionRegistered(m *openloyaltyv1.TransactionRegistered) co
 			PosId:          cmp.Or(d.GetPosId(), d.GetPostId()),
 			Customer:       buyer(d.GetCustomerData()),
 			Lines:          lines,
-			Total:          total(lines),
+			Total:          f.total(lines),
 		}},
 	})
 }
@@ -283,7 +283,7 @@ func (f fields) lines(items []*openloyaltyv1.TransactionItem) []*eventv1.Purchas
 
 // total adds the lines' grossValue, which is the value of a whole line and not of one piece. If one is missing, there is no
 // total.
-func total(lines []*eventv1.PurchaseLine) *money.Money {
+func (f fields) total(lines []*eventv1.PurchaseLine) *money.Money {
 	if len(lines) == 0 {
 		return nil
 	}
@@ -293,6 +293,7 @@ func total(lines []*eventv1.PurchaseLine) *money.Money {
 			return nil
 		}
 		if sum = connectors.AddMoney(sum, line.GetTotal()); sum == nil {
+			f.Fail("$.data.items", "add up to an amount that is out of range for money")
 			return nil
 		}
 	}
