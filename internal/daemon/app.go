@@ -55,7 +55,10 @@ type Server struct {
 
 // Open opens the journal and all listeners; nothing is accepted before [Server.Run]. On an error nothing stays open.
 func Open(ctx context.Context, cfg *config.Config, plugins Plugins, log *slog.Logger) (_ *Server, err error) {
-	a := &Server{cfg: cfg, plugins: plugins, log: log, listeners: map[string]*listener.Listener{}, tls: map[string]*tls.Config{}, reloads: newReloads(cfg, log)}
+	a := &Server{
+		cfg: cfg, plugins: plugins, log: log, reloads: newReloads(cfg, log),
+		listeners: map[string]*listener.Listener{}, tls: map[string]*tls.Config{},
+	}
 	defer func() {
 		if err != nil {
 			a.release()

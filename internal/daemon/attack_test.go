@@ -26,7 +26,7 @@ import (
 )
 
 // The attack suite: what strangers can send, against the whole server in a process of its own, on loopback. The attacks here take no
-// time. The ones in attack_slow_test.go wait for time-outs, or measure memory and descriptors of the server's process. The build tag
+// time. The ones in attack_slow_test.go and attack_connections_test.go wait for time-outs, or measure memory and descriptors of the server's process. The build tag
 // `attack` adds them: go test -tags attack -run Attack ./internal/daemon. Each attack is bounded in count and time:
 //
 //	attack                                                       connections   bytes        time
@@ -179,7 +179,7 @@ func startAttacked(t *testing.T, descriptors uint64, more string) *attacked {
 	if strings.Contains(more, "tls:") {
 		a.scheme = "https"
 	}
-	cmd := exec.CommandContext(t.Context(), os.Args[0]) //nolint:gosec // this program
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), attackedEnv+"="+string(settings))
 	cmd.Stderr = a.log
 	stdin, err := cmd.StdinPipe()
@@ -225,7 +225,7 @@ func (a *attacked) waitUntilReady(t *testing.T) {
 func (*attacked) client(timeout time.Duration) *http.Client {
 	return &http.Client{Timeout: timeout, Transport: &http.Transport{
 		DisableKeepAlives: true,
-		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // the test's own certificate
+		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true},
 	}}
 }
 

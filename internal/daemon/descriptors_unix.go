@@ -10,5 +10,5 @@ func descriptors() int {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return otherDescriptors
 	}
-	return int(min(limit.Cur, maxDescriptors)) //nolint:gosec // bounded
+	return int(min(limit.Cur, maxDescriptors))
 }

@@ -55,7 +55,6 @@ func (a *Server) openGRPC(t *tls.Config, edge *ingress.Ingress, tokens intercept
 		grpc.ReadBufferSize(grpcReadBuffer),
 		grpc.StaticStreamWindowSize(grpcStreamWindow),
 		grpc.StaticConnWindowSize(grpcConnectionWindow),
-		grpc.SharedWriteBuffer(true),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idleTimeout, Time: time.Minute, Timeout: 20 * time.Second}),
 	)

@@ -295,7 +295,7 @@ func (p *parser) data(content []byte, now time.Time) (reason, bool) {
 			n := min(c.left, uint64(len(content)))
 			c.left -= n
 			content = content[n:]
-			c.due = c.due.Add(time.Duration(n) * time.Second / slowest) //nolint:gosec // n is at most a frame
+			c.due = c.due.Add(time.Duration(n) * time.Second / slowest)
 			continue
 		}
 		n := copy(c.head[c.headed:], content)
@@ -326,7 +326,7 @@ func (p *parser) data(content []byte, now time.Time) (reason, bool) {
 func (p *parser) prefix(c *call, end []byte) bool {
 	c.headed = 0
 	c.left = uint64(binary.BigEndian.Uint32(c.head[1:]))
-	if c.limits.Message == 0 || c.left <= uint64(c.limits.Message) { //nolint:gosec // limits are positive
+	if c.limits.Message == 0 || c.left <= uint64(c.limits.Message) {
 		return true
 	}
 	if len(end) < 4 {

@@ -130,7 +130,7 @@ type frames struct {
 
 func newFrames(plain net.Conn, conn *Conn, methods Methods) *frames {
 	f := &frames{Conn: plain, conn: conn}
-	f.parser.init(methods, func() bool { return conn.verified.Load() })
+	f.init(methods, func() bool { return conn.verified.Load() })
 	return f
 }
 
@@ -138,7 +138,7 @@ func newFrames(plain net.Conn, conn *Conn, methods Methods) *frames {
 func (f *frames) Read(p []byte) (int, error) {
 	for {
 		if due := f.due(); due != f.deadline {
-			_ = f.Conn.SetReadDeadline(due)
+			_ = f.SetReadDeadline(due)
 			f.deadline = due
 		}
 		n, err := f.Conn.Read(p)

@@ -45,8 +45,9 @@ const (
 	inTrailer
 )
 
-// scanner follows the requests of an HTTP/1.1 connection, of which it keeps no more than the beginning of a line. It refuses what two programs could
-// read in two ways; what has one meaning but is no request is left to net/http. The zero value is at the start of a connection.
+// scanner follows the requests of an HTTP/1.1 connection, of which it keeps no more than the beginning of a line. It refuses what two
+// programs could read in two ways; what has one meaning but is no request is left to net/http. The zero value is at the start of a
+// connection.
 type scanner struct {
 	step step
 	// line has the beginning of a line whose end has not come yet, up to keptLine, tail its last bytes, and long is its length so far.
@@ -91,7 +92,7 @@ func (s *scanner) advance(p []byte) (int, *refusal) {
 		} else if s.left == 0 {
 			s.step = inChunkEnd
 		}
-		return int(n), nil //nolint:gosec // n is at most len(p)
+		return int(n), nil
 	}
 	end := bytes.IndexByte(p, '\n')
 	if end < 0 {

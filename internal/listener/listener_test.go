@@ -51,6 +51,9 @@ func from(ip string) *fakeConn {
 	return &fakeConn{from: net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(ip), 1))}
 }
 
+// wait waits, in the bubble's time.
+func wait(d time.Duration) { <-time.After(d) }
+
 func emfile() error {
 	return &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", syscall.EMFILE)}
 }
@@ -90,7 +93,7 @@ func TestMakesRoom(t *testing.T) {
 				if o.state&busy != 0 {
 					c.begin()
 				}
-				time.Sleep(time.Second)
+				wait(time.Second)
 			}
 			added := from("10.0.0.9")
 			if got := l.admit(added); (got == nil) != (tt.closed == -1) || added.closed.Load() != (tt.closed == -1) {
@@ -115,9 +118,9 @@ func TestIdleSince(t *testing.T) {
 		l := New(&fakeListener{}, Config{Limit: 2})
 		old, young := from("10.0.0.1"), from("10.0.0.1")
 		used := l.admit(old)
-		time.Sleep(time.Second)
+		wait(time.Second)
 		l.admit(young)
-		time.Sleep(time.Second)
+		wait(time.Second)
 		used.begin()
 		used.end()
 		l.admit(from("10.0.0.1"))
@@ -141,7 +144,7 @@ func TestNoDescriptors(t *testing.T) {
 		if _, err := l.Accept(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(spared)
+		wait(spared)
 		began := time.Now()
 		if _, err := l.Accept(); err != nil {
 			t.Fatal(err)
@@ -167,7 +170,7 @@ func TestNoDescriptors(t *testing.T) {
 		if l.Problem() != "webhooks cannot accept connections" {
 			t.Errorf("problem %q", l.Problem())
 		}
-		time.Sleep(time.Minute)
+		wait(time.Minute)
 		if l.Problem() != "" {
 			t.Errorf("a minute later: problem %q", l.Problem())
 		}
