@@ -17,6 +17,10 @@ help: ## Show this list
 build: ## Build one static binary, bin/bridge
 	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/bridge ./cmd/bridge
 
+.PHONY: man
+man: ## Write the manual pages to bin/man
+	go run ./tools/man bin/man
+
 .PHONY: generate
 generate: .protodeps ## Generate gen/ and the OpenAPI document from proto/
 	$(BUF) format -w proto

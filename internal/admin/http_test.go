@@ -100,7 +100,7 @@ func TestOpenAPI(t *testing.T) {
 			t.Errorf("the document lacks %s", path)
 		}
 	}
-	if len(document.Paths) != 17 {
+	if len(document.Paths) != 18 {
 		t.Errorf("the document has %d paths", len(document.Paths))
 	}
 }

@@ -114,6 +114,30 @@ func (s *Server) SeekSink(ctx context.Context, r *adminv1.SeekSinkRequest) (*adm
 	})
 }
 
+// ForgetSink implements [adminv1.AdminServiceServer].
+func (s *Server) ForgetSink(ctx context.Context, r *adminv1.ForgetSinkRequest) (*adminv1.ForgetSinkResponse, error) {
+	return call(ctx, s, r, func(ctx context.Context, r *adminv1.ForgetSinkRequest) (*adminv1.ForgetSinkResponse, error) {
+		sink, err := s.sinkNamed(ctx, r.GetName())
+		switch {
+		case err != nil:
+			return nil, err
+		case sink.GetKind() != "":
+			return nil, &answerError{codes.FailedPrecondition, "the sink is configured: remove it from the configuration and restart first"}
+		case sink.GetClaimed():
+			return nil, &answerError{codes.FailedPrecondition, "the sink is in use by a running server"}
+		}
+		err = s.journal.Forget(ctx, r.GetName())
+		switch {
+		case errors.Is(err, journal.ErrNotFound):
+			return nil, s.noSink(r.GetName())
+		case err != nil:
+			return nil, err
+		}
+		s.log.Info("sink changed", "change", "forgotten", "by", caller(ctx), "sink", r.GetName(), "position", sink.GetPosition())
+		return &adminv1.ForgetSinkResponse{}, nil
+	})
+}
+
 // target is the position that a sink is to be moved to.
 func (s *Server) target(ctx context.Context, r *adminv1.SeekSinkRequest) (sinks.Position, error) {
 	switch to := r.GetTo().(type) {

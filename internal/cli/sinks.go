@@ -19,7 +19,7 @@ func sinksCommand(env environment) *cobra.Command {
 		Use:   "sinks",
 		Short: "See the sinks' positions, and move them",
 	}, listSinksCommand(env), showSinkCommand(env), pauseSinkCommand(env), resumeSinkCommand(env), seekSinkCommand(env),
-		passEventCommand(env))
+		passEventCommand(env), forgetSinkCommand(env))
 }
 
 func listSinksCommand(env environment) *cobra.Command {
@@ -254,6 +254,39 @@ func passEventCommand(env environment) *cobra.Command {
 			return nil
 		}),
 	}
+	o.register(cmd)
+	return cmd
+}
+
+func forgetSinkCommand(env environment) *cobra.Command {
+	o := newOperator(env)
+	var yes bool
+	cmd := &cobra.Command{
+		Use:   "forget SINK --yes",
+		Short: "Remove the position of a sink that the configuration no longer has",
+		Long: `Remove the position of a sink that the configuration no longer has, so that it holds back no retention. If a sink of this name is
+configured again, it begins as a new one: at its start_at. Its parked events stay; bridge parked discard removes them.`,
+		Example: "  bridge sinks forget archive --yes",
+		Args:    between(1, 1, oneSink),
+		PreRunE: func(*cobra.Command, []string) error {
+			if !yes {
+				return &usageError{"removes the sink's position permanently: say --yes"}
+			}
+			return nil
+		},
+		RunE: o.calling(func(ctx context.Context, args []string) error {
+			a, err := o.ForgetSink(ctx, &adminv1.ForgetSinkRequest{Name: args[0]})
+			if err != nil {
+				return err
+			}
+			if o.asJSON {
+				return printJSON(env.stdout, a)
+			}
+			fmt.Fprintf(env.stdout, "the position of %s is removed\n", args[0])
+			return nil
+		}),
+	}
+	cmd.Flags().BoolVar(&yes, "yes", false, "yes, remove the position")
 	o.register(cmd)
 	return cmd
 }

@@ -1909,7 +1909,7 @@ const file_bridge_admin_v1_admin_proto_rawDesc = "" +
 	"\x13OUTCOME_QUARANTINED\x10\x03\x12\x14\n" +
 	"\x10OUTCOME_RELEASED\x10\x04\x12\x15\n" +
 	"\x11OUTCOME_DUPLICATE\x10\x05\x12\x10\n" +
-	"\fOUTCOME_PING\x10\x062\x81\x10\n" +
+	"\fOUTCOME_PING\x10\x062\xfc\x10\n" +
 	"\fAdminService\x12q\n" +
 	"\fListWebhooks\x12$.bridge.admin.v1.ListWebhooksRequest\x1a%.bridge.admin.v1.ListWebhooksResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/webhooks\x12p\n" +
 	"\n" +
@@ -1924,7 +1924,9 @@ const file_bridge_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
 	"ResumeSink\x12\".bridge.admin.v1.ResumeSinkRequest\x1a#.bridge.admin.v1.ResumeSinkResponse\"\"\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/v1/sinks/{name}:resume\x12q\n" +
 	"\bSeekSink\x12 .bridge.admin.v1.SeekSinkRequest\x1a!.bridge.admin.v1.SeekSinkResponse\" \x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/sinks/{name}:seek\x12t\n" +
-	"\tPassEvent\x12!.bridge.admin.v1.PassEventRequest\x1a\".bridge.admin.v1.PassEventResponse\" \x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/sinks/{name}:pass\x12i\n" +
+	"\tPassEvent\x12!.bridge.admin.v1.PassEventRequest\x1a\".bridge.admin.v1.PassEventResponse\" \x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/sinks/{name}:pass\x12y\n" +
+	"\n" +
+	"ForgetSink\x12\".bridge.admin.v1.ForgetSinkRequest\x1a#.bridge.admin.v1.ForgetSinkResponse\"\"\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/v1/sinks/{name}:forget\x12i\n" +
 	"\n" +
 	"ListParked\x12\".bridge.admin.v1.ListParkedRequest\x1a#.bridge.admin.v1.ListParkedResponse\"\x12\x82\xd3\xe4\x93\x02\f\x12\n" +
 	"/v1/parked\x12x\n" +
@@ -1981,22 +1983,24 @@ var file_bridge_admin_v1_admin_proto_goTypes = []any{
 	(*ResumeSinkRequest)(nil),           // 28: bridge.admin.v1.ResumeSinkRequest
 	(*SeekSinkRequest)(nil),             // 29: bridge.admin.v1.SeekSinkRequest
 	(*PassEventRequest)(nil),            // 30: bridge.admin.v1.PassEventRequest
-	(*ListParkedRequest)(nil),           // 31: bridge.admin.v1.ListParkedRequest
-	(*GetParkedRequest)(nil),            // 32: bridge.admin.v1.GetParkedRequest
-	(*RetryParkedRequest)(nil),          // 33: bridge.admin.v1.RetryParkedRequest
-	(*DiscardParkedRequest)(nil),        // 34: bridge.admin.v1.DiscardParkedRequest
-	(*BackupJournalRequest)(nil),        // 35: bridge.admin.v1.BackupJournalRequest
-	(*ListSinksResponse)(nil),           // 36: bridge.admin.v1.ListSinksResponse
-	(*GetSinkResponse)(nil),             // 37: bridge.admin.v1.GetSinkResponse
-	(*PauseSinkResponse)(nil),           // 38: bridge.admin.v1.PauseSinkResponse
-	(*ResumeSinkResponse)(nil),          // 39: bridge.admin.v1.ResumeSinkResponse
-	(*SeekSinkResponse)(nil),            // 40: bridge.admin.v1.SeekSinkResponse
-	(*PassEventResponse)(nil),           // 41: bridge.admin.v1.PassEventResponse
-	(*ListParkedResponse)(nil),          // 42: bridge.admin.v1.ListParkedResponse
-	(*GetParkedResponse)(nil),           // 43: bridge.admin.v1.GetParkedResponse
-	(*RetryParkedResponse)(nil),         // 44: bridge.admin.v1.RetryParkedResponse
-	(*DiscardParkedResponse)(nil),       // 45: bridge.admin.v1.DiscardParkedResponse
-	(*BackupJournalResponse)(nil),       // 46: bridge.admin.v1.BackupJournalResponse
+	(*ForgetSinkRequest)(nil),           // 31: bridge.admin.v1.ForgetSinkRequest
+	(*ListParkedRequest)(nil),           // 32: bridge.admin.v1.ListParkedRequest
+	(*GetParkedRequest)(nil),            // 33: bridge.admin.v1.GetParkedRequest
+	(*RetryParkedRequest)(nil),          // 34: bridge.admin.v1.RetryParkedRequest
+	(*DiscardParkedRequest)(nil),        // 35: bridge.admin.v1.DiscardParkedRequest
+	(*BackupJournalRequest)(nil),        // 36: bridge.admin.v1.BackupJournalRequest
+	(*ListSinksResponse)(nil),           // 37: bridge.admin.v1.ListSinksResponse
+	(*GetSinkResponse)(nil),             // 38: bridge.admin.v1.GetSinkResponse
+	(*PauseSinkResponse)(nil),           // 39: bridge.admin.v1.PauseSinkResponse
+	(*ResumeSinkResponse)(nil),          // 40: bridge.admin.v1.ResumeSinkResponse
+	(*SeekSinkResponse)(nil),            // 41: bridge.admin.v1.SeekSinkResponse
+	(*PassEventResponse)(nil),           // 42: bridge.admin.v1.PassEventResponse
+	(*ForgetSinkResponse)(nil),          // 43: bridge.admin.v1.ForgetSinkResponse
+	(*ListParkedResponse)(nil),          // 44: bridge.admin.v1.ListParkedResponse
+	(*GetParkedResponse)(nil),           // 45: bridge.admin.v1.GetParkedResponse
+	(*RetryParkedResponse)(nil),         // 46: bridge.admin.v1.RetryParkedResponse
+	(*DiscardParkedResponse)(nil),       // 47: bridge.admin.v1.DiscardParkedResponse
+	(*BackupJournalResponse)(nil),       // 48: bridge.admin.v1.BackupJournalResponse
 }
 var file_bridge_admin_v1_admin_proto_depIdxs = []int32{
 	0,  // 0: bridge.admin.v1.Filter.outcome:type_name -> bridge.admin.v1.Outcome
@@ -2039,30 +2043,32 @@ var file_bridge_admin_v1_admin_proto_depIdxs = []int32{
 	28, // 37: bridge.admin.v1.AdminService.ResumeSink:input_type -> bridge.admin.v1.ResumeSinkRequest
 	29, // 38: bridge.admin.v1.AdminService.SeekSink:input_type -> bridge.admin.v1.SeekSinkRequest
 	30, // 39: bridge.admin.v1.AdminService.PassEvent:input_type -> bridge.admin.v1.PassEventRequest
-	31, // 40: bridge.admin.v1.AdminService.ListParked:input_type -> bridge.admin.v1.ListParkedRequest
-	32, // 41: bridge.admin.v1.AdminService.GetParked:input_type -> bridge.admin.v1.GetParkedRequest
-	33, // 42: bridge.admin.v1.AdminService.RetryParked:input_type -> bridge.admin.v1.RetryParkedRequest
-	34, // 43: bridge.admin.v1.AdminService.DiscardParked:input_type -> bridge.admin.v1.DiscardParkedRequest
-	35, // 44: bridge.admin.v1.AdminService.BackupJournal:input_type -> bridge.admin.v1.BackupJournalRequest
-	8,  // 45: bridge.admin.v1.AdminService.ListWebhooks:output_type -> bridge.admin.v1.ListWebhooksResponse
-	10, // 46: bridge.admin.v1.AdminService.GetWebhook:output_type -> bridge.admin.v1.GetWebhookResponse
-	12, // 47: bridge.admin.v1.AdminService.RetryWebhooks:output_type -> bridge.admin.v1.RetryWebhooksResponse
-	15, // 48: bridge.admin.v1.AdminService.DiscardWebhooks:output_type -> bridge.admin.v1.DiscardWebhooksResponse
-	17, // 49: bridge.admin.v1.AdminService.RetranslateWebhooks:output_type -> bridge.admin.v1.RetranslateWebhooksResponse
-	22, // 50: bridge.admin.v1.AdminService.ListDrift:output_type -> bridge.admin.v1.ListDriftResponse
-	36, // 51: bridge.admin.v1.AdminService.ListSinks:output_type -> bridge.admin.v1.ListSinksResponse
-	37, // 52: bridge.admin.v1.AdminService.GetSink:output_type -> bridge.admin.v1.GetSinkResponse
-	38, // 53: bridge.admin.v1.AdminService.PauseSink:output_type -> bridge.admin.v1.PauseSinkResponse
-	39, // 54: bridge.admin.v1.AdminService.ResumeSink:output_type -> bridge.admin.v1.ResumeSinkResponse
-	40, // 55: bridge.admin.v1.AdminService.SeekSink:output_type -> bridge.admin.v1.SeekSinkResponse
-	41, // 56: bridge.admin.v1.AdminService.PassEvent:output_type -> bridge.admin.v1.PassEventResponse
-	42, // 57: bridge.admin.v1.AdminService.ListParked:output_type -> bridge.admin.v1.ListParkedResponse
-	43, // 58: bridge.admin.v1.AdminService.GetParked:output_type -> bridge.admin.v1.GetParkedResponse
-	44, // 59: bridge.admin.v1.AdminService.RetryParked:output_type -> bridge.admin.v1.RetryParkedResponse
-	45, // 60: bridge.admin.v1.AdminService.DiscardParked:output_type -> bridge.admin.v1.DiscardParkedResponse
-	46, // 61: bridge.admin.v1.AdminService.BackupJournal:output_type -> bridge.admin.v1.BackupJournalResponse
-	45, // [45:62] is the sub-list for method output_type
-	28, // [28:45] is the sub-list for method input_type
+	31, // 40: bridge.admin.v1.AdminService.ForgetSink:input_type -> bridge.admin.v1.ForgetSinkRequest
+	32, // 41: bridge.admin.v1.AdminService.ListParked:input_type -> bridge.admin.v1.ListParkedRequest
+	33, // 42: bridge.admin.v1.AdminService.GetParked:input_type -> bridge.admin.v1.GetParkedRequest
+	34, // 43: bridge.admin.v1.AdminService.RetryParked:input_type -> bridge.admin.v1.RetryParkedRequest
+	35, // 44: bridge.admin.v1.AdminService.DiscardParked:input_type -> bridge.admin.v1.DiscardParkedRequest
+	36, // 45: bridge.admin.v1.AdminService.BackupJournal:input_type -> bridge.admin.v1.BackupJournalRequest
+	8,  // 46: bridge.admin.v1.AdminService.ListWebhooks:output_type -> bridge.admin.v1.ListWebhooksResponse
+	10, // 47: bridge.admin.v1.AdminService.GetWebhook:output_type -> bridge.admin.v1.GetWebhookResponse
+	12, // 48: bridge.admin.v1.AdminService.RetryWebhooks:output_type -> bridge.admin.v1.RetryWebhooksResponse
+	15, // 49: bridge.admin.v1.AdminService.DiscardWebhooks:output_type -> bridge.admin.v1.DiscardWebhooksResponse
+	17, // 50: bridge.admin.v1.AdminService.RetranslateWebhooks:output_type -> bridge.admin.v1.RetranslateWebhooksResponse
+	22, // 51: bridge.admin.v1.AdminService.ListDrift:output_type -> bridge.admin.v1.ListDriftResponse
+	37, // 52: bridge.admin.v1.AdminService.ListSinks:output_type -> bridge.admin.v1.ListSinksResponse
+	38, // 53: bridge.admin.v1.AdminService.GetSink:output_type -> bridge.admin.v1.GetSinkResponse
+	39, // 54: bridge.admin.v1.AdminService.PauseSink:output_type -> bridge.admin.v1.PauseSinkResponse
+	40, // 55: bridge.admin.v1.AdminService.ResumeSink:output_type -> bridge.admin.v1.ResumeSinkResponse
+	41, // 56: bridge.admin.v1.AdminService.SeekSink:output_type -> bridge.admin.v1.SeekSinkResponse
+	42, // 57: bridge.admin.v1.AdminService.PassEvent:output_type -> bridge.admin.v1.PassEventResponse
+	43, // 58: bridge.admin.v1.AdminService.ForgetSink:output_type -> bridge.admin.v1.ForgetSinkResponse
+	44, // 59: bridge.admin.v1.AdminService.ListParked:output_type -> bridge.admin.v1.ListParkedResponse
+	45, // 60: bridge.admin.v1.AdminService.GetParked:output_type -> bridge.admin.v1.GetParkedResponse
+	46, // 61: bridge.admin.v1.AdminService.RetryParked:output_type -> bridge.admin.v1.RetryParkedResponse
+	47, // 62: bridge.admin.v1.AdminService.DiscardParked:output_type -> bridge.admin.v1.DiscardParkedResponse
+	48, // 63: bridge.admin.v1.AdminService.BackupJournal:output_type -> bridge.admin.v1.BackupJournalResponse
+	46, // [46:64] is the sub-list for method output_type
+	28, // [28:46] is the sub-list for method input_type
 	28, // [28:28] is the sub-list for extension type_name
 	28, // [28:28] is the sub-list for extension extendee
 	0,  // [0:28] is the sub-list for field type_name

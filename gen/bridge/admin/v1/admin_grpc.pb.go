@@ -36,6 +36,7 @@ const (
 	AdminService_ResumeSink_FullMethodName          = "/bridge.admin.v1.AdminService/ResumeSink"
 	AdminService_SeekSink_FullMethodName            = "/bridge.admin.v1.AdminService/SeekSink"
 	AdminService_PassEvent_FullMethodName           = "/bridge.admin.v1.AdminService/PassEvent"
+	AdminService_ForgetSink_FullMethodName          = "/bridge.admin.v1.AdminService/ForgetSink"
 	AdminService_ListParked_FullMethodName          = "/bridge.admin.v1.AdminService/ListParked"
 	AdminService_GetParked_FullMethodName           = "/bridge.admin.v1.AdminService/GetParked"
 	AdminService_RetryParked_FullMethodName         = "/bridge.admin.v1.AdminService/RetryParked"
@@ -77,6 +78,9 @@ type AdminServiceClient interface {
 	// PassEvent has a strictly ordered sink park the event that it waits at, and go on. FAILED_PRECONDITION if it does not wait
 	// there.
 	PassEvent(ctx context.Context, in *PassEventRequest, opts ...grpc.CallOption) (*PassEventResponse, error)
+	// ForgetSink removes the position of a sink that is no longer configured, so that it holds back no retention. Its parked events
+	// stay. FAILED_PRECONDITION if the sink is configured or in use, NOT_FOUND if there is none.
+	ForgetSink(ctx context.Context, in *ForgetSinkRequest, opts ...grpc.CallOption) (*ForgetSinkResponse, error)
 	// ListParked lists parked events.
 	ListParked(ctx context.Context, in *ListParkedRequest, opts ...grpc.CallOption) (*ListParkedResponse, error)
 	// GetParked returns one parked event with its attempts. NOT_FOUND if it is not parked.
@@ -218,6 +222,16 @@ func (c *adminServiceClient) PassEvent(ctx context.Context, in *PassEventRequest
 	return out, nil
 }
 
+func (c *adminServiceClient) ForgetSink(ctx context.Context, in *ForgetSinkRequest, opts ...grpc.CallOption) (*ForgetSinkResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ForgetSinkResponse)
+	err := c.cc.Invoke(ctx, AdminService_ForgetSink_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) ListParked(ctx context.Context, in *ListParkedRequest, opts ...grpc.CallOption) (*ListParkedResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListParkedResponse)
@@ -302,6 +316,9 @@ type AdminServiceServer interface {
 	// PassEvent has a strictly ordered sink park the event that it waits at, and go on. FAILED_PRECONDITION if it does not wait
 	// there.
 	PassEvent(context.Context, *PassEventRequest) (*PassEventResponse, error)
+	// ForgetSink removes the position of a sink that is no longer configured, so that it holds back no retention. Its parked events
+	// stay. FAILED_PRECONDITION if the sink is configured or in use, NOT_FOUND if there is none.
+	ForgetSink(context.Context, *ForgetSinkRequest) (*ForgetSinkResponse, error)
 	// ListParked lists parked events.
 	ListParked(context.Context, *ListParkedRequest) (*ListParkedResponse, error)
 	// GetParked returns one parked event with its attempts. NOT_FOUND if it is not parked.
@@ -358,6 +375,9 @@ func (UnimplementedAdminServiceServer) SeekSink(context.Context, *SeekSinkReques
 }
 func (UnimplementedAdminServiceServer) PassEvent(context.Context, *PassEventRequest) (*PassEventResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method PassEvent not implemented")
+}
+func (UnimplementedAdminServiceServer) ForgetSink(context.Context, *ForgetSinkRequest) (*ForgetSinkResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ForgetSink not implemented")
 }
 func (UnimplementedAdminServiceServer) ListParked(context.Context, *ListParkedRequest) (*ListParkedResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListParked not implemented")
@@ -611,6 +631,24 @@ func _AdminService_PassEvent_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_ForgetSink_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ForgetSinkRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ForgetSink(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ForgetSink_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ForgetSink(ctx, req.(*ForgetSinkRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_ListParked_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListParkedRequest)
 	if err := dec(in); err != nil {
@@ -755,6 +793,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "PassEvent",
 			Handler:    _AdminService_PassEvent_Handler,
+		},
+		{
+			MethodName: "ForgetSink",
+			Handler:    _AdminService_ForgetSink_Handler,
 		},
 		{
 			MethodName: "ListParked",

@@ -852,6 +852,87 @@ func (x *SeekSinkResponse) GetSink() *Sink {
 	return nil
 }
 
+type ForgetSinkRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the sink.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForgetSinkRequest) Reset() {
+	*x = ForgetSinkRequest{}
+	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForgetSinkRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForgetSinkRequest) ProtoMessage() {}
+
+func (x *ForgetSinkRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForgetSinkRequest.ProtoReflect.Descriptor instead.
+func (*ForgetSinkRequest) Descriptor() ([]byte, []int) {
+	return file_bridge_admin_v1_sinks_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ForgetSinkRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type ForgetSinkResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForgetSinkResponse) Reset() {
+	*x = ForgetSinkResponse{}
+	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForgetSinkResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForgetSinkResponse) ProtoMessage() {}
+
+func (x *ForgetSinkResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForgetSinkResponse.ProtoReflect.Descriptor instead.
+func (*ForgetSinkResponse) Descriptor() ([]byte, []int) {
+	return file_bridge_admin_v1_sinks_proto_rawDescGZIP(), []int{14}
+}
+
 type PassEventRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of the sink.
@@ -864,7 +945,7 @@ type PassEventRequest struct {
 
 func (x *PassEventRequest) Reset() {
 	*x = PassEventRequest{}
-	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[13]
+	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -876,7 +957,7 @@ func (x *PassEventRequest) String() string {
 func (*PassEventRequest) ProtoMessage() {}
 
 func (x *PassEventRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[13]
+	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -889,7 +970,7 @@ func (x *PassEventRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PassEventRequest.ProtoReflect.Descriptor instead.
 func (*PassEventRequest) Descriptor() ([]byte, []int) {
-	return file_bridge_admin_v1_sinks_proto_rawDescGZIP(), []int{13}
+	return file_bridge_admin_v1_sinks_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *PassEventRequest) GetName() string {
@@ -914,7 +995,7 @@ type PassEventResponse struct {
 
 func (x *PassEventResponse) Reset() {
 	*x = PassEventResponse{}
-	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[14]
+	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -926,7 +1007,7 @@ func (x *PassEventResponse) String() string {
 func (*PassEventResponse) ProtoMessage() {}
 
 func (x *PassEventResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[14]
+	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -939,7 +1020,7 @@ func (x *PassEventResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PassEventResponse.ProtoReflect.Descriptor instead.
 func (*PassEventResponse) Descriptor() ([]byte, []int) {
-	return file_bridge_admin_v1_sinks_proto_rawDescGZIP(), []int{14}
+	return file_bridge_admin_v1_sinks_proto_rawDescGZIP(), []int{16}
 }
 
 // ParkedFilter selects parked events. What is not set selects all.
@@ -959,7 +1040,7 @@ type ParkedFilter struct {
 
 func (x *ParkedFilter) Reset() {
 	*x = ParkedFilter{}
-	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[15]
+	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -971,7 +1052,7 @@ func (x *ParkedFilter) String() string {
 func (*ParkedFilter) ProtoMessage() {}
 
 func (x *ParkedFilter) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[15]
+	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -984,7 +1065,7 @@ func (x *ParkedFilter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ParkedFilter.ProtoReflect.Descriptor instead.
 func (*ParkedFilter) Descriptor() ([]byte, []int) {
-	return file_bridge_admin_v1_sinks_proto_rawDescGZIP(), []int{15}
+	return file_bridge_admin_v1_sinks_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ParkedFilter) GetSink() string {
@@ -1044,7 +1125,7 @@ type ParkedEvent struct {
 
 func (x *ParkedEvent) Reset() {
 	*x = ParkedEvent{}
-	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[16]
+	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1056,7 +1137,7 @@ func (x *ParkedEvent) String() string {
 func (*ParkedEvent) ProtoMessage() {}
 
 func (x *ParkedEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[16]
+	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1069,7 +1150,7 @@ func (x *ParkedEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ParkedEvent.ProtoReflect.Descriptor instead.
 func (*ParkedEvent) Descriptor() ([]byte, []int) {
-	return file_bridge_admin_v1_sinks_proto_rawDescGZIP(), []int{16}
+	return file_bridge_admin_v1_sinks_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ParkedEvent) GetSink() string {
@@ -1155,7 +1236,7 @@ type DeliveryAttempt struct {
 
 func (x *DeliveryAttempt) Reset() {
 	*x = DeliveryAttempt{}
-	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[17]
+	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1167,7 +1248,7 @@ func (x *DeliveryAttempt) String() string {
 func (*DeliveryAttempt) ProtoMessage() {}
 
 func (x *DeliveryAttempt) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[17]
+	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1180,7 +1261,7 @@ func (x *DeliveryAttempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliveryAttempt.ProtoReflect.Descriptor instead.
 func (*DeliveryAttempt) Descriptor() ([]byte, []int) {
-	return file_bridge_admin_v1_sinks_proto_rawDescGZIP(), []int{17}
+	return file_bridge_admin_v1_sinks_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *DeliveryAttempt) GetAt() *timestamppb.Timestamp {
@@ -1211,7 +1292,7 @@ type ListParkedRequest struct {
 
 func (x *ListParkedRequest) Reset() {
 	*x = ListParkedRequest{}
-	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[18]
+	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1223,7 +1304,7 @@ func (x *ListParkedRequest) String() string {
 func (*ListParkedRequest) ProtoMessage() {}
 
 func (x *ListParkedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[18]
+	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1236,7 +1317,7 @@ func (x *ListParkedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListParkedRequest.ProtoReflect.Descriptor instead.
 func (*ListParkedRequest) Descriptor() ([]byte, []int) {
-	return file_bridge_admin_v1_sinks_proto_rawDescGZIP(), []int{18}
+	return file_bridge_admin_v1_sinks_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListParkedRequest) GetFilter() *ParkedFilter {
@@ -1272,7 +1353,7 @@ type ListParkedResponse struct {
 
 func (x *ListParkedResponse) Reset() {
 	*x = ListParkedResponse{}
-	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[19]
+	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1284,7 +1365,7 @@ func (x *ListParkedResponse) String() string {
 func (*ListParkedResponse) ProtoMessage() {}
 
 func (x *ListParkedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[19]
+	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1297,7 +1378,7 @@ func (x *ListParkedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListParkedResponse.ProtoReflect.Descriptor instead.
 func (*ListParkedResponse) Descriptor() ([]byte, []int) {
-	return file_bridge_admin_v1_sinks_proto_rawDescGZIP(), []int{19}
+	return file_bridge_admin_v1_sinks_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListParkedResponse) GetEvents() []*ParkedEvent {
@@ -1328,7 +1409,7 @@ type GetParkedRequest struct {
 
 func (x *GetParkedRequest) Reset() {
 	*x = GetParkedRequest{}
-	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[20]
+	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1340,7 +1421,7 @@ func (x *GetParkedRequest) String() string {
 func (*GetParkedRequest) ProtoMessage() {}
 
 func (x *GetParkedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[20]
+	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1353,7 +1434,7 @@ func (x *GetParkedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetParkedRequest.ProtoReflect.Descriptor instead.
 func (*GetParkedRequest) Descriptor() ([]byte, []int) {
-	return file_bridge_admin_v1_sinks_proto_rawDescGZIP(), []int{20}
+	return file_bridge_admin_v1_sinks_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetParkedRequest) GetSink() string {
@@ -1391,7 +1472,7 @@ type GetParkedResponse struct {
 
 func (x *GetParkedResponse) Reset() {
 	*x = GetParkedResponse{}
-	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[21]
+	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1403,7 +1484,7 @@ func (x *GetParkedResponse) String() string {
 func (*GetParkedResponse) ProtoMessage() {}
 
 func (x *GetParkedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[21]
+	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1416,7 +1497,7 @@ func (x *GetParkedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetParkedResponse.ProtoReflect.Descriptor instead.
 func (*GetParkedResponse) Descriptor() ([]byte, []int) {
-	return file_bridge_admin_v1_sinks_proto_rawDescGZIP(), []int{21}
+	return file_bridge_admin_v1_sinks_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *GetParkedResponse) GetParked() *ParkedEvent {
@@ -1452,7 +1533,7 @@ type RetryParkedRequest struct {
 
 func (x *RetryParkedRequest) Reset() {
 	*x = RetryParkedRequest{}
-	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[22]
+	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1464,7 +1545,7 @@ func (x *RetryParkedRequest) String() string {
 func (*RetryParkedRequest) ProtoMessage() {}
 
 func (x *RetryParkedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[22]
+	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1477,7 +1558,7 @@ func (x *RetryParkedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryParkedRequest.ProtoReflect.Descriptor instead.
 func (*RetryParkedRequest) Descriptor() ([]byte, []int) {
-	return file_bridge_admin_v1_sinks_proto_rawDescGZIP(), []int{22}
+	return file_bridge_admin_v1_sinks_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RetryParkedRequest) GetFilter() *ParkedFilter {
@@ -1506,7 +1587,7 @@ type RetryParkedResponse struct {
 
 func (x *RetryParkedResponse) Reset() {
 	*x = RetryParkedResponse{}
-	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[23]
+	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1518,7 +1599,7 @@ func (x *RetryParkedResponse) String() string {
 func (*RetryParkedResponse) ProtoMessage() {}
 
 func (x *RetryParkedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[23]
+	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1531,7 +1612,7 @@ func (x *RetryParkedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryParkedResponse.ProtoReflect.Descriptor instead.
 func (*RetryParkedResponse) Descriptor() ([]byte, []int) {
-	return file_bridge_admin_v1_sinks_proto_rawDescGZIP(), []int{23}
+	return file_bridge_admin_v1_sinks_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RetryParkedResponse) GetRequested() uint64 {
@@ -1560,7 +1641,7 @@ type DiscardParkedRequest struct {
 
 func (x *DiscardParkedRequest) Reset() {
 	*x = DiscardParkedRequest{}
-	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[24]
+	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1572,7 +1653,7 @@ func (x *DiscardParkedRequest) String() string {
 func (*DiscardParkedRequest) ProtoMessage() {}
 
 func (x *DiscardParkedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[24]
+	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1585,7 +1666,7 @@ func (x *DiscardParkedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardParkedRequest.ProtoReflect.Descriptor instead.
 func (*DiscardParkedRequest) Descriptor() ([]byte, []int) {
-	return file_bridge_admin_v1_sinks_proto_rawDescGZIP(), []int{24}
+	return file_bridge_admin_v1_sinks_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *DiscardParkedRequest) GetFilter() *ParkedFilter {
@@ -1614,7 +1695,7 @@ type DiscardParkedResponse struct {
 
 func (x *DiscardParkedResponse) Reset() {
 	*x = DiscardParkedResponse{}
-	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[25]
+	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1626,7 +1707,7 @@ func (x *DiscardParkedResponse) String() string {
 func (*DiscardParkedResponse) ProtoMessage() {}
 
 func (x *DiscardParkedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[25]
+	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1639,7 +1720,7 @@ func (x *DiscardParkedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardParkedResponse.ProtoReflect.Descriptor instead.
 func (*DiscardParkedResponse) Descriptor() ([]byte, []int) {
-	return file_bridge_admin_v1_sinks_proto_rawDescGZIP(), []int{25}
+	return file_bridge_admin_v1_sinks_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *DiscardParkedResponse) GetDiscarded() uint64 {
@@ -1666,7 +1747,7 @@ type BackupJournalRequest struct {
 
 func (x *BackupJournalRequest) Reset() {
 	*x = BackupJournalRequest{}
-	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[26]
+	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1678,7 +1759,7 @@ func (x *BackupJournalRequest) String() string {
 func (*BackupJournalRequest) ProtoMessage() {}
 
 func (x *BackupJournalRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[26]
+	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1691,7 +1772,7 @@ func (x *BackupJournalRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupJournalRequest.ProtoReflect.Descriptor instead.
 func (*BackupJournalRequest) Descriptor() ([]byte, []int) {
-	return file_bridge_admin_v1_sinks_proto_rawDescGZIP(), []int{26}
+	return file_bridge_admin_v1_sinks_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *BackupJournalRequest) GetPath() string {
@@ -1715,7 +1796,7 @@ type BackupJournalResponse struct {
 
 func (x *BackupJournalResponse) Reset() {
 	*x = BackupJournalResponse{}
-	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[27]
+	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1727,7 +1808,7 @@ func (x *BackupJournalResponse) String() string {
 func (*BackupJournalResponse) ProtoMessage() {}
 
 func (x *BackupJournalResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[27]
+	mi := &file_bridge_admin_v1_sinks_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1740,7 +1821,7 @@ func (x *BackupJournalResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupJournalResponse.ProtoReflect.Descriptor instead.
 func (*BackupJournalResponse) Descriptor() ([]byte, []int) {
-	return file_bridge_admin_v1_sinks_proto_rawDescGZIP(), []int{27}
+	return file_bridge_admin_v1_sinks_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *BackupJournalResponse) GetPath() string {
@@ -1819,7 +1900,10 @@ const file_bridge_admin_v1_sinks_proto_rawDesc = "" +
 	"\x06latest\x18\x05 \x01(\bB\a\xbaH\x04j\x02\b\x01H\x00R\x06latestB\v\n" +
 	"\x02to\x12\x05\xbaH\x02\b\x01\"=\n" +
 	"\x10SeekSinkResponse\x12)\n" +
-	"\x04sink\x18\x01 \x01(\v2\x15.bridge.admin.v1.SinkR\x04sink\"T\n" +
+	"\x04sink\x18\x01 \x01(\v2\x15.bridge.admin.v1.SinkR\x04sink\"0\n" +
+	"\x11ForgetSinkRequest\x12\x1b\n" +
+	"\x04name\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\x04name\"\x14\n" +
+	"\x12ForgetSinkResponse\"T\n" +
 	"\x10PassEventRequest\x12\x1b\n" +
 	"\x04name\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\x04name\x12#\n" +
 	"\bposition\x18\x02 \x01(\x04B\a\xbaH\x042\x02 \x00R\bposition\"\x13\n" +
@@ -1895,7 +1979,7 @@ func file_bridge_admin_v1_sinks_proto_rawDescGZIP() []byte {
 	return file_bridge_admin_v1_sinks_proto_rawDescData
 }
 
-var file_bridge_admin_v1_sinks_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_bridge_admin_v1_sinks_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_bridge_admin_v1_sinks_proto_goTypes = []any{
 	(*Sink)(nil),                  // 0: bridge.admin.v1.Sink
 	(*BlockedEvent)(nil),          // 1: bridge.admin.v1.BlockedEvent
@@ -1910,49 +1994,51 @@ var file_bridge_admin_v1_sinks_proto_goTypes = []any{
 	(*ResumeSinkResponse)(nil),    // 10: bridge.admin.v1.ResumeSinkResponse
 	(*SeekSinkRequest)(nil),       // 11: bridge.admin.v1.SeekSinkRequest
 	(*SeekSinkResponse)(nil),      // 12: bridge.admin.v1.SeekSinkResponse
-	(*PassEventRequest)(nil),      // 13: bridge.admin.v1.PassEventRequest
-	(*PassEventResponse)(nil),     // 14: bridge.admin.v1.PassEventResponse
-	(*ParkedFilter)(nil),          // 15: bridge.admin.v1.ParkedFilter
-	(*ParkedEvent)(nil),           // 16: bridge.admin.v1.ParkedEvent
-	(*DeliveryAttempt)(nil),       // 17: bridge.admin.v1.DeliveryAttempt
-	(*ListParkedRequest)(nil),     // 18: bridge.admin.v1.ListParkedRequest
-	(*ListParkedResponse)(nil),    // 19: bridge.admin.v1.ListParkedResponse
-	(*GetParkedRequest)(nil),      // 20: bridge.admin.v1.GetParkedRequest
-	(*GetParkedResponse)(nil),     // 21: bridge.admin.v1.GetParkedResponse
-	(*RetryParkedRequest)(nil),    // 22: bridge.admin.v1.RetryParkedRequest
-	(*RetryParkedResponse)(nil),   // 23: bridge.admin.v1.RetryParkedResponse
-	(*DiscardParkedRequest)(nil),  // 24: bridge.admin.v1.DiscardParkedRequest
-	(*DiscardParkedResponse)(nil), // 25: bridge.admin.v1.DiscardParkedResponse
-	(*BackupJournalRequest)(nil),  // 26: bridge.admin.v1.BackupJournalRequest
-	(*BackupJournalResponse)(nil), // 27: bridge.admin.v1.BackupJournalResponse
-	(*timestamppb.Timestamp)(nil), // 28: google.protobuf.Timestamp
-	(*v1.Event)(nil),              // 29: bridge.event.v1.Event
+	(*ForgetSinkRequest)(nil),     // 13: bridge.admin.v1.ForgetSinkRequest
+	(*ForgetSinkResponse)(nil),    // 14: bridge.admin.v1.ForgetSinkResponse
+	(*PassEventRequest)(nil),      // 15: bridge.admin.v1.PassEventRequest
+	(*PassEventResponse)(nil),     // 16: bridge.admin.v1.PassEventResponse
+	(*ParkedFilter)(nil),          // 17: bridge.admin.v1.ParkedFilter
+	(*ParkedEvent)(nil),           // 18: bridge.admin.v1.ParkedEvent
+	(*DeliveryAttempt)(nil),       // 19: bridge.admin.v1.DeliveryAttempt
+	(*ListParkedRequest)(nil),     // 20: bridge.admin.v1.ListParkedRequest
+	(*ListParkedResponse)(nil),    // 21: bridge.admin.v1.ListParkedResponse
+	(*GetParkedRequest)(nil),      // 22: bridge.admin.v1.GetParkedRequest
+	(*GetParkedResponse)(nil),     // 23: bridge.admin.v1.GetParkedResponse
+	(*RetryParkedRequest)(nil),    // 24: bridge.admin.v1.RetryParkedRequest
+	(*RetryParkedResponse)(nil),   // 25: bridge.admin.v1.RetryParkedResponse
+	(*DiscardParkedRequest)(nil),  // 26: bridge.admin.v1.DiscardParkedRequest
+	(*DiscardParkedResponse)(nil), // 27: bridge.admin.v1.DiscardParkedResponse
+	(*BackupJournalRequest)(nil),  // 28: bridge.admin.v1.BackupJournalRequest
+	(*BackupJournalResponse)(nil), // 29: bridge.admin.v1.BackupJournalResponse
+	(*timestamppb.Timestamp)(nil), // 30: google.protobuf.Timestamp
+	(*v1.Event)(nil),              // 31: bridge.event.v1.Event
 }
 var file_bridge_admin_v1_sinks_proto_depIdxs = []int32{
 	1,  // 0: bridge.admin.v1.Sink.blocked:type_name -> bridge.admin.v1.BlockedEvent
-	28, // 1: bridge.admin.v1.BlockedEvent.since:type_name -> google.protobuf.Timestamp
-	28, // 2: bridge.admin.v1.Gap.first_at:type_name -> google.protobuf.Timestamp
-	28, // 3: bridge.admin.v1.Gap.last_at:type_name -> google.protobuf.Timestamp
+	30, // 1: bridge.admin.v1.BlockedEvent.since:type_name -> google.protobuf.Timestamp
+	30, // 2: bridge.admin.v1.Gap.first_at:type_name -> google.protobuf.Timestamp
+	30, // 3: bridge.admin.v1.Gap.last_at:type_name -> google.protobuf.Timestamp
 	0,  // 4: bridge.admin.v1.ListSinksResponse.sinks:type_name -> bridge.admin.v1.Sink
 	0,  // 5: bridge.admin.v1.GetSinkResponse.sink:type_name -> bridge.admin.v1.Sink
 	2,  // 6: bridge.admin.v1.GetSinkResponse.gaps:type_name -> bridge.admin.v1.Gap
 	0,  // 7: bridge.admin.v1.PauseSinkResponse.sink:type_name -> bridge.admin.v1.Sink
 	0,  // 8: bridge.admin.v1.ResumeSinkResponse.sink:type_name -> bridge.admin.v1.Sink
-	28, // 9: bridge.admin.v1.SeekSinkRequest.time:type_name -> google.protobuf.Timestamp
+	30, // 9: bridge.admin.v1.SeekSinkRequest.time:type_name -> google.protobuf.Timestamp
 	0,  // 10: bridge.admin.v1.SeekSinkResponse.sink:type_name -> bridge.admin.v1.Sink
-	28, // 11: bridge.admin.v1.ParkedFilter.since:type_name -> google.protobuf.Timestamp
-	28, // 12: bridge.admin.v1.ParkedFilter.until:type_name -> google.protobuf.Timestamp
-	28, // 13: bridge.admin.v1.ParkedEvent.first_attempt_at:type_name -> google.protobuf.Timestamp
-	28, // 14: bridge.admin.v1.ParkedEvent.last_attempt_at:type_name -> google.protobuf.Timestamp
-	28, // 15: bridge.admin.v1.ParkedEvent.parked_at:type_name -> google.protobuf.Timestamp
-	28, // 16: bridge.admin.v1.DeliveryAttempt.at:type_name -> google.protobuf.Timestamp
-	15, // 17: bridge.admin.v1.ListParkedRequest.filter:type_name -> bridge.admin.v1.ParkedFilter
-	16, // 18: bridge.admin.v1.ListParkedResponse.events:type_name -> bridge.admin.v1.ParkedEvent
-	16, // 19: bridge.admin.v1.GetParkedResponse.parked:type_name -> bridge.admin.v1.ParkedEvent
-	29, // 20: bridge.admin.v1.GetParkedResponse.event:type_name -> bridge.event.v1.Event
-	17, // 21: bridge.admin.v1.GetParkedResponse.attempts:type_name -> bridge.admin.v1.DeliveryAttempt
-	15, // 22: bridge.admin.v1.RetryParkedRequest.filter:type_name -> bridge.admin.v1.ParkedFilter
-	15, // 23: bridge.admin.v1.DiscardParkedRequest.filter:type_name -> bridge.admin.v1.ParkedFilter
+	30, // 11: bridge.admin.v1.ParkedFilter.since:type_name -> google.protobuf.Timestamp
+	30, // 12: bridge.admin.v1.ParkedFilter.until:type_name -> google.protobuf.Timestamp
+	30, // 13: bridge.admin.v1.ParkedEvent.first_attempt_at:type_name -> google.protobuf.Timestamp
+	30, // 14: bridge.admin.v1.ParkedEvent.last_attempt_at:type_name -> google.protobuf.Timestamp
+	30, // 15: bridge.admin.v1.ParkedEvent.parked_at:type_name -> google.protobuf.Timestamp
+	30, // 16: bridge.admin.v1.DeliveryAttempt.at:type_name -> google.protobuf.Timestamp
+	17, // 17: bridge.admin.v1.ListParkedRequest.filter:type_name -> bridge.admin.v1.ParkedFilter
+	18, // 18: bridge.admin.v1.ListParkedResponse.events:type_name -> bridge.admin.v1.ParkedEvent
+	18, // 19: bridge.admin.v1.GetParkedResponse.parked:type_name -> bridge.admin.v1.ParkedEvent
+	31, // 20: bridge.admin.v1.GetParkedResponse.event:type_name -> bridge.event.v1.Event
+	19, // 21: bridge.admin.v1.GetParkedResponse.attempts:type_name -> bridge.admin.v1.DeliveryAttempt
+	17, // 22: bridge.admin.v1.RetryParkedRequest.filter:type_name -> bridge.admin.v1.ParkedFilter
+	17, // 23: bridge.admin.v1.DiscardParkedRequest.filter:type_name -> bridge.admin.v1.ParkedFilter
 	24, // [24:24] is the sub-list for method output_type
 	24, // [24:24] is the sub-list for method input_type
 	24, // [24:24] is the sub-list for extension type_name
@@ -1977,7 +2063,7 @@ func file_bridge_admin_v1_sinks_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bridge_admin_v1_sinks_proto_rawDesc), len(file_bridge_admin_v1_sinks_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   28,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
