@@ -2,7 +2,10 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -38,4 +41,24 @@ func openJournal(
 		return b.Position, b.Bytes, err
 	}
 	return j, backup, nil
+}
+
+// VerifyJournal reads everything in a journal's folder that no server has open, and calls report for everything that is wrong,
+// with its place. It returns a summary, in lines, and whether anything is wrong.
+func VerifyJournal(ctx context.Context, dir string, report func(problem string)) (summary []string, damaged bool, err error) {
+	v, err := pebble.Verify(ctx, pebble.Config{Dir: dir}, report)
+	if err != nil {
+		return nil, false, err
+	}
+	if v.ID != "" {
+		summary = append(summary, fmt.Sprintf("journal %s: positions %d to %d", v.ID, v.Bounds.Earliest, v.Bounds.Next-1))
+	}
+	for _, kind := range slices.Sorted(maps.Keys(v.Records)) {
+		summary = append(summary, fmt.Sprintf("%12d %s", v.Records[kind], kind))
+	}
+	summary = append(summary, fmt.Sprintf("%12d bytes of records, %d files of tables and log", v.Bytes, v.Files))
+	if v.LostCommits > 0 || v.LostEvents > 0 {
+		summary = append(summary, fmt.Sprintf("%12d commits and %d events were lost before; an operator accepted that", v.LostCommits, v.LostEvents))
+	}
+	return summary, v.Damaged(), nil
 }

@@ -52,3 +52,23 @@ func isDamage(err error) bool {
 	}
 	return pebble.IsCorruptionError(err)
 }
+
+// recoverDamage turns a panic of Pebble into an error. Pebble panics when it cannot open a file of values.
+func recoverDamage(err *error) {
+	if p := recover(); p != nil {
+		*err = errors.Join(*err, fmt.Errorf("%w: %v", errCorrupt, p))
+	}
+}
+
+// cannotRead returns the error of the operating system that keeps a folder from being read now, or nil. It is no damage: once
+// it is mended, the same bytes are there.
+func cannotRead(err error) error {
+	for _, errno := range []syscall.Errno{
+		syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EACCES, syscall.EPERM, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM,
+	} {
+		if errors.Is(err, errno) {
+			return errno
+		}
+	}
+	return nil
+}

@@ -1,6 +1,7 @@
 package pebble
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -8,6 +9,8 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/sstable/blob"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/webhook-bridge/bridge/internal/journal"
@@ -160,7 +163,8 @@ func (j *Journal) readEnding() (found ending, err error) {
 	return s.ending()
 }
 
-// checkValueFiles checks that the files of large values are there, as whole as Pebble wrote them. Pebble itself checks the tables.
+// checkValueFiles checks that the files of large values are there, as whole as Pebble wrote them, and that their ends can be read.
+// Pebble checks the tables itself. For a value file that it cannot open it panics, at the first read.
 func checkValueFiles(files vfs.FS, dir string, db *pebble.DB) error {
 	var errs []error
 	for f := range db.DebugCurrentVersion().BlobFiles.All() {
@@ -171,9 +175,30 @@ func checkValueFiles(files vfs.FS, dir string, db *pebble.DB) error {
 			errs = append(errs, fmt.Errorf("value file %s: %w", name, err))
 		case uint64(info.Size()) != f.Physical.Size:
 			errs = append(errs, fmt.Errorf("value file %s has %d bytes, and had %d: %w", name, info.Size(), f.Physical.Size, errCorrupt))
+		default:
+			if err := openValueFile(files, files.PathJoin(dir, name)); err != nil {
+				errs = append(errs, fmt.Errorf("value file %s: %w", name, err))
+			}
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// openValueFile reads the end of a value file.
+func openValueFile(files vfs.FS, name string) error {
+	f, err := files.Open(name)
+	if err != nil {
+		return err
+	}
+	readable, err := sstable.NewSimpleReadable(f)
+	if err != nil {
+		return errors.Join(err, f.Close())
+	}
+	r, err := blob.NewFileReader(context.Background(), readable, blob.FileReaderOptions{})
+	if err != nil {
+		return errors.Join(err, readable.Close())
+	}
+	return r.Close()
 }
 
 // ending reads the end of the log.

@@ -180,7 +180,8 @@ func (k *known) readVersion(at bucket, subject *journal.Hash, e *epochs) (epoch 
 }
 
 // webhookState finds out where a webhook is, by asking Pebble: operations that need it are rare.
-func (s *store) webhookState(id uuid.UUID) (commit.State, error) {
+func (s *store) webhookState(id uuid.UUID) (_ commit.State, err error) {
+	defer recoverDamage(&err)
 	v, closer, err := s.db.Get(webhookKey(prefixQuarantine, id))
 	if errors.Is(err, pebble.ErrNotFound) {
 		return s.plainState(id)

@@ -82,6 +82,7 @@ func (j *Journal) scan(from, to sinks.Position, records []sinks.Record) (_ []sin
 		to = min(to, max(h.from, from))
 	}
 	want := from
+	defer recoverDamage(&err)
 	var bounds [2 * eventKeyLen]byte
 	it, err := st.db.NewIter(&pebble.IterOptions{
 		LowerBound: appendEventKey(bounds[:0:eventKeyLen], from),
@@ -284,7 +285,8 @@ func (s *store) commitTime(p sinks.Position) (time.Time, error) {
 }
 
 // shownTime is when the event was committed, as the clock of its epoch showed it.
-func (s *store) shownTime(p sinks.Position) (time.Time, error) {
+func (s *store) shownTime(p sinks.Position) (_ time.Time, err error) {
+	defer recoverDamage(&err)
 	v, closer, err := s.db.Get(eventKey(p))
 	if err != nil {
 		return time.Time{}, err

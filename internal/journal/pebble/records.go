@@ -73,6 +73,7 @@ func (j *Journal) update(operation string, change func(*store, *pebble.Batch) er
 
 // eachKey calls f for all keys between the bounds, in order, as long as it returns true. Key and value are valid during the call.
 func (s *store) eachKey(lower, upper []byte, f func(k, v []byte) (more bool, err error)) (err error) {
+	defer recoverDamage(&err)
 	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
 		return err

@@ -195,7 +195,8 @@ func refuseNewerPebble(f *isolatingFS, dir string) error {
 }
 
 // get returns a copy of a value.
-func (s *store) get(key []byte) ([]byte, error) {
+func (s *store) get(key []byte) (_ []byte, err error) {
+	defer recoverDamage(&err)
 	v, closer, err := s.db.Get(key)
 	if err != nil {
 		return nil, err

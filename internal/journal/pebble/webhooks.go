@@ -127,12 +127,17 @@ func (j *Journal) view(ctx context.Context, read func(*store) error) error {
 	if err != nil {
 		return err
 	}
-	err = read(st)
+	err = readSafely(st, read)
 	release() // not held while waiting: the store may be lost meanwhile
 	if err != nil {
 		return j.viewError(err)
 	}
 	return j.barrier(ctx, st)
+}
+
+func readSafely(st *store, read func(*store) error) (err error) {
+	defer recoverDamage(&err)
+	return read(st)
 }
 
 func decodeWebhook(v []byte) (*journalv1.Webhook, error) {
