@@ -112,7 +112,7 @@ func (j *Journal) openStore() (_ *store, err error) {
 	s.number.Store(found.commit)
 	o := j.pebbleOptions(f)
 	o.EventListener.WALCreated = func(i pebble.WALCreateInfo) { s.logCreated(uint64(i.FileNum)) }
-	if s.db, err = pebble.Open(j.cfg.Dir, o); err != nil {
+	if s.db, err = openIdle(j.cfg.Dir, o); err != nil {
 		return nil, f.because(err)
 	}
 	if err := j.recover(s, loss); err != nil {
@@ -122,6 +122,22 @@ func (j *Journal) openStore() (_ *store, err error) {
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
+}
+
+// openIdle opens the folder without compactions: an opening that fails would leave one behind that runs into what was closed, and ends
+// the process. Compactions begin with the next flush.
+func openIdle(dir string, o *pebble.Options) (*pebble.DB, error) {
+	lower, upper := o.CompactionConcurrencyRange()
+	var opened atomic.Bool
+	o.CompactionConcurrencyRange = func() (int, int) {
+		if opened.Load() {
+			return lower, upper
+		}
+		return 0, upper
+	}
+	db, err := pebble.Open(dir, o)
+	opened.Store(err == nil)
+	return db, err
 }
 
 // acceptsLoss reports whether the operator accepts a loss: once, at the start.
