@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -34,6 +35,10 @@ type Pending struct {
 	ends []int
 	// rest are the entries of the same call, in the first entry of a call. They are answered by its done; its err is theirs too.
 	rest []*Pending
+
+	// cost is what the call was counted with, and unanswered the sum that it leaves with its answer.
+	cost       int64
+	unanswered *atomic.Int64
 
 	receipt journal.Receipt
 	err     error
@@ -95,6 +100,9 @@ func (p *Pending) size() int {
 // answer ends a call.
 func (p *Pending) answer(err error) {
 	p.err = err
+	if p.unanswered != nil {
+		p.unanswered.Add(-p.cost)
+	}
 	p.done <- struct{}{}
 }
 

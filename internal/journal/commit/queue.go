@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/webhook-bridge/bridge/internal/journal"
@@ -28,7 +29,16 @@ type Options struct {
 	MaxWindow time.Duration
 	// Now is the clock.
 	Now func() time.Time
+	// Refill is called when the room that [Queue.SetRoom] gave is spent. The engine measures the storage, and gives room again
+	// if there is some. Nil is never called: without SetRoom the room has no bound.
+	Refill func()
 }
+
+// entryBytes is what an entry takes in the storage apart from its webhook and events: keys, dedupe keys, and its part of the tables.
+const entryBytes = 512
+
+// errSpent says that the room for entries is spent.
+var errSpent = fmt.Errorf("%w: the storage is nearly full", journal.ErrUnavailable)
 
 // Queue holds the appends that wait for a committer, and implements [journal.Writer]. It is safe for concurrent use.
 type Queue struct {
@@ -39,6 +49,11 @@ type Queue struct {
 	calls []*Pending
 	// refusal is why nothing can be queued, and low why nothing but discards can be.
 	refusal, low error
+	// room is how many bytes may still be queued before the storage must be measured again, if it is bounded.
+	room    int64
+	bounded bool
+	// unanswered is how many bytes were queued and are not answered yet: the storage may not have them.
+	unanswered atomic.Int64
 	// change is closed, and replaced, when refusal changes.
 	change chan struct{}
 }
@@ -163,6 +178,10 @@ func (q *Queue) submit(ctx context.Context, call *Pending) error {
 // callers who append again at once do not take the processor from the opening.
 func (q *Queue) enqueueOrWait(ctx context.Context, call *Pending) error {
 	change, err := q.enqueue(call)
+	if errors.Is(err, errSpent) && q.options.Refill != nil {
+		q.options.Refill()
+		change, err = q.enqueue(call)
+	}
 	if change == nil || !errors.Is(err, journal.ErrUnavailable) {
 		return err
 	}
@@ -187,6 +206,15 @@ func (q *Queue) enqueue(call *Pending) (change <-chan struct{}, err error) {
 	if q.low != nil && call.Operation != Discard {
 		return nil, q.low
 	}
+	cost := int64(call.size() + entryBytes*(1+call.Rest))
+	if q.bounded && call.Operation != Discard {
+		if q.room < cost {
+			return nil, errSpent
+		}
+		q.room -= cost
+	}
+	q.unanswered.Add(cost)
+	call.unanswered, call.cost = &q.unanswered, cost
 	q.calls = append(q.calls, call)
 	if len(q.calls) == 1 {
 		q.Wake()
@@ -275,6 +303,14 @@ func (q *Queue) SetLow(err error) (before error) {
 	defer q.mu.Unlock()
 	before, q.low = q.low, err
 	return before
+}
+
+// SetRoom bounds the bytes of entries that are queued until the next call. The bytes that are not answered yet are taken off: the
+// measurement may not have seen them.
+func (q *Queue) SetRoom(bytes int64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.room, q.bounded = bytes-q.unanswered.Load(), true
 }
 
 // Low reports whether the storage is nearly full.

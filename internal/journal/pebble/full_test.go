@@ -38,7 +38,9 @@ func TestCannotOpenSaysWhy(t *testing.T) {
 		{syscall.EACCES, opens},
 		{syscall.EMFILE, opens},
 		{syscall.ENFILE, opens},
-		{syscall.EIO, func(op errorfs.Op) bool { return writes(op) || syncs(op) || op.Kind == errorfs.OpFileRead || op.Kind == errorfs.OpFileReadAt }},
+		{syscall.EIO, func(op errorfs.Op) bool {
+			return writes(op) || syncs(op) || op.Kind == errorfs.OpFileRead || op.Kind == errorfs.OpFileReadAt
+		}},
 	} {
 		t.Run(c.errno.Error(), func(t *testing.T) {
 			n := int64(0)

@@ -161,9 +161,11 @@ type Journal struct {
 	readers readers
 	reopens atomic.Uint64
 	free    atomic.Uint64
-	ctx     context.Context // of the background work, done when closing
-	cancel  context.CancelFunc
-	workers sync.WaitGroup
+	// measuring is held while the disk is measured.
+	measuring sync.Mutex
+	ctx       context.Context // of the background work, done when closing
+	cancel    context.CancelFunc
+	workers   sync.WaitGroup
 }
 
 // Open opens the journal in cfg.Dir, or makes one, and recovers it. It takes as long as replaying the last few dozen
@@ -188,7 +190,7 @@ func Open(ctx context.Context, cfg Config) (*Journal, error) {
 		done:    make(chan struct{}),
 		marking: marking{enough: make(chan struct{}, 1)},
 	}
-	j.queue = commit.NewQueue(commit.Options{MaxWindow: j.cfg.DedupeAge, Now: j.cfg.Now})
+	j.queue = commit.NewQueue(commit.Options{MaxWindow: j.cfg.DedupeAge, Now: j.cfg.Now, Refill: j.checkDisk})
 	if err := j.lockFolder(); err != nil {
 		return nil, err
 	}
