@@ -36,6 +36,7 @@ var recordKinds = map[byte]recordKind{
 	prefixParked:     {"parked events", checkMessage(func() proto.Message { return new(journalv1.Parked) })},
 	prefixRequest:    {"requests", func(_ *verifier, k, _ []byte) error { _, _, _, err := parseReaderKey(k); return err }},
 	prefixQuarantine: {"quarantined webhooks", (*verifier).checkWebhook},
+	prefixVersion:    {"subjects' versions", (*verifier).checkVersion},
 	prefixWebhook:    {"webhooks", (*verifier).checkWebhook},
 	prefixCorrection: {"corrections", checkMessage(func() proto.Message { return new(journalv1.Correction) })},
 }
@@ -227,10 +228,18 @@ func (v *verifier) checkCursor(k, value []byte) error {
 }
 
 func (v *verifier) checkDedupe(k, value []byte) error {
-	if _, _, err := parseDedupeKey(k); err != nil {
+	if _, _, err := parseBucketKey(k); err != nil {
 		return err
 	}
 	_, err := appendContents(nil, value, v.j.epochs.Load())
+	return err
+}
+
+func (v *verifier) checkVersion(k, value []byte) error {
+	if _, _, err := parseBucketKey(k); err != nil {
+		return err
+	}
+	_, _, err := parseVersion(value, v.j.epochs.Load())
 	return err
 }
 
