@@ -20,7 +20,7 @@ The exit code is 1 if anything is damaged.`,
 		Args:    between(1, 1, "the folder of a journal"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			summary, damaged, err := daemon.VerifyJournal(cmd.Context(), args[0], func(problem string) {
-				fmt.Fprintf(env.stdout, "damaged: %s\n", printable(problem))
+				fmt.Fprintf(env.stdout, "damaged: %s\n", unsteering(problem))
 			})
 			if err != nil {
 				return err

@@ -46,10 +46,15 @@
 //	                               is set: an event
 //	f<number (4)>                → bridge.journal.v1.DriftCount: a count of drift, numbered as they were first seen
 //	g<reader>NUL<from (8)>       → bridge.journal.v1.Gap: positions that a reader was not given
+//	l<commit (8)><number (4)>    → first lost position (8), the position after the last (8), lost commits (8), Unix nanoseconds
+//	                               (8): a loss that an operator accepted
+//	mcommit                      → number of the first commit whose record must be there (8)
 //	mformat                      → version of this layout (4)
 //	mid                          → the journal's identity, 32 hexadecimal digits
 //	mkept                        → first position kept (8), Unix milliseconds of the first webhook kept (8), and of the
 //	                               first quarantined one (8)
+//	mwatermark                   → nothing: the folder has had a watermark
+//	n<number (8)>                → next position after it (8): a commit, which is one batch
 //	o<number (4)>                → id (8), first position (8), floor in Unix nanoseconds (8): an epoch
 //	p<reader>NUL<position (8)>   → bridge.journal.v1.Parked: an event that a reader refused permanently
 //	r<reader>NUL<position (8)><p or r> → Unix nanoseconds (8): an operator's request to pass or to retry an event
@@ -78,17 +83,32 @@
 //
 //  1. Take the folder's lock, or fail with ErrLocked. It is held until Close, across all of the following.
 //  2. Refuse a folder that a newer Pebble or a newer layout wrote: ErrNewerFormat.
-//  3. Let Pebble replay its log. It writes what it replayed to tables and syncs those before it is open. So everything that is
+//  3. Look at the log's end without writing: open the folder read-only, and compare it with the watermark. If anything is missing, refuse
+//     the folder, unchanged, or record the loss if the operator accepts it.
+//  4. Let Pebble replay its log. It writes what it replayed to tables and syncs those before it is open. So everything that is
 //     seen now is durable.
-//  4. Read the drift counts. The next position is the greatest of: the last event's plus 1, mkept, and what this process has
+//  5. Read the drift counts. The next position is the greatest of: the last event's plus 1, mkept, and what this process has
 //     shown before.
-//  5. Begin an epoch, durably.
-//  6. The dedupe hours that have keys are unknown to the filter, which is then read from disk while appends continue.
+//  6. Begin an epoch, durably, and write the watermark.
+//  7. The dedupe hours that have keys are unknown to the filter, which is then read from disk while appends continue.
 //
 // A failed write is treated as a crash. All of Pebble's writes pass through a fault-isolating file system: the first that fails
 // isolates the folder, and from then on writes go to memory, so that Pebble neither panics nor writes behind a hole. All
 // callers that wait get ErrUnavailable, the store is closed, and recovery starts at step 2, again and again, 50 ms to 10 s
 // apart, until it succeeds.
+//
+// # What the disk loses
+//
+// The watermark is a small text file beside Pebble's, with the journal's identity, the number of a durable commit, the next position,
+// and a checksum. A goroutine writes it every second while anything was committed, after 16 MiB, and at Close: first a new file, synced,
+// then a renaming, then a sync of the folder. It is written after the syncs that it speaks of, so no crash leaves the log behind it.
+//
+// Commits are numbered in the order of Pebble's log, with a record each, until the log file is gone and all in it are in tables. So a
+// missing log file shows as missing numbers, wherever it was, also where no event is missing.
+//
+// The positions of lost events stay empty. Readers get a [sinks.LostError] there, and everything that searches by position passes over
+// them. The epoch of the opening begins at the first lost position behind the log's end, so a mark of a reader that has seen the lost events
+// is one of a state that is gone.
 //
 // # Retention
 //
@@ -104,6 +124,10 @@
 //   - The filter takes at most 48 MiB: 25 million keys and subjects at full precision. Beyond that it forgets precision, never keys, and
 //     appends ask Pebble more often. More than 100 million keys within [Config.DedupeAge] are slow.
 //   - While the filter is read after a start, an append with a long window costs a lookup for every hour, or turn, not yet read.
+//   - A table, a value file or a manifest that is missing or damaged at the opening cannot be accepted as a loss: Pebble needs them all.
+//   - What was committed after the last watermark, within a second, may be lost unseen.
+//   - MinFree is kept by estimate: each byte that is accepted between two measurements counts three times, and room is left for what is in no
+//     table yet and for one compaction.
 //   - A disk with less than MinFree accepts only discards until it has room. Retention does not remove more than age and size
 //     say: another program may have filled the disk.
 //   - [Retention.Size] limits the events and webhooks in files. The log, up to 128 MiB of memory not yet in files, dedupe keys
