@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/webhook-bridge/bridge/internal/config"
+	"github.com/webhook-bridge/bridge/internal/secret"
 )
 
 // defaultGRPC is where a server listens by default.
@@ -97,8 +98,8 @@ func (c *clientFlags) dial(env environment) (*server, error) {
 		if c.operator && len(cfg.Access.AdminTokens) > 0 {
 			tokens = cfg.Access.AdminTokens
 		}
-		if len(tokens) > 0 {
-			token, s.token = tokens[0].Reveal(), "from the configuration"
+		if texts := secret.Reveal(tokens); len(texts) > 0 { // a token's file may be empty
+			token, s.token = texts[0], "from the configuration"
 		}
 	}
 	if s.addr == "" {
