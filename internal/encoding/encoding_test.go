@@ -222,7 +222,7 @@ func TestCorrupt(t *testing.T) {
 		}
 	}
 	for name, data := range map[string]string{
-		"gzip": "payload=1", "br": "\xff\xff\xff\xff", "zstd": "payload", "deflate": "payload=%7B%7D", "aws-chunked": "5\r\nabc", "aws-chunked ": "5\r\nabcdeX\r\n0\r\n\r\n",
+		"gzip": "payload=1", "br": "\xff\xff\xff\xff", "zstd": "payload", "deflate": "payload=%7B%7D", "aws-chunked": "5\r\nabc", "chunked": "5\r\nabcdeX\r\n0\r\n\r\n",
 	} {
 		if body, _, err := decode(t, 100, []byte(data), name); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("%s: %q, %v", name, body, err)

@@ -132,7 +132,7 @@ func (l *layer) Read(p []byte) (int, error) {
 	if err == nil {
 		return n, nil
 	}
-	if err != io.EOF { //nolint:errorlint // a reader's own end, and no other error that wraps it
+	if err != io.EOF {
 		return n, corrupt(err)
 	}
 	switch _, after := l.src.ReadByte(); {
