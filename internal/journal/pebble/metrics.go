@@ -78,7 +78,7 @@ func newCollector(j *Journal) *collector {
 		func(s Stats) float64 { return float64(s.FreeOnDisk) })
 	c.add("bridge_journal_events", "Events that are kept.", prometheus.GaugeValue,
 		func(s Stats) float64 { return float64(s.Next - s.Earliest) })
-	c.add("bridge_journal_position", "Position of the next event: how many there ever were.", prometheus.CounterValue,
+	c.add("bridge_journal_position", "Position of the last event: how many there ever were.", prometheus.GaugeValue,
 		func(s Stats) float64 { return float64(s.Next - 1) })
 	c.add("bridge_journal_reopened_total", "How often a write failed and the journal was opened again.", prometheus.CounterValue,
 		func(s Stats) float64 { return float64(s.Recoveries) })
