@@ -21,7 +21,13 @@ import (
 // was counted.
 func servedMetrics(t *testing.T) string {
 	t.Helper()
-	config := retinoConfig(t.TempDir()) + "    alarms: {silent_after: 1h}\n" +
+	certFile, keyFile := filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
+	if err := makeCertificate(certFile, keyFile); err != nil {
+		t.Fatal(err)
+	}
+	const admin = `admin: "127.0.0.1:0"`
+	secure := fmt.Sprintf("%s, tls: {admin: {cert_file: %q, key_file: %q}}", admin, certFile, keyFile)
+	config := strings.Replace(retinoConfig(t.TempDir()), admin, secure, 1) + "    alarms: {silent_after: 1h}\n" +
 		fmt.Sprintf("sinks: [{name: archive, file: {path: %q}}]\n", filepath.Join(t.TempDir(), "events.jsonl"))
 	p := startBridge(t, config)
 	good := strings.Replace(string(sampleBody("retino", "shipping_ordered")), "{", `{"new_field": 1,`, 1)

@@ -115,8 +115,14 @@ func scriptPorts(ts *testscript.TestScript, _ bool, names []string) {
 
 // scriptCertificate makes a certificate for the loopback address that signed itself.
 func scriptCertificate(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(makeCertificate(ts.MkAbs(args[0]), ts.MkAbs(args[1])))
+}
+
+func makeCertificate(certFile, keyFile string) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	ts.Check(err)
+	if err != nil {
+		return err
+	}
 	template := &x509.Certificate{
 		SerialNumber:          big.NewInt(1),
 		NotAfter:              time.Now().Add(time.Hour),
@@ -125,12 +131,16 @@ func scriptCertificate(ts *testscript.TestScript, _ bool, args []string) {
 		BasicConstraintsValid: true,
 	}
 	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	ts.Check(err)
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	ts.Check(err)
-	for i, block := range []*pem.Block{{Type: "CERTIFICATE", Bytes: cert}, {Type: "PRIVATE KEY", Bytes: der}} {
-		ts.Check(os.WriteFile(ts.MkAbs(args[i]), pem.EncodeToMemory(block), 0o600))
+	if err != nil {
+		return err
 	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		os.WriteFile(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}), 0o600),
+		os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600))
 }
 
 // scriptReady waits until the server whose ops listener is at the address is ready. A second argument is a certificate to
