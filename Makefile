@@ -56,7 +56,7 @@ lint: .protodeps ## Lint Go and protobuf
 rules: ## Check and test the alert rules and the names of the metrics, as Prometheus sees them
 	go build -modfile=tools/promtool.mod -tags remove_all_sd -o bin/promtool github.com/prometheus/prometheus/cmd/promtool
 	bin/promtool check rules --lint=all --lint-fatal docs/prometheus/rules.yaml
-	bin/promtool test rules docs/prometheus/rules_test.yaml
+	bin/promtool test rules docs/prometheus/rules_test.yaml docs/prometheus/secrets_test.yaml
 	BRIDGE_TEST_PROMTOOL='$(CURDIR)/bin/promtool' go test ./cmd/bridge -count=1 -run '^TestMetrics|^TestRules'
 
 .PHONY: test
