@@ -101,6 +101,7 @@ func serveGRPC(t *testing.T, register func(*grpc.Server), options ...grpc.Server
 // TestUnreachableServers: each way to reach no server is told by what was tried, the address, and what to do. gRPC's own words for
 // it are not shown.
 func TestUnreachableServers(t *testing.T) {
+	t.Parallel()
 	none := func(*grpc.Server) {}
 	self, selfFile := certificate(t, func(*x509.Certificate) {})
 	elsewhere, elsewhereFile := certificate(t, func(c *x509.Certificate) { c.IPAddresses, c.DNSNames = nil, []string{"bridge.example.com"} })

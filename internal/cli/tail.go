@@ -23,7 +23,6 @@ import (
 
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
-	"github.com/webhook-bridge/bridge/sinks/grpcstream"
 )
 
 // heartbeat is how often the server is asked to show that it is alive. Three missed ones are taken for a dead connection.
@@ -231,13 +230,16 @@ func (t *tailer) once(ctx context.Context) error {
 	}
 }
 
+// unknownSource is the header metadata in which the stream's service names unknown sources: grpcstream.UnknownSource.
+const unknownSource = "bridge-unknown-source-bin"
+
 // nameUnknown tells which sources of the filter the server does not have.
 func (t *tailer) nameUnknown(stream grpc.ClientStream) {
 	header, err := stream.Header()
 	if err != nil {
 		return // The next call meets it too.
 	}
-	t.unknown = header.Get(grpcstream.UnknownSource)
+	t.unknown = header.Get(unknownSource)
 	for _, name := range t.unknown {
 		t.notice("the server has no source %q: only events that it stored when it had one can come", name)
 	}

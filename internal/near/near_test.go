@@ -30,10 +30,10 @@ func TestList(t *testing.T) {
 	t.Parallel()
 	for want, names := range map[string][]string{
 		"; there is none": nil,
-		"; there are erp, returns; did you mean returns?": {"returns", "erp"},
-		"; there are erp, till":                           {"till", "erp"},
+		"; there are erp, till; did you mean till?": {"till", "erp"},
+		"; there are erp, shop":                     {"shop", "erp"},
 	} {
-		if got := List("retuns", names); got != want {
+		if got := List("tlil", names); got != want {
 			t.Errorf("%v: %q, want %q", names, got, want)
 		}
 	}
