@@ -63,7 +63,9 @@ func (e *DamagedError) Error() string {
 	return fmt.Sprintf("%v: the event at position %d cannot be read: %v", ErrDamaged, e.Position, e.Err)
 }
 
-func (e *DamagedError) Unwrap() error        { return e.Err }
+func (e *DamagedError) Unwrap() error { return e.Err }
+
+// Is makes the error an [ErrDamaged].
 func (e *DamagedError) Is(target error) bool { return target == ErrDamaged }
 
 // LostError is an [ErrExpired] for events that the storage lost, and whose loss an operator has accepted. Continue at To, and
@@ -77,6 +79,7 @@ func (e *LostError) Error() string {
 	return fmt.Sprintf("sinks: the events from position %d up to %d were lost", e.From, e.To-1)
 }
 
+// Is makes the error an [ErrExpired].
 func (e *LostError) Is(target error) bool { return target == ErrExpired }
 
 // Record is an event at its position. Make one with [NewRecord].

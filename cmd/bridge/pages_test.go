@@ -58,9 +58,13 @@ var shellBlock = regexp.MustCompile("(?ms)^```sh\n(.*?)^```$")
 // TestPages runs the shell blocks of the documentation in a copy of the clone's root: each must end with exit code 0, except for a
 // server, which must become ready. Nothing may stay in the clone that git does not ignore.
 func TestPages(t *testing.T) {
+	t.Parallel()
 	for _, tool := range []string{"bash", "curl"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			t.Fatalf("the pages use %s: %v", tool, err)
+			if os.Getenv("CI") == "" {
+				t.Skipf("the pages use %s, and .ci/run has it: %v", tool, err) // the tests need Go alone
+			}
+			t.Fatal(err)
 		}
 	}
 	for _, p := range pages {

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/webhook-bridge/bridge/connectors"
@@ -28,19 +29,19 @@ func TestValuesThatNobodyUnderstood(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		all := ""
+		var all strings.Builder
 		for _, f := range a.GetFields() {
-			all += fmt.Sprintln(f.GetField(), f.GetKind(), f.GetCount(), f.GetSample())
+			fmt.Fprintln(&all, f.GetField(), f.GetKind(), f.GetCount(), f.GetSample())
 		}
-		return all
+		return all.String()
 	}
 	shown := func(id string) string {
 		t.Helper()
-		all := ""
+		var all strings.Builder
 		for _, f := range r.get(id, false).GetDrift() {
-			all += fmt.Sprintln(f.GetField(), f.GetKind(), f.GetSample())
+			fmt.Fprintln(&all, f.GetField(), f.GetKind(), f.GetSample())
 		}
-		return all
+		return all.String()
 	}
 	const values = "$.saleOpenTime value \"xxxx\"\n$.startDate value \"xxxxxxx\"\n$.orders[].grossAmountStr value \"x.x.\"\n"
 	webhooks := r.list(nil)

@@ -57,7 +57,7 @@ func (c *clientFlags) serverConfig(env environment) (*config.Config, error) {
 		return nil, nil
 	}
 	if _, err := os.Stat(c.config); err != nil {
-		return nil, nil
+		return nil, nil //nolint:nilerr // no file, no configuration
 	}
 	cfg, err := loadConfig(c.config, env)
 	if err != nil {
@@ -99,7 +99,7 @@ func (c *clientFlags) dial(env environment) (*server, error) {
 			tokens = cfg.Access.AdminTokens
 		}
 		if texts := secret.Reveal(tokens); len(texts) > 0 { // a token's file may be empty
-			token, s.token = texts[0], "from the configuration"
+			token, s.token = texts[0], "from the configuration" //nolint:gosec // the words name a place
 		}
 	}
 	if s.addr == "" {

@@ -207,7 +207,7 @@ func (p *retryPrinter) end() error {
 			gone = fmt.Sprintf(", %d not kept", n)
 		}
 		if n := p.counts[adminv1.Outcome_OUTCOME_PING]; n > 0 {
-			gone = fmt.Sprintf(", %s", number(n, "ping")) + gone
+			gone = ", " + number(n, "ping") + gone
 		}
 		fmt.Fprintf(p.out, "%s: %s%d released with %s, %d duplicate, %d still quarantined%s\n", number(p.total(), "webhook"), would, released,
 			number(p.events, "event"), duplicates, held, gone)

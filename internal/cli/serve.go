@@ -17,7 +17,6 @@ import (
 
 	"github.com/webhook-bridge/bridge/internal/config"
 	"github.com/webhook-bridge/bridge/internal/daemon"
-	"github.com/webhook-bridge/bridge/internal/journal"
 )
 
 // The collector's settings, unless GOGC or GOMEMLIMIT say otherwise. Little of what is live survives a webhook, so that
@@ -55,7 +54,7 @@ certificates again.`,
 				return err
 			}
 			a, err := daemon.Open(cmd.Context(), cfg, env.plugins, log)
-			if errors.Is(err, journal.ErrDataLoss) && !acceptLoss {
+			if errors.Is(err, daemon.ErrDataLoss) && !acceptLoss {
 				return fmt.Errorf("%w\nNothing was changed. Put the missing files back, or restore a backup. bridge verify %s shows what is left.\n"+
 					"bridge serve --accept-loss starts without the lost data, and records the loss", err, cfg.Journal.Dir)
 			}

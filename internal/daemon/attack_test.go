@@ -137,7 +137,9 @@ func beAttacked(text string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println(string(line))
+	if _, err := os.Stdout.Write(append(line, '\n')); err != nil {
+		return err
+	}
 	return a.Run(ctx)
 }
 

@@ -16,6 +16,9 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
+// ErrDataLoss is [journal.ErrDataLoss]: [Open] returns it if the disk lost what was confirmed.
+var ErrDataLoss = journal.ErrDataLoss
+
 // openJournal opens the journal's engine, and returns how it is backed up. No other part of the program knows the engine.
 func openJournal(
 	ctx context.Context, cfg *config.Config, log *slog.Logger, metrics prometheus.Registerer,

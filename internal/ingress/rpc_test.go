@@ -148,11 +148,13 @@ func TestTypedCallRefused(t *testing.T) {
 		{"no secret", []string{"bridge-source", "returns"}, codes.Unauthenticated, "secret is missing or wrong"},
 		{"wrong secret", []string{"bridge-source", "returns", "x-retino-secret", "x"}, codes.Unauthenticated, "secret is missing or wrong"},
 		{
-			"source without typed calls", []string{"bridge-source", "loyalty", "x-loyalty-token", loyaltyKey},
+			"source without typed calls",
+			[]string{"bridge-source", "loyalty", "x-loyalty-token", loyaltyKey},
 			codes.PermissionDenied, "grpc: true",
 		},
 		{
-			"source of another connector", []string{"bridge-source", "till", "bridge-token", tillToken},
+			"source of another connector",
+			[]string{"bridge-source", "till", "bridge-token", tillToken},
 			codes.InvalidArgument, "another connector",
 		},
 		{"forwarded secret alone", []string{"x-retino-secret", retinoSecret}, codes.InvalidArgument, "bridge-source"},

@@ -31,7 +31,8 @@ func TestVersions(t *testing.T) {
 		{"an unmapped event has no record to compare", []*eventv1.Event{unmapped}, nil},
 		{"one", []*eventv1.Event{one}, []journal.Version{version("till", "order/1", "7")}},
 		{
-			"some", []*eventv1.Event{numbered("order/2", ""), one, unmapped, numbered("order/3", "v1"), numbered("order/4", "")},
+			"some",
+			[]*eventv1.Event{numbered("order/2", ""), one, unmapped, numbered("order/3", "v1"), numbered("order/4", "")},
 			[]journal.Version{{}, version("till", "order/1", "7"), {}, version("till", "order/3", "v1"), {}},
 		},
 	} {

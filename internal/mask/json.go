@@ -109,7 +109,7 @@ func (m *masker) scalar(c byte, shown bool) bool {
 func (m *masker) undeclared() bool {
 	var open []bool // of each level: it is an object
 	for {
-		more, ok := false, true
+		var more, ok bool
 		if c := m.space(); c == '{' || c == '[' {
 			open = append(open, c == '{')
 			m.copyTo(m.pos + 1)

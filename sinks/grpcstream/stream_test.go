@@ -358,7 +358,7 @@ func TestLostEventsEndTheStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := memlog.New("log")
 		appendEvents(t, log, 0, 5)
-		lossy := brokenLog{log, func(records []sinks.Record) ([]sinks.Record, error) {
+		lossy := brokenLog{log, func([]sinks.Record) ([]sinks.Record, error) {
 			return nil, &sinks.LostError{From: 2, To: 4}
 		}}
 		stream := tail(t, New(lossy, Config{}), &streamv1.TailRequest{})

@@ -64,18 +64,21 @@ func TestDecideVersions(t *testing.T) {
 		{
 			"within an item, in order",
 			[]*Item{publish(1, version(4, "1"), none, version(4, "3"), version(4, "2"), version(5, "1"), version(4, "2"))},
-			[][]int{{3, 5}}, map[byte]string{4: "3", 5: "1"},
+			[][]int{{3, 5}},
+			map[byte]string{4: "3", 5: "1"},
 		},
 		{
 			"within the group, in order",
 			[]*Item{publish(1, version(4, "1")), publish(2, version(4, "3")), publish(3, version(4, "2")), publish(4, version(4, "3"))},
-			[][]int{nil, nil, {0}, nil}, map[byte]string{4: "3"},
+			[][]int{nil, nil, {0}, nil},
+			map[byte]string{4: "3"},
 		},
 		{"a duplicate is not compared", []*Item{duplicate, publish(1, version(1, "8"))}, [][]int{nil, nil}, map[byte]string{1: "8"}},
 		{
 			"a call with a webhook that is not found leaves nothing",
 			append(together(publish(1, version(1, "100")), released), publish(2, version(1, "8"))),
-			[][]int{nil, nil, nil}, map[byte]string{1: "8"},
+			[][]int{nil, nil, nil},
+			map[byte]string{1: "8"},
 		},
 	} {
 		t.Run(c.rule, func(t *testing.T) {

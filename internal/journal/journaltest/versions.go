@@ -83,8 +83,15 @@ func comparedVersions(t *test) {
 		known, version string
 		stale          bool
 	}{
-		{"10", "9", true}, {"9", "10", false}, {"5", "5", false}, {"1.50", "1.5", false}, {"1.5", "1.50", false},
-		{"9007199254740993", "9007199254740992", true}, {"b", "a", true}, {"a", "b", false}, {"v9", "v10", true},
+		{"10", "9", true},
+		{"9", "10", false},
+		{"5", "5", false},
+		{"1.50", "1.5", false},
+		{"1.5", "1.50", false},
+		{"9007199254740993", "9007199254740992", true},
+		{"b", "a", true},
+		{"a", "b", false},
+		{"v9", "v10", true},
 		{"2026-03-01T12:00:01Z", "2026-03-01T12:00:00Z", true},
 	} {
 		subject := fmt.Sprint("subject", n)

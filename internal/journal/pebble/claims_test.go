@@ -156,7 +156,7 @@ func TestCursorPastTheEnd(t *testing.T) {
 	j := open(t, testConfig(fs))
 	appendAll(t, j, entry(1, 10, 3))
 	err := j.update("test", func(_ *store, b *pebble.Batch) error {
-		return b.Set(cursorKey("a"), cursor{position: 9, touched: start, paused: true}.append(nil)[:16], nil) // as the first format has it
+		return b.Set(cursorKey("a"), cursor{position: 9, touched: start, paused: true}.encode()[:16], nil) // as the first format has it
 	})
 	if err != nil {
 		t.Fatal(err)

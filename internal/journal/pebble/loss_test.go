@@ -154,9 +154,9 @@ func contents(t *testing.T, fs vfs.FS) map[string]string {
 }
 
 // The ways in which a file can suffer. nil, for no content, stands for a file that is gone.
-func removed(b []byte) []byte { return nil }
-func emptied(b []byte) []byte { return []byte{} }
-func halved(b []byte) []byte  { return append([]byte{}, b[:len(b)/2]...) }
+func removed([]byte) []byte  { return nil }
+func emptied([]byte) []byte  { return []byte{} }
+func halved(b []byte) []byte { return append([]byte{}, b[:len(b)/2]...) }
 func flipped(b []byte) []byte {
 	b = append([]byte{}, b...)
 	if len(b) > 0 {
@@ -164,6 +164,7 @@ func flipped(b []byte) []byte {
 	}
 	return b
 }
+
 func zeroed(b []byte) []byte {
 	b = append([]byte{}, b...)
 	clear(b[len(b)/2:])

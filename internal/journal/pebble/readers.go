@@ -50,9 +50,9 @@ type cursor struct {
 
 const cursorPaused = 1
 
-// append encodes the cursor: position, Unix nanoseconds, flags.
-func (c cursor) append(b []byte) []byte {
-	b = binary.BigEndian.AppendUint64(b, uint64(c.position))
+// encode returns the cursor's record: position, Unix nanoseconds, flags.
+func (c cursor) encode() []byte {
+	b := binary.BigEndian.AppendUint64(make([]byte, 0, 17), uint64(c.position))
 	b = binary.BigEndian.AppendUint64(b, uint64(c.touched.UnixNano()))
 	if c.paused {
 		return append(b, cursorPaused)
@@ -111,7 +111,7 @@ func (j *Journal) loadReaders(st *store) error {
 			j.cfg.Logger.Error("journal: the disk lost events that a reader had dealt with; the reader goes on at the log's end",
 				"reader", name, "cursor", uint64(c.position), "end", uint64(st.next))
 			c.position = st.next
-			if err := b.Set(cursorKey(name), c.append(nil), nil); err != nil {
+			if err := b.Set(cursorKey(name), c.encode(), nil); err != nil {
 				return false, err
 			}
 		}
@@ -204,7 +204,7 @@ func (j *Journal) saveCursor(r *reader, c cursor, change func(*pebble.Batch) err
 				return err
 			}
 		}
-		return b.Set(cursorKey(r.name), c.append(nil), nil)
+		return b.Set(cursorKey(r.name), c.encode(), nil)
 	})
 	if err != nil {
 		return err

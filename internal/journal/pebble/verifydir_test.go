@@ -99,7 +99,7 @@ func TestVerifyFindsWrongRecords(t *testing.T) {
 		{"event too short", set(eventKey(2), []byte("1")), "position 2"},
 		{"webhook gone", func(b *pebble.Batch) error { return b.Delete(webhookKey(prefixWebhook, id), nil) }, "its webhook " + id.String() + " is missing"},
 		{"webhook of nonsense", set(webhookKey(prefixWebhook, id), []byte("?")), "webhooks: record"},
-		{"cursor behind the end", set(cursorKey("a"), cursor{position: 99, touched: start}.append(nil)), `reader "a" is at position 99`},
+		{"cursor behind the end", set(cursorKey("a"), cursor{position: 99, touched: start}.encode()), `reader "a" is at position 99`},
 		{"cursor of nonsense", set(cursorKey("a"), []byte("?")), "cursors: record"},
 		{"dedupe key of nonsense", set(appendDedupeKey(nil, bucketAt(1), hash(1)), []byte("?")), "dedupe keys: record"},
 		{"correction of nonsense", set(correctionKey(prefixWebhook, id, 1), []byte("\xff")), "corrections: record"},
