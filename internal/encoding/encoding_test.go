@@ -388,6 +388,11 @@ func BenchmarkGzip(b *testing.B) {
 	}
 }
 
+// zlibbedAt is zlibbed at a level, which decides the second byte of the header.
+func zlibbedAt(tb testing.TB, data []byte, level int) []byte {
+	return written(tb, data, func(w io.Writer) (io.WriteCloser, error) { return zlib.NewWriterLevel(w, level) })
+}
+
 // TestShown: without headers that can be trusted, only what the data show is undone.
 func TestShown(t *testing.T) {
 	text := []byte(`{"jméno":"` + strings.Repeat("x", 2000) + `"}`)
@@ -407,6 +412,10 @@ func TestShown(t *testing.T) {
 		{"gzip", gzipped(t, text), nil, text, nil},
 		{"gzip, called br", gzipped(t, text), []string{"br"}, text, nil},
 		{"zlib", zlibbed(t, text), nil, text, nil},
+		{"zlib without compression", zlibbedAt(t, text, zlib.NoCompression), []string{"deflate"}, text, nil},
+		{"zlib, fastest", zlibbedAt(t, text, zlib.BestSpeed), []string{"deflate"}, text, nil},
+		{"zlib of low level", zlibbedAt(t, text, 4), []string{"deflate"}, text, nil},
+		{"zlib, smallest", zlibbedAt(t, text, zlib.BestCompression), []string{"deflate"}, text, nil},
 		{"zstd", zstdded(t, text), []string{"identity"}, text, nil},
 		{"gzip in zlib in zstd", zstdded(t, zlibbed(t, gzipped(t, text))), nil, text, nil},
 		{"zstd in gzip is left", gzipped(t, zstdded(t, text)), nil, zstdded(t, text), nil},

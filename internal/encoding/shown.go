@@ -31,8 +31,8 @@ func shownCoding(head []byte) (coding, bool) {
 		return flated, true
 	case bytes.HasPrefix(head, []byte{0x28, 0xb5, 0x2f, 0xfd}):
 		return zstded, true
-	// The header of zlib at a level that compresses. At the lowest level it is text.
-	case len(head) > 1 && head[0] == 0x78 && (int(head[0])<<8+int(head[1]))%31 == 0 && head[1] > '~':
+	// The header of zlib with the usual window and no dictionary. At some levels it is the text "x^".
+	case len(head) > 1 && head[0] == 0x78 && (int(head[0])<<8+int(head[1]))%31 == 0 && head[1]&0x20 == 0 && !isPrintable(head):
 		return flated, true
 	}
 	return 0, false
@@ -43,6 +43,11 @@ func looksLikeText(data []byte) bool {
 	if !isEncoded(data[:min(len(data), headSize)]) {
 		return true
 	}
+	return isPrintable(data)
+}
+
+// isPrintable reports whether the first bytes are printable ASCII or white space.
+func isPrintable(data []byte) bool {
 	for _, c := range data[:min(len(data), 16)] {
 		if c < ' ' && c != '\t' && c != '\n' && c != '\r' || c > '~' {
 			return false
