@@ -18,9 +18,9 @@ import (
 	"github.com/webhook-bridge/bridge/internal/source"
 )
 
-// withSigned adds a source whose webhooks are signed, without a time.
-func withSigned(c *Config) {
-	c.Sources = append(c.Sources, source.Source{
+// withUnverified adds a source whose webhooks are signed, without a time, and one that verifies nothing.
+func withUnverified(c *Config) {
+	c.Sources = append(c.Sources, source.Source{Name: "open", Connector: retino.New(), Auth: source.Auth{Scheme: source.SchemeNone}}, source.Source{
 		Name: "signed", Connector: retino.New(), UnsignedDeliveryID: true, Auth: source.Auth{
 			Scheme: source.SchemeHMAC, Values: secret.List(newSecret), Header: "X-Signature",
 			HMAC: &connectors.HMAC{Header: "X-Signature", Signed: "{url}{body}"},
@@ -33,6 +33,7 @@ func TestArrival(t *testing.T) {
 	const (
 		verified = "POST /webhooks/returns HTTP/1.1\r\nHost: bridge\r\nX-Retino-Secret: " + retinoSecret + "\r\n"
 		signed   = "POST /webhooks/signed HTTP/1.1\r\nHost: bridge\r\nX-Signature: "
+		open     = "POST /webhooks/open HTTP/1.1\r\nHost: bridge\r\n"
 		chunked  = "Transfer-Encoding: chunked\r\n\r\n"
 	)
 	forged := signed + strings.Repeat("0", 64) + "\r\n"
@@ -55,6 +56,8 @@ func TestArrival(t *testing.T) {
 		{name: "a byte a second", head: verified + "Content-Length: 512000\r\n\r\n", every: "x", status: 408, after: 20 * time.Second},
 		{name: "a byte a second, not verified", head: forged + "Content-Length: 512000\r\n\r\n", every: "x", status: 408, after: 5 * time.Second},
 		{name: "a small body, a byte a second, not verified", head: forged + "Content-Length: 100\r\n\r\n", every: "x", status: 408, after: 5 * time.Second},
+		{name: "a small body, a byte a second, never verified", head: open + "Content-Length: 100\r\n\r\n", every: "x", status: 408, after: 5 * time.Second},
+		{name: "chunks of a byte, never verified", head: open + chunked, every: "1\r\nx\r\n", status: 408, after: 5 * time.Second},
 		{name: "chunks of a byte, not verified", head: forged + chunked, every: "1\r\nx\r\n", status: 408, after: 5 * time.Second},
 		{name: "nothing, not verified", head: forged + "Content-Length: 100\r\n\r\n", status: 408, after: 5 * time.Second},
 		{name: "extensions of chunks", head: forged + chunked, every: "1;" + strings.Repeat("x", 200) + "\r\nx\r\n", status: 408, after: 5 * time.Second},
@@ -64,7 +67,7 @@ func TestArrival(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
-				s := NewServer(newEdge(t, withSigned), slog.New(slog.DiscardHandler))
+				s := NewServer(newEdge(t, withUnverified), slog.New(slog.DiscardHandler))
 				go s.Serve(l)
 				ours, theirs := net.Pipe()
 				l.conns <- theirs
