@@ -221,7 +221,9 @@ func (s *store) get(key []byte) (_ []byte, err error) {
 	return v, closer.Close()
 }
 
-func (s *store) close() error {
+// close closes Pebble. After a read that made Pebble panic, closing it panics too, for what that read still holds.
+func (s *store) close() (err error) {
+	defer recoverDamage(&err)
 	return s.db.Close()
 }
 

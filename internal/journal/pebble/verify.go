@@ -111,7 +111,10 @@ func (v *verifier) run(ctx context.Context) error {
 	}
 	v.s = &store{db: db, fs: f}
 	err = v.checkStore(ctx, mark, marked)
-	return errors.Join(err, db.Close())
+	if closed := v.s.close(); !isDamage(closed) { // damage was reported where it was read
+		err = errors.Join(err, closed)
+	}
+	return err
 }
 
 // checkLogs reads Pebble's log files. The last one may end in the middle of a record.
