@@ -271,6 +271,6 @@ func (s *Server) backupJournal(ctx context.Context, r *adminv1.BackupJournalRequ
 	case err != nil:
 		return nil, err
 	}
-	s.log.Info("journal backed up", "by", caller(ctx), "path", path, "position", uint64(next), "bytes", size)
+	s.log.Info("journal backed up", "by", caller(ctx), "path", path, "next_position", uint64(next), "bytes", size)
 	return &adminv1.BackupJournalResponse{Path: path, Position: uint64(next), Bytes: size}, nil
 }

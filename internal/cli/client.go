@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"strings"
@@ -190,6 +191,9 @@ func loadConfig(path string, env environment) (*config.Config, error) {
 	cfg, err := env.plugins.LoadConfig(path, env.lookup)
 	if err != nil {
 		fmt.Fprintln(env.stderr, err)
+		if _, missing := os.Stat(path); errors.Is(missing, fs.ErrNotExist) {
+			fmt.Fprintln(env.stderr, "-c FILE names another configuration, and bridge init writes a new one")
+		}
 		return nil, &reportedError{exitUsage}
 	}
 	return cfg, nil

@@ -150,7 +150,7 @@ func printSample(env environment, args []string) error {
 	if len(args) == 2 {
 		name = args[1]
 	}
-	return fmt.Errorf("there is none; connector %s has samples of %s%s", c.Name, strings.Join(events, ", "), near.Question(name, events))
+	return fmt.Errorf("there is no sample of %q; connector %s has samples of %s%s", name, c.Name, strings.Join(events, ", "), near.Question(name, events))
 }
 
 func write(w io.Writer, body []byte) error {

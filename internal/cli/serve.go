@@ -54,7 +54,7 @@ certificates again.`,
 				return err
 			}
 			a, err := daemon.Open(cmd.Context(), cfg, env.plugins, log)
-			if errors.Is(err, daemon.ErrDataLoss) && !acceptLoss {
+			if errors.Is(err, daemon.ErrAcceptableLoss) && !acceptLoss {
 				return fmt.Errorf("%w\nNothing was changed. Put the missing files back, or restore a backup. bridge verify %s shows what is left.\n"+
 					"bridge serve --accept-loss starts without the lost data, and records the loss", err, cfg.Journal.Dir)
 			}

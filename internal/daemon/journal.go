@@ -16,8 +16,9 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-// ErrDataLoss is [journal.ErrDataLoss]: [Open] returns it if the disk lost what was confirmed.
-var ErrDataLoss = journal.ErrDataLoss
+// ErrAcceptableLoss is [journal.ErrAcceptableLoss]: [Open] returns it if the disk lost what was confirmed, and the server can
+// start without it.
+var ErrAcceptableLoss = journal.ErrAcceptableLoss
 
 // openJournal opens the journal's engine, and returns how it is backed up. No other part of the program knows the engine.
 func openJournal(

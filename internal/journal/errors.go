@@ -16,4 +16,7 @@ var (
 	// ErrDataLoss means that the storage lost webhooks that the journal had confirmed. Nothing was changed. Put the missing
 	// files back, or restore a backup. An operator who has neither accepts the loss, and the journal continues without them.
 	ErrDataLoss = errors.New("journal: the storage lost data that was confirmed")
+	// ErrAcceptableLoss is in the chain of an [ErrDataLoss] with which the journal opens once an operator accepts it. Without it,
+	// only the missing files or a backup help.
+	ErrAcceptableLoss = errors.New("journal: the loss can be accepted")
 )

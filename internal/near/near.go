@@ -53,7 +53,7 @@ func Ask(names []string) string {
 // List says which names there are, at most twenty of them, and asks whether a near one was meant. It is appended to a sentence.
 func List(word string, names []string) string {
 	if len(names) == 0 {
-		return "; there is none"
+		return "; none is configured"
 	}
 	names = slices.Sorted(slices.Values(names))
 	text := strings.Join(names[:min(len(names), listed)], ", ")

@@ -29,7 +29,7 @@ func TestNames(t *testing.T) {
 func TestList(t *testing.T) {
 	t.Parallel()
 	for want, names := range map[string][]string{
-		"; there is none": nil,
+		"; none is configured":                      nil,
 		"; there are erp, till; did you mean till?": {"till", "erp"},
 		"; there are erp, shop":                     {"shop", "erp"},
 	} {

@@ -49,7 +49,9 @@ type lossError struct {
 	logs  []damagedLog
 }
 
-func (e *lossError) Is(target error) bool { return target == journal.ErrDataLoss }
+func (e *lossError) Is(target error) bool {
+	return target == journal.ErrDataLoss || target == journal.ErrAcceptableLoss
+}
 
 func (e *lossError) Error() string {
 	var parts []string
