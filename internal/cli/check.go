@@ -22,8 +22,8 @@ func checkCommand(env environment) *cobra.Command {
 		Use:   "check",
 		Short: "Check a configuration, and print what serve would do with it",
 		Long: `Check a configuration, and the machine that it is run on: folders, certificates, files of secrets, addresses to listen on, and the
-hosts of brokers. All problems are printed at once, each with its line and column, and the exit code is 2. Warnings do not
-change the exit code. Without problems it prints how serve would use the configuration. Secrets are never printed. Nothing is
+hosts of brokers. All problems of the configuration are printed at once, each with its line and column; without any, all problems
+of the machine. In both cases the exit code is 2. Warnings do not change the exit code. Without problems it prints how serve would use the configuration. Secrets are never printed. Nothing is
 started, and no file is created or changed.`,
 		Example: "  bridge check -c bridge.yaml",
 		Args:    noArgs,

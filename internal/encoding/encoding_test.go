@@ -169,7 +169,7 @@ func TestDecode(t *testing.T) {
 func TestNames(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{
-		"utf-8", "UTF8", "utf_8", "UTF-16LE", "us-ascii", "ISO-8859-1", "iso8859-2", "windows-1250", "cp1252", "latin1", "Shift_JIS", "EUC-JP",
+		"utf-8", "UTF8", "utf_8", "x-utf8", "x-mac-roman", "true", "1", "UTF-16LE", "us-ascii", "ISO-8859-1", "iso8859-2", "windows-1250", "cp1252", "latin1", "Shift_JIS", "EUC-JP",
 		"gb2312", "koi8-r", "none", "NULL", "undefined", "application/json", "text/plain", "charset=utf-8", "json", "binary", "8bit", "7bit",
 		"chunked", "aws-chunked", "amz-1.0",
 	} {

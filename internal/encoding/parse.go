@@ -80,12 +80,12 @@ func (c *Chain) add(element string) error {
 
 // words are what senders write where there is no encoding.
 var words = []string{
-	"none", "null", "nil", "no", "off", "false", "undefined", "default", "auto", "plain", "raw", "text", "string", "utf", "unicode",
+	"none", "null", "nil", "no", "off", "false", "0", "yes", "on", "true", "1", "undefined", "default", "auto", "plain", "raw", "text", "string", "utf", "unicode",
 	"json", "xml", "html", "form", "binary", "7bit", "8bit", "amz-1.0", "*",
 }
 
 // charset matches names of charsets, by family.
-var charset = regexp.MustCompile(`^(?:utf|ucs|us-?ascii|ascii|ansi|iso[-_]?(?:8859|10646|2022|646)|latin|windows|cp|ibm|koi8|mac|x-mac|` +
+var charset = regexp.MustCompile(`^(?:x-)?(?:utf|ucs|us-?ascii|ascii|ansi|iso[-_]?(?:8859|10646|2022|646)|latin|windows|cp|ibm|koi8|mac|` +
 	`gbk|gb[-_]?(?:2312|18030)|big5|euc|shift[-_]?jis|sjis|tis-?620)[-_:]?[a-z0-9:_-]*$`)
 
 // encodesNothing reports whether a name is known to be no encoding of bytes.

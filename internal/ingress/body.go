@@ -136,13 +136,15 @@ func (s *endpoint) readVerified(w http.ResponseWriter, r *http.Request, now time
 	if s.verifier.signed != nil {
 		return s.readSigned(w, r, now, reserved)
 	}
+	hint := int64(-1) // a stranger's announced length reserves nothing
 	if !s.verifier.none {
 		listener.Verified(r.Context())
+		hint = r.ContentLength
 	}
 	if err := s.limits.admit(now); err != nil {
 		return body{}, err
 	}
-	return s.readWire(w, r, r.ContentLength, reserved)
+	return s.readWire(w, r, hint, reserved)
 }
 
 // readSigned reads a body whose sender is known only after its signature is verified. Until then the body reserves from the
