@@ -33,6 +33,19 @@ func (s *hashes) add(h journal.Hash) bool {
 	return !known
 }
 
+// clone returns the hashes that are in the set now.
+func (s *hashes) clone() map[journal.Hash]bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.all)
+}
+
+func (s *hashes) replace(all map[journal.Hash]bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all = all
+}
+
 func (s *hashes) has(h journal.Hash) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -170,7 +183,7 @@ func forgetsKey(h journaltest.Harness) journaltest.Harness {
 	})
 	reopen := h.Reopen
 	h.Reopen = func(i int) journal.Journal {
-		forgotten.all = maps.Clone(second.all)
+		forgotten.replace(second.clone())
 		return reopen(i)
 	}
 	return h
