@@ -158,7 +158,7 @@ type Translation struct {
 	// one of its keys was received with the same meaning. If Key is [ContentHash], the first natural key of Also takes its place.
 	Also []Key
 	// Events, in the vendor's order. Each has type, subject, subject_version, occurred_at and data; Bridge sets the other fields.
-	// Of two versions of a subject the newer one must be greater: as a number if both are numbers, else as text, byte by byte.
+	// Of two versions of a subject the newer one must be greater: as a number if both are numbers, otherwise as text, byte by byte.
 	// Bridge marks events with lesser versions as stale. A version without such an order must be left out.
 	Events []*eventv1.Event
 	// Drift are the values that Translate did not understand and left out of the events. Bridge reports them with the drift that

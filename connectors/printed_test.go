@@ -38,7 +38,7 @@ func TestPrintedAmounts(t *testing.T) {
 	}
 }
 
-// TestAmountsOfTwoMeanings has amounts that nobody can read without knowing who wrote them.
+// TestAmountsOfTwoMeanings has amounts that have two meanings unless one knows who wrote them.
 func TestAmountsOfTwoMeanings(t *testing.T) {
 	for _, text := range []string{
 		"1,234", "-1,234", "12,345", "123,456", "$1,234", "1,234 Kč", "(1,234)", "€1.234", "1.234 €", "Rp 100.000", "(1.234)", "1.234-", "$ 1.234", "USD 12.345",

@@ -47,7 +47,7 @@ func mainSamples(connector string) map[string][]byte {
 	return bodies
 }
 
-// TestMainSamplesHaveNoDrift: the main sample of each event is what the vendor's schema declares. The demo, the documentation and
+// TestMainSamplesHaveNoDrift: the main sample of each event has the form that the vendor's schema declares. The demo, the documentation and
 // the simulator send it, so it must raise no alert about a vendor that changed.
 func TestMainSamplesHaveNoDrift(t *testing.T) {
 	for name, c := range allConnectors() {

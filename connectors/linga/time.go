@@ -14,7 +14,7 @@ import (
 
 // openedAt returns when the check was opened. saleOpenTime is a time, or a time of day on startDate's day. Without such a pair
 // another time takes its place and, as the last choice, a day alone. The day alone does not replace a time of day that
-// cannot be used, because nobody opened the check at midnight. A text that is not understood is drift.
+// cannot be used, because no check was opened at midnight. A text that is not understood is drift.
 func (f fields) openedAt(m *lingav1.Check) *timestamppb.Timestamp {
 	opened, start := f.moment("$.saleOpenTime", m.GetSaleOpenTime()), f.dated("$.startDate", m.GetStartDate())
 	created, ordered := f.dated("$.dateCreated", m.GetDateCreated()), f.dated("$.orderedDateStr", m.GetOrderedDateStr())

@@ -69,7 +69,7 @@ func TestValuesThatNobodyUnderstood(t *testing.T) {
 	}
 	for _, e := range r.events() {
 		if e.GetOrder().GetOpenedAt() != nil {
-			t.Errorf("a time of texts that nobody understood: %v", e)
+			t.Errorf("a time of texts that were not understood: %v", e)
 		}
 	}
 }

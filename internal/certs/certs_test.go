@@ -144,7 +144,7 @@ func TestNewRefusesMismatch(t *testing.T) {
 	}
 }
 
-// TestReloadAsked: asked for, the files are read whatever their time stamps say, and a broken pair changes nothing.
+// TestReloadAsked: asked for, the files are read even if their time stamps are old, and a broken pair changes nothing.
 func TestReloadAsked(t *testing.T) {
 	p := newPair(t, "old")
 	r, err := New(p.cert, p.key, slog.New(slog.DiscardHandler))

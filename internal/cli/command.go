@@ -170,7 +170,7 @@ func finish(c *cobra.Command) {
 	}
 }
 
-// group returns cmd with commands of its own, one of which the next word names.
+// group returns cmd with subcommands. The next word names one.
 func group(cmd *cobra.Command, sub ...*cobra.Command) *cobra.Command {
 	cmd.AddCommand(sub...)
 	return cmd

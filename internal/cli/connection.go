@@ -175,11 +175,11 @@ func proxied(addr string) bool {
 // probeTimeout is how long a failed command may spend on finding the reason.
 const probeTimeout = 2 * time.Second
 
-// speaksTLS reports whether the server at addr completes a TLS handshake, whoever it is. Nothing is sent to it.
+// speaksTLS reports whether the server at addr completes a TLS handshake, with any certificate. Nothing is sent to it.
 func speaksTLS(ctx context.Context, addr string) bool {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	d := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}} //nolint:gosec // it sends nothing, and trusts nobody
+	d := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}} //nolint:gosec // it sends nothing, and trusts no answer
 	c, err := d.DialContext(ctx, "tcp", addr)
 	if err == nil {
 		_ = c.Close()

@@ -86,7 +86,7 @@ func sinkState(s *adminv1.Sink) string {
 	}
 }
 
-// oneSink is what most commands of sinks take.
+// oneSink checks the arguments of most commands of sinks.
 const oneSink = "the name of one sink; bridge sinks list shows the names"
 
 func showSinkCommand(env environment) *cobra.Command {

@@ -66,7 +66,7 @@ type report struct {
 	file     string
 	places   map[string]place
 	problems []Problem
-	// files are those that values refer to, by the value's path.
+	// files are the files that values refer to, by the value's path.
 	files map[string][]string
 }
 

@@ -352,7 +352,7 @@ func drip(conn net.Conn, text string) (stop func()) {
 	}
 }
 
-// TestAttackSlowBodies: bodies of a signed source, of which a byte comes each second. What their length is said to be does not matter.
+// TestAttackSlowBodies: bodies of a signed source that send a byte each second. The announced length does not matter.
 func TestAttackSlowBodies(t *testing.T) {
 	t.Parallel()
 	a := startAttacked(t, 0, "")

@@ -164,7 +164,7 @@ func (d *decoder) next(limit int64) (source, []byte, error) {
 	return buffered, head, nil
 }
 
-// source is what a layer reads from. Decoders read no byte too many from it.
+// source is a layer's input. Decoders read no byte too many from it.
 type source interface {
 	io.Reader
 	io.ByteReader

@@ -23,7 +23,7 @@ var errFrame = errors.New("a frame is malformed")
 // end a trailer.
 type frames struct {
 	src source
-	// left is what is left of this chunk. begun: there was one.
+	// left is how many bytes of this chunk are left. begun: there was one.
 	left  int64
 	begun bool
 	err   error

@@ -28,7 +28,7 @@ func withUnverified(c *Config) {
 	})
 }
 
-// TestArrival: a body has time by what has arrived, less while its sender is not verified, whatever length it announces.
+// TestArrival: a body has time by what has arrived, less while its sender is not verified. The announced length does not matter.
 func TestArrival(t *testing.T) {
 	const (
 		verified = "POST /webhooks/returns HTTP/1.1\r\nHost: bridge\r\nX-Retino-Secret: " + retinoSecret + "\r\n"

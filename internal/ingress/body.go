@@ -55,7 +55,7 @@ type buffer struct {
 	bytes []byte
 	// usable is how much of the capacity is reserved. Pooled memory may be larger than what is needed.
 	usable int
-	// arrival is what the buffer is filled from, where that needs one.
+	// arrival is the reader of the body, where its time is bounded by what has arrived.
 	arrival arrival
 }
 

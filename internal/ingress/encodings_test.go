@@ -18,7 +18,7 @@ import (
 	"github.com/webhook-bridge/bridge/internal/source"
 )
 
-// encoders compress a body as the encoding with the name does. raw deflate is what some senders call deflate.
+// encoders compress a body as the encoding with the name does. Some senders call raw deflate deflate.
 var encoders = map[string]func(io.Writer) (io.WriteCloser, error){
 	"deflate":     func(w io.Writer) (io.WriteCloser, error) { return zlib.NewWriter(w), nil },
 	"raw deflate": func(w io.Writer) (io.WriteCloser, error) { return flate.NewWriter(w, flate.BestSpeed) },
@@ -113,7 +113,7 @@ func frame(data []byte) []byte {
 	return b.Bytes()
 }
 
-// TestBombs: the source's limit holds for what comes out of each encoding, whatever the bomb would become. The memory is little
+// TestBombs: the source's limit holds for what comes out of each encoding, not only for the last one. The memory is little
 // more than the limit.
 func TestBombs(t *testing.T) {
 	zeros := make([]byte, 64*mebi)

@@ -29,7 +29,7 @@ const (
 
 const preface = len(http2.ClientPreface)
 
-// call is what a client may yet send on one stream.
+// call bounds the bytes that a client may still send on one stream.
 type call struct {
 	limits CallLimits
 	// head has the first bytes of a message's prefix, and headed their number.
@@ -284,7 +284,7 @@ func (p *parser) wait(c *call, due time.Time) {
 	}
 }
 
-// data follows the messages of a call: five bytes, of which the last four are its length, and the message.
+// data follows the messages of a call: a byte of flags, four bytes of length, and the message.
 func (p *parser) data(content []byte, now time.Time) (reason, bool) {
 	c := p.open[p.stream]
 	if c == nil || c.over {

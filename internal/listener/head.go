@@ -45,7 +45,7 @@ const (
 	inTrailer
 )
 
-// scanner follows the requests of an HTTP/1.1 connection, of which it keeps no more than the beginning of a line. It refuses what two
+// scanner follows the requests of an HTTP/1.1 connection. It keeps no more than the beginning of a line. It refuses what two
 // programs could read in two ways; what has one meaning but is no request is left to net/http. The zero value is at the start of a
 // connection.
 type scanner struct {
@@ -126,7 +126,7 @@ func (s *scanner) keep(p []byte) *refusal {
 	return s.checkLength(s.long)
 }
 
-// ending returns the end of a line, of which line is all or the beginning.
+// ending returns the end of a line. line is the whole line or its beginning.
 func (s *scanner) ending(line []byte) []byte {
 	if s.long > len(line) {
 		return s.tail[:]

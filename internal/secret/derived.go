@@ -17,7 +17,7 @@ type Entry struct {
 	Text string
 }
 
-// derivation is what was made, and the texts that it was made of.
+// derivation has a derived value, and the texts that it was made of.
 type derivation[T any] struct {
 	texts []*string
 	made  T

@@ -42,7 +42,7 @@ func Uncovered(c *connectors.Connector) []string {
 	return keys
 }
 
-// coverage is what a signature covers of a connector's webhooks.
+// coverage has the parts that a signature covers of a connector's webhooks.
 type coverage struct {
 	connector *connectors.Connector
 	signature.Coverage

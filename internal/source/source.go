@@ -52,7 +52,7 @@ type Source struct {
 	// Default: the connector's. Where the sender signs the time, it is at least as long as a captured request stays valid.
 	Window time.Duration
 	// UnsignedEventName permits a signature that does not cover the event's name in the URL or a header. It implies
-	// UnsignedDeliveryID: whoever can send a captured webhook as another event can send it again, too.
+	// UnsignedDeliveryID: an attacker who can send a captured webhook as another event can send it again, too.
 	UnsignedEventName bool
 	// UnsignedDeliveryID permits a signature that does not cover the connector's KeyHeader.
 	UnsignedDeliveryID bool

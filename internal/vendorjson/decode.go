@@ -170,7 +170,7 @@ func (d *decoder) readOne(t target, c byte) (given bool, fault *Error) {
 	}
 }
 
-// readVerbatim copies the text of a value, of which nothing more is declared.
+// readVerbatim copies the text of a value. Nothing more of the value is declared.
 func (d *decoder) readVerbatim(t target) *Error {
 	if fault := d.skip(); fault != nil {
 		return fault

@@ -36,7 +36,7 @@ type Pending struct {
 	// rest are the entries of the same call, in the first entry of a call. They are answered by its done; its err is theirs too.
 	rest []*Pending
 
-	// cost is what the call was counted with, and unanswered the sum that it leaves with its answer.
+	// cost is the call's part of unanswered, the sum that it leaves with its answer.
 	cost       int64
 	unanswered *atomic.Int64
 
@@ -77,7 +77,7 @@ func (p *Pending) Record() []byte {
 // Event is the i-th event, encoded.
 func (p *Pending) Event(i int) []byte { return p.buf[p.ends[i]:p.ends[i+1]] }
 
-// EventSuffix is what the commit adds behind the i-th event. It is valid while the group's plan is.
+// EventSuffix returns the bytes that the commit adds behind the i-th event. It is valid while the group's plan is.
 func (p *Pending) EventSuffix(i int) []byte {
 	if len(p.Decision.Stale) == 0 {
 		return nil

@@ -34,7 +34,7 @@ type Options struct {
 	Refill func()
 }
 
-// entryBytes is what an entry takes in the storage apart from its webhook and events: keys, dedupe keys, and its part of the tables.
+// entryBytes is the space of an entry in the storage apart from its webhook and events: keys, dedupe keys, and its part of the tables.
 const entryBytes = 512
 
 // errSpent says that the room for entries is spent.

@@ -73,7 +73,7 @@ func (p placed) check(t *test) {
 	}
 }
 
-// nameOf tells events apart, and those that are stale from others.
+// nameOf tells events apart, and marks stale ones.
 func nameOf(e *eventv1.Event) string { return factName(e.GetId(), e.GetStale()) }
 
 func factName(id string, stale bool) string {

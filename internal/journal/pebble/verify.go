@@ -14,7 +14,7 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-// Verification is what Verify has read.
+// Verification is the result of Verify.
 type Verification struct {
 	// ID is the journal's, empty if the folder could not be opened.
 	ID string

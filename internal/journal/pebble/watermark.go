@@ -18,7 +18,7 @@ const (
 	// watermarkName is the watermark's file in the folder, and watermarkTemp the file that takes its place.
 	watermarkName = "WATERMARK"
 	watermarkTemp = watermarkName + ".new"
-	// watermarkBytes is how much may be written to the log before the watermark follows, whatever the time.
+	// watermarkBytes is how much may be written to the log before the watermark follows, even within the interval.
 	watermarkBytes = 16 << 20
 	// largestWatermark bounds the file.
 	largestWatermark = 4 << 10
