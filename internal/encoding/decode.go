@@ -92,15 +92,20 @@ type decoder struct {
 
 var decoders = sync.Pool{New: func() any { return new(decoder) }}
 
-// release closes the layers, and lets go of the data.
+// release puts the decoder into the pool, without the data.
 func (d *decoder) release() {
+	d.reset()
+	decoders.Put(d)
+}
+
+// reset closes the layers, and lets go of the data.
+func (d *decoder) reset() {
 	for i := range d.layers[:d.n] {
 		d.layers[i].close()
 		d.layers[i] = layer{}
 	}
 	d.n, d.body = 0, nil
 	d.data.Reset(nil)
-	decoders.Put(d)
 }
 
 // headSize is how many bytes show whether data are text.

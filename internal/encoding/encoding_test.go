@@ -329,13 +329,13 @@ func TestErrorsOfFill(t *testing.T) {
 	}
 }
 
-// TestLetsGo: a decoder in the pool keeps no body alive.
+// TestLetsGo: a decoder that is ready for the pool keeps no body alive.
 func TestLetsGo(t *testing.T) {
 	t.Parallel()
 	for _, data := range [][]byte{gzipped(t, []byte("{}")), gzipped(t, []byte("{}"))[:12], []byte("not gzip")} {
 		var d decoder
 		_ = d.open(Chain{layers: [MaxLayers]coding{flated}, n: 1}, data, 100, new(Result))
-		d.release()
+		d.reset()
 		if d.data.Size() != 0 || d.body != nil || d.layers[0].r != nil {
 			t.Errorf("%d bytes are kept", d.data.Size())
 		}
