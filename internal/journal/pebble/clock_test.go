@@ -98,7 +98,7 @@ func TestSeekAcrossEpochs(t *testing.T) {
 		c.ns.Store(start.Add(m * time.Minute).UnixNano())
 		appendAll(t, j, entry(int((m*time.Minute).Milliseconds())+i, 10, 1))
 	}
-	diff(t, "epochs", len(j.epochs.Load().all), 2)
+	diff(t, "epochs", j.epochs.Load().Len(), 2)
 	for m, want := range map[time.Duration]sinks.Position{-1: 1, 5: 2, 20: 3, 21: 4, 64: 4, 66: 7, 71: 8} {
 		got, err := j.Seek(t.Context(), start.Add(m*time.Minute))
 		if err != nil || got != want {
@@ -160,7 +160,7 @@ func TestMarks(t *testing.T) {
 		}
 		wantErr(t, fmt.Sprint("retained ", m), j.Resolve(t.Context(), m), want)
 	}
-	if n := len(j.epochs.Load().all); n > 2 {
+	if n := j.epochs.Load().Len(); n > 2 {
 		t.Errorf("%d epochs are kept", n)
 	}
 	shut(t, j)

@@ -18,7 +18,7 @@ func (c *committer) writeKeys(g *group) {
 		return
 	}
 	c.st.chooseBucket(hourOf(c.known.Now))
-	number := c.st.epochs.Load().last().number
+	number := c.st.epochs.Load().Last().Number
 	c.writeContents(g, number)
 	c.writeVersions(g, number)
 }

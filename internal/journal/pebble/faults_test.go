@@ -62,7 +62,7 @@ func TestCrash(t *testing.T) {
 	j := open(t, cfg)
 	w.run(t, j)
 	shut(t, j)
-	diff(t, "several epochs", len(j.epochs.Load().all) > 2, true)
+	diff(t, "several epochs", j.epochs.Load().Len() > 2, true)
 	if got := len(w.delivered); got != w.events() {
 		t.Fatalf("%d events delivered, want %d", got, w.events())
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/journal/epoch"
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
@@ -186,12 +187,12 @@ func contentsEpoch(v []byte) (uint32, error) {
 }
 
 // appendContents appends the contents of a value, at times that are corrected for a clock that was put back since.
-func appendContents(all []journal.Seen, v []byte, e *epochs) ([]journal.Seen, error) {
+func appendContents(all []journal.Seen, v []byte, e *epoch.List) ([]journal.Seen, error) {
 	number, err := contentsEpoch(v)
 	if err != nil {
 		return all, err
 	}
-	limit := e.limit(number)
+	limit := e.Limit(number)
 	if len(v) == oldContentLen {
 		return append(all, journal.Seen{At: readTime(v, limit), Bytes: journal.Hash(v[8:])}), nil
 	}
@@ -211,12 +212,12 @@ func putVersion(v []byte, epoch uint32, at time.Time, text string) {
 }
 
 // parseVersion is the inverse of putVersion. The time is corrected for a clock that was put back since.
-func parseVersion(v []byte, e *epochs) (epoch uint32, s journal.SeenVersion, err error) {
+func parseVersion(v []byte, e *epoch.List) (epoch uint32, s journal.SeenVersion, err error) {
 	if len(v) < versionHeaderLen {
 		return 0, s, errCorrupt
 	}
 	epoch = binary.BigEndian.Uint32(v)
-	return epoch, journal.SeenVersion{At: readTime(v[4:], e.limit(epoch)), Text: string(v[versionHeaderLen:])}, nil
+	return epoch, journal.SeenVersion{At: readTime(v[4:], e.Limit(epoch)), Text: string(v[versionHeaderLen:])}, nil
 }
 
 // bucketEpoch returns the number of the epoch that wrote a value in a bucket.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/internal/journal/commit"
+	"github.com/webhook-bridge/bridge/internal/journal/epoch"
 )
 
 // known holds what the store knew before a group. Only the committer uses it.
@@ -119,7 +120,7 @@ func (k *known) loadContents(key *journal.Key) error {
 
 // readContents appends the contents under a key in one bucket, if it has some. They are complete when the record is full, so
 // that it has the newest contents, and no later record can lie in an older bucket: the clock was not put back before it.
-func (k *known) readContents(all []journal.Seen, at bucket, key *journal.Hash, e *epochs) (_ []journal.Seen, complete bool, err error) {
+func (k *known) readContents(all []journal.Seen, at bucket, key *journal.Hash, e *epoch.List) (_ []journal.Seen, complete bool, err error) {
 	k.key = appendDedupeKey(k.key[:0], at, *key)
 	v, closer, err := k.st.db.Get(k.key)
 	if errors.Is(err, pebble.ErrNotFound) {
@@ -133,7 +134,7 @@ func (k *known) readContents(all []journal.Seen, at bucket, key *journal.Hash, e
 	all, err = appendContents(all, v, e)
 	if err == nil && len(all)-before >= commit.MaxContents {
 		number, _ := contentsEpoch(v) // appendContents has read it
-		complete = hourOf(time.Unix(0, e.limit(number))) >= at.hour()
+		complete = hourOf(time.Unix(0, e.Limit(number))) >= at.hour()
 	}
 	return all, complete, errors.Join(err, closer.Close())
 }
@@ -160,7 +161,7 @@ func (k *known) loadVersions(v *journal.Version) error {
 			return err
 		}
 		all = append(all, s)
-		if hourOf(time.Unix(0, e.limit(epoch))) >= at.hour() {
+		if hourOf(time.Unix(0, e.Limit(epoch))) >= at.hour() {
 			break
 		}
 	}
@@ -168,7 +169,7 @@ func (k *known) loadVersions(v *journal.Version) error {
 	return nil
 }
 
-func (k *known) readVersion(at bucket, subject *journal.Hash, e *epochs) (epoch uint32, s journal.SeenVersion, err error) {
+func (k *known) readVersion(at bucket, subject *journal.Hash, e *epoch.List) (epoch uint32, s journal.SeenVersion, err error) {
 	k.key = appendVersionKey(k.key[:0], at, *subject)
 	v, closer, err := k.st.db.Get(k.key)
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/internal/journal/commit"
+	"github.com/webhook-bridge/bridge/internal/journal/epoch"
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
@@ -128,7 +129,7 @@ type Journal struct {
 	applied, synced atomic.Uint64
 
 	// epochs are the log's epochs, for readers. They outlive the store.
-	epochs atomic.Pointer[epochs]
+	epochs atomic.Pointer[epoch.List]
 	// queue holds the appends that the committer has not begun with. It is also woken when a write fails and when the journal
 	// closes.
 	queue *commit.Queue

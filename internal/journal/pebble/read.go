@@ -191,8 +191,8 @@ func (m *memory) copyOf(b []byte, left uint64) []byte {
 // Errors: ErrUnavailable, ErrClosed, ctx's.
 func (j *Journal) Seek(ctx context.Context, t time.Time) (sinks.Position, error) {
 	b, e := j.Bounds(), j.epochs.Load()
-	for i := e.of(b.Earliest); i < len(e.all); i++ {
-		p := sinks.Bounds{Earliest: max(e.all[i].first, b.Earliest), Next: e.end(i, b.Next)}
+	for i := e.Of(b.Earliest); i < e.Len(); i++ {
+		p := sinks.Bounds{Earliest: max(e.At(i).First, b.Earliest), Next: e.End(i, b.Next)}
 		if p.Earliest >= p.Next {
 			continue
 		}
@@ -281,7 +281,7 @@ func (s *store) commitTime(p sinks.Position) (time.Time, error) {
 		return at, err
 	}
 	e := s.epochs.Load()
-	return time.Unix(0, min(at.UnixNano(), e.limits[e.of(p)])), nil
+	return time.Unix(0, min(at.UnixNano(), e.LimitAt(e.Of(p)))), nil
 }
 
 // shownTime is when the event was committed, as the clock of its epoch showed it.

@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/journal/epoch"
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
@@ -194,15 +195,15 @@ func (s *store) beginEpoch(version uint32, first sinks.Position, now int64) erro
 	}
 	before := len(all)
 	if before == 0 && version == 1 {
-		all = append(all, epoch{id: randomEpoch(), first: 1})
+		all = append(all, epoch.Epoch{ID: epoch.NewID(), First: 1})
 	}
-	opened := epoch{id: randomEpoch(), first: first, floor: now}
+	opened := epoch.Epoch{ID: epoch.NewID(), First: first, Floor: now}
 	if len(all) > 0 {
-		opened = newEpochs(all).next(first, now)
+		opened = epoch.NewList(all).Next(first, now)
 	}
 	all = append(all, opened)
 	for _, e := range all[before:] {
-		err = errors.Join(err, b.Set(epochKey(e.number), e.value(), nil))
+		err = errors.Join(err, b.Set(epochKey(e.Number), epochValue(e), nil))
 	}
 	if err != nil {
 		return errors.Join(err, b.Close())
@@ -210,7 +211,7 @@ func (s *store) beginEpoch(version uint32, first sinks.Position, now int64) erro
 	if err := s.write(b); err != nil {
 		return err
 	}
-	s.epochs.Store(newEpochs(all))
+	s.epochs.Store(epoch.NewList(all))
 	s.lastCommit = now
 	return nil
 }

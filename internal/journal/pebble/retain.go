@@ -9,6 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/journal/epoch"
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
@@ -282,7 +283,7 @@ func (s *store) prefixOlderThan(prefix byte, at bucket, t time.Time) (_ bool, er
 			return false, err
 		}
 		number, err := bucketEpoch(prefix, v)
-		if err != nil || e.limit(number) >= t.UnixNano() {
+		if err != nil || e.Limit(number) >= t.UnixNano() {
 			return false, err
 		}
 	}
@@ -309,9 +310,9 @@ func (r *retention) removeOlder(k retained, keys bucket, stray []bucket, oldest 
 		}
 	}
 	e := r.st.epochs.Load()
-	obsolete := e.obsolete(k.earliest, oldest.UnixNano())
+	obsolete := e.Obsolete(k.earliest, oldest.UnixNano())
 	if obsolete > 0 {
-		ranges = append(ranges, [2][]byte{{prefixEpoch}, epochKey(e.all[obsolete].number)})
+		ranges = append(ranges, [2][]byte{{prefixEpoch}, epochKey(e.At(obsolete).Number)})
 	}
 	for _, gone := range ranges {
 		if err := r.st.deleteRange(b, gone[0], gone[1]); err != nil {
@@ -329,7 +330,7 @@ func (r *retention) removeOlder(k retained, keys bucket, stray []bucket, oldest 
 		return err
 	}
 	r.st.retained = k
-	r.st.changeEpochs(func(e *epochs) *epochs { return e.without(obsolete) })
+	r.st.changeEpochs(func(e *epoch.List) *epoch.List { return e.Without(obsolete) })
 	return nil
 }
 

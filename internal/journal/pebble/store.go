@@ -14,6 +14,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/sstable/block"
 
+	"github.com/webhook-bridge/bridge/internal/journal/epoch"
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
@@ -37,7 +38,7 @@ type store struct {
 	retained retained
 	filter   *filter
 	// epochs are the journal's. The committer adds to them, and retention prunes them.
-	epochs *atomic.Pointer[epochs]
+	epochs *atomic.Pointer[epoch.List]
 	// lost are the losses that were accepted.
 	lost *losses
 

@@ -13,6 +13,7 @@ import (
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/internal/journal/commit"
+	"github.com/webhook-bridge/bridge/internal/journal/epoch"
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
@@ -51,7 +52,7 @@ func (v *verifier) checkRecords(ctx context.Context) error {
 		v.problem("epochs cannot be read: %v", err)
 		return nil
 	}
-	e := newEpochs(all)
+	e := epoch.NewList(all)
 	v.j.epochs.Store(e)
 	v.s.epochs = &v.j.epochs
 	for prefix := range 256 {
