@@ -1,0 +1,50 @@
+// Package postgres is the engine that keeps the journal in a PostgreSQL database, for several instances at once.
+//
+// Instances ("replicas") are equal and keep nothing of their own. PostgreSQL replicates; this package brings no consensus and no
+// election. It runs on PostgreSQL 15 to 18.
+//
+// # Order
+//
+// The table log has one row, the head. A group of webhooks is one transaction, which locks the head first. Then it looks up what
+// the log knows under the group's keys, decides by package commit, inserts, moves the head and commits. So positions are dense,
+// in the order of commit, and the same webhook at two instances meets itself at the lock.
+//
+// # Durability
+//
+// COMMIT returns when the standbys that synchronous_standby_names asks for have the transaction on disk. Four rules follow:
+//
+//   - A COMMIT is never cancelled. A cancelled wait shows data that no standby has. So transactions run without a deadline,
+//     whatever the context of the caller; the caller alone stops waiting. A COMMIT that ends with a warning (SQLSTATE 01000) has
+//     failed: everybody in its group gets ErrUnavailable.
+//   - Every group updates the head, also one of duplicates only. A read-only transaction does not wait for a standby, so without
+//     the update a duplicate would be acknowledged while its original may still be lost.
+//   - A reader shows only what is confirmed: it has committed a write of its own after it saw the data. A server that was
+//     restarted shows transactions that no standby has. [Journal.view] and the tail follow this rule by [Journal.confirm].
+//   - A session that stops in the middle of a transaction is ended by the server, after idle_in_transaction_session_timeout, so
+//     that a frozen instance does not hold the head.
+//
+// A session is refused when the server may lose what it confirmed: fsync or full_page_writes are off, or no synchronous standby
+// is configured and [Config.ReplicatedBy] does not say otherwise.
+//
+// # Epochs
+//
+// An epoch begins when an instance opens the log, when the clock was put back by more than a second, and when the head was last
+// written by another server or on another timeline: after a failover, or in a restored copy. So a mark of a state that was lost is
+// refused. An instance that finds the head behind a position that it has shown says so in the log and in [Journal.Health].
+//
+// # Readers
+//
+// An instance asks for the head every [pollInterval], and at each notification of another instance. What it then shows is
+// confirmed by a write to its own row in the table replica, which no other instance locks.
+//
+// # Claims
+//
+// A claim is a lease in the reader's row. The holder renews it, and counts on its own clock from before it sent the renewal: it
+// stops relying on the lease well before another may take it. Every write through a claim names the claim's number, so that a
+// holder that was frozen changes nothing when it thaws.
+//
+// # Retention
+//
+// Events lie in partitions by position, and webhooks in partitions by the day of their id. Retention first moves the limits in the
+// head, which readers obey, then drops the partitions below them.
+package postgres

@@ -1,0 +1,139 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/sinks"
+)
+
+const (
+	// oldestServer is the oldest server_version_num that this engine runs on.
+	oldestServer = 150000
+	// connections bounds the sessions of an instance, apart from the committer's and the listener's.
+	connections = 8
+	// connectTimeout bounds how long a server may take to accept a session.
+	connectTimeout = 5 * time.Second
+	// frozenAfter is how long a session may stop in the middle of a transaction, in milliseconds. The server then ends it.
+	frozenAfter = "3000"
+	// lockWait is how long a statement waits for a lock, in milliseconds.
+	lockWait = "5000"
+)
+
+var schemaName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,50}$`)
+
+// poolConfig returns the settings of all sessions.
+func poolConfig(cfg *Config) (*pgxpool.Config, error) {
+	if !schemaName.MatchString(cfg.Schema) {
+		return nil, fmt.Errorf("journal: schema %q: want lower-case letters, digits and underscores", cfg.Schema)
+	}
+	c, err := pgxpool.ParseConfig(cfg.URL)
+	if err != nil {
+		return nil, fmt.Errorf("journal: the database's URL cannot be read: %w", withoutURL(err))
+	}
+	c.MaxConns = connections
+	setSession(c.ConnConfig, cfg)
+	c.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error { return checkServer(ctx, conn, cfg) }
+	return c, nil
+}
+
+// withoutURL drops the parts of a parser's error that may hold the password.
+func withoutURL(err error) error {
+	var parse *pgconn.ParseConfigError
+	if errors.As(err, &parse) {
+		if cause := parse.Unwrap(); cause != nil {
+			return errors.New("it is no valid connection string")
+		}
+	}
+	return errors.New("it is no valid connection string")
+}
+
+// setSession sets what every session needs. A statement has no deadline, so that the server never cancels a COMMIT.
+func setSession(c *pgx.ConnConfig, cfg *Config) {
+	c.OnNotice = noteWarning
+	c.ConnectTimeout = connectTimeout
+	c.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	p := c.RuntimeParams
+	p["application_name"] = strings.TrimSpace("bridge " + cfg.Replica)
+	p["synchronous_commit"] = "on"
+	p["statement_timeout"] = "0"
+	p["idle_in_transaction_session_timeout"] = frozenAfter
+	p["lock_timeout"] = lockWait
+	p["default_transaction_isolation"] = "read committed"
+	p["client_min_messages"] = "warning"
+	p["timezone"] = "UTC"
+}
+
+// checkServer refuses a session of a server that is too old or unsafe. It runs for every new session, since the database may have
+// failed over to another server.
+func checkServer(ctx context.Context, conn *pgx.Conn, cfg *Config) error {
+	var version int
+	var text, fsync, fullPages, standbys string
+	err := conn.QueryRow(ctx, `select current_setting('server_version_num')::int, current_setting('server_version'),
+		current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_standby_names')`).
+		Scan(&version, &text, &fsync, &fullPages, &standbys)
+	switch {
+	case err != nil:
+		return err
+	case version < oldestServer:
+		return fmt.Errorf("%w: it is PostgreSQL %s, and the oldest supported is %d", ErrTooOld, text, oldestServer/10000)
+	case fsync != "on":
+		return fmt.Errorf("%w: fsync is %s", ErrUnsafe, fsync)
+	case fullPages != "on":
+		return fmt.Errorf("%w: full_page_writes is %s", ErrUnsafe, fullPages)
+	case standbys == "" && cfg.ReplicatedBy == ByStandby:
+		return fmt.Errorf("%w: synchronous_standby_names is empty, and replicated_by does not say what else replicates", ErrUnsafe)
+	case version >= 170000:
+		_, err = conn.Exec(ctx, "set transaction_timeout = 0")
+	}
+	return err
+}
+
+// sql puts the schema's name in the place of bridge.
+func (j *Journal) sql(query string) string {
+	if j.cfg.Schema == "bridge" {
+		return query
+	}
+	return strings.ReplaceAll(query, "bridge.", j.cfg.Schema+".")
+}
+
+// unavailable makes an [journal.ErrUnavailable] of what a session or a transaction ended with. Errors of the contract stay.
+func unavailable(err error) error {
+	for _, known := range []error{
+		journal.ErrUnavailable, journal.ErrNotFound, journal.ErrLost, sinks.ErrClosed, sinks.ErrExpired, sinks.ErrFuture,
+		sinks.ErrForked, sinks.ErrDamaged, context.Canceled, context.DeadlineExceeded,
+	} {
+		if err == nil || errors.Is(err, known) {
+			return err
+		}
+	}
+	return fmt.Errorf("%w: %w", journal.ErrUnavailable, describe(err))
+}
+
+// describe names the cause of a failure for operators. The texts of PostgreSQL's own errors hold no values of ours, except in their
+// details, which are left out.
+func describe(err error) error {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return errors.New("database: " + pg.Message + " (SQLSTATE " + pg.Code + ")")
+	}
+	return err
+}
+
+// code returns the SQLSTATE of an error, or nothing.
+func code(err error) string {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return pg.Code
+	}
+	return ""
+}

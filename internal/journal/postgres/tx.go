@@ -1,0 +1,104 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/webhook-bridge/bridge/internal/journal"
+)
+
+// warningKey is where a session keeps its last warning, for the transaction that looks at it after COMMIT.
+const warningKey = "bridge.warning"
+
+// noteWarning keeps the warning with which a server ends the wait for its standbys.
+func noteWarning(conn *pgconn.PgConn, n *pgconn.Notice) {
+	if n.Code == "01000" {
+		conn.CustomData()[warningKey] = n.Message
+	}
+}
+
+// takeWarning returns the session's last warning, and forgets it.
+func takeWarning(conn *pgx.Conn) (message string, warned bool) {
+	data := conn.PgConn().CustomData()
+	message, warned = data[warningKey].(string)
+	delete(data, warningKey)
+	return message, warned
+}
+
+// view reads in one transaction, which sees one state of the log, and then waits until everything that it may have seen is confirmed. Errors:
+// those of the contract, ErrUnavailable for all others.
+func (j *Journal) view(ctx context.Context, read func(ctx context.Context, tx pgx.Tx) error) error {
+	if err := j.ready(ctx); err != nil {
+		return err
+	}
+	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
+	if err := pgx.BeginTxFunc(ctx, j.pool, options, func(tx pgx.Tx) error { return read(ctx, tx) }); err != nil {
+		return j.answer(ctx, err)
+	}
+	return j.answer(ctx, j.confirm(ctx))
+}
+
+// update writes in one transaction that does not take the head, and returns once it is confirmed. When ctx is done first, it returns ctx's
+// error, and the transaction goes on: a COMMIT is never cancelled. write must not use ctx after it has returned, and may be
+// running still when update returns.
+func (j *Journal) update(ctx context.Context, what string, write func(ctx context.Context, tx pgx.Tx) error) error {
+	if err := j.ready(ctx); err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	j.workers.Go(func() { done <- j.transact(context.WithoutCancel(ctx), write) })
+	select {
+	case err := <-done:
+		if err = j.answer(ctx, err); err != nil {
+			return fmt.Errorf("journal: %s: %w", what, err)
+		}
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// errUnconfirmed is the cause when a COMMIT ended without the standbys' confirmation.
+var errUnconfirmed = errors.New("the database ended the wait for its standbys")
+
+// transact runs a transaction to its end.
+func (j *Journal) transact(ctx context.Context, write func(ctx context.Context, tx pgx.Tx) error) error {
+	conn, err := j.pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	takeWarning(conn.Conn())
+	if err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return write(ctx, tx) }); err != nil {
+		return err
+	}
+	if message, warned := takeWarning(conn.Conn()); warned {
+		return fmt.Errorf("%w: %s", errUnconfirmed, message)
+	}
+	return nil
+}
+
+// ready returns why no call can be made now, or nil.
+func (j *Journal) ready(ctx context.Context) error {
+	if j.isClosing() {
+		return errClosed
+	}
+	return ctx.Err()
+}
+
+// answer is the error that a caller gets.
+func (j *Journal) answer(ctx context.Context, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case j.isClosing() && !errors.Is(err, journal.ErrNotFound):
+		return errClosed
+	}
+	return unavailable(err)
+}
