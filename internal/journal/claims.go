@@ -50,6 +50,11 @@ type Claim interface {
 	Requests(ctx context.Context) (Requests, error)
 	// Unpark removes a parked event that was delivered after all. Errors: those of Park.
 	Unpark(ctx context.Context, p sinks.Position) error
+	// Note returns the note of the name, as it was saved last: at first that of an earlier holder, or nil.
+	Note() []byte
+	// SaveNote replaces the note of the name. It has what other instances, and the next holder, should know of the holder's work.
+	// A note is small, and need not survive the end of all instances. Errors: those of Park.
+	SaveNote(ctx context.Context, note []byte) error
 	// Lost is closed when the claim can no longer be relied on, before another holder can have it.
 	Lost() <-chan struct{}
 	// Release gives the claim back. Errors: ErrUnavailable, ctx's; the claim is given back all the same.
@@ -71,6 +76,10 @@ type ReaderState struct {
 	Position sinks.Position
 	// Paused: an operator paused it. Registered: this run of the program has it configured. Claimed: some instance holds it.
 	Paused, Registered, Claimed bool
+	// Owner is the name of the instance that holds it, if some instance does and the engine is made for several.
+	Owner string
+	// Note is what its holder saved with SaveNote, or an earlier holder.
+	Note []byte
 	// Parked is how many events it has parked, and Missed how many positions it was not given.
 	Parked, Missed uint64
 }

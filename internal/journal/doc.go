@@ -109,7 +109,13 @@
 //     its history survive when it is parked again.
 //   - The attempt of a retry changes nothing if the event is parked no more.
 //   - A gap that was recorded twice is counted once.
+//   - A note that a claim saved is there for every instance, and for the next holder of the name, while some instance runs.
 //   - A pause, a move and a request survive every crash. A request stays until its reader carried it out.
+//
+// Replicas:
+//
+//   - Every instance that has the log open is listed, with the names that it holds and the counts that it reported last, at every
+//     instance.
 //
 // Failures:
 //

@@ -17,6 +17,7 @@ type Journal interface {
 	Claims
 	Operations
 	DeadLetters
+	Replicas
 	// Health returns the journal's state now. It does not wait.
 	Health() Health
 	// Close commits what is queued, waits for the background work, and releases the storage. Calls that wait, and all later

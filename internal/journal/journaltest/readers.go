@@ -17,6 +17,8 @@ const (
 	oneHolder    = "A name has one holder at a time. Nothing that a claim does after it was lost takes effect: it is ErrLost."
 	whenLost     = "A claim is lost, at the latest, before another holder has the name, and when the reader is paused, moved or forgotten."
 	parkedStays  = "A parked event stays until its reader unparks it, an operator discards it, or its retention ends."
+	noteStays    = "A note that a claim saved is there for every instance, and for the next holder of the name, while some instance runs."
+	everyReplica = "Every instance that has the log open is listed, with the names that it holds and the counts that it reported last, at every instance."
 	operatorsAsk = "A pause, a move and a request survive every crash. A request stays until its reader carried it out."
 )
 
@@ -32,6 +34,8 @@ var readerCases = []testCase{
 	{"parked again", "Its first time and its history survive when it is parked again.", parkedAgain, []need{canCrash}},
 	{"attempt of a discarded event", "The attempt of a retry changes nothing if the event is parked no more.", attempts, nil},
 	{"gaps", "A gap that was recorded twice is counted once.", gaps, []need{canCrash}},
+	{"notes", noteStays, notes, nil},
+	{"replicas", everyReplica, replicas, nil},
 	{"operators' requests", operatorsAsk, requests, []need{canCrash}},
 }
 
@@ -111,6 +115,7 @@ func lostWrites(t *test) {
 			"attempt":  func() error { return c.AddAttempt(t.ctx, parked(1, "late")) },
 			"unpark":   func() error { return c.Unpark(t.ctx, 1) },
 			"gap":      func() error { _, err := c.RecordGap(t.ctx, 1, 3); return err },
+			"note":     func() error { return c.SaveNote(t.ctx, []byte("late")) },
 			"requests": func() error { _, err := c.Requests(t.ctx); return err },
 		} {
 			t.is(what+" after "+name, write(), journal.ErrLost)

@@ -84,6 +84,12 @@ var brokenEngines = []struct {
 	{"counts a gap twice", "gaps", func(h journaltest.Harness) journaltest.Harness {
 		return wrap(h, func(b *broken) { b.claim = func(c journal.Claim) journal.Claim { return &gapsTwice{c} } })
 	}},
+	{"forgets the note of a holder that has gone", "notes", func(h journaltest.Harness) journaltest.Harness {
+		return wrap(h, func(b *broken) { b.claim = func(c journal.Claim) journal.Claim { return &forgetsNote{Claim: c} } })
+	}},
+	{"lists no claims of replicas", "replicas", func(h journaltest.Harness) journaltest.Harness {
+		return wrap(h, func(b *broken) { b.replicas = func(r *journal.Replica) { r.Claims = nil } })
+	}},
 	{"parks a discarded event again", "attempt of a discarded event", func(h journaltest.Harness) journaltest.Harness {
 		return wrap(h, func(b *broken) { b.claim = func(c journal.Claim) journal.Claim { return &parksDiscarded{c} } })
 	}},
@@ -432,6 +438,18 @@ func knowsDuplicates(h journaltest.Harness) journaltest.Harness {
 			return r, err
 		}
 	})
+}
+
+type forgetsNote struct {
+	journal.Claim
+	note []byte
+}
+
+func (c *forgetsNote) Note() []byte { return c.note }
+
+func (c *forgetsNote) SaveNote(ctx context.Context, note []byte) error {
+	c.note = note
+	return c.Claim.SaveNote(ctx, note)
 }
 
 type gapsTwice struct{ journal.Claim }

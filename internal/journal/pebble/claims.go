@@ -1,6 +1,7 @@
 package pebble
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 
@@ -167,6 +168,25 @@ func (c *claim) RecordGap(ctx context.Context, from, to sinks.Position) (added u
 		return 0, err
 	}
 	return <-result, nil
+}
+
+// Note implements [journal.Claim].
+func (c *claim) Note() []byte {
+	rs := &c.j.readers
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	return bytes.Clone(c.r.note)
+}
+
+// SaveNote implements [journal.Claim]. The note lives in memory.
+func (c *claim) SaveNote(ctx context.Context, note []byte) error {
+	return c.write(ctx, func() error {
+		rs := &c.j.readers
+		rs.mu.Lock()
+		defer rs.mu.Unlock()
+		c.r.note = bytes.Clone(note)
+		return nil
+	})
 }
 
 // Lost implements [journal.Claim].

@@ -52,6 +52,8 @@ type Config struct {
 	// AcceptLoss opens a folder whose disk lost data that were confirmed, and records the loss. Otherwise such a folder is
 	// refused, unchanged.
 	AcceptLoss bool
+	// Name and Version are those of the instance, for [Journal.Replicas].
+	Name, Version string
 
 	// onCommit is called after every group, from one goroutine, for tests.
 	onCommit func(committed)
@@ -108,9 +110,11 @@ var _ journal.Journal = (*Journal)(nil)
 
 // Journal is an open journal. It is safe for concurrent use.
 type Journal struct {
-	cfg    Config
-	lock   *pebble.Lock
-	filter *filter
+	cfg  Config
+	lock *pebble.Lock
+	// instance is this process.
+	instance *instance
+	filter   *filter
 
 	// storeMu is held for reading while the store is used, and for writing while it is replaced. So no store is closed in use.
 	// A holder never waits for the committer.
@@ -191,6 +195,7 @@ func Open(ctx context.Context, cfg Config) (*Journal, error) {
 		done:    make(chan struct{}),
 		marking: marking{enough: make(chan struct{}, 1)},
 	}
+	j.instance = newInstance(j.cfg.Now())
 	j.queue = commit.NewQueue(commit.Options{MaxWindow: j.cfg.DedupeAge, Now: j.cfg.Now, Refill: j.checkDisk})
 	if err := j.lockFolder(); err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package pebble
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -51,6 +52,7 @@ func (rs *readers) states() []journal.ReaderState {
 		all = append(all, journal.ReaderState{
 			Name: r.name, Position: r.cursor.position,
 			Paused: r.cursor.paused, Registered: r.registered, Claimed: r.holder != nil,
+			Note: bytes.Clone(r.note),
 		})
 	}
 	slices.SortFunc(all, func(a, b journal.ReaderState) int { return strings.Compare(a.Name, b.Name) })
@@ -121,7 +123,7 @@ func (j *Journal) Forget(ctx context.Context, name string) error {
 		j.readers.forgetRequests(r, requests)
 		j.readers.mu.Lock()
 		defer j.readers.mu.Unlock()
-		r.cursor, r.registered = cursor{}, false
+		r.cursor, r.registered, r.note = cursor{}, false, nil
 		return nil
 	})
 }

@@ -35,6 +35,8 @@ type reader struct {
 	full       journal.WhenFull
 	// holder has the claim, or is nil.
 	holder *claim
+	// note is what a holder saved last. It lives in memory, as the claims do.
+	note []byte
 	// requests are the operators' requests that the holder has not carried out yet.
 	requests map[request]struct{}
 }

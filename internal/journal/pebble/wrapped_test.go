@@ -24,6 +24,7 @@ type broken struct {
 	webhook     func(ctx context.Context, id string) (*journalv1.Webhook, error)
 	drift       func(ctx context.Context) ([]*journalv1.DriftCount, error)
 	claim       func(c journal.Claim) journal.Claim
+	replicas    func(r *journal.Replica)
 	committedAt func(ctx context.Context, p sinks.Position) (time.Time, error)
 }
 
@@ -104,6 +105,16 @@ func (b *broken) Claim(ctx context.Context, name string) (journal.Claim, error) 
 		c = b.claim(c)
 	}
 	return c, err
+}
+
+func (b *broken) Replicas(ctx context.Context) ([]journal.Replica, error) {
+	all, err := b.Journal.Replicas(ctx)
+	if b.replicas != nil {
+		for i := range all {
+			b.replicas(&all[i])
+		}
+	}
+	return all, err
 }
 
 // wrap breaks all journals of a harness.
