@@ -100,7 +100,8 @@ create table bridge.reader (
 	registered timestamptz not null default '-infinity',  -- the server's clock: until when some replica has it configured
 	owner      uuid,                             -- bridge.replica.id, null: none
 	claim      bigint  not null default 0,       -- the fencing token: greater with each claim, and with each revocation
-	until      timestamptz not null default '-infinity'   -- the server's clock: end of the lease
+	until      timestamptz not null default '-infinity',  -- the server's clock: end of the lease
+	note       bytea   not null default ''       -- journal.Claim.SaveNote
 );
 
 create table bridge.parked (
@@ -133,5 +134,7 @@ create table bridge.replica (
 	version text        not null,
 	started timestamptz not null,
 	seen    timestamptz not null,                -- the server's clock
-	shown   bigint      not null default 1       -- sinks.Bounds.Next of the instance
+	shown   bigint      not null default 1,      -- sinks.Bounds.Next of the instance
+	counts  bytea       not null default '',     -- bridge.journal.v1.ReplicaCounts: journal.Replicas.Report
+	ended   boolean     not null default false   -- it has closed the log in order
 );
