@@ -51,8 +51,9 @@ func (g *Group) Entries() []*Pending { return g.entries }
 func (g *Group) Plan() *Plan { return &g.plan }
 
 // Decide decides on all calls that have not failed. The first event that is added gets position next. It returns the position
-// after the last one.
+// after the last one. A group whose transaction was rolled back may be decided on again.
 func (g *Group) Decide(known *Known, next sinks.Position) (sinks.Position, Counts) {
+	g.entries, g.items = g.entries[:0], g.items[:0]
 	for _, call := range g.calls {
 		if call.err == nil {
 			g.entries = append(append(g.entries, call), call.rest...)

@@ -2,8 +2,10 @@ package postgres
 
 import (
 	"context"
+	"errors"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/webhook-bridge/bridge/internal/journal/epoch"
 	"github.com/webhook-bridge/bridge/sinks"
@@ -21,10 +23,11 @@ type head struct {
 	reading     int64
 }
 
-// selectHead reads the head. The server's name is its system identifier and its timeline: a promoted standby, and a restored copy, have
-// another one.
-const selectHead = `select next, kept, last_commit, epoch, server,
-	(select system_identifier from pg_control_system())::text || '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8),
+// selectServer is the server's name: its system identifier and its timeline. A promoted standby, and a restored copy, have another one.
+const selectServer = `(select system_identifier from pg_control_system())::text || '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8)`
+
+// selectHead reads the head.
+const selectHead = `select next, kept, last_commit, epoch, server, ` + selectServer + `,
 	(extract(epoch from clock_timestamp()) * 1000000)::bigint * 1000
 	from bridge.log`
 
@@ -42,7 +45,7 @@ func scanHead(row pgx.Row, j *Journal) (h head, err error) {
 }
 
 // beginEpoch begins an epoch in a transaction that has locked the head, and returns the time for its commit.
-func (j *Journal) beginEpoch(ctx context.Context, tx pgx.Tx, h *head) (epoch.Epoch, error) {
+func (j *Journal) beginEpoch(ctx context.Context, tx execer, h *head) (epoch.Epoch, error) {
 	e := epoch.Epoch{Number: h.epoch + 1, ID: epoch.NewID(), First: h.next, Floor: h.reading}
 	_, err := tx.Exec(ctx, j.sql(`insert into bridge.epoch (number, id, first, floor) values ($1, $2, $3, $4)`),
 		int64(e.Number), int64(e.ID), int64(e.First), e.Floor)
@@ -59,6 +62,14 @@ type querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
+
+// execer runs statements: a session or a transaction.
+type execer interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+}
+
+// errNoHead means that somebody removed the row of the table log.
+var errNoHead = errors.New("journal: the table log has no row")
 
 // loadEpochs reads the epochs.
 func (j *Journal) loadEpochs(ctx context.Context, q querier) (*epoch.List, error) {

@@ -39,6 +39,10 @@ type Journal struct {
 	// readers are the readers and the claims that this instance knows.
 	readers readers
 	metrics *metrics
+	// notifications tell other instances of commits.
+	notifications notifications
+	// failures counts groups that could not be committed, and lostEvents the events that the database lost after it had confirmed them.
+	failures, lostEvents atomic.Uint64
 	// problem is why the last attempt to commit or to read the head failed, or nil.
 	problem atomic.Pointer[error]
 
@@ -88,10 +92,12 @@ func (j *Journal) start(ctx context.Context) error {
 	j.tail.init(h, epochs)
 	j.confirmations.init()
 	j.readers.init()
+	j.notifications.init()
 	if j.metrics, err = newMetrics(j, j.cfg.Registerer); err != nil {
 		return err
 	}
 	j.workers.Go(j.runCommitter)
+	j.workers.Go(j.runNotifications)
 	j.workers.Go(j.runTail)
 	j.workers.Go(j.runConfirmations)
 	j.workers.Go(j.runReaders)

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -42,6 +44,10 @@ func poolConfig(cfg *Config) (*pgxpool.Config, error) {
 	}
 	c.MaxConns = connections
 	setSession(c.ConnConfig, cfg)
+	c.BeforeConnect = func(_ context.Context, one *pgx.ConnConfig) error {
+		neverCancel(one)
+		return nil
+	}
 	c.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error { return checkServer(ctx, conn, cfg) }
 	return c, nil
 }
@@ -71,6 +77,53 @@ func setSession(c *pgx.ConnConfig, cfg *Config) {
 	p["default_transaction_isolation"] = "read committed"
 	p["client_min_messages"] = "warning"
 	p["timezone"] = "UTC"
+}
+
+// neverCancel has a session never ask the server to cancel what it runs. pgx asks for that whenever a connection breaks, also in the
+// middle of a COMMIT, which then would show data that no standby has.
+func neverCancel(c *pgx.ConnConfig) {
+	var established atomic.Bool
+	dial, validate := c.DialFunc, c.ValidateConnect
+	c.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if established.Load() {
+			return nil, errNoCancel
+		}
+		return dial(ctx, network, address)
+	}
+	c.ValidateConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
+		err := validate(ctx, conn)
+		established.Store(err == nil)
+		return err
+	}
+}
+
+var errNoCancel = errors.New("journal: a session does not cancel its statements")
+
+// connectCommitter opens the committer's session, and returns the name of the server that it leads to. A session never changes its server, nor
+// does the server change its timeline: a promoted standby had no session that could write.
+func (j *Journal) connectCommitter(ctx context.Context) (conn *pgx.Conn, server string, err error) {
+	c := j.pool.Config().ConnConfig
+	neverCancel(c)
+	for name, value := range map[string]string{
+		// The tables grow faster than their statistics. A plan that was made for small ones would read them whole.
+		"enable_seqscan": "off", "plan_cache_mode": "force_generic_plan", "jit": "off",
+	} {
+		c.RuntimeParams[name] = value
+	}
+	if conn, err = pgx.ConnectConfig(ctx, c); err != nil {
+		return nil, "", err
+	}
+	if err = checkServer(ctx, conn, &j.cfg); err == nil {
+		err = j.prepare(conn)
+	}
+	if err == nil {
+		err = conn.QueryRow(ctx, `select `+selectServer).Scan(&server)
+	}
+	if err != nil {
+		_ = conn.Close(ctx) // the first error says more
+		return nil, "", err
+	}
+	return conn, server, nil
 }
 
 // checkServer refuses a session of a server that is too old or unsafe. It runs for every new session, since the database may have

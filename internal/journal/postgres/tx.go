@@ -65,6 +65,9 @@ func (j *Journal) update(ctx context.Context, what string, write func(ctx contex
 // errUnconfirmed is the cause when a COMMIT ended without the standbys' confirmation.
 var errUnconfirmed = errors.New("the database ended the wait for its standbys")
 
+// errPlan means that a transaction did something else than was planned: an error of this program, or somebody else's change of its tables.
+var errPlan = errors.New("journal: the database did something else than was planned")
+
 // transact runs a transaction to its end.
 func (j *Journal) transact(ctx context.Context, write func(ctx context.Context, tx pgx.Tx) error) error {
 	conn, err := j.pool.Acquire(ctx)

@@ -5,16 +5,8 @@ package postgres
 import (
 	"context"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/webhook-bridge/bridge/internal/journal/epoch"
 )
-
-// W: committer.go. runCommitter fills groups from the queue and commits them until the journal closes and the queue is empty.
-func (j *Journal) runCommitter() {}
-
-// W: shutDown ends the workers in order (committer first, then claims, tail, confirmations, pool) and closes done.
-func (j *Journal) shutDown() { close(j.done) }
 
 // R: tail.go. tail is the end of the log that this instance shows: bounds, epochs, and a channel that is closed at each change.
 //
@@ -24,6 +16,8 @@ func (j *Journal) shutDown() { close(j.done) }
 type tail struct{}
 
 func (t *tail) init(head, *epoch.List) {}
+
+func (t *tail) committed(head, *epoch.List) {}
 
 // R: runTail polls the head, and listens for notifications.
 func (j *Journal) runTail() {}
@@ -47,8 +41,3 @@ func (j *Journal) runReaders() {}
 
 // C: retain.go, partitions.go. runRetention runs retention on the instance that holds the lease _retention.
 func (j *Journal) runRetention() {}
-
-// W: metrics.go. The names of the embedded engine's metrics where they mean the same.
-type metrics struct{}
-
-func newMetrics(*Journal, prometheus.Registerer) (*metrics, error) { return &metrics{}, nil }

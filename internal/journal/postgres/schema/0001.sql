@@ -72,7 +72,7 @@ create table bridge.version (                    -- the greatest version of a su
 	subject bytea  primary key,
 	epoch   int    not null,
 	at      bigint not null,
-	version text   not null
+	version bytea  not null
 );
 create index on bridge.version using brin (at);
 
