@@ -9,6 +9,7 @@ import (
 
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/journal/letters"
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
@@ -23,7 +24,7 @@ type claim struct {
 
 // Claim implements [journal.Claims].
 func (j *Journal) Claim(ctx context.Context, name string) (journal.Claim, error) {
-	if err := checkReaderName(name); err != nil {
+	if err := letters.CheckReader(name); err != nil {
 		return nil, err
 	}
 	r := j.readers.get(name)

@@ -9,17 +9,14 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+	"github.com/webhook-bridge/bridge/internal/journal/letters"
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // prefixGap is the prefix of gaps: reader, NUL, first position → bridge.journal.v1.Gap.
 const prefixGap = 'g'
 
-// maxGaps bounds the gaps of a reader. The oldest are removed first.
-const maxGaps = 1000
-
-// recordGap records a gap, merged with the gaps that it touches. If there are too many, it removes the oldest one. The caller
-// holds the reader's writing.
+// recordGap records a gap by the rules of [letters.AddGap]. The caller holds the reader's writing.
 func (j *Journal) recordGap(name string, from, to sinks.Position) (added uint64, err error) {
 	err = j.update("record gap", func(st *store, b *pebble.Batch) error {
 		known, err := st.gaps(name)
@@ -28,12 +25,9 @@ func (j *Journal) recordGap(name string, from, to sinks.Position) (added uint64,
 		}
 		now := timestamppb.New(j.cfg.Now())
 		gap := &journalv1.Gap{Sink: name, From: uint64(from), To: uint64(to), FirstAt: now, LastAt: now}
-		var merged []*journalv1.Gap
-		merged, added = mergeGap(gap, known)
-		if len(known)-len(merged) >= maxGaps {
-			merged = append(merged, known[0])
-		}
-		return replaceGaps(b, merged, gap)
+		var replaced []*journalv1.Gap
+		replaced, added = letters.AddGap(gap, known)
+		return replaceGaps(b, replaced, gap)
 	})
 	return added, err
 }
@@ -45,23 +39,6 @@ func (j *Journal) Gaps(ctx context.Context, name string) (all []*journalv1.Gap, 
 		return err
 	})
 	return all, err
-}
-
-// mergeGap widens a gap by the known gaps that it touches. It returns these, and the number of positions that are new.
-func mergeGap(gap *journalv1.Gap, known []*journalv1.Gap) (merged []*journalv1.Gap, added uint64) {
-	var covered uint64
-	for _, k := range known {
-		if k.GetTo() < gap.GetFrom() || k.GetFrom() > gap.GetTo() {
-			continue
-		}
-		merged = append(merged, k)
-		covered += k.GetTo() - k.GetFrom()
-		if k.GetFirstAt().AsTime().Before(gap.GetFirstAt().AsTime()) {
-			gap.FirstAt = k.GetFirstAt()
-		}
-		gap.From, gap.To = min(gap.GetFrom(), k.GetFrom()), max(gap.GetTo(), k.GetTo())
-	}
-	return merged, gap.GetTo() - gap.GetFrom() - covered
 }
 
 func replaceGaps(b *pebble.Batch, old []*journalv1.Gap, gap *journalv1.Gap) error {

@@ -8,6 +8,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/journal/letters"
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
@@ -59,7 +60,7 @@ func TestGaps(t *testing.T) {
 func TestGapsAreBounded(t *testing.T) {
 	j := open(t, testConfig(vfs.NewMem()))
 	c := claimed(t, j, "a")
-	for i := range maxGaps + 3 {
+	for i := range letters.MaxGaps + 3 {
 		if _, err := c.RecordGap(t.Context(), sinks.Position(10*i+1), sinks.Position(10*i+2)); err != nil {
 			t.Fatal(err)
 		}
@@ -68,6 +69,6 @@ func TestGapsAreBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	diff(t, "number", len(all), maxGaps)
+	diff(t, "number", len(all), letters.MaxGaps)
 	diff(t, "the oldest", all[0].GetFrom(), uint64(31))
 }

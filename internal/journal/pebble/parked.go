@@ -5,68 +5,43 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/journal/letters"
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // prefixParked is the prefix of parked events: reader, NUL, position → bridge.journal.v1.Parked.
 const prefixParked = 'p'
 
-const (
-	// maxAttempts bounds the history of a parked event, and maxReason each of its texts in bytes.
-	maxAttempts = 10
-	maxReason   = 2 << 10
-	// parkedCheck is how often the ages of parked events are checked. It reads all of them.
-	parkedCheck = time.Hour
-)
-
-// park writes a parked event. If it was parked before, its record keeps the first time and the history. The ten latest attempts
-// are kept, and long texts are truncated. A request to retry or to pass the event is then done. An event that is
+// park writes a parked event by the rules of [letters.Park]. A request to retry or to pass the event is then done. An event that is
 // not parked yet is parked only if add is set. The caller holds r.writing.
 func (j *Journal) park(r *reader, p *journalv1.Parked, add bool) error {
 	key := readerKey(prefixParked, r.name, sinks.Position(p.GetPosition()))
 	done := j.readers.requestsAt(r, sinks.Position(p.GetPosition()))
 	err := j.update("park", func(st *store, b *pebble.Batch) error {
-		next := proto.CloneOf(p)
-		next.Sink, next.ParkedAt = r.name, timestamppb.New(j.cfg.Now())
 		known := new(journalv1.Parked)
 		switch err := st.getMessage(key, known); {
 		case err == nil:
-			next.FirstAttemptAt = known.GetFirstAttemptAt()
-			next.AttemptCount += known.GetAttemptCount()
-			next.Attempts = append(known.GetAttempts(), next.GetAttempts()...)
 		case !errors.Is(err, pebble.ErrNotFound):
 			return err
 		case !add:
 			return deleteRequests(b, r.name, done)
+		default:
+			known = nil
 		}
-		next.Attempts = next.GetAttempts()[max(0, len(next.GetAttempts())-maxAttempts):]
-		for _, a := range next.GetAttempts() {
-			a.Error = truncate(a.GetError())
-		}
-		next.Reason = truncate(next.GetReason())
+		next := letters.Park(r.name, p, known, j.cfg.Now())
 		return errors.Join(setMessage(b, key, next), deleteRequests(b, r.name, done))
 	})
 	if err == nil {
 		j.readers.forgetRequests(r, done)
 	}
 	return err
-}
-
-// truncate bounds an error's text, which a sink wrote.
-func truncate(s string) string {
-	if len(s) > maxReason {
-		s = s[:maxReason] + "…"
-	}
-	return strings.ToValidUTF8(s, "\uFFFD")
 }
 
 // unpark removes a parked event and the requests about it. The caller holds r.writing.
@@ -107,7 +82,7 @@ func (j *Journal) Parked(ctx context.Context, name string, from sinks.Position, 
 // withParked calls f for a parked event while no other record of its reader is written. Errors: ErrNotFound if the event is
 // not parked, and f's.
 func (j *Journal) withParked(ctx context.Context, name string, p sinks.Position, f func(*reader) error) error {
-	if err := checkReaderName(name); err != nil {
+	if err := letters.CheckReader(name); err != nil {
 		return err
 	}
 	r := j.readers.get(name)
@@ -147,7 +122,7 @@ func (j *Journal) DiscardParked(ctx context.Context, name string, p sinks.Positi
 // retainParked removes parked events that are older than their retention.
 func (j *Journal) retainParked(now time.Time) error {
 	age := j.cfg.Retention.ParkedAge
-	if since := now.Sub(j.readers.parkedChecked); age <= 0 || since >= 0 && since < parkedCheck {
+	if since := now.Sub(j.readers.parkedChecked); age <= 0 || since >= 0 && since < letters.CheckEvery {
 		return nil
 	}
 	before := now.Add(-age)

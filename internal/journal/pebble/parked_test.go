@@ -15,6 +15,7 @@ import (
 
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/journal/letters"
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
@@ -88,10 +89,10 @@ func TestParked(t *testing.T) {
 	}
 	diff(t, "after unpark", parkedOf(t, j, "", 0, 10), []*journalv1.Parked{a300, ab, b})
 	for _, name := range []string{"", "a\x00b"} {
-		if _, err := j.Claim(t.Context(), name); !errors.Is(err, errReaderName) {
+		if _, err := j.Claim(t.Context(), name); !errors.Is(err, letters.ErrReader) {
 			t.Errorf("claim of %q: %v", name, err)
 		}
-		if err := j.Register(t.Context(), name, 1, journal.Hold); !errors.Is(err, errReaderName) {
+		if err := j.Register(t.Context(), name, 1, journal.Hold); !errors.Is(err, letters.ErrReader) {
 			t.Errorf("register %q: %v", name, err)
 		}
 	}
@@ -106,12 +107,12 @@ func TestParkedAgain(t *testing.T) {
 	diff(t, "parked twice", parkedOf(t, j, "a", 0, 10), []*journalv1.Parked{want})
 
 	long := refused("a", 3, 0, 1)
-	long.Reason = strings.Repeat("é", maxReason) + "\xff"
+	long.Reason = strings.Repeat("é", letters.MaxReason) + "\xff"
 	long.Attempts[0].Error = long.Reason
 	parkAll(t, j, long)
 	got := parkedOf(t, j, "a", 3, 1)[0]
 	for _, text := range []string{got.GetReason(), got.GetAttempts()[0].GetError()} {
-		if len(text) > maxReason+len("…") || !strings.HasSuffix(text, "é…") {
+		if len(text) > letters.MaxReason+len("…") || !strings.HasSuffix(text, "é…") {
 			t.Errorf("%d bytes are kept, ending %q", len(text), text[len(text)-8:])
 		}
 	}

@@ -11,14 +11,9 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/journal/letters"
 	"github.com/webhook-bridge/bridge/sinks"
 )
-
-// readerGrace is how long the cursor of a reader that is no longer registered still holds retention.
-const readerGrace = 24 * time.Hour
-
-// readerTouch is how often the time of a registered cursor is renewed.
-const readerTouch = time.Hour
 
 // reader is a named reader.
 type reader struct {
@@ -219,7 +214,7 @@ func (j *Journal) saveCursor(r *reader, c cursor, change func(*pebble.Batch) err
 
 // Register implements [journal.Claims].
 func (j *Journal) Register(ctx context.Context, name string, from sinks.Position, full journal.WhenFull) error {
-	if err := checkReaderName(name); err != nil {
+	if err := letters.CheckReader(name); err != nil {
 		return err
 	}
 	r := j.readers.get(name)
@@ -250,7 +245,7 @@ func (rs *readers) firstNeeded(next sinks.Position, now time.Time, low bool) sin
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	for _, r := range rs.named {
-		gone := !r.registered && (low || now.Sub(r.cursor.touched) >= readerGrace)
+		gone := !r.registered && (low || now.Sub(r.cursor.touched) >= letters.ReaderGrace)
 		if r.cursor.position == 0 || gone || low && r.full == journal.Skip {
 			continue
 		}
@@ -264,7 +259,7 @@ func (j *Journal) touchReaders(now time.Time) error {
 	j.readers.mu.Lock()
 	var stale []*reader
 	for _, r := range j.readers.named {
-		if r.registered && now.Sub(r.cursor.touched) >= readerTouch {
+		if r.registered && now.Sub(r.cursor.touched) >= letters.ReaderTouch {
 			stale = append(stale, r)
 		}
 	}

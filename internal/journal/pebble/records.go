@@ -14,16 +14,6 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-// errReaderName is returned for a reader's name that cannot be part of a key.
-var errReaderName = errors.New("journal: a reader's name must not be empty or have a NUL in it")
-
-func checkReaderName(name string) error {
-	if name == "" || strings.ContainsRune(name, 0) {
-		return errReaderName
-	}
-	return nil
-}
-
 // readerKeys returns the bounds of all keys with this prefix of a reader, or of all readers when the name is empty.
 func readerKeys(prefix byte, name string) (lower, upper []byte) {
 	if name == "" {

@@ -10,14 +10,12 @@ import (
 
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/journal/letters"
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // prefixRequest is the prefix of operators' requests: reader, NUL, position, kind → Unix nanoseconds.
 const prefixRequest = 'r'
-
-// retriesAtOnce bounds how many parked events a call of Requests returns.
-const retriesAtOnce = 100
 
 // requestKind says what the reader's holder should do with the event.
 type requestKind byte
@@ -131,7 +129,7 @@ func (c *claim) Requests(ctx context.Context) (journal.Requests, error) {
 		return all, ctx.Err()
 	}
 	err := c.j.view(ctx, func(st *store) error {
-		for _, q := range retries[:min(len(retries), retriesAtOnce)] {
+		for _, q := range retries[:min(len(retries), letters.MaxRetries)] {
 			p := new(journalv1.Parked)
 			switch err := st.getMessage(readerKey(prefixParked, c.r.name, q.position), p); {
 			case errors.Is(err, pebble.ErrNotFound):

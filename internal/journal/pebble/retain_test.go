@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/journal/letters"
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
@@ -166,7 +167,7 @@ func TestCursorsHoldRetention(t *testing.T) {
 	diff(t, "found again", hasty.Position(), sinks.Position(3))
 	save(hasty, 12)
 	diff(t, "gone, but not long", retainTwice(t, j).Earliest, sinks.Position(5))
-	c.Advance(readerGrace)
+	c.Advance(letters.ReaderGrace)
 	diff(t, "gone for a day", retainTwice(t, j).Earliest, sinks.Position(12))
 
 	hourly(t, j, c, 20, 2)
