@@ -11,22 +11,14 @@ import (
 
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
-)
-
-const (
-	// findLimit and findScan are the defaults of a query.
-	findLimit = 100
-	findScan  = 10_000
-	// pageBytes bounds the size of a page, and readPerPage the bytes that are read to make one.
-	pageBytes   = 16 << 20
-	readPerPage = 64 << 20
+	"github.com/webhook-bridge/bridge/internal/journal/page"
 )
 
 // Find implements [journal.Archive].
 func (j *Journal) Find(ctx context.Context, q journal.Query) (journal.Page, error) {
-	var page journal.Page
-	err := j.view(ctx, func(st *store) (err error) {
-		if page, err = st.find(ctx, q); err != nil {
+	search := page.NewSearch(&q)
+	err := j.view(ctx, func(st *store) error {
+		if err := st.find(ctx, q, search); err != nil {
 			return fmt.Errorf("journal: find: %w", err)
 		}
 		return nil
@@ -34,54 +26,30 @@ func (j *Journal) Find(ctx context.Context, q journal.Query) (journal.Page, erro
 	if err != nil {
 		return journal.Page{}, err
 	}
-	return page, nil
+	return search.Page(), nil
 }
 
-func (s *store) find(ctx context.Context, q journal.Query) (page journal.Page, err error) {
+func (s *store) find(ctx context.Context, q journal.Query, search *page.Search) (err error) {
 	m, err := s.mergeWebhooks(q)
 	if err != nil {
-		return page, err
+		return err
 	}
 	defer func() { err = errors.Join(err, m.close()) }()
-	limit, scan := orElse(q.Limit, findLimit), orElse(q.Scan, findScan)
-	size, read := 0, 0
-	for looked := 0; m.next(); looked++ {
-		if len(page.Webhooks) == limit || looked == scan || read >= readPerPage {
-			page.Next = m.last.String()
-			return page, nil
-		}
+	for m.next() {
 		if err := ctx.Err(); err != nil {
-			return page, err
+			return err
 		}
-		w, n, err := m.webhook()
+		id, v, err := m.webhook()
 		if err != nil {
-			return page, err
+			return err
 		}
-		if selects(&q, w) {
-			if size += n; size > pageBytes && len(page.Webhooks) > 0 {
-				page.Next = m.last.String()
-				return page, nil
-			}
-			page.Webhooks = append(page.Webhooks, w)
+		more, err := search.Offer(id, len(v), func() (*journalv1.Webhook, error) { return decodeWebhook(v) })
+		if err != nil || !more {
+			return err
 		}
-		read += n
 		m.advance()
 	}
-	return page, m.err()
-}
-
-func orElse(n, otherwise int) int {
-	if n > 0 {
-		return n
-	}
-	return otherwise
-}
-
-func selects(q *journal.Query, w *journalv1.Webhook) bool {
-	if q.Quarantined && (w.GetQuarantine() == nil || w.GetReleasedAt() != nil) {
-		return false
-	}
-	return q.Match == nil || q.Match(w)
+	return m.err()
 }
 
 // querySpan returns the bounds of the keys with this prefix that the query selects.
@@ -111,9 +79,8 @@ func querySpan(q *journal.Query, prefix byte) (lower, upper []byte, err error) {
 type merged struct {
 	backwards bool
 	its       []*pebble.Iterator
-	// at is the iterator of the next webhook, and last the id of the one before.
-	at   *pebble.Iterator
-	last uuid.UUID
+	// at is the iterator of the next webhook.
+	at *pebble.Iterator
 }
 
 func (s *store) mergeWebhooks(q journal.Query) (*merged, error) {
@@ -152,21 +119,16 @@ func (m *merged) next() bool {
 	return m.at != nil && m.err() == nil
 }
 
-// webhook returns the webhook, and its size on disk.
-func (m *merged) webhook() (*journalv1.Webhook, int, error) {
+// webhook returns the next webhook's id and its record.
+func (m *merged) webhook() (id uuid.UUID, record []byte, err error) {
 	if len(m.at.Key()) != webhookKeyLen {
-		return nil, 0, errCorrupt
+		return id, nil, errCorrupt
 	}
-	v, err := m.at.ValueAndErr()
-	if err != nil {
-		return nil, 0, err
-	}
-	w, err := decodeWebhook(v)
-	return w, len(v), err
+	record, err = m.at.ValueAndErr()
+	return uuid.UUID(m.at.Key()[1:]), record, err
 }
 
 func (m *merged) advance() {
-	m.last = uuid.UUID(m.at.Key()[1:])
 	if m.backwards {
 		m.at.Prev()
 	} else {

@@ -13,6 +13,7 @@ import (
 
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/journal/page"
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
@@ -158,20 +159,20 @@ func TestFindLarge(t *testing.T) {
 // TestFindReadsLittle: a page ends when much was read, though nothing of it was selected.
 func TestFindReadsLittle(t *testing.T) {
 	j := open(t, testConfig(vfs.NewMem()))
-	const each = readPerPage / 4
+	const each = page.ScanBytes / 4
 	for i := range 6 {
 		e := entry(i, 0, 0)
 		e.Webhook.Body = make([]byte, each)
 		appendAll(t, j, e)
 	}
 	none := func(*journalv1.Webhook) bool { return false }
-	page, err := j.Find(t.Context(), journal.Query{Match: none})
-	if err != nil || len(page.Webhooks) > 0 || page.Next != webhookID(3) {
-		t.Errorf("%d webhooks, next is %q, %v", len(page.Webhooks), page.Next, err)
+	got, err := j.Find(t.Context(), journal.Query{Match: none})
+	if err != nil || len(got.Webhooks) > 0 || got.Next != webhookID(3) {
+		t.Errorf("%d webhooks, next is %q, %v", len(got.Webhooks), got.Next, err)
 	}
-	page, err = j.Find(t.Context(), journal.Query{Match: none, After: page.Next})
-	if err != nil || page.Next != "" {
-		t.Errorf("next is %q, %v", page.Next, err)
+	got, err = j.Find(t.Context(), journal.Query{Match: none, After: got.Next})
+	if err != nil || got.Next != "" {
+		t.Errorf("next is %q, %v", got.Next, err)
 	}
 }
 

@@ -12,15 +12,9 @@ import (
 
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/journal/page"
 	"github.com/webhook-bridge/bridge/sinks"
 )
-
-// readBytes bounds the events of one read, in bytes. A larger event is read alone.
-const readBytes = 1 << 20
-
-// pieceBytes bounds the pieces of memory that events are copied to: a caller that keeps one event keeps its whole piece.
-// Larger pieces are no faster.
-const pieceBytes = 32 << 10
 
 // Read implements [sinks.Log]. It waits for an event also while the journal recovers.
 func (j *Journal) Read(ctx context.Context, from sinks.Position, records []sinks.Record) ([]sinks.Record, error) {
@@ -103,14 +97,14 @@ func (j *Journal) scan(from, to sinks.Position, records []sinks.Record) (_ []sin
 	if from < sinks.Position(j.earliest.Load()) {
 		return records, nil
 	}
-	var m memory
+	var m page.Memory
 	bytes := 0
 	for ok := it.First(); ok && len(records) < cap(records); ok = it.Next() {
 		v, err := it.ValueAndErr()
 		if err != nil {
 			return records, fmt.Errorf("journal: read: %w", err)
 		}
-		if bytes += len(v); bytes > readBytes && bytes > len(v) {
+		if bytes += len(v); bytes > page.ReadBytes && bytes > len(v) {
 			break
 		}
 		p, event, err := parseEvent(it.Key(), v)
@@ -122,7 +116,7 @@ func (j *Journal) scan(from, to sinks.Position, records []sinks.Record) (_ []sin
 		}
 		want++
 		left := min(uint64(cap(records)-len(records)), uint64(to-p))
-		record, err := sinks.NewRecord(p, m.copyOf(event, left))
+		record, err := sinks.NewRecord(p, m.CopyOf(event, left))
 		if err != nil {
 			return records, fmt.Errorf("journal: read: %w: %w", errCorrupt, err)
 		}
@@ -164,25 +158,6 @@ func parseEvent(key, v []byte) (p sinks.Position, event []byte, err error) {
 		return 0, nil, fmt.Errorf("position %d: %w", p, errCorrupt)
 	}
 	return p, v[eventHeaderLen:], nil
-}
-
-// memory holds the events of one read, copied out of the iterator's memory. It is allocated in pieces: one buffer that grows
-// would be copied again and again.
-type memory struct{ piece []byte }
-
-// copyOf returns a copy of b. A new piece has room for as many values of its size as are left. A larger value than a piece has
-// memory of its own.
-func (m *memory) copyOf(b []byte, left uint64) []byte {
-	if len(b) > cap(m.piece)-len(m.piece) {
-		size := len(b)
-		if size > 0 && size <= pieceBytes {
-			size *= int(min(left, uint64(pieceBytes/size)))
-		}
-		m.piece = make([]byte, 0, size)
-	}
-	start := len(m.piece)
-	m.piece = append(m.piece, b...)
-	return m.piece[start:len(m.piece):len(m.piece)]
 }
 
 // Seek implements [sinks.Log]. Positions are in order of commit, so the event found may be followed by ones that were

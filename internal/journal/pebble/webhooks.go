@@ -14,6 +14,7 @@ import (
 
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/journal/page"
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
@@ -88,34 +89,9 @@ func (s *store) corrections(prefix byte, id uuid.UUID) (all []journal.Correction
 	return all, it.Error()
 }
 
-// newestScan bounds the webhooks that Newest looks at.
-const newestScan = 10_000
-
-// clockSlack is how far ahead of the clock Newest believes a webhook's time. A later one is from a clock that was ahead.
-const clockSlack = time.Minute
-
-// Newest implements [journal.Archive]. It looks at the ten thousand newest webhooks at most.
+// Newest implements [journal.Archive].
 func (j *Journal) Newest(ctx context.Context, sources []string) (map[string]time.Time, error) {
-	missing := make(map[string]bool, len(sources))
-	for _, s := range sources {
-		missing[s] = true
-	}
-	newest := make(map[string]time.Time, len(sources))
-	if len(missing) == 0 {
-		return newest, nil
-	}
-	before := journal.IDAt(j.cfg.Now().Add(clockSlack))
-	_, err := j.Find(ctx, journal.Query{Backwards: true, Before: before, Limit: 1, Scan: newestScan, Match: func(w *journalv1.Webhook) bool {
-		if missing[w.GetSource()] && w.GetPing() == "" {
-			newest[w.GetSource()] = w.GetReceivedAt().AsTime()
-			delete(missing, w.GetSource())
-		}
-		return len(missing) == 0 // a full page ends the search
-	}})
-	if err != nil {
-		return nil, err
-	}
-	return newest, nil
+	return page.Newest(ctx, j.cfg.Now(), sources, j.Find)
 }
 
 // view reads from the store, then waits until everything that read may have seen is durable.
