@@ -117,6 +117,7 @@ func (c *committer) commitGroup() error {
 	}
 	c.next, c.shown = done.head.next, c.epochs
 	c.j.tail.committed(done.head, epochs)
+	c.j.confirmations.confirmed(began)
 	c.entries = len(c.group.Entries())
 	c.group.Answer(nil)
 	c.ended = time.Now()
@@ -215,7 +216,6 @@ func (c *committer) noticeLoss(h *head) bool {
 	}
 	c.j.cfg.Logger.Error("journal: the database lost events that it had confirmed",
 		"events", uint64(c.next-h.next), "position", uint64(h.next-1), "server", h.now)
-	c.j.lostEvents.Add(uint64(c.next - h.next))
 	c.next = h.next
 	return true
 }

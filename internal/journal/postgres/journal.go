@@ -36,6 +36,8 @@ type Journal struct {
 	tail tail
 	// confirmations lets readers wait until what they saw is durable.
 	confirmations confirmations
+	// damagedAt is the last position at which a read met damage, or 0.
+	damagedAt atomic.Uint64
 	// readers are the readers and the claims that this instance knows.
 	readers readers
 	metrics *metrics
@@ -99,6 +101,7 @@ func (j *Journal) start(ctx context.Context) error {
 	j.workers.Go(j.runCommitter)
 	j.workers.Go(j.runNotifications)
 	j.workers.Go(j.runTail)
+	j.workers.Go(j.runListener)
 	j.workers.Go(j.runConfirmations)
 	j.workers.Go(j.runReaders)
 	j.workers.Go(j.runRetention)

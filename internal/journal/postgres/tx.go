@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // warningKey is where a session keeps its last warning, for the transaction that looks at it after COMMIT.
@@ -29,17 +30,27 @@ func takeWarning(conn *pgx.Conn) (message string, warned bool) {
 	return message, warned
 }
 
-// view reads in one transaction, which sees one state of the log, and then waits until everything that it may have seen is confirmed. Errors:
-// those of the contract, ErrUnavailable for all others.
+// view reads in one transaction, which sees one state of the log, and then waits until everything that it saw is confirmed, also where
+// that is nothing. read may run again, so it must not add to what an earlier run left. Errors: those of the contract, ErrDamaged for
+// records that cannot be read, ErrUnavailable for all others.
 func (j *Journal) view(ctx context.Context, read func(ctx context.Context, tx pgx.Tx) error) error {
 	if err := j.ready(ctx); err != nil {
 		return err
 	}
 	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
-	if err := pgx.BeginTxFunc(ctx, j.pool, options, func(tx pgx.Tx) error { return read(ctx, tx) }); err != nil {
-		return j.answer(ctx, err)
+	query, cancel := j.untilClosed(ctx)
+	err := pgx.BeginTxFunc(query, j.pool, options, func(tx pgx.Tx) error { return read(query, tx) })
+	cancel()
+	switch {
+	case err == nil || errors.Is(err, journal.ErrNotFound):
+		if unconfirmed := j.confirm(ctx); unconfirmed != nil {
+			return j.answer(ctx, unconfirmed)
+		}
+		return err
+	case isDamage(err):
+		return fmt.Errorf("%w: %w", sinks.ErrDamaged, describe(err))
 	}
-	return j.answer(ctx, j.confirm(ctx))
+	return j.answer(ctx, err)
 }
 
 // update writes in one transaction that does not take the head, and returns once it is confirmed. When ctx is done first, it returns ctx's

@@ -1,0 +1,96 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// confirmations let readers wait until what they saw is durable. What was visible before a write of ours began is durable once
+// that write is.
+type confirmations struct{ rounds }
+
+// confirm returns when a write of this instance that began after the call is durable. Callers share writes: while one is under way, all
+// that come are served by the next. Errors: ErrUnavailable, ErrClosed, ctx's.
+func (j *Journal) confirm(ctx context.Context) error {
+	return j.await(ctx, j.confirmations.join())
+}
+
+// confirmed tells that a transaction of this instance is durable whose COMMIT was sent at a time. It serves the callers of confirm
+// that came before.
+func (c *confirmations) confirmed(sent time.Time) { c.served(sent) }
+
+// writeReplica is the write that confirms. It adds the instance's row where it was removed as that of a dead one.
+const writeReplica = `insert into bridge.replica as r (id, name, version, started, seen, shown)
+	values ($1, $2, $3, clock_timestamp(), clock_timestamp(), $4)
+	on conflict (id) do update set seen = excluded.seen, shown = excluded.shown`
+
+// runConfirmations writes whenever a caller of confirm waits, on a session of its own.
+func (j *Journal) runConfirmations() {
+	var conn *pgx.Conn
+	defer func() { disconnect(conn) }()
+	for {
+		select {
+		case <-j.ctx.Done():
+			return
+		case <-j.confirmations.asked:
+		}
+		for j.confirmations.begin() {
+			var err error
+			if conn, err = j.writeConfirmation(conn); err != nil {
+				disconnect(conn)
+				conn, err = nil, unavailable(err)
+			}
+			j.confirmations.end(err)
+		}
+	}
+}
+
+// writeConfirmation writes once. It returns the session, which it opens if there is none.
+func (j *Journal) writeConfirmation(conn *pgx.Conn) (_ *pgx.Conn, err error) {
+	if conn == nil || conn.IsClosed() {
+		if conn, err = j.connect(j.ctx); err != nil {
+			return nil, err
+		}
+	}
+	// No deadline: the COMMIT is not cancelled. When the journal closes, the connection is cut.
+	stop := context.AfterFunc(j.ctx, func() { _ = conn.PgConn().Conn().Close() })
+	defer stop()
+	takeWarning(conn)
+	_, err = conn.Exec(context.WithoutCancel(j.ctx), j.sql(writeReplica),
+		j.replica, j.cfg.Replica, j.cfg.Version, int64(j.Bounds().Next))
+	if err != nil {
+		return conn, err
+	}
+	if message, warned := takeWarning(conn); warned {
+		return conn, fmt.Errorf("%w: %s", errUnconfirmed, message)
+	}
+	return conn, nil
+}
+
+// connect opens a session beside the pool's.
+func (j *Journal) connect(ctx context.Context) (*pgx.Conn, error) {
+	c := j.pool.Config().ConnConfig
+	neverCancel(c)
+	conn, err := pgx.ConnectConfig(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkServer(ctx, conn, &j.cfg); err != nil {
+		disconnect(conn)
+		return nil, err
+	}
+	return conn, nil
+}
+
+// disconnect closes a session, which may be nil.
+func disconnect(conn *pgx.Conn) {
+	if conn == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = conn.Close(ctx) // nothing can be done about it
+}
