@@ -2,13 +2,11 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/internal/journal/commit"
 	"github.com/webhook-bridge/bridge/internal/journal/epoch"
 	"github.com/webhook-bridge/bridge/sinks"
@@ -18,8 +16,6 @@ const (
 	// firstRetry is how long the committer waits after a failure. The wait doubles up to lastRetry.
 	firstRetry = 50 * time.Millisecond
 	lastRetry  = 5 * time.Second
-	// slowAfter is how long a group may take before the calls behind it are refused.
-	slowAfter = 3 * time.Second
 	// partitionTries is how often a group is tried again because a partition was missing.
 	partitionTries = 3
 	// smallGroup entries are too few to commit them alone while others arrive. linger is how long such a group waits for them.
@@ -47,34 +43,27 @@ type committer struct {
 	// ended is when the last group ended, and entries how many entries it had.
 	ended   time.Time
 	entries int
+	// lost is how many events the readers had noticed as lost at the last commit.
+	lost uint64
+	// failing says that the last group failed. wait is the timer of pause.
+	failing bool
+	wait    *time.Timer
 }
 
 // runCommitter fills groups from the queue and commits them until the journal closes and the queue is empty.
 func (j *Journal) runCommitter() {
-	c := &committer{j: j, ctx: context.Background()}
-	defer c.disconnect()
-	retry := firstRetry
-	for {
-		if c.fillGroup() {
-			if err := c.commitGroup(); err == nil {
-				continue
-			} else if c.fail(err); j.isClosing() {
-				return
-			}
-		} else {
-			return
-		}
-		for c.recover() != nil {
-			select {
-			case <-j.closing:
-				j.queue.Fail(errClosed)
-				return
-			case <-time.After(retry):
-			}
-			retry = min(2*retry, lastRetry)
-		}
-		retry = firstRetry
+	c := &committer{j: j, ctx: context.Background(), wait: time.NewTimer(0)}
+	defer close(j.committerDone)
+	defer func() { disconnect(c.conn) }()
+	if err := c.connect(); err != nil {
+		c.fail(err)
 	}
+	for c.recoverCommits() && c.fillGroup() {
+		if err := c.commitGroup(); err != nil {
+			c.fail(err)
+		}
+	}
+	j.queue.Fail(errClosed)
 }
 
 // fillGroup waits until there are calls to commit. It returns false when the journal closes and there are none.
@@ -95,19 +84,27 @@ func (c *committer) fillGroup() bool {
 
 // lingerForMore lets a group grow when the last one was small and the next would follow at once.
 func (c *committer) lingerForMore() {
-	if n := c.j.queue.Len(); c.entries < smallGroup && n > 0 && n < smallGroup && !c.j.isClosing() {
-		time.Sleep(linger - min(linger, time.Since(c.ended)))
+	if n := c.j.queue.Len(); c.entries < smallGroup && n > 0 && n < smallGroup {
+		c.pause(linger - time.Since(c.ended))
+	}
+}
+
+// pause waits, less if the journal closes.
+func (c *committer) pause(d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	c.wait.Reset(d)
+	select {
+	case <-c.wait.C:
+	case <-c.j.closing:
 	}
 }
 
 // commitGroup commits a group and answers its calls.
 func (c *committer) commitGroup() error {
 	began := time.Now()
-	slow := time.AfterFunc(slowAfter, c.refuse)
 	done, err := c.tryGroup()
-	if !slow.Stop() && err == nil {
-		c.admit()
-	}
 	if err != nil {
 		return err
 	}
@@ -117,11 +114,12 @@ func (c *committer) commitGroup() error {
 	}
 	c.next, c.shown = done.head.next, c.epochs
 	c.j.tail.committed(done.head, epochs)
-	c.j.confirmations.confirmed(began)
+	c.j.confirmations.confirmed(done.sent)
 	c.entries = len(c.group.Entries())
 	c.group.Answer(nil)
 	c.ended = time.Now()
-	c.j.metrics.observe(done.counts, c.ended.Sub(began))
+	done.took = c.ended.Sub(began)
+	c.j.metrics.observe(done)
 	if done.counts.Events > 0 {
 		c.j.notifications.wake()
 	}
@@ -160,35 +158,54 @@ func (c *committer) days() (all []time.Time) {
 	return all
 }
 
-// committed is a group that was committed: the head behind it, and counts.
+// committed is a group that was committed.
 type committed struct {
+	// head is the head behind it.
 	head   head
 	counts commit.Counts
+	// headWait is how long it took to lock the head and to look up what is known, confirmation how long to write the rows and to have
+	// them confirmed, and took how long all of it took.
+	headWait, confirmation, took time.Duration
+	// sent is a time before COMMIT was sent.
+	sent time.Time
 }
 
 // transact runs the transaction of a group: once its COMMIT was sent, nothing but the server ends it.
 func (c *committer) transact() (done committed, err error) {
 	takeWarning(c.conn)
-	if err := c.lookUp(); err != nil {
-		return done, c.rollBack(err)
+	w := c.watch()
+	done, err = c.runTransaction(w)
+	if err != nil {
+		err = c.rollBack(err)
+	} else if message, warned := takeWarning(c.conn); warned {
+		c.disconnect()
+		err = fmt.Errorf("%w: %s", errUnconfirmed, message)
 	}
+	if slow := w.stop(); slow && err == nil {
+		c.admit()
+	}
+	return done, err
+}
+
+func (c *committer) runTransaction(w *watchdog) (done committed, err error) {
+	if err := c.lookUp(); err != nil {
+		return done, err
+	}
+	done.headWait = time.Since(w.began)
 	done.head = c.known.head
 	now, err := c.advance(&done.head)
 	if err != nil {
-		return done, c.rollBack(err)
+		return done, err
 	}
 	c.known.load(c.epochs, now)
 	c.known.failDamaged(&c.group)
 	done.head.next, done.counts = c.group.Decide(&c.known.Known, c.known.head.next)
 	done.head.lastCommit = now
-	if err := c.write(&done.head); err != nil {
-		return done, c.rollBack(err)
-	}
-	if message, warned := takeWarning(c.conn); warned {
-		c.disconnect()
-		return done, fmt.Errorf("%w: %s", errUnconfirmed, message)
-	}
-	return done, nil
+	w.committing.Store(true)
+	done.sent = time.Now()
+	err = c.write(&done.head)
+	done.confirmation = time.Since(done.sent)
+	return done, err
 }
 
 // advance brings the epochs up to date, begins one where the rules ask for it, and returns the time of the commit.
@@ -209,15 +226,18 @@ func (c *committer) advance(h *head) (now int64, err error) {
 	return now, nil
 }
 
-// noticeLoss reports whether the log ends before what this instance has shown or acknowledged.
+// noticeLoss reports whether the log ends before what this instance has shown or acknowledged, or whether its readers noticed that
+// since the last commit.
 func (c *committer) noticeLoss(h *head) bool {
-	if h.next >= c.next {
-		return false
+	noticed := c.j.lostEvents.Load()
+	lost := noticed != c.lost || h.next < max(c.next, c.j.Bounds().Next)
+	if h.next < c.next {
+		c.j.cfg.Logger.Error("journal: the database lost events that it had confirmed",
+			"events", uint64(c.next-h.next), "position", uint64(h.next-1), "server", h.now)
+		c.next = h.next
 	}
-	c.j.cfg.Logger.Error("journal: the database lost events that it had confirmed",
-		"events", uint64(c.next-h.next), "position", uint64(h.next-1), "server", h.now)
-	c.next = h.next
-	return true
+	c.lost = noticed
+	return lost
 }
 
 // rollBack ends a transaction that failed. The session stays if it is alive.
@@ -240,19 +260,14 @@ func (c *committer) connect() error {
 	if err != nil {
 		return err
 	}
-	c.conn, c.server, c.epochs = conn, server, nil
+	c.conn, c.server, c.epochs, c.shown = conn, server, nil, nil
 	c.out.forget()
 	return nil
 }
 
 // disconnect closes the session.
 func (c *committer) disconnect() {
-	if c.conn == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(c.ctx, time.Second)
-	defer cancel()
-	_ = c.conn.Close(ctx) // nothing can be done about it
+	disconnect(c.conn)
 	c.conn = nil
 }
 
@@ -260,29 +275,37 @@ func (c *committer) disconnect() {
 func (c *committer) fail(cause error) {
 	err := unavailable(cause)
 	c.j.problem.Store(&err)
+	c.failing = true
 	c.j.failures.Add(1)
 	c.j.cfg.Logger.Error("journal: commit", "error", describe(cause))
 	c.group.Answer(err)
-	if c.j.isClosing() {
-		c.j.queue.Fail(errClosed)
-		return
+	if code(cause) == diskFull {
+		c.j.setFull(err)
 	}
-	c.j.queue.Fail(err)
+	c.j.refuse(err)
 }
 
-// recover commits an empty group. When that succeeds, calls are accepted again.
-func (c *committer) recover() error {
-	err := c.commitGroup()
-	if err != nil {
-		err := unavailable(err)
+// recoverCommits commits an empty group if the last one failed, until that succeeds. Then calls are accepted again. It returns false when
+// the journal closes first.
+func (c *committer) recoverCommits() bool {
+	for retry := firstRetry; c.failing; retry = min(2*retry, lastRetry) {
+		if c.j.isClosing() {
+			return false
+		}
+		err := c.commitGroup()
+		if err == nil {
+			c.failing = false
+			c.admit()
+			c.j.cfg.Logger.Info("journal: recovered", "next", uint64(c.next))
+			break
+		}
+		err = unavailable(err)
 		c.group.Answer(err)
 		c.j.problem.Store(&err)
-		c.j.cfg.Logger.Error("journal: recover", "error", err)
-		return err
+		c.j.cfg.Logger.Error("journal: recover", "error", err, "retry", retry)
+		c.pause(retry)
 	}
-	c.admit()
-	c.j.cfg.Logger.Info("journal: recovered", "next", uint64(c.next))
-	return nil
+	return true
 }
 
 // admit has the queue accept calls, unless the journal closes.
@@ -294,15 +317,23 @@ func (c *committer) admit() {
 	}
 }
 
-// errSlow is the problem while a commit waits.
-var errSlow = fmt.Errorf("%w: %w", journal.ErrUnavailable, errors.New("a commit waits for the database or for its standbys"))
-
-// refuse answers the calls behind a group that takes long, also those to come.
-func (c *committer) refuse() {
-	c.j.cfg.Logger.Warn("journal: a commit waits for the database or for its standbys")
-	c.j.problem.Store(&errSlow)
-	if c.j.isClosing() {
-		return
+// refuse answers the calls that are queued, and those to come, with an error.
+func (j *Journal) refuse(err error) {
+	if j.isClosing() {
+		err = errClosed
 	}
-	c.j.queue.Fail(errSlow)
+	j.queue.Fail(err)
+}
+
+// diskFull is the SQLSTATE of a full disk.
+const diskFull = "53100"
+
+// fullPause is how long appends are refused after the disk was full. Webhooks can be discarded meanwhile, which makes room.
+const fullPause = 5 * time.Second
+
+// setFull refuses appends for a while.
+func (j *Journal) setFull(err error) {
+	if j.queue.SetLow(err) == nil {
+		time.AfterFunc(fullPause, func() { j.queue.SetLow(nil) })
+	}
 }

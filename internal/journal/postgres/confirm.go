@@ -69,28 +69,3 @@ func (j *Journal) writeConfirmation(conn *pgx.Conn) (_ *pgx.Conn, err error) {
 	}
 	return conn, nil
 }
-
-// connect opens a session beside the pool's.
-func (j *Journal) connect(ctx context.Context) (*pgx.Conn, error) {
-	c := j.pool.Config().ConnConfig
-	neverCancel(c)
-	conn, err := pgx.ConnectConfig(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	if err := checkServer(ctx, conn, &j.cfg); err != nil {
-		disconnect(conn)
-		return nil, err
-	}
-	return conn, nil
-}
-
-// disconnect closes a session, which may be nil.
-func disconnect(conn *pgx.Conn) {
-	if conn == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	_ = conn.Close(ctx) // nothing can be done about it
-}

@@ -52,8 +52,14 @@ type Journal struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	workers sync.WaitGroup
-	closing chan struct{}
-	closed  sync.Once
+	// updates are the transactions that calls of this instance have under way.
+	updates updates
+	// connections are all that lead to the database.
+	connections connections
+	// committerDone is closed when the committer has ended.
+	committerDone chan struct{}
+	closing       chan struct{}
+	closed        sync.Once
 	// done is closed when all workers have ended and the sessions are closed.
 	done chan struct{}
 }
@@ -61,7 +67,7 @@ type Journal struct {
 // Open opens the journal in a database, and makes its tables where they are missing. Errors: ErrUnsafe, ErrTooOld, ErrNewerFormat, the
 // database's. None of them has the URL's password.
 func Open(ctx context.Context, cfg Config) (*Journal, error) {
-	j := &Journal{cfg: cfg.withDefaults(), closing: make(chan struct{}), done: make(chan struct{})}
+	j := &Journal{cfg: cfg.withDefaults(), closing: make(chan struct{}), done: make(chan struct{}), committerDone: make(chan struct{})}
 	var err error
 	if j.replica, err = uuid.NewRandom(); err != nil {
 		return nil, err
@@ -70,6 +76,7 @@ func Open(ctx context.Context, cfg Config) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
+	pool.ConnConfig.DialFunc = j.connections.dial
 	if j.pool, err = pgxpool.NewWithConfig(ctx, pool); err != nil {
 		return nil, fmt.Errorf("journal: open: %w", describe(err))
 	}
@@ -98,7 +105,7 @@ func (j *Journal) start(ctx context.Context) error {
 	if j.metrics, err = newMetrics(j, j.cfg.Registerer); err != nil {
 		return err
 	}
-	j.workers.Go(j.runCommitter)
+	go j.runCommitter()
 	j.workers.Go(j.runNotifications)
 	j.workers.Go(j.runTail)
 	j.workers.Go(j.runListener)

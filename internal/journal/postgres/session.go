@@ -21,8 +21,8 @@ import (
 const (
 	// oldestServer is the oldest server_version_num that this engine runs on.
 	oldestServer = 150000
-	// connections bounds the sessions of an instance, apart from the committer's and the listener's.
-	connections = 8
+	// poolSize bounds the sessions of an instance, apart from the committer's and the listener's.
+	poolSize = 8
 	// connectTimeout bounds how long a server may take to accept a session.
 	connectTimeout = 5 * time.Second
 	// frozenAfter is how long a session may stop in the middle of a transaction, in milliseconds. The server then ends it.
@@ -42,7 +42,7 @@ func poolConfig(cfg *Config) (*pgxpool.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("journal: the database's URL cannot be read: %w", withoutURL(err))
 	}
-	c.MaxConns = connections
+	c.MaxConns = poolSize
 	setSession(c.ConnConfig, cfg)
 	c.BeforeConnect = func(_ context.Context, one *pgx.ConnConfig) error {
 		neverCancel(one)
@@ -110,20 +110,48 @@ func (j *Journal) connectCommitter(ctx context.Context) (conn *pgx.Conn, server 
 	} {
 		c.RuntimeParams[name] = value
 	}
-	if conn, err = pgx.ConnectConfig(ctx, c); err != nil {
+	ctx, cancel := context.WithTimeout(ctx, hungAfter)
+	defer cancel()
+	if conn, err = j.connectWith(ctx, c); err != nil {
 		return nil, "", err
 	}
-	if err = checkServer(ctx, conn, &j.cfg); err == nil {
-		err = j.prepare(conn)
-	}
-	if err == nil {
+	if err = j.prepare(ctx, conn); err == nil {
 		err = conn.QueryRow(ctx, `select `+selectServer).Scan(&server)
 	}
 	if err != nil {
-		_ = conn.Close(ctx) // the first error says more
+		disconnect(conn)
 		return nil, "", err
 	}
 	return conn, server, nil
+}
+
+// connect opens a session beside the pool's.
+func (j *Journal) connect(ctx context.Context) (*pgx.Conn, error) {
+	c := j.pool.Config().ConnConfig
+	neverCancel(c)
+	return j.connectWith(ctx, c)
+}
+
+func (j *Journal) connectWith(ctx context.Context, c *pgx.ConnConfig) (*pgx.Conn, error) {
+	conn, err := pgx.ConnectConfig(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkServer(ctx, conn, &j.cfg); err != nil {
+		disconnect(conn)
+		return nil, err
+	}
+	return conn, nil
+}
+
+// disconnect closes a session, which may be nil.
+func disconnect(conn *pgx.Conn) {
+	if conn == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = conn.Close(ctx) // nothing can be done about it
 }
 
 // checkServer refuses a session of a server that is too old or unsafe. It runs for every new session, since the database may have

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -61,7 +62,9 @@ func (j *Journal) update(ctx context.Context, what string, write func(ctx contex
 		return err
 	}
 	done := make(chan error, 1)
-	j.workers.Go(func() { done <- j.transact(context.WithoutCancel(ctx), write) })
+	if !j.updates.start(func() { done <- j.transact(context.WithoutCancel(ctx), write) }) {
+		return errClosed
+	}
 	select {
 	case err := <-done:
 		if err = j.answer(ctx, err); err != nil {
@@ -71,6 +74,31 @@ func (j *Journal) update(ctx context.Context, what string, write func(ctx contex
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// updates are transactions under way. They outlive the calls that began them.
+type updates struct {
+	mu     sync.Mutex
+	ended  bool
+	active sync.WaitGroup
+}
+
+// start runs a transaction, unless the journal has closed.
+func (u *updates) start(run func()) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if !u.ended {
+		u.active.Go(run)
+	}
+	return !u.ended
+}
+
+// end waits for those under way. No other starts.
+func (u *updates) end() {
+	u.mu.Lock()
+	u.ended = true
+	u.mu.Unlock()
+	u.active.Wait()
 }
 
 // errUnconfirmed is the cause when a COMMIT ended without the standbys' confirmation.

@@ -348,8 +348,8 @@ var statements = map[string]string{
 }
 
 // prepare prepares the statements of the committer.
-func (j *Journal) prepare(conn *pgx.Conn) error {
-	p := conn.PgConn().StartPipeline(context.Background())
+func (j *Journal) prepare(ctx context.Context, conn *pgx.Conn) error {
+	p := conn.PgConn().StartPipeline(ctx)
 	for name, text := range statements {
 		p.SendPrepare(name, j.sql(text), nil)
 	}
