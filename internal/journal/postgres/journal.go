@@ -105,6 +105,7 @@ func (j *Journal) start(ctx context.Context) error {
 	if j.metrics, err = newMetrics(j, j.cfg.Registerer); err != nil {
 		return err
 	}
+	j.queue.Admit()
 	go j.runCommitter()
 	j.workers.Go(j.runNotifications)
 	j.workers.Go(j.runTail)
@@ -112,7 +113,6 @@ func (j *Journal) start(ctx context.Context) error {
 	j.workers.Go(j.runConfirmations)
 	j.workers.Go(j.runReaders)
 	j.workers.Go(j.runRetention)
-	j.queue.Admit()
 	j.cfg.Logger.Info("journal: opened", "position", uint64(h.next-1), "earliest", uint64(h.kept), "log", j.id)
 	return nil
 }
