@@ -1,0 +1,96 @@
+package pgtest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// FreezeReceiver stops the process by which a standby receives what the primary writes: the standby confirms nothing more.
+func (s *Server) FreezeReceiver(tb testing.TB) {
+	tb.Helper()
+	err := poll(tb.Context(), "the standby receives", func() (bool, error) {
+		all, err := s.children()
+		for _, p := range all {
+			if strings.Contains(p.title, "walreceiver") {
+				s.frozen = append(s.frozen, p.pid)
+				return true, syscall.Kill(p.pid, syscall.SIGSTOP)
+			}
+		}
+		return false, err
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// ThawReceiver lets it go on.
+func (s *Server) ThawReceiver(tb testing.TB) {
+	tb.Helper()
+	s.thaw()
+}
+
+// StopReceiver ends the connection of a standby to the primary.
+func (s *Server) StopReceiver(tb testing.TB) {
+	tb.Helper()
+	s.Exec(tb, "alter system set primary_conninfo = ''", "select pg_reload_conf()")
+	err := poll(tb.Context(), "the standby is disconnected", func() (bool, error) {
+		all, err := s.children()
+		return !slices.ContainsFunc(all, func(p child) bool { return strings.Contains(p.title, "walreceiver") }), err
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// StartReceiver connects it again.
+func (s *Server) StartReceiver(tb testing.TB) {
+	tb.Helper()
+	if err := s.followPrimary(tb.Context()); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+func (s *Server) followPrimary(ctx context.Context) error {
+	return s.exec(ctx, fmt.Sprintf("alter system set primary_conninfo = '%s'", s.cluster.follow(s.Name)), "select pg_reload_conf()")
+}
+
+// AwaitStandby waits until a standby confirms commits.
+func (c *Cluster) AwaitStandby(tb testing.TB) {
+	tb.Helper()
+	err := poll(tb.Context(), "a synchronous standby", func() (done bool, err error) {
+		conn, err := c.session(tb.Context())
+		if err != nil {
+			return false, err
+		}
+		err = conn.QueryRow(tb.Context(), `select exists (select from pg_stat_replication where state = 'streaming' and sync_state in ('sync', 'quorum'))`).Scan(&done)
+		return done, err
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// Waiting returns the statements whose commits wait for a standby, of sessions of the clients' role.
+func (c *Cluster) Waiting(tb testing.TB) (statements []string) {
+	tb.Helper()
+	rows, err := c.Admin(tb).Query(context.Background(), `select query from pg_stat_activity where wait_event = 'SyncRep' and usename = $1`, User)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var text string
+		if err := rows.Scan(&text); err != nil {
+			tb.Fatal(err)
+		}
+		statements = append(statements, text)
+	}
+	if err := rows.Err(); err != nil {
+		tb.Fatal(err)
+	}
+	return statements
+}
