@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -50,6 +51,10 @@ func (j *Journal) runConfirmations() {
 
 // writeConfirmation writes once. It returns the session, which it opens if there is none.
 func (j *Journal) writeConfirmation(conn *pgx.Conn) (_ *pgx.Conn, err error) {
+	if conn != nil && !j.servers.isNewest(serverOf(conn)) {
+		disconnect(conn)
+		conn = nil
+	}
 	if conn == nil || conn.IsClosed() {
 		if conn, err = j.connect(j.ctx); err != nil {
 			return nil, err
@@ -67,5 +72,11 @@ func (j *Journal) writeConfirmation(conn *pgx.Conn) (_ *pgx.Conn, err error) {
 	if message, warned := takeWarning(conn); warned {
 		return conn, fmt.Errorf("%w: %s", errUnconfirmed, message)
 	}
+	if !j.servers.isNewest(serverOf(conn)) {
+		return conn, errReplaced
+	}
 	return conn, nil
 }
+
+// errReplaced is the cause when another server took the place of the one that was read from or written to.
+var errReplaced = errors.New("the database's server was replaced")

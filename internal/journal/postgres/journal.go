@@ -26,6 +26,8 @@ type Journal struct {
 	cfg Config
 	// pool has the sessions of readers, of claims and of retention. The committer and the listener have sessions of their own.
 	pool *pgxpool.Pool
+	// servers are the servers that the sessions lead to.
+	servers servers
 	// id is the log's, and replica this instance's.
 	id      string
 	replica uuid.UUID
@@ -77,6 +79,8 @@ func Open(ctx context.Context, cfg Config) (*Journal, error) {
 		return nil, err
 	}
 	pool.ConnConfig.DialFunc = j.connections.dial
+	pool.AfterConnect = j.checkSession
+	pool.PrepareConn = func(_ context.Context, conn *pgx.Conn) (bool, error) { return j.servers.isNewest(serverOf(conn)), nil }
 	if j.pool, err = pgxpool.NewWithConfig(ctx, pool); err != nil {
 		return nil, fmt.Errorf("journal: open: %w", describe(err))
 	}

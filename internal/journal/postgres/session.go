@@ -48,7 +48,6 @@ func poolConfig(cfg *Config) (*pgxpool.Config, error) {
 		neverCancel(one)
 		return nil
 	}
-	c.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error { return checkServer(ctx, conn, cfg) }
 	return c, nil
 }
 
@@ -99,8 +98,7 @@ func neverCancel(c *pgx.ConnConfig) {
 
 var errNoCancel = errors.New("journal: a session does not cancel its statements")
 
-// connectCommitter opens the committer's session, and returns the name of the server that it leads to. A session never changes its server, nor
-// does the server change its timeline: a promoted standby had no session that could write.
+// connectCommitter opens the committer's session, and returns the name of the server that it leads to.
 func (j *Journal) connectCommitter(ctx context.Context) (conn *pgx.Conn, server string, err error) {
 	c := j.pool.Config().ConnConfig
 	neverCancel(c)
@@ -115,14 +113,19 @@ func (j *Journal) connectCommitter(ctx context.Context) (conn *pgx.Conn, server 
 	if conn, err = j.connectWith(ctx, c); err != nil {
 		return nil, "", err
 	}
-	if err = j.prepare(ctx, conn); err == nil {
-		err = conn.QueryRow(ctx, `select `+selectServer).Scan(&server)
-	}
-	if err != nil {
+	if err = j.prepare(ctx, conn); err != nil {
 		disconnect(conn)
 		return nil, "", err
 	}
-	return conn, server, nil
+	return conn, serverOf(conn), nil
+}
+
+// checkSession refuses a session of a server that is unsafe, or that was replaced.
+func (j *Journal) checkSession(ctx context.Context, conn *pgx.Conn) error {
+	if err := checkServer(ctx, conn, &j.cfg); err != nil {
+		return err
+	}
+	return j.servers.admit(ctx, conn)
 }
 
 // connect opens a session beside the pool's.
@@ -137,7 +140,7 @@ func (j *Journal) connectWith(ctx context.Context, c *pgx.ConnConfig) (*pgx.Conn
 	if err != nil {
 		return nil, err
 	}
-	if err := checkServer(ctx, conn, &j.cfg); err != nil {
+	if err := j.checkSession(ctx, conn); err != nil {
 		disconnect(conn)
 		return nil, err
 	}

@@ -222,6 +222,9 @@ func (p *poller) poll(asked bool) error {
 	if err := p.j.confirm(p.j.ctx); err != nil {
 		return err
 	}
+	if !p.j.servers.isNewest(serverOf(p.conn)) {
+		return errReplaced
+	}
 	if h.next < before.Next {
 		return p.goBack(before, h)
 	}
@@ -260,6 +263,10 @@ func (p *poller) goBack(before *state, h head) error {
 func (p *poller) look(s *state) (h head, epochs *epoch.List, err error) {
 	ctx, cancel := context.WithTimeout(p.j.ctx, pollTimeout)
 	defer cancel()
+	if p.conn != nil && !p.j.servers.isNewest(serverOf(p.conn)) {
+		disconnect(p.conn)
+		p.conn = nil
+	}
 	if p.conn == nil || p.conn.IsClosed() {
 		if p.conn, err = p.j.connect(ctx); err != nil {
 			return h, nil, err

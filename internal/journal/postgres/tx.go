@@ -32,7 +32,7 @@ func takeWarning(conn *pgx.Conn) (message string, warned bool) {
 }
 
 // view reads in one transaction, which sees one state of the log, and then waits until everything that it saw is confirmed, also where
-// that is nothing. read may run again, so it must not add to what an earlier run left. Errors: those of the contract, ErrDamaged for
+// that is nothing. Errors: those of the contract, ErrDamaged for
 // records that cannot be read, ErrUnavailable for all others.
 func (j *Journal) view(ctx context.Context, read func(ctx context.Context, tx pgx.Tx) error) error {
 	if err := j.ready(ctx); err != nil {
@@ -40,11 +40,19 @@ func (j *Journal) view(ctx context.Context, read func(ctx context.Context, tx pg
 	}
 	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 	query, cancel := j.untilClosed(ctx)
-	err := pgx.BeginTxFunc(query, j.pool, options, func(tx pgx.Tx) error { return read(query, tx) })
+	var server string
+	err := pgx.BeginTxFunc(query, j.pool, options, func(tx pgx.Tx) error {
+		server = serverOf(tx.Conn())
+		return read(query, tx)
+	})
 	cancel()
 	switch {
 	case err == nil || errors.Is(err, journal.ErrNotFound):
-		if unconfirmed := j.confirm(ctx); unconfirmed != nil {
+		unconfirmed := j.confirm(ctx)
+		if unconfirmed == nil && !j.servers.isNewest(server) {
+			unconfirmed = errReplaced // the write went to another server than the read
+		}
+		if unconfirmed != nil {
 			return j.answer(ctx, unconfirmed)
 		}
 		return err
