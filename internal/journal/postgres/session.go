@@ -40,7 +40,7 @@ func poolConfig(cfg *Config) (*pgxpool.Config, error) {
 	}
 	c, err := pgxpool.ParseConfig(cfg.URL)
 	if err != nil {
-		return nil, fmt.Errorf("journal: the database's URL cannot be read: %w", withoutURL(err))
+		return nil, errURL
 	}
 	c.MaxConns = poolSize
 	setSession(c.ConnConfig, cfg)
@@ -51,22 +51,14 @@ func poolConfig(cfg *Config) (*pgxpool.Config, error) {
 	return c, nil
 }
 
-// withoutURL drops the parts of a parser's error that may hold the password.
-func withoutURL(err error) error {
-	var parse *pgconn.ParseConfigError
-	if errors.As(err, &parse) {
-		if cause := parse.Unwrap(); cause != nil {
-			return errors.New("it is no valid connection string")
-		}
-	}
-	return errors.New("it is no valid connection string")
-}
+// errURL is returned for a URL that cannot be read. What the parser says may hold the password.
+var errURL = errors.New("journal: the database's URL cannot be read: want postgres://USER:PASSWORD@HOST:PORT/DATABASE or HOST=… USER=… pairs")
 
 // setSession sets what every session needs. A statement has no deadline, so that the server never cancels a COMMIT.
 func setSession(c *pgx.ConnConfig, cfg *Config) {
 	c.OnNotice = noteWarning
 	c.ConnectTimeout = connectTimeout
-	c.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	c.ValidateConnect = checkWritable
 	p := c.RuntimeParams
 	p["application_name"] = strings.TrimSpace("bridge " + cfg.Replica)
 	p["synchronous_commit"] = "on"
@@ -76,6 +68,28 @@ func setSession(c *pgx.ConnConfig, cfg *Config) {
 	p["default_transaction_isolation"] = "read committed"
 	p["client_min_messages"] = "warning"
 	p["timezone"] = "UTC"
+}
+
+// Errors of sessions that cannot write. Where the URL names several hosts, the next one is tried.
+var (
+	errStandby  = errors.New("the server is a standby: it is in recovery")
+	errReadOnly = errors.New("the server takes no writes: default_transaction_read_only is on")
+)
+
+// checkWritable refuses a server that cannot write.
+func checkWritable(ctx context.Context, conn *pgconn.PgConn) error {
+	results, err := conn.Exec(ctx, "select pg_is_in_recovery(), current_setting('transaction_read_only')").ReadAll()
+	switch {
+	case err != nil:
+		return err
+	case len(results) != 1 || len(results[0].Rows) != 1 || len(results[0].Rows[0]) != 2:
+		return errResult
+	case string(results[0].Rows[0][0]) == "t":
+		return errStandby
+	case string(results[0].Rows[0][1]) == "on":
+		return errReadOnly
+	}
+	return nil
 }
 
 // neverCancel has a session never ask the server to cancel what it runs. pgx asks for that whenever a connection breaks, also in the
@@ -157,19 +171,24 @@ func disconnect(conn *pgx.Conn) {
 	_ = conn.Close(ctx) // nothing can be done about it
 }
 
+// errEncoding is returned for a database that cannot hold all texts.
+var errEncoding = errors.New("journal: the database's encoding must be UTF8")
+
 // checkServer refuses a session of a server that is too old or unsafe. It runs for every new session, since the database may have
 // failed over to another server.
 func checkServer(ctx context.Context, conn *pgx.Conn, cfg *Config) error {
 	var version int
-	var text, fsync, fullPages, standbys string
+	var text, encoding, fsync, fullPages, standbys string
 	err := conn.QueryRow(ctx, `select current_setting('server_version_num')::int, current_setting('server_version'),
-		current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_standby_names')`).
-		Scan(&version, &text, &fsync, &fullPages, &standbys)
+		current_setting('server_encoding'), current_setting('fsync'), current_setting('full_page_writes'),
+		current_setting('synchronous_standby_names')`).Scan(&version, &text, &encoding, &fsync, &fullPages, &standbys)
 	switch {
 	case err != nil:
 		return err
 	case version < oldestServer:
 		return fmt.Errorf("%w: it is PostgreSQL %s, and the oldest supported is %d", ErrTooOld, text, oldestServer/10000)
+	case encoding != "UTF8":
+		return fmt.Errorf("%w: it is %s", errEncoding, encoding)
 	case fsync != "on":
 		return fmt.Errorf("%w: fsync is %s", ErrUnsafe, fsync)
 	case fullPages != "on":
@@ -208,9 +227,27 @@ func unavailable(err error) error {
 func describe(err error) error {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
-		return errors.New("database: " + pg.Message + " (SQLSTATE " + pg.Code + ")")
+		text := "database: " + pg.Message + " (SQLSTATE " + pg.Code + ")"
+		if hint := hints[pg.Code]; hint != "" {
+			text += ": " + hint
+		}
+		return errors.New(text)
 	}
 	return err
+}
+
+// hints say what an operator can do, by SQLSTATE.
+var hints = map[string]string{
+	"28P01": "check the password of journal.postgres.url",
+	"28000": "check the user of journal.postgres.url, and pg_hba.conf",
+	"3D000": "make the database first",
+	"42501": "the user needs CREATE in the database, or must own the schema and its tables",
+	"25006": "the server is a standby, or read-only",
+	"53100": "the server's disk is full",
+	"53300": "raise max_connections, or run fewer replicas",
+	"55P03": "another replica holds the head of the log: it waits for the standbys, or it is frozen",
+	"57P01": "the server shuts down, or an administrator ended the session",
+	"57P03": "the server starts or shuts down",
 }
 
 // code returns the SQLSTATE of an error, or nothing.
