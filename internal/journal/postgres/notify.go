@@ -103,6 +103,10 @@ func (j *Journal) listen(ctx context.Context, ready func()) error {
 		if err != nil {
 			return err
 		}
+		if n.Payload == readersChanged {
+			j.readers.look()
+			continue
+		}
 		j.tail.announced.Store(parseAnnouncement(n.Payload))
 		signal(j.tail.notified)
 	}

@@ -66,11 +66,24 @@ func (j *Journal) view(ctx context.Context, read func(ctx context.Context, tx pg
 // error, and the transaction goes on: a COMMIT is never cancelled. write must not use ctx after it has returned, and may be
 // running still when update returns.
 func (j *Journal) update(ctx context.Context, what string, write func(ctx context.Context, tx pgx.Tx) error) error {
+	return j.updateThen(ctx, what, write, func(error) {})
+}
+
+// updateThen is update, and calls then with the transaction's error when the transaction has ended, also after update has returned. When no
+// transaction began it calls then too.
+func (j *Journal) updateThen(ctx context.Context, what string, write func(context.Context, pgx.Tx) error, then func(error)) error {
 	if err := j.ready(ctx); err != nil {
+		then(err)
 		return err
 	}
 	done := make(chan error, 1)
-	if !j.updates.start(func() { done <- j.transact(context.WithoutCancel(ctx), write) }) {
+	began := j.updates.start(func() {
+		err := j.transact(context.WithoutCancel(ctx), write)
+		then(err)
+		done <- err
+	})
+	if !began {
+		then(errClosed)
 		return errClosed
 	}
 	select {
