@@ -19,4 +19,9 @@ var (
 	// ErrAcceptableLoss is in the chain of an [ErrDataLoss] with which the journal opens once an operator accepts it. Without it,
 	// only the missing files or a backup help.
 	ErrAcceptableLoss = errors.New("journal: the loss can be accepted")
+	// ErrMoved means that the log was moved to another place, which the message names. Use it there. An operator who is sure that nothing
+	// used the log there can undo the move.
+	ErrMoved = errors.New("journal: the log was moved")
+	// ErrIncomplete means that a log is being moved to this place, and the move has not ended. Let it go on.
+	ErrIncomplete = errors.New("journal: the move of a log to this place is not complete")
 )

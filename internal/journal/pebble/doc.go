@@ -50,6 +50,7 @@
 //	                               (8): a loss that an operator accepted
 //	mcommit                      → number of the first commit whose record must be there (8)
 //	mformat                      → version of this layout (4)
+//	mmove                        → the note of a move, in a folder that no program may open: mformat is 2147483648 there
 //	mid                          → the journal's identity, 32 hexadecimal digits
 //	mkept                        → first position kept (8), Unix milliseconds of the first webhook kept (8), and of the
 //	                               first quarantined one (8)

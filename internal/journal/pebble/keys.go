@@ -35,11 +35,17 @@ var (
 	// keyFirstCommit has the first number whose record must be there, and keyMarked says that the folder has a watermark.
 	keyFirstCommit = []byte("mcommit")
 	keyMarked      = []byte("mwatermark")
+	// keyMove has the note of a move, in a folder of format formatMoving.
+	keyMove = []byte("mmove")
 )
 
 // format is the version of the layout. A folder with a greater one is refused. A folder with a lesser one is upgraded.
 // Format 1 had no epochs, and one content a dedupe key.
 const format = 2
+
+// formatMoving is the format of a folder that no program may open: its log has moved away, or the move to it is not complete. Programs
+// that do not know it refuse it as a newer one.
+const formatMoving = 1 << 31
 
 const (
 	eventKeyLen      = 1 + 8

@@ -170,11 +170,14 @@ func (s *store) identify() (version uint32, err error) {
 		return 0, errCorrupt
 	}
 	version = binary.BigEndian.Uint32(v)
-	if version > format {
+	if version > format && version != formatMoving {
 		return 0, fmt.Errorf("%w: %d, this program knows up to %d", ErrNewerFormat, version, format)
 	}
 	id, err := s.get(keyID)
 	s.id = string(id)
+	if err == nil && version == formatMoving {
+		return 0, s.refuseMoving()
+	}
 	return version, err
 }
 

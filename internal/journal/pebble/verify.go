@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
@@ -143,7 +144,7 @@ func (v *verifier) checkStore(ctx context.Context, mark watermark, marked bool) 
 	}
 	version, err := v.s.identify()
 	if err != nil {
-		if errors.Is(err, ErrNewerFormat) {
+		if errors.Is(err, ErrNewerFormat) || errors.Is(err, journal.ErrMoved) || errors.Is(err, journal.ErrIncomplete) {
 			return err
 		}
 		v.problem("identity: %v", err)

@@ -27,16 +27,22 @@ type head struct {
 const selectServer = `(select system_identifier from pg_control_system())::text || '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8)`
 
 // selectHead reads the head.
-const selectHead = `select next, kept, last_commit, epoch, server, ` + selectServer + `,
+const selectHead = `select next, kept, last_commit, epoch, server, move, ` + selectServer + `,
 	(extract(epoch from clock_timestamp()) * 1000000)::bigint * 1000
 	from bridge.log`
 
 // lockHead is selectHead for a transaction that writes to the log.
 const lockHead = selectHead + ` for no key update`
 
+// scanHead reads the head. It fails for a log that a move has closed, so an instance that runs notices at its next group.
+// Errors: journal.ErrMoved, journal.ErrIncomplete, the database's.
 func scanHead(row pgx.Row, j *Journal) (h head, err error) {
 	var next, kept, number int64
-	err = row.Scan(&next, &kept, &h.lastCommit, &number, &h.server, &h.now, &h.reading)
+	var note string
+	err = row.Scan(&next, &kept, &h.lastCommit, &number, &h.server, &note, &h.now, &h.reading)
+	if err == nil && note != "" {
+		err = refuseMoving(note)
+	}
 	h.next, h.kept, h.epoch = sinks.Position(next), sinks.Position(kept), uint32(number)
 	if j.cfg.now != nil {
 		h.reading = j.cfg.now().UnixNano()

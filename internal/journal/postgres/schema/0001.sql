@@ -13,7 +13,8 @@ create table bridge.log (
 	server      text    not null default '',     -- system identifier and timeline of the server that committed last
 	-- Webhooks that were received before these Unix milliseconds are removed, also where their partitions are still there.
 	webhooks_from    bigint not null default 0,
-	quarantined_from bigint not null default 0
+	quarantined_from bigint not null default 0,
+	move             text   not null default ''  -- note of a move: the log moved away, or its copy to here is not complete. No instance may use it
 ) with (fillfactor = 10);
 
 create table bridge.epoch (
