@@ -57,12 +57,15 @@ type embedded struct {
 	j     *Journal
 	// copies numbers the backups.
 	copies int
+	// onCommit is called after every group, if set.
+	onCommit func(committed)
 }
 
 func (e *embedded) config(fs vfs.FS) Config {
 	cfg := testConfig(fs)
 	cfg.Now = e.clock.Now
 	cfg.MinFree = 1
+	cfg.onCommit = e.onCommit
 	cfg.DedupeAge = journaltest.MaxWindow
 	cfg.Retention = Retention{
 		Age: journaltest.EventAge, Size: -1, QuarantineAge: journaltest.QuarantineAge, ParkedAge: journaltest.ParkedAge,

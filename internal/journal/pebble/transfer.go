@@ -70,7 +70,13 @@ func OpenOrigin(cfg Config) (*Transfer, error) {
 		case version != format:
 			return fmt.Errorf("the folder has format %d, and must have %d: let this program serve it once", version, format)
 		}
+		if err := t.shut(); err != nil {
+			return err
+		}
 		if _, err := t.j.examine(); err != nil {
+			return err
+		}
+		if err := t.open(true); err != nil {
 			return err
 		}
 		return t.refuseHoles()
@@ -149,12 +155,20 @@ func (t *Transfer) identify() (version uint32, err error) {
 
 // reopen opens the store for writing.
 func (t *Transfer) reopen() error {
-	err := t.s.close()
-	t.s = nil
-	if err != nil {
+	if err := t.shut(); err != nil {
 		return err
 	}
 	return t.open(false)
+}
+
+// shut closes the store, and keeps the lock.
+func (t *Transfer) shut() error {
+	if t.s == nil {
+		return nil
+	}
+	err := t.s.close()
+	t.s = nil
+	return err
 }
 
 // examineTarget refuses a folder that holds anything but a part of a copy, without writing to it.
@@ -171,9 +185,7 @@ func (t *Transfer) examineTarget() error {
 	case t.note != nil && t.note.State == move.Moved:
 		return fmt.Errorf("%w: it held the log %s, which moved to %s", move.ErrOccupied, t.s.id, t.note.Place)
 	}
-	err = t.s.close()
-	t.s = nil
-	return err
+	return t.shut()
 }
 
 // refuseHoles refuses a log that has lost positions which readers may still reach.
@@ -299,9 +311,4 @@ func (t *Transfer) writeUpTo(next sinks.Position, fill func(*pebble.Batch) error
 }
 
 // Close releases the folder.
-func (t *Transfer) Close() (err error) {
-	if t.s != nil {
-		err = t.s.close()
-	}
-	return errors.Join(err, t.j.lock.Close())
-}
+func (t *Transfer) Close() error { return errors.Join(t.shut(), t.j.lock.Close()) }

@@ -110,8 +110,9 @@ func (t *Transfer) queryOf(k move.Kind, since move.Stamp, from string) (q movedQ
 			q.args[0] = uuid.Nil.String()
 		}
 	case move.Readers:
-		q.sql, q.scan = `select name, position, touched, paused from bridge.reader where position > 0 and name collate "C" > $1 and $2 = $2
-			order by name collate "C" limit $3`, scanReader
+		q.sql, q.scan = `select name, position, touched, paused from bridge.reader where position > 0 and name collate "C" > $1
+			order by name collate "C" limit $2`, scanReader
+		q.args = []any{name}
 	case move.Parked:
 		q.sql, q.scan = `select reader, position, encoded from bridge.parked where (reader collate "C", position) > ($1, $2)
 			order by reader collate "C", position limit $3`, scanParked
@@ -140,12 +141,20 @@ func parsePlace(from string) (name string, p int64, err error) {
 	return name, p, err
 }
 
-// eventsQuery reads no further than the log was when it was described: what is behind may not be confirmed.
+// end is the position after the last event to read. A source is read no further than it was when it was described: what is behind
+// may not be confirmed.
+func (t *Transfer) end() int64 {
+	if t.target {
+		return math.MaxInt64
+	}
+	return int64(t.log.Stamp.Next)
+}
+
 func (t *Transfer) eventsQuery(since move.Stamp, from string) (movedQuery, error) {
 	_, p, err := parsePlace(from)
 	q := movedQuery{
 		sql:  `select position, at, encoded from bridge.event where position > $1 and position < $2 order by position limit $3`,
-		args: []any{max(p, int64(since.Next)-1), int64(t.log.Stamp.Next)},
+		args: []any{max(p, int64(since.Next)-1), t.end()},
 	}
 	q.scan = func(row pgx.CollectableRow) (r movedRow, err error) {
 		e := new(move.Event)
@@ -170,7 +179,7 @@ func (t *Transfer) webhooksQuery(k move.Kind, since move.Stamp, from string) (mo
 	q := movedQuery{
 		sql: `select id, first, events, duplicate, ` + released + `, encoded from bridge.` + table + `
 			where id > $1::text::uuid and first >= $2 and first <= $3 order by id limit $4`,
-		args: []any{last, int64(since.Next), int64(t.log.Stamp.Next)},
+		args: []any{last, int64(since.Next), t.end()},
 	}
 	q.scan = func(row pgx.CollectableRow) (r movedRow, err error) {
 		w := &move.Webhook{Quarantined: k == move.Quarantined}
@@ -269,7 +278,7 @@ func (t *Transfer) readBlocks(ctx context.Context, k move.Kind, since move.Stamp
 		blocks = sparseBlocks
 	}
 	if k == move.Versions {
-		table, columns = "version", "subject, epoch, at, convert_to(version, 'UTF8')"
+		table, columns = "version", "subject, epoch, at, version"
 	}
 	var size int64
 	err = t.j.pool.QueryRow(ctx, `select pg_relation_size($1::regclass) / current_setting('block_size')::int`, t.j.cfg.Schema+"."+table).Scan(&size)

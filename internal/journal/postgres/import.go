@@ -37,7 +37,7 @@ var movedTables = map[move.Kind]movedTable{
 		name: "dedupe", columns: "key, epoch, at, contents", types: "bytea, int, bigint, bytea", key: "key", row: keyRow,
 	},
 	move.Versions: {
-		name: "version", columns: "subject, epoch, at, version", types: "bytea, int, bigint, text", key: "subject",
+		name: "version", columns: "subject, epoch, at, version", types: "bytea, int, bigint, bytea", key: "subject",
 		condition: "(excluded.epoch, excluded.at) >= (t.epoch, t.at)", row: versionRow,
 	},
 	move.Quarantined: {
@@ -48,7 +48,7 @@ var movedTables = map[move.Kind]movedTable{
 		},
 	},
 	move.Corrections: {
-		name: "correction", columns: "webhook, first, indexes, at", types: "uuid, bigint, int[], bigint", key: "webhook, first", row: correctionRow,
+		name: "correction", columns: "webhook, first, indexes, at", types: "uuid, bigint, int[], bigint", key: "webhook, first", row: movedCorrectionRow,
 	},
 	move.Drift: {
 		name: "drift", columns: "connector, event, path, kind, count, first_at, last_at, first_webhook, last_webhook, sample",
@@ -104,10 +104,10 @@ func versionRow(r move.Record) ([]any, error) {
 	if !ok {
 		return nil, errMovedType
 	}
-	return []any{v.Subject[:], int32(v.Epoch), v.At, v.Text}, nil
+	return []any{v.Subject[:], int32(v.Epoch), v.At, []byte(v.Text)}, nil
 }
 
-func correctionRow(r move.Record) ([]any, error) {
+func movedCorrectionRow(r move.Record) ([]any, error) {
 	c, ok := r.(*move.Correction)
 	if !ok {
 		return nil, errMovedType
@@ -404,7 +404,7 @@ func (t *Transfer) missingVersions(ctx context.Context, records []move.Record) (
 			subjects = append(subjects, v.Subject[:])
 		}
 	}
-	rows, err := t.j.pool.Query(ctx, t.j.sql(`select subject, epoch, at, convert_to(version, 'UTF8') from bridge.version where subject = any($1)`), subjects)
+	rows, err := t.j.pool.Query(ctx, t.j.sql(`select subject, epoch, at, version from bridge.version where subject = any($1)`), subjects)
 	if err != nil {
 		return 0, err
 	}

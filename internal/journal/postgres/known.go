@@ -132,8 +132,11 @@ func (c *committer) readKnown(f *flight) error {
 }
 
 func (c *committer) readHead(v [][]byte) error {
-	if len(v) != 6 {
+	if len(v) != 7 {
 		return errResult
+	}
+	if note := string(v[6]); note != "" {
+		return refuseMoving(note)
 	}
 	h := &c.known.head
 	var all [5]int64

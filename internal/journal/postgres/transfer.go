@@ -165,7 +165,7 @@ func (t *Transfer) hold(ctx context.Context) (err error) {
 		return fmt.Errorf("%w: %w", move.ErrInUse, describe(err))
 	}
 	rows, err := t.tx.Query(ctx, t.j.sql(`select name from bridge.replica
-		where seen > clock_timestamp() - make_interval(secs => $1) order by name`), runningSeconds)
+		where not ended and seen > clock_timestamp() - make_interval(secs => $1) order by name`), runningSeconds)
 	if err != nil {
 		return err
 	}
