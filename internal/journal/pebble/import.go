@@ -13,6 +13,7 @@ import (
 
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/journal/commit"
+	"github.com/webhook-bridge/bridge/internal/journal/letters"
 	"github.com/webhook-bridge/bridge/internal/journal/move"
 	"github.com/webhook-bridge/bridge/sinks"
 )
@@ -72,7 +73,7 @@ func (t *Transfer) writeMoved(b *pebble.Batch, r move.Record) error {
 		return setMessage(b, key, r.DriftCount)
 	case *move.Reader:
 		c := cursor{position: r.Position, touched: time.Unix(0, r.Touched), paused: r.Paused}
-		return errors.Join(checkReaderName(r.Name), b.Set(cursorKey(r.Name), c.encode(), nil))
+		return errors.Join(letters.CheckReader(r.Name), b.Set(cursorKey(r.Name), c.encode(), nil))
 	case move.ParkedEvent:
 		return setMessage(b, readerKey(prefixParked, r.GetSink(), sinks.Position(r.GetPosition())), r.Parked)
 	case move.Gap:

@@ -16,43 +16,43 @@ import (
 	"github.com/webhook-bridge/bridge/internal/journal/journaltest"
 	"github.com/webhook-bridge/bridge/internal/journal/move"
 	"github.com/webhook-bridge/bridge/internal/journal/postgres"
+	"github.com/webhook-bridge/bridge/internal/journal/postgres/pgtest"
 )
 
 // TestMovedHistories: random histories in which the log is moved instead of reopened agree with the model. The growing kinds are copied
 // in passes while the journal serves, and runs are interrupted.
 func TestMovedHistories(t *testing.T) {
-	journaltest.Histories(t, func(t *testing.T) journaltest.Harness { return newMoved(t, false) })
+	journaltest.Histories(t, func(t *testing.T) journaltest.Harness { return newMoved(t, "") })
 }
 
 // TestMovedHistoriesThroughPostgres is TestMovedHistories for moves to PostgreSQL and back.
 func TestMovedHistoriesThroughPostgres(t *testing.T) {
-	journaltest.Histories(t, func(t *testing.T) journaltest.Harness { return newMoved(t, true) })
+	url := pgtest.Start(t, pgtest.Options{}).URL()
+	if os.Getenv("BRIDGE_TEST_SEEDS") == "" {
+		t.Setenv("BRIDGE_TEST_SEEDS", "4") // each moves the log several times
+	}
+	journaltest.Histories(t, func(t *testing.T) journaltest.Harness { return newMoved(t, url) })
 }
 
 // movedEmbedded is the embedded engine, whose log is moved to another folder when the kit reopens it.
 type movedEmbedded struct {
 	*embedded
-	through bool
-	rng     *rand.Rand
-	groups  int
+	// url is that of the database through which the log is moved, empty for none.
+	url    string
+	rng    *rand.Rand
+	groups int
 	// target is the file system of the folder that the log will be moved to.
 	target *vfs.MemFS
-	url    string
 	// base and moves number the schemas.
 	base, moves int64
 }
 
 var histories atomic.Int64
 
-func newMoved(t *testing.T, through bool) journaltest.Harness {
+func newMoved(t *testing.T, url string) journaltest.Harness {
 	m := &movedEmbedded{
-		embedded: &embedded{t: t, clock: newClock()}, through: through, target: vfs.NewCrashableMem(), rng: rand.New(rand.NewPCG(1, 9)),
+		embedded: &embedded{t: t, clock: newClock()}, url: url, target: vfs.NewCrashableMem(), rng: rand.New(rand.NewPCG(1, 9)),
 		base: 1000 * histories.Add(1),
-	}
-	if through {
-		if m.url = os.Getenv("BRIDGE_MOVE_URL"); m.url == "" {
-			t.Skip("no PostgreSQL")
-		}
 	}
 	m.clock.ns.Store(journaltest.Start.UnixNano())
 	m.onCommit = m.copyMeanwhile
@@ -78,7 +78,7 @@ func newMoved(t *testing.T, through bool) journaltest.Harness {
 
 // copyMeanwhile copies the log from a backup, after some groups.
 func (m *movedEmbedded) copyMeanwhile(committed) {
-	if m.groups++; m.groups%7 != 0 {
+	if m.groups++; m.groups%11 != 0 {
 		return
 	}
 	m.fs.mu.Lock()
@@ -119,7 +119,7 @@ func (m *movedEmbedded) move() {
 func (m *movedEmbedded) run(source Config, final bool) error {
 	folder := func() (origin, error) { return OpenOrigin(source) }
 	next := func() (target, error) { return OpenTarget(m.config(m.target)) }
-	if !m.through {
+	if m.url == "" {
 		return m.hop(folder, next, final, true)
 	}
 	cfg := postgres.Config{URL: m.url, Schema: m.schema(), ReplicatedBy: postgres.ByNothing}
@@ -145,7 +145,7 @@ func (m *movedEmbedded) run(source Config, final bool) error {
 
 // schema is that of the next move.
 func (m *movedEmbedded) schema() string {
-	return fmt.Sprintf("moved_%d_%d", os.Getpid(), m.base+m.moves)
+	return fmt.Sprintf("moved_%d", m.base+m.moves)
 }
 
 type origin interface {

@@ -105,23 +105,23 @@ func (t *Transfer) queryOf(k move.Kind, since move.Stamp, from string) (q movedQ
 	switch k {
 	case move.Corrections:
 		q.sql, q.scan = `select webhook, first, indexes, at from bridge.correction
-			where (webhook, first) > ($1::text::uuid, $2) order by webhook, first limit $3`, scanCorrection
+			where (webhook, first) > ($1::text::uuid, $2) order by webhook, first limit $3`, scanMovedCorrection
 		if from == "" {
 			q.args[0] = uuid.Nil.String()
 		}
 	case move.Readers:
 		q.sql, q.scan = `select name, position, touched, paused from bridge.reader where position > 0 and name collate "C" > $1
-			order by name collate "C" limit $2`, scanReader
+			order by name collate "C" limit $2`, scanMovedReader
 		q.args = []any{name}
 	case move.Parked:
 		q.sql, q.scan = `select reader, position, encoded from bridge.parked where (reader collate "C", position) > ($1, $2)
-			order by reader collate "C", position limit $3`, scanParked
+			order by reader collate "C", position limit $3`, scanMovedParked
 	case move.Gaps:
 		q.sql, q.scan = `select reader, first, behind, first_at, last_at from bridge.gap where (reader collate "C", first) > ($1, $2)
-			order by reader collate "C", first limit $3`, scanGap
+			order by reader collate "C", first limit $3`, scanMovedGap
 	case move.Requests:
 		q.sql, q.scan = `select reader, position, kind, at from bridge.request where (reader collate "C", position * 2 + (kind = 'r')::int) > ($1, $2)
-			order by reader collate "C", position * 2 + (kind = 'r')::int limit $3`, scanRequest
+			order by reader collate "C", position * 2 + (kind = 'r')::int limit $3`, scanMovedRequest
 	default:
 		err = fmt.Errorf("journal: unknown kind %q", k)
 	}
@@ -189,7 +189,7 @@ func (t *Transfer) webhooksQuery(k move.Kind, since move.Stamp, from string) (mo
 	return q, nil
 }
 
-func scanCorrection(row pgx.CollectableRow) (movedRow, error) {
+func scanMovedCorrection(row pgx.CollectableRow) (movedRow, error) {
 	c := new(move.Correction)
 	var indexes []int32
 	err := row.Scan(&c.Webhook, &c.First, &indexes, &c.At)
@@ -206,10 +206,10 @@ func (t *Transfer) readDrift(ctx context.Context) ([]move.Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(rows, scanDrift)
+	return pgx.CollectRows(rows, scanMovedDrift)
 }
 
-func scanDrift(row pgx.CollectableRow) (move.Record, error) {
+func scanMovedDrift(row pgx.CollectableRow) (move.Record, error) {
 	c := new(journalv1.DriftCount)
 	var kind int32
 	var count, firstAt, lastAt int64
@@ -229,13 +229,13 @@ func idText(id uuid.UUID) string {
 	return id.String()
 }
 
-func scanReader(row pgx.CollectableRow) (movedRow, error) {
+func scanMovedReader(row pgx.CollectableRow) (movedRow, error) {
 	r := new(move.Reader)
 	err := row.Scan(&r.Name, &r.Position, &r.Touched, &r.Paused)
 	return movedRow{r, placeOf(r.Name, 0), 64}, err
 }
 
-func scanParked(row pgx.CollectableRow) (movedRow, error) {
+func scanMovedParked(row pgx.CollectableRow) (movedRow, error) {
 	p := new(journalv1.Parked)
 	var name string
 	var position int64
@@ -247,7 +247,7 @@ func scanParked(row pgx.CollectableRow) (movedRow, error) {
 	return movedRow{move.ParkedEvent{Parked: p}, placeOf(name, position), len(encoded)}, err
 }
 
-func scanGap(row pgx.CollectableRow) (movedRow, error) {
+func scanMovedGap(row pgx.CollectableRow) (movedRow, error) {
 	g := new(journalv1.Gap)
 	var first, last int64
 	err := row.Scan(&g.Sink, &g.From, &g.To, &first, &last)
@@ -255,7 +255,7 @@ func scanGap(row pgx.CollectableRow) (movedRow, error) {
 	return movedRow{move.Gap{Gap: g}, placeOf(g.GetSink(), int64(g.GetFrom())), 64}, err
 }
 
-func scanRequest(row pgx.CollectableRow) (movedRow, error) {
+func scanMovedRequest(row pgx.CollectableRow) (movedRow, error) {
 	r := new(move.Request)
 	var kind rune
 	err := row.Scan(&r.Reader, &r.Position, &kind, &r.At)

@@ -28,23 +28,23 @@ type movedTable struct {
 
 var movedTables = map[move.Kind]movedTable{
 	move.Events: {
-		name: "event", columns: "position, at, encoded", types: "bigint, bigint, bytea", key: "position", row: eventRow,
+		name: "event", columns: "position, at, encoded", types: "bigint, bigint, bytea", key: "position", row: eventMovedRow,
 	},
 	move.Webhooks: {
-		name: "webhook", columns: "id, first, events, duplicate, encoded", types: "uuid, bigint, int, boolean, bytea", key: "id", row: webhookRow,
+		name: "webhook", columns: "id, first, events, duplicate, encoded", types: "uuid, bigint, int, boolean, bytea", key: "id", row: webhookMovedRow,
 	},
 	move.Keys: {
-		name: "dedupe", columns: "key, epoch, at, contents", types: "bytea, int, bigint, bytea", key: "key", row: keyRow,
+		name: "dedupe", columns: "key, epoch, at, contents", types: "bytea, int, bigint, bytea", key: "key", row: keyMovedRow,
 	},
 	move.Versions: {
 		name: "version", columns: "subject, epoch, at, version", types: "bytea, int, bigint, bytea", key: "subject",
-		condition: "(excluded.epoch, excluded.at) >= (t.epoch, t.at)", row: versionRow,
+		condition: "(excluded.epoch, excluded.at) >= (t.epoch, t.at)", row: versionMovedRow,
 	},
 	move.Quarantined: {
 		name: "quarantined", columns: "id, first, events, duplicate, encoded, released", types: "uuid, bigint, int, boolean, bytea, boolean", key: "id",
 		row: func(r move.Record) ([]any, error) {
-			row, err := webhookRow(r)
-			return append(row, r.(*move.Webhook).Released), err //nolint:forcetypeassert // webhookRow has looked
+			row, err := webhookMovedRow(r)
+			return append(row, r.(*move.Webhook).Released), err //nolint:forcetypeassert // webhookMovedRow has looked
 		},
 	},
 	move.Corrections: {
@@ -52,25 +52,25 @@ var movedTables = map[move.Kind]movedTable{
 	},
 	move.Drift: {
 		name: "drift", columns: "connector, event, path, kind, count, first_at, last_at, first_webhook, last_webhook, sample",
-		types: "text, text, text, int, bigint, bigint, bigint, uuid, uuid, bytea", key: "connector, event, path, kind", row: driftRow,
+		types: "text, text, text, int, bigint, bigint, bigint, uuid, uuid, bytea", key: "connector, event, path, kind", row: driftMovedRow,
 	},
 	move.Readers: {
-		name: "reader", columns: "name, position, touched, paused", types: "text, bigint, bigint, boolean", key: "name", row: readerRow,
+		name: "reader", columns: "name, position, touched, paused", types: "text, bigint, bigint, boolean", key: "name", row: readerMovedRow,
 	},
 	move.Parked: {
-		name: "parked", columns: "reader, position, at, encoded", types: "text, bigint, bigint, bytea", key: "reader, position", row: parkedRow,
+		name: "parked", columns: "reader, position, at, encoded", types: "text, bigint, bigint, bytea", key: "reader, position", row: parkedMovedRow,
 	},
 	move.Gaps: {
-		name: "gap", columns: "reader, first, behind, first_at, last_at", types: "text, bigint, bigint, bigint, bigint", key: "reader, first", row: gapRow,
+		name: "gap", columns: "reader, first, behind, first_at, last_at", types: "text, bigint, bigint, bigint, bigint", key: "reader, first", row: gapMovedRow,
 	},
 	move.Requests: {
-		name: "request", columns: "reader, position, kind, at", types: `text, bigint, "char", bigint`, key: "reader, position, kind", row: requestRow,
+		name: "request", columns: "reader, position, kind, at", types: `text, bigint, "char", bigint`, key: "reader, position, kind", row: requestMovedRow,
 	},
 }
 
 var errMovedType = errors.New("journal: a record of another type than its kind's")
 
-func eventRow(r move.Record) ([]any, error) {
+func eventMovedRow(r move.Record) ([]any, error) {
 	e, ok := r.(*move.Event)
 	if !ok {
 		return nil, errMovedType
@@ -78,7 +78,7 @@ func eventRow(r move.Record) ([]any, error) {
 	return []any{int64(e.Position), e.At, e.Encoded}, nil
 }
 
-func webhookRow(r move.Record) ([]any, error) {
+func webhookMovedRow(r move.Record) ([]any, error) {
 	w, ok := r.(*move.Webhook)
 	if !ok {
 		return nil, errMovedType
@@ -86,7 +86,7 @@ func webhookRow(r move.Record) ([]any, error) {
 	return []any{[16]byte(w.ID), int64(w.First), int32(w.Events), w.Duplicate, w.Encoded}, nil
 }
 
-func keyRow(r move.Record) ([]any, error) {
+func keyMovedRow(r move.Record) ([]any, error) {
 	k, ok := r.(*move.Key)
 	if !ok {
 		return nil, errMovedType
@@ -99,7 +99,7 @@ func keyRow(r move.Record) ([]any, error) {
 	return []any{k.Hash[:], int32(k.Epoch), k.At(), v}, nil
 }
 
-func versionRow(r move.Record) ([]any, error) {
+func versionMovedRow(r move.Record) ([]any, error) {
 	v, ok := r.(*move.Version)
 	if !ok {
 		return nil, errMovedType
@@ -119,7 +119,7 @@ func movedCorrectionRow(r move.Record) ([]any, error) {
 	return []any{[16]byte(c.Webhook), int64(c.First), indexes, c.At}, nil
 }
 
-func driftRow(r move.Record) ([]any, error) {
+func driftMovedRow(r move.Record) ([]any, error) {
 	d, ok := r.(move.DriftCount)
 	if !ok {
 		return nil, errMovedType
@@ -144,7 +144,7 @@ func idOf(text string) ([16]byte, error) {
 	return uuid.Parse(text)
 }
 
-func readerRow(r move.Record) ([]any, error) {
+func readerMovedRow(r move.Record) ([]any, error) {
 	one, ok := r.(*move.Reader)
 	if !ok {
 		return nil, errMovedType
@@ -152,7 +152,7 @@ func readerRow(r move.Record) ([]any, error) {
 	return []any{one.Name, int64(one.Position), one.Touched, one.Paused}, nil
 }
 
-func parkedRow(r move.Record) ([]any, error) {
+func parkedMovedRow(r move.Record) ([]any, error) {
 	p, ok := r.(move.ParkedEvent)
 	if !ok {
 		return nil, errMovedType
@@ -165,7 +165,7 @@ func parkedRow(r move.Record) ([]any, error) {
 	return []any{p.GetSink(), int64(p.GetPosition()), at.AsTime().UnixNano(), encoded}, err
 }
 
-func gapRow(r move.Record) ([]any, error) {
+func gapMovedRow(r move.Record) ([]any, error) {
 	g, ok := r.(move.Gap)
 	if !ok {
 		return nil, errMovedType
@@ -173,7 +173,7 @@ func gapRow(r move.Record) ([]any, error) {
 	return []any{g.GetSink(), int64(g.GetFrom()), int64(g.GetTo()), g.GetFirstAt().AsTime().UnixNano(), g.GetLastAt().AsTime().UnixNano()}, nil
 }
 
-func requestRow(r move.Record) ([]any, error) {
+func requestMovedRow(r move.Record) ([]any, error) {
 	q, ok := r.(*move.Request)
 	if !ok {
 		return nil, errMovedType
