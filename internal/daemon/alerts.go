@@ -5,6 +5,9 @@ import (
 	"errors"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/webhook-bridge/bridge/internal/alerts"
 	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/sinks"
 )
@@ -43,17 +46,56 @@ func (a *Server) evaluateAlerts(ctx context.Context, claim journal.Claim) {
 		case <-held.Done():
 		}
 	}()
-	a.alerts.Run(held, a.newestWebhooks)
+	a.alerts.Run(held, sharedLog{a}, claim)
 	if err := claim.Release(context.WithoutCancel(ctx)); err != nil {
 		a.log.Warn("alerts: claim cannot be released", "error", err)
 	}
 }
 
-// newestWebhooks returns when each source's newest webhook was received.
-func (a *Server) newestWebhooks(ctx context.Context) (map[string]time.Time, error) {
-	names := make([]string, 0, len(a.cfg.Sources))
-	for i := range a.cfg.Sources {
-		names = append(names, a.cfg.Sources[i].Name)
+// reportInterval is how often an instance reports its counters to the log.
+const reportInterval = 5 * time.Second
+
+// reportCounts reports the counters of this instance until ctx is done, and once more then. So the holder of the alerts counts what
+// came until the end.
+func (a *Server) reportCounts(ctx context.Context, metrics prometheus.Gatherer) {
+	tick := time.NewTicker(reportInterval)
+	defer tick.Stop()
+	for failed := false; ctx.Err() == nil; {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+		}
+		reporting, cancel := context.WithTimeout(context.WithoutCancel(ctx), reportInterval)
+		err := a.journal.Report(reporting, alerts.ReadCounts(metrics))
+		cancel()
+		if err != nil && !failed && !errors.Is(err, sinks.ErrClosed) {
+			a.log.Warn("alerts: the counters cannot be reported to the other replicas", "error", err)
+		}
+		failed = err != nil
 	}
-	return a.journal.Newest(ctx, names)
+}
+
+// sharedLog is the journal as the alerts see it.
+type sharedLog struct{ *Server }
+
+// Newest implements [alerts.Log].
+func (s sharedLog) Newest(ctx context.Context) (map[string]time.Time, error) {
+	names := make([]string, 0, len(s.cfg.Sources))
+	for i := range s.cfg.Sources {
+		names = append(names, s.cfg.Sources[i].Name)
+	}
+	return s.journal.Newest(ctx, names)
+}
+
+// Instances implements [alerts.Log].
+func (s sharedLog) Instances(ctx context.Context) ([]alerts.Instance, error) {
+	replicas, err := s.journal.Replicas(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]alerts.Instance, 0, len(replicas))
+	for _, r := range replicas {
+		all = append(all, alerts.Instance{ID: r.ID, Started: r.Started, Self: r.Self, Ended: r.Ended, Counts: r.Counts})
+	}
+	return all, nil
 }
