@@ -5,8 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/webhook-bridge/bridge/internal/alerts"
 	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/sinks"
@@ -18,19 +16,23 @@ const alertsClaim = "_alerts"
 // runAlerts evaluates the alerts while this instance has the claim, until ctx is done or the journal closes. So several
 // instances over one log raise an alert once.
 func (a *Server) runAlerts(ctx context.Context) {
-	for ctx.Err() == nil {
+	backoff := claimBackoff{log: a.log, what: []any{"task", "alerts"}}
+	for {
+		backoff.begin()
 		claim, err := a.journal.Claim(ctx, alertsClaim)
 		switch {
 		case err == nil:
+			backoff.begin()
+			backoff.recovered()
 			a.evaluateAlerts(ctx, claim)
-			continue
+			backoff.lost()
 		case errors.Is(err, sinks.ErrClosed), ctx.Err() != nil:
 			return
+		default:
+			backoff.failed(err)
 		}
-		a.log.Warn("alerts: cannot be claimed now", "error", err)
-		select {
-		case <-time.After(claimRetry):
-		case <-ctx.Done():
+		if !backoff.pause(ctx) {
+			return
 		}
 	}
 }
@@ -55,24 +57,30 @@ func (a *Server) evaluateAlerts(ctx context.Context, claim journal.Claim) {
 // reportInterval is how often an instance reports its counters to the log.
 const reportInterval = 5 * time.Second
 
-// reportCounts reports the counters of this instance until ctx is done, and once more then. So the holder of the alerts counts what
-// came until the end.
-func (a *Server) reportCounts(ctx context.Context, metrics prometheus.Gatherer) {
+// reportCounts reports the counters of this instance until ctx is done.
+func (a *Server) reportCounts(ctx context.Context) {
 	tick := time.NewTicker(reportInterval)
 	defer tick.Stop()
-	for failed := false; ctx.Err() == nil; {
+	for failed := false; ; {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
+			return
 		}
-		reporting, cancel := context.WithTimeout(context.WithoutCancel(ctx), reportInterval)
-		err := a.journal.Report(reporting, alerts.ReadCounts(metrics))
-		cancel()
-		if err != nil && !failed && !errors.Is(err, sinks.ErrClosed) {
+		err := a.report(ctx)
+		if err != nil && !failed && ctx.Err() == nil {
 			a.log.Warn("alerts: the counters cannot be reported to the other replicas", "error", err)
 		}
 		failed = err != nil
 	}
+}
+
+// report reports the counters of this instance. The last report is made when nothing is received any more: whoever evaluates the
+// alerts then counts what came until the end.
+func (a *Server) report(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, reportInterval)
+	defer cancel()
+	return a.journal.Report(ctx, alerts.ReadCounts(a.metrics))
 }
 
 // sharedLog is the journal as the alerts see it.
