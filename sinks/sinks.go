@@ -47,6 +47,8 @@ var (
 	// fails too. Stop there and tell the operator; do not go past it, and do not read again in a loop. A [*DamagedError]
 	// has the position.
 	ErrDamaged = errors.New("sinks: the log is damaged")
+	// ErrUnavailable means that the storage does not answer now. Try again later.
+	ErrUnavailable = errors.New("sinks: the log is not available now")
 	// ErrClosed means that the log or the sink is closed, or is closing.
 	ErrClosed = errors.New("sinks: closed")
 )
@@ -129,7 +131,7 @@ type Log interface {
 	// Resolve reports whether a reader can continue at a mark. It asks the storage where this instance does not know. When it
 	// returns nil, Bounds().Next is at least the mark's position. The position is checked before the epoch.
 	//
-	// Errors: ErrExpired, ErrFuture, ErrForked, ErrClosed, ctx's; another one if the storage does not answer now.
+	// Errors: ErrExpired, ErrFuture, ErrForked, ErrClosed, ctx's; ErrUnavailable, or another one, if the storage does not answer now.
 	Resolve(ctx context.Context, m Mark) error
 	// Seek returns the position of the first event received at t or later, or the log's end.
 	Seek(ctx context.Context, t time.Time) (Position, error)
@@ -138,6 +140,6 @@ type Log interface {
 	// is done; then it returns ctx's error. Nothing stays open between calls. Position 0 reads as 1.
 	//
 	// Errors: ErrExpired, a [*LostError] among them; ErrFuture, which is final, since the storage was asked; ErrDamaged, after
-	// all events before the damage were returned; ErrClosed; ctx's; another one if the storage does not answer now.
+	// all events before the damage were returned; ErrClosed; ctx's; ErrUnavailable, or another one, if the storage does not answer now.
 	Read(ctx context.Context, from Position, records []Record) ([]Record, error)
 }

@@ -57,6 +57,7 @@ type Journal interface {
 	log
 	journal.Operations
 	journal.DeadLetters
+	Replicas(ctx context.Context) ([]journal.Replica, error)
 }
 
 type log interface {

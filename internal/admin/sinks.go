@@ -11,9 +11,10 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
-	"google.golang.org/protobuf/types/known/timestamppb"
+	"google.golang.org/protobuf/proto"
 
 	adminv1 "github.com/webhook-bridge/bridge/gen/bridge/admin/v1"
+	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/internal/near"
 	"github.com/webhook-bridge/bridge/sinks"
@@ -25,25 +26,8 @@ type Sink struct {
 	// Kind is such as "kafka".
 	Kind        string
 	StrictOrder bool
-	// State returns what this instance knows of its deliveries. It reports false while it makes none.
-	State func() (SinkState, bool)
-}
-
-// SinkState is the state of the deliveries to a sink.
-type SinkState struct {
-	// Breaker is closed, half-open or open.
-	Breaker string
-	// Blocked are the events that the sink waits at.
-	Blocked []BlockedEvent
-}
-
-// BlockedEvent is an event that a sink waits at.
-type BlockedEvent struct {
-	Position sinks.Position
-	Reason   string
-	Since    time.Time
-	// PastEnd says that the position lies past the log's end, or that the event there is damaged.
-	PastEnd bool
+	// State returns what this instance knows of its deliveries, or nil while it makes none.
+	State func() *journalv1.SinkNote
 }
 
 // Backup writes a copy of the journal to a new folder, and returns the position of the first event that may be missing and
@@ -219,6 +203,7 @@ func (s *Server) sinkNamed(ctx context.Context, name string) (*adminv1.Sink, err
 func (s *Server) sinkOf(ctx context.Context, r journal.ReaderState) *adminv1.Sink {
 	v := &adminv1.Sink{
 		Name: r.Name, Position: uint64(r.Position), Paused: r.Paused, Claimed: r.Claimed, Parked: r.Parked, Missed: r.Missed,
+		Replica: r.Owner,
 	}
 	bounds := s.journal.Bounds()
 	if first := max(r.Position, bounds.Earliest); first < bounds.Next {
@@ -229,22 +214,31 @@ func (s *Server) sinkOf(ctx context.Context, r journal.ReaderState) *adminv1.Sin
 		}
 	}
 	i := slices.IndexFunc(s.sinks, func(c Sink) bool { return c.Name == r.Name })
-	if i < 0 {
-		return v
+	var note *journalv1.SinkNote
+	if i >= 0 {
+		v.Kind, v.StrictOrder = s.sinks[i].Kind, s.sinks[i].StrictOrder
+		note = s.sinks[i].State()
 	}
-	c := s.sinks[i]
-	v.Kind, v.StrictOrder = c.Kind, c.StrictOrder
-	state, ok := c.State()
-	if !ok {
-		return v
+	if note == nil && r.Claimed {
+		note = s.noteOf(r)
 	}
-	v.Breaker = state.Breaker
-	for _, b := range state.Blocked {
+	v.Breaker = note.GetBreaker()
+	for _, b := range note.GetBlocked() {
 		v.Blocked = append(v.Blocked, &adminv1.BlockedEvent{
-			Position: uint64(b.Position), Reason: b.Reason, Since: timestamppb.New(b.Since), PastEnd: b.PastEnd,
+			Position: b.GetPosition(), Reason: b.GetReason(), Since: b.GetSince(), PastEnd: b.GetPastEnd(),
 		})
 	}
 	return v
+}
+
+// noteOf returns what the instance that delivers to a sink tells of its deliveries.
+func (s *Server) noteOf(r journal.ReaderState) *journalv1.SinkNote {
+	note := new(journalv1.SinkNote)
+	if err := proto.Unmarshal(r.Note, note); err != nil {
+		s.log.Warn("the note of a sink cannot be read", "sink", r.Name, "error", err)
+		return nil
+	}
+	return note
 }
 
 // BackupJournal implements [adminv1.AdminServiceServer].
@@ -256,7 +250,7 @@ func (s *Server) backupJournal(ctx context.Context, r *adminv1.BackupJournalRequ
 	path := filepath.Clean(r.GetPath())
 	switch {
 	case s.backup == nil:
-		return nil, &answerError{codes.Unimplemented, "this journal is backed up by the tools of its database"}
+		return nil, &answerError{codes.Unimplemented, "the journal is in PostgreSQL: back up the database, with pg_basebackup and an archive of its WAL; see docs/scaling.md#backup"}
 	case !filepath.IsAbs(path) || strings.ContainsRune(path, 0):
 		return nil, invalid(errors.New("path: must be absolute; it is a path on the server"))
 	}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,17 +26,20 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
+// waits is the state of a sink that waits at an event.
+func waits() *journalv1.SinkNote {
+	since := timestamppb.New(time.Date(2026, 3, 4, 0, 0, 0, 0, time.UTC))
+	return &journalv1.SinkNote{Breaker: "open", Blocked: []*journalv1.BlockedEvent{
+		{Position: 1, Reason: "no room", Since: since},
+		{Position: 9, Reason: "past the end", Since: since, PastEnd: true},
+	}}
+}
+
 // withSinks is a rig with the readers orders, which waits at an event, and totals, which is not configured.
 func withSinks(t *testing.T) (*rig, map[string]journal.Claim) {
 	t.Helper()
 	r := newRig(t)
-	since := time.Date(2026, 3, 4, 0, 0, 0, 0, time.UTC)
-	r.sinks = []Sink{{Name: "orders", Kind: "kafka", StrictOrder: true, State: func() (SinkState, bool) {
-		return SinkState{Breaker: "open", Blocked: []BlockedEvent{
-			{Position: 1, Reason: "no room", Since: since},
-			{Position: 9, Reason: "past the end", Since: since, PastEnd: true},
-		}}, true
-	}}}
+	r.sinks = []Sink{{Name: "orders", Kind: "kafka", StrictOrder: true, State: func() *journalv1.SinkNote { return waits() }}}
 	r.backup = func(_ context.Context, dir string) (sinks.Position, uint64, error) {
 		switch dir {
 		case "/there":
@@ -312,6 +316,64 @@ func TestSinksByHTTP(t *testing.T) {
 		h.ServeHTTP(w, req)
 		if text := strings.ReplaceAll(w.Body.String(), ": ", ":"); w.Code != x.code || !strings.Contains(strings.ReplaceAll(text, ", ", ","), x.want) {
 			t.Errorf("%s %s: %d %s, want %d and %s", x.method, x.path, w.Code, w.Body, x.code, x.want)
+		}
+	}
+}
+
+// What the holder of a sink tells is shown by every replica, and only for as long as there is a holder.
+func TestSinkOfAnotherReplica(t *testing.T) {
+	r, claims := withSinks(t)
+	ctx := t.Context()
+	r.server.sinks[0].State = func() *journalv1.SinkNote { return nil }
+	note, err := proto.Marshal(waits())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := claims["orders"].SaveNote(ctx, note); err != nil {
+		t.Fatal(err)
+	}
+	a, err := r.GetSink(ctx, &adminv1.GetSinkRequest{Name: "orders"})
+	if err != nil || a.GetSink().GetBreaker() != "open" || len(a.GetSink().GetBlocked()) != 2 || !a.GetSink().GetBlocked()[1].GetPastEnd() {
+		t.Errorf("a sink that another replica holds: %v, %v", a, err)
+	}
+	if _, err := r.PassEvent(ctx, &adminv1.PassEventRequest{Name: "orders", Position: 1}); err != nil {
+		t.Errorf("pass at a replica that does not hold the sink: %v", err)
+	}
+	if err := claims["orders"].Release(ctx); err != nil {
+		t.Fatal(err)
+	}
+	a, err = r.GetSink(ctx, &adminv1.GetSinkRequest{Name: "orders"})
+	if err != nil || a.GetSink().GetBreaker() != "" || a.GetSink().GetBlocked() != nil {
+		t.Errorf("a sink without a holder: %v, %v", a, err)
+	}
+}
+
+func TestReplicas(t *testing.T) {
+	r, _ := withSinks(t)
+	a, err := r.ListReplicas(t.Context(), &adminv1.ListReplicasRequest{})
+	if err != nil || len(a.GetReplicas()) != 1 {
+		t.Fatalf("replicas: %v, %v", a, err)
+	}
+	got := a.GetReplicas()[0]
+	if got.GetState() != "running" || !got.GetSelf() || got.GetId() == "" || got.GetLastSeenAt() == nil || !slices.Equal(got.GetClaims(), []string{"orders", "totals"}) {
+		t.Errorf("replica: %v", got)
+	}
+}
+
+// A replica is gone when nothing is heard of it, and ended when it said so.
+func TestReplicaStates(t *testing.T) {
+	now := time.Now()
+	for _, x := range []struct {
+		replica journal.Replica
+		want    string
+	}{
+		{journal.Replica{Seen: now}, "running"},
+		{journal.Replica{Seen: now.Add(-goneAfter - time.Second)}, "gone"},
+		{journal.Replica{Seen: now.Add(-goneAfter - time.Second), Self: true}, "running"},
+		{journal.Replica{Seen: now.Add(-time.Minute), Ended: true}, "ended"},
+	} {
+		if got := replicaOf(x.replica, now).GetState(); got != x.want {
+			t.Errorf("%+v is %s, want %s", x.replica, got, x.want)
 		}
 	}
 }

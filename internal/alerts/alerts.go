@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/source"
 )
 
@@ -39,13 +40,43 @@ type Config struct {
 	Logger *slog.Logger
 }
 
+// Instance is an instance of the program over the log.
+type Instance struct {
+	// ID is new for each start of an instance.
+	ID string
+	// Started is when it started.
+	Started time.Time
+	// Self says that it is this instance. Ended says that it counts no more.
+	Self, Ended bool
+	// Counts are the counters that it reported last.
+	Counts []*journalv1.SourceCounts
+}
+
+// Log is the log that the instances share.
+type Log interface {
+	// Newest returns when the newest stored webhook of each source was received, by whichever instance. A source without a known
+	// webhook is left out.
+	Newest(ctx context.Context) (map[string]time.Time, error)
+	// Instances returns the instances that were seen lately, this one among them.
+	Instances(ctx context.Context) ([]Instance, error)
+}
+
+// Claim is the right to evaluate the alerts. Its note goes from one holder to the next.
+type Claim interface {
+	Note() []byte
+	SaveNote(ctx context.Context, note []byte) error
+}
+
 // Monitor evaluates the alerts of all sources while it runs.
 type Monitor struct {
 	gatherer prometheus.Gatherer
 	log      *slog.Logger
 	sources  []*sourceMonitor
-	// ran says that Run was called before.
-	ran bool
+	// sums are the counters of all instances together.
+	sums *sums
+	// unread says that the instances could not be read at the last look.
+	unread bool
+	note   noteWriter
 }
 
 // New registers the metrics, with no alert raised. It starts nothing.
@@ -72,24 +103,15 @@ func New(c Config) (*Monitor, error) {
 	return m, nil
 }
 
-// Newest returns when the newest stored webhook of each source was received, by whichever instance. A source without a known
-// webhook is left out.
-type Newest func(ctx context.Context) (map[string]time.Time, error)
-
-// Run evaluates the alerts until ctx is done. It asks newest at the start, and before it calls a source silent: another
-// instance may have received the source's webhooks. Run may be called again after it has returned.
-func (m *Monitor) Run(ctx context.Context, newest Newest) {
-	last, ok := m.ask(ctx, newest)
+// Run evaluates the alerts until ctx is done. It goes on where the note of the claim ends: an alert that another instance has raised
+// stays raised, and is not logged again. It asks for the newest webhooks at the start, and before it calls a source silent. Run may
+// be called again after it has returned.
+func (m *Monitor) Run(ctx context.Context, log Log, claim Claim) {
+	last, ok := m.ask(ctx, log)
 	now := time.Now()
-	var all map[string]counts // at the first start the counters are 0
-	if m.ran {
-		all = readCounts(m.gatherer)
-	}
-	m.ran = true
-	for _, s := range m.sources {
-		s.start(now, last[s.Name], all[s.Name])
-	}
+	m.start(now, last, claim.Note())
 	defer m.stop()
+	defer m.note.last(ctx, m, claim)
 	asked, answered := now, time.Time{}
 	if ok {
 		answered = now
@@ -102,13 +124,15 @@ func (m *Monitor) Run(ctx context.Context, newest Newest) {
 			return
 		case <-tick.C:
 		}
-		all := readCounts(m.gatherer)
+		if !m.read(ctx, log) {
+			continue
+		}
 		now := time.Now()
 		for _, s := range m.sources {
-			s.count(now, all[s.Name])
+			s.count(now, m.sums.total[s.Name])
 		}
 		if m.mustAsk(now, asked, answered) {
-			last, ok := m.ask(ctx, newest)
+			last, ok := m.ask(ctx, log)
 			if asked = now; ok {
 				answered = now
 			}
@@ -117,9 +141,46 @@ func (m *Monitor) Run(ctx context.Context, newest Newest) {
 			}
 		}
 		for _, s := range m.sources {
-			s.evaluate(now, answered, all[s.Name])
+			s.evaluate(now, answered, m.sums.total[s.Name])
+		}
+		m.note.save(ctx, now, m, claim)
+	}
+}
+
+// start sets the first readings, from the note if there is one.
+func (m *Monitor) start(now time.Time, last map[string]time.Time, text []byte) {
+	note, err := readNote(text)
+	if err != nil {
+		m.log.Warn("alerts: the note of the last holder cannot be read", "error", err)
+	}
+	m.sums, m.note = newSums(note, now), noteWriter{at: now}
+	states := map[string]*journalv1.SourceAlerts{}
+	for _, s := range note.GetSources() {
+		states[s.GetSource()] = s
+	}
+	for _, s := range m.sources {
+		s.start(now, last[s.Name], states[s.Name], m.sums.total[s.Name])
+	}
+}
+
+// read adds what the instances counted since the last look. It reports false if they cannot be read now.
+func (m *Monitor) read(ctx context.Context, log Log) bool {
+	all, err := log.Instances(ctx)
+	if err != nil {
+		if !m.unread && ctx.Err() == nil {
+			m.log.Warn("alerts: the counters of the instances cannot be read", "error", err)
+		}
+		m.unread = true
+		return false
+	}
+	m.unread = false
+	for i := range all {
+		if all[i].Self {
+			all[i].Counts = ReadCounts(m.gatherer) // newer than what it reported
 		}
 	}
+	m.sums.add(time.Now(), all)
+	return true
 }
 
 // mustAsk reports whether to ask for the newest webhooks: at once for a source that became silent since the last answer, and now
@@ -134,7 +195,7 @@ func (m *Monitor) mustAsk(now, asked, answered time.Time) bool {
 // stop takes back the alerts that are raised: from now on another instance evaluates them, or none.
 func (m *Monitor) stop() {
 	for _, s := range m.sources {
-		for _, a := range []*alert{s.silent, s.unauthorized, s.quarantine} {
+		for _, a := range s.alerts() {
 			if a.isRaised() {
 				a.raised = false
 				a.gauge.Set(0)
@@ -143,180 +204,11 @@ func (m *Monitor) stop() {
 	}
 }
 
-// ask reports whether newest answered.
-func (m *Monitor) ask(ctx context.Context, newest Newest) (last map[string]time.Time, ok bool) {
-	last, err := newest(ctx)
+// ask reports whether the log answered which webhooks are the newest.
+func (m *Monitor) ask(ctx context.Context, log Log) (last map[string]time.Time, ok bool) {
+	last, err := log.Newest(ctx)
 	if err != nil && ctx.Err() == nil {
 		m.log.Warn("alerts: the newest webhooks cannot be read", "error", err)
 	}
 	return last, err == nil
-}
-
-// sourceMonitor evaluates the alerts of one source.
-type sourceMonitor struct {
-	source.Source
-
-	silent, unauthorized, quarantine *alert
-
-	// lastAt is the time of the last accepted webhook, or of the start. gauge shows it, unless it is the start.
-	lastAt time.Time
-	gauge  prometheus.Gauge
-	// accepted is the number of accepted webhooks when the counters were last read, without pings: a ping says nothing of the
-	// webhooks that a silent source lacks. verifiedAtRaise is the number with pings when the alert unauthorized was raised: a ping
-	// proves the secret.
-	accepted, verifiedAtRaise float64
-
-	requests, quarantines window
-}
-
-func newSourceMonitor(s source.Source, log *slog.Logger, raised, last *prometheus.GaugeVec) *sourceMonitor {
-	m := &sourceMonitor{
-		Source:      s,
-		gauge:       last.WithLabelValues(s.Name),
-		requests:    window{span: requestWindow, minRequests: minRequests, maxAge: requestLookBack},
-		quarantines: window{span: quarantineWindow},
-	}
-	log = log.With("source", s.Name)
-	for _, x := range []struct {
-		to   **alert
-		name string
-		set  bool
-	}{
-		{&m.silent, "silent", s.Alerts.SilentAfter > 0},
-		{&m.unauthorized, "unauthorized", s.Alerts.UnauthorizedPercent > 0},
-		{&m.quarantine, "quarantine", s.Alerts.Quarantined > 0},
-	} {
-		if x.set {
-			*x.to = &alert{log: log.With("alert", x.name), gauge: raised.WithLabelValues(s.Name, x.name)}
-		}
-	}
-	return m
-}
-
-// start sets the first readings.
-func (m *sourceMonitor) start(now, last time.Time, c counts) {
-	m.lastAt = now
-	if !last.IsZero() && !last.After(now) {
-		m.setLastAccepted(last)
-	}
-	m.accepted = c.accepted
-	m.requests.readings, m.quarantines.readings = nil, nil
-	m.requests.add(now, c)
-	m.quarantines.add(now, c)
-}
-
-func (m *sourceMonitor) setLastAccepted(t time.Time) {
-	m.lastAt = t
-	m.gauge.Set(float64(t.UnixMilli()) / 1000)
-}
-
-// count notes the webhooks that this instance accepted.
-func (m *sourceMonitor) count(now time.Time, c counts) {
-	if c.accepted > m.accepted {
-		m.setLastAccepted(now)
-	}
-	m.accepted = c.accepted
-}
-
-// heard notes a webhook that some instance stored. A time that lies ahead is from a clock that was wrong.
-func (m *sourceMonitor) heard(now, last time.Time) {
-	if last.After(m.lastAt) && !last.After(now) {
-		m.setLastAccepted(last)
-	}
-}
-
-// isSilent reports whether no webhook is known for the configured time.
-func (m *sourceMonitor) isSilent(now time.Time) bool {
-	return m.silent != nil && !now.Before(m.silentFrom())
-}
-
-// silentFrom is when the source becomes silent if nothing is accepted.
-func (m *sourceMonitor) silentFrom() time.Time { return m.lastAt.Add(m.Alerts.SilentAfter) }
-
-// evaluate raises and clears the source's alerts. A silence is raised only if the newest webhooks were asked for, and answered,
-// since the source became silent: another instance may have received some.
-func (m *sourceMonitor) evaluate(now, answered time.Time, c counts) {
-	silence := now.Sub(m.lastAt)
-	silent := m.isSilent(now) && (m.silent.isRaised() || !answered.Before(m.silentFrom()))
-	m.silent.update(now, silent, "silent_for", silence.Round(time.Second).String())
-
-	m.evaluateUnauthorized(now, c)
-
-	hour, within := m.quarantines.add(now, c)
-	m.quarantine.update(now, hour.quarantined >= float64(m.Alerts.Quarantined),
-		"quarantined", int(hour.quarantined), "within", within.String())
-}
-
-// evaluateUnauthorized updates the alert about requests that were refused for a wrong secret.
-func (m *sourceMonitor) evaluateUnauthorized(now time.Time, c counts) {
-	if !m.unauthorized.isRaised() {
-		m.verifiedAtRaise = c.accepted + c.pings
-	}
-	latest, within := m.requests.add(now, c)
-	bad := latest.received >= minRequests && latest.unauthorized*100 >= latest.received*float64(m.Alerts.UnauthorizedPercent)
-	lockedOut := m.unauthorized.isRaised() && c.accepted+c.pings == m.verifiedAtRaise
-	m.unauthorized.update(now, bad || lockedOut,
-		"unauthorized", int(latest.unauthorized), "requests", int(latest.received), "within", within.String())
-}
-
-// alert is raised or not. A nil alert is turned off and never raised.
-type alert struct {
-	log    *slog.Logger
-	gauge  prometheus.Gauge
-	raised bool
-	logged time.Time
-}
-
-func (a *alert) isRaised() bool { return a != nil && a.raised }
-
-// update raises the alert if bad, and clears it otherwise. The log line has the attributes, which give the reason.
-func (a *alert) update(now time.Time, bad bool, attributes ...any) {
-	switch {
-	case a == nil:
-	case bad && !a.raised:
-		a.raised, a.logged = true, now
-		a.gauge.Set(1)
-		a.log.Warn("alert raised", attributes...)
-	case bad && now.Sub(a.logged) >= reminder:
-		a.logged = now
-		a.log.Warn("alert lasts", attributes...)
-	case !bad && a.raised:
-		a.raised = false
-		a.gauge.Set(0)
-		a.log.Info("alert cleared", attributes...)
-	}
-}
-
-// window measures how much counters grew lately: within span or, if that has fewer than minRequests, within the time of the
-// last minRequests requests, but at most within maxAge.
-type window struct {
-	span        time.Duration
-	minRequests float64
-	maxAge      time.Duration
-	// readings has the last reading before the window and all readings in it, the oldest first. Two neighbours always differ.
-	readings []reading
-}
-
-type reading struct {
-	at time.Time
-	counts
-}
-
-// add adds a reading of the counters. It returns how much the counters grew, and within which time.
-func (w *window) add(now time.Time, c counts) (growth counts, within time.Duration) {
-	if n := len(w.readings); n == 0 || w.readings[n-1].counts != c {
-		w.readings = append(w.readings, reading{now, c})
-	}
-	within = w.span
-	// The counts of the oldest reading were made before the window.
-	old := len(w.readings) - 1
-	for ; old > 0; old-- {
-		age := now.Sub(w.readings[old].at)
-		if age >= w.span && (c.received-w.readings[old].received >= w.minRequests || age >= w.maxAge) {
-			break
-		}
-		within = max(within, age.Round(time.Second))
-	}
-	w.readings = w.readings[old:]
-	return c.minus(w.readings[0].counts), within
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -83,12 +84,37 @@ func withMonitor(t *testing.T, last map[string]time.Duration, sources []source.S
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			m.Run(ctx, func(context.Context) (map[string]time.Time, error) { return (*r.newest.Load())(), nil })
+			m.Run(ctx, r, &note{})
 		}()
 		test(r)
 		cancel()
 		<-ended
 	})
+}
+
+// Newest implements [Log].
+func (r *rig) Newest(context.Context) (map[string]time.Time, error) { return (*r.newest.Load())(), nil }
+
+// Instances implements [Log], with one instance.
+func (r *rig) Instances(context.Context) ([]Instance, error) {
+	return []Instance{{ID: "one", Started: r.start, Self: true}}, nil
+}
+
+// note is a claim's note.
+type note struct {
+	text []byte
+	// lost says that the claim is lost.
+	lost bool
+}
+
+func (n *note) Note() []byte { return n.text }
+
+func (n *note) SaveNote(_ context.Context, text []byte) error {
+	if n.lost {
+		return errors.New("lost")
+	}
+	n.text = text
+	return nil
 }
 
 // setNewest sets the function that the monitor asks for the newest webhooks.

@@ -4,8 +4,13 @@
 // It reads the Prometheus counters every five seconds, so the code that receives webhooks does not depend on it. An alert sets
 // the metric bridge_source_alarm and writes a log line when it is raised, once an hour while it lasts, and when it is cleared.
 //
-// Where several instances share a log, one of them evaluates the alerts. Its counters are its own, so unauthorized and
-// quarantine are about what this instance received.
+// # Several instances
+//
+// Where several instances share a log, each reports its counters to the log, and one evaluates the alerts: the holder of a claim. It
+// adds up the counters of all instances, so an alert does not depend on which instance a load balancer sends a request to. The
+// other instances show no alert as raised. The holder leaves a note with the claim: sums, windows, and the alerts that are raised.
+// So the next holder goes on where the last one stopped. After the death of a holder the note is at most fifteen seconds old; what
+// was counted since is in the counters of the instances.
 //
 // # Alerts
 //

@@ -124,6 +124,7 @@ func printSink(out io.Writer, st styles, a *adminv1.GetSinkResponse) {
 	line("state", sinkState(s))
 	line("position", digits(s.GetPosition()))
 	line("lag", number(s.GetLagEvents(), "event")+", "+lagText(s))
+	line("replica", s.GetReplica())
 	line("breaker", s.GetBreaker())
 	if s.GetStrictOrder() {
 		line("order", "strict")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/webhook-bridge/bridge/internal/alerts"
 	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/sinks"
 )
@@ -15,19 +16,23 @@ const alertsClaim = "_alerts"
 // runAlerts evaluates the alerts while this instance has the claim, until ctx is done or the journal closes. So several
 // instances over one log raise an alert once.
 func (a *Server) runAlerts(ctx context.Context) {
-	for ctx.Err() == nil {
+	backoff := claimBackoff{log: a.log, what: []any{"task", "alerts"}}
+	for {
+		backoff.begin()
 		claim, err := a.journal.Claim(ctx, alertsClaim)
 		switch {
 		case err == nil:
+			backoff.begin()
+			backoff.recovered()
 			a.evaluateAlerts(ctx, claim)
-			continue
+			backoff.lost()
 		case errors.Is(err, sinks.ErrClosed), ctx.Err() != nil:
 			return
+		default:
+			backoff.failed(err)
 		}
-		a.log.Warn("alerts: cannot be claimed now", "error", err)
-		select {
-		case <-time.After(claimRetry):
-		case <-ctx.Done():
+		if !backoff.pause(ctx) {
+			return
 		}
 	}
 }
@@ -43,17 +48,62 @@ func (a *Server) evaluateAlerts(ctx context.Context, claim journal.Claim) {
 		case <-held.Done():
 		}
 	}()
-	a.alerts.Run(held, a.newestWebhooks)
+	a.alerts.Run(held, sharedLog{a}, claim)
 	if err := claim.Release(context.WithoutCancel(ctx)); err != nil {
 		a.log.Warn("alerts: claim cannot be released", "error", err)
 	}
 }
 
-// newestWebhooks returns when each source's newest webhook was received.
-func (a *Server) newestWebhooks(ctx context.Context) (map[string]time.Time, error) {
-	names := make([]string, 0, len(a.cfg.Sources))
-	for i := range a.cfg.Sources {
-		names = append(names, a.cfg.Sources[i].Name)
+// reportInterval is how often an instance reports its counters to the log.
+const reportInterval = 5 * time.Second
+
+// reportCounts reports the counters of this instance until ctx is done.
+func (a *Server) reportCounts(ctx context.Context) {
+	tick := time.NewTicker(reportInterval)
+	defer tick.Stop()
+	for failed := false; ; {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		err := a.report(ctx)
+		if err != nil && !failed && ctx.Err() == nil {
+			a.log.Warn("alerts: the counters cannot be reported to the other replicas", "error", err)
+		}
+		failed = err != nil
 	}
-	return a.journal.Newest(ctx, names)
+}
+
+// report reports the counters of this instance. The last report is made when nothing is received any more: whoever evaluates the
+// alerts then counts what came until the end.
+func (a *Server) report(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, reportInterval)
+	defer cancel()
+	return a.journal.Report(ctx, alerts.ReadCounts(a.metrics))
+}
+
+// sharedLog is the journal as the alerts see it.
+type sharedLog struct{ *Server }
+
+// Newest implements [alerts.Log].
+func (s sharedLog) Newest(ctx context.Context) (map[string]time.Time, error) {
+	names := make([]string, 0, len(s.cfg.Sources))
+	for i := range s.cfg.Sources {
+		names = append(names, s.cfg.Sources[i].Name)
+	}
+	return s.journal.Newest(ctx, names)
+}
+
+// Instances implements [alerts.Log].
+func (s sharedLog) Instances(ctx context.Context) ([]alerts.Instance, error) {
+	replicas, err := s.journal.Replicas(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]alerts.Instance, 0, len(replicas))
+	for _, r := range replicas {
+		all = append(all, alerts.Instance{ID: r.ID, Started: r.Started, Self: r.Self, Ended: r.Ended, Counts: r.Counts})
+	}
+	return all, nil
 }

@@ -41,6 +41,7 @@ type Server struct {
 	pushes    []*push
 	ready     *readiness
 	alerts    *alerts.Monitor
+	metrics   *prometheus.Registry
 	reloads   *reloads
 
 	grpc                 *grpc.Server
@@ -65,6 +66,7 @@ func Open(ctx context.Context, cfg *config.Config, plugins Plugins, log *slog.Lo
 		}
 	}()
 	metrics := prometheus.NewRegistry()
+	a.metrics = metrics
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	var backup admin.Backup
 	if a.journal, backup, err = openJournal(ctx, cfg, log, metrics); err != nil {
@@ -204,6 +206,10 @@ func (a *Server) Run(ctx context.Context) error {
 		return nil
 	})
 	group.Go(func() error {
+		a.reportCounts(ctx)
+		return nil
+	})
+	group.Go(func() error {
 		a.reloads.run(ctx)
 		return nil
 	})
@@ -263,6 +269,7 @@ func (a *Server) shutdown(ctx context.Context, stopPushing func(context.Context)
 	within(ctx, 2*share, func(ctx context.Context) { stopHTTP(ctx, a.webhooks) })
 	within(ctx, share, func(ctx context.Context) {
 		var wg sync.WaitGroup
+		wg.Go(func() { _ = a.report(ctx) })
 		wg.Go(func() { a.stopStreams(ctx) })
 		// A delivery under way has the dispatcher's grace to end. Shutdown does not wait longer for one that hangs, on a dead disk
 		// for example.

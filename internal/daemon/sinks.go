@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,10 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/admin"
 	"github.com/webhook-bridge/bridge/internal/config"
 	"github.com/webhook-bridge/bridge/internal/dispatch"
@@ -15,8 +20,8 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-// claimRetry is how long to wait when a claim cannot be had now.
-const claimRetry = time.Second
+// noteInterval is how often the state of the deliveries is looked at for other replicas.
+const noteInterval = time.Second
 
 // push delivers to one configured sink: whenever it has the claim, it opens the sink's lanes and runs a dispatcher.
 type push struct {
@@ -74,25 +79,25 @@ func (p *push) openRequired(ctx context.Context) error {
 	return nil
 }
 
-// run claims the sink and delivers until ctx is done. When the claim is lost, because an operator paused or moved the sink
-// for example, it claims the sink again.
+// run claims the sink and delivers until ctx is done. When the claim is lost, because an operator paused or moved the sink, or the
+// journal was away, it claims the sink again.
 func (p *push) run(ctx context.Context) error {
+	backoff := claimBackoff{log: p.log, what: []any{"sink", p.name()}}
 	for {
-		err := p.runOnce(ctx)
+		backoff.begin()
+		err := p.runOnce(ctx, &backoff)
 		switch {
-		case ctx.Err() != nil && (err == nil || errors.Is(err, ctx.Err()) || errors.Is(err, journal.ErrLost)):
+		case ctx.Err() != nil && (err == nil || errors.Is(err, ctx.Err()) || errors.Is(err, journal.ErrLost) || errors.Is(err, journal.ErrUnavailable)):
 			return nil
 		case errors.Is(err, sinks.ErrClosed), err != nil && ctx.Err() != nil:
 			return fmt.Errorf("sink %s: %w", p.name(), err)
 		case errors.Is(err, journal.ErrLost):
-			p.log.Info("sink is claimed again", "sink", p.name())
-			continue
+			p.log.Info("the claim of the sink is lost", "sink", p.name())
+			backoff.lost()
 		case err != nil:
-			p.log.Warn("sink cannot be claimed now", "sink", p.name(), "error", err)
+			backoff.failed(err)
 		}
-		select {
-		case <-time.After(claimRetry):
-		case <-ctx.Done():
+		if !backoff.pause(ctx) {
 			return nil
 		}
 	}
@@ -100,7 +105,7 @@ func (p *push) run(ctx context.Context) error {
 
 // runOnce delivers for as long as one claim lasts. The claim is released after the lanes are closed: no two holders deliver
 // at once.
-func (p *push) runOnce(ctx context.Context) (err error) {
+func (p *push) runOnce(ctx context.Context, backoff *claimBackoff) (err error) {
 	if err := p.register(ctx); err != nil {
 		return err
 	}
@@ -108,13 +113,57 @@ func (p *push) runOnce(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	backoff.begin()
+	backoff.recovered()
 	defer func() { _ = claim.Release(context.WithoutCancel(ctx)) }()
 	defer p.close()
 	d, err := p.newDispatcher(claim)
 	if err != nil {
 		return err
 	}
+	telling, stop := context.WithCancel(ctx)
+	var teller sync.WaitGroup
+	teller.Go(func() { p.tell(telling, claim, d) })
+	defer teller.Wait()
+	defer stop()
 	return d.Run(ctx)
+}
+
+// tell keeps the claim's note up to date, so that operators see the state of the deliveries at each replica, until ctx is done.
+func (p *push) tell(ctx context.Context, claim journal.Claim, d *dispatch.Dispatcher) {
+	tick := time.NewTicker(noteInterval)
+	defer tick.Stop()
+	last := claim.Note()
+	for {
+		note, err := proto.MarshalOptions{Deterministic: true}.Marshal(noteOf(d))
+		if err == nil && !bytes.Equal(note, last) {
+			err = claim.SaveNote(ctx, note)
+		}
+		switch {
+		case err == nil:
+			last = note
+		case errors.Is(err, journal.ErrLost), errors.Is(err, sinks.ErrClosed), ctx.Err() != nil:
+			return
+		default:
+			p.log.Debug("the state of a sink cannot be told to other replicas", "sink", p.name(), "error", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func noteOf(d *dispatch.Dispatcher) *journalv1.SinkNote {
+	breaker, blocked := d.State()
+	note := &journalv1.SinkNote{Breaker: breaker.String()}
+	for _, b := range blocked {
+		note.Blocked = append(note.Blocked, &journalv1.BlockedEvent{
+			Position: uint64(b.Position), Reason: b.Reason, Since: timestamppb.New(b.Since), PastEnd: b.PastEnd,
+		})
+	}
+	return note
 }
 
 func (p *push) newDispatcher(claim journal.Claim) (*dispatch.Dispatcher, error) {
@@ -173,17 +222,11 @@ func (p *push) forOperators() admin.Sink {
 		Name:        p.name(),
 		Kind:        p.cfg.Kind(),
 		StrictOrder: p.cfg.StrictOrder,
-		State: func() (state admin.SinkState, running bool) {
-			d := p.running()
-			if d == nil {
-				return state, false
+		State: func() *journalv1.SinkNote {
+			if d := p.running(); d != nil {
+				return noteOf(d)
 			}
-			s := d.Stats()
-			state.Breaker = s.Breaker.String()
-			for _, b := range s.Blocked {
-				state.Blocked = append(state.Blocked, admin.BlockedEvent(b))
-			}
-			return state, true
+			return nil
 		},
 	}
 }

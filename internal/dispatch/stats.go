@@ -73,11 +73,16 @@ func (d *Dispatcher) Stats() Stats {
 	s := d.cfg.Counters.Stats()
 	s.Position, _ = d.progress.get()
 	s.LagEvents, s.Lag = Lag(context.Background(), d.cfg.Log, s.Position)
-	for _, l := range d.lanes {
-		s.Breaker = max(s.Breaker, State(l.breaker.Load()))
-	}
-	s.Blocked = d.blocked.list()
+	s.Breaker, s.Blocked = d.State()
 	return s
+}
+
+// State returns two of the stats, and reads nothing.
+func (d *Dispatcher) State() (worst State, blocked []Blocked) {
+	for _, l := range d.lanes {
+		worst = max(worst, State(l.breaker.Load()))
+	}
+	return worst, d.blocked.list()
 }
 
 // Lag returns how many events lie from a position to the log's end, and how long ago the first of them was committed. The

@@ -1,12 +1,17 @@
 package journal
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/webhook-bridge/bridge/sinks"
+)
 
 // Errors of reading are those of package sinks: ErrExpired, ErrFuture, ErrForked, ErrDamaged, ErrClosed.
 var (
 	// ErrUnavailable means that the journal cannot commit now: a sync failed, the disk is full or nearly full, or the storage
 	// is being opened. The entry may exist whole or not at all. Append it again later.
-	ErrUnavailable = errors.New("journal: cannot commit")
+	// It is a [sinks.ErrUnavailable] too.
+	ErrUnavailable error = &unavailableError{}
 	// ErrNotFound means that there is no such webhook, or that it is no longer kept, or, where it is to leave the quarantine,
 	// that it has left already.
 	ErrNotFound = errors.New("journal: no such webhook")
@@ -25,3 +30,10 @@ var (
 	// ErrIncomplete means that a log is being moved to this place, and the move has not ended. Let it go on.
 	ErrIncomplete = errors.New("journal: the move of a log to this place is not complete")
 )
+
+type unavailableError struct{}
+
+func (*unavailableError) Error() string { return "journal: cannot commit" }
+
+// Unwrap makes it the error that readers know.
+func (*unavailableError) Unwrap() error { return sinks.ErrUnavailable }

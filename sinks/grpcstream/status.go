@@ -61,6 +61,9 @@ func (s *stream) status(ctx context.Context, err error) error {
 	case errors.As(err, &damaged):
 		s.server.logger.ErrorContext(ctx, "stream ended by damage", "position", uint64(damaged.Position), "error", err)
 		return dataLoss(damaged.Position)
+	case errors.Is(err, sinks.ErrUnavailable):
+		s.server.logger.WarnContext(ctx, "stream ended: the journal cannot be read now", "error", err)
+		return unavailable("the journal cannot be read now: try again later")
 	case errors.Is(err, sinks.ErrFuture):
 		return errFuture
 	case errors.Is(err, sinks.ErrForked):

@@ -337,6 +337,20 @@ func TestFailureOfTheLogIsLoggedAndNotSent(t *testing.T) {
 	}
 }
 
+// A log that does not answer now ends the stream in a way that a client tries again.
+func TestLogIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := brokenLog{memlog.New("log"), func([]sinks.Record) ([]sinks.Record, error) {
+			return nil, fmt.Errorf("%w: connection to 10.0.0.7 refused", sinks.ErrUnavailable)
+		}}
+		stream := tail(t, New(log, Config{}), &streamv1.TailRequest{})
+		receiveSubscribed(t, stream)
+		if st := wantEnd(t, stream, codes.Unavailable, "try again later"); strings.Contains(st.Message(), "10.0.0.7") {
+			t.Errorf("client got %q", st.Message())
+		}
+	})
+}
+
 // An event that is damaged ends the stream with its position. The cause is logged and not sent.
 func TestDamageEndsTheStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -41,6 +41,7 @@ const (
 	AdminService_GetParked_FullMethodName           = "/bridge.admin.v1.AdminService/GetParked"
 	AdminService_RetryParked_FullMethodName         = "/bridge.admin.v1.AdminService/RetryParked"
 	AdminService_DiscardParked_FullMethodName       = "/bridge.admin.v1.AdminService/DiscardParked"
+	AdminService_ListReplicas_FullMethodName        = "/bridge.admin.v1.AdminService/ListReplicas"
 	AdminService_BackupJournal_FullMethodName       = "/bridge.admin.v1.AdminService/BackupJournal"
 )
 
@@ -90,6 +91,8 @@ type AdminServiceClient interface {
 	RetryParked(ctx context.Context, in *RetryParkedRequest, opts ...grpc.CallOption) (*RetryParkedResponse, error)
 	// DiscardParked removes parked events for good.
 	DiscardParked(ctx context.Context, in *DiscardParkedRequest, opts ...grpc.CallOption) (*DiscardParkedResponse, error)
+	// ListReplicas lists the instances of the program over the journal. With the embedded journal there is one.
+	ListReplicas(ctx context.Context, in *ListReplicasRequest, opts ...grpc.CallOption) (*ListReplicasResponse, error)
 	// BackupJournal copies the journal into a new folder on the server while it runs. ALREADY_EXISTS if the folder exists.
 	BackupJournal(ctx context.Context, in *BackupJournalRequest, opts ...grpc.CallOption) (*BackupJournalResponse, error)
 }
@@ -272,6 +275,16 @@ func (c *adminServiceClient) DiscardParked(ctx context.Context, in *DiscardParke
 	return out, nil
 }
 
+func (c *adminServiceClient) ListReplicas(ctx context.Context, in *ListReplicasRequest, opts ...grpc.CallOption) (*ListReplicasResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListReplicasResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListReplicas_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) BackupJournal(ctx context.Context, in *BackupJournalRequest, opts ...grpc.CallOption) (*BackupJournalResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(BackupJournalResponse)
@@ -328,6 +341,8 @@ type AdminServiceServer interface {
 	RetryParked(context.Context, *RetryParkedRequest) (*RetryParkedResponse, error)
 	// DiscardParked removes parked events for good.
 	DiscardParked(context.Context, *DiscardParkedRequest) (*DiscardParkedResponse, error)
+	// ListReplicas lists the instances of the program over the journal. With the embedded journal there is one.
+	ListReplicas(context.Context, *ListReplicasRequest) (*ListReplicasResponse, error)
 	// BackupJournal copies the journal into a new folder on the server while it runs. ALREADY_EXISTS if the folder exists.
 	BackupJournal(context.Context, *BackupJournalRequest) (*BackupJournalResponse, error)
 	mustEmbedUnimplementedAdminServiceServer()
@@ -390,6 +405,9 @@ func (UnimplementedAdminServiceServer) RetryParked(context.Context, *RetryParked
 }
 func (UnimplementedAdminServiceServer) DiscardParked(context.Context, *DiscardParkedRequest) (*DiscardParkedResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DiscardParked not implemented")
+}
+func (UnimplementedAdminServiceServer) ListReplicas(context.Context, *ListReplicasRequest) (*ListReplicasResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListReplicas not implemented")
 }
 func (UnimplementedAdminServiceServer) BackupJournal(context.Context, *BackupJournalRequest) (*BackupJournalResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method BackupJournal not implemented")
@@ -721,6 +739,24 @@ func _AdminService_DiscardParked_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_ListReplicas_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListReplicasRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListReplicas(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListReplicas_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListReplicas(ctx, req.(*ListReplicasRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_BackupJournal_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(BackupJournalRequest)
 	if err := dec(in); err != nil {
@@ -813,6 +849,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DiscardParked",
 			Handler:    _AdminService_DiscardParked_Handler,
+		},
+		{
+			MethodName: "ListReplicas",
+			Handler:    _AdminService_ListReplicas_Handler,
 		},
 		{
 			MethodName: "BackupJournal",

@@ -43,8 +43,8 @@ type Sink struct {
 	Paused bool `protobuf:"varint,6,opt,name=paused,proto3" json:"paused,omitempty"`
 	// Some instance of the program delivers to it.
 	Claimed bool `protobuf:"varint,7,opt,name=claimed,proto3" json:"claimed,omitempty"`
-	// `closed` while it delivers normally, `half-open` while one event is tried, `open` while nothing is. Empty where this
-	// instance does not deliver to it.
+	// `closed` while it delivers normally, `half-open` while one event is tried, `open` while nothing is. Empty while no instance
+	// delivers to it.
 	Breaker string `protobuf:"bytes,8,opt,name=breaker,proto3" json:"breaker,omitempty"`
 	// It waits at a refused event instead of parking it.
 	StrictOrder bool `protobuf:"varint,9,opt,name=strict_order,json=strictOrder,proto3" json:"strict_order,omitempty"`
@@ -53,7 +53,9 @@ type Sink struct {
 	// Number of parked events.
 	Parked uint64 `protobuf:"varint,11,opt,name=parked,proto3" json:"parked,omitempty"`
 	// Number of events that retention removed before the sink got them.
-	Missed        uint64 `protobuf:"varint,12,opt,name=missed,proto3" json:"missed,omitempty"`
+	Missed uint64 `protobuf:"varint,12,opt,name=missed,proto3" json:"missed,omitempty"`
+	// Name of the replica that delivers to it, where the journal is made for several. Empty while none does.
+	Replica       string `protobuf:"bytes,13,opt,name=replica,proto3" json:"replica,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -170,6 +172,13 @@ func (x *Sink) GetMissed() uint64 {
 		return x.Missed
 	}
 	return 0
+}
+
+func (x *Sink) GetReplica() string {
+	if x != nil {
+		return x.Replica
+	}
+	return ""
 }
 
 // BlockedEvent is an event that a sink does not go past.
@@ -1849,7 +1858,7 @@ var File_bridge_admin_v1_sinks_proto protoreflect.FileDescriptor
 
 const file_bridge_admin_v1_sinks_proto_rawDesc = "" +
 	"\n" +
-	"\x1bbridge/admin/v1/sinks.proto\x12\x0fbridge.admin.v1\x1a\x1bbridge/event/v1/event.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe2\x02\n" +
+	"\x1bbridge/admin/v1/sinks.proto\x12\x0fbridge.admin.v1\x1a\x1bbridge/event/v1/event.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfc\x02\n" +
 	"\x04Sink\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x1a\n" +
@@ -1865,7 +1874,8 @@ const file_bridge_admin_v1_sinks_proto_rawDesc = "" +
 	"\ablocked\x18\n" +
 	" \x03(\v2\x1d.bridge.admin.v1.BlockedEventR\ablocked\x12\x16\n" +
 	"\x06parked\x18\v \x01(\x04R\x06parked\x12\x16\n" +
-	"\x06missed\x18\f \x01(\x04R\x06missed\"\x8f\x01\n" +
+	"\x06missed\x18\f \x01(\x04R\x06missed\x12\x18\n" +
+	"\areplica\x18\r \x01(\tR\areplica\"\x8f\x01\n" +
 	"\fBlockedEvent\x12\x1a\n" +
 	"\bposition\x18\x01 \x01(\x04R\bposition\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x120\n" +

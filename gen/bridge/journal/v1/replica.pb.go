@@ -298,15 +298,19 @@ type SourceAlerts struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of the source.
 	Source string `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
-	// When the latest webhook was accepted, if it is known.
+	// When the latest webhook was accepted or, while none is known, when the alerts began to be evaluated.
 	LastAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=last_at,json=lastAt,proto3" json:"last_at,omitempty"`
+	// last_at is that of a webhook.
+	Heard bool `protobuf:"varint,3,opt,name=heard,proto3" json:"heard,omitempty"`
 	// Alerts that are raised.
-	Raised []*RaisedAlert `protobuf:"bytes,3,rep,name=raised,proto3" json:"raised,omitempty"`
-	// Readings of the summed counters that the alerts still need, the oldest first. The last one has the sums as they were left.
-	Requests    []*CountsReading `protobuf:"bytes,4,rep,name=requests,proto3" json:"requests,omitempty"`
-	Quarantines []*CountsReading `protobuf:"bytes,5,rep,name=quarantines,proto3" json:"quarantines,omitempty"`
+	Raised []*RaisedAlert `protobuf:"bytes,4,rep,name=raised,proto3" json:"raised,omitempty"`
+	// The counters, summed over all instances.
+	Sums *SourceCounts `protobuf:"bytes,5,opt,name=sums,proto3" json:"sums,omitempty"`
+	// Earlier readings of the sums that the alerts still need, the oldest first.
+	Requests    []*CountsReading `protobuf:"bytes,6,rep,name=requests,proto3" json:"requests,omitempty"`
+	Quarantines []*CountsReading `protobuf:"bytes,7,rep,name=quarantines,proto3" json:"quarantines,omitempty"`
 	// Number of accepted webhooks and pings when the alert unauthorized was raised.
-	VerifiedAtRaise uint64 `protobuf:"varint,6,opt,name=verified_at_raise,json=verifiedAtRaise,proto3" json:"verified_at_raise,omitempty"`
+	VerifiedAtRaise uint64 `protobuf:"varint,8,opt,name=verified_at_raise,json=verifiedAtRaise,proto3" json:"verified_at_raise,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -355,9 +359,23 @@ func (x *SourceAlerts) GetLastAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *SourceAlerts) GetHeard() bool {
+	if x != nil {
+		return x.Heard
+	}
+	return false
+}
+
 func (x *SourceAlerts) GetRaised() []*RaisedAlert {
 	if x != nil {
 		return x.Raised
+	}
+	return nil
+}
+
+func (x *SourceAlerts) GetSums() *SourceCounts {
+	if x != nil {
+		return x.Sums
 	}
 	return nil
 }
@@ -438,7 +456,7 @@ func (x *RaisedAlert) GetLoggedAt() *timestamppb.Timestamp {
 	return nil
 }
 
-// CountsReading is a reading of a source's counters, summed over all instances.
+// CountsReading is a reading of the sums, without the counters that the alert does not need.
 type CountsReading struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	At            *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=at,proto3" json:"at,omitempty"`
@@ -577,14 +595,16 @@ const file_bridge_journal_v1_replica_proto_rawDesc = "" +
 	"\n" +
 	"AlertsNote\x129\n" +
 	"\asources\x18\x01 \x03(\v2\x1f.bridge.journal.v1.SourceAlertsR\asources\x12<\n" +
-	"\breplicas\x18\x02 \x03(\v2 .bridge.journal.v1.ReplicaCountsR\breplicas\"\xc1\x02\n" +
+	"\breplicas\x18\x02 \x03(\v2 .bridge.journal.v1.ReplicaCountsR\breplicas\"\x8c\x03\n" +
 	"\fSourceAlerts\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x123\n" +
-	"\alast_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x06lastAt\x126\n" +
-	"\x06raised\x18\x03 \x03(\v2\x1e.bridge.journal.v1.RaisedAlertR\x06raised\x12<\n" +
-	"\brequests\x18\x04 \x03(\v2 .bridge.journal.v1.CountsReadingR\brequests\x12B\n" +
-	"\vquarantines\x18\x05 \x03(\v2 .bridge.journal.v1.CountsReadingR\vquarantines\x12*\n" +
-	"\x11verified_at_raise\x18\x06 \x01(\x04R\x0fverifiedAtRaise\"\\\n" +
+	"\alast_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x06lastAt\x12\x14\n" +
+	"\x05heard\x18\x03 \x01(\bR\x05heard\x126\n" +
+	"\x06raised\x18\x04 \x03(\v2\x1e.bridge.journal.v1.RaisedAlertR\x06raised\x123\n" +
+	"\x04sums\x18\x05 \x01(\v2\x1f.bridge.journal.v1.SourceCountsR\x04sums\x12<\n" +
+	"\brequests\x18\x06 \x03(\v2 .bridge.journal.v1.CountsReadingR\brequests\x12B\n" +
+	"\vquarantines\x18\a \x03(\v2 .bridge.journal.v1.CountsReadingR\vquarantines\x12*\n" +
+	"\x11verified_at_raise\x18\b \x01(\x04R\x0fverifiedAtRaise\"\\\n" +
 	"\vRaisedAlert\x12\x14\n" +
 	"\x05alert\x18\x01 \x01(\tR\x05alert\x127\n" +
 	"\tlogged_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\bloggedAt\"t\n" +
@@ -628,18 +648,19 @@ var file_bridge_journal_v1_replica_proto_depIdxs = []int32{
 	7,  // 3: bridge.journal.v1.AlertsNote.replicas:type_name -> bridge.journal.v1.ReplicaCounts
 	8,  // 4: bridge.journal.v1.SourceAlerts.last_at:type_name -> google.protobuf.Timestamp
 	5,  // 5: bridge.journal.v1.SourceAlerts.raised:type_name -> bridge.journal.v1.RaisedAlert
-	6,  // 6: bridge.journal.v1.SourceAlerts.requests:type_name -> bridge.journal.v1.CountsReading
-	6,  // 7: bridge.journal.v1.SourceAlerts.quarantines:type_name -> bridge.journal.v1.CountsReading
-	8,  // 8: bridge.journal.v1.RaisedAlert.logged_at:type_name -> google.protobuf.Timestamp
-	8,  // 9: bridge.journal.v1.CountsReading.at:type_name -> google.protobuf.Timestamp
-	0,  // 10: bridge.journal.v1.CountsReading.counts:type_name -> bridge.journal.v1.SourceCounts
-	8,  // 11: bridge.journal.v1.ReplicaCounts.seen_at:type_name -> google.protobuf.Timestamp
-	0,  // 12: bridge.journal.v1.ReplicaCounts.counts:type_name -> bridge.journal.v1.SourceCounts
-	13, // [13:13] is the sub-list for method output_type
-	13, // [13:13] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	0,  // 6: bridge.journal.v1.SourceAlerts.sums:type_name -> bridge.journal.v1.SourceCounts
+	6,  // 7: bridge.journal.v1.SourceAlerts.requests:type_name -> bridge.journal.v1.CountsReading
+	6,  // 8: bridge.journal.v1.SourceAlerts.quarantines:type_name -> bridge.journal.v1.CountsReading
+	8,  // 9: bridge.journal.v1.RaisedAlert.logged_at:type_name -> google.protobuf.Timestamp
+	8,  // 10: bridge.journal.v1.CountsReading.at:type_name -> google.protobuf.Timestamp
+	0,  // 11: bridge.journal.v1.CountsReading.counts:type_name -> bridge.journal.v1.SourceCounts
+	8,  // 12: bridge.journal.v1.ReplicaCounts.seen_at:type_name -> google.protobuf.Timestamp
+	0,  // 13: bridge.journal.v1.ReplicaCounts.counts:type_name -> bridge.journal.v1.SourceCounts
+	14, // [14:14] is the sub-list for method output_type
+	14, // [14:14] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_bridge_journal_v1_replica_proto_init() }

@@ -42,8 +42,8 @@ type EventStreamServiceClient interface {
 	// Errors: INVALID_ARGUMENT for a malformed filter or token; FAILED_PRECONDITION for a token of another journal, of
 	// another filter, of a state that was lost in a restore, or past the journal's end; OUT_OF_RANGE with the detail
 	// PositionExpired when events from the asked place on are no longer kept, also in the middle of a stream;
-	// RESOURCE_EXHAUSTED when too many streams are open; UNAVAILABLE when the server shuts down (after `goodbye`); INTERNAL
-	// when the journal cannot be read.
+	// RESOURCE_EXHAUSTED when too many streams are open; UNAVAILABLE when the server shuts down (after `goodbye`), and
+	// while the journal does not answer; INTERNAL when the journal cannot be read.
 	Tail(ctx context.Context, in *TailRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[TailResponse], error)
 }
 
@@ -92,8 +92,8 @@ type EventStreamServiceServer interface {
 	// Errors: INVALID_ARGUMENT for a malformed filter or token; FAILED_PRECONDITION for a token of another journal, of
 	// another filter, of a state that was lost in a restore, or past the journal's end; OUT_OF_RANGE with the detail
 	// PositionExpired when events from the asked place on are no longer kept, also in the middle of a stream;
-	// RESOURCE_EXHAUSTED when too many streams are open; UNAVAILABLE when the server shuts down (after `goodbye`); INTERNAL
-	// when the journal cannot be read.
+	// RESOURCE_EXHAUSTED when too many streams are open; UNAVAILABLE when the server shuts down (after `goodbye`), and
+	// while the journal does not answer; INTERNAL when the journal cannot be read.
 	Tail(*TailRequest, grpc.ServerStreamingServer[TailResponse]) error
 	mustEmbedUnimplementedEventStreamServiceServer()
 }
