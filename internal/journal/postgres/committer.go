@@ -34,8 +34,6 @@ type committer struct {
 
 	// epochs are those that the committer knows, and shown those that it told the tail.
 	epochs, shown *epoch.List
-	// next is the position after the last event that was confirmed.
-	next sinks.Position
 
 	group commit.Group
 	known known
@@ -43,8 +41,8 @@ type committer struct {
 	// ended is when the last group ended, and entries how many entries it had.
 	ended   time.Time
 	entries int
-	// lost is how many events the readers had noticed as lost at the last commit.
-	lost uint64
+	// losses is how many losses of the database were noticed until the last commit.
+	losses uint64
 	// failing says that the last group failed. wait is the timer of pause.
 	failing bool
 	wait    *time.Timer
@@ -112,7 +110,7 @@ func (c *committer) commitGroup() error {
 	if c.epochs != c.shown {
 		epochs = c.epochs
 	}
-	c.next, c.shown = done.head.next, c.epochs
+	c.shown, c.losses = c.epochs, done.losses
 	c.j.tail.committed(done.head, epochs)
 	c.j.confirmations.confirmed(done.sent)
 	c.entries = len(c.group.Entries())
@@ -129,6 +127,9 @@ func (c *committer) commitGroup() error {
 // tryGroup commits a group. It makes partitions that are missing.
 func (c *committer) tryGroup() (done committed, err error) {
 	for range partitionTries {
+		if c.conn != nil && !c.j.servers.isNewest(c.server) {
+			c.disconnect()
+		}
 		if c.conn == nil {
 			if err := c.connect(); err != nil {
 				return done, err
@@ -166,6 +167,8 @@ type committed struct {
 	// headWait is how long it took to lock the head and to look up what is known, confirmation how long to write the rows and to have
 	// them confirmed, and took how long all of it took.
 	headWait, confirmation, took time.Duration
+	// losses is how many losses were noticed before.
+	losses uint64
 	// sent is a time before COMMIT was sent.
 	sent time.Time
 }
@@ -193,6 +196,8 @@ func (c *committer) runTransaction(w *watchdog) (done committed, err error) {
 	}
 	done.headWait = time.Since(w.began)
 	done.head = c.known.head
+	c.j.noticeLoss(&done.head)
+	done.losses = c.j.tail.water.noticed()
 	now, err := c.advance(&done.head)
 	if err != nil {
 		return done, err
@@ -211,7 +216,7 @@ func (c *committer) runTransaction(w *watchdog) (done committed, err error) {
 // advance brings the epochs up to date, begins one where the rules ask for it, and returns the time of the commit.
 func (c *committer) advance(h *head) (now int64, err error) {
 	now, fresh := epoch.Advance(h.reading, h.lastCommit)
-	fresh = c.noticeLoss(h) || fresh || h.server != h.now
+	fresh = fresh || h.server != h.now || c.j.tail.water.noticed() > c.losses
 	if fresh {
 		if _, err := c.j.beginEpoch(c.ctx, c.conn, h); err != nil {
 			return 0, err
@@ -224,20 +229,6 @@ func (c *committer) advance(h *head) (now int64, err error) {
 		}
 	}
 	return now, nil
-}
-
-// noticeLoss reports whether the log ends before what this instance has shown or acknowledged, or whether its readers noticed that
-// since the last commit.
-func (c *committer) noticeLoss(h *head) bool {
-	noticed := c.j.lostEvents.Load()
-	lost := noticed != c.lost || h.next < max(c.next, c.j.Bounds().Next)
-	if h.next < c.next {
-		c.j.cfg.Logger.Error("journal: the database lost events that it had confirmed",
-			"events", uint64(c.next-h.next), "position", uint64(h.next-1), "server", h.now)
-		c.next = h.next
-	}
-	c.lost = noticed
-	return lost
 }
 
 // rollBack ends a transaction that failed. The session stays if it is alive.
@@ -296,7 +287,7 @@ func (c *committer) recoverCommits() bool {
 		if err == nil {
 			c.failing = false
 			c.admit()
-			c.j.cfg.Logger.Info("journal: recovered", "next", uint64(c.next))
+			c.j.cfg.Logger.Info("journal: recovered", "next", uint64(c.j.Bounds().Next))
 			break
 		}
 		err = unavailable(err)

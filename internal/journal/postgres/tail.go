@@ -37,6 +37,8 @@ type tail struct {
 	notified                 chan struct{}
 	// problem is why the head cannot be read now, or nil.
 	problem atomic.Pointer[error]
+	// water is how far this instance has shown and acknowledged.
+	water highWater
 }
 
 // state is the log's end at one moment. It is not changed: another state takes its place.
@@ -57,11 +59,13 @@ func (t *tail) init(h head, epochs *epoch.List) {
 	t.notified = make(chan struct{}, 1)
 	t.shown.Store(newState(h, epochs))
 	t.committedHead.Store(&h)
+	t.water.raise(h.next)
 }
 
 // committed shows the head behind a commit of this instance, once that is confirmed. epochs is nil if it begins none.
 func (t *tail) committed(h head, epochs *epoch.List) {
 	t.committedHead.Store(&h)
+	t.water.raise(h.next)
 	t.show(h, epochs)
 }
 
@@ -77,6 +81,7 @@ func (t *tail) show(h head, epochs *epoch.List) {
 	if h.epoch > epochs.Last().Number {
 		return
 	}
+	t.water.raise(h.next)
 	h.next, h.kept = max(h.next, s.Next), max(h.kept, s.Earliest)
 	if h.next == s.Next && h.kept == s.Earliest && epochs.Last().Number == s.epochs.Last().Number {
 		return
@@ -85,14 +90,12 @@ func (t *tail) show(h head, epochs *epoch.List) {
 }
 
 // goBack shows a head behind which the database lost events, unless the state has changed meanwhile.
-func (t *tail) goBack(from *state, h head, epochs *epoch.List) bool {
+func (t *tail) goBack(from *state, h head, epochs *epoch.List) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.shown.Load() != from {
-		return false
+	if t.shown.Load() == from {
+		t.replace(from, newState(h, epochs))
 	}
-	t.replace(from, newState(h, epochs))
-	return true
 }
 
 func (t *tail) replace(old, s *state) {
@@ -251,11 +254,8 @@ func (p *poller) goBack(before *state, h head) error {
 	if err != nil {
 		return err
 	}
-	if p.j.tail.goBack(before, h, epochs) {
-		p.j.lostEvents.Add(uint64(before.Next - h.next))
-		p.j.cfg.Logger.Error("journal: the database lost events that it had confirmed; readers may have seen them",
-			"from", uint64(h.next), "to", uint64(before.Next-1), "server", h.now)
-	}
+	p.j.tail.goBack(before, h, epochs)
+	p.j.noticeLoss(&h)
 	return nil
 }
 

@@ -18,7 +18,7 @@ const (
 	// hungAfter is how long the server may take to answer before COMMIT was sent. It is longer than lockWait.
 	hungAfter = 15 * time.Second
 	// closeGrace is how long a transaction may take once the journal closes.
-	closeGrace = 10 * time.Second
+	closeGrace = 5 * time.Second
 	// watchdogInterval is how often the watchdog looks at a slow transaction.
 	watchdogInterval = time.Second
 )
