@@ -56,6 +56,8 @@ type Config struct {
 	noRetention bool
 	// lease is how long a claim lasts without renewal. Default 15s.
 	lease time.Duration
+	// poll is how often the instance asks for the head. Default 100ms.
+	poll time.Duration
 	// eventsPerPartition is how many positions a partition of events has. Default 10 million.
 	eventsPerPartition int64
 }
@@ -83,6 +85,7 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.Retention.QuarantineAge, 720*time.Hour)
 	orDefault(&c.Retention.ParkedAge, 720*time.Hour)
 	orDefault(&c.lease, 15*time.Second)
+	orDefault(&c.poll, pollInterval)
 	orDefault(&c.eventsPerPartition, 10_000_000)
 	return c
 }

@@ -166,7 +166,7 @@ type poller struct {
 
 // wait waits until the next look: for the interval, an announcement or a call that asks for it.
 func (p *poller) wait() {
-	timer := time.NewTimer(pollInterval)
+	timer := time.NewTimer(p.j.cfg.poll)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -219,7 +219,7 @@ func (p *poller) poll(asked bool) error {
 		p.current = time.Now()
 		return nil
 	}
-	if !asked && time.Since(p.current) < pollInterval {
+	if !asked && time.Since(p.current) < p.j.cfg.poll {
 		return nil
 	}
 	if err := p.j.confirm(p.j.ctx); err != nil {
