@@ -130,6 +130,15 @@
 //   - Continuing at the end of a page leaves out nothing and returns nothing twice.
 //   - Newest returns when the newest stored webhook of each source was received. Pings are left out.
 //
+// Several instances, with an engine that allows them:
+//
+//   - All of this holds across instances: for what arrives at several of them at the same instant, and for what one commits and
+//     another one shows.
+//   - An instance may show less than another one, for a moment. What one instance acknowledged or showed is never ErrFuture at another one.
+//   - An instance that stops holds up the others for some seconds at most.
+//   - A holder that stopped loses its claim, and notices before another holder has the name. When it goes on, nothing that it does
+//     through the claim takes effect.
+//
 // An engine may limit the log by size too. Its own documentation says how.
 //
 // # Not promised

@@ -19,10 +19,38 @@ import (
 // soon ends a call that is to wait. An engine that does not wait returns long before.
 const soon = 30 * time.Millisecond
 
-// journal returns an instance, the next one in turn.
+// shownWithin bounds how long an instance may take to show what another one has committed, and to lose a claim that an operator took away.
+const shownWithin = 20 * time.Second
+
+// journal returns an instance, the next one in turn. It shows what the others show.
 func (t *test) journal() journal.Journal {
 	t.calls++
-	return t.h.Instances[t.calls%len(t.h.Instances)]
+	j := t.h.Instances[t.calls%len(t.h.Instances)]
+	t.catchUp(j)
+	return j
+}
+
+// catchUp waits until an instance shows what the others show.
+func (t *test) catchUp(j journal.Journal) {
+	if len(t.h.Instances) == 1 {
+		return
+	}
+	var shown sinks.Bounds
+	for _, other := range t.h.Instances {
+		b := other.Bounds()
+		shown = sinks.Bounds{Earliest: max(shown.Earliest, b.Earliest), Next: max(shown.Next, b.Next)}
+	}
+	t.within(shownWithin, "an instance shows what another one shows", func() bool {
+		b := j.Bounds()
+		return b.Earliest >= shown.Earliest && b.Next >= shown.Next
+	})
+}
+
+// reopen kills all instances and starts them again.
+func (t *test) reopen() {
+	for i := range t.h.Instances {
+		t.h.Instances[i] = t.h.Reopen(i)
+	}
 }
 
 // equal ends the case unless got is want.
@@ -204,9 +232,10 @@ type answer struct {
 }
 
 // appendAside appends in another goroutine.
-func (t *test) appendAside(e journal.Entry) *answer {
+func (t *test) appendAside(e journal.Entry) *answer { return t.appendAsideAt(t.journal(), e) }
+
+func (t *test) appendAsideAt(j journal.Journal, e journal.Entry) *answer {
 	a := &answer{done: make(chan struct{})}
-	j := t.journal()
 	go func() {
 		defer close(a.done)
 		a.receipt, a.err = j.Append(t.ctx, e)
@@ -224,12 +253,19 @@ func (t *test) waits(what string, call func(ctx context.Context) error) {
 }
 
 // eventually waits until a condition holds.
-func (t *test) eventually(what string, holds func() bool) {
+func (t *test) eventually(what string, holds func() bool) { t.within(limit, what, holds) }
+
+// within waits until a condition holds, for a time.
+func (t *test) within(d time.Duration, what string, holds func() bool) {
+	end := time.NewTimer(d)
+	defer end.Stop()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for !holds() {
 		select {
 		case <-tick.C:
+		case <-end.C:
+			t.fatalf("%s: not within %v", what, d)
 		case <-t.ctx.Done():
 			t.fatalf("%s: not within the case's time", what)
 		}

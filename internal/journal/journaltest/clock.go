@@ -56,9 +56,7 @@ func epochs(t *test) {
 		}
 	}
 	fresh("at first")
-	for i := range t.h.Instances {
-		t.h.Instances[i] = t.h.Reopen(i)
-	}
+	t.reopen()
 	fresh("reopened")
 	t.advance(-time.Second - 1)
 	fresh("put back")
@@ -79,12 +77,12 @@ func marks(t *test) {
 	}
 	change := []func(){
 		func() {},
-		func() { t.h.Instances[0] = t.h.Reopen(0) },
+		func() { t.reopen() },
 		func() { t.advance(-2 * time.Hour) },
 		func() { t.crash(0, nil) },
 		func() { t.crash(1, nil) },
 		func() { t.advance(3 * time.Hour) },
-		func() { t.advance(-2 * time.Hour); t.h.Instances[0] = t.h.Reopen(0) },
+		func() { t.advance(-2 * time.Hour); t.reopen() },
 	}
 	for n, do := range change {
 		do()
@@ -176,9 +174,7 @@ func back(by time.Duration) func(*test) {
 func backWhileClosed(t *test) {
 	for _, by := range []time.Duration{40 * time.Minute, 3 * time.Hour} {
 		t.afterStep(by, func() {
-			for i := range t.h.Instances {
-				t.h.Instances[i] = t.h.Reopen(i)
-			}
+			t.reopen()
 		})
 	}
 }
@@ -249,7 +245,7 @@ func committedAt(t *test) {
 	for n, d := range []time.Duration{0, time.Minute, -time.Hour, 2 * time.Hour, -time.Second, -3 * time.Hour, 0, time.Second, 300 * time.Hour, -300 * time.Hour} {
 		t.advance(d)
 		if n%4 == 3 {
-			t.h.Instances[0] = t.h.Reopen(0)
+			t.reopen()
 		}
 		t.add(plain(fmt.Sprint("a", n)).adding(2))
 		last := time.Time{}

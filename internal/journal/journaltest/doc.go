@@ -34,7 +34,7 @@ var Start = time.Date(2026, 3, 4, 12, 30, 0, 0, time.UTC)
 // Harness is an empty journal, and the failures that can happen to it. A nil function skips the cases that need it.
 type Harness struct {
 	// Instances have the journal open. Cases use them in turn: one reads what another has committed. An engine for one process
-	// has one instance.
+	// has one instance, which skips the cases about several.
 	Instances []journal.Journal
 	// Reopen ends the process of an instance, as kill -9 does, and starts it again. It returns the new instance.
 	Reopen func(i int) journal.Journal
@@ -46,6 +46,9 @@ type Harness struct {
 	// Stall holds up everything that would become durable. held is closed when the first commit is held up. resume lets it go on, or
 	// has it fail.
 	Stall func() (held <-chan struct{}, resume func(fail bool))
+	// Freeze stops an instance, as SIGSTOP does, until thaw is called: nothing of it reaches the storage, and its own clock goes on. A claim
+	// that it holds runs out within seconds.
+	Freeze func(i int) (thaw func())
 	// Fail has every write fail, until mend is called.
 	Fail func() (mend func())
 	// Low has the storage look nearly full, until mend is called.

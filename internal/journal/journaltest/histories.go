@@ -128,7 +128,7 @@ func (h *history) step() {
 		h.commit([]call{h.call(), h.call()}, h.rng.IntN(8))
 	case n < 70:
 		h.note("reopen")
-		h.h.Instances[0] = h.h.Reopen(0)
+		h.reopen()
 		h.opened()
 	case n < 73:
 		h.note("crash")

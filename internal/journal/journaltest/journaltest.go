@@ -29,6 +29,8 @@ const (
 	canReopen need = "Reopen"
 	canCrash  need = "Crash"
 	canStall  need = "Stall"
+	canFreeze need = "Freeze"
+	several   need = "second instance"
 	canFail   need = "Fail"
 	canBeLow  need = "Low"
 	canRetain need = "Retain"
@@ -38,7 +40,8 @@ const (
 
 func (h *Harness) missing(all []need) (missing []string) {
 	has := map[need]bool{
-		canReopen: h.Reopen != nil, canCrash: h.Crash != nil, canStall: h.Stall != nil, canFail: h.Fail != nil,
+		canReopen: h.Reopen != nil, canCrash: h.Crash != nil, canStall: h.Stall != nil,
+		canFreeze: h.Freeze != nil, several: len(h.Instances) > 1, canFail: h.Fail != nil,
 		canBeLow: h.Low != nil, canRetain: h.Retain != nil, canBackup: h.Backup != nil, hasClock: h.Clock != nil,
 	}
 	for _, n := range all {
@@ -51,22 +54,14 @@ func (h *Harness) missing(all []need) (missing []string) {
 
 func cases() []testCase {
 	return slices.Concat(durabilityCases, orderCases, identityCases, versionCases, quarantineCases, epochCases, clockCases, retentionCases,
-		readerCases, failureCases, archiveCases)
+		readerCases, failureCases, archiveCases, instanceCases)
 }
 
 // Run runs every case, each against a journal of its own, which open makes.
 func Run(t *testing.T, open func(t *testing.T) Harness) {
 	t.Helper()
 	for _, c := range cases() {
-		t.Run(c.name, func(t *testing.T) {
-			h := open(t)
-			if missing := h.missing(c.needs); missing != nil {
-				t.Skipf("the harness has no %s\nrule: %s", strings.Join(missing, ", "), c.rule)
-			}
-			if failure := c.check(t.Context(), &h); failure != "" {
-				t.Errorf("%s\nrule: %s", failure, c.rule)
-			}
-		})
+		t.Run(c.name, func(t *testing.T) { c.test(t, open) })
 	}
 	t.Run("log", func(t *testing.T) {
 		logtest.Run(t, func(t *testing.T) logtest.Harness {
@@ -74,6 +69,16 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 			return (&test{ctx: t.Context(), h: &h, now: Start}).logHarness(t)
 		})
 	})
+}
+
+// Stalls runs only the cases that need Stall, for engines that can stall in several ways.
+func Stalls(t *testing.T, open func(t *testing.T) Harness) {
+	t.Helper()
+	for _, c := range cases() {
+		if slices.Contains(c.needs, canStall) {
+			t.Run(c.name, func(t *testing.T) { c.test(t, open) })
+		}
+	}
 }
 
 // Failing returns the names of the cases that a journal fails, for tests of this package with engines that are broken on
@@ -93,6 +98,18 @@ func Failing(t *testing.T, open func(t *testing.T) Harness) (names []string) {
 		})
 	}
 	return names
+}
+
+// test runs the case, unless the harness has not what it needs.
+func (c *testCase) test(t *testing.T, open func(t *testing.T) Harness) {
+	t.Helper()
+	h := open(t)
+	if missing := h.missing(c.needs); missing != nil {
+		t.Skipf("the harness has no %s\nrule: %s", strings.Join(missing, ", "), c.rule)
+	}
+	if failure := c.check(t.Context(), &h); failure != "" {
+		t.Errorf("%s\nrule: %s", failure, c.rule)
+	}
 }
 
 // check runs the case, and returns why it failed, or nothing.

@@ -133,9 +133,7 @@ func positionsAfterRetention(t *test) {
 	t.retain()
 	want := sinks.Bounds{Earliest: 4, Next: 4}
 	t.equal("bounds", t.journal().Bounds(), want)
-	for i := range t.h.Instances {
-		t.h.Instances[i] = t.h.Reopen(i)
-	}
+	t.reopen()
 	t.equal("bounds after reopening", t.journal().Bounds(), want)
 	t.equal("receipt", t.add(plain("b")), []journal.Receipt{{First: 4}})
 }

@@ -166,9 +166,7 @@ func versionsAcrossCrashes(t *test) {
 
 func versionsReopened(t *test) {
 	t.publish("a", "5", false)
-	for i := range t.h.Instances {
-		t.h.Instances[i] = t.h.Reopen(i)
-	}
+	t.reopen()
 	t.publish("a", "4", true)
 	t.publish("a", "5", false)
 }
@@ -198,7 +196,7 @@ func versionsBack(t *test) {
 			t.publishFor(w, subject, "5", false)
 			t.advance(-by)
 			if reopen {
-				t.h.Instances[0] = t.h.Reopen(0)
+				t.reopen()
 			}
 			t.publishFor(w, subject, "4", true)
 			t.publishFor(w, subject, "6", false)

@@ -94,9 +94,7 @@ func TestReceiver(t *testing.T) {
 			_, err := conn.Exec(t.Context(), "insert into numbers values ($1)", n)
 			done <- err
 		}()
-		if err := poll(t.Context(), "the commit waits", func() (bool, error) { return len(c.Waiting(t)) == 1, nil }); err != nil {
-			t.Fatal(err)
-		}
+		<-c.Waiting(t, "insert", t.Context().Done())
 		select {
 		case err := <-done:
 			t.Fatalf("committed without a standby: %v", err)
@@ -190,13 +188,13 @@ func TestProxy(t *testing.T) {
 	t.Run("cut before a write", func(t *testing.T) {
 		for n := range 4 { // begin, insert, commit
 			conn := connect(t, url)
-			cut := p.CutAt(n)
+			fuse := CutAt(n, p)
 			err := insert(t.Context(), conn, 10+n)
 			if (err == nil) != (n == 3) {
 				t.Fatalf("cut at write %d: %v", n, err)
 			}
 			if n < 3 {
-				<-cut
+				<-fuse.Blown
 				if conn, err := pgx.Connect(t.Context(), url); err == nil {
 					_ = conn.Close(t.Context())
 					t.Fatal("connected after the cut")
@@ -208,7 +206,7 @@ func TestProxy(t *testing.T) {
 	})
 	t.Run("writes fail", func(t *testing.T) {
 		conn := connect(t, url)
-		mend := p.FailWrites("53100", "no space left on device")
+		mend := p.FailWrites("53100", "no space left on device", "")
 		if err := insert(t.Context(), conn, 20); err == nil || !strings.Contains(err.Error(), "no space left on device (SQLSTATE 53100)") {
 			t.Fatalf("insert: %v", err)
 		}

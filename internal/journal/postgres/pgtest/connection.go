@@ -158,7 +158,7 @@ func (c *connection) deliver(m message) error {
 		if err := c.proxy.passWrite(); err != nil {
 			return err
 		}
-		if f := c.proxy.failure(); f != nil && changes(text) {
+		if f := c.proxy.failure(); f != nil && f.meets(text) {
 			return c.refuse(m, f)
 		}
 	}
@@ -274,14 +274,13 @@ func isWrite(text string) bool {
 	}
 }
 
-// changes reports whether a statement changes something itself.
-func changes(text string) bool {
-	switch first(text) {
-	case "begin", "commit", "rollback":
-		return false
-	default:
-		return isWrite(text)
+// meets reports whether a statement fails.
+func (f *failure) meets(text string) bool {
+	word := first(text)
+	if f.word != "" {
+		return word == f.word
 	}
+	return isWrite(text) && word != "begin" && word != "commit" && word != "rollback"
 }
 
 // isCommit reports whether a statement commits, and not only a notification.

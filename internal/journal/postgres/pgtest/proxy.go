@@ -26,15 +26,13 @@ type Proxy struct {
 	frozen chan struct{}
 	// held is what happens to COMMITs, if they do not simply pass.
 	commits *Commits
-	// left is how many more writes pass before all connections are cut. Below 0 it is off.
-	left int
-	cut  chan struct{}
+	fuse    *Fuse
 	// failing is the error for writes, if any.
 	failing *failure
 }
 
-// failure is an error that the proxy answers in the server's place.
-type failure struct{ code, message string }
+// failure is an error that the proxy answers in the server's place, to statements that begin with a word.
+type failure struct{ code, message, word string }
 
 // NewProxy returns a proxy without a target. The caller closes it.
 func NewProxy() (*Proxy, error) {
@@ -42,7 +40,7 @@ func NewProxy() (*Proxy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pgtest: proxy: %w", err)
 	}
-	p := &Proxy{listener: l, connections: make(map[*connection]bool), left: -1}
+	p := &Proxy{listener: l, connections: make(map[*connection]bool)}
 	p.serving.Go(p.accept)
 	return p, nil
 }
@@ -78,16 +76,48 @@ func (p *Proxy) Refuse() {
 func (p *Proxy) Accept() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.refusing, p.left = false, -1
+	p.refusing, p.fuse = false, nil
 }
 
-// CutAt refuses connections from the n-th write on, counted from 0: the write is not delivered. A write is a statement that changes something, or
-// begins or ends a transaction. cut is closed when that happens.
-func (p *Proxy) CutAt(n int) (cut <-chan struct{}) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.left, p.cut = n, make(chan struct{})
-	return p.cut
+// Fuse refuses all connections of some proxies from a certain write on.
+type Fuse struct {
+	// Blown is closed when that happens.
+	Blown <-chan struct{}
+
+	mu    sync.Mutex
+	left  int
+	blown chan struct{}
+	all   []*Proxy
+}
+
+// CutAt has proxies refuse connections from the n-th write on that they get together, counted from 0: that write is not delivered. A write
+// is a statement that changes something, or begins or ends a transaction that may.
+func CutAt(n int, all ...*Proxy) *Fuse {
+	blown := make(chan struct{})
+	f := &Fuse{Blown: blown, left: n, blown: blown, all: all}
+	for _, p := range all {
+		p.mu.Lock()
+		p.fuse = f
+		p.mu.Unlock()
+	}
+	return f
+}
+
+// pass is called before a write is delivered.
+func (f *Fuse) pass() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.left--
+	if f.left >= 0 {
+		return nil
+	}
+	if f.left == -1 {
+		close(f.blown)
+		for _, p := range f.all {
+			p.Refuse()
+		}
+	}
+	return errCut
 }
 
 // Freeze stops all bytes in both directions, until Thaw. Connections are accepted, and get no answer.
@@ -109,12 +139,12 @@ func (p *Proxy) Thaw() {
 	}
 }
 
-// FailWrites answers every statement that changes something with an error of this SQLSTATE and message, and does not deliver it. mend
-// ends that.
-func (p *Proxy) FailWrites(code, message string) (mend func()) {
+// FailWrites answers every statement that changes something with an error of this SQLSTATE and message, and does not deliver it. With a
+// word, such as insert, it fails only the statements that begin with it. mend ends that.
+func (p *Proxy) FailWrites(code, message, word string) (mend func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.failing = &failure{code, message}
+	p.failing = &failure{code, message, word}
 	return func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -267,21 +297,15 @@ func (p *Proxy) pass(c *connection) error {
 	}
 }
 
-// passWrite is called before a write is delivered. It cuts all connections if the write is the one for that.
+// passWrite is called before a write is delivered.
 func (p *Proxy) passWrite() error {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	switch {
-	case p.left > 0:
-		p.left--
-	case p.left == 0:
-		if !p.refusing {
-			close(p.cut)
-		}
-		p.refuseLocked()
-		return errCut
+	f := p.fuse
+	p.mu.Unlock()
+	if f == nil {
+		return nil
 	}
-	return nil
+	return f.pass()
 }
 
 func (p *Proxy) failure() *failure {

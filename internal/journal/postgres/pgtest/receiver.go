@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // FreezeReceiver stops the process by which a standby receives what the primary writes: the standby confirms nothing more.
@@ -74,23 +75,37 @@ func (c *Cluster) AwaitStandby(tb testing.TB) {
 	}
 }
 
-// Waiting returns the statements whose commits wait for a standby, of sessions of the clients' role.
-func (c *Cluster) Waiting(tb testing.TB) (statements []string) {
+// Waiting returns a channel that is closed when a session of the clients' role waits for a standby with a statement that begins like this, in
+// lower case. The test must not end before, unless stop is closed.
+func (c *Cluster) Waiting(tb testing.TB, statement string, stop <-chan struct{}) <-chan struct{} {
 	tb.Helper()
-	rows, err := c.Admin(tb).Query(context.Background(), `select query from pg_stat_activity where wait_event = 'SyncRep' and usename = $1`, User)
+	ctx := context.Background()
+	conn, err := c.primary.connect(ctx)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var text string
-		if err := rows.Scan(&text); err != nil {
-			tb.Fatal(err)
+	waits := make(chan struct{})
+	go func() {
+		defer func() { _ = conn.Close(ctx) }()
+		tick := time.NewTicker(2 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			var found bool
+			err := conn.QueryRow(ctx, `select exists (select from pg_stat_activity
+				where wait_event = 'SyncRep' and usename = $1 and starts_with(ltrim(lower(query)), $2))`, User, statement).Scan(&found)
+			if err != nil {
+				return // the server has ended
+			}
+			if found {
+				close(waits)
+				return
+			}
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+			}
 		}
-		statements = append(statements, text)
-	}
-	if err := rows.Err(); err != nil {
-		tb.Fatal(err)
-	}
-	return statements
+	}()
+	return waits
 }
