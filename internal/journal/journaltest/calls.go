@@ -46,6 +46,14 @@ func (t *test) catchUp(j journal.Journal) {
 	})
 }
 
+// stall holds up what would become durable, when all instances show the same.
+func (t *test) stall() (held <-chan struct{}, resume func(fail bool)) {
+	for _, j := range t.h.Instances {
+		t.catchUp(j)
+	}
+	return t.h.Stall()
+}
+
 // reopen kills all instances and starts them again.
 func (t *test) reopen() {
 	for i := range t.h.Instances {

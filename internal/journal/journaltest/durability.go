@@ -161,7 +161,7 @@ func unshown(t *test) {
 	before := t.snapshot()
 	late := plain("late").drifting("$.late")
 	e := t.entry(late)
-	held, resume := t.h.Stall()
+	held, resume := t.stall()
 	t.waits("append", func(ctx context.Context) error {
 		_, err := t.journal().Append(ctx, e)
 		return err

@@ -243,7 +243,7 @@ func pendingDuplicate(t *test) {
 	t.add(plain("before"))
 	for n, fail := range []bool{false, true} {
 		a := plain(fmt.Sprint("a", n))
-		held, resume := t.h.Stall()
+		held, resume := t.stall()
 		original := t.appendAside(t.entry(a))
 		<-held
 		early := t.entry(a)
