@@ -200,7 +200,7 @@ func (r *replicated) stopStandby() (held <-chan struct{}, resume func(bool)) {
 		})
 	}
 	r.t.Cleanup(func() { resume(true) })
-	return r.cluster.Waiting(r.t, "commit", resumed), resume
+	return r.cluster.Held(r.t, "commit", resumed), resume
 }
 
 // holdCommits holds up COMMITs on their way to the server.
@@ -241,7 +241,7 @@ func (r *replicated) holdCommits() (held <-chan struct{}, resume func(bool)) {
 func (r *replicated) failWrites(word string) (mend func()) {
 	var all []func()
 	for _, p := range r.proxies {
-		all = append(all, p.FailWrites("53100", "could not extend file: No space left on device", word))
+		all = append(all, p.FailStatements(word, diskFull, "could not extend file: No space left on device"))
 	}
 	return func() {
 		for _, mend := range all {

@@ -94,7 +94,7 @@ func TestReceiver(t *testing.T) {
 			_, err := conn.Exec(t.Context(), "insert into numbers values ($1)", n)
 			done <- err
 		}()
-		<-c.Waiting(t, "insert", t.Context().Done())
+		<-c.Held(t, "insert", t.Context().Done())
 		select {
 		case err := <-done:
 			t.Fatalf("committed without a standby: %v", err)
@@ -206,7 +206,7 @@ func TestProxy(t *testing.T) {
 	})
 	t.Run("writes fail", func(t *testing.T) {
 		conn := connect(t, url)
-		mend := p.FailWrites("53100", "no space left on device", "")
+		mend := p.FailWrites("53100", "no space left on device")
 		if err := insert(t.Context(), conn, 20); err == nil || !strings.Contains(err.Error(), "no space left on device (SQLSTATE 53100)") {
 			t.Fatalf("insert: %v", err)
 		}

@@ -139,9 +139,12 @@ func (p *Proxy) Thaw() {
 	}
 }
 
-// FailWrites answers every statement that changes something with an error of this SQLSTATE and message, and does not deliver it. With a
-// word, such as insert, it fails only the statements that begin with it. mend ends that.
-func (p *Proxy) FailWrites(code, message, word string) (mend func()) {
+// FailWrites answers every statement that changes something with an error of this SQLSTATE and message, and does not deliver it. mend
+// ends that.
+func (p *Proxy) FailWrites(code, message string) (mend func()) { return p.FailStatements("", code, message) }
+
+// FailStatements does it to the statements alone that begin with a word, such as insert.
+func (p *Proxy) FailStatements(word, code, message string) (mend func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.failing = &failure{code, message, word}

@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // FreezeReceiver stops the process by which a standby receives what the primary writes: the standby confirms nothing more.
@@ -75,9 +77,9 @@ func (c *Cluster) AwaitStandby(tb testing.TB) {
 	}
 }
 
-// Waiting returns a channel that is closed when a session of the clients' role waits for a standby with a statement that begins like this, in
+// Held returns a channel that is closed when a session of the clients' role waits for a standby with a statement that begins like this, in
 // lower case. The test must not end before, unless stop is closed.
-func (c *Cluster) Waiting(tb testing.TB, statement string, stop <-chan struct{}) <-chan struct{} {
+func (c *Cluster) Held(tb testing.TB, statement string, stop <-chan struct{}) <-chan struct{} {
 	tb.Helper()
 	ctx := context.Background()
 	conn, err := c.primary.connect(ctx)
@@ -108,4 +110,18 @@ func (c *Cluster) Waiting(tb testing.TB, statement string, stop <-chan struct{})
 		}
 	}()
 	return waits
+}
+
+// Waiting returns the statements whose commits wait for a standby, of sessions of the clients' role.
+func (c *Cluster) Waiting(tb testing.TB) (statements []string) {
+	tb.Helper()
+	ctx := context.Background()
+	rows, err := c.Admin(tb).Query(ctx, `select query from pg_stat_activity where wait_event = 'SyncRep' and usename = $1`, User)
+	if err == nil {
+		statements, err = pgx.CollectRows(rows, pgx.RowTo[string])
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return statements
 }
