@@ -141,7 +141,9 @@ func (p *Proxy) Thaw() {
 
 // FailWrites answers every statement that changes something with an error of this SQLSTATE and message, and does not deliver it. mend
 // ends that.
-func (p *Proxy) FailWrites(code, message string) (mend func()) { return p.FailStatements("", code, message) }
+func (p *Proxy) FailWrites(code, message string) (mend func()) {
+	return p.FailStatements("", code, message)
+}
 
 // FailStatements does it to the statements alone that begin with a word, such as insert.
 func (p *Proxy) FailStatements(word, code, message string) (mend func()) {
