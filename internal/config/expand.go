@@ -149,3 +149,9 @@ func fileReason(err error) error {
 	}
 	return err
 }
+
+// Expand replaces the references in a text as in a configuration: ${NAME}, ${NAME:-default} and ${file:PATH}. Its errors name variables and
+// files, never values.
+func Expand(text string, env func(string) (string, bool)) (string, error) {
+	return expander{env: env, readFile: readBounded}.expand(text)
+}

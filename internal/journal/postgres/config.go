@@ -3,8 +3,13 @@ package postgres
 import (
 	"errors"
 	"log/slog"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -95,4 +100,20 @@ func orDefault[T comparable](v *T, def T) {
 	if *v == zero {
 		*v = def
 	}
+}
+
+// Place names the database and the schema to people, without the user and the password.
+func (c Config) Place() string {
+	c = c.withDefaults()
+	parsed, err := pgx.ParseConfig(c.URL)
+	if err != nil {
+		return "PostgreSQL, schema " + c.Schema
+	}
+	hosts := []string{net.JoinHostPort(parsed.Host, strconv.Itoa(int(parsed.Port)))}
+	for _, f := range parsed.Fallbacks {
+		if host := net.JoinHostPort(f.Host, strconv.Itoa(int(f.Port))); !slices.Contains(hosts, host) {
+			hosts = append(hosts, host)
+		}
+	}
+	return "postgres://" + strings.Join(hosts, ",") + "/" + parsed.Database + ", schema " + c.Schema
 }
