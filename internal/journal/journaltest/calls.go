@@ -30,19 +30,19 @@ func (t *test) journal() journal.Journal {
 	return j
 }
 
-// catchUp waits until an instance shows what the others show.
+// catchUp waits until an instance shows what the others show, and knows the last epoch.
 func (t *test) catchUp(j journal.Journal) {
 	if len(t.h.Instances) == 1 {
 		return
 	}
-	var shown sinks.Bounds
-	for _, other := range t.h.Instances {
-		b := other.Bounds()
-		shown = sinks.Bounds{Earliest: max(shown.Earliest, b.Earliest), Next: max(shown.Next, b.Next)}
-	}
 	t.within(shownWithin, "an instance shows what another one shows", func() bool {
 		b := j.Bounds()
-		return b.Earliest >= shown.Earliest && b.Next >= shown.Next
+		for _, other := range t.h.Instances {
+			if shown := other.Bounds(); b.Earliest < shown.Earliest || b.Next < shown.Next || j.Mark(b.Next) != other.Mark(b.Next) {
+				return false
+			}
+		}
+		return true
 	})
 }
 
