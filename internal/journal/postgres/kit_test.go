@@ -62,12 +62,12 @@ type clock struct{ ns atomic.Int64 }
 
 func (c *clock) now() time.Time { return time.Unix(0, c.ns.Load()) }
 
-// schemas numbers the schemas of the tests.
-var schemas atomic.Int64
+// kitSchemas numbers the schemas of the tests.
+var kitSchemas atomic.Int64
 
 func newSchema(t *testing.T, c *pgtest.Cluster) string {
 	t.Helper()
-	name := fmt.Sprint("log_", schemas.Add(1))
+	name := fmt.Sprint("log_", kitSchemas.Add(1))
 	t.Cleanup(func() { c.Exec(t, "drop schema if exists "+name+" cascade") })
 	return name
 }
