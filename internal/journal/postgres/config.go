@@ -48,6 +48,9 @@ type Config struct {
 	Replica, Version string
 	// Retention says how long things are kept.
 	Retention Retention
+	// Budget is how many bytes all tables may have, with their indexes. Webhooks are refused while they have more. Default is no bound: the
+	// free space of the database's disk cannot be seen.
+	Budget int64
 	// DedupeAge is how long dedupe keys are kept, at least the longest window of any entry. Default 168h.
 	DedupeAge time.Duration
 	// Logger is told of failures and recoveries. Default is none.
@@ -63,7 +66,7 @@ type Config struct {
 	lease time.Duration
 	// poll is how often the instance asks for the head. Default 100ms.
 	poll time.Duration
-	// eventsPerPartition is how many positions a partition of events has. Default 10 million.
+	// eventsPerPartition is how many positions a partition of events has. Default 5 million.
 	eventsPerPartition int64
 }
 
@@ -91,7 +94,7 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.Retention.ParkedAge, 720*time.Hour)
 	orDefault(&c.lease, 15*time.Second)
 	orDefault(&c.poll, pollInterval)
-	orDefault(&c.eventsPerPartition, 10_000_000)
+	orDefault(&c.eventsPerPartition, 5_000_000)
 	return c
 }
 

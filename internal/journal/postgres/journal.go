@@ -42,7 +42,9 @@ type Journal struct {
 	damagedAt atomic.Uint64
 	// readers are the readers and the claims that this instance knows.
 	readers readers
-	metrics *metrics
+	// retention is what a pass of retain leaves for the next.
+	retention retention
+	metrics   *metrics
 	// notifications tell other instances of commits.
 	notifications notifications
 	// failures counts groups that could not be committed, and lostEvents the events that the database lost after it had confirmed them.

@@ -67,7 +67,6 @@ create table bridge.dedupe (
 	at       bigint not null,                    -- of the newest content
 	contents bytea  not null
 );
-create index on bridge.dedupe using brin (at);
 
 create table bridge.version (                    -- the greatest version of a subject
 	subject bytea  primary key,
@@ -75,7 +74,6 @@ create table bridge.version (                    -- the greatest version of a su
 	at      bigint not null,
 	version bytea  not null
 );
-create index on bridge.version using brin (at);
 
 create table bridge.drift (
 	connector     text   not null,
