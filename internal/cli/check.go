@@ -32,7 +32,7 @@ started, and no file is created or changed.`,
 			if err != nil {
 				return err
 			}
-			findings := env.plugins.Preflight(cmd.Context(), cfg, daemon.Probes{Files: true, Listeners: true, Lookups: !offline})
+			findings := env.plugins.Preflight(cmd.Context(), cfg, daemon.Probes{Files: true, Listeners: true, Lookups: !offline, Database: !offline})
 			if printFindings(env.stderr, findings, daemon.Fault) {
 				return &reportedError{exitUsage}
 			}
@@ -40,7 +40,7 @@ started, and no file is created or changed.`,
 		},
 	}
 	configFlag(cmd.Flags(), &file)
-	cmd.Flags().BoolVar(&offline, "offline", false, "do not resolve names of hosts")
+	cmd.Flags().BoolVar(&offline, "offline", false, "do not resolve names of hosts, and do not connect to the database")
 	return cmd
 }
 
@@ -109,8 +109,16 @@ func printConfig(env environment, cfg *config.Config) error {
 	if cfg.Access.Insecure {
 		fmt.Fprintln(w, "access\tinsecure\tgrpc and admin may be open to anyone who reaches them")
 	}
-	fmt.Fprintf(w, "journal\t%s\tkept %s or %s\n", cfg.Journal.Dir, schema.FormatDuration(cfg.Journal.Age), schema.FormatSize(cfg.Journal.Size))
+	fmt.Fprintf(w, "journal\t%s\tkept %s or %s\n", journalText(cfg), schema.FormatDuration(cfg.Journal.Age), schema.FormatSize(cfg.Journal.Size))
 	return w.Flush()
+}
+
+// journalText says where the journal is.
+func journalText(cfg *config.Config) string {
+	if p := cfg.Journal.Postgres; p != nil {
+		return fmt.Sprintf("PostgreSQL, schema %s, replicated by %s, replica %s", p.Schema, p.ReplicatedBy, p.Replica)
+	}
+	return cfg.Journal.Dir
 }
 
 func authText(s *source.Source) string {

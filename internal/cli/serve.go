@@ -45,6 +45,9 @@ certificates again.`,
 			if err != nil {
 				return err
 			}
+			if acceptLoss && cfg.Journal.Postgres != nil {
+				return &usageError{"--accept-loss is for the folder of journal.dir: what a database lost, its own tools restore; see docs/scaling.md#backup"}
+			}
 			cfg.Journal.AcceptLoss = acceptLoss
 			hangups := make(chan os.Signal, 1)
 			signal.Notify(hangups, syscall.SIGHUP) // from here on it does not end the program

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -19,6 +20,10 @@ The exit code is 1 if anything is damaged.`,
 		Example: "  bridge verify /var/lib/bridge",
 		Args:    between(1, 1, "the folder of a journal"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if isDatabase(args[0]) {
+				return &usageError{"reads a folder. The tools of the database check a journal in PostgreSQL: pg_amcheck, and data checksums; " +
+					"see docs/scaling.md#backup"}
+			}
 			summary, damaged, err := daemon.VerifyJournal(cmd.Context(), args[0], func(problem string) {
 				fmt.Fprintf(env.stdout, "damaged: %s\n", unsteering(problem))
 			})
@@ -35,4 +40,9 @@ The exit code is 1 if anything is damaged.`,
 			return nil
 		},
 	}
+}
+
+// isDatabase reports whether an argument is the URL of a database, which may hold a password, and not a folder.
+func isDatabase(arg string) bool {
+	return strings.HasPrefix(arg, "postgres://") || strings.HasPrefix(arg, "postgresql://")
 }

@@ -38,6 +38,8 @@ type Config struct {
 	Access Access
 	// ShutdownTimeout is the longest time for a shutdown. Then the open connections are cut off.
 	ShutdownTimeout time.Duration
+	// ShutdownDelay is how long a shutdown goes on serving before it begins, while the program is not ready.
+	ShutdownDelay time.Duration
 
 	origin *origin
 }
@@ -66,7 +68,10 @@ type TLS struct {
 
 // Journal is where and how long events are kept.
 type Journal struct {
+	// Dir is the folder. It is empty if Postgres is set.
 	Dir string
+	// Postgres is nil for the folder.
+	Postgres *Postgres
 	// Age and Size are what events and webhooks are kept for, whichever is reached first. Size is in bytes.
 	Age  time.Duration
 	Size int64
@@ -74,11 +79,21 @@ type Journal struct {
 	QuarantineAge time.Duration
 	// ParkedAge is how long events that a sink refused permanently are kept.
 	ParkedAge time.Duration
-	// MinFree is the disk space to leave free, in bytes.
+	// MinFree is the disk space to leave free, in bytes. It is 0 if Postgres is set.
 	MinFree int64
 	// AcceptLoss starts with a folder whose disk lost data that were confirmed. It is no key of the file: an operator decides
 	// so once, for one start.
 	AcceptLoss bool
+}
+
+// Postgres is a journal in PostgreSQL.
+type Postgres struct {
+	// URL may hold a password.
+	URL secret.Value
+	// Schema has the tables. ReplicatedBy is standby, storage or nothing.
+	Schema, ReplicatedBy string
+	// Replica is the name of this replica.
+	Replica string
 }
 
 // Log configures the program's own log.

@@ -187,6 +187,9 @@ func validate(file *configv1.Config, r *report) error {
 // patterns describes the schema's patterns in words, by path without indexes.
 var (
 	patterns = map[string]string{
+		"journal.postgres.schema":  "must be lower case letters, digits and underscores, and begin with no digit",
+		"journal.postgres.replica": "must be 1 to 253 letters, digits and inner dots, dashes and underscores",
+		"sinks.replica":            "must be 1 to 253 letters, digits and inner dots, dashes and underscores",
 		"sinks.name":               "must be 1 to 64 lower case letters, digits and inner dashes",
 		"sources.name":             "must be 1 to 64 lower case letters, digits and inner dashes",
 		"sources.currency":         `must be three capital letters, such as "EUR"`,

@@ -3,7 +3,6 @@ package config
 import (
 	"cmp"
 	"log/slog"
-	"os"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -24,30 +23,16 @@ type resolver struct {
 
 func (r resolver) config(file *configv1.Config) *Config {
 	listen := r.listen(file.GetListen(), file.GetAccess())
+	journal := r.journal(file.GetJournal())
 	return &Config{
 		Listen:          listen,
-		Journal:         r.journal(file.GetJournal()),
+		Journal:         journal,
 		Sources:         r.sources(file.GetSources(), listen.PublicURL),
-		Sinks:           r.sinks(file.GetSinks()),
+		Sinks:           r.sinks(file.GetSinks(), journal),
 		Log:             logging(file.GetLog()),
 		Access:          r.access(file.GetAccess()),
 		ShutdownTimeout: r.duration("shutdown_timeout", file.GetShutdownTimeout()),
-	}
-}
-
-func (r resolver) journal(j *configv1.Journal) Journal {
-	dir := text("journal.dir", j.GetDir())
-	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
-		r.addf("journal.dir", "is not a folder")
-	}
-	keep := j.GetRetention()
-	return Journal{
-		Dir:           dir,
-		Age:           r.duration("journal.retention.age", keep.GetAge()),
-		Size:          r.size("journal.retention.size", keep.GetSize(), 0),
-		QuarantineAge: r.duration("journal.retention.quarantine_age", keep.GetQuarantineAge()),
-		ParkedAge:     r.duration("journal.retention.parked_age", keep.GetParkedAge()),
-		MinFree:       r.size("journal.min_free", j.GetMinFree(), 0),
+		ShutdownDelay:   r.durationOf("shutdown_delay", schema.At("shutdown_delay").Shared(journal.Postgres != nil), file.GetShutdownDelay()),
 	}
 }
 
@@ -104,7 +89,10 @@ func (r resolver) secret(path, text string) secret.Value {
 
 // duration resolves an optional duration by the rules of its key.
 func (r resolver) duration(path string, d *durationpb.Duration) time.Duration {
-	key := schema.At(path)
+	return r.durationOf(path, schema.At(path), d)
+}
+
+func (r resolver) durationOf(path string, key schema.Key, d *durationpb.Duration) time.Duration {
 	if d == nil {
 		return key.Duration()
 	}

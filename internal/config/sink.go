@@ -26,6 +26,8 @@ type Sink struct {
 	Batch    Batch
 	// BackoffMin and BackoffMax are the first and the longest wait after a failure.
 	BackoffMin, BackoffMax time.Duration
+	// Replica is the only replica that delivers to the sink. Empty: any.
+	Replica string
 }
 
 // Kind returns the key that has the settings of this kind of sink in the file.
@@ -78,7 +80,7 @@ type KafkaCreateTopics struct {
 }
 
 // sinks resolves the sinks, and lets the checks look at each.
-func (r resolver) sinks(files []*configv1.Sink) []Sink {
+func (r resolver) sinks(files []*configv1.Sink, journal Journal) []Sink {
 	sinks := make([]Sink, 0, len(files))
 	lines, paths := map[string]int{}, map[string]int{}
 	for i, file := range files {
@@ -86,6 +88,7 @@ func (r resolver) sinks(files []*configv1.Sink) []Sink {
 		r.unique("sink", lines, path+".name", file.GetName())
 		r.unique("sink", paths, path+".file.path", file.GetFile().GetPath())
 		s := r.sink(path, file)
+		s.Replica = r.pinned(path, file, journal)
 		for _, fault := range r.checks.sink(s) {
 			r.addf(path+"."+fault.Key, "%s", fault.Reason)
 		}

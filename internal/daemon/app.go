@@ -115,7 +115,8 @@ func Open(ctx context.Context, cfg *config.Config, plugins Plugins, log *slog.Lo
 // openPushes opens the configured sinks. It registers all their cursors in the journal first, so that retention knows them.
 func (a *Server) openPushes(ctx context.Context) error {
 	for _, s := range a.cfg.Sinks {
-		p := &push{cfg: s, plugins: a.plugins, journal: a.journal, grace: a.cfg.ShutdownTimeout / 5, log: a.log}
+		elsewhere := s.Replica != "" && a.cfg.Journal.Postgres != nil && s.Replica != a.cfg.Journal.Postgres.Replica
+		p := &push{elsewhere: elsewhere, cfg: s, plugins: a.plugins, journal: a.journal, grace: a.cfg.ShutdownTimeout / 5, log: a.log}
 		if err := p.register(ctx); err != nil {
 			return err
 		}
@@ -180,6 +181,7 @@ func (a *Server) Addr(listener string) string { return a.listeners[listener].Add
 
 // Run serves until ctx is done or a listener fails, then shuts down and releases everything.
 func (a *Server) Run(ctx context.Context) error {
+	asked := ctx
 	group, ctx := errgroup.WithContext(ctx)
 	for name, s := range map[string]*http.Server{"webhooks": a.webhooks, "ops": a.ops, "admin": a.admin} {
 		group.Go(func() error { return serveHTTP(name, s, a.listeners[name].HTTP(a.tls[name])) })
@@ -217,6 +219,9 @@ func (a *Server) Run(ctx context.Context) error {
 	a.log.Info("ready", "version", Version(), "sources", len(a.cfg.Sources))
 	group.Go(func() error {
 		<-ctx.Done()
+		if asked.Err() != nil {
+			a.awaitBalancer()
+		}
 		return a.shutdown(context.WithoutCancel(ctx), func(ctx context.Context) {
 			stopPushing()
 			select {
@@ -254,6 +259,17 @@ func serveHTTP(name string, s *http.Server, l net.Listener) error {
 		return fmt.Errorf("serve %s: %w", name, err)
 	}
 	return nil
+}
+
+// awaitBalancer goes on serving for a while although the program is not ready any more, so that the load balancer in front sends no
+// request to a listener that is closed.
+func (a *Server) awaitBalancer() {
+	a.ready.serving.Store(false)
+	a.health.Shutdown()
+	if delay := a.cfg.ShutdownDelay; delay > 0 {
+		a.log.Info("not ready any more; still serving", "for", delay.String())
+		time.Sleep(delay)
+	}
 }
 
 // shutdown stops accepting, finishes what is in flight, says goodbye to streams, ends the sinks' deliveries and closes the

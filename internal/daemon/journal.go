@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"os"
 	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -13,6 +14,7 @@ import (
 	"github.com/webhook-bridge/bridge/internal/config"
 	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/internal/journal/pebble"
+	"github.com/webhook-bridge/bridge/internal/journal/postgres"
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
@@ -20,10 +22,25 @@ import (
 // start without it.
 var ErrAcceptableLoss = journal.ErrAcceptableLoss
 
-// openJournal opens the journal's engine, and returns how it is backed up. No other part of the program knows the engine.
+// openJournal opens the journal's engine, and returns how it is backed up: nil where the database's own tools do that. No other part
+// of the program knows the engine.
 func openJournal(
 	ctx context.Context, cfg *config.Config, log *slog.Logger, metrics prometheus.Registerer,
 ) (journal.Journal, admin.Backup, error) {
+	if cfg.Journal.Postgres != nil {
+		j, err := postgres.Open(ctx, postgresConfig(cfg, log, metrics))
+		if err != nil {
+			return nil, nil, err
+		}
+		return j, nil, nil
+	}
+	return openFolder(ctx, cfg, log, metrics)
+}
+
+func openFolder(
+	ctx context.Context, cfg *config.Config, log *slog.Logger, metrics prometheus.Registerer,
+) (journal.Journal, admin.Backup, error) {
+	name, _ := os.Hostname() // a host without a name has a replica without one
 	j, err := pebble.Open(ctx, pebble.Config{
 		Dir: cfg.Journal.Dir,
 		Retention: pebble.Retention{
@@ -36,6 +53,8 @@ func openJournal(
 		Logger:     log,
 		Registerer: metrics,
 		AcceptLoss: cfg.Journal.AcceptLoss,
+		Name:       name,
+		Version:    Version(),
 	})
 	if err != nil {
 		return nil, nil, err
@@ -45,6 +64,25 @@ func openJournal(
 		return b.Position, b.Bytes, err
 	}
 	return j, backup, nil
+}
+
+func postgresConfig(cfg *config.Config, log *slog.Logger, metrics prometheus.Registerer) postgres.Config {
+	p := cfg.Journal.Postgres
+	return postgres.Config{
+		URL:          p.URL.Reveal(),
+		Schema:       p.Schema,
+		ReplicatedBy: postgres.Replication(p.ReplicatedBy),
+		Replica:      p.Replica,
+		Version:      Version(),
+		Retention: postgres.Retention{
+			Age:           cfg.Journal.Age,
+			Size:          cfg.Journal.Size,
+			QuarantineAge: cfg.Journal.QuarantineAge,
+			ParkedAge:     cfg.Journal.ParkedAge,
+		},
+		Logger:     log,
+		Registerer: metrics,
+	}
 }
 
 // VerifyJournal reads everything in a journal's folder that no server has open, and calls report for everything that is wrong,

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,6 +32,8 @@ func (r *readiness) problem() string {
 	switch h := r.journal.Health(); {
 	case errors.Is(h.Problem, journal.ErrDataLoss):
 		return "journal lost data that it had confirmed: restart with --accept-loss, or restore the data"
+	case !h.Available && h.Problem != nil:
+		return "journal cannot commit: " + strings.Join(strings.Fields(h.Problem.Error()), " ")
 	case !h.Available:
 		return "journal cannot commit"
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/webhook-bridge/bridge/internal/config"
+	"github.com/webhook-bridge/bridge/internal/journal/postgres"
 	"github.com/webhook-bridge/bridge/internal/signature"
 	"github.com/webhook-bridge/bridge/internal/source"
 )
@@ -46,6 +47,8 @@ type Probes struct {
 	Lookups bool
 	// Listeners listens on the configured addresses for a moment.
 	Listeners bool
+	// Database connects to the journal's database, as the start of a server does.
+	Database bool
 }
 
 const (
@@ -59,6 +62,9 @@ const (
 // they find the same. It returns all findings, in the file's order.
 func (p Plugins) Preflight(ctx context.Context, cfg *config.Config, probes Probes) []Finding {
 	f := &preflight{cfg: cfg, probes: probes, now: time.Now()}
+	if probes.Database && cfg.Journal.Postgres != nil {
+		f.database(ctx)
+	}
 	if probes.Files {
 		f.journal()
 		f.certificates()
@@ -90,6 +96,12 @@ func (f *preflight) addf(severity Severity, key, format string, args ...any) {
 // journal looks at the journal's folder, which is created if it is missing.
 func (f *preflight) journal() {
 	const key = "journal.dir"
+	if f.cfg.Journal.Postgres != nil {
+		for _, path := range f.cfg.FilesOf(urlKey) {
+			f.permissions(urlKey, path)
+		}
+		return
+	}
 	dir := f.cfg.Journal.Dir
 	reason, missing := folderProblem(dir)
 	switch {
@@ -106,6 +118,21 @@ func (f *preflight) journal() {
 		if lock := filepath.Join(dir, "LOCK"); exists(lock) && writeProblem(lock) != "" {
 			f.addf(Refusal, key, "the files in the folder belong to another user: %s", writeProblem(lock))
 		}
+	}
+}
+
+const (
+	urlKey = "journal.postgres.url"
+	// databaseTimeout limits the look at the database.
+	databaseTimeout = 15 * time.Second
+)
+
+// database connects to the journal's database.
+func (f *preflight) database(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, databaseTimeout)
+	defer cancel()
+	if err := postgres.Probe(ctx, postgresConfig(f.cfg, nil, nil)); err != nil {
+		f.addf(Refusal, urlKey, "%s", strings.Join(strings.Fields(err.Error()), " "))
 	}
 }
 

@@ -31,6 +31,8 @@ type push struct {
 	grace    time.Duration
 	log      *slog.Logger
 	counters dispatch.Counters
+	// elsewhere says that only another replica may deliver to the sink.
+	elsewhere bool
 
 	mu sync.Mutex
 	// lanes are the opened sinks, one for each of the dispatcher's lanes.
@@ -66,7 +68,7 @@ func (p *push) register(ctx context.Context) error {
 // long, and vendors do not wait for it.
 func (p *push) openRequired(ctx context.Context) error {
 	for range p.cfg.Concurrency {
-		if !p.cfg.Required {
+		if !p.cfg.Required || p.elsewhere {
 			break
 		}
 		lane, err := p.plugins.openSink(ctx, p.cfg)
@@ -82,6 +84,10 @@ func (p *push) openRequired(ctx context.Context) error {
 // run claims the sink and delivers until ctx is done. When the claim is lost, because an operator paused or moved the sink, or the
 // journal was away, it claims the sink again.
 func (p *push) run(ctx context.Context) error {
+	if p.elsewhere {
+		p.log.Info("sink is for another replica", "sink", p.name(), "replica", p.cfg.Replica)
+		return nil
+	}
 	backoff := claimBackoff{log: p.log, what: []any{"sink", p.name()}}
 	for {
 		backoff.begin()

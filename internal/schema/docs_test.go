@@ -80,7 +80,7 @@ func tableOf(path string, tables []string) (table string) {
 func TestRules(t *testing.T) {
 	for _, key := range keysOf(t) {
 		k := At(strings.Replace(key.path, "*", "webhooks", 1))
-		for _, k := range []Key{k, k.Of(true)} {
+		for _, k := range []Key{k, k.Of(true), k.Shared(true)} {
 			reason := ""
 			switch key.kind() {
 			case "duration":
@@ -218,6 +218,9 @@ func (k key) standard() string {
 	}
 	if rules.GetDefaultOpen() != "" {
 		text += "; with `auth: {none: {}}`, " + quoted(rules.GetDefaultOpen())
+	}
+	if rules.GetDefaultShared() != "" {
+		text += "; with `journal.postgres`, " + quoted(rules.GetDefaultShared())
 	}
 	return text
 }

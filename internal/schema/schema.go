@@ -60,6 +60,14 @@ func (k Key) Of(unauthenticated bool) Key {
 	return k
 }
 
+// Shared returns the key with the defaults of a journal that several replicas share, or of one that they do not.
+func (k Key) Shared(shared bool) Key {
+	if shared && k.rules.GetDefaultShared() != "" {
+		k.fallback = k.rules.GetDefaultShared()
+	}
+	return k
+}
+
 // Text returns the default of a text, or "".
 func (k Key) Text() string { return k.fallback }
 

@@ -60,6 +60,8 @@ type Journal struct {
 	updates updates
 	// connections are all that lead to the database.
 	connections connections
+	// reporting says that a report is under way.
+	reporting atomic.Bool
 	// committerDone is closed when the committer has ended.
 	committerDone chan struct{}
 	closing       chan struct{}

@@ -56,7 +56,10 @@ func (j *Journal) scanReplica(row pgx.CollectableRow) (r journal.Replica, err er
 // reportTime bounds a report. It is sent every few seconds.
 const reportTime = 5 * time.Second
 
-// Report implements [journal.Replicas].
+// errReporting is returned while the last report is still under way: the database does not confirm it.
+var errReporting = fmt.Errorf("%w: the last report is not confirmed yet", journal.ErrUnavailable)
+
+// Report implements [journal.Replicas]. At most one report is under way, so that a database that hangs does not cost a session for each.
 func (j *Journal) Report(ctx context.Context, counts []*journalv1.SourceCounts) error {
 	encoded, err := proto.Marshal(&journalv1.ReplicaCounts{Counts: counts})
 	if err != nil {
@@ -64,8 +67,11 @@ func (j *Journal) Report(ctx context.Context, counts []*journalv1.SourceCounts) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, reportTime)
 	defer cancel()
-	return j.update(ctx, "report", func(ctx context.Context, tx pgx.Tx) error {
+	if !j.reporting.CompareAndSwap(false, true) {
+		return errReporting
+	}
+	return j.updateThen(ctx, "report", func(ctx context.Context, tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, j.sql(`update bridge.replica set counts = $2, seen = clock_timestamp() where id = $1`), j.replica, encoded)
 		return err
-	})
+	}, func(error) { j.reporting.Store(false) })
 }

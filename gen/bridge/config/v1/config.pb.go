@@ -43,7 +43,10 @@ type Config struct {
 	// How long a shutdown may take before the rest is cut off.
 	ShutdownTimeout *durationpb.Duration `protobuf:"bytes,6,opt,name=shutdown_timeout,json=shutdownTimeout,proto3" json:"shutdown_timeout,omitempty"`
 	// Where events are pushed to.
-	Sinks         []*Sink `protobuf:"bytes,7,rep,name=sinks,proto3" json:"sinks,omitempty"`
+	Sinks []*Sink `protobuf:"bytes,7,rep,name=sinks,proto3" json:"sinks,omitempty"`
+	// How long a shutdown goes on serving after `/readyz` has turned to 503, so that the load balancer in front notices. It is not part of
+	// `shutdown_timeout`.
+	ShutdownDelay *durationpb.Duration `protobuf:"bytes,8,opt,name=shutdown_delay,json=shutdownDelay,proto3" json:"shutdown_delay,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -123,6 +126,13 @@ func (x *Config) GetShutdownTimeout() *durationpb.Duration {
 func (x *Config) GetSinks() []*Sink {
 	if x != nil {
 		return x.Sinks
+	}
+	return nil
+}
+
+func (x *Config) GetShutdownDelay() *durationpb.Duration {
+	if x != nil {
+		return x.ShutdownDelay
 	}
 	return nil
 }
@@ -497,15 +507,17 @@ func (x *Access) GetAdminTokens() []string {
 	return nil
 }
 
-// Journal is the embedded store.
+// Journal is where events are kept: in a folder, or in PostgreSQL.
 type Journal struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Folder. Bridge creates it if it is missing. Only one process may use it at a time.
 	Dir string `protobuf:"bytes,1,opt,name=dir,proto3" json:"dir,omitempty"`
 	// How long things are kept: until the age or the size is reached, whichever comes first.
 	Retention *Retention `protobuf:"bytes,2,opt,name=retention,proto3" json:"retention,omitempty"`
-	// Disk space to leave free. Below it, webhooks are answered 503, so that their senders try again.
-	MinFree       string `protobuf:"bytes,3,opt,name=min_free,json=minFree,proto3" json:"min_free,omitempty"`
+	// Disk space to leave free. Below it, webhooks are answered 503, so that their senders try again. Only for the folder.
+	MinFree string `protobuf:"bytes,3,opt,name=min_free,json=minFree,proto3" json:"min_free,omitempty"`
+	// Keeps the journal in PostgreSQL, in place of the folder, for several replicas: see [scaling.md](scaling.md).
+	Postgres      *Postgres `protobuf:"bytes,4,opt,name=postgres,proto3" json:"postgres,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -561,6 +573,89 @@ func (x *Journal) GetMinFree() string {
 	return ""
 }
 
+func (x *Journal) GetPostgres() *Postgres {
+	if x != nil {
+		return x.Postgres
+	}
+	return nil
+}
+
+// Postgres is a journal in PostgreSQL 15 or newer.
+type Postgres struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Connection string of PostgreSQL's libpq, such as `postgres://bridge:PASSWORD@db1,db2/bridge`. It may name several hosts; the one that
+	// takes writes is used. It is read at the start.
+	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
+	// Schema of the tables. Each journal has a schema of its own. Lower case letters, digits and underscores.
+	Schema string `protobuf:"bytes,2,opt,name=schema,proto3" json:"schema,omitempty"`
+	// What keeps the data when the database's machine dies: `standby`, a synchronous standby of PostgreSQL; `storage`, a
+	// managed service whose storage replicates; `nothing`. With `standby`, a server without `synchronous_standby_names` is
+	// refused.
+	ReplicatedBy string `protobuf:"bytes,3,opt,name=replicated_by,json=replicatedBy,proto3" json:"replicated_by,omitempty"`
+	// Name of this replica, for operators and for `sinks.replica`. 1 to 253 letters, digits, dots, dashes and underscores.
+	Replica       string `protobuf:"bytes,4,opt,name=replica,proto3" json:"replica,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Postgres) Reset() {
+	*x = Postgres{}
+	mi := &file_bridge_config_v1_config_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Postgres) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Postgres) ProtoMessage() {}
+
+func (x *Postgres) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_config_v1_config_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Postgres.ProtoReflect.Descriptor instead.
+func (*Postgres) Descriptor() ([]byte, []int) {
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Postgres) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *Postgres) GetSchema() string {
+	if x != nil {
+		return x.Schema
+	}
+	return ""
+}
+
+func (x *Postgres) GetReplicatedBy() string {
+	if x != nil {
+		return x.ReplicatedBy
+	}
+	return ""
+}
+
+func (x *Postgres) GetReplica() string {
+	if x != nil {
+		return x.Replica
+	}
+	return ""
+}
+
 // Retention says how long things are kept. Whatever is reached first ends it.
 type Retention struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -578,7 +673,7 @@ type Retention struct {
 
 func (x *Retention) Reset() {
 	*x = Retention{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[7]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -590,7 +685,7 @@ func (x *Retention) String() string {
 func (*Retention) ProtoMessage() {}
 
 func (x *Retention) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[7]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -603,7 +698,7 @@ func (x *Retention) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Retention.ProtoReflect.Descriptor instead.
 func (*Retention) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{7}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Retention) GetAge() *durationpb.Duration {
@@ -677,7 +772,7 @@ type Source struct {
 
 func (x *Source) Reset() {
 	*x = Source{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[8]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -689,7 +784,7 @@ func (x *Source) String() string {
 func (*Source) ProtoMessage() {}
 
 func (x *Source) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[8]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -702,7 +797,7 @@ func (x *Source) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Source.ProtoReflect.Descriptor instead.
 func (*Source) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{8}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Source) GetName() string {
@@ -812,7 +907,7 @@ type Alarms struct {
 
 func (x *Alarms) Reset() {
 	*x = Alarms{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[9]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -824,7 +919,7 @@ func (x *Alarms) String() string {
 func (*Alarms) ProtoMessage() {}
 
 func (x *Alarms) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[9]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -837,7 +932,7 @@ func (x *Alarms) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Alarms.ProtoReflect.Descriptor instead.
 func (*Alarms) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{9}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Alarms) GetSilentAfter() *durationpb.Duration {
@@ -879,7 +974,7 @@ type Auth struct {
 
 func (x *Auth) Reset() {
 	*x = Auth{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[10]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -891,7 +986,7 @@ func (x *Auth) String() string {
 func (*Auth) ProtoMessage() {}
 
 func (x *Auth) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[10]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -904,7 +999,7 @@ func (x *Auth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Auth.ProtoReflect.Descriptor instead.
 func (*Auth) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{10}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Auth) GetScheme() isAuth_Scheme {
@@ -997,7 +1092,7 @@ type HeaderAuth struct {
 
 func (x *HeaderAuth) Reset() {
 	*x = HeaderAuth{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[11]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1009,7 +1104,7 @@ func (x *HeaderAuth) String() string {
 func (*HeaderAuth) ProtoMessage() {}
 
 func (x *HeaderAuth) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[11]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1022,7 +1117,7 @@ func (x *HeaderAuth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderAuth.ProtoReflect.Descriptor instead.
 func (*HeaderAuth) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{11}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *HeaderAuth) GetName() string {
@@ -1050,7 +1145,7 @@ type PathTokenAuth struct {
 
 func (x *PathTokenAuth) Reset() {
 	*x = PathTokenAuth{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[12]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1062,7 +1157,7 @@ func (x *PathTokenAuth) String() string {
 func (*PathTokenAuth) ProtoMessage() {}
 
 func (x *PathTokenAuth) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[12]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1075,7 +1170,7 @@ func (x *PathTokenAuth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathTokenAuth.ProtoReflect.Descriptor instead.
 func (*PathTokenAuth) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{12}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *PathTokenAuth) GetValues() []string {
@@ -1122,7 +1217,7 @@ type HMACAuth struct {
 
 func (x *HMACAuth) Reset() {
 	*x = HMACAuth{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[13]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1134,7 +1229,7 @@ func (x *HMACAuth) String() string {
 func (*HMACAuth) ProtoMessage() {}
 
 func (x *HMACAuth) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[13]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1147,7 +1242,7 @@ func (x *HMACAuth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HMACAuth.ProtoReflect.Descriptor instead.
 func (*HMACAuth) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{13}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *HMACAuth) GetSecrets() []string {
@@ -1244,7 +1339,7 @@ type HMACTimestamp struct {
 
 func (x *HMACTimestamp) Reset() {
 	*x = HMACTimestamp{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[14]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1256,7 +1351,7 @@ func (x *HMACTimestamp) String() string {
 func (*HMACTimestamp) ProtoMessage() {}
 
 func (x *HMACTimestamp) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[14]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1269,7 +1364,7 @@ func (x *HMACTimestamp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HMACTimestamp.ProtoReflect.Descriptor instead.
 func (*HMACTimestamp) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{14}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *HMACTimestamp) GetHeader() string {
@@ -1309,7 +1404,7 @@ type NoAuth struct {
 
 func (x *NoAuth) Reset() {
 	*x = NoAuth{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[15]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1321,7 +1416,7 @@ func (x *NoAuth) String() string {
 func (*NoAuth) ProtoMessage() {}
 
 func (x *NoAuth) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[15]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1334,7 +1429,7 @@ func (x *NoAuth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoAuth.ProtoReflect.Descriptor instead.
 func (*NoAuth) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{15}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{16}
 }
 
 // Limits bounds what a source may cost.
@@ -1355,7 +1450,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[16]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1367,7 +1462,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[16]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1380,7 +1475,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{16}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Limits) GetBody() string {
@@ -1424,7 +1519,7 @@ type Log struct {
 
 func (x *Log) Reset() {
 	*x = Log{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[17]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1436,7 +1531,7 @@ func (x *Log) String() string {
 func (*Log) ProtoMessage() {}
 
 func (x *Log) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[17]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1449,7 +1544,7 @@ func (x *Log) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Log.ProtoReflect.Descriptor instead.
 func (*Log) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{17}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Log) GetFormat() string {
@@ -1494,14 +1589,17 @@ type Sink struct {
 	// How much is pushed at once: until the first of these limits is reached.
 	Batch *SinkBatch `protobuf:"bytes,9,opt,name=batch,proto3" json:"batch,omitempty"`
 	// The wait after a failed attempt: doubled each time, with jitter.
-	Backoff       *SinkBackoff `protobuf:"bytes,10,opt,name=backoff,proto3" json:"backoff,omitempty"`
+	Backoff *SinkBackoff `protobuf:"bytes,10,opt,name=backoff,proto3" json:"backoff,omitempty"`
+	// The only replica that delivers to the sink, by its `journal.postgres.replica`. A file sink needs it where the journal is in PostgreSQL,
+	// since its file is on one machine.
+	Replica       string `protobuf:"bytes,11,opt,name=replica,proto3" json:"replica,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Sink) Reset() {
 	*x = Sink{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[18]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1513,7 +1611,7 @@ func (x *Sink) String() string {
 func (*Sink) ProtoMessage() {}
 
 func (x *Sink) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[18]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1526,7 +1624,7 @@ func (x *Sink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sink.ProtoReflect.Descriptor instead.
 func (*Sink) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{18}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Sink) GetName() string {
@@ -1610,6 +1708,13 @@ func (x *Sink) GetBackoff() *SinkBackoff {
 	return nil
 }
 
+func (x *Sink) GetReplica() string {
+	if x != nil {
+		return x.Replica
+	}
+	return ""
+}
+
 type isSink_Kind interface {
 	isSink_Kind()
 }
@@ -1643,7 +1748,7 @@ type SinkBatch struct {
 
 func (x *SinkBatch) Reset() {
 	*x = SinkBatch{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[19]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1655,7 +1760,7 @@ func (x *SinkBatch) String() string {
 func (*SinkBatch) ProtoMessage() {}
 
 func (x *SinkBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[19]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1668,7 +1773,7 @@ func (x *SinkBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SinkBatch.ProtoReflect.Descriptor instead.
 func (*SinkBatch) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{19}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SinkBatch) GetCount() uint32 {
@@ -1705,7 +1810,7 @@ type SinkBackoff struct {
 
 func (x *SinkBackoff) Reset() {
 	*x = SinkBackoff{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[20]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1717,7 +1822,7 @@ func (x *SinkBackoff) String() string {
 func (*SinkBackoff) ProtoMessage() {}
 
 func (x *SinkBackoff) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[20]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1730,7 +1835,7 @@ func (x *SinkBackoff) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SinkBackoff.ProtoReflect.Descriptor instead.
 func (*SinkBackoff) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{20}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SinkBackoff) GetMin() *durationpb.Duration {
@@ -1764,7 +1869,7 @@ type FileSink struct {
 
 func (x *FileSink) Reset() {
 	*x = FileSink{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[21]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1776,7 +1881,7 @@ func (x *FileSink) String() string {
 func (*FileSink) ProtoMessage() {}
 
 func (x *FileSink) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[21]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1789,7 +1894,7 @@ func (x *FileSink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileSink.ProtoReflect.Descriptor instead.
 func (*FileSink) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{21}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *FileSink) GetPath() string {
@@ -1833,7 +1938,7 @@ type FileRotation struct {
 
 func (x *FileRotation) Reset() {
 	*x = FileRotation{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[22]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1845,7 +1950,7 @@ func (x *FileRotation) String() string {
 func (*FileRotation) ProtoMessage() {}
 
 func (x *FileRotation) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[22]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1858,7 +1963,7 @@ func (x *FileRotation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileRotation.ProtoReflect.Descriptor instead.
 func (*FileRotation) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{22}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *FileRotation) GetSize() string {
@@ -1907,7 +2012,7 @@ type KafkaSink struct {
 
 func (x *KafkaSink) Reset() {
 	*x = KafkaSink{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[23]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1919,7 +2024,7 @@ func (x *KafkaSink) String() string {
 func (*KafkaSink) ProtoMessage() {}
 
 func (x *KafkaSink) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[23]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1932,7 +2037,7 @@ func (x *KafkaSink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaSink.ProtoReflect.Descriptor instead.
 func (*KafkaSink) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{23}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *KafkaSink) GetBrokers() []string {
@@ -2029,7 +2134,7 @@ type KafkaTLS struct {
 
 func (x *KafkaTLS) Reset() {
 	*x = KafkaTLS{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[24]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2041,7 +2146,7 @@ func (x *KafkaTLS) String() string {
 func (*KafkaTLS) ProtoMessage() {}
 
 func (x *KafkaTLS) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[24]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2054,7 +2159,7 @@ func (x *KafkaTLS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaTLS.ProtoReflect.Descriptor instead.
 func (*KafkaTLS) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{24}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *KafkaTLS) GetCaFile() string {
@@ -2100,7 +2205,7 @@ type KafkaSASL struct {
 
 func (x *KafkaSASL) Reset() {
 	*x = KafkaSASL{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[25]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2112,7 +2217,7 @@ func (x *KafkaSASL) String() string {
 func (*KafkaSASL) ProtoMessage() {}
 
 func (x *KafkaSASL) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[25]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2125,7 +2230,7 @@ func (x *KafkaSASL) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaSASL.ProtoReflect.Descriptor instead.
 func (*KafkaSASL) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{25}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *KafkaSASL) GetMechanism() string {
@@ -2162,7 +2267,7 @@ type KafkaCreateTopics struct {
 
 func (x *KafkaCreateTopics) Reset() {
 	*x = KafkaCreateTopics{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[26]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2174,7 +2279,7 @@ func (x *KafkaCreateTopics) String() string {
 func (*KafkaCreateTopics) ProtoMessage() {}
 
 func (x *KafkaCreateTopics) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[26]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2187,7 +2292,7 @@ func (x *KafkaCreateTopics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaCreateTopics.ProtoReflect.Descriptor instead.
 func (*KafkaCreateTopics) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{26}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *KafkaCreateTopics) GetPartitions() uint32 {
@@ -2208,7 +2313,7 @@ var File_bridge_config_v1_config_proto protoreflect.FileDescriptor
 
 const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\n" +
-	"\x1dbridge/config/v1/config.proto\x12\x10bridge.config.v1\x1a\x1fbridge/options/v1/options.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\"\x8f\x03\n" +
+	"\x1dbridge/config/v1/config.proto\x12\x10bridge.config.v1\x1a\x1fbridge/options/v1/options.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\"\xe9\x03\n" +
 	"\x06Config\x120\n" +
 	"\x06listen\x18\x01 \x01(\v2\x18.bridge.config.v1.ListenR\x06listen\x123\n" +
 	"\ajournal\x18\x02 \x01(\v2\x19.bridge.config.v1.JournalR\ajournal\x12<\n" +
@@ -2217,7 +2322,9 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\x06access\x18\x05 \x01(\v2\x18.bridge.config.v1.AccessR\x06access\x12W\n" +
 	"\x10shutdown_timeout\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\x11\xb2\xaa\x19\r\n" +
 	"\x0310s\"\x021s*\x021hR\x0fshutdownTimeout\x12,\n" +
-	"\x05sinks\x18\a \x03(\v2\x16.bridge.config.v1.SinkR\x05sinks\"\x80\x03\n" +
+	"\x05sinks\x18\a \x03(\v2\x16.bridge.config.v1.SinkR\x05sinks\x12X\n" +
+	"\x0eshutdown_delay\x18\b \x01(\v2\x19.google.protobuf.DurationB\x16\xb2\xaa\x19\x12\n" +
+	"\x020s\"\x020s*\x0310m:\x0310sR\rshutdownDelay\"\x80\x03\n" +
 	"\x06Listen\x120\n" +
 	"\bwebhooks\x18\x01 \x01(\tB\x14\xb2\xaa\x19\x10\n" +
 	"\x05:80802\aaddressR\bwebhooks\x12&\n" +
@@ -2251,13 +2358,22 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\x06Access\x12-\n" +
 	"\x06tokens\x18\x01 \x03(\tB\x15\xb2\xaa\x19\x0e\x1a\x04none2\x06secret\x80\x01\x01R\x06tokens\x12\x1a\n" +
 	"\binsecure\x18\x02 \x01(\bR\binsecure\x128\n" +
-	"\fadmin_tokens\x18\x03 \x03(\tB\x15\xb2\xaa\x19\x0e\x1a\x04none2\x06secret\x80\x01\x01R\vadminTokens\"\xa4\x01\n" +
+	"\fadmin_tokens\x18\x03 \x03(\tB\x15\xb2\xaa\x19\x0e\x1a\x04none2\x06secret\x80\x01\x01R\vadminTokens\"\xee\x01\n" +
 	"\aJournal\x12+\n" +
 	"\x03dir\x18\x01 \x01(\tB\x19\xb2\xaa\x19\x15\n" +
 	"\r./bridge-data2\x04pathR\x03dir\x129\n" +
 	"\tretention\x18\x02 \x01(\v2\x1b.bridge.config.v1.RetentionR\tretention\x121\n" +
 	"\bmin_free\x18\x03 \x01(\tB\x16\xb2\xaa\x19\x12\n" +
-	"\x05512Mi\"\x031Mi2\x04sizeR\aminFree\"\xa7\x02\n" +
+	"\x05512Mi\"\x031Mi2\x04sizeR\aminFree\x12H\n" +
+	"\bpostgres\x18\x04 \x01(\v2\x1a.bridge.config.v1.PostgresB\x10\xb2\xaa\x19\f\x1a\n" +
+	"the folderR\bpostgres\"\xbc\x02\n" +
+	"\bPostgres\x12(\n" +
+	"\x03url\x18\x01 \x01(\tB\x16\xbaH\x04r\x02\x10\x01\xb2\xaa\x19\b2\x06secret\x80\x01\x01R\x03url\x12E\n" +
+	"\x06schema\x18\x02 \x01(\tB-\xbaH\x1e\xd8\x01\x01r\x192\x17^[a-z_][a-z0-9_]{0,50}$\xb2\xaa\x19\b\n" +
+	"\x06bridgeR\x06schema\x12T\n" +
+	"\rreplicated_by\x18\x03 \x01(\tB/\xbaH\x1fr\x1dR\x00R\astandbyR\astorageR\anothing\xb2\xaa\x19\t\n" +
+	"\astandbyR\freplicatedBy\x12i\n" +
+	"\areplica\x18\x04 \x01(\tBO\xbaH7\xd8\x01\x01r220^[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$\xb2\xaa\x19\x11\x1a\x0fthe host's nameR\areplica\"\xa7\x02\n" +
 	"\tRetention\x12C\n" +
 	"\x03age\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x16\xb2\xaa\x19\x12\n" +
 	"\x04168h\"\x021h*\x0687600hR\x03age\x12)\n" +
@@ -2348,7 +2464,7 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\x03Log\x12X\n" +
 	"\x06format\x18\x01 \x01(\tB@\xbaH\x11\xd8\x01\x01r\fR\x04textR\x04json\xb2\xaa\x19(\x1a&`text` on a terminal, `json` otherwiseR\x06format\x12B\n" +
 	"\x05level\x18\x02 \x01(\tB,\xbaH\x1f\xd8\x01\x01r\x1aR\x05debugR\x04infoR\x04warnR\x05error\xb2\xaa\x19\x06\n" +
-	"\x04infoR\x05level\"\x93\x04\n" +
+	"\x04infoR\x05level\"\x89\x05\n" +
 	"\x04Sink\x12?\n" +
 	"\x04name\x18\x01 \x01(\tB+\xbaH(r&2$^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$R\x04name\x120\n" +
 	"\x04file\x18\x02 \x01(\v2\x1a.bridge.config.v1.FileSinkH\x00R\x04file\x123\n" +
@@ -2364,7 +2480,8 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\brequired\x18\b \x01(\bR\brequired\x121\n" +
 	"\x05batch\x18\t \x01(\v2\x1b.bridge.config.v1.SinkBatchR\x05batch\x127\n" +
 	"\abackoff\x18\n" +
-	" \x01(\v2\x1d.bridge.config.v1.SinkBackoffR\abackoffB\r\n" +
+	" \x01(\v2\x1d.bridge.config.v1.SinkBackoffR\abackoff\x12t\n" +
+	"\areplica\x18\v \x01(\tBZ\xbaH7\xd8\x01\x01r220^[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$\xb2\xaa\x19\x1c\x1a\x1aany replica, one at a timeR\areplicaB\r\n" +
 	"\x04kind\x12\x05\xbaH\x02\b\x01\"\xab\x01\n" +
 	"\tSinkBatch\x12)\n" +
 	"\x05count\x18\x01 \x01(\rB\x13\xbaH\x06*\x04\x18\xa0\x8d\x06\xb2\xaa\x19\x06\n" +
@@ -2445,7 +2562,7 @@ func file_bridge_config_v1_config_proto_rawDescGZIP() []byte {
 	return file_bridge_config_v1_config_proto_rawDescData
 }
 
-var file_bridge_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_bridge_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_bridge_config_v1_config_proto_goTypes = []any{
 	(*Config)(nil),              // 0: bridge.config.v1.Config
 	(*Listen)(nil),              // 1: bridge.config.v1.Listen
@@ -2454,75 +2571,78 @@ var file_bridge_config_v1_config_proto_goTypes = []any{
 	(*TLS)(nil),                 // 4: bridge.config.v1.TLS
 	(*Access)(nil),              // 5: bridge.config.v1.Access
 	(*Journal)(nil),             // 6: bridge.config.v1.Journal
-	(*Retention)(nil),           // 7: bridge.config.v1.Retention
-	(*Source)(nil),              // 8: bridge.config.v1.Source
-	(*Alarms)(nil),              // 9: bridge.config.v1.Alarms
-	(*Auth)(nil),                // 10: bridge.config.v1.Auth
-	(*HeaderAuth)(nil),          // 11: bridge.config.v1.HeaderAuth
-	(*PathTokenAuth)(nil),       // 12: bridge.config.v1.PathTokenAuth
-	(*HMACAuth)(nil),            // 13: bridge.config.v1.HMACAuth
-	(*HMACTimestamp)(nil),       // 14: bridge.config.v1.HMACTimestamp
-	(*NoAuth)(nil),              // 15: bridge.config.v1.NoAuth
-	(*Limits)(nil),              // 16: bridge.config.v1.Limits
-	(*Log)(nil),                 // 17: bridge.config.v1.Log
-	(*Sink)(nil),                // 18: bridge.config.v1.Sink
-	(*SinkBatch)(nil),           // 19: bridge.config.v1.SinkBatch
-	(*SinkBackoff)(nil),         // 20: bridge.config.v1.SinkBackoff
-	(*FileSink)(nil),            // 21: bridge.config.v1.FileSink
-	(*FileRotation)(nil),        // 22: bridge.config.v1.FileRotation
-	(*KafkaSink)(nil),           // 23: bridge.config.v1.KafkaSink
-	(*KafkaTLS)(nil),            // 24: bridge.config.v1.KafkaTLS
-	(*KafkaSASL)(nil),           // 25: bridge.config.v1.KafkaSASL
-	(*KafkaCreateTopics)(nil),   // 26: bridge.config.v1.KafkaCreateTopics
-	(*durationpb.Duration)(nil), // 27: google.protobuf.Duration
+	(*Postgres)(nil),            // 7: bridge.config.v1.Postgres
+	(*Retention)(nil),           // 8: bridge.config.v1.Retention
+	(*Source)(nil),              // 9: bridge.config.v1.Source
+	(*Alarms)(nil),              // 10: bridge.config.v1.Alarms
+	(*Auth)(nil),                // 11: bridge.config.v1.Auth
+	(*HeaderAuth)(nil),          // 12: bridge.config.v1.HeaderAuth
+	(*PathTokenAuth)(nil),       // 13: bridge.config.v1.PathTokenAuth
+	(*HMACAuth)(nil),            // 14: bridge.config.v1.HMACAuth
+	(*HMACTimestamp)(nil),       // 15: bridge.config.v1.HMACTimestamp
+	(*NoAuth)(nil),              // 16: bridge.config.v1.NoAuth
+	(*Limits)(nil),              // 17: bridge.config.v1.Limits
+	(*Log)(nil),                 // 18: bridge.config.v1.Log
+	(*Sink)(nil),                // 19: bridge.config.v1.Sink
+	(*SinkBatch)(nil),           // 20: bridge.config.v1.SinkBatch
+	(*SinkBackoff)(nil),         // 21: bridge.config.v1.SinkBackoff
+	(*FileSink)(nil),            // 22: bridge.config.v1.FileSink
+	(*FileRotation)(nil),        // 23: bridge.config.v1.FileRotation
+	(*KafkaSink)(nil),           // 24: bridge.config.v1.KafkaSink
+	(*KafkaTLS)(nil),            // 25: bridge.config.v1.KafkaTLS
+	(*KafkaSASL)(nil),           // 26: bridge.config.v1.KafkaSASL
+	(*KafkaCreateTopics)(nil),   // 27: bridge.config.v1.KafkaCreateTopics
+	(*durationpb.Duration)(nil), // 28: google.protobuf.Duration
 }
 var file_bridge_config_v1_config_proto_depIdxs = []int32{
 	1,  // 0: bridge.config.v1.Config.listen:type_name -> bridge.config.v1.Listen
 	6,  // 1: bridge.config.v1.Config.journal:type_name -> bridge.config.v1.Journal
-	8,  // 2: bridge.config.v1.Config.sources:type_name -> bridge.config.v1.Source
-	17, // 3: bridge.config.v1.Config.log:type_name -> bridge.config.v1.Log
+	9,  // 2: bridge.config.v1.Config.sources:type_name -> bridge.config.v1.Source
+	18, // 3: bridge.config.v1.Config.log:type_name -> bridge.config.v1.Log
 	5,  // 4: bridge.config.v1.Config.access:type_name -> bridge.config.v1.Access
-	27, // 5: bridge.config.v1.Config.shutdown_timeout:type_name -> google.protobuf.Duration
-	18, // 6: bridge.config.v1.Config.sinks:type_name -> bridge.config.v1.Sink
-	3,  // 7: bridge.config.v1.Listen.tls:type_name -> bridge.config.v1.ListenTLS
-	2,  // 8: bridge.config.v1.Listen.connections:type_name -> bridge.config.v1.ListenConnections
-	4,  // 9: bridge.config.v1.ListenTLS.webhooks:type_name -> bridge.config.v1.TLS
-	4,  // 10: bridge.config.v1.ListenTLS.ops:type_name -> bridge.config.v1.TLS
-	4,  // 11: bridge.config.v1.ListenTLS.grpc:type_name -> bridge.config.v1.TLS
-	4,  // 12: bridge.config.v1.ListenTLS.admin:type_name -> bridge.config.v1.TLS
-	7,  // 13: bridge.config.v1.Journal.retention:type_name -> bridge.config.v1.Retention
-	27, // 14: bridge.config.v1.Retention.age:type_name -> google.protobuf.Duration
-	27, // 15: bridge.config.v1.Retention.quarantine_age:type_name -> google.protobuf.Duration
-	27, // 16: bridge.config.v1.Retention.parked_age:type_name -> google.protobuf.Duration
-	10, // 17: bridge.config.v1.Source.auth:type_name -> bridge.config.v1.Auth
-	16, // 18: bridge.config.v1.Source.limits:type_name -> bridge.config.v1.Limits
-	27, // 19: bridge.config.v1.Source.dedupe_window:type_name -> google.protobuf.Duration
-	9,  // 20: bridge.config.v1.Source.alarms:type_name -> bridge.config.v1.Alarms
-	27, // 21: bridge.config.v1.Alarms.silent_after:type_name -> google.protobuf.Duration
-	11, // 22: bridge.config.v1.Auth.header:type_name -> bridge.config.v1.HeaderAuth
-	12, // 23: bridge.config.v1.Auth.path_token:type_name -> bridge.config.v1.PathTokenAuth
-	15, // 24: bridge.config.v1.Auth.none:type_name -> bridge.config.v1.NoAuth
-	13, // 25: bridge.config.v1.Auth.hmac:type_name -> bridge.config.v1.HMACAuth
-	14, // 26: bridge.config.v1.HMACAuth.timestamp:type_name -> bridge.config.v1.HMACTimestamp
-	27, // 27: bridge.config.v1.HMACTimestamp.tolerance:type_name -> google.protobuf.Duration
-	21, // 28: bridge.config.v1.Sink.file:type_name -> bridge.config.v1.FileSink
-	23, // 29: bridge.config.v1.Sink.kafka:type_name -> bridge.config.v1.KafkaSink
-	19, // 30: bridge.config.v1.Sink.batch:type_name -> bridge.config.v1.SinkBatch
-	20, // 31: bridge.config.v1.Sink.backoff:type_name -> bridge.config.v1.SinkBackoff
-	27, // 32: bridge.config.v1.SinkBatch.delay:type_name -> google.protobuf.Duration
-	27, // 33: bridge.config.v1.SinkBackoff.min:type_name -> google.protobuf.Duration
-	27, // 34: bridge.config.v1.SinkBackoff.max:type_name -> google.protobuf.Duration
-	22, // 35: bridge.config.v1.FileSink.rotate:type_name -> bridge.config.v1.FileRotation
-	27, // 36: bridge.config.v1.FileRotation.age:type_name -> google.protobuf.Duration
-	24, // 37: bridge.config.v1.KafkaSink.tls:type_name -> bridge.config.v1.KafkaTLS
-	25, // 38: bridge.config.v1.KafkaSink.sasl:type_name -> bridge.config.v1.KafkaSASL
-	26, // 39: bridge.config.v1.KafkaSink.create_topics:type_name -> bridge.config.v1.KafkaCreateTopics
-	27, // 40: bridge.config.v1.KafkaSink.timeout:type_name -> google.protobuf.Duration
-	41, // [41:41] is the sub-list for method output_type
-	41, // [41:41] is the sub-list for method input_type
-	41, // [41:41] is the sub-list for extension type_name
-	41, // [41:41] is the sub-list for extension extendee
-	0,  // [0:41] is the sub-list for field type_name
+	28, // 5: bridge.config.v1.Config.shutdown_timeout:type_name -> google.protobuf.Duration
+	19, // 6: bridge.config.v1.Config.sinks:type_name -> bridge.config.v1.Sink
+	28, // 7: bridge.config.v1.Config.shutdown_delay:type_name -> google.protobuf.Duration
+	3,  // 8: bridge.config.v1.Listen.tls:type_name -> bridge.config.v1.ListenTLS
+	2,  // 9: bridge.config.v1.Listen.connections:type_name -> bridge.config.v1.ListenConnections
+	4,  // 10: bridge.config.v1.ListenTLS.webhooks:type_name -> bridge.config.v1.TLS
+	4,  // 11: bridge.config.v1.ListenTLS.ops:type_name -> bridge.config.v1.TLS
+	4,  // 12: bridge.config.v1.ListenTLS.grpc:type_name -> bridge.config.v1.TLS
+	4,  // 13: bridge.config.v1.ListenTLS.admin:type_name -> bridge.config.v1.TLS
+	8,  // 14: bridge.config.v1.Journal.retention:type_name -> bridge.config.v1.Retention
+	7,  // 15: bridge.config.v1.Journal.postgres:type_name -> bridge.config.v1.Postgres
+	28, // 16: bridge.config.v1.Retention.age:type_name -> google.protobuf.Duration
+	28, // 17: bridge.config.v1.Retention.quarantine_age:type_name -> google.protobuf.Duration
+	28, // 18: bridge.config.v1.Retention.parked_age:type_name -> google.protobuf.Duration
+	11, // 19: bridge.config.v1.Source.auth:type_name -> bridge.config.v1.Auth
+	17, // 20: bridge.config.v1.Source.limits:type_name -> bridge.config.v1.Limits
+	28, // 21: bridge.config.v1.Source.dedupe_window:type_name -> google.protobuf.Duration
+	10, // 22: bridge.config.v1.Source.alarms:type_name -> bridge.config.v1.Alarms
+	28, // 23: bridge.config.v1.Alarms.silent_after:type_name -> google.protobuf.Duration
+	12, // 24: bridge.config.v1.Auth.header:type_name -> bridge.config.v1.HeaderAuth
+	13, // 25: bridge.config.v1.Auth.path_token:type_name -> bridge.config.v1.PathTokenAuth
+	16, // 26: bridge.config.v1.Auth.none:type_name -> bridge.config.v1.NoAuth
+	14, // 27: bridge.config.v1.Auth.hmac:type_name -> bridge.config.v1.HMACAuth
+	15, // 28: bridge.config.v1.HMACAuth.timestamp:type_name -> bridge.config.v1.HMACTimestamp
+	28, // 29: bridge.config.v1.HMACTimestamp.tolerance:type_name -> google.protobuf.Duration
+	22, // 30: bridge.config.v1.Sink.file:type_name -> bridge.config.v1.FileSink
+	24, // 31: bridge.config.v1.Sink.kafka:type_name -> bridge.config.v1.KafkaSink
+	20, // 32: bridge.config.v1.Sink.batch:type_name -> bridge.config.v1.SinkBatch
+	21, // 33: bridge.config.v1.Sink.backoff:type_name -> bridge.config.v1.SinkBackoff
+	28, // 34: bridge.config.v1.SinkBatch.delay:type_name -> google.protobuf.Duration
+	28, // 35: bridge.config.v1.SinkBackoff.min:type_name -> google.protobuf.Duration
+	28, // 36: bridge.config.v1.SinkBackoff.max:type_name -> google.protobuf.Duration
+	23, // 37: bridge.config.v1.FileSink.rotate:type_name -> bridge.config.v1.FileRotation
+	28, // 38: bridge.config.v1.FileRotation.age:type_name -> google.protobuf.Duration
+	25, // 39: bridge.config.v1.KafkaSink.tls:type_name -> bridge.config.v1.KafkaTLS
+	26, // 40: bridge.config.v1.KafkaSink.sasl:type_name -> bridge.config.v1.KafkaSASL
+	27, // 41: bridge.config.v1.KafkaSink.create_topics:type_name -> bridge.config.v1.KafkaCreateTopics
+	28, // 42: bridge.config.v1.KafkaSink.timeout:type_name -> google.protobuf.Duration
+	43, // [43:43] is the sub-list for method output_type
+	43, // [43:43] is the sub-list for method input_type
+	43, // [43:43] is the sub-list for extension type_name
+	43, // [43:43] is the sub-list for extension extendee
+	0,  // [0:43] is the sub-list for field type_name
 }
 
 func init() { file_bridge_config_v1_config_proto_init() }
@@ -2530,15 +2650,15 @@ func file_bridge_config_v1_config_proto_init() {
 	if File_bridge_config_v1_config_proto != nil {
 		return
 	}
-	file_bridge_config_v1_config_proto_msgTypes[9].OneofWrappers = []any{}
-	file_bridge_config_v1_config_proto_msgTypes[10].OneofWrappers = []any{
+	file_bridge_config_v1_config_proto_msgTypes[10].OneofWrappers = []any{}
+	file_bridge_config_v1_config_proto_msgTypes[11].OneofWrappers = []any{
 		(*Auth_Header)(nil),
 		(*Auth_PathToken)(nil),
 		(*Auth_None)(nil),
 		(*Auth_Hmac)(nil),
 	}
-	file_bridge_config_v1_config_proto_msgTypes[16].OneofWrappers = []any{}
-	file_bridge_config_v1_config_proto_msgTypes[18].OneofWrappers = []any{
+	file_bridge_config_v1_config_proto_msgTypes[17].OneofWrappers = []any{}
+	file_bridge_config_v1_config_proto_msgTypes[19].OneofWrappers = []any{
 		(*Sink_File)(nil),
 		(*Sink_Kafka)(nil),
 	}
@@ -2548,7 +2668,7 @@ func file_bridge_config_v1_config_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bridge_config_v1_config_proto_rawDesc), len(file_bridge_config_v1_config_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   27,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -177,6 +177,8 @@ type Key struct {
 	Min string `protobuf:"bytes,4,opt,name=min,proto3" json:"min,omitempty"`
 	// See min.
 	Max string `protobuf:"bytes,5,opt,name=max,proto3" json:"max,omitempty"`
+	// Value that applies when the key is not set and the journal is in PostgreSQL, where it is another value than default.
+	DefaultShared string `protobuf:"bytes,7,opt,name=default_shared,json=defaultShared,proto3" json:"default_shared,omitempty"`
 	// Kind of a text: "size", "address", "path", "URL" or "secret". Only a size has its own parser.
 	Type          string `protobuf:"bytes,6,opt,name=type,proto3" json:"type,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -248,6 +250,13 @@ func (x *Key) GetMax() string {
 	return ""
 }
 
+func (x *Key) GetDefaultShared() string {
+	if x != nil {
+		return x.DefaultShared
+	}
+	return ""
+}
+
 func (x *Key) GetType() string {
 	if x != nil {
 		return x.Type
@@ -295,13 +304,14 @@ const file_bridge_options_v1_options_proto_rawDesc = "" +
 	"\bpersonal\x18\x01 \x01(\bR\bpersonal\x125\n" +
 	"\aaccepts\x18\x02 \x03(\x0e2\x1b.bridge.options.v1.JsonFormR\aaccepts\x12\x1a\n" +
 	"\bverbatim\x18\x03 \x01(\bR\bverbatim\x12\x16\n" +
-	"\x06always\x18\x04 \x01(\bR\x06always\"\x98\x01\n" +
+	"\x06always\x18\x04 \x01(\bR\x06always\"\xbf\x01\n" +
 	"\x03Key\x12\x18\n" +
 	"\adefault\x18\x01 \x01(\tR\adefault\x12!\n" +
 	"\fdefault_open\x18\x02 \x01(\tR\vdefaultOpen\x12\x1c\n" +
 	"\totherwise\x18\x03 \x01(\tR\totherwise\x12\x10\n" +
 	"\x03min\x18\x04 \x01(\tR\x03min\x12\x10\n" +
-	"\x03max\x18\x05 \x01(\tR\x03max\x12\x12\n" +
+	"\x03max\x18\x05 \x01(\tR\x03max\x12%\n" +
+	"\x0edefault_shared\x18\a \x01(\tR\rdefaultShared\x12\x12\n" +
 	"\x04type\x18\x06 \x01(\tR\x04type*\x90\x01\n" +
 	"\bJsonForm\x12\x19\n" +
 	"\x15JSON_FORM_UNSPECIFIED\x10\x00\x12\x14\n" +
