@@ -135,10 +135,13 @@ func TestFindLarge(t *testing.T) {
 	}
 }
 
+// direct has an instance connect to the server without a proxy.
+func (r *readTest) direct(c *Config) { c.URL = r.cluster.Primary().URL(pgtest.User, pgtest.Database) }
+
 // BenchmarkRead is how fast a reader catches up, with reads of about a mebibyte.
 func BenchmarkRead(b *testing.B) {
 	r := newReadTest(b, pgtest.Shared(b))
-	j := r.open()
+	j := r.open(r.direct)
 	const events = 100_000
 	r.add(j, 1) // makes the partition
 	encoded, err := proto.Marshal(&eventv1.Event{
@@ -166,7 +169,7 @@ func BenchmarkRead(b *testing.B) {
 // BenchmarkWakeup is the time from a commit at one instance to its event at another.
 func BenchmarkWakeup(b *testing.B) {
 	r := newReadTest(b, pgtest.Shared(b))
-	one, other := r.open(), r.open()
+	one, other := r.open(r.direct), r.open(r.direct)
 	for n := sinks.Position(1); b.Loop(); n++ {
 		b.StopTimer()
 		e := r.entry(1)

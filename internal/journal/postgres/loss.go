@@ -21,6 +21,13 @@ func (w *highWater) raise(next sinks.Position) {
 	w.next = max(w.next, next)
 }
 
+// covers reports whether everything before a position was shown or acknowledged, and is not known as lost.
+func (w *highWater) covers(next sinks.Position) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.next >= next
+}
+
 // lower notes the log's end. It returns how many events are lost that were not known as lost.
 func (w *highWater) lower(next sinks.Position) (lost uint64) {
 	w.mu.Lock()

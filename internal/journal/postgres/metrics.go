@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/webhook-bridge/bridge/internal/journal"
@@ -114,7 +115,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 // Health implements [journal.Journal].
 func (j *Journal) Health() journal.Health {
 	h := journal.Health{Bounds: j.Bounds(), Available: j.queue.Available(), Queued: j.queue.Len(), LostEvents: j.lostEvents.Load()}
-	if p := j.problem.Load(); p != nil {
+	if p := cmp.Or(j.problem.Load(), j.tail.problem.Load()); p != nil {
 		h.Problem = *p
 	}
 	if at := sinks.Position(j.damagedAt.Load()); at >= h.Earliest {

@@ -17,6 +17,8 @@ const (
 	notifyPause = 2 * time.Millisecond
 	// listenRetry is how long an instance waits before it listens again after a failure.
 	listenRetry = time.Second
+	// othersFor is how long an instance that is alone does not look for others. A new one polls meanwhile.
+	othersFor = 5 * time.Second
 )
 
 // notifications tell other instances of commits. They are sent outside of the commit: a NOTIFY holds a lock of the whole
@@ -32,13 +34,21 @@ func (n *notifications) wake() { signal(n.pending) }
 func (c *Config) channel() string { return c.Schema }
 
 // runNotifications sends announcements until the journal closes. While one is under way, all that are wanted become one. One that
-// fails is left out.
+// fails is left out. An instance that is alone sends none.
 func (j *Journal) runNotifications() {
+	var others bool
+	var looked time.Time
 	for {
 		select {
 		case <-j.ctx.Done():
 			return
 		case <-j.notifications.pending:
+		}
+		if time.Since(looked) > othersFor {
+			others, looked = j.hasOthers(), time.Now()
+		}
+		if !others {
+			continue
 		}
 		// Its transaction writes nothing, and does not wait for the standbys.
 		_, _ = j.pool.Exec(j.ctx, `select set_config('synchronous_commit', 'off', true), pg_notify($1, $2)`,
@@ -49,6 +59,13 @@ func (j *Journal) runNotifications() {
 		case <-time.After(notifyPause):
 		}
 	}
+}
+
+// hasOthers reports whether other instances may be running.
+func (j *Journal) hasOthers() (others bool) {
+	err := j.pool.QueryRow(j.ctx, j.sql(`select exists (select from bridge.replica
+		where id <> $1 and not ended and seen > clock_timestamp() - interval '1 minute')`), j.replica).Scan(&others)
+	return others || err != nil
 }
 
 func (h *head) announcement() string {
@@ -107,7 +124,9 @@ func (j *Journal) listen(ctx context.Context, ready func()) error {
 			j.readers.look()
 			continue
 		}
-		j.tail.announced.Store(parseAnnouncement(n.Payload))
-		signal(j.tail.notified)
+		if a := parseAnnouncement(n.Payload); a != nil && j.tail.lags(a) {
+			j.tail.announced.Store(a)
+			signal(j.tail.notified)
+		}
 	}
 }

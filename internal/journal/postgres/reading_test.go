@@ -401,6 +401,9 @@ func TestDatabaseAway(t *testing.T) {
 	if b.Bounds() != before {
 		t.Errorf("bounds %+v", b.Bounds())
 	}
+	if b.Health().Problem == nil {
+		t.Error("the health has no problem")
+	}
 	if n := r.log.with("readers wait"); n != 1 {
 		t.Errorf("%d times: readers wait", n)
 	}

@@ -89,6 +89,12 @@ func (t *tail) show(h head, epochs *epoch.List) {
 	t.replace(s, newState(h, epochs))
 }
 
+// lags reports whether a head is later than what is shown. An instance's own announcements are not.
+func (t *tail) lags(h *head) bool {
+	s := t.shown.Load()
+	return h.next > s.Next || h.kept > s.Earliest || h.epoch > s.epochs.Last().Number
+}
+
 // goBack shows a head behind which the database lost events, unless the state has changed meanwhile.
 func (t *tail) goBack(from *state, h head, epochs *epoch.List) {
 	t.mu.Lock()
@@ -255,7 +261,9 @@ func (p *poller) goBack(before *state, h head) error {
 		return err
 	}
 	p.j.tail.goBack(before, h, epochs)
-	p.j.noticeLoss(&h)
+	if p.j.tail.water.covers(before.Next) { // otherwise the committer has noticed, and may have gone on
+		p.j.noticeLoss(&h)
+	}
 	return nil
 }
 
