@@ -207,14 +207,6 @@ func (c *Cluster) configure(s *Server) error {
 	return errors.Join(err, f.Close())
 }
 
-// copyPrimary makes and starts a standby.
-func (c *Cluster) copyPrimary(ctx context.Context, s *Server) error {
-	if err := c.in.run(ctx, "pg_basebackup", "-D", s.data, "-d", c.follow(s.Name), "-R", "-X", "stream", "-c", "fast", "--no-sync"); err != nil {
-		return err
-	}
-	return s.start()
-}
-
 // follow is the connection string of a standby.
 func (c *Cluster) follow(name string) string {
 	return fmt.Sprintf("host=127.0.0.1 port=%d user=%s password=%s application_name=%s sslmode=disable", c.primary.port, User, c.password, name)
