@@ -21,6 +21,8 @@ const (
 	// smallGroup entries are too few to commit them alone while others arrive. linger is how long such a group waits for them.
 	smallGroup = 8
 	linger     = 2 * time.Millisecond
+	// hurryGroups is how many groups do not linger after one that lingered in vain.
+	hurryGroups = 8
 )
 
 // committer commits groups, in one goroutine, on a session of its own.
@@ -41,6 +43,8 @@ type committer struct {
 	// ended is when the last group ended, and entries how many entries it had.
 	ended   time.Time
 	entries int
+	// hurry is how many groups do not linger.
+	hurry int
 	// losses is how many losses of the database were noticed until the last commit.
 	losses uint64
 	// failing says that the last group failed. wait is the timer of pause.
@@ -80,10 +84,21 @@ func (c *committer) fillGroup() bool {
 	return true
 }
 
-// lingerForMore lets a group grow when the last one was small and the next would follow at once.
+// lingerForMore lets a group grow when the last one was small and the next would follow at once. When nothing comes meanwhile, as from
+// a sender that waits for each answer, the next groups do not linger.
 func (c *committer) lingerForMore() {
-	if n := c.j.queue.Len(); c.entries < smallGroup && n > 0 && n < smallGroup {
-		c.pause(linger - time.Since(c.ended))
+	n := c.j.queue.Len()
+	if c.entries >= smallGroup || n == 0 || n >= smallGroup {
+		return
+	}
+	if c.hurry > 0 {
+		c.hurry--
+		return
+	}
+	wait := linger - time.Since(c.ended)
+	c.pause(wait)
+	if wait > 0 && c.j.queue.Len() == n {
+		c.hurry = hurryGroups
 	}
 }
 
