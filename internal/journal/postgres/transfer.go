@@ -199,6 +199,7 @@ func (t *Transfer) Log(ctx context.Context) (move.Log, error) {
 	if len(l.Epochs) > 0 {
 		t.epochs = epoch.NewList(l.Epochs)
 	}
+	t.j.tail.shown.Store(newState(head{next: l.Bounds.Next, kept: l.Bounds.Earliest}, t.epochs)) // partitions are made from there on
 	return l, nil
 }
 
