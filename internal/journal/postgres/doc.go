@@ -35,7 +35,16 @@
 // # Readers
 //
 // An instance asks for the head every [pollInterval], and at each notification of another instance. What it then shows is
-// confirmed by a write to its own row in the table replica, which no other instance locks.
+// confirmed by a write to its own row in the table replica, which no other instance locks, or by a commit of its own. A
+// notification says up to where the other instance's commits are confirmed, so an instance that hears it needs no write. Nothing
+// else depends on notifications: where a pooler between Bridge and PostgreSQL drops them, polling goes on.
+//
+// Bounds do not ask the database. Before a reader gets ErrFuture or ErrForked, the instance asks for the head. An event that is missing is
+// damage only if the head still says that it is there.
+//
+// After a failover the old primary may come back alone. It may have events that no standby had, at positions that now have others.
+// Its timeline is lower, so an instance that has used a later one refuses its sessions. A running instance must be started again
+// when the database was restored to a lower timeline. Behind a pooler that changes a session's server, the instance cannot tell.
 //
 // # Claims
 //
