@@ -47,10 +47,10 @@ func (j *Journal) Claim(ctx context.Context, name string) (journal.Claim, error)
 	if err := checkReader(name); err != nil {
 		return nil, err
 	}
-	for since, asked := time.Now(), false; ; asked = true {
+	for since, try := time.Now(), true; ; {
 		change, free := j.readers.isFree(name)
 		var wait <-chan time.Time
-		if free || !asked {
+		if try || free {
 			c, pause, err := j.attemptFor(ctx, name, since)
 			switch {
 			case err != nil:
@@ -61,7 +61,7 @@ func (j *Journal) Claim(ctx context.Context, name string) (journal.Claim, error)
 				wait = time.After(pause)
 			}
 		}
-		if wait == nil {
+		if try = wait != nil; !try {
 			since = time.Now()
 		}
 		select {
@@ -136,13 +136,19 @@ func (j *Journal) attempt(ctx context.Context, name string, since time.Time) (c 
 	var number, position int64
 	var note []byte
 	err = j.transact(context.WithoutCancel(ctx), func(ctx context.Context, tx pgx.Tx) error {
-		free, others, err := j.lookAtLease(ctx, tx, name)
+		known, free, others, err := j.lookAtLease(ctx, tx, name)
 		if err != nil || !free {
 			return err
 		}
 		if first := since.Add(time.Duration(holds) * j.cfg.lease / spread); others && time.Now().Before(first) {
 			pause = time.Until(first)
 			return nil
+		}
+		if !known {
+			_, err := tx.Exec(ctx, j.sql(`insert into bridge.reader (name) values ($1) on conflict (name) do nothing`), name)
+			if err != nil {
+				return err
+			}
 		}
 		sent = time.Now()
 		err = tx.QueryRow(ctx, j.sql(takeLease), name, j.replica, interval(j.cfg.lease)).Scan(&number, &position, &note)
@@ -160,18 +166,19 @@ func (j *Journal) attempt(ctx context.Context, name string, since time.Time) (c 
 // spread: an instance waits for this part of a lease for each claim that it holds.
 const spread = 75
 
-const takeLease = `insert into bridge.reader as r (name, owner, claim, until) values ($1, $2, 1, clock_timestamp() + $3::interval)
-	on conflict (name) do update set owner = $2, claim = r.claim + 1, until = clock_timestamp() + $3::interval
-	where r.until < clock_timestamp() and not r.paused
+// takeLease is an update, so that a lease can be taken where the server has no room for new rows.
+const takeLease = `update bridge.reader set owner = $2, claim = claim + 1, until = clock_timestamp() + $3::interval
+	where name = $1 and until < clock_timestamp() and not paused
 	returning claim, position, note`
 
-// lookAtLease reports whether a lease can be taken, and whether there are other instances that could. It locks nothing.
-func (j *Journal) lookAtLease(ctx context.Context, tx pgx.Tx, name string) (free, others bool, err error) {
-	err = tx.QueryRow(ctx, j.sql(`select
+// lookAtLease reports whether a name has a row, whether its lease can be taken, and whether there are other instances that could. It
+// locks nothing.
+func (j *Journal) lookAtLease(ctx context.Context, tx pgx.Tx, name string) (known, free, others bool, err error) {
+	err = tx.QueryRow(ctx, j.sql(`select exists (select from bridge.reader where name = $1),
 		coalesce((select until < clock_timestamp() and not paused from bridge.reader where name = $1), true),
 		exists (select from bridge.replica where id <> $2 and not ended and seen > clock_timestamp() - $3::interval)`),
-		name, j.replica, interval(j.cfg.lease)).Scan(&free, &others)
-	return free, others, err
+		name, j.replica, interval(j.cfg.lease)).Scan(&known, &free, &others)
+	return known, free, others, err
 }
 
 // begin marks a name as one that this instance is about to claim, and returns how many claims it holds. It returns false if the instance
