@@ -28,8 +28,9 @@ func journalCommand(env environment) *cobra.Command {
 }
 
 // placeHelp describes the values that name a journal's place.
-const placeHelp = `A place is a folder, or the URL of a PostgreSQL database. A command line can be seen by others, so keep a URL with a password in a variable
-or a file, and name that as in the configuration, in single quotes: '${DATABASE_URL}' or '${file:/run/secrets/database}'.`
+const placeHelp = `A place is a folder, the URL of a PostgreSQL database, or a configuration file, which stands for the journal in it. Others can see a command
+line, so leave a URL with a password in the configuration, or name a variable or a file as there, in single quotes: '${DATABASE_URL}' or
+'${file:/run/secrets/database}'.`
 
 func journalMoveCommand(env environment) *cobra.Command {
 	o := newOperator(env)
@@ -46,9 +47,9 @@ Run it while the server runs: it copies the journal, which may take long. Then s
 the rest, compares both places, marks the old one as moved, and opens the new one. It may be run as often as you like, and interrupted.
 
 ` + placeHelp,
-		Example: `  bridge journal move --from /var/lib/bridge --to '${DATABASE_URL}'      while the server runs
+		Example: `  bridge journal move --from bridge.yaml --to ha.yaml      while the server of bridge.yaml runs
   systemctl stop bridge
-  bridge journal move --from /var/lib/bridge --to '${DATABASE_URL}'      the rest, and the end`,
+  bridge journal move --from bridge.yaml --to ha.yaml      the rest, and the end`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			m := daemon.JournalMove{CopyOnly: copyOnly, Backup: o.backup}
@@ -118,7 +119,22 @@ func (d *databaseFlags) place(env environment, flag, text string) (p daemon.Jour
 	case strings.Contains(text, "://"):
 		return p, &usageError{flag + " must be a folder, or begin with postgres://"}
 	}
+	if info, err := os.Stat(text); err == nil && info.Mode().IsRegular() {
+		return configuredPlace(env, text)
+	}
 	return daemon.JournalPlace{Dir: text}, nil
+}
+
+// configuredPlace is the place of the journal in a configuration.
+func configuredPlace(env environment, file string) (daemon.JournalPlace, error) {
+	cfg, err := loadConfig(file, env)
+	if err != nil {
+		return daemon.JournalPlace{}, err
+	}
+	if p := cfg.Journal.Postgres; p != nil {
+		return daemon.JournalPlace{URL: p.URL.Reveal(), Schema: p.Schema, ReplicatedBy: p.ReplicatedBy}, nil
+	}
+	return daemon.JournalPlace{Dir: cfg.Journal.Dir}, nil
 }
 
 // backup asks the server for a copy of its journal.
