@@ -250,7 +250,7 @@ func (s *Server) backupJournal(ctx context.Context, r *adminv1.BackupJournalRequ
 	path := filepath.Clean(r.GetPath())
 	switch {
 	case s.backup == nil:
-		return nil, &answerError{codes.Unimplemented, "the journal is in PostgreSQL: back up the database, with pg_basebackup and an archive of its WAL; see docs/scaling.md#backup"}
+		return nil, &answerError{codes.FailedPrecondition, "the journal is in PostgreSQL: back up the database, with pg_basebackup and an archive of its WAL; see docs/scaling.md#backup"}
 	case !filepath.IsAbs(path) || strings.ContainsRune(path, 0):
 		return nil, invalid(errors.New("path: must be absolute; it is a path on the server"))
 	}

@@ -23,6 +23,7 @@ import (
 
 	"github.com/webhook-bridge/bridge/connectors"
 	"github.com/webhook-bridge/bridge/connectors/retino"
+	"github.com/webhook-bridge/bridge/internal/journal/postgres/pgtest"
 )
 
 // The attack suite: what strangers can send, against the whole server in a process of its own, on loopback. The attacks here take no
@@ -99,7 +100,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	os.Exit(pgtest.Main(m))
 }
 
 // beAttacked serves until standard input ends. It prints the addresses.

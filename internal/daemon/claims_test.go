@@ -156,3 +156,9 @@ func TestLostClaims(t *testing.T) {
 		}
 	})
 }
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}

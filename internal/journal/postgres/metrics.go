@@ -112,11 +112,13 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	}
 }
 
-// Health implements [journal.Journal].
+// Health implements [journal.Journal]. While nothing is appended, the readers' look at the head tells whether the database is there.
 func (j *Journal) Health() journal.Health {
 	h := journal.Health{Bounds: j.Bounds(), Available: j.queue.Available(), Queued: j.queue.Len(), LostEvents: j.lostEvents.Load()}
 	if p := cmp.Or(j.problem.Load(), j.tail.problem.Load()); p != nil {
 		h.Problem = *p
+	} else if p := j.tail.problem.Load(); p != nil {
+		h.Available, h.Problem = false, *p
 	}
 	if at := sinks.Position(j.damagedAt.Load()); at >= h.Earliest {
 		h.Damaged = at
