@@ -55,7 +55,6 @@ type committer struct {
 // runCommitter fills groups from the queue and commits them until the journal closes and the queue is empty.
 func (j *Journal) runCommitter() {
 	c := &committer{j: j, ctx: context.Background(), wait: time.NewTimer(0)}
-	defer close(j.committerDone)
 	defer func() { disconnect(c.conn) }()
 	if err := c.connect(); err != nil {
 		c.fail(err)
@@ -233,7 +232,7 @@ func (c *committer) advance(h *head) (now int64, err error) {
 	now, fresh := epoch.Advance(h.reading, h.lastCommit)
 	fresh = fresh || h.server != h.now || c.j.tail.water.noticed() > c.losses
 	if fresh {
-		if _, err := c.j.beginEpoch(c.ctx, c.conn, h); err != nil {
+		if err := c.j.beginEpoch(c.ctx, c.conn, h); err != nil {
 			return 0, err
 		}
 		now = h.lastCommit
@@ -340,6 +339,6 @@ const fullPause = 5 * time.Second
 // setFull refuses appends for a while.
 func (j *Journal) setFull(err error) {
 	if j.queue.SetLow(err) == nil {
-		time.AfterFunc(fullPause, func() { j.queue.SetLow(nil) })
+		time.AfterFunc(fullPause, func() { _ = j.queue.SetLow(nil) })
 	}
 }

@@ -27,11 +27,11 @@ var (
 type Replication string
 
 const (
-	// ByStandby: PostgreSQL's synchronous standbys have every commit. synchronous_standby_names must not be empty.
+	// ByStandby means that PostgreSQL's synchronous standbys have every commit. synchronous_standby_names must not be empty.
 	ByStandby Replication = "standby"
-	// ByStorage: the storage below the server replicates, as in managed services over several zones.
+	// ByStorage means that the storage below the server replicates, as in managed services over several zones.
 	ByStorage Replication = "storage"
-	// ByNothing: a machine's death loses its data.
+	// ByNothing means that a machine's death loses its data.
 	ByNothing Replication = "nothing"
 )
 

@@ -51,16 +51,16 @@ func scanHead(row pgx.Row, j *Journal) (h head, err error) {
 }
 
 // beginEpoch begins an epoch in a transaction that has locked the head, and returns the time for its commit.
-func (j *Journal) beginEpoch(ctx context.Context, tx execer, h *head) (epoch.Epoch, error) {
+func (j *Journal) beginEpoch(ctx context.Context, tx execer, h *head) error {
 	e := epoch.Epoch{Number: h.epoch + 1, ID: epoch.NewID(), First: h.next, Floor: h.reading}
 	_, err := tx.Exec(ctx, j.sql(`insert into bridge.epoch (number, id, first, floor) values ($1, $2, $3, $4)`),
 		int64(e.Number), int64(e.ID), int64(e.First), e.Floor)
 	if err != nil {
-		return e, err
+		return err
 	}
 	_, err = tx.Exec(ctx, j.sql(`update bridge.log set epoch = $1, last_commit = $2, server = $3`), int64(e.Number), e.Floor, h.now)
 	h.epoch, h.lastCommit, h.server = e.Number, e.Floor, h.now
-	return e, err
+	return err
 }
 
 // querier runs queries: a session, a pool or a transaction.

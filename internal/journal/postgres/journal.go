@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -62,10 +61,10 @@ type Journal struct {
 	connections connections
 	// reporting says that a report is under way.
 	reporting atomic.Bool
-	// committerDone is closed when the committer has ended.
-	committerDone chan struct{}
-	closing       chan struct{}
-	closed        sync.Once
+	// committing is the committer, which ends before the other workers do.
+	committing sync.WaitGroup
+	closing    chan struct{}
+	closed     sync.Once
 	// done is closed when all workers have ended and the sessions are closed.
 	done chan struct{}
 }
@@ -73,7 +72,7 @@ type Journal struct {
 // Open opens the journal in a database, and makes its tables where they are missing. Errors: ErrUnsafe, ErrTooOld, ErrNewerFormat, the
 // database's. None of them has the URL's password.
 func Open(ctx context.Context, cfg Config) (*Journal, error) {
-	j := &Journal{cfg: cfg.withDefaults(), closing: make(chan struct{}), done: make(chan struct{}), committerDone: make(chan struct{})}
+	j := &Journal{cfg: cfg.withDefaults(), closing: make(chan struct{}), done: make(chan struct{})}
 	var err error
 	if j.replica, err = uuid.NewRandom(); err != nil {
 		return nil, err
@@ -114,7 +113,7 @@ func (j *Journal) start(ctx context.Context) error {
 		return err
 	}
 	j.queue.Admit()
-	go j.runCommitter()
+	j.committing.Go(j.runCommitter)
 	j.workers.Go(j.runNotifications)
 	j.workers.Go(j.runTail)
 	j.workers.Go(j.runListener)
@@ -138,7 +137,7 @@ func (j *Journal) enter(ctx context.Context) (h head, epochs *epoch.List, err er
 			values ($1, $2, $3, clock_timestamp(), clock_timestamp(), $4)`), j.replica, j.cfg.Replica, j.cfg.Version, int64(h.next)); err != nil {
 			return err
 		}
-		if _, err := j.beginEpoch(ctx, tx, &h); err != nil {
+		if err := j.beginEpoch(ctx, tx, &h); err != nil {
 			return err
 		}
 		epochs, err = j.loadEpochs(ctx, tx)
@@ -193,6 +192,3 @@ func (j *Journal) AppendAll(ctx context.Context, entries []journal.Entry) ([]jou
 func (j *Journal) Discard(ctx context.Context, ids []string) (int, error) {
 	return j.queue.Discard(ctx, ids)
 }
-
-// unfinished is the error of parts that are being written.
-var unfinished = errors.New("journal: unfinished")

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"cmp"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/webhook-bridge/bridge/internal/journal"

@@ -11,7 +11,7 @@ const endGrace = 5 * time.Second
 // A database that does not answer holds nothing up for longer than [closeGrace] and [endGrace].
 func (j *Journal) shutDown() {
 	defer close(j.done)
-	<-j.committerDone
+	j.committing.Wait()
 	cut := time.AfterFunc(endGrace, j.connections.cut)
 	defer cut.Stop()
 	j.cancel()

@@ -100,7 +100,7 @@ func (o *output) release() {
 func (o *output) forget() { o.drift.forget() }
 
 // fill gathers the rows of a group that was decided on.
-func (o *output) fill(c *committer, number uint32) error {
+func (o *output) fill(c *committer) error {
 	o.reset()
 	for _, p := range c.group.Entries() {
 		if p.Decision.Outcome == commit.Kept || p.Decision.Adds() || p.Operation == journal.Release {
@@ -112,7 +112,7 @@ func (o *output) fill(c *committer, number uint32) error {
 			return err
 		}
 	}
-	o.addContents(c.group.Plan(), &c.known, number)
+	o.addContents(c.group.Plan(), &c.known)
 	for _, v := range c.group.Plan().Versions() {
 		o.subjects.add(v.Subject[:], nil)
 		o.versions.addString(v.Text)
@@ -166,7 +166,7 @@ func (o *output) addCorrection(p *commit.Pending) error {
 
 // addContents adds the records of the keys: the contents that the group adds, and all that were known, the newest first to stay. A window
 // may have passed by a clock that is ahead, or for an entry with a shorter one, and not for the next entry.
-func (o *output) addContents(plan *commit.Plan, k *known, number uint32) {
+func (o *output) addContents(plan *commit.Plan, k *known) {
 	for i := range plan.Records() {
 		var key journal.Hash
 		key, o.record = plan.Record(i, o.record[:0], &k.Known)
@@ -188,7 +188,7 @@ func (o *output) addContents(plan *commit.Plan, k *known, number uint32) {
 // counted before it is committed.
 func (c *committer) write(h *head) error {
 	o := &c.out
-	if err := o.fill(c, h.epoch); err != nil {
+	if err := o.fill(c); err != nil {
 		return err
 	}
 	if err := o.drift.count(c); err != nil {

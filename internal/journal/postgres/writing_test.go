@@ -191,7 +191,7 @@ func TestRacedWebhooksAreOneEach(t *testing.T) {
 			t.Errorf("webhook %d was new %d times", i, won[i])
 		}
 	}
-	for p := range len(entries) {
+	for p := range entries {
 		if !positions[uint64(p+1)] {
 			t.Errorf("position %d was not assigned", p+1)
 		}
