@@ -101,13 +101,19 @@ const simulationPatience = 2 * time.Minute
 // startSimulation sends to a server what Retino would. It is ended when it takes too long.
 func startSimulation(t *testing.T, p *process, config string, args ...string) *simulation {
 	t.Helper()
+	return startSimulationAt(t, p.addr("webhooks"), config, args...)
+}
+
+// startSimulationAt is startSimulation for an address.
+func startSimulationAt(t *testing.T, addr, config string, args ...string) *simulation {
+	t.Helper()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "bridge.yaml")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s := &simulation{record: filepath.Join(dir, "record.jsonl"), ended: make(chan struct{})}
-	args = append([]string{"simulate", "retino", "-c", file, "--addr", "http://" + p.addr("webhooks"), "--record", s.record, "--json"}, args...)
+	args = append([]string{"simulate", "retino", "-c", file, "--addr", "http://" + addr, "--record", s.record, "--json"}, args...)
 	cmd := program(t, args...)
 	cmd.Stdout, cmd.Stderr = &s.stdout, &s.stderr
 	if err := cmd.Start(); err != nil {

@@ -2,6 +2,7 @@ package pgtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -124,4 +125,25 @@ func (c *Cluster) Waiting(tb testing.TB) (statements []string) {
 		tb.Fatal(err)
 	}
 	return statements
+}
+
+// Newest is the index of the standby that has received most. With the primary dead it is the one to promote.
+func (c *Cluster) Newest(tb testing.TB) (index int) {
+	tb.Helper()
+	most := int64(-1)
+	for i, s := range c.standbys {
+		conn, err := s.connect(tb.Context())
+		if err != nil {
+			tb.Fatal(err)
+		}
+		var received int64
+		err = conn.QueryRow(tb.Context(), "select pg_wal_lsn_diff(pg_last_wal_receive_lsn(), '0/0')::bigint").Scan(&received)
+		if err := errors.Join(err, conn.Close(tb.Context())); err != nil {
+			tb.Fatal(err)
+		}
+		if received > most {
+			index, most = i, received
+		}
+	}
+	return index
 }
