@@ -132,8 +132,17 @@ type follower struct {
 	// resumed is how often a stream began at a token. refused are the errors that say that the token is not good any more. Guarded by mu.
 	resumed int
 	refused []string
+	// hangUp ends the stream. Guarded by mu.
+	hangUp func()
 
 	token string
+}
+
+// reconnect has the follower go on at another replica.
+func (f *follower) reconnect() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.hangUp()
 }
 
 // run reads until ctx is done.
@@ -164,6 +173,9 @@ func (f *follower) read(ctx context.Context, addr string) error {
 	defer func() { _ = conn.Close() }()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	f.mu.Lock()
+	f.hangUp = cancel
+	f.mu.Unlock()
 	silent := time.AfterFunc(3*time.Second, cancel) // so many heartbeats without one is a dead server
 	defer silent.Stop()
 	start := &streamv1.Start{At: &streamv1.Start_Earliest{Earliest: &streamv1.Earliest{}}}
