@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"strconv"
 	"sync/atomic"
 	"testing"
 
@@ -22,16 +23,22 @@ import (
 // TestMovedHistories: random histories in which the log is moved instead of reopened agree with the model. The growing kinds are copied
 // in passes while the journal serves, and runs are interrupted.
 func TestMovedHistories(t *testing.T) {
+	fewerHistories(t, 10)
 	journaltest.Histories(t, func(t *testing.T) journaltest.Harness { return newMoved(t, "") })
 }
 
 // TestMovedHistoriesThroughPostgres is TestMovedHistories for moves to PostgreSQL and back.
 func TestMovedHistoriesThroughPostgres(t *testing.T) {
 	url := pgtest.Start(t, pgtest.Options{}).URL()
-	if os.Getenv("BRIDGE_TEST_SEEDS") == "" {
-		t.Setenv("BRIDGE_TEST_SEEDS", "4") // each moves the log several times
-	}
+	fewerHistories(t, 4)
 	journaltest.Histories(t, func(t *testing.T) journaltest.Harness { return newMoved(t, url) })
+}
+
+// fewerHistories has n histories run unless the environment says how many: each moves the log several times.
+func fewerHistories(t *testing.T, n int) {
+	if os.Getenv("BRIDGE_TEST_SEEDS") == "" {
+		t.Setenv("BRIDGE_TEST_SEEDS", strconv.Itoa(n))
+	}
 }
 
 // movedEmbedded is the embedded engine, whose log is moved to another folder when the kit reopens it.
