@@ -160,7 +160,7 @@ func TestHolderKilled(t *testing.T) {
 	began := time.Now()
 	a.abandon()
 	next.wait(t)
-	if took := next.at.Sub(began); took > briefLease+time.Second {
+	if took := next.at.Sub(began); took > briefLease+time.Second || took < b.cfg.grace() {
 		t.Errorf("taken over after %v", took)
 	}
 }

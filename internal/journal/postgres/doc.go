@@ -50,10 +50,24 @@
 //
 // A claim is a lease in the reader's row. The holder renews it, and counts on its own clock from before it sent the renewal: it
 // stops relying on the lease well before another may take it. Every write through a claim names the claim's number, so that a
-// holder that was frozen changes nothing when it thaws.
+// holder that was frozen changes nothing when it thaws. The end of a lease is a time of the server's clock: where that jumps ahead,
+// another instance may take a lease early, and only the number keeps the two apart.
+//
+// An operator who takes a claim away raises its number, and leaves the lease to its holder. The call returns when the holder
+// says that its claim is lost, or the lease has run out. From then on another instance waits until the holder has released the claim, but
+// not longer than its deliveries may take to end.
+//
+// An instance that holds claims lets others go first when it asks for one more, a little longer for each. So instances that start
+// at the same time share the readers. A reader that has a holder stays there.
 //
 // # Retention
 //
-// Events lie in partitions by position, and webhooks in partitions by the day of their id. Retention first moves the limits in the
-// head, which readers obey, then drops the partitions below them.
+// Events lie in partitions by position, and webhooks in partitions by the day of their id. One instance at a time runs retention: the
+// one that has the claim _retention. Retention first moves the limits in the head, which readers obey, then drops the partitions
+// below them. By size, only whole partitions go. A partition is attached and detached beside the traffic, and a detachment that was
+// interrupted is finished by the next pass. Contents and versions are swept through their tables, a part in each pass, so that
+// they may lie there for some hours longer than they count.
+//
+// The free space of the database's disk cannot be seen. [Config.Budget] bounds the tables instead. It is checked every ten seconds, so it
+// needs a margin, and it is what readers with journal.Skip go by.
 package postgres

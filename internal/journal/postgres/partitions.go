@@ -27,8 +27,8 @@ const (
 const (
 	// partitionsAhead is how many partitions are made ahead: of events, and of days.
 	partitionsAhead = 2
-	// creations is how often an instance tries again when another one makes the same partitions.
-	creations = 5
+	// creations is how often an instance tries again when others make the same partitions. Each failure means that another one has made one.
+	creations = 20
 	day       = 24 * time.Hour
 )
 
@@ -112,7 +112,7 @@ func (j *Journal) ensurePartitions(ctx context.Context, upTo sinks.Position, day
 			if err := j.dropDetached(ctx); err != nil {
 				return err
 			}
-		case "23505", "42P17", "40P01": // another instance was faster
+		case "23505", "42710", "42P17", "40P01": // another instance was faster
 		default:
 			return err
 		}
