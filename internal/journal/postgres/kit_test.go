@@ -105,7 +105,7 @@ func (r *replicated) harness() journaltest.Harness {
 			return r.proxies[i].Thaw
 		},
 		Fail: func() func() { return r.failWrites("") },
-		Low:  func() func() { return r.failWrites("insert") },
+		Low:  r.low,
 		Retain: func() {
 			for _, j := range r.all {
 				if err := j.retain(context.Background()); err != nil {
@@ -243,6 +243,21 @@ func (r *replicated) failWrites(word string) (mend func()) {
 		for _, mend := range all {
 			mend()
 		}
+	}
+}
+
+// low has the tables exceed their budget, and the server refuse new rows.
+func (r *replicated) low() (mend func()) {
+	check := func(bytes int64) {
+		for _, j := range r.all {
+			j.checkSpace(bytes)
+		}
+	}
+	check(1) // no budget is configured
+	full := r.failWrites("insert")
+	return func() {
+		full()
+		check(0)
 	}
 }
 
