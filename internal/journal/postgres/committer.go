@@ -255,6 +255,8 @@ func (c *committer) rollBack(cause error) error {
 	}
 	if _, err := c.conn.Exec(c.ctx, "rollback"); err != nil || c.conn.PgConn().TxStatus() != 'I' {
 		c.disconnect()
+	} else if code(cause) == lockTimeout {
+		c.endStopped()
 	}
 	return cause
 }

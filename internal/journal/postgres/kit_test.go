@@ -143,6 +143,7 @@ func (r *replicated) open(i int) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	j.retention.lastPass = r.clock.now() // the opening is a look at the clock
 	r.all[i] = j
 }
 
