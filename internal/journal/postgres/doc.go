@@ -21,7 +21,8 @@
 //   - A reader shows only what is confirmed: it has committed a write of its own after it saw the data. A server that was
 //     restarted shows transactions that no standby has. [Journal.view] and the tail follow this rule by [Journal.confirm].
 //   - A session that stops in the middle of a transaction is ended by the server, after idle_in_transaction_session_timeout, so
-//     that a frozen instance does not hold the head.
+//     that a frozen instance does not hold the head. In the middle of a pipeline a session is not idle: then an instance that waited for the
+//     head for too long ends it.
 //
 // A session is refused when the server may lose what it confirmed: fsync or full_page_writes are off, or no synchronous standby
 // is configured and [Config.ReplicatedBy] does not say otherwise.

@@ -214,10 +214,11 @@ func TestTraps(t *testing.T) {
 	})
 }
 
-// headHeldByNaive is the control for an instance that stops: a session without the time-out holds the head for as long as it likes.
+// headHeldByNaive is the control for an instance that stops: a session without the time-out, whom no instance may end, holds the head for as
+// long as it likes.
 func (k *trap) headHeldByNaive() {
 	k.Helper()
-	conn, err := pgx.Connect(k.Context(), k.c.URL())
+	conn, err := pgx.Connect(k.Context(), k.c.Primary().URL("postgres", pgtest.Database))
 	if err != nil {
 		k.Fatal(err)
 	}
