@@ -105,6 +105,54 @@ func TestFullDatabase(t *testing.T) {
 	appendUntil(t, j, newEntry())
 }
 
+// TestFrozenPrimary: a machine that is frozen keeps its connections. When another server has taken over, its COMMIT is given up.
+func TestFrozenPrimary(t *testing.T) {
+	c := pgtest.Start(t, pgtest.Options{Standbys: 1})
+	s, old := newSite(t, c), c.NewProxy(t)
+	hosts := old.Addr() + "," + c.Standby(0).Addr()
+	j := s.open(func(cfg *Config) {
+		cfg.URL = strings.Replace(c.URLBy(old), old.Addr(), hosts, 1)
+		cfg.ReplicatedBy = ByNothing // the standby has none after its promotion
+	})
+	kept := newEntry()
+	appendTo(t, j, kept)
+	held := old.HoldCommits()
+	answered := make(chan error, 1)
+	go func() {
+		_, err := j.Append(context.Background(), newEntry())
+		answered <- err
+	}()
+	<-held.Met
+	old.Freeze()
+	if err := promote(t, c.Standby(0)); err != nil {
+		t.Fatal(err)
+	}
+	if r := appendUntil(t, j, kept); !r.Duplicate {
+		t.Errorf("the webhook that the standby has got %+v", r)
+	}
+	if err := <-answered; !errors.Is(err, journal.ErrUnavailable) {
+		t.Errorf("the append at the frozen server got %v", err)
+	}
+	appendUntil(t, j, newEntry())
+	if !strings.Contains(s.logs.String(), "another server has taken over") {
+		t.Error("the log does not say why the commit was given up")
+	}
+	old.Thaw()
+	held.Cut()
+}
+
+// promote makes a standby a primary, and leaves the proxies where they are.
+func promote(t *testing.T, s *pgtest.Server) error {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), s.URL("postgres", pgtest.Database))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(t.Context()) }()
+	_, err = conn.Exec(t.Context(), `select pg_promote()`)
+	return err
+}
+
 func TestEndWithADatabaseThatDoesNotAnswer(t *testing.T) {
 	c := pgtest.Shared(t)
 	s, proxy := newSite(t, c), c.NewProxy(t)

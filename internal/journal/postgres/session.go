@@ -122,11 +122,11 @@ func (j *Journal) connectCommitter(ctx context.Context) (conn *pgx.Conn, server 
 	} {
 		c.RuntimeParams[name] = value
 	}
-	ctx, cancel := context.WithTimeout(ctx, hungAfter)
-	defer cancel()
 	if conn, err = j.connectWith(ctx, c); err != nil {
 		return nil, "", err
 	}
+	ctx, cancel := context.WithTimeout(ctx, hungAfter)
+	defer cancel()
 	if err = j.prepare(ctx, conn); err == nil {
 		_, err = conn.Exec(ctx, preferLZ4)
 	}
@@ -155,7 +155,16 @@ func (j *Journal) connect(ctx context.Context) (*pgx.Conn, error) {
 	return j.connectWith(ctx, c)
 }
 
+// connectWith has the time for several hosts of which the first do not answer, also where ctx ends before. It ends when ctx is cancelled.
 func (j *Journal) connectWith(ctx context.Context, c *pgx.ConnConfig) (*pgx.Conn, error) {
+	caller := ctx
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), hungAfter)
+	defer cancel()
+	defer context.AfterFunc(caller, func() {
+		if errors.Is(caller.Err(), context.Canceled) {
+			cancel()
+		}
+	})()
 	conn, err := pgx.ConnectConfig(ctx, c)
 	if err != nil {
 		return nil, err

@@ -102,14 +102,10 @@ func (w *watchdog) hopeless(closing time.Time) string {
 
 // superseded reports whether the database's address leads to another server now.
 func (w *watchdog) superseded() bool {
-	ctx, cancel := context.WithTimeout(w.ctx, connectTimeout)
-	defer cancel()
-	conn, err := w.j.connect(ctx)
+	conn, err := w.j.connect(w.ctx)
 	if err != nil {
 		return false
 	}
 	defer disconnect(conn)
-	var server string
-	err = conn.QueryRow(ctx, `select `+selectServer).Scan(&server)
-	return err == nil && server != w.server
+	return serverOf(conn) != w.server
 }
