@@ -335,8 +335,10 @@ func TestHandoverThatFails(t *testing.T) {
 		answered()
 	})
 	t.Run("when it has the journal", func(t *testing.T) {
-		// The successor's certificate is missing: it notices when it opens its listeners, after the journal.
-		broken := strings.Replace(string(right), "sources:", "  tls:\n    admin: {cert_file: /nowhere/cert.pem, key_file: /nowhere/key.pem}\nsources:", 1)
+		// Another server has the successor's folder open. The successor notices when it opens the journal.
+		other := t.TempDir()
+		startBridge(t, retinoConfig(other))
+		broken := strings.Replace(string(right), dir, other, 1)
 		if err := os.WriteFile(config, []byte(broken), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -98,7 +98,9 @@ func (s *Sockets) Listen(ctx context.Context, name, addr string) (l net.Listener
 
 // keep keeps a copy of a socket's descriptor. The caller holds mu, or is the only one that knows s.
 func (s *Sockets) keep(name string, from any) error {
-	conn, ok := from.(interface{ SyscallConn() (syscall.RawConn, error) })
+	conn, ok := from.(interface {
+		SyscallConn() (syscall.RawConn, error)
+	})
 	if !ok {
 		return fmt.Errorf("%T has no descriptor", from)
 	}
