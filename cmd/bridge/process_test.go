@@ -94,6 +94,13 @@ func startCommand(t testing.TB, exe string, args []string, env ...string) *proce
 	t.Helper()
 	p := &process{cmd: exec.Command(exe, args...), addrs: map[string]string{}, exited: make(chan struct{})}
 	p.cmd.Env = append(os.Environ(), env...)
+	p.start(t)
+	return p
+}
+
+// start starts the process, and returns when it is ready.
+func (p *process) start(t testing.TB) {
+	t.Helper()
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -117,13 +124,13 @@ func startCommand(t testing.TB, exe string, args []string, env ...string) *proce
 	case <-time.After(30 * time.Second):
 		t.Fatalf("not ready in time\n%s", p.text())
 	}
-	return p
 }
 
 // watch collects the process's log, closes ready when it says so, and waits for its end.
 func (p *process) watch(stderr io.Reader, ready chan struct{}) {
 	lines := bufio.NewScanner(stderr)
 	lines.Buffer(nil, 1<<20)
+	var once sync.Once
 	for lines.Scan() {
 		var entry struct{ Msg, Listener, Addr string }
 		_ = json.Unmarshal(lines.Bytes(), &entry)
@@ -134,7 +141,7 @@ func (p *process) watch(stderr io.Reader, ready chan struct{}) {
 		}
 		p.mu.Unlock()
 		if entry.Msg == "ready" {
-			close(ready)
+			once.Do(func() { close(ready) }) // a successor says it too
 		}
 	}
 	p.err = p.cmd.Wait()

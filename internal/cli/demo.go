@@ -145,7 +145,7 @@ func (d *demoRun) open(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	if d.app, err = daemon.Open(ctx, cfg, d.env.plugins, log); err != nil {
+	if d.app, err = daemon.Open(ctx, cfg, d.env.plugins, daemon.Place{}, log); err != nil {
 		return err
 	}
 	cfg, s, err := load(d.app.Addr)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/webhook-bridge/bridge/internal/config"
 	"github.com/webhook-bridge/bridge/internal/daemon"
+	"github.com/webhook-bridge/bridge/internal/handover"
 )
 
 // The collector's settings, unless GOGC or GOMEMLIMIT say otherwise. Little of what is live survives a webhook, so that
@@ -36,46 +37,85 @@ func serveCommand(env environment) *cobra.Command {
 		Long: `Receive webhooks, store them and their events in the journal, and serve the events to subscribers and sinks.
 
 SIGINT or SIGTERM ends the server in order; a second one, a second later or more, ends it at once. SIGHUP reads secrets and
-certificates again.`,
+certificates again. SIGUSR2 starts the program's file again, and hands the sockets and the journal over to it: no request is refused.
+Sockets from systemd are used for the listeners that they are named after.`,
 		Example: "  bridge serve -c bridge.yaml",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			tuneCollector(env)
-			cfg, err := loadConfig(file, env)
-			if err != nil {
-				return err
-			}
-			if acceptLoss && cfg.Journal.Postgres != nil {
-				return &usageError{"--accept-loss is for the folder of journal.dir: what a database lost, its own tools restore; see docs/scaling.md#backup"}
-			}
-			cfg.Journal.AcceptLoss = acceptLoss
-			hangups := make(chan os.Signal, 1)
-			signal.Notify(hangups, syscall.SIGHUP) // from here on it does not end the program
-			defer signal.Stop(hangups)
-			log := newLogger(env.stderr, cfg.Log)
-			if err := preflight(cmd.Context(), env, cfg, log); err != nil {
-				return err
-			}
-			a, err := daemon.Open(cmd.Context(), cfg, env.plugins, log)
-			if errors.Is(err, daemon.ErrAcceptableLoss) && !acceptLoss {
-				return fmt.Errorf("%w\nNothing was changed. Put the missing files back, or restore a backup. bridge verify %s shows what is left.\n"+
-					"bridge serve --accept-loss starts without the lost data, and records the loss", err, cfg.Journal.Dir)
-			}
-			if err != nil {
-				return err
-			}
-			ctx, stop := context.WithCancel(cmd.Context())
-			defer stop()
-			go reloadOn(ctx, hangups, a.Reload)
-			// The start does not wait for name servers.
-			go logFindings(log, func() []daemon.Finding { return env.plugins.Preflight(ctx, cfg, daemon.Probes{Lookups: true}) })
-			return a.Run(cmd.Context())
+			return serve(cmd.Context(), env, file, acceptLoss)
 		},
 	}
 	configFlag(cmd.Flags(), &file)
 	cmd.Flags().BoolVar(&acceptLoss, "accept-loss", false,
 		"start although the disk lost data that were confirmed, and record the loss; see docs/operating.md")
 	return cmd
+}
+
+// serve serves until ctx is done, or a successor has taken over.
+func serve(ctx context.Context, env environment, file string, acceptLoss bool) error {
+	sockets, predecessor, err := handover.Inherit(daemon.Listeners)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = sockets.Close() }()
+	cfg, err := loadConfig(file, env)
+	if err != nil {
+		return err
+	}
+	if acceptLoss && cfg.Journal.Postgres != nil {
+		return &usageError{"--accept-loss is for the folder of journal.dir: what a database lost, its own tools restore; see docs/scaling.md#backup"}
+	}
+	cfg.Journal.AcceptLoss = acceptLoss
+	hangups, handovers := make(chan os.Signal, 1), make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP) // from here on it does not end the program
+	defer signal.Stop(hangups)
+	notifyHandover(handovers)
+	defer signal.Stop(handovers)
+	log := newLogger(env.stderr, cfg.Log)
+	if err := preflight(ctx, env, cfg, log); err != nil {
+		return err
+	}
+	place := daemon.Place{Sockets: sockets}
+	if predecessor != nil {
+		place.Predecessor = predecessor
+	}
+	for {
+		err := serveOnce(ctx, env, cfg, place, hangups, handovers, log)
+		if !errors.Is(err, daemon.ErrTakeBack) {
+			return err
+		}
+		place.Predecessor = nil
+	}
+}
+
+// serveOnce opens the server and runs it.
+func serveOnce(
+	ctx context.Context, env environment, cfg *config.Config, place daemon.Place, hangups, handovers <-chan os.Signal, log *slog.Logger,
+) error {
+	a, err := daemon.Open(ctx, cfg, env.plugins, place, log)
+	if errors.Is(err, daemon.ErrAcceptableLoss) && !cfg.Journal.AcceptLoss {
+		return fmt.Errorf("%w\nNothing was changed. Put the missing files back, or restore a backup. bridge verify %s shows what is left.\n"+
+			"bridge serve --accept-loss starts without the lost data, and records the loss", err, cfg.Journal.Dir)
+	}
+	if err != nil {
+		return err
+	}
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	go callOn(running, hangups, a.Reload)
+	go callOn(running, handovers, func() {
+		program, err := handover.Self()
+		if err == nil {
+			err = a.HandOver(running, program)
+		}
+		if err != nil {
+			log.Error("no hand-over; this process goes on", "error", err)
+		}
+	})
+	// The start does not wait for name servers.
+	go logFindings(log, func() []daemon.Finding { return env.plugins.Preflight(running, cfg, daemon.Probes{Lookups: true}) })
+	return a.Run(ctx)
 }
 
 // preflight refuses a start that must fail, with all reasons, and logs what will not work.
@@ -97,12 +137,12 @@ func logFindings(log *slog.Logger, find func() []daemon.Finding) {
 	}
 }
 
-// reloadOn calls reload for each signal until ctx is done.
-func reloadOn(ctx context.Context, signals <-chan os.Signal, reload func()) {
+// callOn calls a function for each signal until ctx is done.
+func callOn(ctx context.Context, signals <-chan os.Signal, call func()) {
 	for {
 		select {
 		case <-signals:
-			reload()
+			call()
 		case <-ctx.Done():
 			return
 		}

@@ -8,7 +8,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,6 +23,7 @@ import (
 	"github.com/webhook-bridge/bridge/internal/admin"
 	"github.com/webhook-bridge/bridge/internal/alerts"
 	"github.com/webhook-bridge/bridge/internal/config"
+	"github.com/webhook-bridge/bridge/internal/handover"
 	"github.com/webhook-bridge/bridge/internal/ingress"
 	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/journal"
@@ -52,14 +55,52 @@ type Server struct {
 	connections *listener.Metrics
 	// tls has the TLS configurations of the listeners. nil is plain text.
 	tls map[string]*tls.Config
+
+	// sockets outlive the listeners. door is where vendors' requests come in.
+	sockets *handover.Sockets
+	door    *door
+	// predecessor is the process whose place this one takes, or nil.
+	predecessor Predecessor
+	// successors gets the process that takes the place of this one. handing is held while one is started.
+	successors chan *handover.Successor
+	handing    sync.Mutex
+	// ownSockets: the sockets end with this server.
+	ownSockets bool
+	// stopped is since when vendors wait for this process, or the zero time.
+	stopped time.Time
+	// waited is how long vendors waited for this process to take over, in nanoseconds.
+	waited atomic.Int64
 }
 
-// Open opens the journal and all listeners; nothing is accepted before [Server.Run]. On an error nothing stays open.
-func Open(ctx context.Context, cfg *config.Config, plugins Plugins, log *slog.Logger) (_ *Server, err error) {
+// Predecessor is the process that started this one to take its place: a [handover.Predecessor].
+type Predecessor interface {
+	// Prepared waits until the journal is free, and returns since when vendors wait.
+	Prepared(ctx context.Context) (stopped time.Time, err error)
+	// Serving ends the predecessor.
+	Serving()
+}
+
+// Place is what a server is given by the process before it, and leaves to the one after it. The zero value is a server of its own.
+type Place struct {
+	// Sockets are used for the listeners, and kept. nil opens sockets, which end with the server.
+	Sockets *handover.Sockets
+	// Predecessor still has the journal. nil is none.
+	Predecessor Predecessor
+}
+
+// Open opens the journal and all listeners; nothing is accepted before [Server.Run]. If there is a predecessor, it first waits until the
+// predecessor has let go of the journal. On an error nothing stays open but the place's sockets.
+func Open(ctx context.Context, cfg *config.Config, plugins Plugins, place Place, log *slog.Logger) (_ *Server, err error) {
 	a := &Server{
 		cfg: cfg, plugins: plugins, log: log, reloads: newReloads(cfg, log),
 		listeners: map[string]*listener.Listener{}, tls: map[string]*tls.Config{},
+		sockets: place.Sockets, predecessor: place.Predecessor, successors: make(chan *handover.Successor),
 	}
+	own := a.sockets == nil
+	if own {
+		a.sockets = handover.NewSockets()
+	}
+	a.ownSockets = own
 	defer func() {
 		if err != nil {
 			a.release()
@@ -68,6 +109,11 @@ func Open(ctx context.Context, cfg *config.Config, plugins Plugins, log *slog.Lo
 	metrics := prometheus.NewRegistry()
 	a.metrics = metrics
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if a.predecessor != nil {
+		if a.stopped, err = a.predecessor.Prepared(ctx); err != nil {
+			return nil, err
+		}
+	}
 	var backup admin.Backup
 	if a.journal, backup, err = openJournal(ctx, cfg, log, metrics); err != nil {
 		return nil, err
@@ -156,11 +202,12 @@ func (a *Server) listenAll(ctx context.Context, edge *ingress.Ingress, metrics p
 			return a.openGRPC(t, edge, tokens)
 		}},
 		{"webhooks", l.Webhooks, func(*tls.Config) error {
-			serve(&a.webhooks, ingress.NewServer(edge, a.log))
+			a.door = &door{handler: edge}
+			serve(&a.webhooks, ingress.NewServer(a.door, a.log))
 			return nil
 		}},
 	} {
-		opened, tlsConfig, err := listen(ctx, a.log, x.name, x.listener, a.reloads)
+		opened, tlsConfig, err := listen(ctx, a.log, x.name, x.listener, a.sockets, a.reloads)
 		if err != nil {
 			return err
 		}
@@ -179,9 +226,11 @@ func (a *Server) listenAll(ctx context.Context, edge *ingress.Ingress, metrics p
 // Addr returns the address that the named listener got: webhooks, ops, grpc or admin.
 func (a *Server) Addr(listener string) string { return a.listeners[listener].Addr().String() }
 
-// Run serves until ctx is done or a listener fails, then shuts down and releases everything.
+// Run serves until ctx is done, a listener fails, or a successor takes over, then shuts down and releases everything. Errors: [ErrTakeBack].
 func (a *Server) Run(ctx context.Context) error {
 	asked := ctx
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	group, ctx := errgroup.WithContext(ctx)
 	for name, s := range map[string]*http.Server{"webhooks": a.webhooks, "ops": a.ops, "admin": a.admin} {
 		group.Go(func() error { return serveHTTP(name, s, a.listeners[name].HTTP(a.tls[name])) })
@@ -216,25 +265,39 @@ func (a *Server) Run(ctx context.Context) error {
 		return nil
 	})
 	a.ready.serving.Store(true)
-	a.log.Info("ready", "version", Version(), "sources", len(a.cfg.Sources))
-	group.Go(func() error {
-		<-ctx.Done()
-		if asked.Err() != nil {
-			a.awaitBalancer()
-		}
-		return a.shutdown(context.WithoutCancel(ctx), func(ctx context.Context) {
-			stopPushing()
-			select {
-			case err := <-pushed:
-				if err != nil {
-					a.log.Error("sinks ended", "error", err)
-				}
-			case <-ctx.Done():
-				a.log.Warn("a sink does not return and is left")
+	a.inherited(a.stopped)
+	a.log.Info("ready", "version", Version(), "sources", len(a.cfg.Sources), "pid", os.Getpid())
+	if a.predecessor != nil {
+		a.predecessor.Serving()
+	}
+	stopPushes := func(ctx context.Context) {
+		stopPushing()
+		select {
+		case err := <-pushed:
+			if err != nil {
+				a.log.Error("sinks ended", "error", err)
 			}
-		})
+		case <-ctx.Done():
+			a.log.Warn("a sink does not return and is left")
+		}
+	}
+	group.Go(func() error {
+		select {
+		case <-ctx.Done():
+			if asked.Err() != nil {
+				a.awaitBalancer()
+			}
+			return a.shutdown(context.WithoutCancel(ctx), stopPushes)
+		case next := <-a.successors:
+			cancel()
+			return a.handOver(context.WithoutCancel(ctx), next, stopPushes)
+		}
 	})
-	return group.Wait()
+	err := group.Wait()
+	if a.ownSockets {
+		err = errors.Join(err, a.sockets.Close())
+	}
+	return err
 }
 
 // startPushing starts the sinks' dispatchers. The channel gets the first error, and is closed when all have ended. All end, too,
@@ -255,7 +318,8 @@ func (a *Server) startPushing(ctx context.Context) <-chan error {
 }
 
 func serveHTTP(name string, s *http.Server, l net.Listener) error {
-	if err := s.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
+	// A listener is closed when a successor takes over its socket.
+	if err := s.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("serve %s: %w", name, err)
 	}
 	return nil
@@ -283,6 +347,15 @@ func (a *Server) shutdown(ctx context.Context, stopPushing func(context.Context)
 	share := a.cfg.ShutdownTimeout / 4
 
 	within(ctx, 2*share, func(ctx context.Context) { stopHTTP(ctx, a.webhooks) })
+	a.stopReaders(ctx, stopPushing)
+	err := a.journal.Close()
+	a.log.Info("stopped", "took", time.Since(began).String())
+	return err
+}
+
+// stopReaders says goodbye to streams, ends the sinks' deliveries, and closes the operators' listeners.
+func (a *Server) stopReaders(ctx context.Context, stopPushing func(context.Context)) {
+	share := a.cfg.ShutdownTimeout / 4
 	within(ctx, share, func(ctx context.Context) {
 		var wg sync.WaitGroup
 		wg.Go(func() { _ = a.report(ctx) })
@@ -300,9 +373,6 @@ func (a *Server) shutdown(ctx context.Context, stopPushing func(context.Context)
 		}
 		wg.Wait()
 	})
-	err := a.journal.Close()
-	a.log.Info("stopped", "took", time.Since(began).String())
-	return err
 }
 
 // closeSinks closes the sinks, or gives up when ctx is done.
@@ -355,6 +425,9 @@ func (a *Server) release() {
 	}
 	if a.journal != nil {
 		_ = a.journal.Close()
+	}
+	if a.ownSockets {
+		_ = a.sockets.Close()
 	}
 }
 

@@ -122,7 +122,7 @@ func beAttacked(text string) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	a, err := Open(ctx, cfg, plugins, log)
+	a, err := Open(ctx, cfg, plugins, Place{}, log)
 	if err != nil {
 		return err
 	}

@@ -115,7 +115,7 @@ func startServer(b *testing.B, text string) *Server {
 	if err != nil {
 		b.Fatal(err)
 	}
-	a, err := Open(b.Context(), cfg, plugins, slog.New(slog.DiscardHandler))
+	a, err := Open(b.Context(), cfg, plugins, Place{}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		b.Fatal(err)
 	}

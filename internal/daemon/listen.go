@@ -12,6 +12,7 @@ import (
 
 	"github.com/webhook-bridge/bridge/internal/certs"
 	"github.com/webhook-bridge/bridge/internal/config"
+	"github.com/webhook-bridge/bridge/internal/handover"
 )
 
 // Bounds of a connection to the operator's listeners, whose requests and answers are small.
@@ -24,12 +25,20 @@ const (
 	maxRequestBytes   = 256 << 10
 )
 
-// listen opens one listener, with TLS if it is configured, and logs its address.
-func listen(ctx context.Context, log *slog.Logger, name string, l config.Listener, reloads *reloads) (net.Listener, *tls.Config, error) {
-	var lc net.ListenConfig
-	listener, err := lc.Listen(ctx, "tcp", l.Addr)
+// Listeners are the names of the listeners, the vendors' first.
+var Listeners = []string{"webhooks", "ops", "grpc", "admin"}
+
+// listen opens one listener, with TLS if it is configured, and logs its address. An inherited socket is used whatever address is configured.
+func listen(
+	ctx context.Context, log *slog.Logger, name string, l config.Listener, sockets *handover.Sockets, reloads *reloads,
+) (net.Listener, *tls.Config, error) {
+	listener, inherited, err := sockets.Listen(ctx, name, l.Addr)
 	if err != nil {
 		return nil, nil, fmt.Errorf("listen %s: %w", name, err)
+	}
+	if inherited && !samePort(l.Addr, listener.Addr()) {
+		log.Warn("the inherited socket has another address than the configuration; stop and start the program to change it",
+			"listener", name, "addr", listener.Addr().String(), "configured", l.Addr)
 	}
 	if l.TLS == nil {
 		log.Info("listening", "listener", name, "addr", listener.Addr().String(), "tls", false)
@@ -43,6 +52,13 @@ func listen(ctx context.Context, log *slog.Logger, name string, l config.Listene
 	reloads.certificates[name] = reloader
 	log.Info("listening", "listener", name, "addr", listener.Addr().String(), "tls", true)
 	return listener, &tls.Config{GetCertificate: reloader.GetCertificate, MinVersion: tls.VersionTLS12}, nil
+}
+
+// samePort reports whether a listener has the port of the configured address, where that names one.
+func samePort(configured string, addr net.Addr) bool {
+	_, want, err := net.SplitHostPort(configured)
+	_, got, _ := net.SplitHostPort(addr.String())
+	return err != nil || want == "0" || want == got
 }
 
 // httpServer returns a server for one of the operator's listeners.

@@ -80,7 +80,7 @@ func (d database) start(t *testing.T, name string) *replica {
 	t.Helper()
 	r := &replica{t: t, log: &logBuffer{}, ended: make(chan error, 1)}
 	var err error
-	if r.Server, err = Open(t.Context(), d.config(t, name, "standby"), replicaPlugins, slog.New(slog.NewTextHandler(r.log, nil))); err != nil {
+	if r.Server, err = Open(t.Context(), d.config(t, name, "standby"), replicaPlugins, Place{}, slog.New(slog.NewTextHandler(r.log, nil))); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -335,7 +335,7 @@ func TestCheckFindsWhatServeRefuses(t *testing.T) {
 			if len(findings) != 1 || findings[0].Severity != Refusal || findings[0].Path != "journal.postgres.url" || !strings.Contains(findings[0].Reason, tt.want) {
 				t.Fatalf("check finds %+v, want %q", findings, tt.want)
 			}
-			_, err := Open(t.Context(), cfg, replicaPlugins, slog.New(slog.DiscardHandler))
+			_, err := Open(t.Context(), cfg, replicaPlugins, Place{}, slog.New(slog.DiscardHandler))
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Fatalf("a server says %v, want %q", err, tt.want)
 			}
@@ -350,7 +350,7 @@ func TestCheckFindsWhatServeRefuses(t *testing.T) {
 	if findings := replicaPlugins.Preflight(t.Context(), cfg, Probes{Database: true}); findings != nil {
 		t.Errorf("check finds %+v in a good database", findings)
 	}
-	s, err := Open(t.Context(), cfg, replicaPlugins, slog.New(slog.DiscardHandler))
+	s, err := Open(t.Context(), cfg, replicaPlugins, Place{}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -376,7 +376,7 @@ sources: [{name: shop, connector: retino, auth: {header: {name: X-Secret, values
 		t.Fatal(err)
 	}
 	r := &replica{t: t, log: &logBuffer{}, ended: make(chan error, 1)}
-	if r.Server, err = Open(t.Context(), cfg, replicaPlugins, slog.New(slog.NewTextHandler(r.log, nil))); err != nil {
+	if r.Server, err = Open(t.Context(), cfg, replicaPlugins, Place{}, slog.New(slog.NewTextHandler(r.log, nil))); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -15,8 +15,8 @@
 //
 // [Listener.HTTP] reads the head of each request before net/http does, and refuses with 400 what two programs could read in two
 // ways (RFC 9112, section 11.2): Content-Length beside Transfer-Encoding, a second Content-Length, another coding than chunked, a
-// line that ends without CR, a folded line, a blank before a colon, a second Host. The connection is closed. [Protect] sets the
-// standard headers on all answers. The connection adds them to the answers that net/http writes without a handler.
+// line that ends without CR, a folded line, a blank before a colon, a second Host. The connection is closed. Behind the status line
+// of each answer the connection writes the standard headers that the answer lacks, also of an answer that net/http writes by itself.
 //
 // # HTTP/2, for gRPC
 //

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"net/http"
 	"strconv"
-	"strings"
 )
 
 const (
@@ -194,22 +193,27 @@ func (s *scanner) take(line []byte) *refusal {
 			s.finish()
 			return nil
 		}
-		_, _, refused := cutField(line)
+		_, refused := nameOf(line)
 		return refused
 	}
 	return nil
 }
 
-// cutField cuts a line into the name and the value of a field.
-func cutField(line []byte) (name, value []byte, refused *refusal) {
+// nameOf returns the name of a line's field.
+func nameOf(line []byte) ([]byte, *refusal) {
 	if line[0] == ' ' || line[0] == '\t' {
-		return nil, nil, bad("a folded line")
+		return nil, bad("a folded line")
 	}
-	name, value, ok := bytes.Cut(line, []byte(":"))
-	if !ok || len(name) == 0 || bytes.ContainsAny(name, " \t") {
-		return nil, nil, bad("a field without a name")
+	end := bytes.IndexByte(line, ':')
+	if end <= 0 {
+		return nil, bad("a field without a name")
 	}
-	return name, bytes.Trim(value, " \t"), nil
+	for _, b := range line[:end] {
+		if b == ' ' || b == '\t' {
+			return nil, bad("a field without a name")
+		}
+	}
+	return line[:end], nil
 }
 
 // field notes the fields that say where a request ends and whom it is for. cut: line is only the beginning of a field.
@@ -217,19 +221,24 @@ func (s *scanner) field(line []byte, cut bool) *refusal {
 	if s.fields++; s.fields > maxFields {
 		return &refusal{http.StatusRequestHeaderFieldsTooLarge, "too many fields"}
 	}
-	name, value, refused := cutField(line)
-	switch {
-	case refused != nil:
+	name, refused := nameOf(line)
+	if refused != nil {
 		return refused
+	}
+	framing := framingOf(name)
+	switch {
+	case framing == "":
+		return nil
 	case cut:
-		if isFraming(name) {
-			return bad("a field is too long")
-		}
-	case bytes.EqualFold(name, []byte("Host")):
+		return bad("a field is too long")
+	}
+	value := bytes.Trim(line[len(name)+1:], " \t")
+	switch framing {
+	case host:
 		if s.hosts++; s.hosts > 1 {
 			return bad("more than one Host")
 		}
-	case bytes.EqualFold(name, []byte("Content-Length")):
+	case contentLength:
 		n, err := strconv.ParseUint(string(value), 10, 63)
 		if err != nil || value[0] == '+' {
 			return bad("a wrong Content-Length")
@@ -238,7 +247,7 @@ func (s *scanner) field(line []byte, cut bool) *refusal {
 			return bad("more than one Content-Length")
 		}
 		s.length = n
-	case bytes.EqualFold(name, []byte("Transfer-Encoding")):
+	case transferEncoding:
 		if s.chunked || s.old {
 			return bad("more than one Transfer-Encoding, or one before HTTP/1.1")
 		}
@@ -250,14 +259,28 @@ func (s *scanner) field(line []byte, cut bool) *refusal {
 	return nil
 }
 
-// isFraming reports whether a field says where a request ends or whom it is for.
-func isFraming(name []byte) bool {
-	for _, framing := range []string{"Host", "Content-Length", "Transfer-Encoding"} {
-		if strings.EqualFold(string(name), framing) {
-			return true
-		}
+// The fields that say where a request ends or whom it is for.
+const (
+	host             = "Host"
+	contentLength    = "Content-Length"
+	transferEncoding = "Transfer-Encoding"
+)
+
+// framingOf returns the name of such a field as it is written above, and "" for other fields.
+func framingOf(name []byte) string {
+	var framing string
+	switch len(name) {
+	case len(host):
+		framing = host
+	case len(contentLength):
+		framing = contentLength
+	case len(transferEncoding):
+		framing = transferEncoding
 	}
-	return false
+	if framing == "" || !bytes.EqualFold(name, []byte(framing)) {
+		return ""
+	}
+	return framing
 }
 
 // endHead decides how the body ends.

@@ -1,7 +1,6 @@
 package listener
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -42,21 +41,24 @@ func (l *httpListener) Accept() (net.Conn, error) {
 	}
 	conn := accepted.(*Conn)
 	if l.tls == nil {
-		return &httpConn{Conn: conn, conn: conn}, nil
+		c := &httpConn{Conn: conn, conn: conn}
+		c.reads.set, c.writes.set, c.writes.near = conn.SetReadDeadline, conn.SetWriteDeadline, true
+		return &plainConn{c}, nil
 	}
 	t := tls.Server(conn, l.tls)
 	return &httpsConn{httpConn: httpConn{Conn: t, conn: conn}, tls: t}, nil
 }
 
-// Protect prepares a server for the connections of [Listener.HTTP]. It wraps the handler, so that all its answers have the standard
-// headers.
+// Protect prepares a server for the connections of [Listener.HTTP], so that all answers have the standard headers. A handler that
+// sets one of them decides its value.
 func Protect(s *http.Server) {
 	next := s.Handler
 	s.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if c, ok := r.Context().Value(contextKey{}).(*httpConn); ok {
-			c.answering.Store(true)
+			c.answer.Store(headDue)
+		} else {
+			setHeaders(w.Header())
 		}
-		setHeaders(w.Header())
 		next.ServeHTTP(w, r)
 	})
 	s.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
@@ -72,32 +74,6 @@ func Protect(s *http.Server) {
 	}
 }
 
-// standard are the headers of all answers, shared and only read. Bridge serves no pages: a browser must not guess a type, keep,
-// frame or run an answer.
-var standard = []struct {
-	name  string
-	value []string
-}{
-	{"X-Content-Type-Options", []string{"nosniff"}},
-	{"Cache-Control", []string{"no-store"}},
-	{"Content-Security-Policy", []string{"default-src 'none'; frame-ancestors 'none'"}},
-	{"Referrer-Policy", []string{"no-referrer"}},
-}
-
-func setHeaders(h http.Header) {
-	for i := range standard {
-		h[standard[i].name] = standard[i].value
-	}
-}
-
-// standardText is the standard headers on the wire.
-var standardText = func() (text []byte) {
-	for _, h := range standard {
-		text = fmt.Appendf(text, "%s: %s\r\n", h.name, h.value[0])
-	}
-	return text
-}()
-
 // httpConn is a connection that speaks HTTP/1.1. net/http reads it in one goroutine at a time.
 type httpConn struct {
 	net.Conn // conn, or TLS over it
@@ -105,9 +81,24 @@ type httpConn struct {
 	scanner  scanner
 	// refused is why nothing more is read.
 	refused *refusal
-	// answering: what is written now is a handler's.
-	answering atomic.Bool
+	// answer is what is written now.
+	answer atomic.Uint32
+	// head is the beginning of an answer's head whose end was not written yet.
+	head []byte
+
+	// reads and writes have the deadlines. TLS reads and writes as it needs, so over TLS they are not used.
+	reads, writes deadline
 }
+
+// States of an answer.
+const (
+	// noHandler: what net/http writes without a handler, or nothing.
+	noHandler = iota
+	// headDue: a handler answers, and its head was not written yet.
+	headDue
+	// headDone: the rest of a handler's answer.
+	headDone
+)
 
 func (c *httpConn) http() *httpConn { return c }
 
@@ -117,7 +108,7 @@ func (c *httpConn) note(state http.ConnState) {
 	case http.StateActive:
 		c.conn.begin()
 	case http.StateIdle:
-		c.answering.Store(false)
+		c.answer.Store(noHandler)
 		c.conn.end()
 	}
 }
@@ -144,11 +135,11 @@ var errRefused = errors.New("listener: refused request")
 // refuse answers and closes. While a handler's answer is being written, it only ends the reading: the server closes then.
 func (c *httpConn) refuse() error {
 	end := &net.OpError{Op: "read", Net: "tcp", Err: errRefused}
-	if c.answering.Load() {
+	if c.answer.Load() != noHandler {
 		return end
 	}
 	c.conn.count(reasonMalformed)
-	_ = c.SetDeadline(time.Now().Add(lingering))
+	_ = c.Conn.SetDeadline(time.Now().Add(lingering))
 	status := fmt.Sprintf("%d %s", c.refused.status, http.StatusText(c.refused.status))
 	_, _ = fmt.Fprintf(c.Conn, "HTTP/1.1 %s\r\n%sContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n%s: %s\n",
 		status, standardText, status, c.refused.text)
@@ -158,23 +149,45 @@ func (c *httpConn) refuse() error {
 	return end
 }
 
-// Write adds the standard headers to an answer that net/http writes without a handler.
-func (c *httpConn) Write(p []byte) (int, error) {
-	if c.answering.Load() || !bytes.HasPrefix(p, []byte("HTTP/1.")) {
-		return c.Conn.Write(p)
-	}
-	line := bytes.IndexByte(p, '\n') + 1
-	with := make([]byte, 0, len(p)+len(standardText))
-	with = append(append(append(with, p[:line]...), standardText...), p[line:]...)
-	n, err := c.Conn.Write(with)
-	return min(n, len(p)), err
-}
-
 // CloseWrite ends the sending side, as net/http wants it.
 func (c *httpConn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
 	}
+	return nil
+}
+
+// plainConn is an httpConn without TLS.
+type plainConn struct{ *httpConn }
+
+func (c *plainConn) Read(p []byte) (int, error) {
+	c.reads.begin()
+	defer c.reads.end()
+	return c.httpConn.Read(p)
+}
+
+func (c *plainConn) Write(p []byte) (int, error) {
+	c.writes.begin()
+	defer c.writes.end()
+	return c.httpConn.Write(p)
+}
+
+// SetReadDeadline bounds the read that waits, and later ones.
+func (c *plainConn) SetReadDeadline(t time.Time) error {
+	c.reads.note(t)
+	return nil
+}
+
+// SetWriteDeadline bounds the write that waits, and later ones. A write may fail half a second before a deadline that is far away.
+func (c *plainConn) SetWriteDeadline(t time.Time) error {
+	c.writes.note(t)
+	return nil
+}
+
+// SetDeadline sets both.
+func (c *plainConn) SetDeadline(t time.Time) error {
+	c.reads.note(t)
+	c.writes.note(t)
 	return nil
 }
 
