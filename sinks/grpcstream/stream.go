@@ -3,6 +3,7 @@ package grpcstream
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -19,6 +20,9 @@ const (
 	// readRecords is the number of events in one read. It bounds the memory that a client costs when it does not read, and the
 	// time that a filter which passes no event can delay a heartbeat. Larger reads are not faster.
 	readRecords = 128
+	// readPatience is how long a read of events that are there may take. Then the storage does not answer, and the client should not wait
+	// without a sign of life.
+	readPatience = 10 * time.Second
 )
 
 // stream is one call of Tail. All fields except the atomic ones belong to the goroutine that runs it.
@@ -76,9 +80,15 @@ func (s *stream) step(ctx context.Context, records []sinks.Record) error {
 func (s *stream) read(ctx context.Context, records []sinks.Record) ([]sinks.Record, error) {
 	log := s.server.log
 	if s.position() < log.Bounds().Next {
-		// This does not wait, so it needs no deadline. With one, a stream whose heartbeat interval is shorter than a read
+		// This waits for no event, so the heartbeat sets no deadline. If it did, a stream whose heartbeat interval is shorter than a read
 		// would never get further.
-		return log.Read(ctx, s.position(), records)
+		reading, cancel := context.WithTimeout(ctx, readPatience)
+		defer cancel()
+		read, err := log.Read(reading, s.position(), records)
+		if err != nil && ctx.Err() == nil && reading.Err() != nil {
+			err = fmt.Errorf("%w: a read took longer than %s", sinks.ErrUnavailable, readPatience)
+		}
+		return read, err
 	}
 	waiting, cancel := context.WithDeadline(ctx, s.due)
 	defer cancel()

@@ -351,6 +351,29 @@ func TestLogIsAway(t *testing.T) {
 	})
 }
 
+// hungLog has an event, and a read of it that does not end by itself.
+type hungLog struct{ *memlog.Log }
+
+func (hungLog) Bounds() sinks.Bounds { return sinks.Bounds{Earliest: 1, Next: 2} }
+
+func (hungLog) Read(ctx context.Context, _ sinks.Position, records []sinks.Record) ([]sinks.Record, error) {
+	<-ctx.Done()
+	return records, ctx.Err()
+}
+
+// A client does not wait without a sign of life for a log that hangs.
+func TestLogHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stream := tail(t, New(hungLog{memlog.New("log")}, Config{}), &streamv1.TailRequest{})
+		receiveSubscribed(t, stream)
+		began := time.Now()
+		wantEnd(t, stream, codes.Unavailable, "try again later")
+		if took := time.Since(began); took != readPatience {
+			t.Errorf("ended after %s", took)
+		}
+	})
+}
+
 // An event that is damaged ends the stream with its position. The cause is logged and not sent.
 func TestDamageEndsTheStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -118,8 +118,7 @@ func (j *Journal) Health() journal.Health {
 	h := journal.Health{Bounds: j.Bounds(), Available: j.queue.Available(), Queued: j.queue.Len(), LostEvents: j.lostEvents.Load()}
 	if p := cmp.Or(j.problem.Load(), j.tail.problem.Load()); p != nil {
 		h.Problem = *p
-	} else if p := j.tail.problem.Load(); p != nil {
-		h.Available, h.Problem = false, *p
+		h.Available = h.Available && j.tail.problem.Load() == nil
 	}
 	if at := sinks.Position(j.damagedAt.Load()); at >= h.Earliest {
 		h.Damaged = at
