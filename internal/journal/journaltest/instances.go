@@ -28,8 +28,8 @@ var instanceCases = []testCase{
 	{"a claim of a stopped instance", stoppedHolder, takeOver, []need{several, canFreeze}},
 }
 
-// severalSeconds is how long a stopped instance may hold up the others.
-const severalSeconds = 10 * time.Second
+// heldUpWithin is how long a stopped instance may hold up the others.
+const heldUpWithin = 10 * time.Second
 
 // race appends the same entries at all instances, at the same instant, one after the other, and returns the receipts by instance.
 func (t *test) race(specs []spec) (receipts [][]journal.Receipt) {
@@ -194,7 +194,7 @@ func stopped(t *test) {
 			_, err := other.Append(t.ctx, t.entry(plain(fmt.Sprint("other", n))))
 			return err
 		})
-		if d := time.Since(began); d > severalSeconds {
+		if d := time.Since(began); d > heldUpWithin {
 			t.fatalf("an instance that stopped held up another one for %v", d)
 		}
 		thaw()

@@ -33,8 +33,8 @@ func newTrap(t *testing.T) *trap {
 	t.Helper()
 	c := pgtest.Start(t, pgtest.Options{Standbys: 1})
 	k := &trap{T: t, c: c, s: newSite(t, c), atA: c.NewProxy(t)}
-	k.a = k.s.open(func(cfg *Config) { cfg.URL = c.URLBy(k.atA) })
-	k.b = k.s.open()
+	k.a = k.s.open(func(cfg *Config) { cfg.URL, cfg.noRetention = c.URLBy(k.atA), true })
+	k.b = k.s.open(func(cfg *Config) { cfg.noRetention = true })
 	k.before = appendTo(t, k.a, newEntry()).First + 1
 	await(t, "the other instance shows the event", func() bool { return k.b.Bounds().Next == k.before })
 	c.Exec(t, "create table "+k.s.schema+".naive (n int)", "grant all on "+k.s.schema+".naive to "+pgtest.User)

@@ -81,9 +81,9 @@ func (m message) body() []byte {
 }
 
 func readMessage(from io.Reader, typed bool) (m message, err error) {
-	header := make([]byte, 4, 5)
+	header := make([]byte, 4)
 	if typed {
-		header = header[:5]
+		header = make([]byte, 5)
 	}
 	if _, err := io.ReadFull(from, header); err != nil {
 		return m, err
@@ -96,7 +96,8 @@ func readMessage(from io.Reader, typed bool) (m message, err error) {
 	if n < 4 || n > maxMessage {
 		return m, fmt.Errorf("pgtest: a message of %d bytes", n)
 	}
-	m.raw = append(header, make([]byte, n-4)...)
+	m.raw = append(m.raw, header...)
+	m.raw = append(m.raw, make([]byte, n-4)...)
 	_, err = io.ReadFull(from, m.raw[len(header):])
 	return m, err
 }
@@ -223,7 +224,7 @@ func (c *connection) refuse(m message, f *failure) error {
 }
 
 func frame(kind byte, body []byte) []byte {
-	b := binary.BigEndian.AppendUint32([]byte{kind}, uint32(len(body)+4)) //nolint:gosec // short
+	b := binary.BigEndian.AppendUint32([]byte{kind}, uint32(len(body)+4))
 	return append(b, body...)
 }
 

@@ -99,7 +99,7 @@ const (
 // storage is the folder for data. In memory a sync takes no time. A test kills processes and not machines, so nothing depends on a disk.
 func storage() string {
 	var s syscall.Statfs_t
-	if err := syscall.Statfs(memory, &s); err != nil || s.Bavail*uint64(s.Bsize) < needed { //nolint:gosec // sizes
+	if err := syscall.Statfs(memory, &s); err != nil || s.Bavail*uint64(s.Bsize) < needed {
 		return ""
 	}
 	return memory
@@ -287,7 +287,7 @@ func (s *Server) children() (all []child, err error) {
 		if err != nil {
 			return nil, err
 		}
-		title, err := os.ReadFile(filepath.Join(dir, "cmdline")) //nolint:gosec // of a process
+		title, err := os.ReadFile(filepath.Join(dir, "cmdline"))
 		if err != nil {
 			continue // it has ended
 		}
@@ -298,7 +298,7 @@ func (s *Server) children() (all []child, err error) {
 
 // processStatus returns the state and the parent of a process, and further fields.
 func processStatus(dir string) []string {
-	b, err := os.ReadFile(filepath.Join(dir, "stat")) //nolint:gosec // of a process
+	b, err := os.ReadFile(filepath.Join(dir, "stat"))
 	if err != nil {
 		return nil
 	}
