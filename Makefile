@@ -77,6 +77,10 @@ fuzz: ## Fuzz each target for FUZZTIME
 		go test "$$pkg" -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) </dev/null; \
 	done <<<"$$targets"
 
+.PHONY: bench-postgres
+bench-postgres: ## Measure the journal in PostgreSQL against the embedded one, in one run
+	BRIDGE_TEST_POSTGRES=1 go test ./cmd/bridge -run '^$$' -bench '^BenchmarkJournals$$' -benchtime 1x -v
+
 .PHONY: bench
 bench: ## Measure, each figure against its reference in the same run
 	go test ./internal/vendorjson ./internal/journal ./internal/ingress ./internal/dispatch ./sinks/grpcstream -run '^$$' -bench . -benchmem

@@ -43,7 +43,7 @@ func replicaConfig(name, url, replicatedBy, more string) string {
 	return fmt.Sprintf(`
 listen: {webhooks: "127.0.0.1:0", ops: "127.0.0.1:0", grpc: "127.0.0.1:0", admin: "127.0.0.1:0"}
 journal: {postgres: {url: %q, replicated_by: %s, replica: %s}}
-shutdown_delay: 300ms
+shutdown_delay: 1s
 log: {format: json}
 sources:
   - name: returns

@@ -22,7 +22,7 @@ const (
 	// rollingRate is how many webhooks a second are sent meanwhile.
 	rollingRate = 500
 	// rollingPause is how long a replica has been ready before the next one is restarted.
-	rollingPause = 500 * time.Millisecond
+	rollingPause = 250 * time.Millisecond
 )
 
 // TestRollingRestarts restarts two replicas in turn, behind a balancer, while a vendor sends each webhook once, on a connection of its
