@@ -14,10 +14,12 @@ const (
 	// defaultLimit and defaultScan are the defaults of a query.
 	defaultLimit = 100
 	defaultScan  = 10_000
-	// pageBytes bounds the size of a page, and ScanBytes the bytes that are read to make one.
+	// pageBytes bounds the size of a page.
 	pageBytes = 16 << 20
-	ScanBytes = 64 << 20
 )
+
+// ScanBytes bounds the bytes that are read to make a page.
+const ScanBytes = 64 << 20
 
 // Search makes one page. The engine offers it the webhooks of the query's span, in the query's order.
 type Search struct {

@@ -150,7 +150,7 @@ func (j *Journal) missingPartitions(ctx context.Context, upTo sinks.Position, da
 
 // createPartition makes a partition.
 func (j *Journal) createPartition(ctx context.Context, p partition) error {
-	from, to := fmt.Sprint(uint64(p.first)), fmt.Sprint(uint64(p.behind))
+	from, to := strconv.FormatUint(uint64(p.first), 10), strconv.FormatUint(uint64(p.behind), 10)
 	if p.table != eventTable {
 		from, to = "'"+journal.IDAt(p.end.Add(-day))+"'", "'"+journal.IDAt(p.end)+"'"
 	}
