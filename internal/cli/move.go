@@ -16,7 +16,6 @@ import (
 	adminv1 "github.com/webhook-bridge/bridge/gen/bridge/admin/v1"
 	"github.com/webhook-bridge/bridge/internal/config"
 	"github.com/webhook-bridge/bridge/internal/daemon"
-	"github.com/webhook-bridge/bridge/internal/journal/move"
 )
 
 func journalCommand(env environment) *cobra.Command {
@@ -154,7 +153,7 @@ func runMove(ctx context.Context, env environment, m daemon.JournalMove) error {
 	result, err := daemon.MoveJournal(ctx, m)
 	p.end()
 	if ctx.Err() != nil && err != nil {
-		return errors.Join(errInterrupted, fmt.Errorf("run the command again to go on"))
+		return errors.Join(errInterrupted, errors.New("run the command again to go on"))
 	}
 	if err != nil {
 		return err
@@ -180,7 +179,7 @@ type moveProgress struct {
 	terminal bool
 	every    time.Duration
 	// last is what was reported last, began is when its kind began, and printed when a line was printed last.
-	last           move.Progress
+	last           daemon.MoveProgress
 	began, printed time.Time
 	wide           int
 }
@@ -193,7 +192,7 @@ func newMoveProgress(w io.Writer) *moveProgress {
 	return p
 }
 
-func (p *moveProgress) report(now move.Progress) {
+func (p *moveProgress) report(now daemon.MoveProgress) {
 	if now.Kind != p.last.Kind || now.Comparing != p.last.Comparing || now.Done < p.last.Done {
 		p.began = time.Now()
 	}

@@ -48,6 +48,9 @@ type JournalMove struct {
 	Progress func(move.Progress)
 }
 
+// MoveProgress says how far a run is.
+type MoveProgress = move.Progress
+
 // MoveResult describes a run.
 type MoveResult struct {
 	move.Result

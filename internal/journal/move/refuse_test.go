@@ -15,7 +15,7 @@ import (
 // filled returns a place with a journal in it.
 func filled(t *testing.T, p place, n int) place {
 	t.Helper()
-	a := &author{t: t, rng: rand.New(rand.NewPCG(1, 2))} //nolint:gosec // a seed repeats its history
+	a := &author{t: t, rng: rand.New(rand.NewPCG(1, 2))}
 	j := openPlace(t, p)
 	a.write(j, n)
 	shut(t, j)
@@ -89,7 +89,7 @@ func TestMovedSource(t *testing.T) {
 // TestInUse: a journal that is open is copied, and not moved. What it gets meanwhile is copied at the end.
 func TestInUse(t *testing.T) {
 	from, to := newSchema(t), newFolder(t)
-	a := &author{t: t, rng: rand.New(rand.NewPCG(3, 2))} //nolint:gosec // a seed repeats its history
+	a := &author{t: t, rng: rand.New(rand.NewPCG(3, 2))}
 	j := openPlace(t, from)
 	a.write(j, 50)
 	_, err := run(t, from, to, true)
@@ -114,7 +114,7 @@ func TestInUse(t *testing.T) {
 // TestRunningInstance: an instance that runs although its log moved away notices at its next group.
 func TestRunningInstance(t *testing.T) {
 	from := newSchema(t)
-	a := &author{t: t, rng: rand.New(rand.NewPCG(3, 2))} //nolint:gosec // a seed repeats its history
+	a := &author{t: t, rng: rand.New(rand.NewPCG(3, 2))}
 	j := openPlace(t, from)
 	defer shut(t, j)
 	a.write(j, 10)

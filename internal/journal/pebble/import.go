@@ -60,11 +60,14 @@ func (t *Transfer) writeMoved(b *pebble.Batch, r move.Record) error {
 	case *move.Event:
 		return b.Set(eventKey(r.Position), append(binary.BigEndian.AppendUint64(nil, uint64(r.At)), r.Encoded...), nil)
 	case *move.Webhook:
-		return b.Set(movedWebhook(r))
+		key, value := movedWebhook(r)
+		return b.Set(key, value, nil)
 	case *move.Key:
-		return b.Set(movedKey(r))
+		key, value := movedKey(r)
+		return b.Set(key, value, nil)
 	case *move.Version:
-		return b.Set(movedVersion(r))
+		key, value := movedVersion(r)
+		return b.Set(key, value, nil)
 	case *move.Correction:
 		return t.writeMovedCorrection(b, r)
 	case move.DriftCount:
@@ -85,7 +88,7 @@ func (t *Transfer) writeMoved(b *pebble.Batch, r move.Record) error {
 	return fmt.Errorf("journal: a record of the unknown type %T", r)
 }
 
-func movedWebhook(w *move.Webhook) (key, value []byte, _ *pebble.WriteOptions) {
+func movedWebhook(w *move.Webhook) (key, value []byte) {
 	prefix := byte(prefixWebhook)
 	if w.Quarantined {
 		prefix = prefixQuarantine
@@ -97,22 +100,22 @@ func movedWebhook(w *move.Webhook) (key, value []byte, _ *pebble.WriteOptions) {
 	if w.Duplicate {
 		value = append(value, duplicateField...)
 	}
-	return webhookKey(prefix, w.ID), value, nil
+	return webhookKey(prefix, w.ID), value
 }
 
 // movedKey puts the contents into the first bucket of their hour, where a look-up finds them, and Missing too.
-func movedKey(k *move.Key) (key, value []byte, _ *pebble.WriteOptions) {
+func movedKey(k *move.Key) (key, value []byte) {
 	contents := commit.Newest(k.Contents)
 	value = make([]byte, contentsLen(len(contents)))
 	putContents(value, k.Epoch, contents)
-	return appendDedupeKey(nil, bucketAt(hourOf(time.Unix(0, k.At()))), k.Hash), value, nil
+	return appendDedupeKey(nil, bucketAt(hourOf(time.Unix(0, k.At()))), k.Hash), value
 }
 
-func movedVersion(v *move.Version) (key, value []byte, _ *pebble.WriteOptions) {
+func movedVersion(v *move.Version) (key, value []byte) {
 	at := time.Unix(0, v.At)
 	value = make([]byte, versionHeaderLen+len(v.Text))
 	putVersion(value, v.Epoch, at, v.Text)
-	return appendVersionKey(nil, bucketAt(hourOf(at)), v.Subject), value, nil
+	return appendVersionKey(nil, bucketAt(hourOf(at)), v.Subject), value
 }
 
 // writeMovedCorrection puts a correction beside its webhook, which was written before.
@@ -144,9 +147,9 @@ func (t *Transfer) Missing(_ context.Context, _ move.Kind, records []move.Record
 		var key, want []byte
 		switch r := r.(type) {
 		case *move.Key:
-			key, want, _ = movedKey(r)
+			key, want = movedKey(r)
 		case *move.Version:
-			key, want, _ = movedVersion(r)
+			key, want = movedVersion(r)
 		}
 		got, err := t.s.get(key)
 		if err != nil && !errors.Is(err, pebble.ErrNotFound) {
