@@ -41,7 +41,7 @@ type Journal struct {
 	damagedAt atomic.Uint64
 	// readers are the readers and the claims that this instance knows.
 	readers readers
-	// retention is what a pass of retain leaves for the next.
+	// retention is what a pass of retention leaves for the next.
 	retention retention
 	metrics   *metrics
 	// notifications tell other instances of commits.

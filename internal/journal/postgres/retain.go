@@ -45,10 +45,10 @@ func (j *Journal) runRetention() {
 	if j.cfg.Budget > 0 {
 		j.workers.Go(j.runSpace)
 	}
-	for j.ctx.Err() == nil && !j.isClosing() {
+	for !j.isClosing() {
 		c, err := j.Claim(j.ctx, retentionClaim)
 		if err == nil {
-			err = j.retainWhile(c)
+			err = j.retainWhile(c, &j.retention)
 		}
 		if err != nil && !errors.Is(err, journal.ErrLost) && j.ctx.Err() == nil && !j.isClosing() {
 			j.cfg.Logger.Error("journal: retention", "error", describe(err))
@@ -67,12 +67,11 @@ func (j *Journal) pause(d time.Duration) {
 	}
 }
 
-// retainWhile runs a pass every minute for as long as the claim lasts. A pass that fails is tried again.
-func (j *Journal) retainWhile(c journal.Claim) error {
+// retainWhile runs a pass every minute for as long as the claim lasts and no pass fails.
+func (j *Journal) retainWhile(c journal.Claim, r *retention) error {
 	defer func() { _ = c.Release(context.WithoutCancel(j.ctx)) }() // otherwise the lease runs out
-	var r retention
 	for {
-		if err := j.retainOnce(j.ctx, c, &r); err != nil {
+		if err := j.retainOnce(j.ctx, c, r); err != nil {
 			return err
 		}
 		timer := time.NewTimer(retainEvery)

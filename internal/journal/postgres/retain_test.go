@@ -204,6 +204,25 @@ func TestPartitionsAreRaced(t *testing.T) {
 	}
 }
 
+// One instance runs retention, which makes partitions ahead. When it ends, another one does.
+func TestRetentionRunsAtOneInstance(t *testing.T) {
+	s := newSite(t, pgtest.Shared(t))
+	both := []*Journal{s.open(), s.open()}
+	owner := func() (i int64) {
+		return s.number(fmt.Sprintf(`select coalesce((select case owner when '%s' then 1 when '%s' then 2 end
+			from bridge.reader where name = '%s'), 0)`, both[0].replica, both[1].replica, retentionClaim))
+	}
+	await(t, "an instance runs retention", func() bool { return owner() > 0 })
+	await(t, "partitions are made ahead", func() bool {
+		return s.number(`select count(*) from pg_inherits where inhparent = 'bridge.quarantined'::regclass`) > partitionsAhead
+	})
+	first := owner()
+	if err := both[first-1].Close(); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the other instance runs retention", func() bool { return owner() == 3-first })
+}
+
 // An instance that lost the lease moves no limit.
 func TestRetentionIsFenced(t *testing.T) {
 	a := newAged(t)
