@@ -12,6 +12,7 @@ import (
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 )
 
+// The bounds of letters and gaps, and the times of readers.
 const (
 	// MaxAttempts bounds the history of a parked event, and MaxReason each of its texts in bytes.
 	MaxAttempts = 10
