@@ -85,6 +85,9 @@ func serve(ctx context.Context, env environment, file string, acceptLoss bool) e
 		if !errors.Is(err, daemon.ErrTakeBack) {
 			return err
 		}
+		if ctx.Err() != nil {
+			return nil // Both processes were told to end.
+		}
 		place.Predecessor = nil
 	}
 }

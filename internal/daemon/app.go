@@ -61,15 +61,15 @@ type Server struct {
 	door    *door
 	// predecessor is the process whose place this one takes, or nil.
 	predecessor Predecessor
-	// successors gets the process that takes the place of this one. handing is held while one is started.
+	// successors gets the process that takes the place of this one. handing: one is started, or takes over.
 	successors chan *handover.Successor
-	handing    sync.Mutex
+	handing    atomic.Bool
 	// ownSockets: the sockets end with this server.
 	ownSockets bool
 	// stopped is since when vendors wait for this process, or the zero time.
 	stopped time.Time
-	// waited is how long vendors waited for this process to take over, in nanoseconds.
-	waited atomic.Int64
+	// waited is how long vendors waited for this process to take over, and waiting how many of their connections did.
+	waited, waiting prometheus.Gauge
 }
 
 // Predecessor is the process that started this one to take its place: a [handover.Predecessor].
@@ -109,6 +109,7 @@ func Open(ctx context.Context, cfg *config.Config, plugins Plugins, place Place,
 	metrics := prometheus.NewRegistry()
 	a.metrics = metrics
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	a.waited, a.waiting = handoverMetrics(metrics)
 	if a.predecessor != nil {
 		if a.stopped, err = a.predecessor.Prepared(ctx); err != nil {
 			return nil, err
@@ -167,6 +168,9 @@ func (a *Server) openPushes(ctx context.Context) error {
 			return err
 		}
 		a.pushes = append(a.pushes, p)
+	}
+	if a.predecessor != nil {
+		return nil // Vendors wait. The predecessor could open the sinks; here the first event opens them.
 	}
 	for _, p := range a.pushes {
 		if err := p.openRequired(ctx); err != nil {
@@ -228,10 +232,11 @@ func (a *Server) Addr(listener string) string { return a.listeners[listener].Add
 
 // Run serves until ctx is done, a listener fails, or a successor takes over, then shuts down and releases everything. Errors: [ErrTakeBack].
 func (a *Server) Run(ctx context.Context) error {
-	asked := ctx
+	term := ctx
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	group, ctx := errgroup.WithContext(ctx)
+	a.inherited(a.stopped) // before the first connection is accepted
 	for name, s := range map[string]*http.Server{"webhooks": a.webhooks, "ops": a.ops, "admin": a.admin} {
 		group.Go(func() error { return serveHTTP(name, s, a.listeners[name].HTTP(a.tls[name])) })
 	}
@@ -265,10 +270,12 @@ func (a *Server) Run(ctx context.Context) error {
 		return nil
 	})
 	a.ready.serving.Store(true)
-	a.inherited(a.stopped)
 	a.log.Info("ready", "version", Version(), "sources", len(a.cfg.Sources), "pid", os.Getpid())
 	if a.predecessor != nil {
 		a.predecessor.Serving()
+	}
+	if !a.ownSockets {
+		handover.Notify(handover.ReadyState)
 	}
 	stopPushes := func(ctx context.Context) {
 		stopPushing()
@@ -284,13 +291,13 @@ func (a *Server) Run(ctx context.Context) error {
 	group.Go(func() error {
 		select {
 		case <-ctx.Done():
-			if asked.Err() != nil {
+			if term.Err() != nil {
 				a.awaitBalancer()
 			}
 			return a.shutdown(context.WithoutCancel(ctx), stopPushes)
 		case next := <-a.successors:
 			cancel()
-			return a.handOver(context.WithoutCancel(ctx), next, stopPushes)
+			return a.handOver(context.WithoutCancel(ctx), term, next, stopPushes)
 		}
 	})
 	err := group.Wait()
@@ -346,7 +353,10 @@ func (a *Server) shutdown(ctx context.Context, stopPushing func(context.Context)
 	a.health.Shutdown()
 	share := a.cfg.ShutdownTimeout / 4
 
-	within(ctx, 2*share, func(ctx context.Context) { stopHTTP(ctx, a.webhooks) })
+	within(ctx, 2*share, func(ctx context.Context) {
+		a.listeners["webhooks"].Drain(ctx, min(lingerIdle, share/2))
+		stopHTTP(ctx, a.webhooks)
+	})
 	a.stopReaders(ctx, stopPushing)
 	err := a.journal.Close()
 	a.log.Info("stopped", "took", time.Since(began).String())
@@ -389,6 +399,9 @@ func (a *Server) closeSinks(ctx context.Context) {
 	case <-ctx.Done():
 	}
 }
+
+// lingerIdle is how long a vendor's connection without a request stays open in a shutdown: a request may be on its way.
+const lingerIdle = 500 * time.Millisecond
 
 func within(ctx context.Context, d time.Duration, step func(context.Context)) {
 	ctx, cancel := context.WithTimeout(ctx, d)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/webhook-bridge/bridge/internal/handover"
@@ -26,10 +27,14 @@ var ErrTakeBack = errors.New("the successor failed")
 // HandOver starts the program again, and hands the sockets and the journal over to it. [Server.Run] ends when the successor serves, or with
 // [ErrTakeBack]. A successor that does not get that far changes nothing: the error says why. Only one hand-over runs at a time.
 func (a *Server) HandOver(ctx context.Context, p handover.Program) error {
-	if !a.handing.TryLock() {
+	if os.Getpid() == 1 {
+		return errors.New("this is the first process of a container, which would end with it")
+	}
+	if !a.handing.CompareAndSwap(false, true) {
 		return errors.New("a hand-over is under way")
 	}
-	defer a.handing.Unlock()
+	handed := false
+	defer func() { a.handing.Store(handed) }()
 	ctx, cancel := context.WithTimeout(ctx, prepareTimeout)
 	defer cancel()
 	a.log.Info("starting a successor", "path", p.Path)
@@ -39,6 +44,7 @@ func (a *Server) HandOver(ctx context.Context, p handover.Program) error {
 	}
 	select {
 	case a.successors <- next:
+		handed = true
 		return nil
 	case <-ctx.Done(): // The server is shutting down.
 		next.Kill()
@@ -48,11 +54,13 @@ func (a *Server) HandOver(ctx context.Context, p handover.Program) error {
 
 // handOver ends this server in favour of a successor that is prepared. First it ends everything but the vendors' requests. While no
 // process has the journal, vendors wait, and that time is kept short.
-func (a *Server) handOver(ctx context.Context, next *handover.Successor, stopPushing func(context.Context)) error {
+// term is done when this process is told to end.
+func (a *Server) handOver(ctx, term context.Context, next *handover.Successor, stopPushing func(context.Context)) error {
 	began := time.Now()
 	a.log.Info("handing over", "pid", next.PID())
 	a.health.Shutdown()
 	a.stopReaders(ctx, stopPushing)
+	within(ctx, a.cfg.ShutdownTimeout/4, a.listeners["webhooks"].Calm)
 
 	stopped := time.Now()
 	webhooks := a.listeners["webhooks"]
@@ -75,20 +83,22 @@ func (a *Server) handOver(ctx context.Context, next *handover.Successor, stopPus
 	if err != nil {
 		next.Kill()
 		a.log.Error("the successor failed; this process goes on", "error", err)
-		go a.leave(ctx) // requests on old connections are passed on to the server that is opened next
+		go a.leave(term) // requests on old connections are passed on to the server that is opened next
 		return fmt.Errorf("%w: %w", ErrTakeBack, err)
 	}
 	a.log.Info("handed over", "pid", next.PID(), "took", time.Since(began).String(), "waited", time.Since(stopped).String())
-	a.leave(ctx)
+	handover.Notify(fmt.Sprintf("MAINPID=%d", next.PID()))
+	a.leave(term)
 	return nil
 }
 
-// leave returns when the vendors have closed their connections to this process. Until then it passes their requests on.
-func (a *Server) leave(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
+// leave returns when the vendors have closed their connections to this process. Until then it passes their requests on. When term is
+// done, it finishes the requests that it has.
+func (a *Server) leave(term context.Context) {
+	ctx, cancel := context.WithTimeout(term, leaveTimeout)
 	defer cancel()
 	stopHTTPWhenIdle(ctx, a.listeners["webhooks"].Open)
-	_ = a.webhooks.Close()
+	within(context.WithoutCancel(term), a.cfg.ShutdownTimeout/4, func(ctx context.Context) { stopHTTP(ctx, a.webhooks) })
 	a.log.Info("stopped", "relayed", a.door.relayed.Load())
 }
 
@@ -111,6 +121,8 @@ func (a *Server) inherited(stopped time.Time) {
 		return
 	}
 	waited := time.Since(stopped)
-	a.waited.Store(waited.Nanoseconds())
-	a.log.Info("took over", "waited", waited.String())
+	a.waited.Set(waited.Seconds())
+	waiting := a.sockets.Queued("webhooks")
+	a.waiting.Set(float64(waiting))
+	a.log.Info("took over", "waited", waited.String(), "connections_waiting", waiting)
 }

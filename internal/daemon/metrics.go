@@ -46,3 +46,17 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(g.desc, g.kind, g.read(stats))
 	}
 }
+
+// handoverMetrics registers what a hand-over cost vendors.
+func handoverMetrics(r prometheus.Registerer) (waited, waiting prometheus.Gauge) {
+	waited = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "bridge_handover_wait_seconds",
+		Help: "How long webhooks waited while this process took over from its predecessor; 0 if it did not.",
+	})
+	waiting = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "bridge_handover_waiting_connections",
+		Help: "Connections to the webhooks listener that waited when this process had taken over from its predecessor.",
+	})
+	r.MustRegister(waited, waiting)
+	return waited, waiting
+}

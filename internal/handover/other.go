@@ -70,3 +70,9 @@ func (*Successor) AwaitServing(context.Context) error { return ErrSuccessor }
 
 // Kill does nothing.
 func (*Successor) Kill() {}
+
+// ReadyState tells the service manager that the server serves.
+const ReadyState = "READY=1"
+
+// Notify does nothing.
+func Notify(string) {}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"strings"
 	"syscall"
 	"time"
@@ -35,10 +36,14 @@ type Program struct {
 	Args, Env []string
 }
 
-// Self is this program, as it was started. Its file may have been replaced by a new version since.
+// Self is this program, as it was started. Its file may have been replaced by a new version since, and so may the target of a symbolic
+// link.
 func Self() (Program, error) {
-	path, err := os.Executable() // as it was at the start
-	return Program{Path: strings.TrimSuffix(path, " (deleted)"), Args: os.Args[1:], Env: os.Environ()}, err
+	path, err := exec.LookPath(os.Args[0])
+	if err != nil {
+		path, err = os.Executable()
+	}
+	return Program{Path: path, Args: os.Args[1:], Env: os.Environ()}, err
 }
 
 // Start starts a program with the sockets, and waits until it is prepared to take over. Errors: [ErrSuccessor], after which the process

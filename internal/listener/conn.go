@@ -27,6 +27,10 @@ type Conn struct {
 	verified atomic.Bool
 	// active is how many requests are being answered.
 	active atomic.Int32
+	// started: bytes of a request of HTTP have arrived that is not answered.
+	started atomic.Bool
+	// begun is when the newest request began, in nanoseconds since 1970.
+	begun atomic.Int64
 	// idleSince is when the last request ended, or when the connection was accepted, in nanoseconds since 1970.
 	idleSince atomic.Int64
 
@@ -96,7 +100,10 @@ func (c *Conn) count(why reason) {
 }
 
 // begin and end count a request.
-func (c *Conn) begin() { c.active.Add(1) }
+func (c *Conn) begin() {
+	c.begun.Store(time.Now().UnixNano())
+	c.active.Add(1)
+}
 
 func (c *Conn) end() {
 	c.idleSince.Store(time.Now().UnixNano())

@@ -54,10 +54,14 @@ func (l *httpListener) Accept() (net.Conn, error) {
 func Protect(s *http.Server) {
 	next := s.Handler
 	s.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if c, ok := r.Context().Value(contextKey{}).(*httpConn); ok {
+		c, ok := r.Context().Value(contextKey{}).(*httpConn)
+		if ok {
 			c.answer.Store(headDue)
 		} else {
 			setHeaders(w.Header())
+		}
+		if c != nil && c.conn.listener.draining.Load() {
+			w.Header().Set("Connection", "close")
 		}
 		next.ServeHTTP(w, r)
 	})
@@ -109,6 +113,7 @@ func (c *httpConn) note(state http.ConnState) {
 		c.conn.begin()
 	case http.StateIdle:
 		c.answer.Store(noHandler)
+		c.conn.started.Store(false)
 		c.conn.end()
 	}
 }
@@ -120,6 +125,9 @@ func (c *httpConn) Read(p []byte) (int, error) {
 		return 0, c.refuse()
 	}
 	n, err := c.Conn.Read(p)
+	if n > 0 {
+		c.conn.started.Store(true)
+	}
 	passed, refused := c.scanner.scan(p[:n])
 	if refused == nil {
 		return n, err

@@ -48,6 +48,10 @@ type Listener struct {
 	mu sync.Mutex
 	// open has all open connections, at their own indexes. Guarded by mu.
 	open []*Conn
+	// draining: each answer is the last one of its connection.
+	draining atomic.Bool
+	// accepting is how many calls of Accept there are.
+	accepting atomic.Int32
 
 	closed    chan struct{}
 	closeOnce sync.Once
@@ -69,6 +73,8 @@ func New(l net.Listener, c Config) *Listener {
 
 // Accept waits for the next connection. It returns an error only once the listener is closed or broken.
 func (l *Listener) Accept() (net.Conn, error) {
+	l.accepting.Add(1)
+	defer l.accepting.Add(-1)
 	wait := 5 * time.Millisecond
 	for {
 		raw, err := l.Listener.Accept()
