@@ -266,6 +266,8 @@ func TestSocketActivation(t *testing.T) {
 		}
 	})
 	for range 3 {
+		enough := s.next.Load() + 100
+		p.until(t, "webhooks are answered", func() bool { return s.next.Load() > enough })
 		if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 			t.Fatal(err)
 		}
@@ -365,4 +367,73 @@ func TestHandoverThatFails(t *testing.T) {
 	if missing, twice := s.seen.missing(); missing > 0 || twice > 0 {
 		t.Errorf("%d missing, %d twice", missing, twice)
 	}
+}
+
+// TestHandoverIsEnded tells servers to end while they hand over: nothing hangs, and each webhook that was answered is in the journal.
+func TestHandoverIsEnded(t *testing.T) {
+	dir := t.TempDir()
+	p := startBridge(t, retinoConfig(dir))
+	t.Cleanup(p.killAll)
+	s := &impatient{addr: p.addr("webhooks"), seen: newLedger()}
+	if _, err := s.send(nil, s.next.Add(1), false); err != nil {
+		t.Fatal(err)
+	}
+	// Two signals: one hand-over.
+	for range 2 {
+		if err := p.cmd.Process.Signal(syscall.SIGUSR2); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.until(t, "it hands over", func() bool { return strings.Contains(p.text(), `"msg":"handing over"`) })
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	p.until(t, "the successor is ready", func() bool { return len(p.pids()) == 2 })
+	p.until(t, "the predecessor ends", func() bool {
+		_, err := os.Stat(fmt.Sprintf("/proc/%d/root", p.cmd.Process.Pid))
+		return err != nil
+	})
+	if _, err := s.send(nil, s.next.Add(1), false); err != nil {
+		t.Fatal(err)
+	}
+	subscriber := &reader{untilIdle: true, handle: s.seen.deliver}
+	subscriber.read(t.Context(), t, p.addr("grpc"))
+	if missing, twice := s.seen.missing(); missing > 0 || twice > 0 || len(s.seen.delivered) != 2 {
+		t.Errorf("%d delivered, %d missing, %d twice", len(s.seen.delivered), missing, twice)
+	}
+	if err := syscall.Kill(p.pids()[1], syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	p.until(t, "all have ended", func() bool {
+		select {
+		case <-p.exited:
+			return true
+		default:
+			return false
+		}
+	})
+}
+
+// TestHandoverWithASlowSender: a sender in the middle of its body, and one whose connection is idle, are answered after the hand-over too.
+func TestHandoverWithASlowSender(t *testing.T) {
+	p := startBridge(t, retinoConfig(t.TempDir()))
+	t.Cleanup(p.killAll)
+	s := &impatient{addr: p.addr("webhooks"), seen: newLedger()}
+	idle, err := s.send(nil, s.next.Add(1), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	half := halfWebhook(t, p.addr("webhooks"))
+	p.handOver(t)
+	if answer := half(); !strings.HasPrefix(answer, "HTTP/1.1 503") {
+		t.Errorf("the slow sender was answered %q", answer)
+	}
+	again, err := s.send(idle, s.next.Add(1), true)
+	if err != nil || again != nil {
+		t.Errorf("on the idle connection: %v; it stays open: %t", err, again != nil)
+	}
+	p.until(t, "the predecessor ends", func() bool {
+		_, err := os.Stat(fmt.Sprintf("/proc/%d/root", p.cmd.Process.Pid))
+		return err != nil
+	})
 }

@@ -127,6 +127,10 @@ func (a answer) write(w http.ResponseWriter) {
 		part(w)
 	case http.StatusUnauthorized, http.StatusNotFound, http.StatusRequestEntityTooLarge:
 		part(w)
+	case http.StatusServiceUnavailable:
+		if a.reason == reasonUnavailable {
+			h.Set("Connection", "close") // this process may be ending: the next attempt should reach another
+		}
 	}
 	w.WriteHeader(a.status)
 }
