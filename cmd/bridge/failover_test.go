@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -103,7 +104,7 @@ func startFailover(t *testing.T, cluster *pgtest.Cluster, replicatedBy, more str
 	t.Cleanup(f.stop)
 	// The longest wait before a retry is an hour: three seconds here.
 	f.simulation = startSimulationAt(t, r.balancer.addr(), config("simulator"),
-		"--rate", fmt.Sprint(failoverRate), "--for", failoverSpan.String(), "--time-scale", "1200")
+		"--rate", strconv.Itoa(failoverRate), "--for", failoverSpan.String(), "--time-scale", "1200")
 	return f
 }
 

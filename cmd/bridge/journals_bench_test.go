@@ -71,7 +71,7 @@ func BenchmarkJournals(b *testing.B) {
 		for i, load := range []string{"128 connections", "512 connections", "500/s", "2,000/s"} {
 			for _, j := range journals {
 				if f := figures[j.name]; f != nil && figures[journals[0].name] != nil {
-					f[i].print(table, load, j.name, figures[journals[0].name][i])
+					f[i].write(table, load, j.name, figures[journals[0].name][i])
 				}
 			}
 		}
@@ -87,7 +87,7 @@ type figure struct {
 	refused  int64
 }
 
-func (f figure) print(table *tabwriter.Writer, load, name string, embedded figure) {
+func (f figure) write(table *tabwriter.Writer, load, name string, embedded figure) {
 	_, _ = fmt.Fprintf(table, "%s\t%s\t%.0f\t%.2f\t%v\t%.1f\t%v\t%.1f\t%d\t\n", load, name, f.rate, f.rate/embedded.rate,
 		f.p50, f.p50.Seconds()/embedded.p50.Seconds(), f.p99, f.p99.Seconds()/embedded.p99.Seconds(), f.refused)
 }

@@ -62,21 +62,21 @@ func servedMetrics(t *testing.T) string {
 // the metrics that only PostgreSQL has must be in that engine.
 func TestMetricsAreDocumented(t *testing.T) {
 	served := names(`(?m)^# HELP (bridge_[a-z_]+) `, servedMetrics(t))
-	embedded, shared := "", ""
+	var embedded, shared strings.Builder
 	for line := range strings.Lines(readText(t, "../../docs/operating.md")) {
 		if strings.Contains(line, "PostgreSQL only") {
-			shared += line
+			shared.WriteString(line)
 		} else {
-			embedded += line
+			embedded.WriteString(line)
 		}
 	}
 	engine := readText(t, "../../internal/journal/postgres/metrics.go")
-	for _, name := range names("`(bridge_[a-z_]+)", shared) {
+	for _, name := range names("`(bridge_[a-z_]+)", shared.String()) {
 		if !strings.Contains(engine, `"`+name+`"`) {
 			t.Errorf("docs/operating.md has %s, and PostgreSQL's engine does not", name)
 		}
 	}
-	documented := names("`(bridge_[a-z_]+)", embedded)
+	documented := names("`(bridge_[a-z_]+)", embedded.String())
 	if diff := cmp.Diff(served, documented); diff != "" {
 		t.Errorf("docs/operating.md (-served +documented):\n%s", diff)
 	}

@@ -48,7 +48,7 @@ var pages = []page{
 	{
 		file: "docs/operating.md", serves: true, onPath: true,
 		not: map[string]string{
-			"mv /var/lib/bridge /var/lib/bridge.lost      # delete it after you have checked the restored journal": "moves a folder of the system; TestScripts/operators restores a backup",
+			"mv /var/lib/bridge /var/lib/bridge.lost      # delete it after you have checked the restored journal":         "moves a folder of the system; TestScripts/operators restores a backup",
 			"bridge journal move --from bridge.yaml --to next.yaml      # the server runs: this copies, and may take long": "needs PostgreSQL; TestMoveUnderLoad does it",
 		},
 	},

@@ -39,7 +39,7 @@ func waits() *journalv1.SinkNote {
 func withSinks(t *testing.T) (*rig, map[string]journal.Claim) {
 	t.Helper()
 	r := newRig(t)
-	r.sinks = []Sink{{Name: "orders", Kind: "kafka", StrictOrder: true, State: func() *journalv1.SinkNote { return waits() }}}
+	r.sinks = []Sink{{Name: "orders", Kind: "kafka", StrictOrder: true, State: waits}}
 	r.backup = func(_ context.Context, dir string) (sinks.Position, uint64, error) {
 		switch dir {
 		case "/there":

@@ -113,7 +113,7 @@ func (m *sourceMonitor) state(sum counts) *journalv1.SourceAlerts {
 
 func (w *window) messages() (all []*journalv1.CountsReading) {
 	for _, r := range w.readings {
-		all = append(all, &journalv1.CountsReading{At: timestamppb.New(r.at), Counts: r.counts.message("")})
+		all = append(all, &journalv1.CountsReading{At: timestamppb.New(r.at), Counts: r.message("")})
 	}
 	return all
 }

@@ -339,7 +339,7 @@ func (a *Server) awaitBalancer() {
 	a.health.Shutdown()
 	if delay := a.cfg.ShutdownDelay; delay > 0 {
 		a.log.Info("not ready any more; still serving", "for", delay.String())
-		time.Sleep(delay)
+		<-time.After(delay)
 	}
 }
 

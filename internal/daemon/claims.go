@@ -69,7 +69,7 @@ func (b *claimBackoff) pause(ctx context.Context) bool {
 	if now {
 		return ctx.Err() == nil
 	}
-	t := time.NewTimer(b.wait/2 + rand.N(b.wait/2+1))
+	t := time.NewTimer(b.wait/2 + rand.N(b.wait/2+1)) //nolint:gosec // it only spreads attempts
 	defer t.Stop()
 	select {
 	case <-t.C:

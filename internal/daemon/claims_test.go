@@ -89,8 +89,10 @@ func (c *flakyClaim) Requests(context.Context) (journal.Requests, error) {
 // pushing runs a sink over the journal until the test ends.
 func pushing(t *testing.T, j *flakyJournal, log *logBuffer) {
 	t.Helper()
-	p := &push{cfg: config.Sink{Name: "orders", Concurrency: 1, Batch: config.Batch{Count: 1, Bytes: 1}, BackoffMin: 1, BackoffMax: 1}, journal: j,
-		grace: time.Second, log: slog.New(slog.NewTextHandler(log, nil))}
+	p := &push{
+		cfg: config.Sink{Name: "orders", Concurrency: 1, Batch: config.Batch{Count: 1, Bytes: 1}, BackoffMin: 1, BackoffMax: 1}, journal: j,
+		grace: time.Second, log: slog.New(slog.NewTextHandler(log, nil)),
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- p.run(ctx) }()

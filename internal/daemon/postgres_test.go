@@ -108,8 +108,14 @@ func (r *replica) end() {
 	r.ended <- err
 }
 
+// answered is an answer without its body.
+type answered struct {
+	StatusCode int
+	Header     http.Header
+}
+
 // send sends a webhook, and returns the answer.
-func (r *replica) send(secret, body string) *http.Response {
+func (r *replica) send(secret, body string) answered {
 	r.t.Helper()
 	request, err := http.NewRequestWithContext(r.t.Context(), http.MethodPost, "http://"+r.Addr("webhooks")+"/webhooks/shop/ticket_created", strings.NewReader(body))
 	if err != nil {
@@ -122,7 +128,7 @@ func (r *replica) send(secret, body string) *http.Response {
 		r.t.Fatal(err)
 	}
 	_ = answer.Body.Close()
-	return answer
+	return answered{answer.StatusCode, answer.Header}
 }
 
 // page returns a page of the ops listener.

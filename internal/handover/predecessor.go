@@ -51,7 +51,7 @@ func controlConn(fd int) (net.Conn, error) {
 // predecessor stopped accepting connections: the zero time if it ended without a word. Errors: ctx's.
 func (p *Predecessor) Prepared(ctx context.Context) (stopped time.Time, err error) {
 	if _, err := fmt.Fprintln(p.control, linePrepared); err != nil {
-		return stopped, nil //nolint:nilerr // the predecessor is gone, and so its storage is free
+		return stopped, nil // the predecessor is gone, and so its storage is free
 	}
 	stop := context.AfterFunc(ctx, func() { _ = p.control.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()

@@ -62,7 +62,8 @@ func Start(ctx context.Context, p Program, s *Sockets) (*Successor, error) {
 	}
 	env := append(without(p.Env, variable), variable+"="+strings.Join(names, " "))
 	// An os.File would make the sockets blocking: they are shared with the listeners.
-	pid, err := syscall.ForkExec(p.Path, append([]string{p.Path}, p.Args...), &syscall.ProcAttr{Env: env, Files: files})
+	args := append([]string{p.Path}, p.Args...)
+	pid, err := syscall.ForkExec(p.Path, args, &syscall.ProcAttr{Env: env, Files: files}) //nolint:gosec // this program
 	_ = unix.Close(pair[1])
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("handover: start %s: %w", p.Path, err), unix.Close(pair[0]))

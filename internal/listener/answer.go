@@ -72,7 +72,8 @@ func (c *httpConn) Write(p []byte) (int, error) {
 	memory := answers.Get().(*[]byte)
 	defer answers.Put(memory) // a longer one is left to the collector
 	line := bytes.IndexByte(whole, '\n') + 1
-	with := append((*memory)[:0], whole[:line]...)
+	with := (*memory)[:0]
+	with = append(with, whole[:line]...)
 	with = append(appendMissing(with, whole[line:end+2]), whole[line:]...)
 	return c.writeRest(with, len(p))
 }

@@ -102,6 +102,7 @@ func TestAnswers(t *testing.T) {
 		{"GET", "/none", "", 404, "404 page not found\n", false, nil},
 	} {
 		t.Run(tt.method+tt.path, func(t *testing.T) {
+			t.Parallel()
 			conn := dial(t, addr)
 			answers := bufio.NewReader(conn)
 			if tt.request == "" {

@@ -147,7 +147,7 @@ func (c *httpConn) refuse() error {
 		return end
 	}
 	c.conn.count(reasonMalformed)
-	_ = c.Conn.SetDeadline(time.Now().Add(lingering))
+	_ = c.SetDeadline(time.Now().Add(lingering))
 	status := fmt.Sprintf("%d %s", c.refused.status, http.StatusText(c.refused.status))
 	_, _ = fmt.Fprintf(c.Conn, "HTTP/1.1 %s\r\n%sContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n%s: %s\n",
 		status, standardText, status, c.refused.text)

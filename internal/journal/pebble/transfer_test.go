@@ -63,7 +63,7 @@ func newMoved(t *testing.T, url string) journaltest.Harness {
 	}
 	m.clock.ns.Store(journaltest.Start.UnixNano())
 	m.onCommit = m.copyMeanwhile
-	m.embedded.open(newPoweredFS(newSwitchFS()))
+	m.open(newPoweredFS(newSwitchFS()))
 	t.Cleanup(func() { m.shut(m.j) })
 	return journaltest.Harness{
 		Instances: []journal.Journal{m.j},
@@ -118,7 +118,7 @@ func (m *movedEmbedded) move() {
 		m.t.Errorf("the source opens: %v", err)
 	}
 	left := m.target.CrashClone(unsynced(0)) // the move is durable
-	m.embedded.open(newPoweredFS(&switchFS{FS: left, current: left}))
+	m.open(newPoweredFS(&switchFS{FS: left, current: left}))
 	m.target = vfs.NewCrashableMem()
 }
 

@@ -44,7 +44,7 @@ func TestReplicaProcess(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		fmt.Println("appended", n)
+		_, _ = fmt.Fprintln(os.Stdout, "appended", n)
 	}
 }
 
@@ -62,12 +62,12 @@ func holdReader(t *testing.T, j *Journal) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fmt.Println("claimed")
+	_, _ = fmt.Fprintln(os.Stdout, "claimed")
 	for err == nil || errors.Is(err, journal.ErrUnavailable) {
 		err = c.Save(t.Context(), 2)
 	}
 	<-c.Lost()
-	fmt.Println("ended:", err)
+	_, _ = fmt.Fprintln(os.Stdout, "ended:", err)
 }
 
 // process is an instance in a process of its own.
@@ -79,7 +79,7 @@ type process struct {
 
 func startReplica(t *testing.T, s *site, task string) *process {
 	t.Helper()
-	cmd := exec.CommandContext(context.Background(), os.Args[0], "-test.run=^TestReplicaProcess$") //nolint:gosec // this program
+	cmd := exec.CommandContext(context.Background(), os.Args[0], "-test.run=^TestReplicaProcess$")
 	cmd.Env = append(os.Environ(), replicaVariable+"="+task+" "+s.schema+" "+s.cluster.URL())
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
