@@ -97,6 +97,7 @@ func (d *demoRun) run(ctx context.Context, once bool) (err error) {
 		d.failed <- d.app.Run(serving)
 	}()
 	defer func() {
+		d.client.CloseIdleConnections() // for which a shutdown would wait: a webhook may be on its way
 		stop()
 		<-ended
 	}()

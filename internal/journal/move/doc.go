@@ -20,7 +20,7 @@
 //
 // The note also keeps the target closed: an engine does not open a log whose copy is not complete, nor one that has moved away. The order at the
 // end is: the note says that the copy was compared; the source is marked; the target is opened. So at no time can both be used. A run that finds
-// the source marked and the target compared only opens the target.
+// the source marked, and the target compared in the same run, only opens the target.
 //
 // # Comparison
 //

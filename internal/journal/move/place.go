@@ -143,6 +143,9 @@ type Note struct {
 	// Place is the other place, without secrets.
 	Place string    `json:"place"`
 	At    time.Time `json:"at"`
+	// Pair is the same in the note of a compared target and in the mark of the source that belongs to it. The source may have been
+	// compared with another target before.
+	Pair string `json:"pair,omitempty"`
 	// Format is the format of a log that was marked as moved, to undo the mark.
 	Format uint32 `json:"format,omitempty"`
 	// Copied is how far complete passes came, zero before the first one.

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/internal/journal/move"
@@ -178,4 +179,98 @@ func forgedRun(t *testing.T, from, to place, forge func(move.Kind, []move.Record
 	defer shut(t, b)
 	_, err = move.Run(t.Context(), a, &forging{b, forge}, move.Options{Final: true, From: "the old " + from.name, To: "the new " + to.name})
 	return err
+}
+
+// unmarkable is a source that cannot be marked.
+type unmarkable struct{ origin }
+
+func (unmarkable) MarkMoved(context.Context, move.Note) error { return errors.New("the power is cut") }
+
+// TestAbandonedTarget: a run ends after the comparison, before the mark, and the log moves to another target. Then the first one stays
+// closed: the log goes on in one place alone.
+func TestAbandonedTarget(t *testing.T) {
+	both(t, func(t *testing.T, from place, fresh, _ func(*testing.T) place) {
+		abandoned := fresh(t)
+		a, err := from.origin(true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := abandoned.target()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = move.Run(t.Context(), unmarkable{a}, b, move.Options{Final: true, From: "the old " + from.name, To: "the first"})
+		shut(t, a)
+		shut(t, b)
+		if err == nil {
+			t.Fatal("the source was marked")
+		}
+		moveTo(t, from, fresh(t))
+
+		_, err = run(t, from, abandoned, true)
+		wantError(t, err, journal.ErrMoved, "the new ")
+		_, err = abandoned.open()
+		wantError(t, err, journal.ErrIncomplete, "the old ")
+	})
+}
+
+// slow is a source whose second page takes long. late says that it was read after the run had returned.
+type slow struct {
+	origin
+
+	second, returned chan struct{}
+	late             chan bool
+}
+
+func (s *slow) Read(ctx context.Context, k move.Kind, since move.Stamp, from string) (move.Page, error) {
+	if from == "" {
+		p, err := s.origin.Read(ctx, k, since, from)
+		p.Next = "more"
+		return p, err
+	}
+	close(s.second)
+	<-ctx.Done()
+	select {
+	case <-s.returned:
+		s.late <- true
+	case <-time.After(100 * time.Millisecond):
+		s.late <- false
+	}
+	return move.Page{}, ctx.Err()
+}
+
+// failing is a target that fails while the source's second page is read.
+type failing struct {
+	target
+
+	second chan struct{}
+}
+
+func (f *failing) Write(context.Context, move.Kind, []move.Record, move.Note) error {
+	<-f.second
+	return errors.New("no space left on device")
+}
+
+// TestFailureWhileReading: a run that fails returns when nothing reads the source any more, which is closed next.
+func TestFailureWhileReading(t *testing.T) {
+	from, to := filled(t, newFolder(t), 5), newFolder(t)
+	a, err := from.origin(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer shut(t, a)
+	b, err := to.target()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer shut(t, b)
+	s := &slow{origin: a, second: make(chan struct{}), returned: make(chan struct{}), late: make(chan bool, 1)}
+	_, err = move.Run(t.Context(), s, &failing{b, s.second}, move.Options{Final: true, From: "here", To: "there"})
+	close(s.returned)
+	if err == nil || !strings.Contains(err.Error(), "no space left") {
+		t.Errorf("error %v", err)
+	}
+	if <-s.late {
+		t.Error("the source was read after the run had returned")
+	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // Options say what a run does.
@@ -93,7 +95,7 @@ func (r *run) run(ctx context.Context) (err error) {
 
 // resumeMarked opens the target of a move that ended between the mark of the source and the opening of the target.
 func (r *run) resumeMarked(ctx context.Context, marked Note, begun *Note) error {
-	if begun == nil || begun.State != Compared || begun.Log != r.log.ID || marked.State != Moved {
+	if begun == nil || begun.State != Compared || begun.Log != r.log.ID || begun.Pair != marked.Pair || marked.State != Moved {
 		return marked.Refusal()
 	}
 	return r.finish(ctx)
@@ -144,8 +146,12 @@ func (r *run) pass(ctx context.Context) error {
 // records go on behind a page, before the note is stored with the page.
 func (r *run) copyKind(ctx context.Context, k Kind, since Stamp, from string, written func(next string)) error {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	pages := r.readAhead(ctx, k, since, from)
+	defer func() {
+		cancel()
+		for range pages { // until nothing reads: the source may be closed next
+		}
+	}()
 	total := r.total(k, since)
 	var done uint64
 	for p := range pages {
@@ -217,11 +223,11 @@ func (r *run) complete(ctx context.Context) error {
 	if err := r.compareEnds(ctx); err != nil {
 		return err
 	}
-	r.note.State = Compared
+	r.note.State, r.note.Pair = Compared, uuid.NewString()
 	if err := r.to.Prepare(ctx, r.log, r.note); err != nil {
 		return err
 	}
-	mark := Note{State: Moved, Log: r.log.ID, Place: r.o.To, At: r.o.Now()}
+	mark := Note{State: Moved, Log: r.log.ID, Place: r.o.To, At: r.o.Now(), Pair: r.note.Pair}
 	if err := r.from.MarkMoved(ctx, mark); err != nil {
 		return fmt.Errorf("move: mark the source: %w", err)
 	}
