@@ -20,13 +20,22 @@ func (s *Server) ListReplicas(ctx context.Context, r *adminv1.ListReplicasReques
 		if err != nil {
 			return nil, err
 		}
-		a := &adminv1.ListReplicasResponse{}
-		now := time.Now()
-		for _, replica := range all {
-			a.Replicas = append(a.Replicas, replicaOf(replica, now))
-		}
-		return a, nil
+		return &adminv1.ListReplicasResponse{Replicas: replicasOf(all)}, nil
 	})
+}
+
+// replicasOf compares times with the newest one, which is of the same clock: this machine's may differ.
+func replicasOf(all []journal.Replica) (described []*adminv1.Replica) {
+	var now time.Time
+	for _, r := range all {
+		if r.Seen.After(now) {
+			now = r.Seen
+		}
+	}
+	for _, r := range all {
+		described = append(described, replicaOf(r, now))
+	}
+	return described
 }
 
 func replicaOf(r journal.Replica, now time.Time) *adminv1.Replica {

@@ -377,3 +377,20 @@ func TestReplicaStates(t *testing.T) {
 		}
 	}
 }
+
+// TestReplicasOfAnotherClock: the clock of the machine that is asked says nothing of the other replicas.
+func TestReplicasOfAnotherClock(t *testing.T) {
+	for _, off := range []time.Duration{-time.Hour, time.Hour} {
+		seen := time.Now().Add(off)
+		got := replicasOf([]journal.Replica{
+			{Name: "here", Seen: seen, Self: true},
+			{Name: "there", Seen: seen.Add(-4 * time.Second)},
+			{Name: "dead", Seen: seen.Add(-time.Minute)},
+		})
+		for i, want := range []string{"running", "running", "gone"} {
+			if got[i].GetState() != want {
+				t.Errorf("clock off by %s: replica %s is %s, want %s", off, got[i].GetName(), got[i].GetState(), want)
+			}
+		}
+	}
+}
