@@ -79,7 +79,7 @@ fuzz: ## Fuzz each target for FUZZTIME
 
 .PHONY: bench-postgres
 bench-postgres: ## Measure the journal in PostgreSQL against the embedded one, in one run
-	BRIDGE_TEST_POSTGRES=1 go test ./cmd/bridge -run '^$$' -bench '^BenchmarkJournals$$' -benchtime 1x -v
+	BRIDGE_TEST_POSTGRES=1 BRIDGE_TEST_POSTGRES_DIR=/tmp go test ./cmd/bridge -run '^$$' -bench '^BenchmarkJournals$$' -benchtime 1x -v
 
 .PHONY: bench
 bench: ## Measure, each figure against its reference in the same run

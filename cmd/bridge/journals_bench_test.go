@@ -49,7 +49,7 @@ func benchReplicas(b *testing.B, options pgtest.Options, replicatedBy string, na
 }
 
 // BenchmarkJournals prints the rate and the times of answers with each kind of journal, also as ratios to the embedded one in the same run.
-// The database's files are in memory if there is enough of it, so its syncs cost nothing. Everything shares this machine.
+// The database's files belong on a disk, as the embedded journal's do: BRIDGE_TEST_POSTGRES_DIR names a folder. Everything shares this machine.
 func BenchmarkJournals(b *testing.B) {
 	pgtest.Enabled(b)
 	for range b.N {

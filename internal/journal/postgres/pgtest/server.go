@@ -97,7 +97,11 @@ const (
 )
 
 // storage is the folder for data. In memory a sync takes no time. A test kills processes and not machines, so nothing depends on a disk.
+// A measurement does: BRIDGE_TEST_POSTGRES_DIR is a folder on the disk.
 func storage() string {
+	if dir := os.Getenv("BRIDGE_TEST_POSTGRES_DIR"); dir != "" {
+		return dir
+	}
 	var s syscall.Statfs_t
 	if err := syscall.Statfs(memory, &s); err != nil || s.Bavail*uint64(s.Bsize) < needed {
 		return ""
