@@ -265,6 +265,24 @@ func (t *test) waits(what string, call func(ctx context.Context) error) {
 // eventually waits until a condition holds.
 func (t *test) eventually(what string, holds func() bool) { t.within(limit, what, holds) }
 
+// soonAcross waits until a condition holds that another instance may have to learn of. An instance that is alone knows it at once.
+func (t *test) soonAcross(what string, holds func() bool) {
+	if len(t.h.Instances) > 1 {
+		t.within(shownWithin, what, holds)
+	} else if !holds() {
+		t.fatalf("%s: not so", what)
+	}
+}
+
+// persistAcross repeats a call that another instance may have to recover for. An instance that is alone answers it at once.
+func (t *test) persistAcross(what string, call func() error) {
+	if len(t.h.Instances) > 1 {
+		t.persist(what, call)
+	} else {
+		t.fail(what, call())
+	}
+}
+
 // within waits until a condition holds, for a time.
 func (t *test) within(d time.Duration, what string, holds func() bool) {
 	end := time.NewTimer(d)

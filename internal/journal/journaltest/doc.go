@@ -46,6 +46,9 @@ type Harness struct {
 	// Stall holds up everything that would become durable. held is closed when the first commit is held up. resume lets it go on, or
 	// has it fail.
 	Stall func() (held <-chan struct{}, resume func(fail bool))
+	// Certain says that a commit which failed, or was cut off, left nothing. Otherwise the entry may be there nevertheless: whole, and
+	// known as a duplicate.
+	Certain bool
 	// Freeze stops an instance, as SIGSTOP does, until thaw is called: nothing of it reaches the storage, and its own clock goes on. A claim
 	// that it holds runs out within seconds.
 	Freeze func(i int) (thaw func())

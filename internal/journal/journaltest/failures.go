@@ -44,13 +44,13 @@ func failedWrites(t *test) {
 	})
 	t.equal("events", t.events()[:len(before.Events)], before.Events)
 	var again journal.Receipt
-	t.persist("the same again", func() (err error) {
+	t.persistAcross("the same again", func() (err error) {
 		again, err = t.journal().Append(t.ctx, t.entry(plain("failing")))
 		return err
 	})
 	t.equal("the same again", again, duplicate)
 	for _, j := range t.h.Instances {
-		t.within(shownWithin, fmt.Sprintf("health is good, after %+v", r), func() bool {
+		t.soonAcross(fmt.Sprintf("health is good, after %+v", r), func() bool {
 			h := j.Health()
 			return h.Available && h.Next >= before.Bounds.Next+1
 		})
@@ -66,7 +66,7 @@ func discardWhileLow(t *test) {
 	t.discards(1, q)
 	mend()
 	var r journal.Receipt
-	t.persist("append when there is room", func() (err error) {
+	t.persistAcross("append when there is room", func() (err error) {
 		r, err = t.journal().Append(t.ctx, t.entry(plain("a")))
 		return err
 	})

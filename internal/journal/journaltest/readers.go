@@ -141,7 +141,9 @@ func whenClaimsAreLost(t *test) {
 			t.fatalf("lost before %s", loss.name)
 		}
 		t.fail(loss.name, loss.do(t, c))
-		t.within(shownWithin, "lost after "+loss.name, func() bool { return isLost(c) })
+		if !isLost(c) {
+			t.fatalf("not lost after %s", loss.name)
+		}
 	}
 	j := t.journal()
 	t.waits("claim of a paused reader", func(ctx context.Context) error { _, err := j.Claim(ctx, "pause"); return err })

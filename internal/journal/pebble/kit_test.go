@@ -41,12 +41,13 @@ func newEmbedded(t *testing.T) journaltest.Harness {
 			e.restart(percent)
 			return []journal.Journal{e.j}
 		},
-		Stall:  func() (<-chan struct{}, func(bool)) { return e.fs.stall(t) },
-		Fail:   func() func() { return e.fs.set(&e.fs.failing) },
-		Low:    e.low,
-		Retain: e.retain,
-		Backup: e.backup,
-		Clock:  e.clock.Advance,
+		Stall:   func() (<-chan struct{}, func(bool)) { return e.fs.stall(t) },
+		Certain: true,
+		Fail:    func() func() { return e.fs.set(&e.fs.failing) },
+		Low:     e.low,
+		Retain:  e.retain,
+		Backup:  e.backup,
+		Clock:   e.clock.Advance,
 	}
 }
 
