@@ -8,8 +8,13 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-// seekBatch is how many events Seek reads at once.
-const seekBatch = 256
+const (
+	// seekBatch is how many events Seek reads at once.
+	seekBatch = 256
+	// clockSkew is how far the clock of an instance, which says when a webhook was received, may be ahead of the server's, which says when its
+	// events were committed.
+	clockSkew = 5 * time.Second
+)
 
 // searchTime finds the first position from $1 up to $2 whose event was committed at $3 or later, by halving. An event that is missing
 // was removed by retention, as were all before it.
@@ -48,8 +53,9 @@ func (j *Journal) Seek(ctx context.Context, t time.Time) (sinks.Position, error)
 
 // seekReceived is Seek within an epoch. It returns b.Next if no event there was received at t or later.
 func (j *Journal) seekReceived(ctx context.Context, b sinks.Bounds, t time.Time) (sinks.Position, error) {
-	// No event is committed before it is received: the first one committed at t or later is the earliest to look at.
-	p, err := j.searchCommitted(ctx, b, t)
+	// No event is committed before it is received: the first one committed at t or later, by the clock of an instance, is the earliest to look
+	// at.
+	p, err := j.searchCommitted(ctx, b, t.Add(-clockSkew))
 	if err != nil {
 		return 0, j.answer(ctx, err)
 	}
