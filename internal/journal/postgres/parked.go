@@ -23,11 +23,12 @@ func number(p sinks.Position) int64 { return int64(min(p, math.MaxInt64)) }
 // not parked yet is parked only if add is set.
 func (j *Journal) park(ctx context.Context, tx pgx.Tx, name string, p *journalv1.Parked, add bool, now time.Time) error {
 	at := number(sinks.Position(p.GetPosition()))
-	if err := j.dropRequests(ctx, tx, name, at); err != nil {
+	// The event first, and then the requests about it, as operators' calls lock them.
+	known, err := j.parkedAt(ctx, tx, name, at)
+	if err != nil {
 		return err
 	}
-	known, err := j.parkedAt(ctx, tx, name, at)
-	if err != nil || known == nil && !add {
+	if err := j.dropRequests(ctx, tx, name, at); err != nil || known == nil && !add {
 		return err
 	}
 	encoded, err := proto.Marshal(letters.Park(name, p, known, now))

@@ -16,7 +16,7 @@ func (c *committer) endStopped() {
 	tag, err := c.conn.Exec(c.ctx, c.j.sql(`select pg_terminate_backend(a.pid) from pg_stat_activity a
 		where a.usename = current_user and a.datname = current_database() and a.pid <> pg_backend_pid()
 			and a.wait_event = 'ClientRead' and a.xact_start < clock_timestamp() - $1::interval
-			and exists (select from pg_locks l where l.pid = a.pid and l.relation = 'bridge.log'::regclass)`), interval(stoppedAfter))
+			and exists (select from pg_locks l where l.pid = a.pid and l.relation = 'bridge.log'::regclass and l.mode <> 'AccessShareLock')`), interval(stoppedAfter))
 	switch {
 	case err != nil:
 		c.disconnect()
