@@ -138,8 +138,10 @@ func (c *committer) commitGroup() error {
 	return nil
 }
 
-// tryGroup commits a group. It makes partitions that are missing.
+// tryGroup commits a group. It makes partitions that are missing. Where the session had ended, as one that was idle may have, it tries
+// once more on another session: as long as COMMIT was not sent, nothing was committed.
 func (c *committer) tryGroup() (done committed, err error) {
+	broken := false
 	for range partitionTries {
 		if c.conn != nil && !c.j.servers.isNewest(c.server) {
 			c.disconnect()
@@ -149,7 +151,15 @@ func (c *committer) tryGroup() (done committed, err error) {
 				return done, err
 			}
 		}
-		if done, err = c.transact(); err == nil || code(err) != "23514" {
+		began := time.Now()
+		done, err = c.transact()
+		switch {
+		case err == nil:
+			return done, nil
+		case c.conn == nil && !broken && done.sent.IsZero() && time.Since(began) < slowAfter:
+			broken = true
+			continue
+		case code(err) != "23514":
 			return done, err
 		}
 		if err := c.j.ensurePartitions(c.ctx, c.known.head.next+sinks.Position(c.group.Plan().Events), c.days()); err != nil {
@@ -197,6 +207,9 @@ func (c *committer) transact() (done committed, err error) {
 	} else if message, warned := takeWarning(c.conn); warned {
 		c.disconnect()
 		err = fmt.Errorf("%w: %s", errUnconfirmed, message)
+	} else if !c.j.servers.isNewest(c.server) { // its successor may not have what was committed
+		c.disconnect()
+		err = errReplaced
 	}
 	if slow := w.stop(); slow && err == nil {
 		c.admit()

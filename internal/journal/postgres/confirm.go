@@ -64,8 +64,12 @@ func (j *Journal) writeConfirmation(conn *pgx.Conn) (_ *pgx.Conn, err error) {
 	stop := context.AfterFunc(j.ctx, func() { _ = conn.PgConn().Conn().Close() })
 	defer stop()
 	takeWarning(conn)
-	_, err = conn.Exec(context.WithoutCancel(j.ctx), j.sql(writeReplica),
-		j.replica, j.cfg.Replica, j.cfg.Version, int64(j.Bounds().Next))
+	var s safety
+	err = conn.QueryRow(context.WithoutCancel(j.ctx), j.sql(writeReplica+" returning "+selectSafety),
+		j.replica, j.cfg.Replica, j.cfg.Version, int64(j.Bounds().Next)).Scan(&s.fsync, &s.fullPages, &s.standbys)
+	if err == nil {
+		err = s.check(&j.cfg)
+	}
 	if err != nil {
 		return conn, err
 	}

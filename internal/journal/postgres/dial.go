@@ -2,10 +2,13 @@ package postgres
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"sync"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // The server's machine may vanish without a word. Then the kernel ends the connection: a quiet one by keepAlive, and one with data
@@ -16,8 +19,9 @@ const vanishedAfter = 15 * time.Second
 
 // connections are the open connections of an instance.
 type connections struct {
-	mu   sync.Mutex
-	open map[net.Conn]struct{}
+	mu sync.Mutex
+	// open has the server that each leads to, empty until it is known.
+	open map[net.Conn]string
 	// cutOff refuses new ones.
 	cutOff bool
 }
@@ -51,9 +55,9 @@ func (c *connections) dial(ctx context.Context, network, address string) (net.Co
 		return nil, errCutOff
 	}
 	if c.open == nil {
-		c.open = make(map[net.Conn]struct{})
+		c.open = make(map[net.Conn]string)
 	}
-	c.open[conn] = struct{}{}
+	c.open[conn] = ""
 	return &connection{conn, c}, nil
 }
 
@@ -64,5 +68,34 @@ func (c *connections) cut() {
 	c.cutOff = true
 	for conn := range c.open {
 		_ = conn.Close() // whoever uses it gets the error
+	}
+}
+
+// note notes the server of a session.
+func (c *connections) note(session *pgx.Conn) {
+	under := session.PgConn().Conn()
+	if secure, ok := under.(*tls.Conn); ok {
+		under = secure.NetConn()
+	}
+	conn, ok := under.(*connection)
+	if !ok {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, open := c.open[conn.Conn]; open {
+		c.open[conn.Conn] = serverOf(session)
+	}
+}
+
+// cutServer closes all connections to a server that was replaced. It may be frozen: then it answers nothing that it was asked, and the
+// connections stay. What it commits may be unknown to the server that took its place.
+func (c *connections) cutServer(server string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for conn, leadsTo := range c.open {
+		if leadsTo == server {
+			_ = conn.Close() // whoever uses it gets the error
+		}
 	}
 }

@@ -25,7 +25,8 @@
 //     head for too long ends it.
 //
 // A session is refused when the server may lose what it confirmed: fsync or full_page_writes are off, or no synchronous standby
-// is configured and [Config.ReplicatedBy] does not say otherwise.
+// is configured and [Config.ReplicatedBy] does not say otherwise. These settings may change while sessions are open. So each group, each
+// confirmation and each look at the head reads them again, and fails while they are unsafe.
 //
 // # Epochs
 //

@@ -28,20 +28,25 @@ const selectServer = `(select system_identifier from pg_control_system())::text 
 
 // selectHead reads the head.
 const selectHead = `select next, kept, last_commit, epoch, server, move, ` + selectServer + `,
-	(extract(epoch from clock_timestamp()) * 1000000)::bigint * 1000
+	(extract(epoch from clock_timestamp()) * 1000000)::bigint * 1000, ` + selectSafety + `
 	from bridge.log`
 
 // lockHead is selectHead for a transaction that writes to the log.
 const lockHead = selectHead + ` for no key update`
 
 // scanHead reads the head. It fails for a log that a move has closed, so an instance that runs notices at its next group.
-// Errors: journal.ErrMoved, journal.ErrIncomplete, the database's.
+// Errors: journal.ErrMoved, journal.ErrIncomplete, ErrUnsafe, the database's.
 func scanHead(row pgx.Row, j *Journal) (h head, err error) {
 	var next, kept, number int64
 	var note string
-	err = row.Scan(&next, &kept, &h.lastCommit, &number, &h.server, &note, &h.now, &h.reading)
-	if err == nil && note != "" {
+	var s safety
+	err = row.Scan(&next, &kept, &h.lastCommit, &number, &h.server, &note, &h.now, &h.reading, &s.fsync, &s.fullPages, &s.standbys)
+	switch {
+	case err != nil:
+	case note != "":
 		err = refuseMoving(note)
+	default:
+		err = s.check(&j.cfg)
 	}
 	h.next, h.kept, h.epoch = sinks.Position(next), sinks.Position(kept), uint32(number)
 	if j.cfg.now != nil {

@@ -55,8 +55,9 @@ type Journal struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	workers sync.WaitGroup
-	// updates are the transactions that calls of this instance have under way.
+	// updates are the transactions that calls of this instance have under way. writing has a value for each that has a session.
 	updates updates
+	writing chan struct{}
 	// connections are all that lead to the database.
 	connections connections
 	// reporting says that a report is under way.
@@ -69,10 +70,17 @@ type Journal struct {
 	done chan struct{}
 }
 
+// newJournal returns a journal without sessions and workers.
+func newJournal(cfg Config) *Journal {
+	return &Journal{
+		cfg: cfg.withDefaults(), closing: make(chan struct{}), done: make(chan struct{}), writing: make(chan struct{}, maxWrites),
+	}
+}
+
 // Open opens the journal in a database, and makes its tables where they are missing. Errors: ErrUnsafe, ErrTooOld, ErrNewerFormat, the
 // database's. None of them has the URL's password.
 func Open(ctx context.Context, cfg Config) (*Journal, error) {
-	j := &Journal{cfg: cfg.withDefaults(), closing: make(chan struct{}), done: make(chan struct{})}
+	j := newJournal(cfg)
 	var err error
 	if j.replica, err = uuid.NewRandom(); err != nil {
 		return nil, err

@@ -132,11 +132,15 @@ func (c *committer) readKnown(f *flight) error {
 }
 
 func (c *committer) readHead(v [][]byte) error {
-	if len(v) != 7 {
+	if len(v) != 10 {
 		return errResult
 	}
 	if note := string(v[6]); note != "" {
 		return refuseMoving(note)
+	}
+	s := safety{fsync: string(v[7]), fullPages: string(v[8]), standbys: string(v[9])}
+	if err := s.check(&c.j.cfg); err != nil {
+		return err
 	}
 	h := &c.known.head
 	var all [5]int64

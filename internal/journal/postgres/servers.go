@@ -22,23 +22,25 @@ type servers struct {
 // timeline: a promoted standby had no session that could write.
 const serverKey = "bridge.server"
 
-// admit notes the server of a new session, or refuses it. A server of another system is admitted: the database was moved, or restored from
+// admit notes the server of a new session, or refuses it. It returns the server that the new one takes the place of, if there is one. A server of another system is admitted: the database was moved, or restored from
 // a dump.
-func (s *servers) admit(ctx context.Context, conn *pgx.Conn) error {
+func (s *servers) admit(ctx context.Context, conn *pgx.Conn) (replaced string, err error) {
 	var name string
 	if err := conn.QueryRow(ctx, `select `+selectServer).Scan(&name); err != nil {
-		return err
+		return "", err
 	}
 	conn.PgConn().CustomData()[serverKey] = name
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	system, timeline, _ := strings.Cut(name, "/")
 	if known, newest, _ := strings.Cut(s.newest, "/"); system == known && timeline < newest {
-		return fmt.Errorf("%w: it was replaced, since it is on timeline %s, and this instance has used timeline %s; "+
+		return "", fmt.Errorf("%w: it was replaced, since it is on timeline %s, and this instance has used timeline %s; "+
 			"if the database was restored from a backup, start the instance again", ErrUnsafe, timeline, newest)
 	}
-	s.newest = name
-	return nil
+	if s.newest != name {
+		replaced, s.newest = s.newest, name
+	}
+	return replaced, nil
 }
 
 // serverOf returns the name of a session's server.

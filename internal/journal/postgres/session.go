@@ -21,8 +21,10 @@ import (
 const (
 	// oldestServer is the oldest server_version_num that this engine runs on.
 	oldestServer = 150000
-	// poolSize bounds the sessions of an instance, apart from the committer's and the listener's.
-	poolSize = 8
+	// poolSize bounds the sessions that calls share. Of these, maxWrites at most have a transaction that writes: while no standby confirms,
+	// their COMMITs wait, and reads of what is confirmed go on.
+	poolSize  = 8
+	maxWrites = poolSize / 2
 	// connectTimeout bounds how long a server may take to accept a session.
 	connectTimeout = 5 * time.Second
 	// frozenAfter is how long a session may stop in the middle of a transaction, in milliseconds. The server then ends it.
@@ -64,6 +66,7 @@ func setSession(c *pgx.ConnConfig, cfg *Config) {
 	p["synchronous_commit"] = "on"
 	p["statement_timeout"] = "0"
 	p["idle_in_transaction_session_timeout"] = frozenAfter
+	p["idle_session_timeout"] = "0"
 	p["lock_timeout"] = lockWait
 	p["default_transaction_isolation"] = "read committed"
 	p["client_min_messages"] = "warning"
@@ -145,7 +148,19 @@ func (j *Journal) checkSession(ctx context.Context, conn *pgx.Conn) error {
 	if err := checkServer(ctx, conn, &j.cfg); err != nil {
 		return err
 	}
-	return j.servers.admit(ctx, conn)
+	replaced, err := j.servers.admit(ctx, conn)
+	if err != nil {
+		return err
+	}
+	if replaced != "" {
+		j.cfg.Logger.Warn("journal: another server has taken over; sessions with the one before are ended", "server", serverOf(conn), "before", replaced)
+		j.connections.cutServer(replaced)
+	}
+	j.connections.note(conn)
+	if !j.servers.isNewest(serverOf(conn)) { // replaced since, and not noted then
+		return errReplaced
+	}
+	return nil
 }
 
 // connect opens a session beside the pool's.
@@ -193,10 +208,10 @@ var errEncoding = errors.New("journal: the database's encoding must be UTF8")
 // failed over to another server.
 func checkServer(ctx context.Context, conn *pgx.Conn, cfg *Config) error {
 	var version int
-	var text, encoding, fsync, fullPages, standbys string
+	var text, encoding string
+	var s safety
 	err := conn.QueryRow(ctx, `select current_setting('server_version_num')::int, current_setting('server_version'),
-		current_setting('server_encoding'), current_setting('fsync'), current_setting('full_page_writes'),
-		current_setting('synchronous_standby_names')`).Scan(&version, &text, &encoding, &fsync, &fullPages, &standbys)
+		current_setting('server_encoding'), `+selectSafety).Scan(&version, &text, &encoding, &s.fsync, &s.fullPages, &s.standbys)
 	switch {
 	case err != nil:
 		return err
@@ -204,16 +219,31 @@ func checkServer(ctx context.Context, conn *pgx.Conn, cfg *Config) error {
 		return fmt.Errorf("%w: it is PostgreSQL %s, and the oldest supported is %d", ErrTooOld, text, oldestServer/10000)
 	case encoding != "UTF8":
 		return fmt.Errorf("%w: it is %s", errEncoding, encoding)
-	case fsync != "on":
-		return fmt.Errorf("%w: fsync is %s", ErrUnsafe, fsync)
-	case fullPages != "on":
-		return fmt.Errorf("%w: full_page_writes is %s", ErrUnsafe, fullPages)
-	case standbys == "" && cfg.ReplicatedBy == ByStandby:
-		return fmt.Errorf("%w: synchronous_standby_names is empty, and replicated_by does not say what else replicates", ErrUnsafe)
+	case s.check(cfg) != nil:
+		return s.check(cfg)
 	case version >= 170000:
 		_, err = conn.Exec(ctx, "set transaction_timeout = 0")
 	}
 	return err
+}
+
+// safety has the settings without which a server may lose what it confirmed. An operator, or the program that manages the failover, may
+// change them while sessions are open, so the head and each confirmation are read together with them.
+type safety struct{ fsync, fullPages, standbys string }
+
+const selectSafety = `current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_standby_names')`
+
+// check returns ErrUnsafe, with the setting that is unsafe, or nil.
+func (s *safety) check(cfg *Config) error {
+	switch {
+	case s.fsync != "on":
+		return fmt.Errorf("%w: fsync is %s", ErrUnsafe, s.fsync)
+	case s.fullPages != "on":
+		return fmt.Errorf("%w: full_page_writes is %s", ErrUnsafe, s.fullPages)
+	case s.standbys == "" && cfg.ReplicatedBy == ByStandby:
+		return fmt.Errorf("%w: synchronous_standby_names is empty, and replicated_by does not say what else replicates", ErrUnsafe)
+	}
+	return nil
 }
 
 // sql puts the schema's name in the place of bridge.

@@ -96,7 +96,7 @@ func OpenTarget(ctx context.Context, cfg Config) (*Transfer, error) {
 }
 
 func openTransfer(ctx context.Context, cfg Config, open func(*Transfer) error) (*Transfer, error) {
-	t := &Transfer{j: &Journal{cfg: cfg.withDefaults()}, limit: map[move.Kind]int{}, partitions: map[string]bool{}}
+	t := &Transfer{j: newJournal(cfg), limit: map[move.Kind]int{}, partitions: map[string]bool{}}
 	t.j.cfg.Replica = strings.TrimSpace("move " + cfg.Replica)
 	pool, err := poolConfig(&t.j.cfg)
 	if err != nil {

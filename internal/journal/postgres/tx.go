@@ -128,8 +128,17 @@ var errUnconfirmed = errors.New("the database ended the wait for its standbys")
 // errPlan means that a transaction did something else than was planned: an error of this program, or somebody else's change of its tables.
 var errPlan = errors.New("journal: the database did something else than was planned")
 
-// transact runs a transaction to its end.
+// transact runs a transaction to its end. It begins none while the server is known to be unsafe.
 func (j *Journal) transact(ctx context.Context, write func(ctx context.Context, tx pgx.Tx) error) error {
+	if p := j.tail.problem.Load(); p != nil && errors.Is(*p, ErrUnsafe) {
+		return *p
+	}
+	select {
+	case j.writing <- struct{}{}:
+		defer func() { <-j.writing }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	conn, err := j.pool.Acquire(ctx)
 	if err != nil {
 		return err
@@ -141,6 +150,9 @@ func (j *Journal) transact(ctx context.Context, write func(ctx context.Context, 
 	}
 	if message, warned := takeWarning(conn.Conn()); warned {
 		return fmt.Errorf("%w: %s", errUnconfirmed, message)
+	}
+	if !j.servers.isNewest(serverOf(conn.Conn())) {
+		return errReplaced
 	}
 	return nil
 }

@@ -28,12 +28,11 @@ var errSlow = fmt.Errorf("%w: %w", journal.ErrUnavailable, errors.New("a commit 
 
 // watchdog watches one transaction of the committer. When it takes long, the calls behind it are refused, so that they are answered
 // now and not with it. A COMMIT is never cancelled: the watchdog ends its connection alone, and only when nobody can wait for it
-// any more.
+// any more. When another server has taken over, [connections.cutServer] ends it.
 type watchdog struct {
-	j      *Journal
-	conn   *pgx.Conn
-	server string
-	began  time.Time
+	j     *Journal
+	conn  *pgx.Conn
+	began time.Time
 	// committing says that COMMIT was sent.
 	committing atomic.Bool
 
@@ -46,7 +45,7 @@ type watchdog struct {
 
 // watch begins to watch a transaction.
 func (c *committer) watch() *watchdog {
-	w := &watchdog{j: c.j, conn: c.conn, server: c.server, began: time.Now(), ended: make(chan struct{})}
+	w := &watchdog{j: c.j, conn: c.conn, began: time.Now(), ended: make(chan struct{})}
 	w.ctx, w.cancel = context.WithCancel(c.ctx)
 	w.timer = time.AfterFunc(slowAfter, w.run)
 	return w
@@ -94,18 +93,6 @@ func (w *watchdog) hopeless(closing time.Time) string {
 		return "the journal closes"
 	case !w.committing.Load() && time.Since(w.began) > hungAfter:
 		return "the server does not answer"
-	case w.committing.Load() && time.Since(w.began) > hungAfter && w.superseded():
-		return "another server has taken over"
 	}
 	return ""
-}
-
-// superseded reports whether the database's address leads to another server now.
-func (w *watchdog) superseded() bool {
-	conn, err := w.j.connect(w.ctx)
-	if err != nil {
-		return false
-	}
-	defer disconnect(conn)
-	return serverOf(conn) != w.server
 }

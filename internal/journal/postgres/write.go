@@ -308,7 +308,7 @@ var statements = map[string]string{
 	"begin":  `begin`,
 	"commit": `commit`,
 	"head": `select next, kept, last_commit, epoch, server, (extract(epoch from clock_timestamp()) * 1000000)::bigint * 1000,
-		move from bridge.log for no key update`,
+		move, ` + selectSafety + ` from bridge.log for no key update`,
 	"contents": `select key, epoch, contents from bridge.dedupe where key = any($1::bytea[])`,
 	"versions": `select subject, epoch, at, version from bridge.version where subject = any($1::bytea[])`,
 	"stored":   `select w.id, l.webhooks_from from bridge.webhook w, bridge.log l where w.id = any($1::uuid[])`,
