@@ -65,9 +65,7 @@ func TestStandbysAway(t *testing.T) {
 	if r := appendUntil(t, j, e); !r.Duplicate {
 		t.Errorf("the retry got %+v; want a duplicate", r)
 	}
-	if h := j.Health(); !h.Available || h.Problem != nil {
-		t.Errorf("afterwards the journal is %+v", h)
-	}
+	await(t, "the journal is well again", func() bool { h := j.Health(); return h.Available && h.Problem == nil })
 }
 
 func TestDatabaseAwayAndBack(t *testing.T) {
