@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/webhook-bridge/bridge/internal/journal/postgres/pgtest"
 )
 
 // patience is how long an impatient sender waits for an answer.
@@ -436,4 +438,31 @@ func TestHandoverWithASlowSender(t *testing.T) {
 		_, err := os.Stat(fmt.Sprintf("/proc/%d/root", p.cmd.Process.Pid))
 		return err != nil
 	})
+}
+
+// TestHandoverWhileTheDatabaseIsAway: neither the successor nor the predecessor can open the journal. The predecessor tries until it can.
+func TestHandoverWhileTheDatabaseIsAway(t *testing.T) {
+	pgtest.Enabled(t)
+	c := pgtest.Start(t, pgtest.Options{})
+	proxy := c.NewProxy(t)
+	p := startBridge(t, replicaConfig("a", c.URLBy(proxy), "nothing", ""))
+	t.Cleanup(p.killAll)
+	proxy.Refuse()
+	proxy.Cut()
+	if err := p.cmd.Process.Signal(syscall.SIGUSR2); err != nil {
+		t.Fatal(err)
+	}
+	p.until(t, "it tries again", func() bool { return strings.Contains(p.text(), "cannot be opened again") })
+	proxy.Accept()
+	p.until(t, "this process goes on", func() bool { return len(p.pids()) == 2 })
+	if pids := p.pids(); pids[0] != pids[1] {
+		t.Fatalf("process %d went on after %d", pids[1], pids[0])
+	}
+	s := &impatient{addr: p.addr("webhooks"), seen: newLedger()}
+	if _, err := s.send(nil, s.next.Add(1), false); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(p.text(), c.Password()) {
+		t.Error("the password is in the log")
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -80,8 +81,8 @@ func serve(ctx context.Context, env environment, file string, acceptLoss bool) e
 	if predecessor != nil {
 		place.Predecessor = predecessor
 	}
-	for {
-		err := serveOnce(ctx, env, cfg, place, hangups, handovers, log)
+	for again := false; ; again = true {
+		err := serveOnce(ctx, env, cfg, place, again, hangups, handovers, log)
 		if !errors.Is(err, daemon.ErrTakeBack) {
 			return err
 		}
@@ -92,11 +93,24 @@ func serve(ctx context.Context, env environment, file string, acceptLoss bool) e
 	}
 }
 
-// serveOnce opens the server and runs it.
+// reopenPause is how long to wait before the server is opened once more after a hand-over that failed.
+const reopenPause = time.Second
+
+// serveOnce opens the server and runs it. again says that a successor failed: what it failed at, a database that is away for example, may
+// also keep this process from opening. Then it tries until it can, because requests wait on its sockets.
 func serveOnce(
-	ctx context.Context, env environment, cfg *config.Config, place daemon.Place, hangups, handovers <-chan os.Signal, log *slog.Logger,
+	ctx context.Context, env environment, cfg *config.Config, place daemon.Place, again bool, hangups, handovers <-chan os.Signal,
+	log *slog.Logger,
 ) error {
 	a, err := daemon.Open(ctx, cfg, env.plugins, place, log)
+	for err != nil && again && ctx.Err() == nil {
+		log.Error("the server cannot be opened again; trying again", "error", err)
+		select {
+		case <-time.After(reopenPause):
+		case <-ctx.Done():
+		}
+		a, err = daemon.Open(ctx, cfg, env.plugins, place, log)
+	}
 	if errors.Is(err, daemon.ErrAcceptableLoss) && !cfg.Journal.AcceptLoss {
 		return fmt.Errorf("%w\nNothing was changed. Put the missing files back, or restore a backup. bridge verify %s shows what is left.\n"+
 			"bridge serve --accept-loss starts without the lost data, and records the loss", err, cfg.Journal.Dir)

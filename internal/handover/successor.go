@@ -37,12 +37,9 @@ type Program struct {
 }
 
 // Self is this program, as it was started. Its file may have been replaced by a new version since, and so may the target of a symbolic
-// link.
+// link. Errors: there is no program at its place.
 func Self() (Program, error) {
-	path, err := exec.LookPath(os.Args[0])
-	if err != nil {
-		path, err = os.Executable()
-	}
+	path, err := exec.LookPath(os.Args[0]) // not os.Executable, which follows a file that was moved away
 	return Program{Path: path, Args: os.Args[1:], Env: os.Environ()}, err
 }
 
