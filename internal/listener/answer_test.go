@@ -110,35 +110,53 @@ func TestAnswers(t *testing.T) {
 			}
 			for range 2 { // on one connection
 				_, _ = fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: b\r\n%s", tt.method, tt.path, tt.request)
-				resp, err := http.ReadResponse(answers, &http.Request{Method: tt.method})
-				if err == nil && tt.interim {
-					if resp.StatusCode/100 != 1 || len(resp.Header) > 0 {
-						t.Errorf("the first answer is %d, %v", resp.StatusCode, resp.Header)
+				if tt.interim {
+					if first := readResponse(t, answers, tt.method); first.status/100 != 1 || len(first.header) > 0 {
+						t.Errorf("the first answer is %d, %v", first.status, first.header)
 					}
-					resp, err = http.ReadResponse(answers, &http.Request{Method: tt.method})
 				}
-				if err != nil {
-					t.Fatal(err)
-				}
-				body, err := io.ReadAll(resp.Body)
-				if err != nil || resp.StatusCode != tt.status || string(body) != tt.body {
-					t.Errorf("status %d, %d bytes, error %v; want %d, %d", resp.StatusCode, len(body), err, tt.status, len(tt.body))
+				resp := readResponse(t, answers, tt.method)
+				if resp.status != tt.status || resp.body != tt.body {
+					t.Errorf("status %d, %d bytes; want %d, %d", resp.status, len(resp.body), tt.status, len(tt.body))
 				}
 				for _, h := range standard {
 					want := h.value[0]
 					if own := tt.own[h.name]; own != "" {
 						want = own
 					}
-					if got := resp.Header.Values(h.name); len(got) != 1 || got[0] != want {
+					if got := resp.header.Values(h.name); len(got) != 1 || got[0] != want {
 						t.Errorf("%s is %q, want %q", h.name, got, want)
 					}
 				}
-				if resp.Close {
+				if resp.last {
 					return
 				}
 			}
 		})
 	}
+}
+
+// response is an answer that was read whole. last says that the connection ends with it.
+type response struct {
+	status int
+	header http.Header
+	body   string
+	last   bool
+}
+
+// readResponse reads the answer to a request.
+func readResponse(t *testing.T, from *bufio.Reader, method string) response {
+	t.Helper()
+	resp, err := http.ReadResponse(from, &http.Request{Method: method})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response{resp.StatusCode, resp.Header, string(body), resp.Close}
 }
 
 // TestPipelined: requests that arrive together have an answer each.
@@ -151,13 +169,8 @@ func TestPipelined(t *testing.T) {
 	_, _ = io.WriteString(conn, strings.Repeat("GET /a HTTP/1.1\r\nHost: b\r\n\r\n", 50))
 	answers := bufio.NewReader(conn)
 	for range 50 {
-		resp, err := http.ReadResponse(answers, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, err := io.ReadAll(resp.Body)
-		if err != nil || string(body) != "/a" || len(resp.Header.Values("Cache-Control")) != 1 {
-			t.Fatalf("%q, %v, %v", body, resp.Header, err)
+		if resp := readResponse(t, answers, http.MethodGet); resp.body != "/a" || len(resp.header.Values("Cache-Control")) != 1 {
+			t.Fatalf("%q, %v", resp.body, resp.header)
 		}
 	}
 }
