@@ -82,9 +82,7 @@ func TestDrain(t *testing.T) {
 	silent, silentAnswers := d.dial(t)
 	close(d.answer)
 	send(t, kept, wholeRequest)
-	if _, err := http.ReadResponse(keptAnswers, nil); err != nil { // Idle from now on.
-		t.Fatal(err)
-	}
+	readResponse(t, keptAnswers, http.MethodPost) // Idle from now on.
 	send(t, half, wholeRequest[:len(wholeRequest)/2])
 	_ = silent
 	waitUntil(t, func() bool {
