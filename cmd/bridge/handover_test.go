@@ -61,16 +61,18 @@ func (s *impatient) run(ctx context.Context) {
 	wg.Wait()
 }
 
+// connection sends at a steady rate. What it could not send while it waited for an answer, it sends afterwards.
 func (s *impatient) connection(ctx context.Context, every, offset time.Duration, keep bool) {
-	select {
-	case <-time.After(offset):
-	case <-ctx.Done():
-		return
-	}
-	tick := time.NewTicker(every)
-	defer tick.Stop()
 	var conn net.Conn
-	for {
+	for due := time.Now().Add(offset); ; due = due.Add(every) {
+		select {
+		case <-time.After(time.Until(due)):
+		case <-ctx.Done():
+			if conn != nil {
+				_ = conn.Close()
+			}
+			return
+		}
 		n := s.next.Add(1)
 		began := time.Now()
 		var err error
@@ -78,14 +80,6 @@ func (s *impatient) connection(ctx context.Context, every, offset time.Duration,
 			s.note(n, err)
 		}
 		s.took(time.Since(began))
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			if conn != nil {
-				_ = conn.Close()
-			}
-			return
-		}
 	}
 }
 
@@ -204,6 +198,10 @@ func TestHandoverUnderLoad(t *testing.T) {
 	began := time.Now()
 	for range restarts {
 		p.handOver(t)
+		select { // a moment of service
+		case <-time.After(time.Second / 2):
+		case <-p.exited:
+		}
 	}
 	took := time.Since(began)
 	cancel()
