@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -29,6 +30,8 @@ const patience = time.Second
 type impatient struct {
 	addr string
 	seen *ledger
+	// patience is how long it waits for an answer. Default [patience].
+	patience time.Duration
 
 	next, refused atomic.Int64
 	mu            sync.Mutex
@@ -85,7 +88,7 @@ func (s *impatient) connection(ctx context.Context, every, offset time.Duration,
 
 // send sends one webhook, on a new connection if there is none, and returns the connection if it may be used again.
 func (s *impatient) send(conn net.Conn, n int64, keep bool) (_ net.Conn, err error) {
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(cmp.Or(s.patience, patience))
 	if conn == nil {
 		d := net.Dialer{Deadline: deadline}
 		if conn, err = d.Dial("tcp", s.addr); err != nil {
@@ -250,7 +253,8 @@ func TestSocketActivation(t *testing.T) {
 	if err := os.WriteFile(config, []byte(retinoConfig(filepath.Join(dir, "journal"))), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s := &impatient{addr: l.Addr().String(), seen: newLedger()}
+	// A restart takes as long as it takes: only that nothing is refused counts.
+	s := &impatient{addr: l.Addr().String(), seen: newLedger(), patience: 20 * time.Second}
 	start := func() *process { return startActivated(t, f, config) }
 	p := start()
 	if got := p.addr("webhooks"); got != s.addr {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,7 +20,9 @@ import (
 
 // cluster has instances over one log. One of them at a time evaluates the alerts. It runs in a synctest bubble.
 type cluster struct {
-	t         *testing.T
+	t *testing.T
+	// mu guards what the instances report: the one that evaluates reads it.
+	mu        sync.Mutex
 	instances []*instance
 	claim     *note
 	log       lockedBuffer
@@ -57,6 +60,8 @@ func (c *cluster) add(sources ...source.Source) *instance {
 	if err != nil {
 		c.t.Fatal(err)
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.instances = append(c.instances, in)
 	return in
 }
@@ -72,6 +77,8 @@ func (v view) Newest(context.Context) (map[string]time.Time, error) { return nil
 
 // Instances implements [Log]. The counts of the others are those of their last report.
 func (v view) Instances(context.Context) (all []Instance, err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	for _, in := range v.instances {
 		if !in.gone {
 			all = append(all, Instance{ID: in.id, Started: in.started, Self: in == v.self, Ended: in.ended, Counts: in.last})
@@ -99,12 +106,21 @@ func (c *cluster) evaluates(in *instance) {
 
 // pass reports the counts of all instances, and lets time pass.
 func (c *cluster) pass(d time.Duration) {
+	c.mu.Lock()
 	for _, in := range c.instances {
 		if !in.gone && !in.ended {
 			in.last = ReadCounts(in.registry)
 		}
 	}
+	c.mu.Unlock()
 	c.instances[0].pass(d)
+}
+
+// change changes what the instances report.
+func (c *cluster) change(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f()
 }
 
 // expect compares the alerts that were logged since the last call: what happened, and to which alert.
@@ -250,7 +266,7 @@ func TestHolderDies(t *testing.T) {
 		c.claim.lost = true
 		b.quarantine("till", 1)
 		c.pass(2 * interval) // a counts it, and cannot tell
-		a.gone = true
+		c.change(func() { a.gone = true })
 		c.evaluates(b)
 		c.pass(2 * interval)
 		c.expect()
@@ -271,9 +287,9 @@ func TestInstancesComeAndGo(t *testing.T) {
 			in := c.add(shared)
 			in.quarantine("till", 1)
 			c.pass(interval)
-			in.last, in.ended = ReadCounts(in.registry), true
+			c.change(func() { in.last, in.ended = ReadCounts(in.registry), true })
 			c.pass(interval)
-			in.gone = true
+			c.change(func() { in.gone = true })
 		}
 		c.pass(interval)
 		c.expect("raised quarantine")
@@ -291,7 +307,7 @@ func TestNoNote(t *testing.T) {
 		a, b := c.add(shared), c.add(shared)
 		a.quarantine("till", 50)
 		b.quarantine("till", 50)
-		a.started, b.started = a.started.Add(-time.Hour), b.started.Add(-time.Hour)
+		c.change(func() { a.started, b.started = a.started.Add(-time.Hour), b.started.Add(-time.Hour) })
 		c.claim.text = []byte("not a note")
 		c.evaluates(a)
 		c.pass(2 * interval)
