@@ -118,7 +118,7 @@ func (f *failover) pause(d time.Duration) {
 	}
 }
 
-// failoverLedger is what was acknowledged and shown, against what the journal has.
+// failoverLedger compares the acknowledged webhooks and the shown events with the journal.
 type failoverLedger struct {
 	acknowledged, retries, unreachable, refusals int64
 	longest                                      time.Duration

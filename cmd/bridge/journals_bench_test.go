@@ -21,7 +21,7 @@ import (
 // journalsSpan is how long each figure of BenchmarkJournals is measured.
 const journalsSpan = 4 * time.Second
 
-// journals are where BenchmarkJournals keeps the journal. The first is what the others are compared with.
+// journals are the engines that BenchmarkJournals measures. It compares the others with the first.
 var journals = []struct {
 	name  string
 	start func(b *testing.B) (addrs []string)
@@ -80,7 +80,7 @@ func BenchmarkJournals(b *testing.B) {
 	}
 }
 
-// figure is what was measured under one load.
+// figure holds the measurements under one load.
 type figure struct {
 	rate     float64
 	p50, p99 time.Duration
@@ -146,7 +146,7 @@ func (m *measurement) closed(b *testing.B, connections int, span time.Duration) 
 	return m.figure(time.Since(began), refused.Load())
 }
 
-// open sends at a rate, whatever the answers take. The time of an answer counts from when its webhook was due.
+// open sends at a fixed rate and does not wait for answers. The time of an answer counts from when its webhook was due.
 func (m *measurement) open(b *testing.B, rate int, span time.Duration) figure {
 	b.Helper()
 	const connections = 256 // enough that a webhook rarely waits for one

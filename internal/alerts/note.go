@@ -97,7 +97,7 @@ func (m *Monitor) newNote() *journalv1.AlertsNote {
 	return note
 }
 
-// state is what the next holder must know of the source.
+// state returns the part of the note that the next holder needs for the source.
 func (m *sourceMonitor) state(sum counts) *journalv1.SourceAlerts {
 	s := &journalv1.SourceAlerts{
 		Source: m.Name, LastAt: timestamppb.New(m.lastAt), Heard: m.isHeard, Sums: sum.message(""),

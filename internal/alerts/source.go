@@ -79,7 +79,7 @@ func (m *sourceMonitor) start(now, last time.Time, note *journalv1.SourceAlerts,
 	}
 }
 
-// alerts are the source's alerts, with nil for those that are turned off.
+// alerts returns the source's alerts. An alert that is turned off is nil.
 func (m *sourceMonitor) alerts() []*alert { return []*alert{m.silent, m.unauthorized, m.quarantine} }
 
 func (m *sourceMonitor) setLastAccepted(t time.Time) {
