@@ -207,7 +207,7 @@ func TestLostAnswerOfCommit(t *testing.T) {
 	j := s.open(func(cfg *Config) { cfg.URL = c.URLBy(proxy) })
 	appendTo(t, j, newEntry())
 	e := newEntry()
-	swallowed := proxy.SwallowCommit()
+	swallowed := proxy.SwallowCommit("insert into " + s.schema + ".event ")
 	if _, err := j.Append(t.Context(), e); err == nil {
 		t.Fatal("the append succeeded without an answer to COMMIT")
 	}

@@ -163,7 +163,7 @@ func TestProxy(t *testing.T) {
 	}
 	t.Run("the answer to COMMIT is swallowed", func(t *testing.T) {
 		conn := connect(t, url)
-		commits := p.SwallowCommit()
+		commits := p.SwallowCommit("insert")
 		if err := insert(t.Context(), conn, 1); err == nil {
 			t.Fatal("no error")
 		}

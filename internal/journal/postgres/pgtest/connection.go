@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -43,6 +44,8 @@ type connection struct {
 	statements, portals map[string]string
 	// readOnly: the transaction that began last writes nothing.
 	readOnly bool
+	// transaction has the statements of the transaction that began last.
+	transaction []string
 	// skipping: a statement was answered with an error, so messages are ignored until the client's Sync.
 	skipping bool
 	// inTransaction is the last status that the server reported.
@@ -146,7 +149,11 @@ func (c *connection) deliver(m message) error {
 	}
 	text, runs := c.statement(m)
 	if runs && first(text) == "begin" {
+		c.transaction = c.transaction[:0]
 		c.readOnly = strings.Contains(strings.ToLower(text), "read only")
+	}
+	if runs {
+		c.transaction = append(c.transaction, text)
 	}
 	runs = runs && !c.readOnly
 	if c.skipping {
@@ -172,6 +179,11 @@ func (c *connection) deliver(m message) error {
 	}
 	_, err := c.server.Write(m.raw)
 	return err
+}
+
+// ran reports whether the transaction ran a statement with a text.
+func (c *connection) ran(text string) bool {
+	return slices.ContainsFunc(c.transaction, func(statement string) bool { return strings.Contains(statement, text) })
 }
 
 // statement returns the text of the statement that a message runs, if it runs one.

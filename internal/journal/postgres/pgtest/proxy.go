@@ -166,21 +166,22 @@ type Commits struct {
 	once    sync.Once
 	proxy   *Proxy
 	swallow bool
+	of      string
 	resumed chan struct{}
 	ending  sync.Once
 }
 
 // HoldCommits holds up each connection from its next COMMIT on. A COMMIT that only sends a notification passes.
-func (p *Proxy) HoldCommits() *Commits { return p.setCommits(false) }
+func (p *Proxy) HoldCommits() *Commits { return p.setCommits(false, "") }
 
-// SwallowCommit delivers the next COMMIT, drops its answer and cuts the connection.
-func (p *Proxy) SwallowCommit() *Commits { return p.setCommits(true) }
+// SwallowCommit delivers the next COMMIT of a transaction that ran a statement with the text of, drops its answer and cuts the connection.
+func (p *Proxy) SwallowCommit(of string) *Commits { return p.setCommits(true, of) }
 
-func (p *Proxy) setCommits(swallow bool) *Commits {
+func (p *Proxy) setCommits(swallow bool, of string) *Commits {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	met := make(chan struct{})
-	p.commits = &Commits{Met: met, met: met, proxy: p, swallow: swallow, resumed: make(chan struct{})}
+	p.commits = &Commits{Met: met, met: met, proxy: p, swallow: swallow, of: of, resumed: make(chan struct{})}
 	return p.commits
 }
 
@@ -324,6 +325,10 @@ func (p *Proxy) passCommit(c *connection) (swallow bool, err error) {
 	p.mu.Lock()
 	commits := p.commits
 	if commits != nil && commits.swallow {
+		if !c.ran(commits.of) {
+			p.mu.Unlock()
+			return false, nil
+		}
 		p.commits = nil
 	}
 	p.mu.Unlock()
