@@ -13,6 +13,7 @@ import (
 	v1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	anypb "google.golang.org/protobuf/types/known/anypb"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
@@ -27,6 +28,67 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// GoodbyeCause says why a stream ends.
+type GoodbyeCause int32
+
+const (
+	// Not known to this version.
+	GoodbyeCause_GOODBYE_CAUSE_UNSPECIFIED GoodbyeCause = 0
+	// The server is shutting down, or hands over to another process. Reconnect at once.
+	GoodbyeCause_GOODBYE_CAUSE_DRAIN GoodbyeCause = 1
+	// The stream reached its maximum age. Reconnect at once: a balancer may choose another replica.
+	GoodbyeCause_GOODBYE_CAUSE_MAX_AGE GoodbyeCause = 2
+	// The journal is closing or does not answer. Reconnect with backoff.
+	GoodbyeCause_GOODBYE_CAUSE_JOURNAL GoodbyeCause = 3
+	// The server lost its right to the group's shares for a moment. Reconnect at once.
+	GoodbyeCause_GOODBYE_CAUSE_LOST GoodbyeCause = 4
+)
+
+// Enum value maps for GoodbyeCause.
+var (
+	GoodbyeCause_name = map[int32]string{
+		0: "GOODBYE_CAUSE_UNSPECIFIED",
+		1: "GOODBYE_CAUSE_DRAIN",
+		2: "GOODBYE_CAUSE_MAX_AGE",
+		3: "GOODBYE_CAUSE_JOURNAL",
+		4: "GOODBYE_CAUSE_LOST",
+	}
+	GoodbyeCause_value = map[string]int32{
+		"GOODBYE_CAUSE_UNSPECIFIED": 0,
+		"GOODBYE_CAUSE_DRAIN":       1,
+		"GOODBYE_CAUSE_MAX_AGE":     2,
+		"GOODBYE_CAUSE_JOURNAL":     3,
+		"GOODBYE_CAUSE_LOST":        4,
+	}
+)
+
+func (x GoodbyeCause) Enum() *GoodbyeCause {
+	p := new(GoodbyeCause)
+	*p = x
+	return p
+}
+
+func (x GoodbyeCause) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (GoodbyeCause) Descriptor() protoreflect.EnumDescriptor {
+	return file_bridge_stream_v1_stream_proto_enumTypes[0].Descriptor()
+}
+
+func (GoodbyeCause) Type() protoreflect.EnumType {
+	return &file_bridge_stream_v1_stream_proto_enumTypes[0]
+}
+
+func (x GoodbyeCause) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use GoodbyeCause.Descriptor instead.
+func (GoodbyeCause) EnumDescriptor() ([]byte, []int) {
+	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{0}
+}
+
 // TailRequest says where to start and what to send.
 type TailRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -36,8 +98,12 @@ type TailRequest struct {
 	Filter *Filter `protobuf:"bytes,2,opt,name=filter,proto3" json:"filter,omitempty"`
 	// How often to send a heartbeat when there is nothing else to send. Not set: 10 s. Between 100 ms and 5 min.
 	HeartbeatInterval *durationpb.Duration `protobuf:"bytes,3,opt,name=heartbeat_interval,json=heartbeatInterval,proto3" json:"heartbeat_interval,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// Where to stop. Not set: never.
+	Stop *Stop `protobuf:"bytes,4,opt,name=stop,proto3" json:"stop,omitempty"`
+	// What to send of each event. Not set: the canonical event.
+	Payload       Payload `protobuf:"varint,5,opt,name=payload,proto3,enum=bridge.stream.v1.Payload" json:"payload,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TailRequest) Reset() {
@@ -91,6 +157,124 @@ func (x *TailRequest) GetHeartbeatInterval() *durationpb.Duration {
 	return nil
 }
 
+func (x *TailRequest) GetStop() *Stop {
+	if x != nil {
+		return x.Stop
+	}
+	return nil
+}
+
+func (x *TailRequest) GetPayload() Payload {
+	if x != nil {
+		return x.Payload
+	}
+	return Payload_PAYLOAD_UNSPECIFIED
+}
+
+// Stop is the place where a stream ends, with status OK, after the last event before the place and a heartbeat that has the token there.
+type Stop struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which place.
+	//
+	// Types that are valid to be assigned to At:
+	//
+	//	*Stop_Latest
+	//	*Stop_Time
+	//	*Stop_Token
+	At            isStop_At `protobuf_oneof:"at"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Stop) Reset() {
+	*x = Stop{}
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Stop) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Stop) ProtoMessage() {}
+
+func (x *Stop) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Stop.ProtoReflect.Descriptor instead.
+func (*Stop) Descriptor() ([]byte, []int) {
+	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Stop) GetAt() isStop_At {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *Stop) GetLatest() *Latest {
+	if x != nil {
+		if x, ok := x.At.(*Stop_Latest); ok {
+			return x.Latest
+		}
+	}
+	return nil
+}
+
+func (x *Stop) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		if x, ok := x.At.(*Stop_Time); ok {
+			return x.Time
+		}
+	}
+	return nil
+}
+
+func (x *Stop) GetToken() string {
+	if x != nil {
+		if x, ok := x.At.(*Stop_Token); ok {
+			return x.Token
+		}
+	}
+	return ""
+}
+
+type isStop_At interface {
+	isStop_At()
+}
+
+type Stop_Latest struct {
+	// The log's end at the time of the call: what is there now, and no more.
+	Latest *Latest `protobuf:"bytes,1,opt,name=latest,proto3,oneof"`
+}
+
+type Stop_Time struct {
+	// Before the first event that was received at this time or later. A time in the future is waited for.
+	Time *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3,oneof"`
+}
+
+type Stop_Token struct {
+	// After the event, or the heartbeat, that carried this token.
+	Token string `protobuf:"bytes,3,opt,name=token,proto3,oneof"`
+}
+
+func (*Stop_Latest) isStop_At() {}
+
+func (*Stop_Time) isStop_At() {}
+
+func (*Stop_Token) isStop_At() {}
+
 // Start is a place in the journal.
 type Start struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -109,7 +293,7 @@ type Start struct {
 
 func (x *Start) Reset() {
 	*x = Start{}
-	mi := &file_bridge_stream_v1_stream_proto_msgTypes[1]
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -121,7 +305,7 @@ func (x *Start) String() string {
 func (*Start) ProtoMessage() {}
 
 func (x *Start) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_stream_v1_stream_proto_msgTypes[1]
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -134,7 +318,7 @@ func (x *Start) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Start.ProtoReflect.Descriptor instead.
 func (*Start) Descriptor() ([]byte, []int) {
-	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{1}
+	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Start) GetAt() isStart_At {
@@ -221,7 +405,7 @@ type Earliest struct {
 
 func (x *Earliest) Reset() {
 	*x = Earliest{}
-	mi := &file_bridge_stream_v1_stream_proto_msgTypes[2]
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -233,7 +417,7 @@ func (x *Earliest) String() string {
 func (*Earliest) ProtoMessage() {}
 
 func (x *Earliest) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_stream_v1_stream_proto_msgTypes[2]
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -246,7 +430,7 @@ func (x *Earliest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Earliest.ProtoReflect.Descriptor instead.
 func (*Earliest) Descriptor() ([]byte, []int) {
-	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{2}
+	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{3}
 }
 
 // Latest is the end of the journal.
@@ -258,7 +442,7 @@ type Latest struct {
 
 func (x *Latest) Reset() {
 	*x = Latest{}
-	mi := &file_bridge_stream_v1_stream_proto_msgTypes[3]
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -270,7 +454,7 @@ func (x *Latest) String() string {
 func (*Latest) ProtoMessage() {}
 
 func (x *Latest) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_stream_v1_stream_proto_msgTypes[3]
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -283,10 +467,10 @@ func (x *Latest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Latest.ProtoReflect.Descriptor instead.
 func (*Latest) Descriptor() ([]byte, []int) {
-	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{3}
+	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{4}
 }
 
-// Filter chooses events. An event passes when it matches one entry of each list that is not empty, and `stale`.
+// Filter chooses events. An event passes when it matches one entry of each list that is not empty, and `stale`, and `cel`.
 type Filter struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Patterns of canonical types, such as `order.*` or `**.deleted`: `*` stands for one segment, `**` for any number of
@@ -297,14 +481,18 @@ type Filter struct {
 	// Exact subjects, such as `customer/32c764d9-ddd5-401f-ac13-a7fcba0982ff`.
 	Subjects []string `protobuf:"bytes,3,rep,name=subjects,proto3" json:"subjects,omitempty"`
 	// False: only events that are not stale. True: only stale ones. Not set: both.
-	Stale         *bool `protobuf:"varint,4,opt,name=stale,proto3,oneof" json:"stale,omitempty"`
+	Stale *bool `protobuf:"varint,4,opt,name=stale,proto3,oneof" json:"stale,omitempty"`
+	// A CEL expression over the variable `event`, a bridge.event.v1.Event, that gives true for the events to send, such as
+	// `event.order.total.units > 100`. It is applied after the rest of the filter. Its cost is bounded; an event for which it fails, because a
+	// field is not there or the cost is too high, does not pass. docs/subscribing.md has examples.
+	Cel           string `protobuf:"bytes,5,opt,name=cel,proto3" json:"cel,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Filter) Reset() {
 	*x = Filter{}
-	mi := &file_bridge_stream_v1_stream_proto_msgTypes[4]
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -316,7 +504,7 @@ func (x *Filter) String() string {
 func (*Filter) ProtoMessage() {}
 
 func (x *Filter) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_stream_v1_stream_proto_msgTypes[4]
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -329,7 +517,7 @@ func (x *Filter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Filter.ProtoReflect.Descriptor instead.
 func (*Filter) Descriptor() ([]byte, []int) {
-	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{4}
+	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Filter) GetTypes() []string {
@@ -360,6 +548,13 @@ func (x *Filter) GetStale() bool {
 	return false
 }
 
+func (x *Filter) GetCel() string {
+	if x != nil {
+		return x.Cel
+	}
+	return ""
+}
+
 // TailResponse is one message of a stream.
 type TailResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -378,7 +573,7 @@ type TailResponse struct {
 
 func (x *TailResponse) Reset() {
 	*x = TailResponse{}
-	mi := &file_bridge_stream_v1_stream_proto_msgTypes[5]
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -390,7 +585,7 @@ func (x *TailResponse) String() string {
 func (*TailResponse) ProtoMessage() {}
 
 func (x *TailResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_stream_v1_stream_proto_msgTypes[5]
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -403,7 +598,7 @@ func (x *TailResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailResponse.ProtoReflect.Descriptor instead.
 func (*TailResponse) Descriptor() ([]byte, []int) {
-	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{5}
+	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *TailResponse) GetMessage() isTailResponse_Message {
@@ -489,14 +684,24 @@ type Subscribed struct {
 	// How often the server will send heartbeats. A client may take two missed ones for a dead connection.
 	HeartbeatInterval *durationpb.Duration `protobuf:"bytes,2,opt,name=heartbeat_interval,json=heartbeatInterval,proto3" json:"heartbeat_interval,omitempty"`
 	// Events between the start and the journal's durable end, before filtering.
-	Lag           uint64 `protobuf:"varint,3,opt,name=lag,proto3" json:"lag,omitempty"`
+	Lag uint64 `protobuf:"varint,3,opt,name=lag,proto3" json:"lag,omitempty"`
+	// Position of the first event that may come: all before it are behind the start. Of a group: of its share that is furthest behind.
+	Position uint64 `protobuf:"varint,4,opt,name=position,proto3" json:"position,omitempty"`
+	// The log's current epoch: a part of the log between two openings. It is part of each token.
+	Epoch uint64 `protobuf:"varint,5,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// Position of the earliest event kept.
+	Earliest uint64 `protobuf:"varint,6,opt,name=earliest,proto3" json:"earliest,omitempty"`
+	// Position that the next event will get.
+	Latest uint64 `protobuf:"varint,7,opt,name=latest,proto3" json:"latest,omitempty"`
+	// Name of this member of the group. Empty without a group.
+	Member        string `protobuf:"bytes,8,opt,name=member,proto3" json:"member,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Subscribed) Reset() {
 	*x = Subscribed{}
-	mi := &file_bridge_stream_v1_stream_proto_msgTypes[6]
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -508,7 +713,7 @@ func (x *Subscribed) String() string {
 func (*Subscribed) ProtoMessage() {}
 
 func (x *Subscribed) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_stream_v1_stream_proto_msgTypes[6]
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -521,7 +726,7 @@ func (x *Subscribed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Subscribed.ProtoReflect.Descriptor instead.
 func (*Subscribed) Descriptor() ([]byte, []int) {
-	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{6}
+	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Subscribed) GetToken() string {
@@ -545,6 +750,41 @@ func (x *Subscribed) GetLag() uint64 {
 	return 0
 }
 
+func (x *Subscribed) GetPosition() uint64 {
+	if x != nil {
+		return x.Position
+	}
+	return 0
+}
+
+func (x *Subscribed) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Subscribed) GetEarliest() uint64 {
+	if x != nil {
+		return x.Earliest
+	}
+	return 0
+}
+
+func (x *Subscribed) GetLatest() uint64 {
+	if x != nil {
+		return x.Latest
+	}
+	return 0
+}
+
+func (x *Subscribed) GetMember() string {
+	if x != nil {
+		return x.Member
+	}
+	return ""
+}
+
 // Events is a batch of events.
 type Events struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -556,7 +796,7 @@ type Events struct {
 
 func (x *Events) Reset() {
 	*x = Events{}
-	mi := &file_bridge_stream_v1_stream_proto_msgTypes[7]
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -568,7 +808,7 @@ func (x *Events) String() string {
 func (*Events) ProtoMessage() {}
 
 func (x *Events) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_stream_v1_stream_proto_msgTypes[7]
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -581,7 +821,7 @@ func (x *Events) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Events.ProtoReflect.Descriptor instead.
 func (*Events) Descriptor() ([]byte, []int) {
-	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{7}
+	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Events) GetEvents() []*DeliveredEvent {
@@ -598,14 +838,20 @@ type DeliveredEvent struct {
 	// Resumes after this event.
 	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
 	// The event.
-	Event         *v1.Event `protobuf:"bytes,2,opt,name=event,proto3" json:"event,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Event *v1.Event `protobuf:"bytes,2,opt,name=event,proto3" json:"event,omitempty"`
+	// The typed vendor message, with PAYLOAD_VENDOR.
+	Vendor *anypb.Any `protobuf:"bytes,3,opt,name=vendor,proto3" json:"vendor,omitempty"`
+	// The webhook, with PAYLOAD_RAW.
+	Raw *RawWebhook `protobuf:"bytes,4,opt,name=raw,proto3" json:"raw,omitempty"`
+	// Why `vendor` or `raw` is not there although it was asked for: the webhook is no longer kept, for example.
+	PayloadMissing string `protobuf:"bytes,5,opt,name=payload_missing,json=payloadMissing,proto3" json:"payload_missing,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *DeliveredEvent) Reset() {
 	*x = DeliveredEvent{}
-	mi := &file_bridge_stream_v1_stream_proto_msgTypes[8]
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -617,7 +863,7 @@ func (x *DeliveredEvent) String() string {
 func (*DeliveredEvent) ProtoMessage() {}
 
 func (x *DeliveredEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_stream_v1_stream_proto_msgTypes[8]
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -630,7 +876,7 @@ func (x *DeliveredEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliveredEvent.ProtoReflect.Descriptor instead.
 func (*DeliveredEvent) Descriptor() ([]byte, []int) {
-	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{8}
+	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *DeliveredEvent) GetToken() string {
@@ -647,6 +893,27 @@ func (x *DeliveredEvent) GetEvent() *v1.Event {
 	return nil
 }
 
+func (x *DeliveredEvent) GetVendor() *anypb.Any {
+	if x != nil {
+		return x.Vendor
+	}
+	return nil
+}
+
+func (x *DeliveredEvent) GetRaw() *RawWebhook {
+	if x != nil {
+		return x.Raw
+	}
+	return nil
+}
+
+func (x *DeliveredEvent) GetPayloadMissing() string {
+	if x != nil {
+		return x.PayloadMissing
+	}
+	return ""
+}
+
 // Heartbeat says that the stream is alive. One is due when nothing else was sent for the declared interval, also while the
 // server goes through events that the filter holds back.
 type Heartbeat struct {
@@ -654,14 +921,18 @@ type Heartbeat struct {
 	// Resumes after all that was looked at so far, also when the filter let nothing pass.
 	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
 	// Events between here and the journal's durable end, before filtering.
-	Lag           uint64 `protobuf:"varint,2,opt,name=lag,proto3" json:"lag,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Lag uint64 `protobuf:"varint,2,opt,name=lag,proto3" json:"lag,omitempty"`
+	// Position of the next event to look at. Of a group: of its share that is furthest behind.
+	Position uint64 `protobuf:"varint,3,opt,name=position,proto3" json:"position,omitempty"`
+	// Age of the delivery to this member that is outstanding for the longest time. Not set when there is none, and without a group.
+	OldestUnackedAge *durationpb.Duration `protobuf:"bytes,4,opt,name=oldest_unacked_age,json=oldestUnackedAge,proto3" json:"oldest_unacked_age,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_bridge_stream_v1_stream_proto_msgTypes[9]
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -673,7 +944,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_stream_v1_stream_proto_msgTypes[9]
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -686,7 +957,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{9}
+	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Heartbeat) GetToken() string {
@@ -703,20 +974,36 @@ func (x *Heartbeat) GetLag() uint64 {
 	return 0
 }
 
+func (x *Heartbeat) GetPosition() uint64 {
+	if x != nil {
+		return x.Position
+	}
+	return 0
+}
+
+func (x *Heartbeat) GetOldestUnackedAge() *durationpb.Duration {
+	if x != nil {
+		return x.OldestUnackedAge
+	}
+	return nil
+}
+
 // Goodbye says that the server is about to close the stream.
 type Goodbye struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Resumes where the stream stopped.
 	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
 	// Why, for people.
-	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Why, for programs.
+	Cause         GoodbyeCause `protobuf:"varint,3,opt,name=cause,proto3,enum=bridge.stream.v1.GoodbyeCause" json:"cause,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Goodbye) Reset() {
 	*x = Goodbye{}
-	mi := &file_bridge_stream_v1_stream_proto_msgTypes[10]
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -728,7 +1015,7 @@ func (x *Goodbye) String() string {
 func (*Goodbye) ProtoMessage() {}
 
 func (x *Goodbye) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_stream_v1_stream_proto_msgTypes[10]
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -741,7 +1028,7 @@ func (x *Goodbye) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Goodbye.ProtoReflect.Descriptor instead.
 func (*Goodbye) Descriptor() ([]byte, []int) {
-	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{10}
+	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Goodbye) GetToken() string {
@@ -756,6 +1043,13 @@ func (x *Goodbye) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *Goodbye) GetCause() GoodbyeCause {
+	if x != nil {
+		return x.Cause
+	}
+	return GoodbyeCause_GOODBYE_CAUSE_UNSPECIFIED
 }
 
 // PositionExpired is the detail of the error OUT_OF_RANGE: what was asked for is no longer kept.
@@ -773,7 +1067,7 @@ type PositionExpired struct {
 
 func (x *PositionExpired) Reset() {
 	*x = PositionExpired{}
-	mi := &file_bridge_stream_v1_stream_proto_msgTypes[11]
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -785,7 +1079,7 @@ func (x *PositionExpired) String() string {
 func (*PositionExpired) ProtoMessage() {}
 
 func (x *PositionExpired) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_stream_v1_stream_proto_msgTypes[11]
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -798,7 +1092,7 @@ func (x *PositionExpired) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PositionExpired.ProtoReflect.Descriptor instead.
 func (*PositionExpired) Descriptor() ([]byte, []int) {
-	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{11}
+	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *PositionExpired) GetReason() string {
@@ -822,15 +1116,1735 @@ func (x *PositionExpired) GetEarliestReceivedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+// SubscribeRequest is one message from the client.
+type SubscribeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it says.
+	//
+	// Types that are valid to be assigned to Message:
+	//
+	//	*SubscribeRequest_Start
+	//	*SubscribeRequest_Credit
+	//	*SubscribeRequest_Ack
+	//	*SubscribeRequest_Nack
+	Message       isSubscribeRequest_Message `protobuf_oneof:"message"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubscribeRequest) Reset() {
+	*x = SubscribeRequest{}
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubscribeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubscribeRequest) ProtoMessage() {}
+
+func (x *SubscribeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubscribeRequest.ProtoReflect.Descriptor instead.
+func (*SubscribeRequest) Descriptor() ([]byte, []int) {
+	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *SubscribeRequest) GetMessage() isSubscribeRequest_Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *SubscribeRequest) GetStart() *SubscribeStart {
+	if x != nil {
+		if x, ok := x.Message.(*SubscribeRequest_Start); ok {
+			return x.Start
+		}
+	}
+	return nil
+}
+
+func (x *SubscribeRequest) GetCredit() *Credit {
+	if x != nil {
+		if x, ok := x.Message.(*SubscribeRequest_Credit); ok {
+			return x.Credit
+		}
+	}
+	return nil
+}
+
+func (x *SubscribeRequest) GetAck() *Ack {
+	if x != nil {
+		if x, ok := x.Message.(*SubscribeRequest_Ack); ok {
+			return x.Ack
+		}
+	}
+	return nil
+}
+
+func (x *SubscribeRequest) GetNack() *Nack {
+	if x != nil {
+		if x, ok := x.Message.(*SubscribeRequest_Nack); ok {
+			return x.Nack
+		}
+	}
+	return nil
+}
+
+type isSubscribeRequest_Message interface {
+	isSubscribeRequest_Message()
+}
+
+type SubscribeRequest_Start struct {
+	// The first message, and only the first.
+	Start *SubscribeStart `protobuf:"bytes,1,opt,name=start,proto3,oneof"`
+}
+
+type SubscribeRequest_Credit struct {
+	// Permits the server to send.
+	Credit *Credit `protobuf:"bytes,2,opt,name=credit,proto3,oneof"`
+}
+
+type SubscribeRequest_Ack struct {
+	// Acknowledges.
+	Ack *Ack `protobuf:"bytes,3,opt,name=ack,proto3,oneof"`
+}
+
+type SubscribeRequest_Nack struct {
+	// Acknowledges negatively.
+	Nack *Nack `protobuf:"bytes,4,opt,name=nack,proto3,oneof"`
+}
+
+func (*SubscribeRequest_Start) isSubscribeRequest_Message() {}
+
+func (*SubscribeRequest_Credit) isSubscribeRequest_Message() {}
+
+func (*SubscribeRequest_Ack) isSubscribeRequest_Message() {}
+
+func (*SubscribeRequest_Nack) isSubscribeRequest_Message() {}
+
+// SubscribeStart begins a subscription.
+type SubscribeStart struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the group: letters, digits, dots, dashes and underscores. Empty: no group.
+	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	// Which events. With a group that exists: the group's own filter, or not set.
+	Filter *Filter `protobuf:"bytes,2,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Where to start: the earliest event kept, if it is not set. A group that exists goes on where it stands, whatever this says. A token must
+	// be one of Tail, or of Subscribe without a group, with the same filter.
+	From *Start `protobuf:"bytes,3,opt,name=from,proto3" json:"from,omitempty"`
+	// The group's policy. Not set: the group's own, or the defaults for a new one.
+	Policy *GroupPolicy `protobuf:"bytes,4,opt,name=policy,proto3" json:"policy,omitempty"`
+	// What to send of each event.
+	Payload Payload `protobuf:"varint,5,opt,name=payload,proto3,enum=bridge.stream.v1.Payload" json:"payload,omitempty"`
+	// A name of the member, for people.
+	Label string `protobuf:"bytes,6,opt,name=label,proto3" json:"label,omitempty"`
+	// As in TailRequest.
+	HeartbeatInterval *durationpb.Duration `protobuf:"bytes,7,opt,name=heartbeat_interval,json=heartbeatInterval,proto3" json:"heartbeat_interval,omitempty"`
+	// The first credit.
+	Credit *Credit `protobuf:"bytes,8,opt,name=credit,proto3" json:"credit,omitempty"`
+	// Without a group: where to go on when the position is no longer kept. With a group, its policy says.
+	OnExpired     OnExpired `protobuf:"varint,9,opt,name=on_expired,json=onExpired,proto3,enum=bridge.stream.v1.OnExpired" json:"on_expired,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubscribeStart) Reset() {
+	*x = SubscribeStart{}
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubscribeStart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubscribeStart) ProtoMessage() {}
+
+func (x *SubscribeStart) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubscribeStart.ProtoReflect.Descriptor instead.
+func (*SubscribeStart) Descriptor() ([]byte, []int) {
+	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *SubscribeStart) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *SubscribeStart) GetFilter() *Filter {
+	if x != nil {
+		return x.Filter
+	}
+	return nil
+}
+
+func (x *SubscribeStart) GetFrom() *Start {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *SubscribeStart) GetPolicy() *GroupPolicy {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
+func (x *SubscribeStart) GetPayload() Payload {
+	if x != nil {
+		return x.Payload
+	}
+	return Payload_PAYLOAD_UNSPECIFIED
+}
+
+func (x *SubscribeStart) GetLabel() string {
+	if x != nil {
+		return x.Label
+	}
+	return ""
+}
+
+func (x *SubscribeStart) GetHeartbeatInterval() *durationpb.Duration {
+	if x != nil {
+		return x.HeartbeatInterval
+	}
+	return nil
+}
+
+func (x *SubscribeStart) GetCredit() *Credit {
+	if x != nil {
+		return x.Credit
+	}
+	return nil
+}
+
+func (x *SubscribeStart) GetOnExpired() OnExpired {
+	if x != nil {
+		return x.OnExpired
+	}
+	return OnExpired_ON_EXPIRED_UNSPECIFIED
+}
+
+// SubscribeResponse is one message from the server.
+type SubscribeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it says.
+	//
+	// Types that are valid to be assigned to Message:
+	//
+	//	*SubscribeResponse_Subscribed
+	//	*SubscribeResponse_Batch
+	//	*SubscribeResponse_Heartbeat
+	//	*SubscribeResponse_AckResult
+	//	*SubscribeResponse_CaughtUp
+	//	*SubscribeResponse_FellBehind
+	//	*SubscribeResponse_Goodbye
+	Message       isSubscribeResponse_Message `protobuf_oneof:"message"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubscribeResponse) Reset() {
+	*x = SubscribeResponse{}
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubscribeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubscribeResponse) ProtoMessage() {}
+
+func (x *SubscribeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubscribeResponse.ProtoReflect.Descriptor instead.
+func (*SubscribeResponse) Descriptor() ([]byte, []int) {
+	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *SubscribeResponse) GetMessage() isSubscribeResponse_Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *SubscribeResponse) GetSubscribed() *Subscribed {
+	if x != nil {
+		if x, ok := x.Message.(*SubscribeResponse_Subscribed); ok {
+			return x.Subscribed
+		}
+	}
+	return nil
+}
+
+func (x *SubscribeResponse) GetBatch() *Batch {
+	if x != nil {
+		if x, ok := x.Message.(*SubscribeResponse_Batch); ok {
+			return x.Batch
+		}
+	}
+	return nil
+}
+
+func (x *SubscribeResponse) GetHeartbeat() *Heartbeat {
+	if x != nil {
+		if x, ok := x.Message.(*SubscribeResponse_Heartbeat); ok {
+			return x.Heartbeat
+		}
+	}
+	return nil
+}
+
+func (x *SubscribeResponse) GetAckResult() *AckResult {
+	if x != nil {
+		if x, ok := x.Message.(*SubscribeResponse_AckResult); ok {
+			return x.AckResult
+		}
+	}
+	return nil
+}
+
+func (x *SubscribeResponse) GetCaughtUp() *CaughtUp {
+	if x != nil {
+		if x, ok := x.Message.(*SubscribeResponse_CaughtUp); ok {
+			return x.CaughtUp
+		}
+	}
+	return nil
+}
+
+func (x *SubscribeResponse) GetFellBehind() *FellBehind {
+	if x != nil {
+		if x, ok := x.Message.(*SubscribeResponse_FellBehind); ok {
+			return x.FellBehind
+		}
+	}
+	return nil
+}
+
+func (x *SubscribeResponse) GetGoodbye() *Goodbye {
+	if x != nil {
+		if x, ok := x.Message.(*SubscribeResponse_Goodbye); ok {
+			return x.Goodbye
+		}
+	}
+	return nil
+}
+
+type isSubscribeResponse_Message interface {
+	isSubscribeResponse_Message()
+}
+
+type SubscribeResponse_Subscribed struct {
+	// The first message of every subscription.
+	Subscribed *Subscribed `protobuf:"bytes,1,opt,name=subscribed,proto3,oneof"`
+}
+
+type SubscribeResponse_Batch struct {
+	// Events.
+	Batch *Batch `protobuf:"bytes,2,opt,name=batch,proto3,oneof"`
+}
+
+type SubscribeResponse_Heartbeat struct {
+	// A sign of life when nothing else was sent for the interval.
+	Heartbeat *Heartbeat `protobuf:"bytes,3,opt,name=heartbeat,proto3,oneof"`
+}
+
+type SubscribeResponse_AckResult struct {
+	// Answers an Ack or a Nack.
+	AckResult *AckResult `protobuf:"bytes,4,opt,name=ack_result,json=ackResult,proto3,oneof"`
+}
+
+type SubscribeResponse_CaughtUp struct {
+	// Everything that was in the log was looked at. Sent once, and again after each `fell_behind`.
+	CaughtUp *CaughtUp `protobuf:"bytes,5,opt,name=caught_up,json=caughtUp,proto3,oneof"`
+}
+
+type SubscribeResponse_FellBehind struct {
+	// The subscription is far behind the log's end: events are read from the journal.
+	FellBehind *FellBehind `protobuf:"bytes,6,opt,name=fell_behind,json=fellBehind,proto3,oneof"`
+}
+
+type SubscribeResponse_Goodbye struct {
+	// The last message before the server closes the stream.
+	Goodbye *Goodbye `protobuf:"bytes,7,opt,name=goodbye,proto3,oneof"`
+}
+
+func (*SubscribeResponse_Subscribed) isSubscribeResponse_Message() {}
+
+func (*SubscribeResponse_Batch) isSubscribeResponse_Message() {}
+
+func (*SubscribeResponse_Heartbeat) isSubscribeResponse_Message() {}
+
+func (*SubscribeResponse_AckResult) isSubscribeResponse_Message() {}
+
+func (*SubscribeResponse_CaughtUp) isSubscribeResponse_Message() {}
+
+func (*SubscribeResponse_FellBehind) isSubscribeResponse_Message() {}
+
+func (*SubscribeResponse_Goodbye) isSubscribeResponse_Message() {}
+
+// Batch has events.
+type Batch struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At least one.
+	Deliveries    []*Delivery `protobuf:"bytes,1,rep,name=deliveries,proto3" json:"deliveries,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Batch) Reset() {
+	*x = Batch{}
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Batch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Batch) ProtoMessage() {}
+
+func (x *Batch) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Batch.ProtoReflect.Descriptor instead.
+func (*Batch) Descriptor() ([]byte, []int) {
+	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Batch) GetDeliveries() []*Delivery {
+	if x != nil {
+		return x.Deliveries
+	}
+	return nil
+}
+
+// CaughtUp says that the log's end was reached.
+type CaughtUp struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Position of the next event to look at.
+	Position uint64 `protobuf:"varint,1,opt,name=position,proto3" json:"position,omitempty"`
+	// When the end was reached, by the server's clock.
+	At            *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CaughtUp) Reset() {
+	*x = CaughtUp{}
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CaughtUp) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CaughtUp) ProtoMessage() {}
+
+func (x *CaughtUp) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CaughtUp.ProtoReflect.Descriptor instead.
+func (*CaughtUp) Descriptor() ([]byte, []int) {
+	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *CaughtUp) GetPosition() uint64 {
+	if x != nil {
+		return x.Position
+	}
+	return 0
+}
+
+func (x *CaughtUp) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+// FellBehind says that the log's end is far away.
+type FellBehind struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Position of the next event to look at.
+	Position uint64 `protobuf:"varint,1,opt,name=position,proto3" json:"position,omitempty"`
+	// Events between here and the log's end, before filtering.
+	Lag           uint64 `protobuf:"varint,2,opt,name=lag,proto3" json:"lag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FellBehind) Reset() {
+	*x = FellBehind{}
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FellBehind) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FellBehind) ProtoMessage() {}
+
+func (x *FellBehind) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FellBehind.ProtoReflect.Descriptor instead.
+func (*FellBehind) Descriptor() ([]byte, []int) {
+	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *FellBehind) GetPosition() uint64 {
+	if x != nil {
+		return x.Position
+	}
+	return 0
+}
+
+func (x *FellBehind) GetLag() uint64 {
+	if x != nil {
+		return x.Lag
+	}
+	return 0
+}
+
+// PullRequest asks for events of a group.
+type PullRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the group.
+	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	// As in SubscribeStart.
+	Filter *Filter `protobuf:"bytes,2,opt,name=filter,proto3" json:"filter,omitempty"`
+	// As in SubscribeStart.
+	From *Start `protobuf:"bytes,3,opt,name=from,proto3" json:"from,omitempty"`
+	// As in SubscribeStart.
+	Policy *GroupPolicy `protobuf:"bytes,4,opt,name=policy,proto3" json:"policy,omitempty"`
+	// What to return of each event.
+	Payload Payload `protobuf:"varint,5,opt,name=payload,proto3,enum=bridge.stream.v1.Payload" json:"payload,omitempty"`
+	// How many events at most. Not set: 100. At most 1,000.
+	MaxEvents uint32 `protobuf:"varint,6,opt,name=max_events,json=maxEvents,proto3" json:"max_events,omitempty"`
+	// How many bytes of events at most, but always one event. Not set: 1 MiB. At most 16 MiB.
+	MaxBytes uint32 `protobuf:"varint,7,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
+	// How long to wait when there is none. Not set: not at all. At most 5 min.
+	Wait          *durationpb.Duration `protobuf:"bytes,8,opt,name=wait,proto3" json:"wait,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PullRequest) Reset() {
+	*x = PullRequest{}
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PullRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PullRequest) ProtoMessage() {}
+
+func (x *PullRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PullRequest.ProtoReflect.Descriptor instead.
+func (*PullRequest) Descriptor() ([]byte, []int) {
+	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *PullRequest) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *PullRequest) GetFilter() *Filter {
+	if x != nil {
+		return x.Filter
+	}
+	return nil
+}
+
+func (x *PullRequest) GetFrom() *Start {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *PullRequest) GetPolicy() *GroupPolicy {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
+func (x *PullRequest) GetPayload() Payload {
+	if x != nil {
+		return x.Payload
+	}
+	return Payload_PAYLOAD_UNSPECIFIED
+}
+
+func (x *PullRequest) GetMaxEvents() uint32 {
+	if x != nil {
+		return x.MaxEvents
+	}
+	return 0
+}
+
+func (x *PullRequest) GetMaxBytes() uint32 {
+	if x != nil {
+		return x.MaxBytes
+	}
+	return 0
+}
+
+func (x *PullRequest) GetWait() *durationpb.Duration {
+	if x != nil {
+		return x.Wait
+	}
+	return nil
+}
+
+// PullResponse has events, or none when the wait is over.
+type PullResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The events, which are outstanding from now on.
+	Deliveries []*Delivery `protobuf:"bytes,1,rep,name=deliveries,proto3" json:"deliveries,omitempty"`
+	// Events between the group's position and the log's end, before filtering.
+	Lag           uint64 `protobuf:"varint,2,opt,name=lag,proto3" json:"lag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PullResponse) Reset() {
+	*x = PullResponse{}
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PullResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PullResponse) ProtoMessage() {}
+
+func (x *PullResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PullResponse.ProtoReflect.Descriptor instead.
+func (*PullResponse) Descriptor() ([]byte, []int) {
+	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *PullResponse) GetDeliveries() []*Delivery {
+	if x != nil {
+		return x.Deliveries
+	}
+	return nil
+}
+
+func (x *PullResponse) GetLag() uint64 {
+	if x != nil {
+		return x.Lag
+	}
+	return 0
+}
+
+// AcknowledgeRequest answers for deliveries.
+type AcknowledgeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the group.
+	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	// Deliveries that were dealt with.
+	Ids []string `protobuf:"bytes,2,rep,name=ids,proto3" json:"ids,omitempty"`
+	// Deliveries that were not.
+	Nacks         []*Nack `protobuf:"bytes,3,rep,name=nacks,proto3" json:"nacks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AcknowledgeRequest) Reset() {
+	*x = AcknowledgeRequest{}
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AcknowledgeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AcknowledgeRequest) ProtoMessage() {}
+
+func (x *AcknowledgeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AcknowledgeRequest.ProtoReflect.Descriptor instead.
+func (*AcknowledgeRequest) Descriptor() ([]byte, []int) {
+	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *AcknowledgeRequest) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *AcknowledgeRequest) GetIds() []string {
+	if x != nil {
+		return x.Ids
+	}
+	return nil
+}
+
+func (x *AcknowledgeRequest) GetNacks() []*Nack {
+	if x != nil {
+		return x.Nacks
+	}
+	return nil
+}
+
+// AcknowledgeResponse says what became of them. What it accepts is durable.
+type AcknowledgeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The result of all together.
+	Result        *AckResult `protobuf:"bytes,1,opt,name=result,proto3" json:"result,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AcknowledgeResponse) Reset() {
+	*x = AcknowledgeResponse{}
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AcknowledgeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AcknowledgeResponse) ProtoMessage() {}
+
+func (x *AcknowledgeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AcknowledgeResponse.ProtoReflect.Descriptor instead.
+func (*AcknowledgeResponse) Descriptor() ([]byte, []int) {
+	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *AcknowledgeResponse) GetResult() *AckResult {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
+// Group is a group and where it stands.
+type Group struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Its filter.
+	Filter *Filter `protobuf:"bytes,2,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Its policy, with the defaults filled in.
+	Policy *GroupPolicy `protobuf:"bytes,3,opt,name=policy,proto3" json:"policy,omitempty"`
+	// When it was made.
+	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// Position of the first event that it has not dealt with.
+	Position uint64 `protobuf:"varint,5,opt,name=position,proto3" json:"position,omitempty"`
+	// Events between there and the log's end, before filtering.
+	Lag uint64 `protobuf:"varint,6,opt,name=lag,proto3" json:"lag,omitempty"`
+	// Deliveries that are outstanding, as of some seconds ago.
+	Outstanding uint64 `protobuf:"varint,7,opt,name=outstanding,proto3" json:"outstanding,omitempty"`
+	// Dead letters.
+	Parked uint64 `protobuf:"varint,8,opt,name=parked,proto3" json:"parked,omitempty"`
+	// Events that were left out by NACK_ACTION_SKIP.
+	Skipped uint64 `protobuf:"varint,9,opt,name=skipped,proto3" json:"skipped,omitempty"`
+	// Positions that it was not given, because they were no longer kept.
+	Missed uint64 `protobuf:"varint,10,opt,name=missed,proto3" json:"missed,omitempty"`
+	// Age of the delivery that is outstanding for the longest time. Not set when there is none.
+	OldestUnackedAge *durationpb.Duration `protobuf:"bytes,11,opt,name=oldest_unacked_age,json=oldestUnackedAge,proto3" json:"oldest_unacked_age,omitempty"`
+	// How many shares no member has at the moment.
+	FreeShares uint32 `protobuf:"varint,12,opt,name=free_shares,json=freeShares,proto3" json:"free_shares,omitempty"`
+	// Its members, ordered by id. ListGroups leaves them out.
+	Members []*GroupMember `protobuf:"bytes,13,rep,name=members,proto3" json:"members,omitempty"`
+	// How many members there are.
+	MemberCount   uint32 `protobuf:"varint,14,opt,name=member_count,json=memberCount,proto3" json:"member_count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Group) Reset() {
+	*x = Group{}
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Group) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Group) ProtoMessage() {}
+
+func (x *Group) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Group.ProtoReflect.Descriptor instead.
+func (*Group) Descriptor() ([]byte, []int) {
+	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *Group) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Group) GetFilter() *Filter {
+	if x != nil {
+		return x.Filter
+	}
+	return nil
+}
+
+func (x *Group) GetPolicy() *GroupPolicy {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
+func (x *Group) GetCreatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreatedAt
+	}
+	return nil
+}
+
+func (x *Group) GetPosition() uint64 {
+	if x != nil {
+		return x.Position
+	}
+	return 0
+}
+
+func (x *Group) GetLag() uint64 {
+	if x != nil {
+		return x.Lag
+	}
+	return 0
+}
+
+func (x *Group) GetOutstanding() uint64 {
+	if x != nil {
+		return x.Outstanding
+	}
+	return 0
+}
+
+func (x *Group) GetParked() uint64 {
+	if x != nil {
+		return x.Parked
+	}
+	return 0
+}
+
+func (x *Group) GetSkipped() uint64 {
+	if x != nil {
+		return x.Skipped
+	}
+	return 0
+}
+
+func (x *Group) GetMissed() uint64 {
+	if x != nil {
+		return x.Missed
+	}
+	return 0
+}
+
+func (x *Group) GetOldestUnackedAge() *durationpb.Duration {
+	if x != nil {
+		return x.OldestUnackedAge
+	}
+	return nil
+}
+
+func (x *Group) GetFreeShares() uint32 {
+	if x != nil {
+		return x.FreeShares
+	}
+	return 0
+}
+
+func (x *Group) GetMembers() []*GroupMember {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+func (x *Group) GetMemberCount() uint32 {
+	if x != nil {
+		return x.MemberCount
+	}
+	return 0
+}
+
+// ListGroupsRequest asks for a page of groups.
+type ListGroupsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most 1,000. Not set: 100.
+	PageSize uint32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// `next_page_token` of the page before.
+	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListGroupsRequest) Reset() {
+	*x = ListGroupsRequest{}
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListGroupsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListGroupsRequest) ProtoMessage() {}
+
+func (x *ListGroupsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListGroupsRequest.ProtoReflect.Descriptor instead.
+func (*ListGroupsRequest) Descriptor() ([]byte, []int) {
+	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ListGroupsRequest) GetPageSize() uint32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListGroupsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListGroupsResponse is a page of groups.
+type ListGroupsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The groups.
+	Groups []*Group `protobuf:"bytes,1,rep,name=groups,proto3" json:"groups,omitempty"`
+	// Empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListGroupsResponse) Reset() {
+	*x = ListGroupsResponse{}
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListGroupsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListGroupsResponse) ProtoMessage() {}
+
+func (x *ListGroupsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListGroupsResponse.ProtoReflect.Descriptor instead.
+func (*ListGroupsResponse) Descriptor() ([]byte, []int) {
+	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ListGroupsResponse) GetGroups() []*Group {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *ListGroupsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// GetGroupRequest names a group.
+type GetGroupRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the group.
+	Group         string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetGroupRequest) Reset() {
+	*x = GetGroupRequest{}
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetGroupRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetGroupRequest) ProtoMessage() {}
+
+func (x *GetGroupRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetGroupRequest.ProtoReflect.Descriptor instead.
+func (*GetGroupRequest) Descriptor() ([]byte, []int) {
+	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *GetGroupRequest) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+// GetGroupResponse has the group.
+type GetGroupResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The group.
+	Group         *Group `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetGroupResponse) Reset() {
+	*x = GetGroupResponse{}
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetGroupResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetGroupResponse) ProtoMessage() {}
+
+func (x *GetGroupResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetGroupResponse.ProtoReflect.Descriptor instead.
+func (*GetGroupResponse) Descriptor() ([]byte, []int) {
+	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *GetGroupResponse) GetGroup() *Group {
+	if x != nil {
+		return x.Group
+	}
+	return nil
+}
+
+// SeekGroupRequest moves a group.
+type SeekGroupRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the group.
+	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	// Where to. A token must be one of Tail, or of Subscribe without a group, with the same filter.
+	To            *Start `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SeekGroupRequest) Reset() {
+	*x = SeekGroupRequest{}
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SeekGroupRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SeekGroupRequest) ProtoMessage() {}
+
+func (x *SeekGroupRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SeekGroupRequest.ProtoReflect.Descriptor instead.
+func (*SeekGroupRequest) Descriptor() ([]byte, []int) {
+	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *SeekGroupRequest) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *SeekGroupRequest) GetTo() *Start {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+// SeekGroupResponse says where the group stands now.
+type SeekGroupResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Position of the first event that it will get.
+	Position      uint64 `protobuf:"varint,1,opt,name=position,proto3" json:"position,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SeekGroupResponse) Reset() {
+	*x = SeekGroupResponse{}
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SeekGroupResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SeekGroupResponse) ProtoMessage() {}
+
+func (x *SeekGroupResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SeekGroupResponse.ProtoReflect.Descriptor instead.
+func (*SeekGroupResponse) Descriptor() ([]byte, []int) {
+	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *SeekGroupResponse) GetPosition() uint64 {
+	if x != nil {
+		return x.Position
+	}
+	return 0
+}
+
+// ListParkedRequest asks for a page of dead letters.
+type ListParkedRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the group.
+	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	// At most 1,000. Not set: 100. A page has at most some 4 MiB, but at least one event.
+	PageSize uint32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// `next_page_token` of the page before.
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListParkedRequest) Reset() {
+	*x = ListParkedRequest{}
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListParkedRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListParkedRequest) ProtoMessage() {}
+
+func (x *ListParkedRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListParkedRequest.ProtoReflect.Descriptor instead.
+func (*ListParkedRequest) Descriptor() ([]byte, []int) {
+	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *ListParkedRequest) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *ListParkedRequest) GetPageSize() uint32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListParkedRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListParkedResponse is a page of dead letters.
+type ListParkedResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The events.
+	Events []*ParkedEvent `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
+	// Empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListParkedResponse) Reset() {
+	*x = ListParkedResponse{}
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListParkedResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListParkedResponse) ProtoMessage() {}
+
+func (x *ListParkedResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListParkedResponse.ProtoReflect.Descriptor instead.
+func (*ListParkedResponse) Descriptor() ([]byte, []int) {
+	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *ListParkedResponse) GetEvents() []*ParkedEvent {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+func (x *ListParkedResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// ReplayParkedRequest chooses dead letters.
+type ReplayParkedRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the group.
+	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	// Their positions. Empty: all that are parked now.
+	Positions     []uint64 `protobuf:"varint,2,rep,packed,name=positions,proto3" json:"positions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayParkedRequest) Reset() {
+	*x = ReplayParkedRequest{}
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayParkedRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayParkedRequest) ProtoMessage() {}
+
+func (x *ReplayParkedRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayParkedRequest.ProtoReflect.Descriptor instead.
+func (*ReplayParkedRequest) Descriptor() ([]byte, []int) {
+	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *ReplayParkedRequest) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *ReplayParkedRequest) GetPositions() []uint64 {
+	if x != nil {
+		return x.Positions
+	}
+	return nil
+}
+
+// ReplayParkedResponse says how many were chosen.
+type ReplayParkedResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Events that will be delivered again.
+	Events        uint64 `protobuf:"varint,1,opt,name=events,proto3" json:"events,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayParkedResponse) Reset() {
+	*x = ReplayParkedResponse{}
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayParkedResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayParkedResponse) ProtoMessage() {}
+
+func (x *ReplayParkedResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayParkedResponse.ProtoReflect.Descriptor instead.
+func (*ReplayParkedResponse) Descriptor() ([]byte, []int) {
+	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *ReplayParkedResponse) GetEvents() uint64 {
+	if x != nil {
+		return x.Events
+	}
+	return 0
+}
+
+// DiscardParkedRequest chooses dead letters.
+type DiscardParkedRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the group.
+	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	// Their positions.
+	Positions     []uint64 `protobuf:"varint,2,rep,packed,name=positions,proto3" json:"positions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiscardParkedRequest) Reset() {
+	*x = DiscardParkedRequest{}
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiscardParkedRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiscardParkedRequest) ProtoMessage() {}
+
+func (x *DiscardParkedRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiscardParkedRequest.ProtoReflect.Descriptor instead.
+func (*DiscardParkedRequest) Descriptor() ([]byte, []int) {
+	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *DiscardParkedRequest) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *DiscardParkedRequest) GetPositions() []uint64 {
+	if x != nil {
+		return x.Positions
+	}
+	return nil
+}
+
+// DiscardParkedResponse says how many were removed.
+type DiscardParkedResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Events that were removed.
+	Events        uint64 `protobuf:"varint,1,opt,name=events,proto3" json:"events,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiscardParkedResponse) Reset() {
+	*x = DiscardParkedResponse{}
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiscardParkedResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiscardParkedResponse) ProtoMessage() {}
+
+func (x *DiscardParkedResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiscardParkedResponse.ProtoReflect.Descriptor instead.
+func (*DiscardParkedResponse) Descriptor() ([]byte, []int) {
+	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *DiscardParkedResponse) GetEvents() uint64 {
+	if x != nil {
+		return x.Events
+	}
+	return 0
+}
+
+// DeleteGroupRequest names a group.
+type DeleteGroupRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the group.
+	Group         string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteGroupRequest) Reset() {
+	*x = DeleteGroupRequest{}
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteGroupRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteGroupRequest) ProtoMessage() {}
+
+func (x *DeleteGroupRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteGroupRequest.ProtoReflect.Descriptor instead.
+func (*DeleteGroupRequest) Descriptor() ([]byte, []int) {
+	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *DeleteGroupRequest) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+// DeleteGroupResponse is empty.
+type DeleteGroupResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteGroupResponse) Reset() {
+	*x = DeleteGroupResponse{}
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteGroupResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteGroupResponse) ProtoMessage() {}
+
+func (x *DeleteGroupResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_stream_v1_stream_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteGroupResponse.ProtoReflect.Descriptor instead.
+func (*DeleteGroupResponse) Descriptor() ([]byte, []int) {
+	return file_bridge_stream_v1_stream_proto_rawDescGZIP(), []int{37}
+}
+
 var File_bridge_stream_v1_stream_proto protoreflect.FileDescriptor
 
 const file_bridge_stream_v1_stream_proto_rawDesc = "" +
 	"\n" +
-	"\x1dbridge/stream/v1/stream.proto\x12\x10bridge.stream.v1\x1a\x1bbridge/event/v1/event.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcc\x01\n" +
+	"\x1dbridge/stream/v1/stream.proto\x12\x10bridge.stream.v1\x1a\x1bbridge/event/v1/event.proto\x1a\x1fbridge/stream/v1/delivery.proto\x1a\x1bbuf/validate/validate.proto\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb7\x02\n" +
 	"\vTailRequest\x12-\n" +
 	"\x05start\x18\x01 \x01(\v2\x17.bridge.stream.v1.StartR\x05start\x120\n" +
 	"\x06filter\x18\x02 \x01(\v2\x18.bridge.stream.v1.FilterR\x06filter\x12\\\n" +
-	"\x12heartbeat_interval\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x12\xbaH\x0f\xaa\x01\f\"\x03\b\xac\x022\x05\x10\x80\xc2\xd7/R\x11heartbeatInterval\"\xd8\x01\n" +
+	"\x12heartbeat_interval\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x12\xbaH\x0f\xaa\x01\f\"\x03\b\xac\x022\x05\x10\x80\xc2\xd7/R\x11heartbeatInterval\x12*\n" +
+	"\x04stop\x18\x04 \x01(\v2\x16.bridge.stream.v1.StopR\x04stop\x12=\n" +
+	"\apayload\x18\x05 \x01(\x0e2\x19.bridge.stream.v1.PayloadB\b\xbaH\x05\x82\x01\x02\x10\x01R\apayload\"\x9d\x01\n" +
+	"\x04Stop\x122\n" +
+	"\x06latest\x18\x01 \x01(\v2\x18.bridge.stream.v1.LatestH\x00R\x06latest\x120\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\x04time\x12\"\n" +
+	"\x05token\x18\x03 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x04H\x00R\x05tokenB\v\n" +
+	"\x02at\x12\x05\xbaH\x02\b\x01\"\xd8\x01\n" +
 	"\x05Start\x128\n" +
 	"\bearliest\x18\x01 \x01(\v2\x1a.bridge.stream.v1.EarliestH\x00R\bearliest\x122\n" +
 	"\x06latest\x18\x02 \x01(\v2\x18.bridge.stream.v1.LatestH\x00R\x06latest\x120\n" +
@@ -840,12 +2854,13 @@ const file_bridge_stream_v1_stream_proto_rawDesc = "" +
 	"\x02at\x12\x05\xbaH\x02\b\x01\"\n" +
 	"\n" +
 	"\bEarliest\"\b\n" +
-	"\x06Latest\"\xb2\x01\n" +
+	"\x06Latest\"\xce\x01\n" +
 	"\x06Filter\x12'\n" +
 	"\x05types\x18\x01 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10d\"\ar\x05\x10\x01\x18\xc8\x01R\x05types\x12+\n" +
 	"\asources\x18\x02 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10d\"\ar\x05\x10\x01\x18\xc8\x01R\asources\x12-\n" +
 	"\bsubjects\x18\x03 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10d\"\ar\x05\x10\x01\x18\x80\bR\bsubjects\x12\x19\n" +
-	"\x05stale\x18\x04 \x01(\bH\x00R\x05stale\x88\x01\x01B\b\n" +
+	"\x05stale\x18\x04 \x01(\bH\x00R\x05stale\x88\x01\x01\x12\x1a\n" +
+	"\x03cel\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\x03celB\b\n" +
 	"\x06_stale\"\x81\x02\n" +
 	"\fTailResponse\x12>\n" +
 	"\n" +
@@ -854,29 +2869,177 @@ const file_bridge_stream_v1_stream_proto_rawDesc = "" +
 	"\x06events\x18\x02 \x01(\v2\x18.bridge.stream.v1.EventsH\x00R\x06events\x12;\n" +
 	"\theartbeat\x18\x03 \x01(\v2\x1b.bridge.stream.v1.HeartbeatH\x00R\theartbeat\x125\n" +
 	"\agoodbye\x18\x04 \x01(\v2\x19.bridge.stream.v1.GoodbyeH\x00R\agoodbyeB\t\n" +
-	"\amessage\"~\n" +
+	"\amessage\"\xfc\x01\n" +
 	"\n" +
 	"Subscribed\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12H\n" +
 	"\x12heartbeat_interval\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x11heartbeatInterval\x12\x10\n" +
-	"\x03lag\x18\x03 \x01(\x04R\x03lag\"B\n" +
+	"\x03lag\x18\x03 \x01(\x04R\x03lag\x12\x1a\n" +
+	"\bposition\x18\x04 \x01(\x04R\bposition\x12\x14\n" +
+	"\x05epoch\x18\x05 \x01(\x04R\x05epoch\x12\x1a\n" +
+	"\bearliest\x18\x06 \x01(\x04R\bearliest\x12\x16\n" +
+	"\x06latest\x18\a \x01(\x04R\x06latest\x12\x16\n" +
+	"\x06member\x18\b \x01(\tR\x06member\"B\n" +
 	"\x06Events\x128\n" +
-	"\x06events\x18\x01 \x03(\v2 .bridge.stream.v1.DeliveredEventR\x06events\"T\n" +
+	"\x06events\x18\x01 \x03(\v2 .bridge.stream.v1.DeliveredEventR\x06events\"\xdb\x01\n" +
 	"\x0eDeliveredEvent\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12,\n" +
-	"\x05event\x18\x02 \x01(\v2\x16.bridge.event.v1.EventR\x05event\"3\n" +
+	"\x05event\x18\x02 \x01(\v2\x16.bridge.event.v1.EventR\x05event\x12,\n" +
+	"\x06vendor\x18\x03 \x01(\v2\x14.google.protobuf.AnyR\x06vendor\x12.\n" +
+	"\x03raw\x18\x04 \x01(\v2\x1c.bridge.stream.v1.RawWebhookR\x03raw\x12'\n" +
+	"\x0fpayload_missing\x18\x05 \x01(\tR\x0epayloadMissing\"\x98\x01\n" +
 	"\tHeartbeat\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x10\n" +
-	"\x03lag\x18\x02 \x01(\x04R\x03lag\"7\n" +
+	"\x03lag\x18\x02 \x01(\x04R\x03lag\x12\x1a\n" +
+	"\bposition\x18\x03 \x01(\x04R\bposition\x12G\n" +
+	"\x12oldest_unacked_age\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x10oldestUnackedAge\"m\n" +
 	"\aGoodbye\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x9e\x01\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x124\n" +
+	"\x05cause\x18\x03 \x01(\x0e2\x1e.bridge.stream.v1.GoodbyeCauseR\x05cause\"\x9e\x01\n" +
 	"\x0fPositionExpired\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12%\n" +
 	"\x0eearliest_token\x18\x02 \x01(\tR\rearliestToken\x12L\n" +
-	"\x14earliest_received_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x12earliestReceivedAt2]\n" +
+	"\x14earliest_received_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x12earliestReceivedAt\"\xeb\x01\n" +
+	"\x10SubscribeRequest\x128\n" +
+	"\x05start\x18\x01 \x01(\v2 .bridge.stream.v1.SubscribeStartH\x00R\x05start\x122\n" +
+	"\x06credit\x18\x02 \x01(\v2\x18.bridge.stream.v1.CreditH\x00R\x06credit\x12)\n" +
+	"\x03ack\x18\x03 \x01(\v2\x15.bridge.stream.v1.AckH\x00R\x03ack\x12,\n" +
+	"\x04nack\x18\x04 \x01(\v2\x16.bridge.stream.v1.NackH\x00R\x04nackB\x10\n" +
+	"\amessage\x12\x05\xbaH\x02\b\x01\"\xab\x04\n" +
+	"\x0eSubscribeStart\x12O\n" +
+	"\x05group\x18\x01 \x01(\tB9\xbaH6\xd8\x01\x01r12/^[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?$R\x05group\x120\n" +
+	"\x06filter\x18\x02 \x01(\v2\x18.bridge.stream.v1.FilterR\x06filter\x12+\n" +
+	"\x04from\x18\x03 \x01(\v2\x17.bridge.stream.v1.StartR\x04from\x125\n" +
+	"\x06policy\x18\x04 \x01(\v2\x1d.bridge.stream.v1.GroupPolicyR\x06policy\x12=\n" +
+	"\apayload\x18\x05 \x01(\x0e2\x19.bridge.stream.v1.PayloadB\b\xbaH\x05\x82\x01\x02\x10\x01R\apayload\x12\x1d\n" +
+	"\x05label\x18\x06 \x01(\tB\a\xbaH\x04r\x02\x18dR\x05label\x12\\\n" +
+	"\x12heartbeat_interval\x18\a \x01(\v2\x19.google.protobuf.DurationB\x12\xbaH\x0f\xaa\x01\f\"\x03\b\xac\x022\x05\x10\x80\xc2\xd7/R\x11heartbeatInterval\x120\n" +
+	"\x06credit\x18\b \x01(\v2\x18.bridge.stream.v1.CreditR\x06credit\x12D\n" +
+	"\n" +
+	"on_expired\x18\t \x01(\x0e2\x1b.bridge.stream.v1.OnExpiredB\b\xbaH\x05\x82\x01\x02\x10\x01R\tonExpired\"\xbd\x03\n" +
+	"\x11SubscribeResponse\x12>\n" +
+	"\n" +
+	"subscribed\x18\x01 \x01(\v2\x1c.bridge.stream.v1.SubscribedH\x00R\n" +
+	"subscribed\x12/\n" +
+	"\x05batch\x18\x02 \x01(\v2\x17.bridge.stream.v1.BatchH\x00R\x05batch\x12;\n" +
+	"\theartbeat\x18\x03 \x01(\v2\x1b.bridge.stream.v1.HeartbeatH\x00R\theartbeat\x12<\n" +
+	"\n" +
+	"ack_result\x18\x04 \x01(\v2\x1b.bridge.stream.v1.AckResultH\x00R\tackResult\x129\n" +
+	"\tcaught_up\x18\x05 \x01(\v2\x1a.bridge.stream.v1.CaughtUpH\x00R\bcaughtUp\x12?\n" +
+	"\vfell_behind\x18\x06 \x01(\v2\x1c.bridge.stream.v1.FellBehindH\x00R\n" +
+	"fellBehind\x125\n" +
+	"\agoodbye\x18\a \x01(\v2\x19.bridge.stream.v1.GoodbyeH\x00R\agoodbyeB\t\n" +
+	"\amessage\"C\n" +
+	"\x05Batch\x12:\n" +
+	"\n" +
+	"deliveries\x18\x01 \x03(\v2\x1a.bridge.stream.v1.DeliveryR\n" +
+	"deliveries\"R\n" +
+	"\bCaughtUp\x12\x1a\n" +
+	"\bposition\x18\x01 \x01(\x04R\bposition\x12*\n" +
+	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\":\n" +
+	"\n" +
+	"FellBehind\x12\x1a\n" +
+	"\bposition\x18\x01 \x01(\x04R\bposition\x12\x10\n" +
+	"\x03lag\x18\x02 \x01(\x04R\x03lag\"\xc0\x03\n" +
+	"\vPullRequest\x12L\n" +
+	"\x05group\x18\x01 \x01(\tB6\xbaH3r12/^[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?$R\x05group\x120\n" +
+	"\x06filter\x18\x02 \x01(\v2\x18.bridge.stream.v1.FilterR\x06filter\x12+\n" +
+	"\x04from\x18\x03 \x01(\v2\x17.bridge.stream.v1.StartR\x04from\x125\n" +
+	"\x06policy\x18\x04 \x01(\v2\x1d.bridge.stream.v1.GroupPolicyR\x06policy\x12=\n" +
+	"\apayload\x18\x05 \x01(\x0e2\x19.bridge.stream.v1.PayloadB\b\xbaH\x05\x82\x01\x02\x10\x01R\apayload\x12'\n" +
+	"\n" +
+	"max_events\x18\x06 \x01(\rB\b\xbaH\x05*\x03\x18\xe8\aR\tmaxEvents\x12'\n" +
+	"\tmax_bytes\x18\a \x01(\rB\n" +
+	"\xbaH\a*\x05\x18\x80\x80\x80\bR\bmaxBytes\x12<\n" +
+	"\x04wait\x18\b \x01(\v2\x19.google.protobuf.DurationB\r\xbaH\n" +
+	"\xaa\x01\a\"\x03\b\xac\x022\x00R\x04wait\"\\\n" +
+	"\fPullResponse\x12:\n" +
+	"\n" +
+	"deliveries\x18\x01 \x03(\v2\x1a.bridge.stream.v1.DeliveryR\n" +
+	"deliveries\x12\x10\n" +
+	"\x03lag\x18\x02 \x01(\x04R\x03lag\"\xc0\x01\n" +
+	"\x12AcknowledgeRequest\x12L\n" +
+	"\x05group\x18\x01 \x01(\tB6\xbaH3r12/^[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?$R\x05group\x12#\n" +
+	"\x03ids\x18\x02 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10\x90N\"\x06r\x04\x10\x01\x18@R\x03ids\x127\n" +
+	"\x05nacks\x18\x03 \x03(\v2\x16.bridge.stream.v1.NackB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x05nacks\"J\n" +
+	"\x13AcknowledgeResponse\x123\n" +
+	"\x06result\x18\x01 \x01(\v2\x1b.bridge.stream.v1.AckResultR\x06result\"\x9f\x04\n" +
+	"\x05Group\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x120\n" +
+	"\x06filter\x18\x02 \x01(\v2\x18.bridge.stream.v1.FilterR\x06filter\x125\n" +
+	"\x06policy\x18\x03 \x01(\v2\x1d.bridge.stream.v1.GroupPolicyR\x06policy\x129\n" +
+	"\n" +
+	"created_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12\x1a\n" +
+	"\bposition\x18\x05 \x01(\x04R\bposition\x12\x10\n" +
+	"\x03lag\x18\x06 \x01(\x04R\x03lag\x12 \n" +
+	"\voutstanding\x18\a \x01(\x04R\voutstanding\x12\x16\n" +
+	"\x06parked\x18\b \x01(\x04R\x06parked\x12\x18\n" +
+	"\askipped\x18\t \x01(\x04R\askipped\x12\x16\n" +
+	"\x06missed\x18\n" +
+	" \x01(\x04R\x06missed\x12G\n" +
+	"\x12oldest_unacked_age\x18\v \x01(\v2\x19.google.protobuf.DurationR\x10oldestUnackedAge\x12\x1f\n" +
+	"\vfree_shares\x18\f \x01(\rR\n" +
+	"freeShares\x127\n" +
+	"\amembers\x18\r \x03(\v2\x1d.bridge.stream.v1.GroupMemberR\amembers\x12!\n" +
+	"\fmember_count\x18\x0e \x01(\rR\vmemberCount\"c\n" +
+	"\x11ListGroupsRequest\x12%\n" +
+	"\tpage_size\x18\x01 \x01(\rB\b\xbaH\x05*\x03\x18\xe8\aR\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\tpageToken\"m\n" +
+	"\x12ListGroupsResponse\x12/\n" +
+	"\x06groups\x18\x01 \x03(\v2\x17.bridge.stream.v1.GroupR\x06groups\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"2\n" +
+	"\x0fGetGroupRequest\x12\x1f\n" +
+	"\x05group\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18dR\x05group\"A\n" +
+	"\x10GetGroupResponse\x12-\n" +
+	"\x05group\x18\x01 \x01(\v2\x17.bridge.stream.v1.GroupR\x05group\"d\n" +
+	"\x10SeekGroupRequest\x12\x1f\n" +
+	"\x05group\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18dR\x05group\x12/\n" +
+	"\x02to\x18\x02 \x01(\v2\x17.bridge.stream.v1.StartB\x06\xbaH\x03\xc8\x01\x01R\x02to\"/\n" +
+	"\x11SeekGroupResponse\x12\x1a\n" +
+	"\bposition\x18\x01 \x01(\x04R\bposition\"\x84\x01\n" +
+	"\x11ListParkedRequest\x12\x1f\n" +
+	"\x05group\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18dR\x05group\x12%\n" +
+	"\tpage_size\x18\x02 \x01(\rB\b\xbaH\x05*\x03\x18\xe8\aR\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\tpageToken\"s\n" +
+	"\x12ListParkedResponse\x125\n" +
+	"\x06events\x18\x01 \x03(\v2\x1d.bridge.stream.v1.ParkedEventR\x06events\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"_\n" +
+	"\x13ReplayParkedRequest\x12\x1f\n" +
+	"\x05group\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18dR\x05group\x12'\n" +
+	"\tpositions\x18\x02 \x03(\x04B\t\xbaH\x06\x92\x01\x03\x10\x90NR\tpositions\".\n" +
+	"\x14ReplayParkedResponse\x12\x16\n" +
+	"\x06events\x18\x01 \x01(\x04R\x06events\"b\n" +
+	"\x14DiscardParkedRequest\x12\x1f\n" +
+	"\x05group\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18dR\x05group\x12)\n" +
+	"\tpositions\x18\x02 \x03(\x04B\v\xbaH\b\x92\x01\x05\b\x01\x10\x90NR\tpositions\"/\n" +
+	"\x15DiscardParkedResponse\x12\x16\n" +
+	"\x06events\x18\x01 \x01(\x04R\x06events\"5\n" +
+	"\x12DeleteGroupRequest\x12\x1f\n" +
+	"\x05group\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18dR\x05group\"\x15\n" +
+	"\x13DeleteGroupResponse*\x94\x01\n" +
+	"\fGoodbyeCause\x12\x1d\n" +
+	"\x19GOODBYE_CAUSE_UNSPECIFIED\x10\x00\x12\x17\n" +
+	"\x13GOODBYE_CAUSE_DRAIN\x10\x01\x12\x19\n" +
+	"\x15GOODBYE_CAUSE_MAX_AGE\x10\x02\x12\x19\n" +
+	"\x15GOODBYE_CAUSE_JOURNAL\x10\x03\x12\x16\n" +
+	"\x12GOODBYE_CAUSE_LOST\x10\x042\xd2\a\n" +
 	"\x12EventStreamService\x12G\n" +
-	"\x04Tail\x12\x1d.bridge.stream.v1.TailRequest\x1a\x1e.bridge.stream.v1.TailResponse0\x01B\xc5\x01\n" +
+	"\x04Tail\x12\x1d.bridge.stream.v1.TailRequest\x1a\x1e.bridge.stream.v1.TailResponse0\x01\x12X\n" +
+	"\tSubscribe\x12\".bridge.stream.v1.SubscribeRequest\x1a#.bridge.stream.v1.SubscribeResponse(\x010\x01\x12E\n" +
+	"\x04Pull\x12\x1d.bridge.stream.v1.PullRequest\x1a\x1e.bridge.stream.v1.PullResponse\x12Z\n" +
+	"\vAcknowledge\x12$.bridge.stream.v1.AcknowledgeRequest\x1a%.bridge.stream.v1.AcknowledgeResponse\x12W\n" +
+	"\n" +
+	"ListGroups\x12#.bridge.stream.v1.ListGroupsRequest\x1a$.bridge.stream.v1.ListGroupsResponse\x12Q\n" +
+	"\bGetGroup\x12!.bridge.stream.v1.GetGroupRequest\x1a\".bridge.stream.v1.GetGroupResponse\x12T\n" +
+	"\tSeekGroup\x12\".bridge.stream.v1.SeekGroupRequest\x1a#.bridge.stream.v1.SeekGroupResponse\x12W\n" +
+	"\n" +
+	"ListParked\x12#.bridge.stream.v1.ListParkedRequest\x1a$.bridge.stream.v1.ListParkedResponse\x12]\n" +
+	"\fReplayParked\x12%.bridge.stream.v1.ReplayParkedRequest\x1a&.bridge.stream.v1.ReplayParkedResponse\x12`\n" +
+	"\rDiscardParked\x12&.bridge.stream.v1.DiscardParkedRequest\x1a'.bridge.stream.v1.DiscardParkedResponse\x12Z\n" +
+	"\vDeleteGroup\x12$.bridge.stream.v1.DeleteGroupRequest\x1a%.bridge.stream.v1.DeleteGroupResponseB\xc5\x01\n" +
 	"\x14com.bridge.stream.v1B\vStreamProtoP\x01Z>github.com/webhook-bridge/bridge/gen/bridge/stream/v1;streamv1\xa2\x02\x03BSX\xaa\x02\x10Bridge.Stream.V1\xca\x02\x10Bridge\\Stream\\V1\xe2\x02\x1cBridge\\Stream\\V1\\GPBMetadata\xea\x02\x12Bridge::Stream::V1b\x06proto3"
 
 var (
@@ -891,46 +3054,151 @@ func file_bridge_stream_v1_stream_proto_rawDescGZIP() []byte {
 	return file_bridge_stream_v1_stream_proto_rawDescData
 }
 
-var file_bridge_stream_v1_stream_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_bridge_stream_v1_stream_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_bridge_stream_v1_stream_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_bridge_stream_v1_stream_proto_goTypes = []any{
-	(*TailRequest)(nil),           // 0: bridge.stream.v1.TailRequest
-	(*Start)(nil),                 // 1: bridge.stream.v1.Start
-	(*Earliest)(nil),              // 2: bridge.stream.v1.Earliest
-	(*Latest)(nil),                // 3: bridge.stream.v1.Latest
-	(*Filter)(nil),                // 4: bridge.stream.v1.Filter
-	(*TailResponse)(nil),          // 5: bridge.stream.v1.TailResponse
-	(*Subscribed)(nil),            // 6: bridge.stream.v1.Subscribed
-	(*Events)(nil),                // 7: bridge.stream.v1.Events
-	(*DeliveredEvent)(nil),        // 8: bridge.stream.v1.DeliveredEvent
-	(*Heartbeat)(nil),             // 9: bridge.stream.v1.Heartbeat
-	(*Goodbye)(nil),               // 10: bridge.stream.v1.Goodbye
-	(*PositionExpired)(nil),       // 11: bridge.stream.v1.PositionExpired
-	(*durationpb.Duration)(nil),   // 12: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
-	(*v1.Event)(nil),              // 14: bridge.event.v1.Event
+	(GoodbyeCause)(0),             // 0: bridge.stream.v1.GoodbyeCause
+	(*TailRequest)(nil),           // 1: bridge.stream.v1.TailRequest
+	(*Stop)(nil),                  // 2: bridge.stream.v1.Stop
+	(*Start)(nil),                 // 3: bridge.stream.v1.Start
+	(*Earliest)(nil),              // 4: bridge.stream.v1.Earliest
+	(*Latest)(nil),                // 5: bridge.stream.v1.Latest
+	(*Filter)(nil),                // 6: bridge.stream.v1.Filter
+	(*TailResponse)(nil),          // 7: bridge.stream.v1.TailResponse
+	(*Subscribed)(nil),            // 8: bridge.stream.v1.Subscribed
+	(*Events)(nil),                // 9: bridge.stream.v1.Events
+	(*DeliveredEvent)(nil),        // 10: bridge.stream.v1.DeliveredEvent
+	(*Heartbeat)(nil),             // 11: bridge.stream.v1.Heartbeat
+	(*Goodbye)(nil),               // 12: bridge.stream.v1.Goodbye
+	(*PositionExpired)(nil),       // 13: bridge.stream.v1.PositionExpired
+	(*SubscribeRequest)(nil),      // 14: bridge.stream.v1.SubscribeRequest
+	(*SubscribeStart)(nil),        // 15: bridge.stream.v1.SubscribeStart
+	(*SubscribeResponse)(nil),     // 16: bridge.stream.v1.SubscribeResponse
+	(*Batch)(nil),                 // 17: bridge.stream.v1.Batch
+	(*CaughtUp)(nil),              // 18: bridge.stream.v1.CaughtUp
+	(*FellBehind)(nil),            // 19: bridge.stream.v1.FellBehind
+	(*PullRequest)(nil),           // 20: bridge.stream.v1.PullRequest
+	(*PullResponse)(nil),          // 21: bridge.stream.v1.PullResponse
+	(*AcknowledgeRequest)(nil),    // 22: bridge.stream.v1.AcknowledgeRequest
+	(*AcknowledgeResponse)(nil),   // 23: bridge.stream.v1.AcknowledgeResponse
+	(*Group)(nil),                 // 24: bridge.stream.v1.Group
+	(*ListGroupsRequest)(nil),     // 25: bridge.stream.v1.ListGroupsRequest
+	(*ListGroupsResponse)(nil),    // 26: bridge.stream.v1.ListGroupsResponse
+	(*GetGroupRequest)(nil),       // 27: bridge.stream.v1.GetGroupRequest
+	(*GetGroupResponse)(nil),      // 28: bridge.stream.v1.GetGroupResponse
+	(*SeekGroupRequest)(nil),      // 29: bridge.stream.v1.SeekGroupRequest
+	(*SeekGroupResponse)(nil),     // 30: bridge.stream.v1.SeekGroupResponse
+	(*ListParkedRequest)(nil),     // 31: bridge.stream.v1.ListParkedRequest
+	(*ListParkedResponse)(nil),    // 32: bridge.stream.v1.ListParkedResponse
+	(*ReplayParkedRequest)(nil),   // 33: bridge.stream.v1.ReplayParkedRequest
+	(*ReplayParkedResponse)(nil),  // 34: bridge.stream.v1.ReplayParkedResponse
+	(*DiscardParkedRequest)(nil),  // 35: bridge.stream.v1.DiscardParkedRequest
+	(*DiscardParkedResponse)(nil), // 36: bridge.stream.v1.DiscardParkedResponse
+	(*DeleteGroupRequest)(nil),    // 37: bridge.stream.v1.DeleteGroupRequest
+	(*DeleteGroupResponse)(nil),   // 38: bridge.stream.v1.DeleteGroupResponse
+	(*durationpb.Duration)(nil),   // 39: google.protobuf.Duration
+	(Payload)(0),                  // 40: bridge.stream.v1.Payload
+	(*timestamppb.Timestamp)(nil), // 41: google.protobuf.Timestamp
+	(*v1.Event)(nil),              // 42: bridge.event.v1.Event
+	(*anypb.Any)(nil),             // 43: google.protobuf.Any
+	(*RawWebhook)(nil),            // 44: bridge.stream.v1.RawWebhook
+	(*Credit)(nil),                // 45: bridge.stream.v1.Credit
+	(*Ack)(nil),                   // 46: bridge.stream.v1.Ack
+	(*Nack)(nil),                  // 47: bridge.stream.v1.Nack
+	(*GroupPolicy)(nil),           // 48: bridge.stream.v1.GroupPolicy
+	(OnExpired)(0),                // 49: bridge.stream.v1.OnExpired
+	(*AckResult)(nil),             // 50: bridge.stream.v1.AckResult
+	(*Delivery)(nil),              // 51: bridge.stream.v1.Delivery
+	(*GroupMember)(nil),           // 52: bridge.stream.v1.GroupMember
+	(*ParkedEvent)(nil),           // 53: bridge.stream.v1.ParkedEvent
 }
 var file_bridge_stream_v1_stream_proto_depIdxs = []int32{
-	1,  // 0: bridge.stream.v1.TailRequest.start:type_name -> bridge.stream.v1.Start
-	4,  // 1: bridge.stream.v1.TailRequest.filter:type_name -> bridge.stream.v1.Filter
-	12, // 2: bridge.stream.v1.TailRequest.heartbeat_interval:type_name -> google.protobuf.Duration
-	2,  // 3: bridge.stream.v1.Start.earliest:type_name -> bridge.stream.v1.Earliest
-	3,  // 4: bridge.stream.v1.Start.latest:type_name -> bridge.stream.v1.Latest
-	13, // 5: bridge.stream.v1.Start.time:type_name -> google.protobuf.Timestamp
-	6,  // 6: bridge.stream.v1.TailResponse.subscribed:type_name -> bridge.stream.v1.Subscribed
-	7,  // 7: bridge.stream.v1.TailResponse.events:type_name -> bridge.stream.v1.Events
-	9,  // 8: bridge.stream.v1.TailResponse.heartbeat:type_name -> bridge.stream.v1.Heartbeat
-	10, // 9: bridge.stream.v1.TailResponse.goodbye:type_name -> bridge.stream.v1.Goodbye
-	12, // 10: bridge.stream.v1.Subscribed.heartbeat_interval:type_name -> google.protobuf.Duration
-	8,  // 11: bridge.stream.v1.Events.events:type_name -> bridge.stream.v1.DeliveredEvent
-	14, // 12: bridge.stream.v1.DeliveredEvent.event:type_name -> bridge.event.v1.Event
-	13, // 13: bridge.stream.v1.PositionExpired.earliest_received_at:type_name -> google.protobuf.Timestamp
-	0,  // 14: bridge.stream.v1.EventStreamService.Tail:input_type -> bridge.stream.v1.TailRequest
-	5,  // 15: bridge.stream.v1.EventStreamService.Tail:output_type -> bridge.stream.v1.TailResponse
-	15, // [15:16] is the sub-list for method output_type
-	14, // [14:15] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	3,  // 0: bridge.stream.v1.TailRequest.start:type_name -> bridge.stream.v1.Start
+	6,  // 1: bridge.stream.v1.TailRequest.filter:type_name -> bridge.stream.v1.Filter
+	39, // 2: bridge.stream.v1.TailRequest.heartbeat_interval:type_name -> google.protobuf.Duration
+	2,  // 3: bridge.stream.v1.TailRequest.stop:type_name -> bridge.stream.v1.Stop
+	40, // 4: bridge.stream.v1.TailRequest.payload:type_name -> bridge.stream.v1.Payload
+	5,  // 5: bridge.stream.v1.Stop.latest:type_name -> bridge.stream.v1.Latest
+	41, // 6: bridge.stream.v1.Stop.time:type_name -> google.protobuf.Timestamp
+	4,  // 7: bridge.stream.v1.Start.earliest:type_name -> bridge.stream.v1.Earliest
+	5,  // 8: bridge.stream.v1.Start.latest:type_name -> bridge.stream.v1.Latest
+	41, // 9: bridge.stream.v1.Start.time:type_name -> google.protobuf.Timestamp
+	8,  // 10: bridge.stream.v1.TailResponse.subscribed:type_name -> bridge.stream.v1.Subscribed
+	9,  // 11: bridge.stream.v1.TailResponse.events:type_name -> bridge.stream.v1.Events
+	11, // 12: bridge.stream.v1.TailResponse.heartbeat:type_name -> bridge.stream.v1.Heartbeat
+	12, // 13: bridge.stream.v1.TailResponse.goodbye:type_name -> bridge.stream.v1.Goodbye
+	39, // 14: bridge.stream.v1.Subscribed.heartbeat_interval:type_name -> google.protobuf.Duration
+	10, // 15: bridge.stream.v1.Events.events:type_name -> bridge.stream.v1.DeliveredEvent
+	42, // 16: bridge.stream.v1.DeliveredEvent.event:type_name -> bridge.event.v1.Event
+	43, // 17: bridge.stream.v1.DeliveredEvent.vendor:type_name -> google.protobuf.Any
+	44, // 18: bridge.stream.v1.DeliveredEvent.raw:type_name -> bridge.stream.v1.RawWebhook
+	39, // 19: bridge.stream.v1.Heartbeat.oldest_unacked_age:type_name -> google.protobuf.Duration
+	0,  // 20: bridge.stream.v1.Goodbye.cause:type_name -> bridge.stream.v1.GoodbyeCause
+	41, // 21: bridge.stream.v1.PositionExpired.earliest_received_at:type_name -> google.protobuf.Timestamp
+	15, // 22: bridge.stream.v1.SubscribeRequest.start:type_name -> bridge.stream.v1.SubscribeStart
+	45, // 23: bridge.stream.v1.SubscribeRequest.credit:type_name -> bridge.stream.v1.Credit
+	46, // 24: bridge.stream.v1.SubscribeRequest.ack:type_name -> bridge.stream.v1.Ack
+	47, // 25: bridge.stream.v1.SubscribeRequest.nack:type_name -> bridge.stream.v1.Nack
+	6,  // 26: bridge.stream.v1.SubscribeStart.filter:type_name -> bridge.stream.v1.Filter
+	3,  // 27: bridge.stream.v1.SubscribeStart.from:type_name -> bridge.stream.v1.Start
+	48, // 28: bridge.stream.v1.SubscribeStart.policy:type_name -> bridge.stream.v1.GroupPolicy
+	40, // 29: bridge.stream.v1.SubscribeStart.payload:type_name -> bridge.stream.v1.Payload
+	39, // 30: bridge.stream.v1.SubscribeStart.heartbeat_interval:type_name -> google.protobuf.Duration
+	45, // 31: bridge.stream.v1.SubscribeStart.credit:type_name -> bridge.stream.v1.Credit
+	49, // 32: bridge.stream.v1.SubscribeStart.on_expired:type_name -> bridge.stream.v1.OnExpired
+	8,  // 33: bridge.stream.v1.SubscribeResponse.subscribed:type_name -> bridge.stream.v1.Subscribed
+	17, // 34: bridge.stream.v1.SubscribeResponse.batch:type_name -> bridge.stream.v1.Batch
+	11, // 35: bridge.stream.v1.SubscribeResponse.heartbeat:type_name -> bridge.stream.v1.Heartbeat
+	50, // 36: bridge.stream.v1.SubscribeResponse.ack_result:type_name -> bridge.stream.v1.AckResult
+	18, // 37: bridge.stream.v1.SubscribeResponse.caught_up:type_name -> bridge.stream.v1.CaughtUp
+	19, // 38: bridge.stream.v1.SubscribeResponse.fell_behind:type_name -> bridge.stream.v1.FellBehind
+	12, // 39: bridge.stream.v1.SubscribeResponse.goodbye:type_name -> bridge.stream.v1.Goodbye
+	51, // 40: bridge.stream.v1.Batch.deliveries:type_name -> bridge.stream.v1.Delivery
+	41, // 41: bridge.stream.v1.CaughtUp.at:type_name -> google.protobuf.Timestamp
+	6,  // 42: bridge.stream.v1.PullRequest.filter:type_name -> bridge.stream.v1.Filter
+	3,  // 43: bridge.stream.v1.PullRequest.from:type_name -> bridge.stream.v1.Start
+	48, // 44: bridge.stream.v1.PullRequest.policy:type_name -> bridge.stream.v1.GroupPolicy
+	40, // 45: bridge.stream.v1.PullRequest.payload:type_name -> bridge.stream.v1.Payload
+	39, // 46: bridge.stream.v1.PullRequest.wait:type_name -> google.protobuf.Duration
+	51, // 47: bridge.stream.v1.PullResponse.deliveries:type_name -> bridge.stream.v1.Delivery
+	47, // 48: bridge.stream.v1.AcknowledgeRequest.nacks:type_name -> bridge.stream.v1.Nack
+	50, // 49: bridge.stream.v1.AcknowledgeResponse.result:type_name -> bridge.stream.v1.AckResult
+	6,  // 50: bridge.stream.v1.Group.filter:type_name -> bridge.stream.v1.Filter
+	48, // 51: bridge.stream.v1.Group.policy:type_name -> bridge.stream.v1.GroupPolicy
+	41, // 52: bridge.stream.v1.Group.created_at:type_name -> google.protobuf.Timestamp
+	39, // 53: bridge.stream.v1.Group.oldest_unacked_age:type_name -> google.protobuf.Duration
+	52, // 54: bridge.stream.v1.Group.members:type_name -> bridge.stream.v1.GroupMember
+	24, // 55: bridge.stream.v1.ListGroupsResponse.groups:type_name -> bridge.stream.v1.Group
+	24, // 56: bridge.stream.v1.GetGroupResponse.group:type_name -> bridge.stream.v1.Group
+	3,  // 57: bridge.stream.v1.SeekGroupRequest.to:type_name -> bridge.stream.v1.Start
+	53, // 58: bridge.stream.v1.ListParkedResponse.events:type_name -> bridge.stream.v1.ParkedEvent
+	1,  // 59: bridge.stream.v1.EventStreamService.Tail:input_type -> bridge.stream.v1.TailRequest
+	14, // 60: bridge.stream.v1.EventStreamService.Subscribe:input_type -> bridge.stream.v1.SubscribeRequest
+	20, // 61: bridge.stream.v1.EventStreamService.Pull:input_type -> bridge.stream.v1.PullRequest
+	22, // 62: bridge.stream.v1.EventStreamService.Acknowledge:input_type -> bridge.stream.v1.AcknowledgeRequest
+	25, // 63: bridge.stream.v1.EventStreamService.ListGroups:input_type -> bridge.stream.v1.ListGroupsRequest
+	27, // 64: bridge.stream.v1.EventStreamService.GetGroup:input_type -> bridge.stream.v1.GetGroupRequest
+	29, // 65: bridge.stream.v1.EventStreamService.SeekGroup:input_type -> bridge.stream.v1.SeekGroupRequest
+	31, // 66: bridge.stream.v1.EventStreamService.ListParked:input_type -> bridge.stream.v1.ListParkedRequest
+	33, // 67: bridge.stream.v1.EventStreamService.ReplayParked:input_type -> bridge.stream.v1.ReplayParkedRequest
+	35, // 68: bridge.stream.v1.EventStreamService.DiscardParked:input_type -> bridge.stream.v1.DiscardParkedRequest
+	37, // 69: bridge.stream.v1.EventStreamService.DeleteGroup:input_type -> bridge.stream.v1.DeleteGroupRequest
+	7,  // 70: bridge.stream.v1.EventStreamService.Tail:output_type -> bridge.stream.v1.TailResponse
+	16, // 71: bridge.stream.v1.EventStreamService.Subscribe:output_type -> bridge.stream.v1.SubscribeResponse
+	21, // 72: bridge.stream.v1.EventStreamService.Pull:output_type -> bridge.stream.v1.PullResponse
+	23, // 73: bridge.stream.v1.EventStreamService.Acknowledge:output_type -> bridge.stream.v1.AcknowledgeResponse
+	26, // 74: bridge.stream.v1.EventStreamService.ListGroups:output_type -> bridge.stream.v1.ListGroupsResponse
+	28, // 75: bridge.stream.v1.EventStreamService.GetGroup:output_type -> bridge.stream.v1.GetGroupResponse
+	30, // 76: bridge.stream.v1.EventStreamService.SeekGroup:output_type -> bridge.stream.v1.SeekGroupResponse
+	32, // 77: bridge.stream.v1.EventStreamService.ListParked:output_type -> bridge.stream.v1.ListParkedResponse
+	34, // 78: bridge.stream.v1.EventStreamService.ReplayParked:output_type -> bridge.stream.v1.ReplayParkedResponse
+	36, // 79: bridge.stream.v1.EventStreamService.DiscardParked:output_type -> bridge.stream.v1.DiscardParkedResponse
+	38, // 80: bridge.stream.v1.EventStreamService.DeleteGroup:output_type -> bridge.stream.v1.DeleteGroupResponse
+	70, // [70:81] is the sub-list for method output_type
+	59, // [59:70] is the sub-list for method input_type
+	59, // [59:59] is the sub-list for extension type_name
+	59, // [59:59] is the sub-list for extension extendee
+	0,  // [0:59] is the sub-list for field type_name
 }
 
 func init() { file_bridge_stream_v1_stream_proto_init() }
@@ -938,31 +3206,53 @@ func file_bridge_stream_v1_stream_proto_init() {
 	if File_bridge_stream_v1_stream_proto != nil {
 		return
 	}
+	file_bridge_stream_v1_delivery_proto_init()
 	file_bridge_stream_v1_stream_proto_msgTypes[1].OneofWrappers = []any{
+		(*Stop_Latest)(nil),
+		(*Stop_Time)(nil),
+		(*Stop_Token)(nil),
+	}
+	file_bridge_stream_v1_stream_proto_msgTypes[2].OneofWrappers = []any{
 		(*Start_Earliest)(nil),
 		(*Start_Latest)(nil),
 		(*Start_Time)(nil),
 		(*Start_Token)(nil),
 	}
-	file_bridge_stream_v1_stream_proto_msgTypes[4].OneofWrappers = []any{}
-	file_bridge_stream_v1_stream_proto_msgTypes[5].OneofWrappers = []any{
+	file_bridge_stream_v1_stream_proto_msgTypes[5].OneofWrappers = []any{}
+	file_bridge_stream_v1_stream_proto_msgTypes[6].OneofWrappers = []any{
 		(*TailResponse_Subscribed)(nil),
 		(*TailResponse_Events)(nil),
 		(*TailResponse_Heartbeat)(nil),
 		(*TailResponse_Goodbye)(nil),
+	}
+	file_bridge_stream_v1_stream_proto_msgTypes[13].OneofWrappers = []any{
+		(*SubscribeRequest_Start)(nil),
+		(*SubscribeRequest_Credit)(nil),
+		(*SubscribeRequest_Ack)(nil),
+		(*SubscribeRequest_Nack)(nil),
+	}
+	file_bridge_stream_v1_stream_proto_msgTypes[15].OneofWrappers = []any{
+		(*SubscribeResponse_Subscribed)(nil),
+		(*SubscribeResponse_Batch)(nil),
+		(*SubscribeResponse_Heartbeat)(nil),
+		(*SubscribeResponse_AckResult)(nil),
+		(*SubscribeResponse_CaughtUp)(nil),
+		(*SubscribeResponse_FellBehind)(nil),
+		(*SubscribeResponse_Goodbye)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bridge_stream_v1_stream_proto_rawDesc), len(file_bridge_stream_v1_stream_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   12,
+			NumEnums:      1,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_bridge_stream_v1_stream_proto_goTypes,
 		DependencyIndexes: file_bridge_stream_v1_stream_proto_depIdxs,
+		EnumInfos:         file_bridge_stream_v1_stream_proto_enumTypes,
 		MessageInfos:      file_bridge_stream_v1_stream_proto_msgTypes,
 	}.Build()
 	File_bridge_stream_v1_stream_proto = out.File

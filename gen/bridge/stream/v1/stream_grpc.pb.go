@@ -21,7 +21,17 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	EventStreamService_Tail_FullMethodName = "/bridge.stream.v1.EventStreamService/Tail"
+	EventStreamService_Tail_FullMethodName          = "/bridge.stream.v1.EventStreamService/Tail"
+	EventStreamService_Subscribe_FullMethodName     = "/bridge.stream.v1.EventStreamService/Subscribe"
+	EventStreamService_Pull_FullMethodName          = "/bridge.stream.v1.EventStreamService/Pull"
+	EventStreamService_Acknowledge_FullMethodName   = "/bridge.stream.v1.EventStreamService/Acknowledge"
+	EventStreamService_ListGroups_FullMethodName    = "/bridge.stream.v1.EventStreamService/ListGroups"
+	EventStreamService_GetGroup_FullMethodName      = "/bridge.stream.v1.EventStreamService/GetGroup"
+	EventStreamService_SeekGroup_FullMethodName     = "/bridge.stream.v1.EventStreamService/SeekGroup"
+	EventStreamService_ListParked_FullMethodName    = "/bridge.stream.v1.EventStreamService/ListParked"
+	EventStreamService_ReplayParked_FullMethodName  = "/bridge.stream.v1.EventStreamService/ReplayParked"
+	EventStreamService_DiscardParked_FullMethodName = "/bridge.stream.v1.EventStreamService/DiscardParked"
+	EventStreamService_DeleteGroup_FullMethodName   = "/bridge.stream.v1.EventStreamService/DeleteGroup"
 )
 
 // EventStreamServiceClient is the client API for EventStreamService service.
@@ -45,6 +55,58 @@ type EventStreamServiceClient interface {
 	// RESOURCE_EXHAUSTED when too many streams are open; UNAVAILABLE when the server shuts down (after `goodbye`), and
 	// while the journal does not answer; INTERNAL when the journal cannot be read.
 	Tail(ctx context.Context, in *TailRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[TailResponse], error)
+	// Subscribe delivers events against credit, to one member of a group or to one client alone.
+	//
+	// With a group, the server keeps the position. The members of a group share its events by source and subject: all events of
+	// one subject go to one member at a time, in the log's order, and the next event of a subject is delivered only when the one
+	// before was acknowledged, skipped or parked. So order holds for each subject, while members come and go. An event
+	// without a subject is ordered with no other. Every event that passes the filter is delivered at least once, and never again to the group once the
+	// AckResult of its acknowledgement was sent. Members may hang on different replicas. When a replica ends, its members' shares go to
+	// other members within 15 seconds or so.
+	//
+	// The first message is `start`, the first answer `subscribed`. Nothing that is appended after `subscribed` was sent is missed, also where
+	// the start is the log's end. The first start of a group makes it, at `from`, with its filter and policy; later ones must have
+	// the same filter or none. A policy that is sent replaces the group's.
+	//
+	// Without a group, the client keeps the position: each Delivery has a `token`. Ack and Nack are errors then.
+	//
+	// The server sends nothing without credit but answers to acknowledgements, heartbeats, `caught_up`, `fell_behind` and `goodbye`.
+	// It reads ahead of the credit by nothing that it would have to keep: a client that stops reading costs a position.
+	//
+	// Errors: those of Tail; FAILED_PRECONDITION for another filter than the group's; RESOURCE_EXHAUSTED when a group has 1,000 members, or when
+	// there are too many groups; NOT_FOUND when the group is deleted meanwhile; PERMISSION_DENIED for a group, or a payload, that the caller may not have;
+	// UNAVAILABLE after `goodbye`: start again, with backoff.
+	Subscribe(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[SubscribeRequest, SubscribeResponse], error)
+	// Pull hands out events of a group, for workers that prefer one call at a time. It promises what Subscribe promises. It waits for events
+	// as long as the request says. All workers that pull from one server are one member together: an event of a subject is handed out when
+	// the one before was acknowledged, whichever worker had it. A server stops being a member a minute after the last pull, and not while
+	// deliveries are outstanding.
+	//
+	// A pull makes the group if there is none, as Subscribe does. A delivery that does not reach the client, because the call was
+	// cancelled, counts as an attempt and is handed out again.
+	//
+	// Errors: those of Subscribe.
+	Pull(ctx context.Context, in *PullRequest, opts ...grpc.CallOption) (*PullResponse, error)
+	// Acknowledge answers for deliveries of Pull, or of a stream that has ended. It may reach any replica.
+	//
+	// Errors: NOT_FOUND for a group that does not exist; INVALID_ARGUMENT for ids that no server gave out.
+	Acknowledge(ctx context.Context, in *AcknowledgeRequest, opts ...grpc.CallOption) (*AcknowledgeResponse, error)
+	// ListGroups returns the groups that the caller may see, ordered by name.
+	ListGroups(ctx context.Context, in *ListGroupsRequest, opts ...grpc.CallOption) (*ListGroupsResponse, error)
+	// GetGroup returns a group with its members. Errors: NOT_FOUND.
+	GetGroup(ctx context.Context, in *GetGroupRequest, opts ...grpc.CallOption) (*GetGroupResponse, error)
+	// SeekGroup moves a group to a place. All that is outstanding becomes stale; what was acknowledged behind the place is delivered
+	// again. Parked events stay parked. Errors: NOT_FOUND, and those of Tail for the place.
+	SeekGroup(ctx context.Context, in *SeekGroupRequest, opts ...grpc.CallOption) (*SeekGroupResponse, error)
+	// ListParked returns a group's dead letters, in the log's order. Errors: NOT_FOUND.
+	ListParked(ctx context.Context, in *ListParkedRequest, opts ...grpc.CallOption) (*ListParkedResponse, error)
+	// ReplayParked asks to deliver parked events again, in the log's order, each when nothing of its subject is outstanding. They stay listed until they are acknowledged. Attempts begin at
+	// 1 again. Errors: NOT_FOUND for the group, or for a position that is not parked.
+	ReplayParked(ctx context.Context, in *ReplayParkedRequest, opts ...grpc.CallOption) (*ReplayParkedResponse, error)
+	// DiscardParked removes parked events for good. Under strict_order, what is parked behind them is replayed. Errors: those of ReplayParked.
+	DiscardParked(ctx context.Context, in *DiscardParkedRequest, opts ...grpc.CallOption) (*DiscardParkedResponse, error)
+	// DeleteGroup removes a group with its position and its dead letters. Its members' streams end with NOT_FOUND. Errors: NOT_FOUND.
+	DeleteGroup(ctx context.Context, in *DeleteGroupRequest, opts ...grpc.CallOption) (*DeleteGroupResponse, error)
 }
 
 type eventStreamServiceClient struct {
@@ -74,6 +136,109 @@ func (c *eventStreamServiceClient) Tail(ctx context.Context, in *TailRequest, op
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type EventStreamService_TailClient = grpc.ServerStreamingClient[TailResponse]
 
+func (c *eventStreamServiceClient) Subscribe(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[SubscribeRequest, SubscribeResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &EventStreamService_ServiceDesc.Streams[1], EventStreamService_Subscribe_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[SubscribeRequest, SubscribeResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type EventStreamService_SubscribeClient = grpc.BidiStreamingClient[SubscribeRequest, SubscribeResponse]
+
+func (c *eventStreamServiceClient) Pull(ctx context.Context, in *PullRequest, opts ...grpc.CallOption) (*PullResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PullResponse)
+	err := c.cc.Invoke(ctx, EventStreamService_Pull_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *eventStreamServiceClient) Acknowledge(ctx context.Context, in *AcknowledgeRequest, opts ...grpc.CallOption) (*AcknowledgeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AcknowledgeResponse)
+	err := c.cc.Invoke(ctx, EventStreamService_Acknowledge_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *eventStreamServiceClient) ListGroups(ctx context.Context, in *ListGroupsRequest, opts ...grpc.CallOption) (*ListGroupsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListGroupsResponse)
+	err := c.cc.Invoke(ctx, EventStreamService_ListGroups_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *eventStreamServiceClient) GetGroup(ctx context.Context, in *GetGroupRequest, opts ...grpc.CallOption) (*GetGroupResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetGroupResponse)
+	err := c.cc.Invoke(ctx, EventStreamService_GetGroup_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *eventStreamServiceClient) SeekGroup(ctx context.Context, in *SeekGroupRequest, opts ...grpc.CallOption) (*SeekGroupResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SeekGroupResponse)
+	err := c.cc.Invoke(ctx, EventStreamService_SeekGroup_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *eventStreamServiceClient) ListParked(ctx context.Context, in *ListParkedRequest, opts ...grpc.CallOption) (*ListParkedResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListParkedResponse)
+	err := c.cc.Invoke(ctx, EventStreamService_ListParked_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *eventStreamServiceClient) ReplayParked(ctx context.Context, in *ReplayParkedRequest, opts ...grpc.CallOption) (*ReplayParkedResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReplayParkedResponse)
+	err := c.cc.Invoke(ctx, EventStreamService_ReplayParked_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *eventStreamServiceClient) DiscardParked(ctx context.Context, in *DiscardParkedRequest, opts ...grpc.CallOption) (*DiscardParkedResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DiscardParkedResponse)
+	err := c.cc.Invoke(ctx, EventStreamService_DiscardParked_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *eventStreamServiceClient) DeleteGroup(ctx context.Context, in *DeleteGroupRequest, opts ...grpc.CallOption) (*DeleteGroupResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteGroupResponse)
+	err := c.cc.Invoke(ctx, EventStreamService_DeleteGroup_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // EventStreamServiceServer is the server API for EventStreamService service.
 // All implementations must embed UnimplementedEventStreamServiceServer
 // for forward compatibility.
@@ -95,6 +260,58 @@ type EventStreamServiceServer interface {
 	// RESOURCE_EXHAUSTED when too many streams are open; UNAVAILABLE when the server shuts down (after `goodbye`), and
 	// while the journal does not answer; INTERNAL when the journal cannot be read.
 	Tail(*TailRequest, grpc.ServerStreamingServer[TailResponse]) error
+	// Subscribe delivers events against credit, to one member of a group or to one client alone.
+	//
+	// With a group, the server keeps the position. The members of a group share its events by source and subject: all events of
+	// one subject go to one member at a time, in the log's order, and the next event of a subject is delivered only when the one
+	// before was acknowledged, skipped or parked. So order holds for each subject, while members come and go. An event
+	// without a subject is ordered with no other. Every event that passes the filter is delivered at least once, and never again to the group once the
+	// AckResult of its acknowledgement was sent. Members may hang on different replicas. When a replica ends, its members' shares go to
+	// other members within 15 seconds or so.
+	//
+	// The first message is `start`, the first answer `subscribed`. Nothing that is appended after `subscribed` was sent is missed, also where
+	// the start is the log's end. The first start of a group makes it, at `from`, with its filter and policy; later ones must have
+	// the same filter or none. A policy that is sent replaces the group's.
+	//
+	// Without a group, the client keeps the position: each Delivery has a `token`. Ack and Nack are errors then.
+	//
+	// The server sends nothing without credit but answers to acknowledgements, heartbeats, `caught_up`, `fell_behind` and `goodbye`.
+	// It reads ahead of the credit by nothing that it would have to keep: a client that stops reading costs a position.
+	//
+	// Errors: those of Tail; FAILED_PRECONDITION for another filter than the group's; RESOURCE_EXHAUSTED when a group has 1,000 members, or when
+	// there are too many groups; NOT_FOUND when the group is deleted meanwhile; PERMISSION_DENIED for a group, or a payload, that the caller may not have;
+	// UNAVAILABLE after `goodbye`: start again, with backoff.
+	Subscribe(grpc.BidiStreamingServer[SubscribeRequest, SubscribeResponse]) error
+	// Pull hands out events of a group, for workers that prefer one call at a time. It promises what Subscribe promises. It waits for events
+	// as long as the request says. All workers that pull from one server are one member together: an event of a subject is handed out when
+	// the one before was acknowledged, whichever worker had it. A server stops being a member a minute after the last pull, and not while
+	// deliveries are outstanding.
+	//
+	// A pull makes the group if there is none, as Subscribe does. A delivery that does not reach the client, because the call was
+	// cancelled, counts as an attempt and is handed out again.
+	//
+	// Errors: those of Subscribe.
+	Pull(context.Context, *PullRequest) (*PullResponse, error)
+	// Acknowledge answers for deliveries of Pull, or of a stream that has ended. It may reach any replica.
+	//
+	// Errors: NOT_FOUND for a group that does not exist; INVALID_ARGUMENT for ids that no server gave out.
+	Acknowledge(context.Context, *AcknowledgeRequest) (*AcknowledgeResponse, error)
+	// ListGroups returns the groups that the caller may see, ordered by name.
+	ListGroups(context.Context, *ListGroupsRequest) (*ListGroupsResponse, error)
+	// GetGroup returns a group with its members. Errors: NOT_FOUND.
+	GetGroup(context.Context, *GetGroupRequest) (*GetGroupResponse, error)
+	// SeekGroup moves a group to a place. All that is outstanding becomes stale; what was acknowledged behind the place is delivered
+	// again. Parked events stay parked. Errors: NOT_FOUND, and those of Tail for the place.
+	SeekGroup(context.Context, *SeekGroupRequest) (*SeekGroupResponse, error)
+	// ListParked returns a group's dead letters, in the log's order. Errors: NOT_FOUND.
+	ListParked(context.Context, *ListParkedRequest) (*ListParkedResponse, error)
+	// ReplayParked asks to deliver parked events again, in the log's order, each when nothing of its subject is outstanding. They stay listed until they are acknowledged. Attempts begin at
+	// 1 again. Errors: NOT_FOUND for the group, or for a position that is not parked.
+	ReplayParked(context.Context, *ReplayParkedRequest) (*ReplayParkedResponse, error)
+	// DiscardParked removes parked events for good. Under strict_order, what is parked behind them is replayed. Errors: those of ReplayParked.
+	DiscardParked(context.Context, *DiscardParkedRequest) (*DiscardParkedResponse, error)
+	// DeleteGroup removes a group with its position and its dead letters. Its members' streams end with NOT_FOUND. Errors: NOT_FOUND.
+	DeleteGroup(context.Context, *DeleteGroupRequest) (*DeleteGroupResponse, error)
 	mustEmbedUnimplementedEventStreamServiceServer()
 }
 
@@ -107,6 +324,36 @@ type UnimplementedEventStreamServiceServer struct{}
 
 func (UnimplementedEventStreamServiceServer) Tail(*TailRequest, grpc.ServerStreamingServer[TailResponse]) error {
 	return status.Error(codes.Unimplemented, "method Tail not implemented")
+}
+func (UnimplementedEventStreamServiceServer) Subscribe(grpc.BidiStreamingServer[SubscribeRequest, SubscribeResponse]) error {
+	return status.Error(codes.Unimplemented, "method Subscribe not implemented")
+}
+func (UnimplementedEventStreamServiceServer) Pull(context.Context, *PullRequest) (*PullResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Pull not implemented")
+}
+func (UnimplementedEventStreamServiceServer) Acknowledge(context.Context, *AcknowledgeRequest) (*AcknowledgeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Acknowledge not implemented")
+}
+func (UnimplementedEventStreamServiceServer) ListGroups(context.Context, *ListGroupsRequest) (*ListGroupsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListGroups not implemented")
+}
+func (UnimplementedEventStreamServiceServer) GetGroup(context.Context, *GetGroupRequest) (*GetGroupResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetGroup not implemented")
+}
+func (UnimplementedEventStreamServiceServer) SeekGroup(context.Context, *SeekGroupRequest) (*SeekGroupResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SeekGroup not implemented")
+}
+func (UnimplementedEventStreamServiceServer) ListParked(context.Context, *ListParkedRequest) (*ListParkedResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListParked not implemented")
+}
+func (UnimplementedEventStreamServiceServer) ReplayParked(context.Context, *ReplayParkedRequest) (*ReplayParkedResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReplayParked not implemented")
+}
+func (UnimplementedEventStreamServiceServer) DiscardParked(context.Context, *DiscardParkedRequest) (*DiscardParkedResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DiscardParked not implemented")
+}
+func (UnimplementedEventStreamServiceServer) DeleteGroup(context.Context, *DeleteGroupRequest) (*DeleteGroupResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteGroup not implemented")
 }
 func (UnimplementedEventStreamServiceServer) mustEmbedUnimplementedEventStreamServiceServer() {}
 func (UnimplementedEventStreamServiceServer) testEmbeddedByValue()                            {}
@@ -140,18 +387,230 @@ func _EventStreamService_Tail_Handler(srv interface{}, stream grpc.ServerStream)
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type EventStreamService_TailServer = grpc.ServerStreamingServer[TailResponse]
 
+func _EventStreamService_Subscribe_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(EventStreamServiceServer).Subscribe(&grpc.GenericServerStream[SubscribeRequest, SubscribeResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type EventStreamService_SubscribeServer = grpc.BidiStreamingServer[SubscribeRequest, SubscribeResponse]
+
+func _EventStreamService_Pull_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PullRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EventStreamServiceServer).Pull(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EventStreamService_Pull_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EventStreamServiceServer).Pull(ctx, req.(*PullRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _EventStreamService_Acknowledge_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AcknowledgeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EventStreamServiceServer).Acknowledge(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EventStreamService_Acknowledge_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EventStreamServiceServer).Acknowledge(ctx, req.(*AcknowledgeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _EventStreamService_ListGroups_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListGroupsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EventStreamServiceServer).ListGroups(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EventStreamService_ListGroups_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EventStreamServiceServer).ListGroups(ctx, req.(*ListGroupsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _EventStreamService_GetGroup_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetGroupRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EventStreamServiceServer).GetGroup(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EventStreamService_GetGroup_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EventStreamServiceServer).GetGroup(ctx, req.(*GetGroupRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _EventStreamService_SeekGroup_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SeekGroupRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EventStreamServiceServer).SeekGroup(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EventStreamService_SeekGroup_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EventStreamServiceServer).SeekGroup(ctx, req.(*SeekGroupRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _EventStreamService_ListParked_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListParkedRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EventStreamServiceServer).ListParked(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EventStreamService_ListParked_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EventStreamServiceServer).ListParked(ctx, req.(*ListParkedRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _EventStreamService_ReplayParked_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReplayParkedRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EventStreamServiceServer).ReplayParked(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EventStreamService_ReplayParked_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EventStreamServiceServer).ReplayParked(ctx, req.(*ReplayParkedRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _EventStreamService_DiscardParked_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DiscardParkedRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EventStreamServiceServer).DiscardParked(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EventStreamService_DiscardParked_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EventStreamServiceServer).DiscardParked(ctx, req.(*DiscardParkedRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _EventStreamService_DeleteGroup_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteGroupRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EventStreamServiceServer).DeleteGroup(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EventStreamService_DeleteGroup_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EventStreamServiceServer).DeleteGroup(ctx, req.(*DeleteGroupRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // EventStreamService_ServiceDesc is the grpc.ServiceDesc for EventStreamService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
 var EventStreamService_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "bridge.stream.v1.EventStreamService",
 	HandlerType: (*EventStreamServiceServer)(nil),
-	Methods:     []grpc.MethodDesc{},
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "Pull",
+			Handler:    _EventStreamService_Pull_Handler,
+		},
+		{
+			MethodName: "Acknowledge",
+			Handler:    _EventStreamService_Acknowledge_Handler,
+		},
+		{
+			MethodName: "ListGroups",
+			Handler:    _EventStreamService_ListGroups_Handler,
+		},
+		{
+			MethodName: "GetGroup",
+			Handler:    _EventStreamService_GetGroup_Handler,
+		},
+		{
+			MethodName: "SeekGroup",
+			Handler:    _EventStreamService_SeekGroup_Handler,
+		},
+		{
+			MethodName: "ListParked",
+			Handler:    _EventStreamService_ListParked_Handler,
+		},
+		{
+			MethodName: "ReplayParked",
+			Handler:    _EventStreamService_ReplayParked_Handler,
+		},
+		{
+			MethodName: "DiscardParked",
+			Handler:    _EventStreamService_DiscardParked_Handler,
+		},
+		{
+			MethodName: "DeleteGroup",
+			Handler:    _EventStreamService_DeleteGroup_Handler,
+		},
+	},
 	Streams: []grpc.StreamDesc{
 		{
 			StreamName:    "Tail",
 			Handler:       _EventStreamService_Tail_Handler,
 			ServerStreams: true,
+		},
+		{
+			StreamName:    "Subscribe",
+			Handler:       _EventStreamService_Subscribe_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
 		},
 	},
 	Metadata: "bridge/stream/v1/stream.proto",
