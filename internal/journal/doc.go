@@ -112,6 +112,18 @@
 //   - A note that a claim saved is there for every instance, and for the next holder of the name, while some instance runs.
 //   - A pause, a move and a request survive every crash. A request stays until its reader carried it out.
 //
+// Groups:
+//
+//   - A definition, a state, a parked event and a reset that were acknowledged survive every crash.
+//   - A share has one owner at a time. A write with an epoch or a version that the share no longer has changes nothing: no state, no
+//     parked event.
+//   - Of several writes at the same instant with one version, one succeeds.
+//   - A session that is lost notices before another session can take its shares. An owner that went on all the same cannot write.
+//   - Members and owners are gone with their session: when it closes, when its instance ends, and some seconds after its instance stopped.
+//   - A group holds back no retention.
+//   - A reset is whole: no state from before it is written after it.
+//   - What is deleted is gone whole, with its dead letters. A group of the same name that is made later has epochs and versions that no earlier one had.
+//
 // Replicas:
 //
 //   - Every instance that has the log open is listed, with the names that it holds and the counts that it reported last, at every

@@ -18,6 +18,8 @@ var (
 	// ErrLost means that a claim is no longer held: another instance has it, or an operator moved or paused the reader. Stop,
 	// and claim again.
 	ErrLost = errors.New("journal: claim is lost")
+	// ErrConflict means that a group was changed in the meantime. Read it, and decide again.
+	ErrConflict = errors.New("journal: the group was changed in the meantime")
 	// ErrDataLoss means that the storage lost webhooks that the journal had confirmed. Nothing was changed. Put the missing
 	// files back, or restore a backup. An operator who has neither accepts the loss, and the journal continues without them.
 	ErrDataLoss = errors.New("journal: the storage lost data that was confirmed")
