@@ -31,6 +31,8 @@ func (s *failingStream) Recv() (*streamv1.TailResponse, error) {
 
 // failingServer answers every call with such a stream.
 type failingServer struct {
+	streamv1.EventStreamServiceClient
+
 	err   error
 	calls int
 }
