@@ -46,6 +46,11 @@ type Config struct {
 	Sources []string
 	// Logger gets the failures of the log. Nil discards them.
 	Logger *slog.Logger
+	// Viewer returns the caller of a call, by its context. Nil: everyone may see everything.
+	Viewer func(context.Context) Viewer
+	// Masked returns an event without personal data, in wire format. It does not change the record. It is called for viewers that may
+	// not see personal data, and must be set if there are any.
+	Masked func(sinks.Record) ([]byte, error)
 }
 
 // UnknownSource is the key of the header metadata that names each source of a filter that is not in [Config.Sources]. The stream is
@@ -60,6 +65,8 @@ type Server struct {
 	logger     *slog.Logger
 	maxStreams int
 	sources    []string
+	viewer     func(context.Context) Viewer
+	masked     func(sinks.Record) ([]byte, error)
 
 	draining context.Context // Done when streams must say goodbye.
 	drain    context.CancelFunc
@@ -80,7 +87,13 @@ func New(log sinks.Log, c Config) *Server {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{log: log, logger: c.Logger, maxStreams: c.MaxStreams, sources: c.Sources, streams: make(map[*stream]struct{})}
+	if c.Viewer == nil {
+		c.Viewer = func(context.Context) Viewer { return anyone{} }
+	}
+	s := &Server{
+		log: log, logger: c.Logger, maxStreams: c.MaxStreams, sources: c.Sources, viewer: c.Viewer, masked: c.Masked,
+		streams: make(map[*stream]struct{}),
+	}
 	s.draining, s.drain = context.WithCancel(context.Background())
 	s.cut, s.cutAll = context.WithCancel(context.Background())
 	return s

@@ -23,6 +23,10 @@ func (s *stream) start(ctx context.Context, req *streamv1.TailRequest) error {
 	if s.filter, err = newFilter(req.GetFilter()); err != nil {
 		return invalid(err)
 	}
+	s.view = newView(s.server.viewer(ctx))
+	if err := s.view.viewer.Filter(req.GetFilter().GetSources(), req.GetFilter().GetTypes()); err != nil {
+		return err
+	}
 	s.interval = defaultHeartbeat
 	if req.GetHeartbeatInterval() != nil {
 		s.interval = req.GetHeartbeatInterval().AsDuration()

@@ -31,6 +31,7 @@ type stream struct {
 	out      grpc.ServerStreamingServer[streamv1.TailResponse]
 	filter   *filter
 	tokens   *tokens
+	view     *view
 	interval time.Duration
 	due      time.Time // Time of the next heartbeat, unless another message is sent before.
 
@@ -109,10 +110,14 @@ func (s *stream) deliver(records []sinks.Record) error {
 			return &gapError{want: next, got: r.Position}
 		}
 		next++
-		if !s.filter.passes(&r.Header) {
+		if !s.filter.passes(&r.Header) || !s.view.shows(&r.Header) {
 			continue
 		}
-		if b.full(r.Encoded) {
+		encoded, err := s.encoded(r)
+		if err != nil {
+			return err
+		}
+		if b.full(encoded) {
 			if err := s.send(b.response()); err != nil {
 				return err
 			}
@@ -121,7 +126,7 @@ func (s *stream) deliver(records []sinks.Record) error {
 		if b.empty() {
 			b.grow(records[i:])
 		}
-		b.add(s.tokens, s.server.log.Mark(next), r.Encoded)
+		b.add(s.tokens, s.server.log.Mark(next), encoded)
 	}
 	// The log may share this memory with other readers and release it. A client that does not read must not keep it in use.
 	clear(records)
@@ -132,6 +137,18 @@ func (s *stream) deliver(records []sinks.Record) error {
 	}
 	s.next.Store(uint64(next))
 	return nil
+}
+
+// encoded returns an event as the client may see it.
+func (s *stream) encoded(r *sinks.Record) ([]byte, error) {
+	if s.view.personal {
+		return r.Encoded, nil
+	}
+	masked, err := s.server.masked(*r)
+	if err != nil {
+		return nil, fmt.Errorf("grpcstream: mask the event at position %d: %w", r.Position, err)
+	}
+	return masked, nil
 }
 
 // end returns the stream's status for the error that ended it. When the server shuts down, it sends a goodbye first.
