@@ -104,6 +104,9 @@ func (r Record) Event() (*eventv1.Event, error) {
 	return e, nil
 }
 
+// Decoded returns the decoded event for a reader that only looks at it. Other readers may share it, so it must not be changed.
+func (r *Record) Decoded() (*eventv1.Event, error) { return r.Event() }
+
 // Clone returns a copy that shares no memory with r, for a reader that keeps few of the events of a read.
 func (r Record) Clone() Record {
 	c := Record{Position: r.Position, Encoded: bytes.Clone(r.Encoded)}

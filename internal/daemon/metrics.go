@@ -25,6 +25,8 @@ func newCollector(s *grpcstream.Server) *collector {
 		func(s grpcstream.Stats) float64 { return float64(s.Open) })
 	c.add("bridge_streams_lag_events", "Events that the subscription furthest behind has yet to see.", prometheus.GaugeValue,
 		func(s grpcstream.Stats) float64 { return float64(s.MaxLag) })
+	c.add("bridge_streams_cel_failures_total", "Events that did not pass a filter because its CEL expression failed for them.",
+		prometheus.CounterValue, func(s grpcstream.Stats) float64 { return float64(s.CELFailures) })
 	return c
 }
 

@@ -21,6 +21,7 @@ import (
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
 	"github.com/webhook-bridge/bridge/sinks"
+	"github.com/webhook-bridge/bridge/sinks/filter"
 	"github.com/webhook-bridge/bridge/sinks/memlog"
 )
 
@@ -78,24 +79,11 @@ type marker struct {
 	log sinks.Log
 }
 
-func tokensOf(log sinks.Log, filter *streamv1.Filter) marker {
-	return marker{newTokens(hashLog(log.ID()), hashFilter(filter)), log}
+func tokensOf(log sinks.Log, f *streamv1.Filter) marker {
+	return marker{newTokens(hashLog(log.ID()), filter.Hash(f)), log}
 }
 
 func (m marker) at(p sinks.Position) string { return m.token(m.log.Mark(p)) }
-
-func record(tb testing.TB, e *eventv1.Event) sinks.Record {
-	tb.Helper()
-	encoded, err := proto.Marshal(e)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	r, err := sinks.NewRecord(1, encoded)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return r
-}
 
 func timed(tb testing.TB, f func()) time.Duration {
 	tb.Helper()

@@ -28,6 +28,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"google.golang.org/grpc"
 
@@ -67,6 +68,8 @@ type Server struct {
 	sources    []string
 	viewer     func(context.Context) Viewer
 	masked     func(sinks.Record) ([]byte, error)
+
+	celFailures atomic.Uint64 // Events that did not pass because an expression failed for them.
 
 	draining context.Context // Done when streams must say goodbye.
 	drain    context.CancelFunc
@@ -174,6 +177,8 @@ type Stats struct {
 	Open int
 	// MaxLag is the largest number of events, before filtering, that an open stream has still to read.
 	MaxLag uint64
+	// CELFailures is how many events did not pass a filter, since the start, because its CEL expression failed for them.
+	CELFailures uint64
 }
 
 // Stats describes the streams that are open now.
@@ -181,7 +186,7 @@ func (s *Server) Stats() Stats {
 	next := s.log.Bounds().Next
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	stats := Stats{Open: len(s.streams)}
+	stats := Stats{Open: len(s.streams), CELFailures: s.celFailures.Load()}
 	for st := range s.streams {
 		if st.subscribed.Load() {
 			stats.MaxLag = max(stats.MaxLag, lag(next, sinks.Position(st.next.Load())))

@@ -12,6 +12,7 @@ import (
 
 	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
 	"github.com/webhook-bridge/bridge/sinks"
+	"github.com/webhook-bridge/bridge/sinks/filter"
 )
 
 // start checks the request and finds the place where the stream starts.
@@ -20,7 +21,7 @@ func (s *stream) start(ctx context.Context, req *streamv1.TailRequest) error {
 		return err
 	}
 	var err error
-	if s.filter, err = newFilter(req.GetFilter()); err != nil {
+	if s.filter, err = filter.New(req.GetFilter(), &s.server.celFailures); err != nil {
 		return invalid(err)
 	}
 	s.view = newView(s.server.viewer(ctx))
@@ -31,7 +32,7 @@ func (s *stream) start(ctx context.Context, req *streamv1.TailRequest) error {
 	if req.GetHeartbeatInterval() != nil {
 		s.interval = req.GetHeartbeatInterval().AsDuration()
 	}
-	s.tokens = newTokens(hashLog(s.server.log.ID()), hashFilter(req.GetFilter()))
+	s.tokens = newTokens(hashLog(s.server.log.ID()), s.filter.Hash())
 	next, err := s.locate(ctx, req.GetStart())
 	if err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 
 	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
 	"github.com/webhook-bridge/bridge/sinks"
+	"github.com/webhook-bridge/bridge/sinks/filter"
 )
 
 const (
@@ -29,7 +30,7 @@ const (
 type stream struct {
 	server   *Server
 	out      grpc.ServerStreamingServer[streamv1.TailResponse]
-	filter   *filter
+	filter   *filter.Filter
 	tokens   *tokens
 	view     *view
 	interval time.Duration
@@ -110,13 +111,17 @@ func (s *stream) deliver(records []sinks.Record) error {
 			return &gapError{want: next, got: r.Position}
 		}
 		next++
-		if !s.filter.passes(&r.Header) || !s.view.shows(&r.Header) {
+		if !s.filter.PassesHeader(&r.Header) || !s.view.shows(&r.Header) {
 			continue
 		}
-		encoded, err := s.encoded(r)
+		seen, err := s.seen(r)
 		if err != nil {
 			return err
 		}
+		if !s.filter.PassesData(&seen) {
+			continue
+		}
+		encoded := seen.Encoded
 		if b.full(encoded) {
 			if err := s.send(b.response()); err != nil {
 				return err
@@ -139,16 +144,16 @@ func (s *stream) deliver(records []sinks.Record) error {
 	return nil
 }
 
-// encoded returns an event as the client may see it.
-func (s *stream) encoded(r *sinks.Record) ([]byte, error) {
+// seen returns an event as the client may see it. A filter looks at nothing else: it must not tell what is masked.
+func (s *stream) seen(r *sinks.Record) (sinks.Record, error) {
 	if s.view.personal {
-		return r.Encoded, nil
+		return *r, nil
 	}
 	masked, err := s.server.masked(*r)
 	if err != nil {
-		return nil, fmt.Errorf("grpcstream: mask the event at position %d: %w", r.Position, err)
+		return sinks.Record{}, fmt.Errorf("grpcstream: mask the event at position %d: %w", r.Position, err)
 	}
-	return masked, nil
+	return sinks.Record{Position: r.Position, Header: r.Header, Encoded: masked}, nil
 }
 
 // end returns the stream's status for the error that ended it. When the server shuts down, it sends a goodbye first.

@@ -9,6 +9,7 @@ import (
 	"hash/crc32"
 
 	"github.com/webhook-bridge/bridge/sinks"
+	"github.com/webhook-bridge/bridge/sinks/filter"
 )
 
 // A token is 36 bytes in unpadded base64url: the version 2, a hash of the log's id, a hash of the filter, the epoch and the
@@ -21,7 +22,7 @@ const (
 	tokenVersion = 2
 
 	logHashLen    = 8
-	filterHashLen = 7
+	filterHashLen = filter.HashLen
 	prefixLen     = 1 + logHashLen + filterHashLen + 8
 	suffixLen     = 8 + 4
 	tokenLen      = (prefixLen + suffixLen) / 3 * 4

@@ -10,9 +10,10 @@ import (
 
 	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
 	"github.com/webhook-bridge/bridge/sinks"
+	"github.com/webhook-bridge/bridge/sinks/filter"
 )
 
-func testTokens() *tokens { return newTokens(hashLog("log"), hashFilter(nil)) }
+func testTokens() *tokens { return newTokens(hashLog("log"), filter.Hash(nil)) }
 
 // sign returns the text of a token with the right checksum.
 func sign(body []byte) string {
@@ -131,7 +132,7 @@ func FuzzParseToken(f *testing.F) {
 func FuzzTokenComesBack(f *testing.F) {
 	f.Add("log", "order.*", "till", uint64(7), uint64(9))
 	f.Fuzz(func(t *testing.T, log, kind, source string, epoch, position uint64) {
-		s := newTokens(hashLog(log), hashFilter(&streamv1.Filter{Types: []string{kind}, Sources: []string{source}}))
+		s := newTokens(hashLog(log), filter.Hash(&streamv1.Filter{Types: []string{kind}, Sources: []string{source}}))
 		want := sinks.Mark{Epoch: sinks.Epoch(epoch), Position: sinks.Position(position)}
 		got, err := parseToken(s.token(want))
 		if err != nil || !got.isOf(s) || got.mark != want {
