@@ -33,9 +33,10 @@ type Config struct {
 	// Sources, at least one, in the file's order, with unique names. They are resolved, by [source.Resolve].
 	Sources []source.Source
 	// Sinks, in the file's order, with unique names.
-	Sinks  []Sink
-	Log    Log
-	Access Access
+	Sinks   []Sink
+	Log     Log
+	Access  Access
+	Streams Streams
 	// ShutdownTimeout is the longest time for a shutdown. Then the open connections are cut off.
 	ShutdownTimeout time.Duration
 	// ShutdownDelay is how long a shutdown goes on serving before it begins, while the program is not ready.
@@ -94,6 +95,16 @@ type Postgres struct {
 	Schema, ReplicatedBy string
 	// Replica is the name of this replica.
 	Replica string
+}
+
+// Streams bounds the subscriptions.
+type Streams struct {
+	// MaxAge is how long a stream may stay open, before jitter.
+	MaxAge time.Duration
+	// MaxOpen is how many may be open at once.
+	MaxOpen int
+	// MaxGroups is how many subscription groups there may be, MaxMembers how many members each may have.
+	MaxGroups, MaxMembers int
 }
 
 // Log configures the program's own log.

@@ -31,8 +31,18 @@ func (r resolver) config(file *configv1.Config) *Config {
 		Sinks:           r.sinks(file.GetSinks(), journal),
 		Log:             logging(file.GetLog()),
 		Access:          r.access(file.GetAccess()),
+		Streams:         r.streams(file.GetStreams()),
 		ShutdownTimeout: r.duration("shutdown_timeout", file.GetShutdownTimeout()),
 		ShutdownDelay:   r.durationOf("shutdown_delay", schema.At("shutdown_delay").Shared(journal.Postgres != nil), file.GetShutdownDelay()),
+	}
+}
+
+func (r resolver) streams(s *configv1.Streams) Streams {
+	return Streams{
+		MaxAge:     r.duration("streams.max_age", s.GetMaxAge()),
+		MaxOpen:    number("streams.max_open", s.GetMaxOpen()),
+		MaxGroups:  number("streams.max_groups", s.GetMaxGroups()),
+		MaxMembers: number("streams.max_members", s.GetMaxMembers()),
 	}
 }
 

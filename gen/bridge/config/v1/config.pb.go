@@ -47,6 +47,8 @@ type Config struct {
 	// How long a shutdown goes on serving after `/readyz` has turned to 503, so that the load balancer in front notices. It is not part of
 	// `shutdown_timeout`.
 	ShutdownDelay *durationpb.Duration `protobuf:"bytes,8,opt,name=shutdown_delay,json=shutdownDelay,proto3" json:"shutdown_delay,omitempty"`
+	// What subscriptions may cost.
+	Streams       *Streams `protobuf:"bytes,9,opt,name=streams,proto3" json:"streams,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -137,6 +139,87 @@ func (x *Config) GetShutdownDelay() *durationpb.Duration {
 	return nil
 }
 
+func (x *Config) GetStreams() *Streams {
+	if x != nil {
+		return x.Streams
+	}
+	return nil
+}
+
+// Streams bounds the subscriptions of this server.
+type Streams struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How long a stream may stay open. At its end the server says goodbye, and the client connects again: to another replica, if a load
+	// balancer chooses one. Each stream gets up to a tenth less or more, so that not all end together.
+	MaxAge *durationpb.Duration `protobuf:"bytes,1,opt,name=max_age,json=maxAge,proto3" json:"max_age,omitempty"`
+	// Streams that may be open at once, on this server. More are refused.
+	MaxOpen uint32 `protobuf:"varint,2,opt,name=max_open,json=maxOpen,proto3" json:"max_open,omitempty"`
+	// [Groups](subscribing.md#groups) that the journal may have. More are refused.
+	MaxGroups uint32 `protobuf:"varint,3,opt,name=max_groups,json=maxGroups,proto3" json:"max_groups,omitempty"`
+	// Members that a group may have. More are refused.
+	MaxMembers    uint32 `protobuf:"varint,4,opt,name=max_members,json=maxMembers,proto3" json:"max_members,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Streams) Reset() {
+	*x = Streams{}
+	mi := &file_bridge_config_v1_config_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Streams) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Streams) ProtoMessage() {}
+
+func (x *Streams) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_config_v1_config_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Streams.ProtoReflect.Descriptor instead.
+func (*Streams) Descriptor() ([]byte, []int) {
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Streams) GetMaxAge() *durationpb.Duration {
+	if x != nil {
+		return x.MaxAge
+	}
+	return nil
+}
+
+func (x *Streams) GetMaxOpen() uint32 {
+	if x != nil {
+		return x.MaxOpen
+	}
+	return 0
+}
+
+func (x *Streams) GetMaxGroups() uint32 {
+	if x != nil {
+		return x.MaxGroups
+	}
+	return 0
+}
+
+func (x *Streams) GetMaxMembers() uint32 {
+	if x != nil {
+		return x.MaxMembers
+	}
+	return 0
+}
+
 // Listen is the addresses to listen on, as `host:port`; an empty host is every address.
 type Listen struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -163,7 +246,7 @@ type Listen struct {
 
 func (x *Listen) Reset() {
 	*x = Listen{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[1]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -175,7 +258,7 @@ func (x *Listen) String() string {
 func (*Listen) ProtoMessage() {}
 
 func (x *Listen) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[1]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -188,7 +271,7 @@ func (x *Listen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Listen.ProtoReflect.Descriptor instead.
 func (*Listen) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{1}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Listen) GetWebhooks() string {
@@ -257,7 +340,7 @@ type ListenConnections struct {
 
 func (x *ListenConnections) Reset() {
 	*x = ListenConnections{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[2]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -269,7 +352,7 @@ func (x *ListenConnections) String() string {
 func (*ListenConnections) ProtoMessage() {}
 
 func (x *ListenConnections) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[2]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -282,7 +365,7 @@ func (x *ListenConnections) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListenConnections.ProtoReflect.Descriptor instead.
 func (*ListenConnections) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{2}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ListenConnections) GetWebhooks() uint32 {
@@ -330,7 +413,7 @@ type ListenTLS struct {
 
 func (x *ListenTLS) Reset() {
 	*x = ListenTLS{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[3]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -342,7 +425,7 @@ func (x *ListenTLS) String() string {
 func (*ListenTLS) ProtoMessage() {}
 
 func (x *ListenTLS) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[3]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -355,7 +438,7 @@ func (x *ListenTLS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListenTLS.ProtoReflect.Descriptor instead.
 func (*ListenTLS) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{3}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ListenTLS) GetWebhooks() *TLS {
@@ -399,7 +482,7 @@ type TLS struct {
 
 func (x *TLS) Reset() {
 	*x = TLS{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[4]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -411,7 +494,7 @@ func (x *TLS) String() string {
 func (*TLS) ProtoMessage() {}
 
 func (x *TLS) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[4]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -424,7 +507,7 @@ func (x *TLS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TLS.ProtoReflect.Descriptor instead.
 func (*TLS) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{4}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *TLS) GetCertFile() string {
@@ -458,7 +541,7 @@ type Access struct {
 
 func (x *Access) Reset() {
 	*x = Access{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[5]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -470,7 +553,7 @@ func (x *Access) String() string {
 func (*Access) ProtoMessage() {}
 
 func (x *Access) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[5]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -483,7 +566,7 @@ func (x *Access) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Access.ProtoReflect.Descriptor instead.
 func (*Access) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{5}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Access) GetTokens() []string {
@@ -524,7 +607,7 @@ type Journal struct {
 
 func (x *Journal) Reset() {
 	*x = Journal{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[6]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -536,7 +619,7 @@ func (x *Journal) String() string {
 func (*Journal) ProtoMessage() {}
 
 func (x *Journal) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[6]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -549,7 +632,7 @@ func (x *Journal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Journal.ProtoReflect.Descriptor instead.
 func (*Journal) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{6}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Journal) GetDir() string {
@@ -600,7 +683,7 @@ type Postgres struct {
 
 func (x *Postgres) Reset() {
 	*x = Postgres{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[7]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -612,7 +695,7 @@ func (x *Postgres) String() string {
 func (*Postgres) ProtoMessage() {}
 
 func (x *Postgres) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[7]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -625,7 +708,7 @@ func (x *Postgres) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Postgres.ProtoReflect.Descriptor instead.
 func (*Postgres) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{7}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Postgres) GetUrl() string {
@@ -673,7 +756,7 @@ type Retention struct {
 
 func (x *Retention) Reset() {
 	*x = Retention{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[8]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -685,7 +768,7 @@ func (x *Retention) String() string {
 func (*Retention) ProtoMessage() {}
 
 func (x *Retention) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[8]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -698,7 +781,7 @@ func (x *Retention) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Retention.ProtoReflect.Descriptor instead.
 func (*Retention) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{8}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Retention) GetAge() *durationpb.Duration {
@@ -772,7 +855,7 @@ type Source struct {
 
 func (x *Source) Reset() {
 	*x = Source{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[9]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -784,7 +867,7 @@ func (x *Source) String() string {
 func (*Source) ProtoMessage() {}
 
 func (x *Source) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[9]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -797,7 +880,7 @@ func (x *Source) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Source.ProtoReflect.Descriptor instead.
 func (*Source) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{9}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Source) GetName() string {
@@ -907,7 +990,7 @@ type Alarms struct {
 
 func (x *Alarms) Reset() {
 	*x = Alarms{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[10]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -919,7 +1002,7 @@ func (x *Alarms) String() string {
 func (*Alarms) ProtoMessage() {}
 
 func (x *Alarms) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[10]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -932,7 +1015,7 @@ func (x *Alarms) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Alarms.ProtoReflect.Descriptor instead.
 func (*Alarms) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{10}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Alarms) GetSilentAfter() *durationpb.Duration {
@@ -974,7 +1057,7 @@ type Auth struct {
 
 func (x *Auth) Reset() {
 	*x = Auth{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[11]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -986,7 +1069,7 @@ func (x *Auth) String() string {
 func (*Auth) ProtoMessage() {}
 
 func (x *Auth) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[11]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -999,7 +1082,7 @@ func (x *Auth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Auth.ProtoReflect.Descriptor instead.
 func (*Auth) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{11}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Auth) GetScheme() isAuth_Scheme {
@@ -1092,7 +1175,7 @@ type HeaderAuth struct {
 
 func (x *HeaderAuth) Reset() {
 	*x = HeaderAuth{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[12]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1104,7 +1187,7 @@ func (x *HeaderAuth) String() string {
 func (*HeaderAuth) ProtoMessage() {}
 
 func (x *HeaderAuth) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[12]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1117,7 +1200,7 @@ func (x *HeaderAuth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderAuth.ProtoReflect.Descriptor instead.
 func (*HeaderAuth) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{12}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *HeaderAuth) GetName() string {
@@ -1145,7 +1228,7 @@ type PathTokenAuth struct {
 
 func (x *PathTokenAuth) Reset() {
 	*x = PathTokenAuth{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[13]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1157,7 +1240,7 @@ func (x *PathTokenAuth) String() string {
 func (*PathTokenAuth) ProtoMessage() {}
 
 func (x *PathTokenAuth) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[13]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1170,7 +1253,7 @@ func (x *PathTokenAuth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathTokenAuth.ProtoReflect.Descriptor instead.
 func (*PathTokenAuth) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{13}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *PathTokenAuth) GetValues() []string {
@@ -1217,7 +1300,7 @@ type HMACAuth struct {
 
 func (x *HMACAuth) Reset() {
 	*x = HMACAuth{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[14]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1229,7 +1312,7 @@ func (x *HMACAuth) String() string {
 func (*HMACAuth) ProtoMessage() {}
 
 func (x *HMACAuth) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[14]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1242,7 +1325,7 @@ func (x *HMACAuth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HMACAuth.ProtoReflect.Descriptor instead.
 func (*HMACAuth) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{14}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *HMACAuth) GetSecrets() []string {
@@ -1339,7 +1422,7 @@ type HMACTimestamp struct {
 
 func (x *HMACTimestamp) Reset() {
 	*x = HMACTimestamp{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[15]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1351,7 +1434,7 @@ func (x *HMACTimestamp) String() string {
 func (*HMACTimestamp) ProtoMessage() {}
 
 func (x *HMACTimestamp) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[15]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1364,7 +1447,7 @@ func (x *HMACTimestamp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HMACTimestamp.ProtoReflect.Descriptor instead.
 func (*HMACTimestamp) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{15}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *HMACTimestamp) GetHeader() string {
@@ -1404,7 +1487,7 @@ type NoAuth struct {
 
 func (x *NoAuth) Reset() {
 	*x = NoAuth{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[16]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1416,7 +1499,7 @@ func (x *NoAuth) String() string {
 func (*NoAuth) ProtoMessage() {}
 
 func (x *NoAuth) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[16]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1429,7 +1512,7 @@ func (x *NoAuth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoAuth.ProtoReflect.Descriptor instead.
 func (*NoAuth) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{16}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{17}
 }
 
 // Limits bounds what a source may cost.
@@ -1450,7 +1533,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[17]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1462,7 +1545,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[17]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1475,7 +1558,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{17}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Limits) GetBody() string {
@@ -1519,7 +1602,7 @@ type Log struct {
 
 func (x *Log) Reset() {
 	*x = Log{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[18]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1531,7 +1614,7 @@ func (x *Log) String() string {
 func (*Log) ProtoMessage() {}
 
 func (x *Log) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[18]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1544,7 +1627,7 @@ func (x *Log) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Log.ProtoReflect.Descriptor instead.
 func (*Log) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{18}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Log) GetFormat() string {
@@ -1599,7 +1682,7 @@ type Sink struct {
 
 func (x *Sink) Reset() {
 	*x = Sink{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[19]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1611,7 +1694,7 @@ func (x *Sink) String() string {
 func (*Sink) ProtoMessage() {}
 
 func (x *Sink) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[19]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1624,7 +1707,7 @@ func (x *Sink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sink.ProtoReflect.Descriptor instead.
 func (*Sink) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{19}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Sink) GetName() string {
@@ -1748,7 +1831,7 @@ type SinkBatch struct {
 
 func (x *SinkBatch) Reset() {
 	*x = SinkBatch{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[20]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1760,7 +1843,7 @@ func (x *SinkBatch) String() string {
 func (*SinkBatch) ProtoMessage() {}
 
 func (x *SinkBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[20]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1773,7 +1856,7 @@ func (x *SinkBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SinkBatch.ProtoReflect.Descriptor instead.
 func (*SinkBatch) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{20}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SinkBatch) GetCount() uint32 {
@@ -1810,7 +1893,7 @@ type SinkBackoff struct {
 
 func (x *SinkBackoff) Reset() {
 	*x = SinkBackoff{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[21]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1822,7 +1905,7 @@ func (x *SinkBackoff) String() string {
 func (*SinkBackoff) ProtoMessage() {}
 
 func (x *SinkBackoff) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[21]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1835,7 +1918,7 @@ func (x *SinkBackoff) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SinkBackoff.ProtoReflect.Descriptor instead.
 func (*SinkBackoff) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{21}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SinkBackoff) GetMin() *durationpb.Duration {
@@ -1869,7 +1952,7 @@ type FileSink struct {
 
 func (x *FileSink) Reset() {
 	*x = FileSink{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[22]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1881,7 +1964,7 @@ func (x *FileSink) String() string {
 func (*FileSink) ProtoMessage() {}
 
 func (x *FileSink) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[22]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1894,7 +1977,7 @@ func (x *FileSink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileSink.ProtoReflect.Descriptor instead.
 func (*FileSink) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{22}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *FileSink) GetPath() string {
@@ -1938,7 +2021,7 @@ type FileRotation struct {
 
 func (x *FileRotation) Reset() {
 	*x = FileRotation{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[23]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1950,7 +2033,7 @@ func (x *FileRotation) String() string {
 func (*FileRotation) ProtoMessage() {}
 
 func (x *FileRotation) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[23]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1963,7 +2046,7 @@ func (x *FileRotation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileRotation.ProtoReflect.Descriptor instead.
 func (*FileRotation) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{23}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *FileRotation) GetSize() string {
@@ -2012,7 +2095,7 @@ type KafkaSink struct {
 
 func (x *KafkaSink) Reset() {
 	*x = KafkaSink{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[24]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2024,7 +2107,7 @@ func (x *KafkaSink) String() string {
 func (*KafkaSink) ProtoMessage() {}
 
 func (x *KafkaSink) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[24]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2037,7 +2120,7 @@ func (x *KafkaSink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaSink.ProtoReflect.Descriptor instead.
 func (*KafkaSink) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{24}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *KafkaSink) GetBrokers() []string {
@@ -2134,7 +2217,7 @@ type KafkaTLS struct {
 
 func (x *KafkaTLS) Reset() {
 	*x = KafkaTLS{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[25]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2146,7 +2229,7 @@ func (x *KafkaTLS) String() string {
 func (*KafkaTLS) ProtoMessage() {}
 
 func (x *KafkaTLS) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[25]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2159,7 +2242,7 @@ func (x *KafkaTLS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaTLS.ProtoReflect.Descriptor instead.
 func (*KafkaTLS) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{25}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *KafkaTLS) GetCaFile() string {
@@ -2205,7 +2288,7 @@ type KafkaSASL struct {
 
 func (x *KafkaSASL) Reset() {
 	*x = KafkaSASL{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[26]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2217,7 +2300,7 @@ func (x *KafkaSASL) String() string {
 func (*KafkaSASL) ProtoMessage() {}
 
 func (x *KafkaSASL) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[26]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2230,7 +2313,7 @@ func (x *KafkaSASL) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaSASL.ProtoReflect.Descriptor instead.
 func (*KafkaSASL) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{26}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *KafkaSASL) GetMechanism() string {
@@ -2267,7 +2350,7 @@ type KafkaCreateTopics struct {
 
 func (x *KafkaCreateTopics) Reset() {
 	*x = KafkaCreateTopics{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[27]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2279,7 +2362,7 @@ func (x *KafkaCreateTopics) String() string {
 func (*KafkaCreateTopics) ProtoMessage() {}
 
 func (x *KafkaCreateTopics) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[27]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2292,7 +2375,7 @@ func (x *KafkaCreateTopics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaCreateTopics.ProtoReflect.Descriptor instead.
 func (*KafkaCreateTopics) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{27}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *KafkaCreateTopics) GetPartitions() uint32 {
@@ -2313,7 +2396,7 @@ var File_bridge_config_v1_config_proto protoreflect.FileDescriptor
 
 const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\n" +
-	"\x1dbridge/config/v1/config.proto\x12\x10bridge.config.v1\x1a\x1fbridge/options/v1/options.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\"\xe9\x03\n" +
+	"\x1dbridge/config/v1/config.proto\x12\x10bridge.config.v1\x1a\x1fbridge/options/v1/options.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\"\x9e\x04\n" +
 	"\x06Config\x120\n" +
 	"\x06listen\x18\x01 \x01(\v2\x18.bridge.config.v1.ListenR\x06listen\x123\n" +
 	"\ajournal\x18\x02 \x01(\v2\x19.bridge.config.v1.JournalR\ajournal\x12<\n" +
@@ -2324,7 +2407,19 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\x0310s\"\x021s*\x021hR\x0fshutdownTimeout\x12,\n" +
 	"\x05sinks\x18\a \x03(\v2\x16.bridge.config.v1.SinkR\x05sinks\x12X\n" +
 	"\x0eshutdown_delay\x18\b \x01(\v2\x19.google.protobuf.DurationB\x16\xb2\xaa\x19\x12\n" +
-	"\x020s\"\x020s*\x0310m:\x0310sR\rshutdownDelay\"\x80\x03\n" +
+	"\x020s\"\x020s*\x0310m:\x0310sR\rshutdownDelay\x123\n" +
+	"\astreams\x18\t \x01(\v2\x19.bridge.config.v1.StreamsR\astreams\"\xf2\x01\n" +
+	"\aStreams\x12F\n" +
+	"\amax_age\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x12\xb2\xaa\x19\x0e\n" +
+	"\x021h\"\x021s*\x04720hR\x06maxAge\x120\n" +
+	"\bmax_open\x18\x02 \x01(\rB\x15\xbaH\t\xd8\x01\x01*\x04\x18\xa0\x8d\x06\xb2\xaa\x19\x05\n" +
+	"\x03256R\amaxOpen\x125\n" +
+	"\n" +
+	"max_groups\x18\x03 \x01(\rB\x16\xbaH\t\xd8\x01\x01*\x04\x18\xa0\x8d\x06\xb2\xaa\x19\x06\n" +
+	"\x041000R\tmaxGroups\x126\n" +
+	"\vmax_members\x18\x04 \x01(\rB\x15\xbaH\b\xd8\x01\x01*\x03\x18\x90N\xb2\xaa\x19\x06\n" +
+	"\x041000R\n" +
+	"maxMembers\"\x80\x03\n" +
 	"\x06Listen\x120\n" +
 	"\bwebhooks\x18\x01 \x01(\tB\x14\xb2\xaa\x19\x10\n" +
 	"\x05:80802\aaddressR\bwebhooks\x12&\n" +
@@ -2562,87 +2657,90 @@ func file_bridge_config_v1_config_proto_rawDescGZIP() []byte {
 	return file_bridge_config_v1_config_proto_rawDescData
 }
 
-var file_bridge_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_bridge_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_bridge_config_v1_config_proto_goTypes = []any{
 	(*Config)(nil),              // 0: bridge.config.v1.Config
-	(*Listen)(nil),              // 1: bridge.config.v1.Listen
-	(*ListenConnections)(nil),   // 2: bridge.config.v1.ListenConnections
-	(*ListenTLS)(nil),           // 3: bridge.config.v1.ListenTLS
-	(*TLS)(nil),                 // 4: bridge.config.v1.TLS
-	(*Access)(nil),              // 5: bridge.config.v1.Access
-	(*Journal)(nil),             // 6: bridge.config.v1.Journal
-	(*Postgres)(nil),            // 7: bridge.config.v1.Postgres
-	(*Retention)(nil),           // 8: bridge.config.v1.Retention
-	(*Source)(nil),              // 9: bridge.config.v1.Source
-	(*Alarms)(nil),              // 10: bridge.config.v1.Alarms
-	(*Auth)(nil),                // 11: bridge.config.v1.Auth
-	(*HeaderAuth)(nil),          // 12: bridge.config.v1.HeaderAuth
-	(*PathTokenAuth)(nil),       // 13: bridge.config.v1.PathTokenAuth
-	(*HMACAuth)(nil),            // 14: bridge.config.v1.HMACAuth
-	(*HMACTimestamp)(nil),       // 15: bridge.config.v1.HMACTimestamp
-	(*NoAuth)(nil),              // 16: bridge.config.v1.NoAuth
-	(*Limits)(nil),              // 17: bridge.config.v1.Limits
-	(*Log)(nil),                 // 18: bridge.config.v1.Log
-	(*Sink)(nil),                // 19: bridge.config.v1.Sink
-	(*SinkBatch)(nil),           // 20: bridge.config.v1.SinkBatch
-	(*SinkBackoff)(nil),         // 21: bridge.config.v1.SinkBackoff
-	(*FileSink)(nil),            // 22: bridge.config.v1.FileSink
-	(*FileRotation)(nil),        // 23: bridge.config.v1.FileRotation
-	(*KafkaSink)(nil),           // 24: bridge.config.v1.KafkaSink
-	(*KafkaTLS)(nil),            // 25: bridge.config.v1.KafkaTLS
-	(*KafkaSASL)(nil),           // 26: bridge.config.v1.KafkaSASL
-	(*KafkaCreateTopics)(nil),   // 27: bridge.config.v1.KafkaCreateTopics
-	(*durationpb.Duration)(nil), // 28: google.protobuf.Duration
+	(*Streams)(nil),             // 1: bridge.config.v1.Streams
+	(*Listen)(nil),              // 2: bridge.config.v1.Listen
+	(*ListenConnections)(nil),   // 3: bridge.config.v1.ListenConnections
+	(*ListenTLS)(nil),           // 4: bridge.config.v1.ListenTLS
+	(*TLS)(nil),                 // 5: bridge.config.v1.TLS
+	(*Access)(nil),              // 6: bridge.config.v1.Access
+	(*Journal)(nil),             // 7: bridge.config.v1.Journal
+	(*Postgres)(nil),            // 8: bridge.config.v1.Postgres
+	(*Retention)(nil),           // 9: bridge.config.v1.Retention
+	(*Source)(nil),              // 10: bridge.config.v1.Source
+	(*Alarms)(nil),              // 11: bridge.config.v1.Alarms
+	(*Auth)(nil),                // 12: bridge.config.v1.Auth
+	(*HeaderAuth)(nil),          // 13: bridge.config.v1.HeaderAuth
+	(*PathTokenAuth)(nil),       // 14: bridge.config.v1.PathTokenAuth
+	(*HMACAuth)(nil),            // 15: bridge.config.v1.HMACAuth
+	(*HMACTimestamp)(nil),       // 16: bridge.config.v1.HMACTimestamp
+	(*NoAuth)(nil),              // 17: bridge.config.v1.NoAuth
+	(*Limits)(nil),              // 18: bridge.config.v1.Limits
+	(*Log)(nil),                 // 19: bridge.config.v1.Log
+	(*Sink)(nil),                // 20: bridge.config.v1.Sink
+	(*SinkBatch)(nil),           // 21: bridge.config.v1.SinkBatch
+	(*SinkBackoff)(nil),         // 22: bridge.config.v1.SinkBackoff
+	(*FileSink)(nil),            // 23: bridge.config.v1.FileSink
+	(*FileRotation)(nil),        // 24: bridge.config.v1.FileRotation
+	(*KafkaSink)(nil),           // 25: bridge.config.v1.KafkaSink
+	(*KafkaTLS)(nil),            // 26: bridge.config.v1.KafkaTLS
+	(*KafkaSASL)(nil),           // 27: bridge.config.v1.KafkaSASL
+	(*KafkaCreateTopics)(nil),   // 28: bridge.config.v1.KafkaCreateTopics
+	(*durationpb.Duration)(nil), // 29: google.protobuf.Duration
 }
 var file_bridge_config_v1_config_proto_depIdxs = []int32{
-	1,  // 0: bridge.config.v1.Config.listen:type_name -> bridge.config.v1.Listen
-	6,  // 1: bridge.config.v1.Config.journal:type_name -> bridge.config.v1.Journal
-	9,  // 2: bridge.config.v1.Config.sources:type_name -> bridge.config.v1.Source
-	18, // 3: bridge.config.v1.Config.log:type_name -> bridge.config.v1.Log
-	5,  // 4: bridge.config.v1.Config.access:type_name -> bridge.config.v1.Access
-	28, // 5: bridge.config.v1.Config.shutdown_timeout:type_name -> google.protobuf.Duration
-	19, // 6: bridge.config.v1.Config.sinks:type_name -> bridge.config.v1.Sink
-	28, // 7: bridge.config.v1.Config.shutdown_delay:type_name -> google.protobuf.Duration
-	3,  // 8: bridge.config.v1.Listen.tls:type_name -> bridge.config.v1.ListenTLS
-	2,  // 9: bridge.config.v1.Listen.connections:type_name -> bridge.config.v1.ListenConnections
-	4,  // 10: bridge.config.v1.ListenTLS.webhooks:type_name -> bridge.config.v1.TLS
-	4,  // 11: bridge.config.v1.ListenTLS.ops:type_name -> bridge.config.v1.TLS
-	4,  // 12: bridge.config.v1.ListenTLS.grpc:type_name -> bridge.config.v1.TLS
-	4,  // 13: bridge.config.v1.ListenTLS.admin:type_name -> bridge.config.v1.TLS
-	8,  // 14: bridge.config.v1.Journal.retention:type_name -> bridge.config.v1.Retention
-	7,  // 15: bridge.config.v1.Journal.postgres:type_name -> bridge.config.v1.Postgres
-	28, // 16: bridge.config.v1.Retention.age:type_name -> google.protobuf.Duration
-	28, // 17: bridge.config.v1.Retention.quarantine_age:type_name -> google.protobuf.Duration
-	28, // 18: bridge.config.v1.Retention.parked_age:type_name -> google.protobuf.Duration
-	11, // 19: bridge.config.v1.Source.auth:type_name -> bridge.config.v1.Auth
-	17, // 20: bridge.config.v1.Source.limits:type_name -> bridge.config.v1.Limits
-	28, // 21: bridge.config.v1.Source.dedupe_window:type_name -> google.protobuf.Duration
-	10, // 22: bridge.config.v1.Source.alarms:type_name -> bridge.config.v1.Alarms
-	28, // 23: bridge.config.v1.Alarms.silent_after:type_name -> google.protobuf.Duration
-	12, // 24: bridge.config.v1.Auth.header:type_name -> bridge.config.v1.HeaderAuth
-	13, // 25: bridge.config.v1.Auth.path_token:type_name -> bridge.config.v1.PathTokenAuth
-	16, // 26: bridge.config.v1.Auth.none:type_name -> bridge.config.v1.NoAuth
-	14, // 27: bridge.config.v1.Auth.hmac:type_name -> bridge.config.v1.HMACAuth
-	15, // 28: bridge.config.v1.HMACAuth.timestamp:type_name -> bridge.config.v1.HMACTimestamp
-	28, // 29: bridge.config.v1.HMACTimestamp.tolerance:type_name -> google.protobuf.Duration
-	22, // 30: bridge.config.v1.Sink.file:type_name -> bridge.config.v1.FileSink
-	24, // 31: bridge.config.v1.Sink.kafka:type_name -> bridge.config.v1.KafkaSink
-	20, // 32: bridge.config.v1.Sink.batch:type_name -> bridge.config.v1.SinkBatch
-	21, // 33: bridge.config.v1.Sink.backoff:type_name -> bridge.config.v1.SinkBackoff
-	28, // 34: bridge.config.v1.SinkBatch.delay:type_name -> google.protobuf.Duration
-	28, // 35: bridge.config.v1.SinkBackoff.min:type_name -> google.protobuf.Duration
-	28, // 36: bridge.config.v1.SinkBackoff.max:type_name -> google.protobuf.Duration
-	23, // 37: bridge.config.v1.FileSink.rotate:type_name -> bridge.config.v1.FileRotation
-	28, // 38: bridge.config.v1.FileRotation.age:type_name -> google.protobuf.Duration
-	25, // 39: bridge.config.v1.KafkaSink.tls:type_name -> bridge.config.v1.KafkaTLS
-	26, // 40: bridge.config.v1.KafkaSink.sasl:type_name -> bridge.config.v1.KafkaSASL
-	27, // 41: bridge.config.v1.KafkaSink.create_topics:type_name -> bridge.config.v1.KafkaCreateTopics
-	28, // 42: bridge.config.v1.KafkaSink.timeout:type_name -> google.protobuf.Duration
-	43, // [43:43] is the sub-list for method output_type
-	43, // [43:43] is the sub-list for method input_type
-	43, // [43:43] is the sub-list for extension type_name
-	43, // [43:43] is the sub-list for extension extendee
-	0,  // [0:43] is the sub-list for field type_name
+	2,  // 0: bridge.config.v1.Config.listen:type_name -> bridge.config.v1.Listen
+	7,  // 1: bridge.config.v1.Config.journal:type_name -> bridge.config.v1.Journal
+	10, // 2: bridge.config.v1.Config.sources:type_name -> bridge.config.v1.Source
+	19, // 3: bridge.config.v1.Config.log:type_name -> bridge.config.v1.Log
+	6,  // 4: bridge.config.v1.Config.access:type_name -> bridge.config.v1.Access
+	29, // 5: bridge.config.v1.Config.shutdown_timeout:type_name -> google.protobuf.Duration
+	20, // 6: bridge.config.v1.Config.sinks:type_name -> bridge.config.v1.Sink
+	29, // 7: bridge.config.v1.Config.shutdown_delay:type_name -> google.protobuf.Duration
+	1,  // 8: bridge.config.v1.Config.streams:type_name -> bridge.config.v1.Streams
+	29, // 9: bridge.config.v1.Streams.max_age:type_name -> google.protobuf.Duration
+	4,  // 10: bridge.config.v1.Listen.tls:type_name -> bridge.config.v1.ListenTLS
+	3,  // 11: bridge.config.v1.Listen.connections:type_name -> bridge.config.v1.ListenConnections
+	5,  // 12: bridge.config.v1.ListenTLS.webhooks:type_name -> bridge.config.v1.TLS
+	5,  // 13: bridge.config.v1.ListenTLS.ops:type_name -> bridge.config.v1.TLS
+	5,  // 14: bridge.config.v1.ListenTLS.grpc:type_name -> bridge.config.v1.TLS
+	5,  // 15: bridge.config.v1.ListenTLS.admin:type_name -> bridge.config.v1.TLS
+	9,  // 16: bridge.config.v1.Journal.retention:type_name -> bridge.config.v1.Retention
+	8,  // 17: bridge.config.v1.Journal.postgres:type_name -> bridge.config.v1.Postgres
+	29, // 18: bridge.config.v1.Retention.age:type_name -> google.protobuf.Duration
+	29, // 19: bridge.config.v1.Retention.quarantine_age:type_name -> google.protobuf.Duration
+	29, // 20: bridge.config.v1.Retention.parked_age:type_name -> google.protobuf.Duration
+	12, // 21: bridge.config.v1.Source.auth:type_name -> bridge.config.v1.Auth
+	18, // 22: bridge.config.v1.Source.limits:type_name -> bridge.config.v1.Limits
+	29, // 23: bridge.config.v1.Source.dedupe_window:type_name -> google.protobuf.Duration
+	11, // 24: bridge.config.v1.Source.alarms:type_name -> bridge.config.v1.Alarms
+	29, // 25: bridge.config.v1.Alarms.silent_after:type_name -> google.protobuf.Duration
+	13, // 26: bridge.config.v1.Auth.header:type_name -> bridge.config.v1.HeaderAuth
+	14, // 27: bridge.config.v1.Auth.path_token:type_name -> bridge.config.v1.PathTokenAuth
+	17, // 28: bridge.config.v1.Auth.none:type_name -> bridge.config.v1.NoAuth
+	15, // 29: bridge.config.v1.Auth.hmac:type_name -> bridge.config.v1.HMACAuth
+	16, // 30: bridge.config.v1.HMACAuth.timestamp:type_name -> bridge.config.v1.HMACTimestamp
+	29, // 31: bridge.config.v1.HMACTimestamp.tolerance:type_name -> google.protobuf.Duration
+	23, // 32: bridge.config.v1.Sink.file:type_name -> bridge.config.v1.FileSink
+	25, // 33: bridge.config.v1.Sink.kafka:type_name -> bridge.config.v1.KafkaSink
+	21, // 34: bridge.config.v1.Sink.batch:type_name -> bridge.config.v1.SinkBatch
+	22, // 35: bridge.config.v1.Sink.backoff:type_name -> bridge.config.v1.SinkBackoff
+	29, // 36: bridge.config.v1.SinkBatch.delay:type_name -> google.protobuf.Duration
+	29, // 37: bridge.config.v1.SinkBackoff.min:type_name -> google.protobuf.Duration
+	29, // 38: bridge.config.v1.SinkBackoff.max:type_name -> google.protobuf.Duration
+	24, // 39: bridge.config.v1.FileSink.rotate:type_name -> bridge.config.v1.FileRotation
+	29, // 40: bridge.config.v1.FileRotation.age:type_name -> google.protobuf.Duration
+	26, // 41: bridge.config.v1.KafkaSink.tls:type_name -> bridge.config.v1.KafkaTLS
+	27, // 42: bridge.config.v1.KafkaSink.sasl:type_name -> bridge.config.v1.KafkaSASL
+	28, // 43: bridge.config.v1.KafkaSink.create_topics:type_name -> bridge.config.v1.KafkaCreateTopics
+	29, // 44: bridge.config.v1.KafkaSink.timeout:type_name -> google.protobuf.Duration
+	45, // [45:45] is the sub-list for method output_type
+	45, // [45:45] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_bridge_config_v1_config_proto_init() }
@@ -2650,15 +2748,15 @@ func file_bridge_config_v1_config_proto_init() {
 	if File_bridge_config_v1_config_proto != nil {
 		return
 	}
-	file_bridge_config_v1_config_proto_msgTypes[10].OneofWrappers = []any{}
-	file_bridge_config_v1_config_proto_msgTypes[11].OneofWrappers = []any{
+	file_bridge_config_v1_config_proto_msgTypes[11].OneofWrappers = []any{}
+	file_bridge_config_v1_config_proto_msgTypes[12].OneofWrappers = []any{
 		(*Auth_Header)(nil),
 		(*Auth_PathToken)(nil),
 		(*Auth_None)(nil),
 		(*Auth_Hmac)(nil),
 	}
-	file_bridge_config_v1_config_proto_msgTypes[17].OneofWrappers = []any{}
-	file_bridge_config_v1_config_proto_msgTypes[19].OneofWrappers = []any{
+	file_bridge_config_v1_config_proto_msgTypes[18].OneofWrappers = []any{}
+	file_bridge_config_v1_config_proto_msgTypes[20].OneofWrappers = []any{
 		(*Sink_File)(nil),
 		(*Sink_Kafka)(nil),
 	}
@@ -2668,7 +2766,7 @@ func file_bridge_config_v1_config_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bridge_config_v1_config_proto_rawDesc), len(file_bridge_config_v1_config_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   28,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
