@@ -138,7 +138,8 @@ func Open(ctx context.Context, cfg *config.Config, plugins Plugins, place Place,
 	for i := range cfg.Sources {
 		names = append(names, cfg.Sources[i].Name)
 	}
-	a.streams = grpcstream.New(a.journal, grpcstream.Config{Sources: names, Logger: log})
+	streams := grpcstream.NewStreams(grpcstream.StreamsConfig{Max: cfg.Streams.MaxOpen, MaxAge: cfg.Streams.MaxAge})
+	a.streams = grpcstream.New(a.journal, grpcstream.Config{Streams: streams, Sources: names, Logger: log})
 	if err := a.openPushes(ctx); err != nil {
 		return nil, err
 	}

@@ -16,7 +16,6 @@ import (
 const positionExpired = "POSITION_EXPIRED"
 
 var (
-	errShutdown      = unavailable("server is shutting down")
 	errForeignLog    = status.Error(codes.FailedPrecondition, "token was given out by another journal")
 	errForeignFilter = status.Error(codes.FailedPrecondition, "token was given out to a stream with another filter")
 	errFuture        = status.Error(codes.FailedPrecondition,

@@ -41,11 +41,7 @@ type stream struct {
 }
 
 // run opens the stream and serves it until it ends; the result is a status.
-func (s *stream) run(req *streamv1.TailRequest) error {
-	ctx, cancel := context.WithCancel(s.out.Context())
-	defer cancel()
-	defer context.AfterFunc(s.server.draining, cancel)()
-
+func (s *stream) run(ctx context.Context, req *streamv1.TailRequest) error {
 	if err := s.start(ctx, req); err != nil {
 		return s.end(ctx, err)
 	}
@@ -156,15 +152,16 @@ func (s *stream) seen(r *sinks.Record) (sinks.Record, error) {
 	return sinks.Record{Position: r.Position, Header: r.Header, Encoded: masked}, nil
 }
 
-// end returns the stream's status for the error that ended it. When the server shuts down, it sends a goodbye first.
+// end returns the stream's status for the error that ended it. When it is the server that ends the stream, it sends a goodbye first.
 func (s *stream) end(ctx context.Context, err error) error {
+	var ending *Ending
 	switch {
 	case s.out.Context().Err() != nil:
 		return status.FromContextError(s.out.Context().Err()).Err()
-	case s.server.draining.Err() != nil && ctx.Err() != nil:
-		return s.sendGoodbye("server is shutting down")
+	case errors.As(context.Cause(ctx), &ending):
+		return s.sendGoodbye(ending)
 	case errors.Is(err, sinks.ErrClosed):
-		return s.sendGoodbye("journal is closing")
+		return s.sendGoodbye(&Ending{streamv1.GoodbyeCause_GOODBYE_CAUSE_JOURNAL, "journal is closing"})
 	default:
 		return s.status(ctx, err)
 	}
@@ -174,6 +171,14 @@ func (s *stream) end(ctx context.Context, err error) error {
 func (s *stream) token(p sinks.Position) string { return s.tokens.token(s.server.log.Mark(p)) }
 
 func (s *stream) position() sinks.Position { return sinks.Position(s.next.Load()) }
+
+// unread is the stream's lag once it has a position.
+func (s *stream) unread() uint64 {
+	if !s.subscribed.Load() {
+		return 0
+	}
+	return s.lag()
+}
 
 func (s *stream) lag() uint64 { return lag(s.server.log.Bounds().Next, s.position()) }
 
@@ -195,17 +200,18 @@ func (s *stream) sendHeartbeat() error {
 
 // sendGoodbye ends the stream. A stream that was not subscribed yet has no token to say goodbye with, so it gets only the
 // status.
-func (s *stream) sendGoodbye(reason string) error {
+func (s *stream) sendGoodbye(e *Ending) error {
 	if s.subscribed.Load() {
 		err := s.send(&streamv1.TailResponse{Message: &streamv1.TailResponse_Goodbye{Goodbye: &streamv1.Goodbye{
 			Token:  s.token(s.position()),
-			Reason: reason,
+			Reason: e.Reason,
+			Cause:  e.Cause,
 		}}})
 		if err != nil {
 			return err
 		}
 	}
-	return unavailable(reason)
+	return e.Status()
 }
 
 // send blocks while the client does not read.

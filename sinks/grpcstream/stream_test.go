@@ -263,7 +263,7 @@ func TestClosedLogSaysGoodbye(t *testing.T) {
 func TestClientEndsItsStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := memlog.New("log")
-		server := New(log, Config{MaxStreams: 1})
+		server := New(log, Config{Streams: NewStreams(StreamsConfig{Max: 1})})
 		for range 3 {
 			waiting := tail(t, server, &streamv1.TailRequest{})
 			receiveSubscribed(t, waiting)

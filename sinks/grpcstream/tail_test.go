@@ -465,7 +465,7 @@ func drain(tb testing.TB, r receiver) int {
 
 func TestCancelledClientFreesItsStream(t *testing.T) {
 	log := memlog.New("log")
-	server := New(log, Config{MaxStreams: 2})
+	server := New(log, Config{Streams: NewStreams(StreamsConfig{Max: 2})})
 	v := serve(t, server)
 	ctx, cancel := context.WithCancel(t.Context())
 	first, err := v.client.Tail(ctx, &streamv1.TailRequest{})
