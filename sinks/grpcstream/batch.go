@@ -45,13 +45,13 @@ func (b *batch) grow(records []sinks.Record) {
 	b.wire = make([]byte, 0, size)
 }
 
-// add adds an event with the token that resumes at the mark.
-func (b *batch) add(t *tokens, m sinks.Mark, encoded []byte) {
+// add adds an event with the token that resumes at next.
+func (b *batch) add(r *Reader, next sinks.Position, encoded []byte) {
 	b.wire = protowire.AppendTag(b.wire, eventsEvents, protowire.BytesType)
 	b.wire = protowire.AppendVarint(b.wire, uint64(deliveredLen(encoded)))
 	b.wire = protowire.AppendTag(b.wire, deliveredToken, protowire.BytesType)
 	b.wire = protowire.AppendVarint(b.wire, tokenLen)
-	b.wire = t.appendToken(b.wire, m)
+	b.wire = r.AppendToken(b.wire, next)
 	b.wire = protowire.AppendTag(b.wire, deliveredEvent, protowire.BytesType)
 	b.wire = protowire.AppendBytes(b.wire, encoded)
 }

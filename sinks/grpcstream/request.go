@@ -1,107 +1,69 @@
 package grpcstream
 
 import (
-	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"buf.build/go/protovalidate"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
-	"github.com/webhook-bridge/bridge/sinks"
-	"github.com/webhook-bridge/bridge/sinks/filter"
 )
 
 // start checks the request and finds the place where the stream starts.
 func (s *stream) start(ctx context.Context, req *streamv1.TailRequest) error {
-	if err := validate(req); err != nil {
+	if err := Validate(req); err != nil {
 		return err
 	}
+	s.interval = Interval(req.GetHeartbeatInterval())
 	var err error
-	if s.filter, err = filter.New(req.GetFilter(), &s.server.celFailures); err != nil {
-		return invalid(err)
-	}
-	s.view = newView(s.server.viewer(ctx))
-	if err := s.view.viewer.Filter(req.GetFilter().GetSources(), req.GetFilter().GetTypes()); err != nil {
+	if s.Reader, err = s.server.NewReader(ctx, req.GetFilter()); err != nil {
 		return err
 	}
-	s.interval = defaultHeartbeat
-	if req.GetHeartbeatInterval() != nil {
-		s.interval = req.GetHeartbeatInterval().AsDuration()
+	if err := s.Start(ctx, req.GetStart()); err != nil {
+		return s.Status(ctx, err)
 	}
-	s.tokens = newTokens(hashLog(s.server.log.ID()), s.filter.Hash())
-	next, err := s.locate(ctx, req.GetStart())
-	if err != nil {
-		return err
-	}
-	s.next.Store(uint64(next))
-	return s.nameUnknown(req.GetFilter().GetSources())
+	return s.server.NameUnknown(s.out, req.GetFilter())
 }
 
-// nameUnknown tells the client which sources of its filter are not known.
-func (s *stream) nameUnknown(asked []string) error {
-	if s.server.sources == nil {
+// Interval returns how often to send a heartbeat, for the client's wish.
+func Interval(asked *durationpb.Duration) time.Duration {
+	if asked == nil {
+		return defaultHeartbeat
+	}
+	return asked.AsDuration()
+}
+
+// NameUnknown tells the client, in the header, which sources of its filter are not known.
+func (s *Server) NameUnknown(out grpc.ServerStream, f *streamv1.Filter) error {
+	if s.sources == nil {
 		return nil
 	}
 	md := metadata.MD{}
-	for _, name := range asked {
-		if !slices.Contains(s.server.sources, name) {
+	for _, name := range f.GetSources() {
+		if !slices.Contains(s.sources, name) {
 			md.Append(UnknownSource, name)
 		}
 	}
 	if len(md) == 0 {
 		return nil
 	}
-	return s.out.SetHeader(md)
+	return out.SetHeader(md)
 }
 
-func (s *stream) locate(ctx context.Context, start *streamv1.Start) (sinks.Position, error) {
-	log := s.server.log
-	switch at := start.GetAt().(type) {
-	case *streamv1.Start_Latest:
-		return log.Bounds().Next, nil
-	case *streamv1.Start_Time:
-		return log.Seek(ctx, at.Time.AsTime())
-	case *streamv1.Start_Token:
-		return s.resume(ctx, at.Token)
-	default:
-		return log.Bounds().Earliest, nil
-	}
-}
-
-// resume returns the position that a token names. It fails when the token belongs to another log or filter, or when the log
-// cannot be read from that position.
-func (s *stream) resume(ctx context.Context, text string) (sinks.Position, error) {
-	k, err := parseToken(text)
-	if err != nil {
-		return 0, invalid(err)
-	}
-	switch {
-	case k.log != s.tokens.log:
-		return 0, errForeignLog
-	case !bytes.HasPrefix(s.tokens.filter[:], k.filter):
-		return 0, errForeignFilter
-	}
-	if err := s.server.log.Resolve(ctx, k.mark); err != nil {
-		return 0, err
-	}
-	return max(k.mark.Position, 1), nil
-}
-
-// validate applies the schema's rules, and the rules of the well-known types, which the schema cannot state.
-func validate(req *streamv1.TailRequest) error {
-	if d := req.GetHeartbeatInterval(); d != nil {
-		if err := d.CheckValid(); err != nil {
-			return invalid(errors.New("heartbeat_interval: is not a duration"))
-		}
-	}
-	if t := req.GetStart().GetTime(); t != nil {
-		if err := t.CheckValid(); err != nil {
-			return invalid(errors.New("start.time: is not a time between the years 1 and 9999"))
-		}
+// Validate applies the schema's rules, and the rules of the well-known types, which the schema cannot state. Errors are statuses.
+func Validate(req proto.Message) error {
+	if err := validTimes("", req.ProtoReflect()); err != nil {
+		return Invalid(err)
 	}
 	err := protovalidate.Validate(req)
 	var violations *protovalidate.ValidationError
@@ -110,7 +72,44 @@ func validate(req *streamv1.TailRequest) error {
 		for i, v := range violations.Violations {
 			lines[i] = v.String()
 		}
-		return invalid(errors.New(strings.Join(lines, "; ")))
+		return Invalid(errors.New(strings.Join(lines, "; ")))
 	}
 	return err
+}
+
+// validTimes checks the durations and times below m. path is the path of m in the request, with a dot at its end.
+func validTimes(path string, m protoreflect.Message) (err error) {
+	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		if f.Message() == nil || f.IsMap() {
+			return true
+		}
+		name := path + string(f.Name())
+		if !f.IsList() {
+			err = validTime(name, v.Message())
+			return err == nil
+		}
+		for i := range v.List().Len() {
+			if err = validTime(fmt.Sprintf("%s[%d]", name, i), v.List().Get(i).Message()); err != nil {
+				return false
+			}
+		}
+		return true
+	})
+	return err
+}
+
+func validTime(path string, m protoreflect.Message) error {
+	switch m := m.Interface().(type) {
+	case *durationpb.Duration:
+		if m.CheckValid() != nil {
+			return errors.New(path + ": is not a duration")
+		}
+	case *timestamppb.Timestamp:
+		if m.CheckValid() != nil {
+			return errors.New(path + ": is not a time between the years 1 and 9999")
+		}
+	default:
+		return validTimes(path+".", m.ProtoReflect())
+	}
+	return nil
 }

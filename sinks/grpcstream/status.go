@@ -37,7 +37,8 @@ func dataLoss(p sinks.Position) error {
 	return status.Errorf(codes.DataLoss, "the event at position %d is damaged on the server's disk", p)
 }
 
-func invalid(err error) error { return status.Error(codes.InvalidArgument, err.Error()) }
+// Invalid is the status of a request that is malformed.
+func Invalid(err error) error { return status.Error(codes.InvalidArgument, err.Error()) }
 
 func unavailable(reason string) error { return status.Error(codes.Unavailable, reason) }
 
@@ -45,40 +46,36 @@ func tooManyStreams(limit int) error {
 	return status.Errorf(codes.ResourceExhausted, "%d streams are open, which is the limit", limit)
 }
 
-// status maps an error of the log or of the stream to the client's status.
-func (s *stream) status(ctx context.Context, err error) error {
+// Status maps an error of the log to the client's status, and logs what is no fault of the client's. A status stays. A position that
+// is no longer kept is for [Reader.Status].
+func (s *Server) Status(ctx context.Context, err error) error {
 	if _, ok := status.FromError(err); ok {
 		return err
 	}
-	var lost *sinks.LostError
 	var damaged *sinks.DamagedError
 	switch {
-	case errors.As(err, &lost):
-		return s.expired(ctx, lost.To)
-	case errors.Is(err, sinks.ErrExpired):
-		return s.expired(ctx, s.server.log.Bounds().Earliest)
 	case errors.As(err, &damaged):
-		s.server.logger.ErrorContext(ctx, "stream ended by damage", "position", uint64(damaged.Position), "error", err)
+		s.logger.ErrorContext(ctx, "stream ended by damage", "position", uint64(damaged.Position), "error", err)
 		return dataLoss(damaged.Position)
 	case errors.Is(err, sinks.ErrUnavailable):
-		s.server.logger.WarnContext(ctx, "stream ended: the journal cannot be read now", "error", err)
+		s.logger.WarnContext(ctx, "stream ended: the journal cannot be read now", "error", err)
 		return unavailable("the journal cannot be read now: try again later")
 	case errors.Is(err, sinks.ErrFuture):
 		return errFuture
 	case errors.Is(err, sinks.ErrForked):
 		return errForked
 	default:
-		s.server.logger.ErrorContext(ctx, "stream ended by a failure", "error", err)
+		s.logger.ErrorContext(ctx, "stream ended by a failure", "error", err)
 		return status.Error(codes.Internal, "journal cannot be read")
 	}
 }
 
-// expired tells the client where it could continue, so that it knows which events it would miss.
-func (s *stream) expired(ctx context.Context, earliest sinks.Position) error {
-	detail := &streamv1.PositionExpired{Reason: positionExpired, EarliestToken: s.token(earliest)}
-	if earliest < s.server.log.Bounds().Next {
+// Expired tells the client where it could continue, so that it knows which events it would miss.
+func (r *Reader) Expired(ctx context.Context, earliest sinks.Position) error {
+	detail := &streamv1.PositionExpired{Reason: positionExpired, EarliestToken: r.Token(earliest)}
+	if earliest < r.server.log.Bounds().Next {
 		// Retention may have removed this event too by now. Then the client asks again.
-		read, err := s.server.log.Read(ctx, earliest, make([]sinks.Record, 0, 1))
+		read, err := r.server.log.Read(ctx, earliest, make([]sinks.Record, 0, 1))
 		if err == nil && len(read) > 0 && !read[0].Header.ReceivedAt.IsZero() {
 			detail.EarliestReceivedAt = timestamppb.New(read[0].Header.ReceivedAt)
 		}

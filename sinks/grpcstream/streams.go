@@ -75,6 +75,9 @@ func (e *Ending) Status() error { return unavailable(e.Reason) }
 var (
 	endDrain = &Ending{streamv1.GoodbyeCause_GOODBYE_CAUSE_DRAIN, "server is shutting down"}
 	endAge   = &Ending{streamv1.GoodbyeCause_GOODBYE_CAUSE_MAX_AGE, "the stream reached its maximum age"}
+
+	// EndJournal ends the streams of a journal that closes.
+	EndJournal = &Ending{streamv1.GoodbyeCause_GOODBYE_CAUSE_JOURNAL, "journal is closing"}
 )
 
 // Serve runs one stream, and returns its status. lag is asked for [Streams.Stats]. The context of run is done when the client has gone,

@@ -1,6 +1,11 @@
 package grpcstream
 
-import "github.com/webhook-bridge/bridge/sinks"
+import (
+	"context"
+	"fmt"
+
+	"github.com/webhook-bridge/bridge/sinks"
+)
 
 // Viewer is the caller of one call: it says what the caller may see. It is safe for concurrent use. Errors are statuses for the client:
 // PERMISSION_DENIED, with a text that names what is missing. They are counted as refusals, so a question that refuses nobody, such as
@@ -44,20 +49,36 @@ func (anyone) Personal() bool                  { return true }
 // maxVisible bounds the number of sources that a view remembers, and of types. Bridge has a few dozen.
 const maxVisible = 1024
 
-// view remembers what a viewer may see. It belongs to one goroutine.
-type view struct {
+// View is what the caller of one call may see. It belongs to one goroutine.
+type View struct {
 	viewer         Viewer
-	personal       bool
+	masked         func(sinks.Record) ([]byte, error)
 	sources, types map[string]bool
 }
 
-func newView(v Viewer) *view {
-	return &view{viewer: v, personal: v.Personal(), sources: make(map[string]bool), types: make(map[string]bool)}
+// NewView returns the view of a call's caller.
+func (s *Server) NewView(ctx context.Context) *View {
+	return &View{viewer: s.viewer(ctx), masked: s.masked, sources: make(map[string]bool), types: make(map[string]bool)}
 }
 
-// shows reports whether the viewer may see an event.
-func (v *view) shows(h *sinks.Header) bool {
+// Viewer returns the caller.
+func (v *View) Viewer() Viewer { return v.viewer }
+
+// Shows reports whether the caller may see an event.
+func (v *View) Shows(h *sinks.Header) bool {
 	return remembered(v.sources, h.Source, v.viewer.MaySeeSource) && remembered(v.types, h.Type, v.viewer.MaySeeType)
+}
+
+// Seen returns an event as the caller may see it. A filter looks at nothing else: it must not tell what is masked.
+func (v *View) Seen(r *sinks.Record) (sinks.Record, error) {
+	if v.viewer.Personal() {
+		return *r, nil
+	}
+	masked, err := v.masked(*r)
+	if err != nil {
+		return sinks.Record{}, fmt.Errorf("grpcstream: mask the event at position %d: %w", r.Position, err)
+	}
+	return sinks.Record{Position: r.Position, Header: r.Header, Encoded: masked}, nil
 }
 
 // remembered returns the answer for a key, and asks only once.
