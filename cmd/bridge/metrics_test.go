@@ -28,7 +28,8 @@ func servedMetrics(t *testing.T) string {
 	const admin = `admin: "127.0.0.1:0"`
 	secure := fmt.Sprintf("%s, tls: {admin: {cert_file: %q, key_file: %q}}", admin, certFile, keyFile)
 	config := strings.Replace(retinoConfig(t.TempDir()), admin, secure, 1) + "    alarms: {silent_after: 1h}\n" +
-		fmt.Sprintf("sinks: [{name: archive, file: {path: %q}}]\n", filepath.Join(t.TempDir(), "events.jsonl"))
+		fmt.Sprintf("sinks: [{name: archive, file: {path: %q}}]\n", filepath.Join(t.TempDir(), "events.jsonl")) +
+		"access: {principals: [{name: reader, tokens: [token-of-a-reader-01]}]}\n"
 	p := startBridge(t, config)
 	good := strings.Replace(string(sampleBody("retino", "shipping_ordered")), "{", `{"new_field": 1,`, 1)
 	post := func(body string) {

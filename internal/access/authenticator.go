@@ -10,11 +10,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	adminv1 "github.com/webhook-bridge/bridge/gen/bridge/admin/v1"
-	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
 	"github.com/webhook-bridge/bridge/internal/secret"
 )
 
@@ -46,12 +43,6 @@ type Authenticator struct {
 
 	mu    sync.Mutex
 	calls map[*openCall]struct{}
-}
-
-// openCall is a call that ends when its caller loses the credential.
-type openCall struct {
-	caller *Caller
-	end    context.CancelCauseFunc
 }
 
 // New returns an authenticator. It starts no goroutine.
@@ -95,9 +86,7 @@ type Call struct {
 }
 
 // Admit authenticates a call of any service but health. It returns the call's context with its caller, for [From], or a status:
-// UNAUTHENTICATED or PERMISSION_DENIED. The context of a subscriber's call is cancelled when the caller loses the credential; then
-// [Ended] returns the call's status. The call must use this context, and it must be done some time, as those of gRPC and net/http
-// are.
+// UNAUTHENTICATED or PERMISSION_DENIED. A call that may stay open must also be given to [Authenticator.Follow].
 func (a *Authenticator) Admit(ctx context.Context, c Call) (context.Context, error) {
 	service, now := serviceOf(c.Method), time.Now()
 	switch {
@@ -116,11 +105,7 @@ func (a *Authenticator) Admit(ctx context.Context, c Call) (context.Context, err
 	default:
 		return nil, (&Caller{Principal: nobody, metrics: a.metrics}).deny(RightSubscribe, "may not subscribe: its token is an operator's")
 	}
-	ctx = With(ctx, caller)
-	if service == streamv1.EventStreamService_ServiceDesc.ServiceName {
-		ctx = a.follow(ctx, caller)
-	}
-	return ctx, nil
+	return With(ctx, caller), nil
 }
 
 func (a *Authenticator) admitOperator(ctx context.Context, c Call, now time.Time) (context.Context, error) {
@@ -193,65 +178,7 @@ func (a *Authenticator) byCertificate(chain []*x509.Certificate, now time.Time) 
 	}}, nil
 }
 
-// follow makes a call's context end when its caller loses the credential.
-func (a *Authenticator) follow(ctx context.Context, caller *Caller) context.Context {
-	ctx, end := context.WithCancelCause(ctx)
-	call := &openCall{caller, end}
-	a.mu.Lock()
-	a.calls[call] = struct{}{}
-	a.mu.Unlock()
-	context.AfterFunc(ctx, func() {
-		a.mu.Lock()
-		delete(a.calls, call)
-		a.mu.Unlock()
-	})
-	return ctx
-}
-
-// Recheck ends the open calls of subscribers whose credential does not count any more. The uses of the other credentials are recorded,
-// so that one with open calls does not look unused.
-func (a *Authenticator) Recheck() {
-	now := time.Now()
-	a.mu.Lock()
-	calls := make([]*openCall, 0, len(a.calls))
-	for call := range a.calls {
-		calls = append(calls, call)
-	}
-	a.mu.Unlock()
-	for _, call := range calls {
-		if reason := call.caller.valid(now); reason != "" {
-			a.metrics.revoked(call.caller.Principal)
-			call.end(status.Error(codes.Unauthenticated, reason))
-			continue
-		}
-		call.caller.use(now)
-	}
-}
-
 func serviceOf(method string) string {
 	service, _, _ := strings.Cut(strings.TrimPrefix(method, "/"), "/")
 	return service
-}
-
-// Ended returns the status of a call whose caller has lost the credential, by the context from [Authenticator.Admit]. Otherwise it
-// returns nil.
-func Ended(ctx context.Context) error {
-	if ctx.Err() == nil {
-		return nil
-	}
-	if cause := context.Cause(ctx); status.Code(cause) == codes.Unauthenticated {
-		return cause
-	}
-	return nil
-}
-
-// openCalls counts the open calls of subscribers by principal.
-func (a *Authenticator) openCalls() map[*Principal]int {
-	counts := make(map[*Principal]int, len(a.principals))
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for call := range a.calls {
-		counts[call.caller.Principal]++
-	}
-	return counts
 }

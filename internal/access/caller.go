@@ -5,9 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"google.golang.org/grpc"
-
-	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
 	"github.com/webhook-bridge/bridge/sinks/pattern"
 )
 
@@ -79,24 +76,4 @@ func (c *Caller) RawPayload() error {
 
 func (c *Caller) deny(right Right, format string, args ...any) error {
 	return c.metrics.deny(c.Principal, right, fmt.Sprintf(format, args...))
-}
-
-// StreamInterceptor gives a stream the status of [Ended], whatever its handler returns when its context is cancelled.
-func StreamInterceptor(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-	err := next(srv, stream)
-	if ended := Ended(stream.Context()); ended != nil && err != nil {
-		return ended
-	}
-	return err
-}
-
-// UnaryInterceptor does the same for the unary calls of subscribers.
-func UnaryInterceptor(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
-	resp, err := next(ctx, req)
-	if err != nil && serviceOf(info.FullMethod) == streamv1.EventStreamService_ServiceDesc.ServiceName {
-		if ended := Ended(ctx); ended != nil {
-			return nil, ended
-		}
-	}
-	return resp, err
 }

@@ -25,5 +25,5 @@
 // # Calls that stay open
 //
 // Tokens and authorities change while the program runs. [Authenticator.Recheck] ends the open calls of subscribers whose credential
-// no longer counts: it cancels their contexts. The daemon calls it every few seconds.
+// no longer counts: it cancels the contexts from [Authenticator.Follow]. The daemon calls it every few seconds.
 package access

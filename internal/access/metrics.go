@@ -66,11 +66,7 @@ func newMetrics(r prometheus.Registerer, a *Authenticator) *metrics {
 	for _, credential := range []string{credentialNone, credentialToken, credentialCertificate} {
 		m.unauthenticated.WithLabelValues(credential)
 	}
-	known := a.principals
-	if len(known) == 0 {
-		known = []*Principal{nobody}
-	}
-	for _, p := range known {
+	for _, p := range append([]*Principal{nobody}, a.principals...) {
 		for _, right := range rights {
 			m.denied.WithLabelValues(p.name, string(right))
 		}

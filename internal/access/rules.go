@@ -31,7 +31,7 @@ type Rules struct {
 type Fault struct {
 	// Key is the setting, relative to the principal: "types[2]".
 	Key string
-	// Reason is text for people.
+	// Reason is text for people. It shows no value.
 	Reason string
 }
 
@@ -54,7 +54,8 @@ func NewPrincipal(r Rules) (*Principal, []Fault) {
 	for i, text := range r.Types {
 		compiled, err := pattern.Parse(text)
 		if err != nil {
-			faults = append(faults, Fault{fmt.Sprintf("types[%d]", i), err.Error()})
+			faults = append(faults, Fault{fmt.Sprintf("types[%d]", i),
+				"must be lower-case words joined by dots; `*` and `**` stand for whole words, as in `order.*`"})
 		}
 		p.types = append(p.types, compiled)
 	}
@@ -67,7 +68,7 @@ func NewPrincipal(r Rules) (*Principal, []Fault) {
 	}
 	for i, text := range r.Sources {
 		if strings.ContainsFunc(text, notInSource) {
-			faults = append(faults, Fault{fmt.Sprintf("sources[%d]", i), "names of sources have lower case letters, digits and dashes; `*` stands for any run of them"})
+			faults = append(faults, Fault{fmt.Sprintf("sources[%d]", i), "names of sources have lower case letters, digits and dashes; `*` stands for any of them"})
 		}
 		p.sources = append(p.sources, newGlob(text, 0))
 	}

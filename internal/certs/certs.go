@@ -1,4 +1,5 @@
-// Package certs serves a TLS certificate from files and reloads it without a restart when they change.
+// Package certs serves a TLS certificate from files, and knows the authorities of clients. It reloads both without a restart when their
+// files change.
 package certs
 
 import (
@@ -105,15 +106,20 @@ func (r *Reloader) NotAfter() time.Time {
 }
 
 func (r *Reloader) look() (stamp, error) {
-	cert, err := os.Stat(r.certFile)
+	cert, err := stampOf(r.certFile)
 	if err != nil {
-		return stamp{}, fmt.Errorf("certs: %w", err)
+		return stamp{}, err
 	}
-	key, err := os.Stat(r.keyFile)
+	key, err := stampOf(r.keyFile)
+	return stamp{cert, key}, err
+}
+
+func stampOf(file string) (fileStamp, error) {
+	info, err := os.Stat(file)
 	if err != nil {
-		return stamp{}, fmt.Errorf("certs: %w", err)
+		return fileStamp{}, fmt.Errorf("certs: %w", err)
 	}
-	return stamp{fileStamp{cert.ModTime(), cert.Size()}, fileStamp{key.ModTime(), key.Size()}}, nil
+	return fileStamp{info.ModTime(), info.Size()}, nil
 }
 
 // load reads the files, which had the stamp s. The stamp is from before the read, so a change during the read is detected the

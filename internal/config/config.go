@@ -22,6 +22,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/webhook-bridge/bridge/internal/access"
 	"github.com/webhook-bridge/bridge/internal/secret"
 	"github.com/webhook-bridge/bridge/internal/source"
 )
@@ -116,10 +117,14 @@ type Log struct {
 
 // Access guards the gRPC and admin listeners.
 type Access struct {
-	// Tokens are the accepted bearer tokens. None means that no token is asked for.
+	// Tokens are the accepted bearer tokens. None means that no token is asked for, unless there are Principals.
 	Tokens []secret.Value
 	// AdminTokens are the accepted bearer tokens of the operator's interface. None means that Tokens open it.
 	AdminTokens []secret.Value
+	// Principals are the callers that may subscribe, with their rights. None means that each caller who is admitted may see all.
+	Principals []access.Rules
+	// ClientCAFile has the authorities that vouch for client certificates, or is empty.
+	ClientCAFile string
 	// Insecure permits addresses other than loopback without TLS and token.
 	Insecure bool
 }

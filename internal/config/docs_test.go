@@ -56,7 +56,7 @@ func TestDocumentedExamples(t *testing.T) {
 		env: func(string) (string, bool) { return "0123456789abcdef", true },
 		readFile: func(path string) ([]byte, error) {
 			switch filepath.Base(path) {
-			case "tls.crt":
+			case "tls.crt", "ca.crt":
 				return os.ReadFile(cert)
 			case "tls.key":
 				return os.ReadFile(key)
@@ -70,7 +70,7 @@ func TestDocumentedExamples(t *testing.T) {
 	}
 	for _, example := range examples {
 		text := example[1]
-		if !strings.Contains(text, "sources:") {
+		if !strings.Contains("\n"+text, "\nsources:") {
 			text += "sources: [{name: a, connector: retino, auth: {none: {}}}]\n"
 		}
 		if _, err := parse("example", []byte(text), x, known); err != nil {

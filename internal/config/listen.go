@@ -103,7 +103,13 @@ func (r resolver) checkExposure(name string, l Listener, access *configv1.Access
 		return
 	}
 	path, how := "listen."+name, "or listen on 127.0.0.1, or set access.insecure"
-	noToken := len(access.GetTokens()) == 0 && (name != "admin" || len(access.GetAdminTokens()) == 0)
+	noToken := len(access.GetTokens()) == 0
+	switch name {
+	case "grpc":
+		noToken = noToken && len(access.GetPrincipals()) == 0
+	case "admin":
+		noToken = noToken && len(access.GetAdminTokens()) == 0
+	}
 	switch noTLS := l.TLS == nil; {
 	case noTLS && noToken:
 		r.addf(path, "other machines can reach this address: give listen.tls.%s and access.tokens, %s", name, how)

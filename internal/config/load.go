@@ -191,6 +191,7 @@ var (
 		"journal.postgres.replica": "must be 1 to 253 letters, digits and inner dots, dashes and underscores",
 		"sinks.replica":            "must be 1 to 253 letters, digits and inner dots, dashes and underscores",
 		"sinks.name":               "must be 1 to 64 lower case letters, digits and inner dashes",
+		"access.principals.name":   "must be 1 to 64 lower case letters, digits and inner dashes",
 		"sources.name":             "must be 1 to 64 lower case letters, digits and inner dashes",
 		"sources.currency":         `must be three capital letters, such as "EUR"`,
 		"sources.keep_headers":     "is not a header name",

@@ -26,7 +26,11 @@ func (c *Config) Secrets() []Secret {
 			all = append(all, Secret{s.Name, strings.TrimPrefix(v.Place(), element("sources", i)+"."), v})
 		}
 	}
-	for _, v := range slices.Concat(c.Access.Tokens, c.Access.AdminTokens) {
+	tokens := slices.Concat(c.Access.Tokens, c.Access.AdminTokens)
+	for _, p := range c.Access.Principals {
+		tokens = append(tokens, p.Tokens...)
+	}
+	for _, v := range tokens {
 		all = append(all, Secret{"", v.Place(), v})
 	}
 	for _, s := range c.Sinks {

@@ -30,7 +30,7 @@ func (r resolver) config(file *configv1.Config) *Config {
 		Sources:         r.sources(file.GetSources(), listen.PublicURL),
 		Sinks:           r.sinks(file.GetSinks(), journal),
 		Log:             logging(file.GetLog()),
-		Access:          r.access(file.GetAccess()),
+		Access:          r.access(file.GetAccess(), listen),
 		Streams:         r.streams(file.GetStreams()),
 		ShutdownTimeout: r.duration("shutdown_timeout", file.GetShutdownTimeout()),
 		ShutdownDelay:   r.durationOf("shutdown_delay", schema.At("shutdown_delay").Shared(journal.Postgres != nil), file.GetShutdownDelay()),
@@ -49,39 +49,6 @@ func (r resolver) streams(s *configv1.Streams) Streams {
 func logging(l *configv1.Log) Log {
 	levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
 	return Log{Format: l.GetFormat(), Level: levels[text("log.level", l.GetLevel())]}
-}
-
-func (r resolver) access(a *configv1.Access) Access {
-	access := Access{Insecure: a.GetInsecure()}
-	if len(a.GetTokens()) > 0 {
-		access.Tokens = r.tokens("access.tokens", a.GetTokens())
-	}
-	if len(a.GetAdminTokens()) > 0 {
-		access.AdminTokens = r.tokens("access.admin_tokens", a.GetAdminTokens())
-	}
-	return access
-}
-
-// tokens leaves out empty values, as a source does with its secrets, and reports when every value is empty.
-func (r resolver) tokens(path string, values []string) []secret.Value {
-	var secrets []secret.Value
-	for _, v := range r.secrets(path, values) {
-		text := v.Reveal()
-		if text == "" && !v.FromFile() {
-			continue
-		}
-		secrets = append(secrets, v)
-		if text == "" {
-			continue
-		}
-		if reason := secret.CheckBearer(text); reason != "" {
-			r.addf(v.Place(), "%s", reason)
-		}
-	}
-	if len(secret.Reveal(secrets)) == 0 {
-		r.addf(path, "every value is empty; one must be left")
-	}
-	return secrets
 }
 
 // secrets returns the values of a list of secrets, with their places.

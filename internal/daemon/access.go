@@ -6,15 +6,16 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/grpc/codes"
-	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
-	"google.golang.org/grpc/status"
-	"google.golang.org/grpc/tap"
+	"github.com/prometheus/client_golang/prometheus"
 
-	adminv1 "github.com/webhook-bridge/bridge/gen/bridge/admin/v1"
+	"github.com/webhook-bridge/bridge/internal/access"
+	"github.com/webhook-bridge/bridge/internal/certs"
 	"github.com/webhook-bridge/bridge/internal/config"
 	"github.com/webhook-bridge/bridge/internal/listener"
+	"github.com/webhook-bridge/bridge/internal/mask"
 	"github.com/webhook-bridge/bridge/internal/secret"
+	"github.com/webhook-bridge/bridge/sinks"
+	"github.com/webhook-bridge/bridge/sinks/grpcstream"
 )
 
 // authenticator is a bearer-token authenticator: it admits callers that present one of its tokens. Without tokens it admits
@@ -56,43 +57,25 @@ func (a authenticator) middleware(next http.Handler) http.Handler {
 	})
 }
 
-// tap checks a call before anything of it is read or looked up, so that unauthorized callers learn nothing and cost nothing. Health
-// checks pass without a token: a load balancer has none.
-func (a authenticator) tap(ctx context.Context, info *tap.Info) (context.Context, error) {
-	if strings.HasPrefix(info.FullMethodName, "/"+healthv1.Health_ServiceDesc.ServiceName+"/") {
-		return ctx, nil
-	}
-	var authorization string
-	if v := info.Header.Get("authorization"); len(v) == 1 {
-		authorization = v[0]
-	}
-	if !a.admits(authorization) {
-		return nil, status.Error(codes.Unauthenticated, "a bearer token is needed")
-	}
-	return ctx, nil
-}
-
-// interceptor authenticates gRPC calls: subscriptions and calls of the operators' service have tokens of their own.
-type interceptor struct{ streams, operators authenticator }
-
-// newInterceptor returns the interceptor for the configured tokens. Without tokens for operators, the other tokens are theirs too.
-func newInterceptor(c config.Access) interceptor {
-	streams := newAuthenticator(c.Tokens)
+// newOperatorAuthenticator returns the authenticator of the admin listener. Without tokens for operators, the other tokens are theirs too.
+func newOperatorAuthenticator(c config.Access) authenticator {
 	if len(c.AdminTokens) == 0 {
-		return interceptor{streams, streams}
+		return newAuthenticator(c.Tokens)
 	}
-	return interceptor{streams, newAuthenticator(c.AdminTokens)}
+	return newAuthenticator(c.AdminTokens)
 }
 
-// tap checks a call as [authenticator.tap] does, with the tokens of its service. The tokens of either admit to reflection.
-func (i interceptor) tap(ctx context.Context, info *tap.Info) (context.Context, error) {
-	switch service, _, _ := strings.Cut(strings.TrimPrefix(info.FullMethodName, "/"), "/"); {
-	case service == adminv1.AdminService_ServiceDesc.ServiceName:
-		return i.operators.tap(ctx, info)
-	case strings.HasPrefix(service, "grpc.reflection."):
-		if passed, err := i.operators.tap(ctx, info); err == nil {
-			return passed, nil
-		}
+// newAccess returns the authenticator of the gRPC port. authorities is nil if clients show no certificates.
+func newAccess(c config.Access, authorities *certs.Authorities, metrics prometheus.Registerer) *access.Authenticator {
+	settings := access.Config{Tokens: c.Tokens, AdminTokens: c.AdminTokens, Principals: c.Principals, Registerer: metrics}
+	if authorities != nil {
+		settings.Authorities = authorities.Pool
 	}
-	return i.streams.tap(ctx, info)
+	return access.New(settings)
 }
+
+// viewer returns the caller of a call, for subscriptions.
+func viewer(ctx context.Context) grpcstream.Viewer { return access.From(ctx) }
+
+// masked returns an event without personal data.
+func masked(r sinks.Record) ([]byte, error) { return mask.Event(r.Encoded) }

@@ -6,11 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/tap"
-
 	"github.com/webhook-bridge/bridge/internal/admin"
-	"github.com/webhook-bridge/bridge/internal/config"
 	"github.com/webhook-bridge/bridge/internal/secret"
 )
 
@@ -95,47 +91,4 @@ func testAdminHandler(t *testing.T, a authenticator, listen string) http.Handler
 		t.Fatal(err)
 	}
 	return h
-}
-
-// TestInterceptor: operators' tokens admit to the operators' service and to nothing else; without such tokens, the others do.
-func TestInterceptor(t *testing.T) {
-	apart := newInterceptor(config.Access{
-		Tokens: []secret.Value{secret.New("streams")}, AdminTokens: []secret.Value{secret.New("operators")},
-	})
-	shared := newInterceptor(config.Access{Tokens: []secret.Value{secret.New("streams")}})
-	const (
-		operator = "/bridge.admin.v1.AdminService/ListWebhooks"
-		stream   = "/bridge.stream.v1.EventStreamService/Tail"
-		reflect  = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
-		alive    = "/grpc.health.v1.Health/Check"
-		// Another service, with a name like the operator's.
-		similar = "/bridge.admin.v1.AdminServiceTwo/ListWebhooks"
-	)
-	for _, c := range []struct {
-		interceptor   interceptor
-		token, method string
-		want          bool
-	}{
-		{apart, "operators", operator, true},
-		{apart, "streams", operator, false},
-		{apart, "", operator, false},
-		{apart, "operators", stream, false},
-		{apart, "streams", stream, true},
-		{apart, "operators", similar, false},
-		{apart, "operators", reflect, true},
-		{apart, "streams", reflect, true},
-		{apart, "", reflect, false},
-		{apart, "", alive, true},
-		{shared, "streams", operator, true},
-		{shared, "", operator, false},
-		{newInterceptor(config.Access{}), "", operator, true},
-	} {
-		info := &tap.Info{FullMethodName: c.method}
-		if c.token != "" {
-			info.Header = metadata.Pairs("authorization", "Bearer "+c.token)
-		}
-		if _, err := c.interceptor.tap(t.Context(), info); (err == nil) != c.want {
-			t.Errorf("%s with %q: %v", c.method, c.token, err)
-		}
-	}
 }

@@ -20,8 +20,10 @@ import (
 	"google.golang.org/grpc/health"
 
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+	"github.com/webhook-bridge/bridge/internal/access"
 	"github.com/webhook-bridge/bridge/internal/admin"
 	"github.com/webhook-bridge/bridge/internal/alerts"
+	"github.com/webhook-bridge/bridge/internal/certs"
 	"github.com/webhook-bridge/bridge/internal/config"
 	"github.com/webhook-bridge/bridge/internal/handover"
 	"github.com/webhook-bridge/bridge/internal/ingress"
@@ -46,6 +48,7 @@ type Server struct {
 	alerts    *alerts.Monitor
 	metrics   *prometheus.Registry
 	reloads   *reloads
+	access    *access.Authenticator
 
 	grpc                 *grpc.Server
 	health               *health.Server
@@ -139,7 +142,7 @@ func Open(ctx context.Context, cfg *config.Config, plugins Plugins, place Place,
 		names = append(names, cfg.Sources[i].Name)
 	}
 	streams := grpcstream.NewStreams(grpcstream.StreamsConfig{Max: cfg.Streams.MaxOpen, MaxAge: cfg.Streams.MaxAge})
-	a.streams = grpcstream.New(a.journal, grpcstream.Config{Streams: streams, Sources: names, Logger: log})
+	a.streams = grpcstream.New(a.journal, grpcstream.Config{Streams: streams, Sources: names, Logger: log, Viewer: viewer, Masked: masked})
 	if err := a.openPushes(ctx); err != nil {
 		return nil, err
 	}
@@ -153,11 +156,28 @@ func Open(ctx context.Context, cfg *config.Config, plugins Plugins, place Place,
 		return nil, err
 	}
 	a.operators = newOperators(a.journal, backup, in, cfg.Sources, a.pushes, log)
-	if err := a.listenAll(ctx, edge, metrics, document, newInterceptor(cfg.Access)); err != nil {
+	if err := a.openAccess(metrics); err != nil {
+		return nil, err
+	}
+	if err := a.listenAll(ctx, edge, metrics, document); err != nil {
 		return nil, err
 	}
 	metrics.MustRegister(newSecretCollector(cfg, a.reloads.certificates))
 	return a, nil
+}
+
+// openAccess makes the authenticator of the gRPC port, which follows secrets and authorities.
+func (a *Server) openAccess(metrics prometheus.Registerer) (err error) {
+	var authorities *certs.Authorities
+	if file := a.cfg.Access.ClientCAFile; file != "" {
+		if authorities, err = certs.NewAuthorities(file, a.log.With("listener", "grpc")); err != nil {
+			return fmt.Errorf("access: %w", err)
+		}
+		a.reloads.authorities = authorities
+	}
+	a.access = newAccess(a.cfg.Access, authorities, metrics)
+	a.reloads.recheck = a.access.Recheck
+	return nil
 }
 
 // openPushes opens the configured sinks. It registers all their cursors in the journal first, so that retention knows them.
@@ -182,7 +202,7 @@ func (a *Server) openPushes(ctx context.Context) error {
 }
 
 // listenAll opens the listeners, the vendors' last: when webhooks arrive, all else must be open.
-func (a *Server) listenAll(ctx context.Context, edge *ingress.Ingress, metrics prometheus.Gatherer, document []byte, tokens interceptor) error {
+func (a *Server) listenAll(ctx context.Context, edge *ingress.Ingress, metrics prometheus.Gatherer, document []byte) error {
 	l := a.cfg.Listen
 	serve := func(s **http.Server, made *http.Server) {
 		listener.Protect(made)
@@ -199,12 +219,12 @@ func (a *Server) listenAll(ctx context.Context, edge *ingress.Ingress, metrics p
 			return nil
 		}},
 		{"admin", l.Admin, func(*tls.Config) error {
-			h, err := adminHandler(a.operators, document, tokens.operators, l.Admin.Addr)
+			h, err := adminHandler(a.operators, document, newOperatorAuthenticator(a.cfg.Access), l.Admin.Addr)
 			serve(&a.admin, httpServer(h, a.log))
 			return err
 		}},
 		{"grpc", l.GRPC, func(t *tls.Config) error {
-			return a.openGRPC(t, edge, tokens)
+			return a.openGRPC(t, edge)
 		}},
 		{"webhooks", l.Webhooks, func(*tls.Config) error {
 			a.door = &door{handler: edge}

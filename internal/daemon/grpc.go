@@ -17,6 +17,7 @@ import (
 
 	adminv1 "github.com/webhook-bridge/bridge/gen/bridge/admin/v1"
 	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
+	"github.com/webhook-bridge/bridge/internal/access"
 	"github.com/webhook-bridge/bridge/internal/config"
 	"github.com/webhook-bridge/bridge/internal/ingress"
 	"github.com/webhook-bridge/bridge/internal/listener"
@@ -43,11 +44,16 @@ const (
 )
 
 // openGRPC makes the server for subscriptions, operators, typed calls, health and reflection.
-func (a *Server) openGRPC(t *tls.Config, edge *ingress.Ingress, tokens interceptor) error {
-	admit := &grpcAdmission{tokens: tokens}
+func (a *Server) openGRPC(t *tls.Config, edge *ingress.Ingress) error {
+	if t != nil && a.cfg.Access.ClientCAFile != "" {
+		t.ClientAuth = tls.RequestClientCert // which package access verifies
+	}
+	admit := &grpcAdmission{a.access}
 	a.grpc = grpc.NewServer(
 		grpc.Creds(listener.GRPC(t, callLimits)),
 		grpc.InTapHandle(admit.tap),
+		grpc.ChainStreamInterceptor(a.access.StreamInterceptor),
+		grpc.ChainUnaryInterceptor(a.access.UnaryInterceptor),
 		grpc.ConnectionTimeout(grpcConnectionTimeout),
 		grpc.MaxConcurrentStreams(1000),
 		grpc.MaxHeaderListSize(listener.MaxGRPCHeaders),
@@ -104,12 +110,11 @@ func isOwn(service string) bool {
 }
 
 // grpcAdmission decides about a call when its headers have arrived.
-type grpcAdmission struct {
-	tokens interceptor
-}
+type grpcAdmission struct{ access *access.Authenticator }
 
-// tap checks a call as [interceptor.tap] does, bounds the open calls of the health service, and notes connections that are no
-// stranger's.
+// tap checks a call before anything of it is read or looked up, so that unauthorized callers learn nothing and cost nothing. It bounds
+// the open calls of the health service, and notes connections that are no stranger's. Health checks pass without a credential: a load
+// balancer has none.
 func (a *grpcAdmission) tap(ctx context.Context, info *tap.Info) (context.Context, error) {
 	service := serviceOf(info.FullMethodName)
 	if service == healthv1.Health_ServiceDesc.ServiceName {
@@ -123,12 +128,14 @@ func (a *grpcAdmission) tap(ctx context.Context, info *tap.Info) (context.Contex
 		context.AfterFunc(ctx, cancel)
 		return bounded, nil
 	}
-	ctx, err := a.tokens.tap(ctx, info)
+	ctx, err := a.access.Admit(ctx, access.Call{
+		Method: info.FullMethodName, Authorization: info.Header.Get("authorization"), TLS: listener.TLS(ctx),
+	})
 	if err != nil {
 		return nil, err
 	}
-	// Without tokens, the edge checks the secret of a typed call.
-	if isOwn(service) || isReflection(service) || !a.tokens.streams.open {
+	// Without credentials, the edge checks the secret of a typed call.
+	if isOwn(service) || isReflection(service) || !a.access.Open() {
 		listener.Verified(ctx)
 		listener.Call(ctx)
 	}

@@ -23,12 +23,17 @@ type reloads struct {
 	secrets *config.Reloader
 	// certificates by listener.
 	certificates map[string]*certs.Reloader
-	asked        chan struct{}
+	// authorities vouch for client certificates. Nil: there are none.
+	authorities *certs.Authorities
+	// recheck ends the calls whose credential does not count any more.
+	recheck func()
+	asked   chan struct{}
 }
 
 func newReloads(cfg *config.Config, log *slog.Logger) *reloads {
 	return &reloads{
 		log: log, secrets: config.NewReloader(cfg), certificates: map[string]*certs.Reloader{}, asked: make(chan struct{}, 1),
+		recheck: func() {},
 	}
 }
 
@@ -54,6 +59,7 @@ func (r *reloads) run(ctx context.Context) {
 		case <-r.asked:
 			r.all()
 		}
+		r.recheck() // also when nothing was read: certificates expire
 	}
 }
 
@@ -64,6 +70,14 @@ func (r *reloads) all() {
 	renewed, failed := 0, 0
 	for _, name := range slices.Sorted(maps.Keys(r.certificates)) {
 		switch changed, err := r.certificates[name].Reload(); {
+		case err != nil:
+			failed++
+		case changed:
+			renewed++
+		}
+	}
+	if r.authorities != nil {
+		switch changed, err := r.authorities.Reload(); {
 		case err != nil:
 			failed++
 		case changed:

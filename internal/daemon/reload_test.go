@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/webhook-bridge/bridge/connectors"
+	"github.com/webhook-bridge/bridge/internal/access"
 	"github.com/webhook-bridge/bridge/internal/config"
 )
 
@@ -34,10 +35,13 @@ func TestSecretsFollowTheirFiles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		a := &Server{reloads: newReloads(cfg, slog.New(slog.NewTextHandler(&log, nil)))}
-		access := newInterceptor(cfg.Access)
+		admission := newAccess(cfg.Access, nil, nil)
 		wantAdmitted := func(token string, want bool) {
 			t.Helper()
-			if got := access.streams.admits("Bearer " + token); got != want {
+			_, err := admission.Admit(t.Context(), access.Call{
+				Method: "/bridge.stream.v1.EventStreamService/Tail", Authorization: []string{"Bearer " + token},
+			})
+			if got := err == nil; got != want {
 				t.Errorf("%s: admitted %v", token, got)
 			}
 		}

@@ -2,6 +2,7 @@ package listener
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"net/netip"
 	"sync"
@@ -33,6 +34,8 @@ type Conn struct {
 	begun atomic.Int64
 	// idleSince is when the last request ended, or when the connection was accepted, in nanoseconds since 1970.
 	idleSince atomic.Int64
+	// secured is the state of TLS after its handshake. nil is plain text, or no handshake yet.
+	secured atomic.Pointer[tls.ConnectionState]
 
 	closing  sync.Once
 	closeErr error
@@ -137,4 +140,13 @@ func Verified(ctx context.Context) {
 func IsVerified(ctx context.Context) bool {
 	c := connOf(ctx)
 	return c == nil || c.verified.Load()
+}
+
+// TLS returns the state of TLS of a request's or call's connection. It is nil for plain text, and for a request that came without a
+// connection of this package.
+func TLS(ctx context.Context) *tls.ConnectionState {
+	if c := connOf(ctx); c != nil {
+		return c.secured.Load()
+	}
+	return nil
 }

@@ -62,10 +62,13 @@ func (c *grpcCredentials) ServerHandshake(raw net.Conn) (net.Conn, credentials.A
 	if c.tls == nil {
 		return newFrames(conn, conn, c.methods), info, nil
 	}
-	plain, _, err := c.tls.ServerHandshake(raw)
+	plain, secured, err := c.tls.ServerHandshake(raw)
 	if err != nil {
 		conn.drop(reasonHandshake)
 		return nil, nil, err
+	}
+	if t, ok := secured.(credentials.TLSInfo); ok {
+		conn.secured.Store(&t.State)
 	}
 	info.kind, info.SecurityLevel = "tls", credentials.PrivacyAndIntegrity
 	return newFrames(plain, conn, c.methods), info, nil

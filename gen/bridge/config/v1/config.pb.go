@@ -534,7 +534,13 @@ type Access struct {
 	Insecure bool `protobuf:"varint,2,opt,name=insecure,proto3" json:"insecure,omitempty"`
 	// Bearer tokens of operators. If any is set, only these open `listen.admin` and `bridge.admin.v1`, and
 	// `access.tokens` no longer do.
-	AdminTokens   []string `protobuf:"bytes,3,rep,name=admin_tokens,json=adminTokens,proto3" json:"admin_tokens,omitempty"`
+	AdminTokens []string `protobuf:"bytes,3,rep,name=admin_tokens,json=adminTokens,proto3" json:"admin_tokens,omitempty"`
+	// Callers of `listen.grpc` by name, with what each may see: see [below](#principals). If there is any, nobody else may subscribe, and
+	// `tokens` must not be set.
+	Principals []*Principal `protobuf:"bytes,4,rep,name=principals,proto3" json:"principals,omitempty"`
+	// PEM file with the certificates of authorities. A client that shows a certificate of theirs on `listen.grpc` needs no token. The file is
+	// read again when it changes. Needs `listen.tls.grpc`.
+	ClientCaFile  string `protobuf:"bytes,5,opt,name=client_ca_file,json=clientCaFile,proto3" json:"client_ca_file,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -590,6 +596,131 @@ func (x *Access) GetAdminTokens() []string {
 	return nil
 }
 
+func (x *Access) GetPrincipals() []*Principal {
+	if x != nil {
+		return x.Principals
+	}
+	return nil
+}
+
+func (x *Access) GetClientCaFile() string {
+	if x != nil {
+		return x.ClientCaFile
+	}
+	return ""
+}
+
+// Principal is a caller with a name, and what it may see. What no list allows is denied: a list that is not set allows nothing.
+type Principal struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Unique name, shown in metrics and messages. 1 to 64 lower case letters, digits and inner dashes.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Bearer tokens; each of them is accepted. A token belongs to one principal.
+	Tokens []string `protobuf:"bytes,2,rep,name=tokens,proto3" json:"tokens,omitempty"`
+	// Names in client certificates: `CN:` and the common name, `DNS:` or `URI:` and an alternative name, such as `DNS:*.orders.example.com`.
+	// `*` stands for any characters within a part of the name, `**` for any characters. A DNS name has parts between dots, a URI between
+	// slashes. Needs `access.client_ca_file`.
+	Certificates []string `protobuf:"bytes,3,rep,name=certificates,proto3" json:"certificates,omitempty"`
+	// Sources whose events it may see. `*` stands for any characters: `erp-*`, or `"*"` for all.
+	Sources []string `protobuf:"bytes,4,rep,name=sources,proto3" json:"sources,omitempty"`
+	// Types of events that it may see, as patterns: `*` is one segment, `**` any number of them. `"**"` is all.
+	Types []string `protobuf:"bytes,5,rep,name=types,proto3" json:"types,omitempty"`
+	// Groups that it may use: join, look at, seek and delete, with their parked events. `*` stands for any characters.
+	Groups []string `protobuf:"bytes,6,rep,name=groups,proto3" json:"groups,omitempty"`
+	// May see webhooks as they were received, of its sources and types. They are not masked, so this needs `personal`.
+	Raw bool `protobuf:"varint,7,opt,name=raw,proto3" json:"raw,omitempty"`
+	// May see personal data. For others, texts become `•••`, and all other personal values are left out.
+	Personal      bool `protobuf:"varint,8,opt,name=personal,proto3" json:"personal,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Principal) Reset() {
+	*x = Principal{}
+	mi := &file_bridge_config_v1_config_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Principal) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Principal) ProtoMessage() {}
+
+func (x *Principal) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_config_v1_config_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Principal.ProtoReflect.Descriptor instead.
+func (*Principal) Descriptor() ([]byte, []int) {
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Principal) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Principal) GetTokens() []string {
+	if x != nil {
+		return x.Tokens
+	}
+	return nil
+}
+
+func (x *Principal) GetCertificates() []string {
+	if x != nil {
+		return x.Certificates
+	}
+	return nil
+}
+
+func (x *Principal) GetSources() []string {
+	if x != nil {
+		return x.Sources
+	}
+	return nil
+}
+
+func (x *Principal) GetTypes() []string {
+	if x != nil {
+		return x.Types
+	}
+	return nil
+}
+
+func (x *Principal) GetGroups() []string {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *Principal) GetRaw() bool {
+	if x != nil {
+		return x.Raw
+	}
+	return false
+}
+
+func (x *Principal) GetPersonal() bool {
+	if x != nil {
+		return x.Personal
+	}
+	return false
+}
+
 // Journal is where events are kept: in a folder, or in PostgreSQL.
 type Journal struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -607,7 +738,7 @@ type Journal struct {
 
 func (x *Journal) Reset() {
 	*x = Journal{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[7]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -619,7 +750,7 @@ func (x *Journal) String() string {
 func (*Journal) ProtoMessage() {}
 
 func (x *Journal) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[7]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -632,7 +763,7 @@ func (x *Journal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Journal.ProtoReflect.Descriptor instead.
 func (*Journal) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{7}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Journal) GetDir() string {
@@ -683,7 +814,7 @@ type Postgres struct {
 
 func (x *Postgres) Reset() {
 	*x = Postgres{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[8]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -695,7 +826,7 @@ func (x *Postgres) String() string {
 func (*Postgres) ProtoMessage() {}
 
 func (x *Postgres) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[8]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -708,7 +839,7 @@ func (x *Postgres) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Postgres.ProtoReflect.Descriptor instead.
 func (*Postgres) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{8}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Postgres) GetUrl() string {
@@ -756,7 +887,7 @@ type Retention struct {
 
 func (x *Retention) Reset() {
 	*x = Retention{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[9]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -768,7 +899,7 @@ func (x *Retention) String() string {
 func (*Retention) ProtoMessage() {}
 
 func (x *Retention) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[9]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -781,7 +912,7 @@ func (x *Retention) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Retention.ProtoReflect.Descriptor instead.
 func (*Retention) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{9}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Retention) GetAge() *durationpb.Duration {
@@ -855,7 +986,7 @@ type Source struct {
 
 func (x *Source) Reset() {
 	*x = Source{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[10]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -867,7 +998,7 @@ func (x *Source) String() string {
 func (*Source) ProtoMessage() {}
 
 func (x *Source) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[10]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -880,7 +1011,7 @@ func (x *Source) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Source.ProtoReflect.Descriptor instead.
 func (*Source) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{10}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Source) GetName() string {
@@ -990,7 +1121,7 @@ type Alarms struct {
 
 func (x *Alarms) Reset() {
 	*x = Alarms{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[11]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1002,7 +1133,7 @@ func (x *Alarms) String() string {
 func (*Alarms) ProtoMessage() {}
 
 func (x *Alarms) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[11]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1015,7 +1146,7 @@ func (x *Alarms) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Alarms.ProtoReflect.Descriptor instead.
 func (*Alarms) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{11}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Alarms) GetSilentAfter() *durationpb.Duration {
@@ -1057,7 +1188,7 @@ type Auth struct {
 
 func (x *Auth) Reset() {
 	*x = Auth{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[12]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1069,7 +1200,7 @@ func (x *Auth) String() string {
 func (*Auth) ProtoMessage() {}
 
 func (x *Auth) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[12]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1082,7 +1213,7 @@ func (x *Auth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Auth.ProtoReflect.Descriptor instead.
 func (*Auth) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{12}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Auth) GetScheme() isAuth_Scheme {
@@ -1175,7 +1306,7 @@ type HeaderAuth struct {
 
 func (x *HeaderAuth) Reset() {
 	*x = HeaderAuth{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[13]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1187,7 +1318,7 @@ func (x *HeaderAuth) String() string {
 func (*HeaderAuth) ProtoMessage() {}
 
 func (x *HeaderAuth) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[13]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1200,7 +1331,7 @@ func (x *HeaderAuth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderAuth.ProtoReflect.Descriptor instead.
 func (*HeaderAuth) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{13}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *HeaderAuth) GetName() string {
@@ -1228,7 +1359,7 @@ type PathTokenAuth struct {
 
 func (x *PathTokenAuth) Reset() {
 	*x = PathTokenAuth{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[14]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1240,7 +1371,7 @@ func (x *PathTokenAuth) String() string {
 func (*PathTokenAuth) ProtoMessage() {}
 
 func (x *PathTokenAuth) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[14]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1253,7 +1384,7 @@ func (x *PathTokenAuth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathTokenAuth.ProtoReflect.Descriptor instead.
 func (*PathTokenAuth) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{14}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *PathTokenAuth) GetValues() []string {
@@ -1300,7 +1431,7 @@ type HMACAuth struct {
 
 func (x *HMACAuth) Reset() {
 	*x = HMACAuth{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[15]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1312,7 +1443,7 @@ func (x *HMACAuth) String() string {
 func (*HMACAuth) ProtoMessage() {}
 
 func (x *HMACAuth) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[15]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1325,7 +1456,7 @@ func (x *HMACAuth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HMACAuth.ProtoReflect.Descriptor instead.
 func (*HMACAuth) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{15}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *HMACAuth) GetSecrets() []string {
@@ -1422,7 +1553,7 @@ type HMACTimestamp struct {
 
 func (x *HMACTimestamp) Reset() {
 	*x = HMACTimestamp{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[16]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1434,7 +1565,7 @@ func (x *HMACTimestamp) String() string {
 func (*HMACTimestamp) ProtoMessage() {}
 
 func (x *HMACTimestamp) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[16]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1447,7 +1578,7 @@ func (x *HMACTimestamp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HMACTimestamp.ProtoReflect.Descriptor instead.
 func (*HMACTimestamp) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{16}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *HMACTimestamp) GetHeader() string {
@@ -1487,7 +1618,7 @@ type NoAuth struct {
 
 func (x *NoAuth) Reset() {
 	*x = NoAuth{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[17]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1499,7 +1630,7 @@ func (x *NoAuth) String() string {
 func (*NoAuth) ProtoMessage() {}
 
 func (x *NoAuth) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[17]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1512,7 +1643,7 @@ func (x *NoAuth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoAuth.ProtoReflect.Descriptor instead.
 func (*NoAuth) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{17}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{18}
 }
 
 // Limits bounds what a source may cost.
@@ -1533,7 +1664,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[18]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1545,7 +1676,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[18]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1558,7 +1689,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{18}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Limits) GetBody() string {
@@ -1602,7 +1733,7 @@ type Log struct {
 
 func (x *Log) Reset() {
 	*x = Log{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[19]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1614,7 +1745,7 @@ func (x *Log) String() string {
 func (*Log) ProtoMessage() {}
 
 func (x *Log) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[19]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1627,7 +1758,7 @@ func (x *Log) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Log.ProtoReflect.Descriptor instead.
 func (*Log) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{19}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Log) GetFormat() string {
@@ -1682,7 +1813,7 @@ type Sink struct {
 
 func (x *Sink) Reset() {
 	*x = Sink{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[20]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1694,7 +1825,7 @@ func (x *Sink) String() string {
 func (*Sink) ProtoMessage() {}
 
 func (x *Sink) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[20]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1707,7 +1838,7 @@ func (x *Sink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sink.ProtoReflect.Descriptor instead.
 func (*Sink) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{20}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Sink) GetName() string {
@@ -1831,7 +1962,7 @@ type SinkBatch struct {
 
 func (x *SinkBatch) Reset() {
 	*x = SinkBatch{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[21]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1843,7 +1974,7 @@ func (x *SinkBatch) String() string {
 func (*SinkBatch) ProtoMessage() {}
 
 func (x *SinkBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[21]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1856,7 +1987,7 @@ func (x *SinkBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SinkBatch.ProtoReflect.Descriptor instead.
 func (*SinkBatch) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{21}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SinkBatch) GetCount() uint32 {
@@ -1893,7 +2024,7 @@ type SinkBackoff struct {
 
 func (x *SinkBackoff) Reset() {
 	*x = SinkBackoff{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[22]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1905,7 +2036,7 @@ func (x *SinkBackoff) String() string {
 func (*SinkBackoff) ProtoMessage() {}
 
 func (x *SinkBackoff) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[22]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1918,7 +2049,7 @@ func (x *SinkBackoff) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SinkBackoff.ProtoReflect.Descriptor instead.
 func (*SinkBackoff) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{22}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SinkBackoff) GetMin() *durationpb.Duration {
@@ -1952,7 +2083,7 @@ type FileSink struct {
 
 func (x *FileSink) Reset() {
 	*x = FileSink{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[23]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1964,7 +2095,7 @@ func (x *FileSink) String() string {
 func (*FileSink) ProtoMessage() {}
 
 func (x *FileSink) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[23]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1977,7 +2108,7 @@ func (x *FileSink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileSink.ProtoReflect.Descriptor instead.
 func (*FileSink) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{23}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *FileSink) GetPath() string {
@@ -2021,7 +2152,7 @@ type FileRotation struct {
 
 func (x *FileRotation) Reset() {
 	*x = FileRotation{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[24]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2033,7 +2164,7 @@ func (x *FileRotation) String() string {
 func (*FileRotation) ProtoMessage() {}
 
 func (x *FileRotation) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[24]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2046,7 +2177,7 @@ func (x *FileRotation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileRotation.ProtoReflect.Descriptor instead.
 func (*FileRotation) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{24}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *FileRotation) GetSize() string {
@@ -2095,7 +2226,7 @@ type KafkaSink struct {
 
 func (x *KafkaSink) Reset() {
 	*x = KafkaSink{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[25]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2107,7 +2238,7 @@ func (x *KafkaSink) String() string {
 func (*KafkaSink) ProtoMessage() {}
 
 func (x *KafkaSink) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[25]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2120,7 +2251,7 @@ func (x *KafkaSink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaSink.ProtoReflect.Descriptor instead.
 func (*KafkaSink) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{25}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *KafkaSink) GetBrokers() []string {
@@ -2217,7 +2348,7 @@ type KafkaTLS struct {
 
 func (x *KafkaTLS) Reset() {
 	*x = KafkaTLS{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[26]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2229,7 +2360,7 @@ func (x *KafkaTLS) String() string {
 func (*KafkaTLS) ProtoMessage() {}
 
 func (x *KafkaTLS) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[26]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2242,7 +2373,7 @@ func (x *KafkaTLS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaTLS.ProtoReflect.Descriptor instead.
 func (*KafkaTLS) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{26}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *KafkaTLS) GetCaFile() string {
@@ -2288,7 +2419,7 @@ type KafkaSASL struct {
 
 func (x *KafkaSASL) Reset() {
 	*x = KafkaSASL{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[27]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2300,7 +2431,7 @@ func (x *KafkaSASL) String() string {
 func (*KafkaSASL) ProtoMessage() {}
 
 func (x *KafkaSASL) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[27]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2313,7 +2444,7 @@ func (x *KafkaSASL) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaSASL.ProtoReflect.Descriptor instead.
 func (*KafkaSASL) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{27}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *KafkaSASL) GetMechanism() string {
@@ -2350,7 +2481,7 @@ type KafkaCreateTopics struct {
 
 func (x *KafkaCreateTopics) Reset() {
 	*x = KafkaCreateTopics{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[28]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2362,7 +2493,7 @@ func (x *KafkaCreateTopics) String() string {
 func (*KafkaCreateTopics) ProtoMessage() {}
 
 func (x *KafkaCreateTopics) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[28]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2375,7 +2506,7 @@ func (x *KafkaCreateTopics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaCreateTopics.ProtoReflect.Descriptor instead.
 func (*KafkaCreateTopics) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{28}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *KafkaCreateTopics) GetPartitions() uint32 {
@@ -2449,11 +2580,25 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\xb2\xaa\x19\x06\x1a\x04noneR\x05admin\"c\n" +
 	"\x03TLS\x12.\n" +
 	"\tcert_file\x18\x01 \x01(\tB\x11\xbaH\x04r\x02\x10\x01\xb2\xaa\x19\x062\x04pathR\bcertFile\x12,\n" +
-	"\bkey_file\x18\x02 \x01(\tB\x11\xbaH\x04r\x02\x10\x01\xb2\xaa\x19\x062\x04pathR\akeyFile\"\x8d\x01\n" +
+	"\bkey_file\x18\x02 \x01(\tB\x11\xbaH\x04r\x02\x10\x01\xb2\xaa\x19\x062\x04pathR\akeyFile\"\xc4\x02\n" +
 	"\x06Access\x12-\n" +
 	"\x06tokens\x18\x01 \x03(\tB\x15\xb2\xaa\x19\x0e\x1a\x04none2\x06secret\x80\x01\x01R\x06tokens\x12\x1a\n" +
 	"\binsecure\x18\x02 \x01(\bR\binsecure\x128\n" +
-	"\fadmin_tokens\x18\x03 \x03(\tB\x15\xb2\xaa\x19\x0e\x1a\x04none2\x06secret\x80\x01\x01R\vadminTokens\"\xee\x01\n" +
+	"\fadmin_tokens\x18\x03 \x03(\tB\x15\xb2\xaa\x19\x0e\x1a\x04none2\x06secret\x80\x01\x01R\vadminTokens\x12}\n" +
+	"\n" +
+	"principals\x18\x04 \x03(\v2\x1b.bridge.config.v1.PrincipalB@\xbaH\x06\x92\x01\x03\x10\xe8\a\xb2\xaa\x193\x1a1none: each caller who is admitted sees all eventsR\n" +
+	"principals\x126\n" +
+	"\x0eclient_ca_file\x18\x05 \x01(\tB\x10\xb2\xaa\x19\f\x1a\x04none2\x04pathR\fclientCaFile\"\x88\x03\n" +
+	"\tPrincipal\x12?\n" +
+	"\x04name\x18\x01 \x01(\tB+\xbaH(r&2$^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$R\x04name\x12-\n" +
+	"\x06tokens\x18\x02 \x03(\tB\x15\xb2\xaa\x19\x0e\x1a\x04none2\x06secret\x80\x01\x01R\x06tokens\x12?\n" +
+	"\fcertificates\x18\x03 \x03(\tB\x1b\xbaH\x0e\x92\x01\v\x10d\"\ar\x05\x10\x01\x18\xac\x02\xb2\xaa\x19\x06\x1a\x04noneR\fcertificates\x124\n" +
+	"\asources\x18\x04 \x03(\tB\x1a\xbaH\r\x92\x01\n" +
+	"\x10d\"\x06r\x04\x10\x01\x18@\xb2\xaa\x19\x06\x1a\x04noneR\asources\x121\n" +
+	"\x05types\x18\x05 \x03(\tB\x1b\xbaH\x0e\x92\x01\v\x10d\"\ar\x05\x10\x01\x18\xc8\x01\xb2\xaa\x19\x06\x1a\x04noneR\x05types\x123\n" +
+	"\x06groups\x18\x06 \x03(\tB\x1b\xbaH\x0e\x92\x01\v\x10d\"\ar\x05\x10\x01\x18\xc8\x01\xb2\xaa\x19\x06\x1a\x04noneR\x06groups\x12\x10\n" +
+	"\x03raw\x18\a \x01(\bR\x03raw\x12\x1a\n" +
+	"\bpersonal\x18\b \x01(\bR\bpersonal\"\xee\x01\n" +
 	"\aJournal\x12+\n" +
 	"\x03dir\x18\x01 \x01(\tB\x19\xb2\xaa\x19\x15\n" +
 	"\r./bridge-data2\x04pathR\x03dir\x129\n" +
@@ -2657,7 +2802,7 @@ func file_bridge_config_v1_config_proto_rawDescGZIP() []byte {
 	return file_bridge_config_v1_config_proto_rawDescData
 }
 
-var file_bridge_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_bridge_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_bridge_config_v1_config_proto_goTypes = []any{
 	(*Config)(nil),              // 0: bridge.config.v1.Config
 	(*Streams)(nil),             // 1: bridge.config.v1.Streams
@@ -2666,81 +2811,83 @@ var file_bridge_config_v1_config_proto_goTypes = []any{
 	(*ListenTLS)(nil),           // 4: bridge.config.v1.ListenTLS
 	(*TLS)(nil),                 // 5: bridge.config.v1.TLS
 	(*Access)(nil),              // 6: bridge.config.v1.Access
-	(*Journal)(nil),             // 7: bridge.config.v1.Journal
-	(*Postgres)(nil),            // 8: bridge.config.v1.Postgres
-	(*Retention)(nil),           // 9: bridge.config.v1.Retention
-	(*Source)(nil),              // 10: bridge.config.v1.Source
-	(*Alarms)(nil),              // 11: bridge.config.v1.Alarms
-	(*Auth)(nil),                // 12: bridge.config.v1.Auth
-	(*HeaderAuth)(nil),          // 13: bridge.config.v1.HeaderAuth
-	(*PathTokenAuth)(nil),       // 14: bridge.config.v1.PathTokenAuth
-	(*HMACAuth)(nil),            // 15: bridge.config.v1.HMACAuth
-	(*HMACTimestamp)(nil),       // 16: bridge.config.v1.HMACTimestamp
-	(*NoAuth)(nil),              // 17: bridge.config.v1.NoAuth
-	(*Limits)(nil),              // 18: bridge.config.v1.Limits
-	(*Log)(nil),                 // 19: bridge.config.v1.Log
-	(*Sink)(nil),                // 20: bridge.config.v1.Sink
-	(*SinkBatch)(nil),           // 21: bridge.config.v1.SinkBatch
-	(*SinkBackoff)(nil),         // 22: bridge.config.v1.SinkBackoff
-	(*FileSink)(nil),            // 23: bridge.config.v1.FileSink
-	(*FileRotation)(nil),        // 24: bridge.config.v1.FileRotation
-	(*KafkaSink)(nil),           // 25: bridge.config.v1.KafkaSink
-	(*KafkaTLS)(nil),            // 26: bridge.config.v1.KafkaTLS
-	(*KafkaSASL)(nil),           // 27: bridge.config.v1.KafkaSASL
-	(*KafkaCreateTopics)(nil),   // 28: bridge.config.v1.KafkaCreateTopics
-	(*durationpb.Duration)(nil), // 29: google.protobuf.Duration
+	(*Principal)(nil),           // 7: bridge.config.v1.Principal
+	(*Journal)(nil),             // 8: bridge.config.v1.Journal
+	(*Postgres)(nil),            // 9: bridge.config.v1.Postgres
+	(*Retention)(nil),           // 10: bridge.config.v1.Retention
+	(*Source)(nil),              // 11: bridge.config.v1.Source
+	(*Alarms)(nil),              // 12: bridge.config.v1.Alarms
+	(*Auth)(nil),                // 13: bridge.config.v1.Auth
+	(*HeaderAuth)(nil),          // 14: bridge.config.v1.HeaderAuth
+	(*PathTokenAuth)(nil),       // 15: bridge.config.v1.PathTokenAuth
+	(*HMACAuth)(nil),            // 16: bridge.config.v1.HMACAuth
+	(*HMACTimestamp)(nil),       // 17: bridge.config.v1.HMACTimestamp
+	(*NoAuth)(nil),              // 18: bridge.config.v1.NoAuth
+	(*Limits)(nil),              // 19: bridge.config.v1.Limits
+	(*Log)(nil),                 // 20: bridge.config.v1.Log
+	(*Sink)(nil),                // 21: bridge.config.v1.Sink
+	(*SinkBatch)(nil),           // 22: bridge.config.v1.SinkBatch
+	(*SinkBackoff)(nil),         // 23: bridge.config.v1.SinkBackoff
+	(*FileSink)(nil),            // 24: bridge.config.v1.FileSink
+	(*FileRotation)(nil),        // 25: bridge.config.v1.FileRotation
+	(*KafkaSink)(nil),           // 26: bridge.config.v1.KafkaSink
+	(*KafkaTLS)(nil),            // 27: bridge.config.v1.KafkaTLS
+	(*KafkaSASL)(nil),           // 28: bridge.config.v1.KafkaSASL
+	(*KafkaCreateTopics)(nil),   // 29: bridge.config.v1.KafkaCreateTopics
+	(*durationpb.Duration)(nil), // 30: google.protobuf.Duration
 }
 var file_bridge_config_v1_config_proto_depIdxs = []int32{
 	2,  // 0: bridge.config.v1.Config.listen:type_name -> bridge.config.v1.Listen
-	7,  // 1: bridge.config.v1.Config.journal:type_name -> bridge.config.v1.Journal
-	10, // 2: bridge.config.v1.Config.sources:type_name -> bridge.config.v1.Source
-	19, // 3: bridge.config.v1.Config.log:type_name -> bridge.config.v1.Log
+	8,  // 1: bridge.config.v1.Config.journal:type_name -> bridge.config.v1.Journal
+	11, // 2: bridge.config.v1.Config.sources:type_name -> bridge.config.v1.Source
+	20, // 3: bridge.config.v1.Config.log:type_name -> bridge.config.v1.Log
 	6,  // 4: bridge.config.v1.Config.access:type_name -> bridge.config.v1.Access
-	29, // 5: bridge.config.v1.Config.shutdown_timeout:type_name -> google.protobuf.Duration
-	20, // 6: bridge.config.v1.Config.sinks:type_name -> bridge.config.v1.Sink
-	29, // 7: bridge.config.v1.Config.shutdown_delay:type_name -> google.protobuf.Duration
+	30, // 5: bridge.config.v1.Config.shutdown_timeout:type_name -> google.protobuf.Duration
+	21, // 6: bridge.config.v1.Config.sinks:type_name -> bridge.config.v1.Sink
+	30, // 7: bridge.config.v1.Config.shutdown_delay:type_name -> google.protobuf.Duration
 	1,  // 8: bridge.config.v1.Config.streams:type_name -> bridge.config.v1.Streams
-	29, // 9: bridge.config.v1.Streams.max_age:type_name -> google.protobuf.Duration
+	30, // 9: bridge.config.v1.Streams.max_age:type_name -> google.protobuf.Duration
 	4,  // 10: bridge.config.v1.Listen.tls:type_name -> bridge.config.v1.ListenTLS
 	3,  // 11: bridge.config.v1.Listen.connections:type_name -> bridge.config.v1.ListenConnections
 	5,  // 12: bridge.config.v1.ListenTLS.webhooks:type_name -> bridge.config.v1.TLS
 	5,  // 13: bridge.config.v1.ListenTLS.ops:type_name -> bridge.config.v1.TLS
 	5,  // 14: bridge.config.v1.ListenTLS.grpc:type_name -> bridge.config.v1.TLS
 	5,  // 15: bridge.config.v1.ListenTLS.admin:type_name -> bridge.config.v1.TLS
-	9,  // 16: bridge.config.v1.Journal.retention:type_name -> bridge.config.v1.Retention
-	8,  // 17: bridge.config.v1.Journal.postgres:type_name -> bridge.config.v1.Postgres
-	29, // 18: bridge.config.v1.Retention.age:type_name -> google.protobuf.Duration
-	29, // 19: bridge.config.v1.Retention.quarantine_age:type_name -> google.protobuf.Duration
-	29, // 20: bridge.config.v1.Retention.parked_age:type_name -> google.protobuf.Duration
-	12, // 21: bridge.config.v1.Source.auth:type_name -> bridge.config.v1.Auth
-	18, // 22: bridge.config.v1.Source.limits:type_name -> bridge.config.v1.Limits
-	29, // 23: bridge.config.v1.Source.dedupe_window:type_name -> google.protobuf.Duration
-	11, // 24: bridge.config.v1.Source.alarms:type_name -> bridge.config.v1.Alarms
-	29, // 25: bridge.config.v1.Alarms.silent_after:type_name -> google.protobuf.Duration
-	13, // 26: bridge.config.v1.Auth.header:type_name -> bridge.config.v1.HeaderAuth
-	14, // 27: bridge.config.v1.Auth.path_token:type_name -> bridge.config.v1.PathTokenAuth
-	17, // 28: bridge.config.v1.Auth.none:type_name -> bridge.config.v1.NoAuth
-	15, // 29: bridge.config.v1.Auth.hmac:type_name -> bridge.config.v1.HMACAuth
-	16, // 30: bridge.config.v1.HMACAuth.timestamp:type_name -> bridge.config.v1.HMACTimestamp
-	29, // 31: bridge.config.v1.HMACTimestamp.tolerance:type_name -> google.protobuf.Duration
-	23, // 32: bridge.config.v1.Sink.file:type_name -> bridge.config.v1.FileSink
-	25, // 33: bridge.config.v1.Sink.kafka:type_name -> bridge.config.v1.KafkaSink
-	21, // 34: bridge.config.v1.Sink.batch:type_name -> bridge.config.v1.SinkBatch
-	22, // 35: bridge.config.v1.Sink.backoff:type_name -> bridge.config.v1.SinkBackoff
-	29, // 36: bridge.config.v1.SinkBatch.delay:type_name -> google.protobuf.Duration
-	29, // 37: bridge.config.v1.SinkBackoff.min:type_name -> google.protobuf.Duration
-	29, // 38: bridge.config.v1.SinkBackoff.max:type_name -> google.protobuf.Duration
-	24, // 39: bridge.config.v1.FileSink.rotate:type_name -> bridge.config.v1.FileRotation
-	29, // 40: bridge.config.v1.FileRotation.age:type_name -> google.protobuf.Duration
-	26, // 41: bridge.config.v1.KafkaSink.tls:type_name -> bridge.config.v1.KafkaTLS
-	27, // 42: bridge.config.v1.KafkaSink.sasl:type_name -> bridge.config.v1.KafkaSASL
-	28, // 43: bridge.config.v1.KafkaSink.create_topics:type_name -> bridge.config.v1.KafkaCreateTopics
-	29, // 44: bridge.config.v1.KafkaSink.timeout:type_name -> google.protobuf.Duration
-	45, // [45:45] is the sub-list for method output_type
-	45, // [45:45] is the sub-list for method input_type
-	45, // [45:45] is the sub-list for extension type_name
-	45, // [45:45] is the sub-list for extension extendee
-	0,  // [0:45] is the sub-list for field type_name
+	7,  // 16: bridge.config.v1.Access.principals:type_name -> bridge.config.v1.Principal
+	10, // 17: bridge.config.v1.Journal.retention:type_name -> bridge.config.v1.Retention
+	9,  // 18: bridge.config.v1.Journal.postgres:type_name -> bridge.config.v1.Postgres
+	30, // 19: bridge.config.v1.Retention.age:type_name -> google.protobuf.Duration
+	30, // 20: bridge.config.v1.Retention.quarantine_age:type_name -> google.protobuf.Duration
+	30, // 21: bridge.config.v1.Retention.parked_age:type_name -> google.protobuf.Duration
+	13, // 22: bridge.config.v1.Source.auth:type_name -> bridge.config.v1.Auth
+	19, // 23: bridge.config.v1.Source.limits:type_name -> bridge.config.v1.Limits
+	30, // 24: bridge.config.v1.Source.dedupe_window:type_name -> google.protobuf.Duration
+	12, // 25: bridge.config.v1.Source.alarms:type_name -> bridge.config.v1.Alarms
+	30, // 26: bridge.config.v1.Alarms.silent_after:type_name -> google.protobuf.Duration
+	14, // 27: bridge.config.v1.Auth.header:type_name -> bridge.config.v1.HeaderAuth
+	15, // 28: bridge.config.v1.Auth.path_token:type_name -> bridge.config.v1.PathTokenAuth
+	18, // 29: bridge.config.v1.Auth.none:type_name -> bridge.config.v1.NoAuth
+	16, // 30: bridge.config.v1.Auth.hmac:type_name -> bridge.config.v1.HMACAuth
+	17, // 31: bridge.config.v1.HMACAuth.timestamp:type_name -> bridge.config.v1.HMACTimestamp
+	30, // 32: bridge.config.v1.HMACTimestamp.tolerance:type_name -> google.protobuf.Duration
+	24, // 33: bridge.config.v1.Sink.file:type_name -> bridge.config.v1.FileSink
+	26, // 34: bridge.config.v1.Sink.kafka:type_name -> bridge.config.v1.KafkaSink
+	22, // 35: bridge.config.v1.Sink.batch:type_name -> bridge.config.v1.SinkBatch
+	23, // 36: bridge.config.v1.Sink.backoff:type_name -> bridge.config.v1.SinkBackoff
+	30, // 37: bridge.config.v1.SinkBatch.delay:type_name -> google.protobuf.Duration
+	30, // 38: bridge.config.v1.SinkBackoff.min:type_name -> google.protobuf.Duration
+	30, // 39: bridge.config.v1.SinkBackoff.max:type_name -> google.protobuf.Duration
+	25, // 40: bridge.config.v1.FileSink.rotate:type_name -> bridge.config.v1.FileRotation
+	30, // 41: bridge.config.v1.FileRotation.age:type_name -> google.protobuf.Duration
+	27, // 42: bridge.config.v1.KafkaSink.tls:type_name -> bridge.config.v1.KafkaTLS
+	28, // 43: bridge.config.v1.KafkaSink.sasl:type_name -> bridge.config.v1.KafkaSASL
+	29, // 44: bridge.config.v1.KafkaSink.create_topics:type_name -> bridge.config.v1.KafkaCreateTopics
+	30, // 45: bridge.config.v1.KafkaSink.timeout:type_name -> google.protobuf.Duration
+	46, // [46:46] is the sub-list for method output_type
+	46, // [46:46] is the sub-list for method input_type
+	46, // [46:46] is the sub-list for extension type_name
+	46, // [46:46] is the sub-list for extension extendee
+	0,  // [0:46] is the sub-list for field type_name
 }
 
 func init() { file_bridge_config_v1_config_proto_init() }
@@ -2748,15 +2895,15 @@ func file_bridge_config_v1_config_proto_init() {
 	if File_bridge_config_v1_config_proto != nil {
 		return
 	}
-	file_bridge_config_v1_config_proto_msgTypes[11].OneofWrappers = []any{}
-	file_bridge_config_v1_config_proto_msgTypes[12].OneofWrappers = []any{
+	file_bridge_config_v1_config_proto_msgTypes[12].OneofWrappers = []any{}
+	file_bridge_config_v1_config_proto_msgTypes[13].OneofWrappers = []any{
 		(*Auth_Header)(nil),
 		(*Auth_PathToken)(nil),
 		(*Auth_None)(nil),
 		(*Auth_Hmac)(nil),
 	}
-	file_bridge_config_v1_config_proto_msgTypes[18].OneofWrappers = []any{}
-	file_bridge_config_v1_config_proto_msgTypes[20].OneofWrappers = []any{
+	file_bridge_config_v1_config_proto_msgTypes[19].OneofWrappers = []any{}
+	file_bridge_config_v1_config_proto_msgTypes[21].OneofWrappers = []any{
 		(*Sink_File)(nil),
 		(*Sink_Kafka)(nil),
 	}
@@ -2766,7 +2913,7 @@ func file_bridge_config_v1_config_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bridge_config_v1_config_proto_rawDesc), len(file_bridge_config_v1_config_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   29,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
