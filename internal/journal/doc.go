@@ -114,15 +114,19 @@
 //
 // Groups:
 //
-//   - A definition, a state, a parked event and a reset that were acknowledged survive every crash.
+//   - A definition, a state, a parked event, a reset and a requested retry that were acknowledged survive every crash. They are read at every instance.
+//   - The changes that one SaveShares writes exist all, or none of them does.
 //   - A share has one owner at a time. A write with an epoch or a version that the share no longer has changes nothing: no state, no
 //     parked event.
 //   - Of several writes at the same instant with one version, one succeeds.
+//   - No two owners of a share have the same epoch, and no two states that were shown the same version, also across crashes.
 //   - A session that is lost notices before another session can take its shares. An owner that went on all the same cannot write.
 //   - Members and owners are gone with their session: when it closes, when its instance ends, and some seconds after its instance stopped.
-//   - A group holds back no retention.
+//   - A session hears of what changed, at every instance.
+//   - A group holds back no retention. Its parked events follow the rules for those of readers.
 //   - A reset is whole: no state from before it is written after it.
 //   - What is deleted is gone whole, with its dead letters. A group of the same name that is made later has epochs and versions that no earlier one had.
+//   - What exceeds a limit is refused, and changes nothing.
 //
 // Replicas:
 //

@@ -11,56 +11,76 @@ import (
 // GroupShares is the number of shares of each group. It is stored with the group's shares, so it never changes.
 const GroupShares = 256
 
+// The limits of groups. A call that exceeds one is ErrLimit, and changes nothing. Names of groups and ids of members are UTF-8, and neither
+// empty nor with a NUL in them.
+const (
+	MaxGroups     = 10_000
+	MaxGroupName  = 200
+	MaxDefinition = 64 << 10
+	MaxShareState = 1 << 20
+	// MaxMembers bounds the members of a group.
+	MaxMembers    = 10_000
+	MaxMemberID   = 200
+	MaxMemberNote = 4 << 10
+)
+
 // GroupReader is the name under which a group's dead letters are parked, for [DeadLetters]. No sink has such a name.
 func GroupReader(group string) string { return "group/" + group }
 
 // Groups stores subscription groups. A group's events are divided into shares, by subject. A share belongs to one session at a
 // time. A journal does not know what a definition, a state or a note means: package groups does.
+//
+// [DeadLetters] works for the name [GroupReader] of a group too, without a reader of that name: Parked, RequestRetry and DiscardParked.
+// The parked events of groups are among those of all readers, and their retention is the same. What is given and returned belongs to the caller.
 type Groups interface {
 	// Enlist begins a session of this instance. Errors: ErrUnavailable, sinks.ErrClosed, ctx's.
 	Enlist(ctx context.Context) (Session, error)
-	// GroupNames returns the names of up to limit groups behind a name, in order. Errors: ErrUnavailable, sinks.ErrClosed, ctx's.
+	// GroupNames returns the names of up to limit groups behind a name, in the order of their bytes. All are behind the empty name. Errors: ErrUnavailable, sinks.ErrClosed, ctx's.
 	GroupNames(ctx context.Context, after string, limit int) ([]string, error)
 	// Group returns a group as it is at one moment: definition, members and shares belong together. Members and owners of sessions that
 	// have ended are left out. Errors: ErrNotFound, ErrUnavailable, sinks.ErrClosed, ctx's.
 	Group(ctx context.Context, name string) (*GroupState, error)
-	// SetGroup stores a group's definition, durably. Version 0 makes a new group, with all shares in the given state; otherwise the
-	// definition of that version is replaced. A reset gives all shares the given state too, and takes them from their owners: every
-	// state saved by an owner from before is refused. It returns the new version. Errors: ErrConflict if the group has another version, or there is one already,
-	// or none; ErrUnavailable, sinks.ErrClosed, ctx's.
+	// SetGroup stores a group's definition, durably. Version 0 makes a new group, with all shares in the state of the reset, or in an empty one;
+	// otherwise the definition of that version is replaced. A reset gives all shares the given state too, and takes them from their owners: every
+	// change by an owner from before is refused. Parked events stay. It returns the new version. Errors: ErrConflict if the group has another version,
+	// or there is one already, or none; ErrLimit, ErrUnavailable, sinks.ErrClosed, ctx's.
 	SetGroup(ctx context.Context, name string, version uint64, definition []byte, reset *GroupReset) (uint64, error)
 	// DeleteGroup removes a group, its members, its shares, its parked events and what was asked of them, durably. Errors: ErrNotFound,
 	// ErrUnavailable, sinks.ErrClosed, ctx's.
 	DeleteGroup(ctx context.Context, name string) error
-	// Shares returns shares with their states, in the order of the indexes. Errors: those of Group.
+	// Shares returns shares with their states, in the order of the indexes. Errors: those of Group, and that of an index that no share has.
 	Shares(ctx context.Context, group string, indexes []int) ([]Share, error)
-	// SaveShares writes shares, durably when it returns. A share whose epoch or version is not the given one is not written, and nothing of its
-	// change happens. The others are written, all at once. It returns for each change whether it was written.
-	// A write needs no session: the version is enough, so that any instance can acknowledge. Errors: those of Group.
+	// SaveShares writes shares, durably when it returns; each index at most once. A share whose epoch or version is not the given one is not
+	// written, and nothing of its change happens. The others are written, all at once. It returns for each change whether it was written.
+	// A write needs no session: the version is enough, so that any instance can acknowledge. After ErrUnavailable and ctx's error the changes
+	// may have been written, all of those that could be: the versions tell. Errors: those of Shares, ErrLimit.
 	SaveShares(ctx context.Context, group string, changes []ShareChange) (saved []bool, err error)
 	// Replays returns the parked events of a group for which a retry was requested, by [DeadLetters].RequestRetry, in order; at most limit
-	// of them from a position on. Errors: ErrUnavailable, sinks.ErrClosed, ctx's.
+	// of them from a position on. A retry is requested until the event is parked again, attempted or unparked, or discarded. Errors: ErrUnavailable, sinks.ErrClosed, ctx's.
 	Replays(ctx context.Context, group string, from sinks.Position, limit int) ([]*journalv1.Parked, error)
 }
 
-// Session is one instance's part in the groups. It is lost, with its members and its shares, when the instance does not renew it in time. Every method fails
-// with ErrLost then.
+// Session is one instance's part in the groups. The engine renews it. It is lost, with its members and its shares, when that did not
+// succeed in time, and when the journal closes. Every method but Close fails with ErrLost then, and after Close.
 type Session interface {
 	// ID is unique.
 	ID() string
-	// Join adds a member to a group, or replaces its note, durably. Errors: ErrNotFound for the group, ErrLost, ErrUnavailable, sinks.ErrClosed, ctx's.
+	// Join adds a member to a group, or replaces its note. Every instance sees it when Join has returned. A member of another session becomes one
+	// of this session. Errors: ErrNotFound for the group, ErrLimit, ErrLost, ErrUnavailable, sinks.ErrClosed, ctx's.
 	Join(ctx context.Context, group, member string, note []byte) error
-	// Leave removes a member. Errors: those of Join.
+	// Leave removes a member. One that is no member of this session stays, without an error. Errors: those of Join.
 	Leave(ctx context.Context, group, member string) error
 	// Take makes the session the owner of those of the given shares that have no owner, or whose owner's session has ended, and returns
-	// them. Their epoch is one higher than before. Shares that it owns already are not among them. Errors: those of Join.
+	// them, in the order of the indexes. Their epoch and version are higher than before, durably. Shares that it owns already are not among them.
+	// After ErrUnavailable and ctx's error the session may own them: Group tells. Errors: those of Join.
 	Take(ctx context.Context, group string, indexes []int) ([]Share, error)
-	// Changed receives a value some time after something about groups may have changed, at any instance: a definition, a member, an
-	// owner, a reset, a request. It may receive one without a cause, and may miss one for a second.
+	// Changed receives a value when something about groups may have changed, at any instance: a definition, a member, an
+	// owner, a reset, a request: mostly within a second. Several changes may make one value, and a value may have no cause.
 	Changed() <-chan struct{}
 	// Lost is closed when the session can no longer be relied on, before another session can take its shares.
 	Lost() <-chan struct{}
-	// Close ends the session: its members leave, and its shares have no owner. Errors: ErrUnavailable, ctx's; it ends all the same.
+	// Close ends the session: its members leave, and its shares have no owner. Errors: ErrUnavailable, ctx's; it ends all the same, within
+	// some seconds. It may be called again, and when the session is lost.
 	Close(ctx context.Context) error
 }
 
@@ -68,7 +88,7 @@ type Session interface {
 type GroupState struct {
 	Name       string
 	Definition []byte
-	// Version is greater with each definition. It is never 0.
+	// Version is greater with each definition. It is never 0, and at most 1<<63-1, as all versions and epochs are.
 	Version uint64
 	// Members of sessions that live, ordered by id.
 	Members []GroupMember
@@ -104,7 +124,8 @@ type ShareChange struct {
 	State          []byte
 	// Release leaves the share without an owner.
 	Release bool
-	// Park are events to park, with the rules of [Claim].Park, and Attempted those of Claim.AddAttempt; both take back a requested retry. Unpark are positions that are parked no more.
+	// Park are events to park, with the rules of [Claim].Park, Attempted those of Claim.AddAttempt, and Unpark positions that are parked no
+	// more. They are carried out in this order. Each ends the request to retry its event.
 	Park, Attempted []*journalv1.Parked
 	Unpark          []sinks.Position
 }

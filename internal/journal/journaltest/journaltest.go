@@ -36,13 +36,14 @@ const (
 	canRetain need = "Retain"
 	canBackup need = "Backup"
 	hasClock  need = "Clock"
+	hasGroups need = "store of groups"
 )
 
 func (h *Harness) missing(all []need) (missing []string) {
 	has := map[need]bool{
 		canReopen: h.Reopen != nil, canCrash: h.Crash != nil, canStall: h.Stall != nil,
 		canFreeze: h.Freeze != nil, several: len(h.Instances) > 1, canFail: h.Fail != nil,
-		canBeLow: h.Low != nil, canRetain: h.Retain != nil, canBackup: h.Backup != nil, hasClock: h.Clock != nil,
+		canBeLow: h.Low != nil, canRetain: h.Retain != nil, canBackup: h.Backup != nil, hasClock: h.Clock != nil, hasGroups: storeOf(h.Instances[0]) != nil,
 	}
 	for _, n := range all {
 		if !has[n] {
@@ -54,7 +55,7 @@ func (h *Harness) missing(all []need) (missing []string) {
 
 func cases() []testCase {
 	return slices.Concat(durabilityCases, orderCases, identityCases, versionCases, quarantineCases, epochCases, clockCases, retentionCases,
-		readerCases, failureCases, archiveCases, instanceCases)
+		readerCases, failureCases, archiveCases, instanceCases, allGroupCases())
 }
 
 // Run runs every case, each against a journal of its own, which open makes.
@@ -85,7 +86,12 @@ func Stalls(t *testing.T, open func(t *testing.T) Harness) {
 // purpose.
 func Failing(t *testing.T, open func(t *testing.T) Harness) (names []string) {
 	t.Helper()
-	for _, c := range cases() {
+	return failing(t, cases(), open)
+}
+
+func failing(t *testing.T, all []testCase, open func(t *testing.T) Harness) (names []string) {
+	t.Helper()
+	for _, c := range all {
 		t.Run(c.name, func(t *testing.T) {
 			h := open(t)
 			if h.missing(c.needs) != nil {
