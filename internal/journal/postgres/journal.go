@@ -41,6 +41,8 @@ type Journal struct {
 	damagedAt atomic.Uint64
 	// readers are the readers and the claims that this instance knows.
 	readers readers
+	// sessions are this instance's parts in the subscription groups.
+	sessions groupSessions
 	// retention is what a pass of retention leaves for the next.
 	retention retention
 	metrics   *metrics
@@ -116,6 +118,7 @@ func (j *Journal) start(ctx context.Context) error {
 	j.tail.init(h, epochs)
 	j.confirmations.init()
 	j.readers.init()
+	j.sessions.init()
 	j.notifications.init()
 	if j.metrics, err = newMetrics(j, j.cfg.Registerer); err != nil {
 		return err
@@ -127,6 +130,7 @@ func (j *Journal) start(ctx context.Context) error {
 	j.workers.Go(j.runListener)
 	j.workers.Go(j.runConfirmations)
 	j.workers.Go(j.runReaders)
+	j.workers.Go(j.runSessions)
 	j.workers.Go(j.runRetention)
 	j.cfg.Logger.Info("journal: opened", "position", uint64(h.next-1), "earliest", uint64(h.kept), "log", j.id)
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 	"sync"
@@ -155,7 +156,8 @@ func (r *replicated) kill(i int) {
 
 func (r *replicated) reopen(i int) journal.Journal {
 	r.kill(i)
-	r.cluster.Exec(r.t, fmt.Sprintf("update %s.reader set until = '-infinity' where owner = '%s'", r.schema, r.all[i].replica))
+	r.cluster.Exec(r.t, fmt.Sprintf("update %s.reader set until = '-infinity' where owner = '%s'", r.schema, r.all[i].replica),
+		fmt.Sprintf("update %s.session set until = '-infinity' where replica = '%s'", r.schema, r.all[i].replica))
 	r.open(i)
 	return r.all[i]
 }
@@ -172,7 +174,7 @@ func (r *replicated) crash(n int, during func()) []journal.Journal {
 	if n%2 == 0 {
 		r.cluster.Restart(r.t)
 	}
-	r.cluster.Exec(r.t, fmt.Sprintf("update %s.reader set until = '-infinity'", r.schema))
+	r.cluster.Exec(r.t, fmt.Sprintf("update %s.reader set until = '-infinity'", r.schema), fmt.Sprintf("update %s.session set until = '-infinity'", r.schema))
 	for i := range r.all {
 		r.open(i)
 	}
@@ -292,13 +294,18 @@ func (r *replicated) copySchema(from, to string) error {
 	ctx := context.Background()
 	return pgx.BeginTxFunc(ctx, r.cluster.Admin(r.t), pgx.TxOptions{IsoLevel: pgx.RepeatableRead}, func(tx pgx.Tx) error {
 		made := []string{"set local role " + pgtest.User, "create schema " + to}
-		for n := range format {
-			text, err := migrations.ReadFile(fmt.Sprintf("schema/%04d.sql", n+1))
+		files, err := fs.Glob(migrations, "schema/*.sql")
+		for _, name := range files {
+			text, err := migrations.ReadFile(name)
 			if err != nil {
 				return err
 			}
 			made = append(made, strings.ReplaceAll(string(text), "bridge.", to+"."))
 		}
+		if err != nil {
+			return err
+		}
+		made = append(made, "truncate "+to+".upgrade, "+to+".group_floor") // they have rows
 		rows, err := tx.Query(ctx, `select case when i.inhparent is null
 				then format('insert into %2$I.%1$I select * from %3$I.%1$I', c.relname, $2::text, $1::text)
 				else format('create table %2$I.%1$I partition of %2$I.%4$I ', c.relname, $2::text, $1::text, p.relname) || pg_get_expr(c.relpartbound, c.oid) end

@@ -47,6 +47,7 @@ func (j *Journal) runReaders() {
 		select {
 		case <-j.closing:
 			j.readers.close()
+			j.sessions.close()
 			disconnect(conn)
 			j.releaseAll()
 			return
@@ -377,11 +378,15 @@ func (j *Journal) releaseAll() {
 	stop := context.AfterFunc(ctx, func() { _ = conn.PgConn().Conn().Close() })
 	defer stop()
 	ctx = context.WithoutCancel(ctx)
+	if _, err = conn.Exec(ctx, j.sql(endSessions), j.replica); err != nil {
+		return
+	}
 	_, err = conn.Exec(ctx, j.sql(`update bridge.reader set owner = null, until = '-infinity' where owner = $1`), j.replica)
 	if err != nil {
 		return
 	}
-	_, _ = conn.Exec(ctx, `select set_config('synchronous_commit', 'off', true), pg_notify($1, $2)`, j.cfg.channel(), readersChanged)
+	_, _ = conn.Exec(ctx, `select set_config('synchronous_commit', 'off', true), pg_notify($1, $2), pg_notify($1, $3)`,
+		j.cfg.channel(), readersChanged, groupsChanged)
 	_, _ = conn.Exec(ctx, j.sql(`update bridge.replica set ended = true, seen = clock_timestamp() where id = $1`), j.replica)
 }
 

@@ -12,8 +12,13 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// format is the version of the tables that this program writes. It is the number of the last file in schema.
-const format = 1
+// format is the newest format of a log that this program knows. The column log.format says which programs may use the log. It is
+// firstFormat until something is stored that older programs would lose: groups need groupsFormat.
+const (
+	firstFormat  = 1
+	groupsFormat = 2
+	format       = groupsFormat
+)
 
 // migrations are the files of the folder schema, by number. Each is run once, in order, in a transaction of its own.
 //
@@ -38,16 +43,18 @@ func (j *Journal) migrate(ctx context.Context) (err error) {
 
 func (j *Journal) migrateIn(ctx context.Context, tx pgx.Tx) error {
 	version, err := j.formatIn(ctx, tx)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case version > format:
-		return fmt.Errorf("%w: %d, this program knows up to %d", ErrNewerFormat, version, format)
-	case version == format:
-		return nil
+	}
+	if version > format {
+		return newerFormat(version)
 	}
 	files, err := fs.Glob(migrations, "schema/*.sql")
 	if err != nil {
+		return err
+	}
+	done, err := j.upgradeIn(ctx, tx, version)
+	if err != nil || done >= len(files) {
 		return err
 	}
 	if version == 0 {
@@ -55,7 +62,7 @@ func (j *Journal) migrateIn(ctx context.Context, tx pgx.Tx) error {
 			return err
 		}
 	}
-	for _, name := range files[version:] {
+	for _, name := range files[done:] {
 		text, err := migrations.ReadFile(name)
 		if err != nil {
 			return err
@@ -67,14 +74,30 @@ func (j *Journal) migrateIn(ctx context.Context, tx pgx.Tx) error {
 	}
 	if version == 0 {
 		id := strings.ReplaceAll(uuid.NewString(), "-", "")
-		_, err = tx.Exec(ctx, j.sql("insert into bridge.log (id, format) values ($1, $2)"), id, format)
-		return err
+		_, err = tx.Exec(ctx, j.sql("insert into bridge.log (id, format) values ($1, $2)"), id, firstFormat)
 	}
-	_, err = tx.Exec(ctx, j.sql("update bridge.log set format = $1"), format)
 	return err
 }
 
-// formatIn returns the version of the tables, 0 if there are none. Of several instances that migrate, one goes on at a time.
+func newerFormat(version int) error {
+	return fmt.Errorf("%w: %d, this program knows up to %d", ErrNewerFormat, version, format)
+}
+
+// upgradeIn returns how many of the files were run on a log with a format.
+func (j *Journal) upgradeIn(ctx context.Context, tx pgx.Tx, version int) (done int, err error) {
+	if version == 0 {
+		return 0, nil
+	}
+	var there bool
+	err = tx.QueryRow(ctx, "select to_regclass($1) is not null", j.cfg.Schema+".upgrade").Scan(&there)
+	if err != nil || !there {
+		return 1, err // by a version without that table
+	}
+	err = tx.QueryRow(ctx, j.sql("select max(number) from bridge.upgrade")).Scan(&done)
+	return done, err
+}
+
+// formatIn returns the format of the log, 0 if there is none. Of several instances that migrate, one goes on at a time.
 func (j *Journal) formatIn(ctx context.Context, tx pgx.Tx) (version int, err error) {
 	var there bool
 	if err := tx.QueryRow(ctx, "select to_regclass($1) is not null", j.cfg.Schema+".log").Scan(&there); err != nil || !there {

@@ -23,9 +23,13 @@ const (
 
 // notifications tell other instances of commits. They are sent outside of the commit: a NOTIFY holds a lock of the whole
 // server until its transaction ends, which would be the wait for the standbys.
-type notifications struct{ pending chan struct{} }
+type notifications struct {
+	pending chan struct{}
+	// groups gets a value when something about groups has changed.
+	groups chan struct{}
+}
 
-func (n *notifications) init() { n.pending = make(chan struct{}, 1) }
+func (n *notifications) init() { n.pending, n.groups = make(chan struct{}, 1), make(chan struct{}, 1) }
 
 // wake has the head announced that [tail.committed] was told last. It never waits.
 func (n *notifications) wake() { signal(n.pending) }
@@ -36,13 +40,16 @@ func (c *Config) channel() string { return c.Schema }
 // runNotifications sends announcements until the journal closes. While one is under way, all that are wanted become one. One that
 // fails is left out. An instance that is alone sends none.
 func (j *Journal) runNotifications() {
-	var others bool
+	var others, groups bool
 	var looked time.Time
 	for {
 		select {
 		case <-j.ctx.Done():
 			return
 		case <-j.notifications.pending:
+			groups = false
+		case <-j.notifications.groups:
+			groups = true
 		}
 		if time.Since(looked) > othersFor {
 			others, looked = j.hasOthers(), time.Now()
@@ -50,9 +57,12 @@ func (j *Journal) runNotifications() {
 		if !others {
 			continue
 		}
+		text := groupsChanged
+		if !groups {
+			text = j.tail.committedHead.Load().announcement()
+		}
 		// Its transaction writes nothing, and does not wait for the standbys.
-		_, _ = j.pool.Exec(j.ctx, `select set_config('synchronous_commit', 'off', true), pg_notify($1, $2)`,
-			j.cfg.channel(), j.tail.committedHead.Load().announcement())
+		_, _ = j.pool.Exec(j.ctx, `select set_config('synchronous_commit', 'off', true), pg_notify($1, $2)`, j.cfg.channel(), text)
 		select {
 		case <-j.ctx.Done():
 			return
@@ -120,8 +130,12 @@ func (j *Journal) listen(ctx context.Context, ready func()) error {
 		if err != nil {
 			return err
 		}
-		if n.Payload == readersChanged {
+		switch n.Payload {
+		case readersChanged:
 			j.readers.look()
+			continue
+		case groupsChanged:
+			j.sessions.signal()
 			continue
 		}
 		if a := parseAnnouncement(n.Payload); a != nil && j.tail.lags(a) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -114,7 +115,7 @@ func (j *Journal) RequestRetry(ctx context.Context, name string, p sinks.Positio
 	if err := checkReader(name); err != nil {
 		return err
 	}
-	return j.update(ctx, "request", func(ctx context.Context, tx pgx.Tx) error {
+	return j.updateThen(ctx, "request", func(ctx context.Context, tx pgx.Tx) error {
 		known, err := j.parkedAt(ctx, tx, name, number(p))
 		if err != nil {
 			return err
@@ -123,6 +124,10 @@ func (j *Journal) RequestRetry(ctx context.Context, name string, p sinks.Positio
 			return errNotParked(name, p)
 		}
 		return j.addRequest(ctx, tx, name, p, requestRetry)
+	}, func(err error) {
+		if strings.HasPrefix(name, journal.GroupReader("")) {
+			j.announceGroupsAfter(err)
+		}
 	})
 }
 

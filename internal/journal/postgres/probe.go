@@ -62,7 +62,7 @@ func probeTables(ctx context.Context, conn *pgx.Conn, schema string) error {
 		return err
 	}
 	if version > format {
-		return fmt.Errorf("%w: %d, this program knows up to %d", ErrNewerFormat, version, format)
+		return newerFormat(version)
 	}
 	return nil
 }

@@ -55,8 +55,11 @@ func OpenOrigin(ctx context.Context, cfg Config, exclusive bool) (*Transfer, err
 		switch {
 		case err != nil:
 			return err
-		case version != format:
-			return fmt.Errorf("the database has no log of format %d in schema %s, but %d", format, t.j.cfg.Schema, version)
+		case version == 0:
+			return fmt.Errorf("the database has no log in schema %s", t.j.cfg.Schema)
+		}
+		if err := t.j.migrate(ctx); err != nil { // of a log that an older version made
+			return err
 		}
 		if exclusive {
 			if err := t.hold(ctx); err != nil {
@@ -118,7 +121,7 @@ func (t *Transfer) version(ctx context.Context) (version int, err error) {
 		return err
 	})
 	if err == nil && version > format {
-		err = fmt.Errorf("%w: %d, this program knows up to %d", ErrNewerFormat, version, format)
+		err = newerFormat(version)
 	}
 	return version, err
 }
@@ -176,7 +179,7 @@ func (t *Transfer) hold(ctx context.Context) (err error) {
 	case len(names) > 0:
 		return fmt.Errorf("%w: %s; an instance that did not stop cleanly counts for %d seconds", move.ErrInUse, strings.Join(names, ", "), runningSeconds)
 	}
-	_, err = t.tx.Exec(ctx, t.j.sql(`lock table bridge.reader, bridge.parked, bridge.gap, bridge.request in share mode`))
+	_, err = t.tx.Exec(ctx, t.j.sql(`lock table bridge.reader, bridge.parked, bridge.gap, bridge.request, bridge.groups, bridge.share in share mode`))
 	return err
 }
 

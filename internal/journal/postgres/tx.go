@@ -72,13 +72,18 @@ func (j *Journal) update(ctx context.Context, what string, write func(ctx contex
 // updateThen is update, and calls then with the transaction's error when the transaction has ended, also after update has returned. When no
 // transaction began it calls then too.
 func (j *Journal) updateThen(ctx context.Context, what string, write func(context.Context, pgx.Tx) error, then func(error)) error {
+	return j.runThen(ctx, what, func(ctx context.Context) error { return j.transact(ctx, write) }, then)
+}
+
+// runThen is updateThen for a function that runs a transaction by itself.
+func (j *Journal) runThen(ctx context.Context, what string, run func(context.Context) error, then func(error)) error {
 	if err := j.ready(ctx); err != nil {
 		then(err)
 		return err
 	}
 	done := make(chan error, 1)
 	began := j.updates.start(func() {
-		err := j.transact(context.WithoutCancel(ctx), write)
+		err := run(context.WithoutCancel(ctx))
 		then(err)
 		done <- err
 	})
@@ -130,6 +135,13 @@ var errPlan = errors.New("journal: the database did something else than was plan
 
 // transact runs a transaction to its end. It begins none while the server is known to be unsafe.
 func (j *Journal) transact(ctx context.Context, write func(ctx context.Context, tx pgx.Tx) error) error {
+	return j.withSession(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return write(ctx, tx) })
+	})
+}
+
+// withSession has a function run a transaction on one of the sessions that write, and checks that the transaction is confirmed.
+func (j *Journal) withSession(ctx context.Context, run func(ctx context.Context, conn *pgx.Conn) error) error {
 	if p := j.tail.problem.Load(); p != nil && errors.Is(*p, ErrUnsafe) {
 		return *p
 	}
@@ -145,7 +157,7 @@ func (j *Journal) transact(ctx context.Context, write func(ctx context.Context, 
 	}
 	defer conn.Release()
 	takeWarning(conn.Conn())
-	if err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return write(ctx, tx) }); err != nil {
+	if err := run(ctx, conn.Conn()); err != nil {
 		return err
 	}
 	if message, warned := takeWarning(conn.Conn()); warned {

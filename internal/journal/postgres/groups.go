@@ -1,0 +1,300 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/sinks"
+)
+
+var _ journal.Groups = (*Journal)(nil)
+
+// Locks are taken in this order: the log's head (to make the first group), a session, a group, the floor, shares by their indexes, parked events.
+
+// errNoGroup is ErrNotFound for a group.
+func errNoGroup(name string) error { return fmt.Errorf("%w: group %q", journal.ErrNotFound, name) }
+
+// errName is the error of a name that the database cannot hold.
+var errName = errors.New("journal: the name of a group or of a member must not be empty, must be UTF-8, and must not have a NUL in it")
+
+func checkNames(names ...string) error {
+	for _, name := range names {
+		if name == "" || strings.ContainsRune(name, 0) || !utf8.ValidString(name) {
+			return errName
+		}
+	}
+	return nil
+}
+
+// GroupNames implements [journal.Groups].
+func (j *Journal) GroupNames(ctx context.Context, after string, limit int) (names []string, err error) {
+	err = j.view(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, j.sql(`select name from bridge.groups where name > $1 order by name limit $2`), after, max(limit, 0))
+		if err != nil {
+			return err
+		}
+		names, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		return err
+	})
+	return names, err
+}
+
+// Group implements [journal.Groups].
+func (j *Journal) Group(ctx context.Context, name string) (*journal.GroupState, error) {
+	if checkNames(name) != nil {
+		return nil, errNoGroup(name)
+	}
+	g := &journal.GroupState{Name: name}
+	err := j.view(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		if err := j.readGroup(ctx, tx, g); err != nil {
+			return err
+		}
+		rows, err := tx.Query(ctx, j.sql(`select m.id, m.session, s.replica_name, m.joined, m.note
+			from bridge.member m join bridge.session s on s.id = m.session
+			where m.group_name = $1 and s.until > clock_timestamp() order by m.id`), name)
+		if err != nil {
+			return err
+		}
+		g.Members, err = pgx.CollectRows(rows, scanMember)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return g, nil
+}
+
+// readGroup reads everything of a group but its members.
+func (j *Journal) readGroup(ctx context.Context, tx pgx.Tx, g *journal.GroupState) error {
+	var version, parked int64
+	var epochs []int64
+	err := tx.QueryRow(ctx, j.sql(`select g.version, g.definition, (select count(*) from bridge.parked where reader = $2), s.owners, s.epochs
+		from bridge.groups g, lateral (select array_agg(coalesce(o.id::text, '') order by s.index) owners, array_agg(s.epoch order by s.index) epochs
+			from bridge.share s left join bridge.session o on o.id = s.owner and o.until > clock_timestamp() where s.group_name = g.name) s
+		where g.name = $1`), g.Name, journal.GroupReader(g.Name)).Scan(&version, &g.Definition, &parked, &g.Owners, &epochs)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return errNoGroup(g.Name)
+	}
+	g.Version, g.Parked, g.Epochs = uint64(version), uint64(parked), make([]uint64, len(epochs))
+	for i, e := range epochs {
+		g.Epochs[i] = uint64(e)
+	}
+	return err
+}
+
+func scanMember(row pgx.CollectableRow) (m journal.GroupMember, err error) {
+	var session uuid.UUID
+	var joined int64
+	err = row.Scan(&m.ID, &session, &m.Replica, &joined, &m.Note)
+	m.Session, m.Joined, m.Note = session.String(), time.Unix(0, joined).UTC(), noteOf(m.Note)
+	return m, err
+}
+
+// Shares implements [journal.Groups].
+func (j *Journal) Shares(ctx context.Context, group string, indexes []int) (all []journal.Share, err error) {
+	if checkNames(group) != nil {
+		return nil, errNoGroup(group)
+	}
+	err = j.view(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, j.sql(`select index, epoch, version, state from bridge.share where group_name = $1 and index = any($2)
+			order by index`), group, indexNumbers(indexes))
+		if err != nil {
+			return err
+		}
+		if all, err = pgx.CollectRows(rows, scanShare); err != nil || len(all) > 0 {
+			return err
+		}
+		return j.checkGroup(ctx, tx, group)
+	})
+	return all, err
+}
+
+func scanShare(row pgx.CollectableRow) (s journal.Share, err error) {
+	err = row.Scan(&s.Index, &s.Epoch, &s.Version, &s.State)
+	return s, err
+}
+
+// indexNumbers are the indexes as a parameter of SQL. Those that no share has are left out.
+func indexNumbers(indexes []int) []int32 {
+	all := make([]int32, 0, len(indexes))
+	for _, i := range indexes {
+		if i >= 0 && i < journal.GroupShares {
+			all = append(all, int32(i))
+		}
+	}
+	return all
+}
+
+// checkGroup returns ErrNotFound if there is no group of the name.
+func (j *Journal) checkGroup(ctx context.Context, tx pgx.Tx, name string) error {
+	err := tx.QueryRow(ctx, j.sql(`select from bridge.groups where name = $1`), name).Scan()
+	if errors.Is(err, pgx.ErrNoRows) {
+		return errNoGroup(name)
+	}
+	return err
+}
+
+// SetGroup implements [journal.Groups].
+func (j *Journal) SetGroup(ctx context.Context, name string, version uint64, definition []byte, reset *journal.GroupReset) (uint64, error) {
+	if err := checkNames(name); err != nil {
+		return 0, err
+	}
+	definition = append([]byte{}, definition...) // the transaction may outlast the call
+	var state []byte
+	if reset != nil {
+		state = append([]byte{}, reset.State...)
+	}
+	next := make(chan int64, 1)
+	err := j.updateThen(ctx, "set group", func(ctx context.Context, tx pgx.Tx) error {
+		var made int64
+		var err error
+		if version == 0 {
+			made, err = j.makeGroup(ctx, tx, name, definition, append([]byte{}, state...))
+		} else {
+			made, err = j.replaceGroup(ctx, tx, name, version, definition, state)
+		}
+		next <- made
+		return err
+	}, j.announceGroupsAfter)
+	if err != nil {
+		return 0, err
+	}
+	return uint64(<-next), nil
+}
+
+// makeGroup makes a group, with epochs and versions that no group had which was deleted.
+func (j *Journal) makeGroup(ctx context.Context, tx pgx.Tx, name string, definition, state []byte) (version int64, err error) {
+	if _, err := tx.Exec(ctx, j.sql(`update bridge.log set format = $1 where format < $1`), groupsFormat); err != nil {
+		return 0, err
+	}
+	tag, err := tx.Exec(ctx, j.sql(`insert into bridge.groups (name, version, definition) values ($1, 0, $2) on conflict do nothing`), name, definition)
+	if err != nil {
+		return 0, err
+	}
+	if tag.RowsAffected() == 0 {
+		return 0, fmt.Errorf("%w: there is a group %q", journal.ErrConflict, name)
+	}
+	// A deletion of the same name has ended, since the insertion waited for it.
+	err = tx.QueryRow(ctx, j.sql(`update bridge.groups set version = (select floor + 1 from bridge.group_floor) where name = $1 returning version`),
+		name).Scan(&version)
+	if err != nil {
+		return 0, err
+	}
+	_, err = tx.Exec(ctx, j.sql(`insert into bridge.share (group_name, index, epoch, version, state)
+		select $1, i, $2, $2, $3 from generate_series(0, $4 - 1) i`), name, version, state, journal.GroupShares)
+	return version, err
+}
+
+// replaceGroup replaces a group's definition, and with a state resets its shares.
+func (j *Journal) replaceGroup(ctx context.Context, tx pgx.Tx, name string, version uint64, definition, state []byte) (next int64, err error) {
+	err = tx.QueryRow(ctx, j.sql(`update bridge.groups set version = version + 1, definition = $3 where name = $1 and version = $2
+		returning version`), name, number(sinks.Position(version)), definition).Scan(&next)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, fmt.Errorf("%w: no group %q of version %d", journal.ErrConflict, name, version)
+	}
+	if err != nil || state == nil {
+		return next, err
+	}
+	if err := j.lockShares(ctx, tx, name); err != nil {
+		return 0, err
+	}
+	_, err = tx.Exec(ctx, j.sql(`update bridge.share set owner = null, epoch = epoch + 1, version = version + 1, state = $2 where group_name = $1`),
+		name, state)
+	return next, err
+}
+
+// lockShares locks all shares of a group, in the order in which all do.
+func (j *Journal) lockShares(ctx context.Context, tx pgx.Tx, name string) error {
+	_, err := tx.Exec(ctx, j.sql(`select from bridge.share where group_name = $1 order by index for update`), name)
+	return err
+}
+
+// deleteGroup are the statements that delete a group whose row and whose shares are locked. The second parameter is the name of its dead
+// letters.
+var deleteGroup = []string{
+	`update bridge.group_floor set floor = greatest(floor, (select version from bridge.groups where name = $1),
+		(select max(greatest(epoch, version)) from bridge.share where group_name = $1))`,
+	`delete from bridge.groups where name = $1`,
+	`delete from bridge.share where group_name = $1`,
+	`delete from bridge.member where group_name = $1`,
+}
+
+// deleteLetters are the statements that delete the dead letters of a reader that is gone.
+var deleteLetters = []string{
+	`delete from bridge.parked where reader = $1`,
+	`delete from bridge.request where reader = $1`,
+	`delete from bridge.gap where reader = $1`,
+}
+
+// DeleteGroup implements [journal.Groups].
+func (j *Journal) DeleteGroup(ctx context.Context, name string) error {
+	if checkNames(name) != nil {
+		return errNoGroup(name)
+	}
+	return j.updateThen(ctx, "delete group", func(ctx context.Context, tx pgx.Tx) error {
+		err := tx.QueryRow(ctx, j.sql(`select from bridge.groups where name = $1 for update`), name).Scan()
+		if errors.Is(err, pgx.ErrNoRows) {
+			return errNoGroup(name)
+		}
+		if err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, j.sql(`select from bridge.group_floor for update`)); err != nil {
+			return err
+		}
+		if err := j.lockShares(ctx, tx, name); err != nil {
+			return err
+		}
+		for _, statement := range deleteGroup {
+			if _, err := tx.Exec(ctx, j.sql(statement), name); err != nil {
+				return err
+			}
+		}
+		for _, statement := range deleteLetters {
+			if _, err := tx.Exec(ctx, j.sql(statement), journal.GroupReader(name)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, j.announceGroupsAfter)
+}
+
+// Replays implements [journal.Groups]. It waits for a confirmation only when there are requests.
+func (j *Journal) Replays(ctx context.Context, group string, from sinks.Position, limit int) ([]*journalv1.Parked, error) {
+	if err := j.ready(ctx); err != nil {
+		return nil, err
+	}
+	if checkNames(group) != nil {
+		return nil, nil
+	}
+	query, cancel := j.untilClosed(ctx)
+	defer cancel()
+	rows, err := j.pool.Query(query, j.sql(`select p.encoded from bridge.request q join bridge.parked p on p.reader = q.reader and p.position = q.position
+		where q.reader = $1 and q.kind = 'r' and q.position >= $2 order by q.position limit $3`), journal.GroupReader(group), number(from), max(limit, 0))
+	if err != nil {
+		return nil, j.answer(ctx, err)
+	}
+	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*journalv1.Parked, error) {
+		var encoded []byte
+		if err := row.Scan(&encoded); err != nil {
+			return nil, err
+		}
+		return parseParked(encoded)
+	})
+	if err == nil && len(all) > 0 {
+		err = j.confirm(ctx)
+	}
+	if err != nil {
+		return nil, j.answer(ctx, err)
+	}
+	return all, nil
+}
