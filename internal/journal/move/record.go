@@ -27,6 +27,8 @@ const (
 	Parked      Kind = "parked events"
 	Gaps        Kind = "gaps"
 	Requests    Kind = "requests"
+	Groups      Kind = "groups"
+	Shares      Kind = "shares of groups"
 )
 
 // Growing are the kinds whose records are added and do not change. They are copied while the source serves.
@@ -183,6 +185,34 @@ type Request struct {
 func (r *Request) Append(b []byte) []byte {
 	b = appendNumbers(b, uint64(r.Position), uint64(r.Kind), uint64(r.At))
 	return append(b, r.Reader...)
+}
+
+// Group is a record of [Groups]. The one with an empty name is no group: no group that was deleted had an epoch or a version above its version. It is
+// there if a group was deleted.
+type Group struct {
+	Name       string
+	Version    uint64
+	Definition []byte
+}
+
+// Append implements [Record].
+func (g *Group) Append(b []byte) []byte {
+	b = append(appendNumbers(b, g.Version, uint64(len(g.Name))), g.Name...)
+	return append(b, g.Definition...)
+}
+
+// Share is a record of [Shares]. Owners are not moved: no session outlives a move.
+type Share struct {
+	Group          string
+	Index          int
+	Epoch, Version uint64
+	State          []byte
+}
+
+// Append implements [Record].
+func (s *Share) Append(b []byte) []byte {
+	b = append(appendNumbers(b, uint64(s.Index), s.Epoch, s.Version, uint64(len(s.Group))), s.Group...)
+	return append(b, s.State...)
 }
 
 func appendNumbers(b []byte, all ...uint64) []byte {

@@ -62,6 +62,22 @@
 // An instance that holds claims lets others go first when it asks for one more, a little longer for each. So instances that start
 // at the same time share the readers. A reader that has a holder stays there.
 //
+// # Groups
+//
+// A subscription group does not take the head: its shares are rows, each with an epoch and a version. A write names both, and changes nothing
+// when the row has others. So any instance may write, and a writer that was frozen changes nothing. A call that writes several shares locks
+// them in the order of their indexes.
+//
+// A session is a row with a lease, and owns shares. It has ended when its row is gone: then its members count as gone, and its shares as free,
+// without a write to any of them. Whoever wants a share removes the rows whose time has run out, but not one that is locked: its renewal may be
+// under way. An instance counts on its sessions as on its claims, and renews them on a connection of its own by a statement that waits for no
+// other row.
+//
+// That something about groups has changed is announced as commits are. Sessions also look every second.
+//
+// Groups came with the second file of the tables. The column format of the log stays at 1 until the first group is made, so that the
+// version before can be started beside this one.
+//
 // # Retention
 //
 // Events lie in partitions by position, and webhooks in partitions by the day of their id. One instance at a time runs retention: the

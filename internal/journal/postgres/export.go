@@ -122,6 +122,8 @@ func (t *Transfer) queryOf(k move.Kind, since move.Stamp, from string) (q movedQ
 	case move.Requests:
 		q.sql, q.scan = `select reader, position, kind, at from bridge.request where (reader collate "C", position * 2 + (kind = 'r')::int) > ($1, $2)
 			order by reader collate "C", position * 2 + (kind = 'r')::int limit $3`, scanMovedRequest
+	case move.Groups, move.Shares:
+		return groupsQuery(k, from)
 	default:
 		err = fmt.Errorf("journal: unknown kind %q", k)
 	}

@@ -18,7 +18,8 @@ import (
 
 var _ journal.Groups = (*Journal)(nil)
 
-// Locks are taken in this order: the log's head (to make the first group), a session, a group, the floor, shares by their indexes, parked events.
+// Locks are taken in this order: the log's head (to make the first group), a session, a group, shares by their
+// indexes, the row of groups without a name, parked events.
 
 // errNoGroup is ErrNotFound for a group.
 func errNoGroup(name string) error { return fmt.Errorf("%w: group %q", journal.ErrNotFound, name) }
@@ -184,7 +185,7 @@ func (j *Journal) makeGroup(ctx context.Context, tx pgx.Tx, name string, definit
 		return 0, fmt.Errorf("%w: there is a group %q", journal.ErrConflict, name)
 	}
 	// A deletion of the same name has ended, since the insertion waited for it.
-	err = tx.QueryRow(ctx, j.sql(`update bridge.groups set version = (select floor + 1 from bridge.group_floor) where name = $1 returning version`),
+	err = tx.QueryRow(ctx, j.sql(`update bridge.groups set version = coalesce((select version from bridge.groups where name = ''), 0) + 1 where name = $1 returning version`),
 		name).Scan(&version)
 	if err != nil {
 		return 0, err
@@ -218,11 +219,11 @@ func (j *Journal) lockShares(ctx context.Context, tx pgx.Tx, name string) error 
 	return err
 }
 
-// deleteGroup are the statements that delete a group whose row and whose shares are locked. The second parameter is the name of its dead
-// letters.
+// deleteGroup are the statements that delete a group whose row and whose shares are locked.
 var deleteGroup = []string{
-	`update bridge.group_floor set floor = greatest(floor, (select version from bridge.groups where name = $1),
-		(select max(greatest(epoch, version)) from bridge.share where group_name = $1))`,
+	`insert into bridge.groups as g (name, version, definition)
+		select '', greatest(version, (select max(greatest(epoch, version)) from bridge.share where group_name = $1)), '' from bridge.groups where name = $1
+		on conflict (name) do update set version = greatest(g.version, excluded.version)`,
 	`delete from bridge.groups where name = $1`,
 	`delete from bridge.share where group_name = $1`,
 	`delete from bridge.member where group_name = $1`,
@@ -246,9 +247,6 @@ func (j *Journal) DeleteGroup(ctx context.Context, name string) error {
 			return errNoGroup(name)
 		}
 		if err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, j.sql(`select from bridge.group_floor for update`)); err != nil {
 			return err
 		}
 		if err := j.lockShares(ctx, tx, name); err != nil {

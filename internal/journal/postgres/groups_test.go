@@ -1,22 +1,17 @@
 package postgres
 
 import (
-	"context"
-	"errors"
+	"bytes"
 	"fmt"
-	"math/rand/v2"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/journal/move"
 	"github.com/webhook-bridge/bridge/internal/journal/postgres/pgtest"
-	"github.com/webhook-bridge/bridge/sinks"
 )
 
 func newGroup(tb testing.TB, j *Journal, name string) {
@@ -82,289 +77,6 @@ func closedNow(c <-chan struct{}) bool {
 		return true
 	default:
 		return false
-	}
-}
-
-// A session that is cut off from the database notices before another one can take its shares. When it is back it can write nothing.
-func TestSessionCutOff(t *testing.T) {
-	c := pgtest.Shared(t)
-	s, proxy := newSite(t, c), c.NewProxy(t)
-	a := s.open(brief, func(cfg *Config) { cfg.URL = c.URLBy(proxy) })
-	b := s.open(brief)
-	newGroup(t, a, "group")
-	first, second := enlist(t, a), enlist(t, b)
-	held := takeUntil(t, first, 7)
-	proxy.Freeze()
-	taken := takeUntil(t, second, 7)
-	if !closedNow(first.Lost()) {
-		t.Error("another session took the share, and the one before relied on it still")
-	}
-	if taken.Epoch <= held.Epoch || taken.Version <= held.Version {
-		t.Errorf("the share was %+v, and now is %+v", held, taken)
-	}
-	proxy.Thaw()
-	if save(t, a, change(held, "written by the owner from before")) {
-		t.Error("the owner from before wrote the share")
-	}
-	if _, err := first.Take(t.Context(), "group", []int{8}); !errors.Is(err, journal.ErrLost) {
-		t.Errorf("a session that is lost took a share: %v", err)
-	}
-	if !save(t, b, change(taken, "written by the owner")) {
-		t.Error("the owner did not write the share")
-	}
-	await(t, "the session's row is gone", func() bool { return s.number(`select count(*) from bridge.session`) == 1 })
-}
-
-// A renewal that is under way when the time runs out counts: nobody takes the shares before it has ended.
-func TestTakeBesideRenewal(t *testing.T) {
-	s := newSite(t, pgtest.Shared(t))
-	j := s.open(func(cfg *Config) { cfg.noRetention = true })
-	newGroup(t, j, "group")
-	first, second := enlist(t, j), enlist(t, j)
-	takeUntil(t, first, 7)
-	expire := fmt.Sprintf("update %s.session set until = '-infinity' where id = '%s'", s.schema, first.id)
-	for _, renewed := range []bool{true, false} {
-		s.cluster.Exec(t, expire)
-		tx, err := s.cluster.Admin(t).Begin(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = tx.Exec(t.Context(), fmt.Sprintf("update %s.session set until = clock_timestamp() + interval '1 hour' where id = '%s'", s.schema, first.id))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if taken, err := second.Take(t.Context(), "group", []int{7}); err != nil || len(taken) > 0 {
-			t.Errorf("a share was taken while its owner's session was renewed: %v, %v", taken, err)
-		}
-		if renewed {
-			err = tx.Commit(t.Context())
-		} else {
-			err = tx.Rollback(t.Context())
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if taken, err := second.Take(t.Context(), "group", []int{7}); err != nil || len(taken) > 0 == renewed {
-			t.Errorf("the renewal ended with renewed = %v, and then %v was taken, %v", renewed, taken, err)
-		}
-	}
-}
-
-// A share is not taken from a session that began, and took it, while the taker waited for the share.
-func TestTakeFromNewSession(t *testing.T) {
-	s := newSite(t, pgtest.Shared(t))
-	j := s.open(func(cfg *Config) { cfg.noRetention = true })
-	newGroup(t, j, "group")
-	waiting := enlist(t, j)
-	tx, err := s.cluster.Admin(t).Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := tx.Exec(t.Context(), fmt.Sprintf("select from %s.share where index = 7 for update", s.schema)); err != nil {
-		t.Fatal(err)
-	}
-	type result struct {
-		taken []journal.Share
-		err   error
-	}
-	done := make(chan result, 1)
-	go func() {
-		taken, err := waiting.Take(t.Context(), "group", []int{7})
-		done <- result{taken, err}
-	}()
-	await(t, "the taker waits", func() bool {
-		var n int
-		err := tx.QueryRow(t.Context(), `select count(*) from pg_locks where not granted`).Scan(&n)
-		return err == nil && n > 0
-	})
-	owner := enlist(t, j)
-	if _, err := tx.Exec(t.Context(), fmt.Sprintf("update %s.share set owner = $1, epoch = epoch + 1, version = version + 1 where index = 7", s.schema), owner.id); err != nil {
-		t.Fatal(err)
-	}
-	if err := tx.Commit(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if r := <-done; r.err != nil || len(r.taken) > 0 {
-		t.Errorf("the share of a session that lives was taken: %v, %v", r.taken, r.err)
-	}
-}
-
-// TestSessionBesideLocks: neither rows that others have locked nor a long write of the same instance hold up a session's renewal.
-func TestSessionBesideLocks(t *testing.T) {
-	s := newSite(t, pgtest.Shared(t))
-	j := s.open(brief)
-	newGroup(t, j, "group")
-	claim := claimOf(t, j, "reader")
-	session := enlist(t, j)
-	held := takeUntil(t, session, 7)
-	if err := session.Join(t.Context(), "group", "member", nil); err != nil {
-		t.Fatal(err)
-	}
-	tx, err := s.cluster.Admin(t).Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, table := range []string{"share", "reader", "member"} {
-		if _, err := tx.Exec(t.Context(), fmt.Sprintf("select from %s.%s for update", s.schema, table)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	done := make(chan error, 1)
-	go func() {
-		_, err := j.SaveShares(context.Background(), "group", []journal.ShareChange{change(held, "late")})
-		done <- err
-	}()
-	<-claim.Lost() // its renewal waits for the row
-	for range 2 {
-		before := s.number(`select extract(epoch from until) * 1000000 from bridge.session`)
-		await(t, "the session is renewed", func() bool {
-			return s.number(`select extract(epoch from until) * 1000000 from bridge.session`) > before
-		})
-	}
-	if closedNow(session.Lost()) {
-		t.Error("the session is lost")
-	}
-	if err := tx.Rollback(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-done; err != nil && !errors.Is(err, journal.ErrUnavailable) {
-		t.Error(err)
-	}
-}
-
-// Writers of the same shares in any order do not wait for each other in a circle. Each version is written once.
-func TestConcurrentSaves(t *testing.T) {
-	s := newSite(t, pgtest.Shared(t))
-	all := []*Journal{s.open(func(cfg *Config) { cfg.noRetention = true }), s.open(func(cfg *Config) { cfg.noRetention = true })}
-	newGroup(t, all[0], "group")
-	const shares = 16
-	start := shareOf(t, all[0], 0).Version
-	var saved atomic.Int64
-	var writers sync.WaitGroup
-	for n := range 8 {
-		writers.Go(func() {
-			j := all[n%len(all)]
-			for range 25 {
-				known, err := j.Shares(context.Background(), "group", rand.Perm(shares))
-				var changes []journal.ShareChange
-				for _, i := range rand.Perm(len(known)) {
-					c := change(known[i], "state")
-					if n == 0 {
-						c.Park = []*journalv1.Parked{{Position: uint64(i + 1)}}
-					}
-					changes = append(changes, c)
-				}
-				if err == nil {
-					var done []bool
-					done, err = j.SaveShares(context.Background(), "group", changes)
-					for _, ok := range done {
-						if ok {
-							saved.Add(1)
-						}
-					}
-				}
-				if err != nil {
-					t.Errorf("save: %v", err)
-				}
-			}
-		})
-	}
-	writers.Wait()
-	var raised uint64
-	for i := range shares {
-		raised += shareOf(t, all[0], i).Version - start
-	}
-	if int64(raised) != saved.Load() || raised == 0 {
-		t.Errorf("%d writes succeeded, and the versions were raised by %d", saved.Load(), raised)
-	}
-	if c := s.number(`select count(*) from pg_stat_database where datname = current_database() and deadlocks > 0`); c > 0 {
-		t.Log("the database has seen deadlocks, perhaps of another test")
-	}
-}
-
-// unanswered runs a save whose answer the caller does not get, and returns whether the version says that it was written.
-func unanswered(t *testing.T, p *pgtest.Proxy, j *Journal, park bool, lose func(text string) (met <-chan struct{}, end func())) bool {
-	t.Helper()
-	before := shareOf(t, j, 7)
-	c := change(before, "unanswered")
-	if park {
-		c.Park = []*journalv1.Parked{{Position: before.Version}}
-	}
-	met, end := lose(j.sql(saveShare))
-	done := make(chan error, 1)
-	go func() {
-		_, err := j.SaveShares(context.Background(), "group", []journal.ShareChange{c})
-		done <- err
-	}()
-	<-met
-	end()
-	if err := <-done; !errors.Is(err, journal.ErrUnavailable) {
-		t.Errorf("a save without an answer got %v; want ErrUnavailable", err)
-	}
-	p.Accept()
-	var after journal.Share
-	await(t, "the share is read", func() bool {
-		all, err := j.Shares(t.Context(), "group", []int{7})
-		if err == nil {
-			after = all[0]
-		}
-		return err == nil
-	})
-	written := string(after.State) == "unanswered" && after.Version == before.Version+1
-	if !written && (string(after.State) != string(before.State) || after.Version != before.Version) {
-		t.Errorf("the share was %+v, and is %+v", before, after)
-	}
-	letters, err := j.Parked(t.Context(), journal.GroupReader("group"), sinks.Position(before.Version), 1)
-	if err != nil || len(letters) > 0 != (park && written) {
-		t.Errorf("written: %v, and parked: %v, %v", written, letters, err)
-	}
-	if saved := save(t, j, change(before, "again")); saved == written {
-		t.Errorf("written: %v, and another write with the same version: %v", written, saved)
-	}
-	return written
-}
-
-// The answer to a COMMIT is lost, or the COMMIT itself. The version tells the caller which it was.
-func TestUnansweredSave(t *testing.T) {
-	c := pgtest.Shared(t)
-	s, p := newSite(t, c), c.NewProxy(t)
-	j := s.open(func(cfg *Config) { cfg.URL, cfg.noRetention = c.URLBy(p), true })
-	newGroup(t, j, "group")
-	for _, park := range []bool{false, true} {
-		if !unanswered(t, p, j, park, func(text string) (<-chan struct{}, func()) { return p.SwallowCommit(text).Met, func() {} }) {
-			t.Error("the COMMIT was delivered, and the share is as before")
-		}
-		if unanswered(t, p, j, park, func(string) (<-chan struct{}, func()) { h := p.HoldCommits(); return h.Met, h.Cut }) {
-			t.Error("the COMMIT was not delivered, and the share is written")
-		}
-	}
-}
-
-// An instance that stopped in the middle of a save holds others up for some seconds.
-func TestStoppedSave(t *testing.T) {
-	c := pgtest.Shared(t)
-	s, p := newSite(t, c), c.NewProxy(t)
-	a := s.open(func(cfg *Config) { cfg.URL, cfg.noRetention = c.URLBy(p), true })
-	b := s.open(func(cfg *Config) { cfg.noRetention = true })
-	newGroup(t, a, "group")
-	share := shareOf(t, b, 7)
-	held := p.HoldCommits()
-	done := make(chan error, 1)
-	go func() {
-		_, err := a.SaveShares(context.Background(), "group", []journal.ShareChange{change(share, "of the one that stopped")})
-		done <- err
-	}()
-	<-held.Met
-	await(t, "another instance writes the share", func() bool {
-		saved, err := b.SaveShares(t.Context(), "group", []journal.ShareChange{change(share, "of another one")})
-		return err == nil && saved[0]
-	})
-	held.Resume()
-	if err := <-done; !errors.Is(err, journal.ErrUnavailable) {
-		t.Errorf("the save of the instance that stopped got %v", err)
-	}
-	if got := shareOf(t, b, 7); string(got.State) != "of another one" {
-		t.Errorf("the share has the state %q", got.State)
 	}
 }
 
@@ -474,32 +186,80 @@ func TestTablesOfOlderVersion(t *testing.T) {
 	}
 }
 
-// Members of a session that ended are removed, and its shares are free, also where the instance said nothing.
-func TestDeadInstanceOfGroups(t *testing.T) {
-	s := newSite(t, pgtest.Shared(t))
-	a, b := s.open(brief), s.open(brief)
-	newGroup(t, a, "group")
-	dead, other := enlist(t, a), enlist(t, b)
-	for name, session := range map[string]*groupSession{"dead": dead, "other": other} {
-		if err := session.Join(t.Context(), "group", name, nil); err != nil {
-			t.Fatal(err)
+// Groups and shares are copied to another database by their pages. There a group that is made again begins above what it had.
+func TestTransferGroups(t *testing.T) {
+	c := pgtest.Shared(t)
+	s, to := newSite(t, c), newSite(t, c)
+	j := s.open(func(cfg *Config) { cfg.noRetention = true })
+	for _, name := range []string{"group", "deleted", "a", "b", "c", "d"} { // more shares than a page has
+		newGroup(t, j, name)
+	}
+	if err := j.DeleteGroup(t.Context(), "deleted"); err != nil {
+		t.Fatal(err)
+	}
+	share := takeUntil(t, enlist(t, j), 7)
+	if !save(t, j, change(share, "moved")) {
+		t.Fatal("the write was refused")
+	}
+	from, err := OpenOrigin(t.Context(), s.config(c.URL()), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = from.Close() }()
+	target, err := OpenTarget(t.Context(), to.config(c.URL()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = target.Close() }()
+	log, err := from.Log(t.Context())
+	if err == nil {
+		err = target.Prepare(t.Context(), log, move.Note{State: move.Copying, Log: log.ID})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for kind, want := range map[move.Kind]int{move.Groups: 6, move.Shares: 5 * journal.GroupShares} {
+		n, records := eachPage(t, from, kind, func(page []move.Record) {
+			if err := target.Write(t.Context(), kind, page, move.Note{State: move.Copying, Log: log.ID}); err != nil {
+				t.Fatal(err)
+			}
+		})
+		again, copied := eachPage(t, target, kind, func([]move.Record) {})
+		if !bytes.Equal(records, copied) || n != want || again != want {
+			t.Errorf("%s: %d records, %d in the copy, want %d; equal: %v", kind, n, again, want, bytes.Equal(records, copied))
 		}
 	}
-	takeUntil(t, dead, 7)
-	a.abandon()
-	takeUntil(t, other, 7)
-	await(t, "the dead member's row is removed", func() bool { return s.number(`select count(*) from bridge.member`) == 1 })
-	g, err := b.Group(t.Context(), "group")
-	if err != nil || len(g.Members) != 1 || g.Members[0].ID != "other" || g.Owners[7] != other.ID() {
-		t.Errorf("the group: %+v, %v", g, err)
+	if err := target.Finish(t.Context(), log); err != nil {
+		t.Fatal(err)
 	}
-	began := time.Now()
-	if err := other.Close(t.Context()); err != nil {
-		t.Error(err)
+	if n := to.number(`select format from bridge.log`); n != groupsFormat {
+		t.Errorf("the target has format %d", n)
 	}
-	third := enlist(t, b)
-	takeUntil(t, third, 7)
-	if took := time.Since(began); took > briefLease && took > 5*time.Second {
-		t.Errorf("the share of a closed session was free after %v", took)
+	moved := to.open(func(cfg *Config) { cfg.noRetention = true })
+	if got := shareOf(t, moved, 7); string(got.State) != "moved" || got.Epoch != share.Epoch || got.Version != share.Version+1 {
+		t.Errorf("the moved share is %+v; it was %+v", got, share)
 	}
+	before := s.number(`select version from bridge.groups where name = ''`)
+	newGroup(t, moved, "deleted")
+	if n := to.number(`select min(least(epoch, version)) from bridge.share where group_name = 'deleted'`); n <= before {
+		t.Errorf("a group that was made again begins at %d; an earlier one had %d", n, before)
+	}
+}
+
+// eachPage reads all records of a kind. It returns how many there are, and the bytes of all.
+func eachPage(t *testing.T, from *Transfer, k move.Kind, f func([]move.Record)) (records int, all []byte) {
+	t.Helper()
+	for place, more := "", true; more; {
+		page, err := from.Read(t.Context(), k, move.Stamp{}, place)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f(page.Records)
+		for _, r := range page.Records {
+			all = r.Append(all)
+		}
+		records += len(page.Records)
+		place, more = page.Next, page.Next != ""
+	}
+	return records, all
 }

@@ -66,6 +66,13 @@ var movedTables = map[move.Kind]movedTable{
 	move.Requests: {
 		name: "request", columns: "reader, position, kind, at", types: `text, bigint, "char", bigint`, key: "reader, position, kind", row: requestMovedRow,
 	},
+	move.Groups: {
+		name: "groups", columns: "name, version, definition", types: "text, bigint, bytea", key: "name", row: groupMovedRow,
+	},
+	move.Shares: {
+		name: "share", columns: "group_name, index, epoch, version, state", types: "text, int, bigint, bigint, bytea", key: "group_name, index",
+		row: shareMovedRow,
+	},
 }
 
 var errMovedType = errors.New("journal: a record of another type than its kind's")
@@ -238,7 +245,11 @@ func (t *Transfer) Write(ctx context.Context, k move.Kind, records []move.Record
 		if err := t.copyRows(ctx, tx, table, unique); err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, t.j.sql(`update bridge.log set move = $1`), n.Encode())
+		least := firstFormat
+		if k == move.Groups && len(records) > 0 {
+			least = groupsFormat
+		}
+		_, err = tx.Exec(ctx, t.j.sql(`update bridge.log set move = $1, format = greatest(format, $2)`), n.Encode(), least)
 		return err
 	})
 	return describe(err)

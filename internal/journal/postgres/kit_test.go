@@ -305,7 +305,7 @@ func (r *replicated) copySchema(from, to string) error {
 		if err != nil {
 			return err
 		}
-		made = append(made, "truncate "+to+".upgrade, "+to+".group_floor") // they have rows
+		made = append(made, "truncate "+to+".upgrade") // it has a row
 		rows, err := tx.Query(ctx, `select case when i.inhparent is null
 				then format('insert into %2$I.%1$I select * from %3$I.%1$I', c.relname, $2::text, $1::text)
 				else format('create table %2$I.%1$I partition of %2$I.%4$I ', c.relname, $2::text, $1::text, p.relname) || pg_get_expr(c.relpartbound, c.oid) end

@@ -5,18 +5,13 @@
 create table bridge.upgrade (number int primary key);
 insert into bridge.upgrade values (2);
 
+-- groups has a row with an empty name once a group was deleted: no deleted group had an epoch or a version above its version. A new group begins
+-- above it.
 create table bridge.groups (
 	name       text   collate "C" primary key,
 	version    bigint not null,                  -- journal.GroupState.Version
 	definition bytea  not null
 );
-
--- group_floor has one row: no group that was deleted had a greater epoch or version. A new group begins above it.
-create table bridge.group_floor (
-	one   boolean primary key default true check (one),
-	floor bigint  not null
-);
-insert into bridge.group_floor (floor) values (0);
 
 -- session is an instance's part in the groups. A session has ended when its row is gone. Whoever finds that its time has run out removes it.
 create table bridge.session (
