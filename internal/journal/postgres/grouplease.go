@@ -32,13 +32,6 @@ func (j *Journal) announceGroups() {
 	signal(j.notifications.groups)
 }
 
-// announceGroupsAfter announces a transaction unless it failed.
-func (j *Journal) announceGroupsAfter(err error) {
-	if err == nil {
-		j.announceGroups()
-	}
-}
-
 // add begins to rely on a session. It returns false if the journal closes.
 func (gs *groupSessions) add(s *groupSession, until time.Time) bool {
 	gs.mu.Lock()

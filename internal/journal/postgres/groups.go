@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -24,16 +22,22 @@ var _ journal.Groups = (*Journal)(nil)
 // errNoGroup is ErrNotFound for a group.
 func errNoGroup(name string) error { return fmt.Errorf("%w: group %q", journal.ErrNotFound, name) }
 
-// errName is the error of a name that the database cannot hold.
-var errName = errors.New("journal: the name of a group or of a member must not be empty, must be UTF-8, and must not have a NUL in it")
+// hasName reports whether a group can have a name.
+func hasName(name string) bool { return journal.CheckGroup(name, nil, nil) == nil }
 
-func checkNames(names ...string) error {
-	for _, name := range names {
-		if name == "" || strings.ContainsRune(name, 0) || !utf8.ValidString(name) {
-			return errName
+// updateGroup is update for what other instances should hear of.
+func (j *Journal) updateGroup(ctx context.Context, what string, write func(ctx context.Context, tx pgx.Tx) error) error {
+	return j.runThen(ctx, what, func(ctx context.Context) error {
+		err := j.transact(ctx, write)
+		if code(err) == lockTimeout {
+			j.endStoppedGroups(ctx)
 		}
-	}
-	return nil
+		return err
+	}, func(err error) {
+		if err == nil {
+			j.announceGroups()
+		}
+	})
 }
 
 // GroupNames implements [journal.Groups].
@@ -51,7 +55,7 @@ func (j *Journal) GroupNames(ctx context.Context, after string, limit int) (name
 
 // Group implements [journal.Groups].
 func (j *Journal) Group(ctx context.Context, name string) (*journal.GroupState, error) {
-	if checkNames(name) != nil {
+	if !hasName(name) {
 		return nil, errNoGroup(name)
 	}
 	g := &journal.GroupState{Name: name}
@@ -102,7 +106,10 @@ func scanMember(row pgx.CollectableRow) (m journal.GroupMember, err error) {
 
 // Shares implements [journal.Groups].
 func (j *Journal) Shares(ctx context.Context, group string, indexes []int) (all []journal.Share, err error) {
-	if checkNames(group) != nil {
+	if err := journal.CheckShares(indexes); err != nil {
+		return nil, err
+	}
+	if !hasName(group) {
 		return nil, errNoGroup(group)
 	}
 	err = j.view(ctx, func(ctx context.Context, tx pgx.Tx) error {
@@ -124,13 +131,11 @@ func scanShare(row pgx.CollectableRow) (s journal.Share, err error) {
 	return s, err
 }
 
-// indexNumbers are the indexes as a parameter of SQL. Those that no share has are left out.
+// indexNumbers are the indexes as a parameter of SQL.
 func indexNumbers(indexes []int) []int32 {
-	all := make([]int32, 0, len(indexes))
-	for _, i := range indexes {
-		if i >= 0 && i < journal.GroupShares {
-			all = append(all, int32(i))
-		}
+	all := make([]int32, len(indexes))
+	for i, index := range indexes {
+		all[i] = int32(index)
 	}
 	return all
 }
@@ -146,7 +151,7 @@ func (j *Journal) checkGroup(ctx context.Context, tx pgx.Tx, name string) error 
 
 // SetGroup implements [journal.Groups].
 func (j *Journal) SetGroup(ctx context.Context, name string, version uint64, definition []byte, reset *journal.GroupReset) (uint64, error) {
-	if err := checkNames(name); err != nil {
+	if err := journal.CheckGroup(name, definition, reset); err != nil {
 		return 0, err
 	}
 	definition = append([]byte{}, definition...) // the transaction may outlast the call
@@ -155,7 +160,7 @@ func (j *Journal) SetGroup(ctx context.Context, name string, version uint64, def
 		state = append([]byte{}, reset.State...)
 	}
 	next := make(chan int64, 1)
-	err := j.updateThen(ctx, "set group", func(ctx context.Context, tx pgx.Tx) error {
+	err := j.updateGroup(ctx, "set group", func(ctx context.Context, tx pgx.Tx) error {
 		var made int64
 		var err error
 		if version == 0 {
@@ -165,7 +170,7 @@ func (j *Journal) SetGroup(ctx context.Context, name string, version uint64, def
 		}
 		next <- made
 		return err
-	}, j.announceGroupsAfter)
+	})
 	if err != nil {
 		return 0, err
 	}
@@ -176,6 +181,13 @@ func (j *Journal) SetGroup(ctx context.Context, name string, version uint64, def
 func (j *Journal) makeGroup(ctx context.Context, tx pgx.Tx, name string, definition, state []byte) (version int64, err error) {
 	if _, err := tx.Exec(ctx, j.sql(`update bridge.log set format = $1 where format < $1`), groupsFormat); err != nil {
 		return 0, err
+	}
+	var count int
+	if err := tx.QueryRow(ctx, j.sql(`select count(*) from bridge.groups where name <> ''`)).Scan(&count); err != nil {
+		return 0, err
+	}
+	if count >= journal.MaxGroups {
+		return 0, fmt.Errorf("%w: there are %d groups", journal.ErrLimit, count)
 	}
 	tag, err := tx.Exec(ctx, j.sql(`insert into bridge.groups (name, version, definition) values ($1, 0, $2) on conflict do nothing`), name, definition)
 	if err != nil {
@@ -238,10 +250,10 @@ var deleteLetters = []string{
 
 // DeleteGroup implements [journal.Groups].
 func (j *Journal) DeleteGroup(ctx context.Context, name string) error {
-	if checkNames(name) != nil {
+	if !hasName(name) {
 		return errNoGroup(name)
 	}
-	return j.updateThen(ctx, "delete group", func(ctx context.Context, tx pgx.Tx) error {
+	return j.updateGroup(ctx, "delete group", func(ctx context.Context, tx pgx.Tx) error {
 		err := tx.QueryRow(ctx, j.sql(`select from bridge.groups where name = $1 for update`), name).Scan()
 		if errors.Is(err, pgx.ErrNoRows) {
 			return errNoGroup(name)
@@ -263,7 +275,7 @@ func (j *Journal) DeleteGroup(ctx context.Context, name string) error {
 			}
 		}
 		return nil
-	}, j.announceGroupsAfter)
+	})
 }
 
 // Replays implements [journal.Groups]. It waits for a confirmation only when there are requests.
@@ -271,7 +283,7 @@ func (j *Journal) Replays(ctx context.Context, group string, from sinks.Position
 	if err := j.ready(ctx); err != nil {
 		return nil, err
 	}
-	if checkNames(group) != nil {
+	if !hasName(group) {
 		return nil, nil
 	}
 	query, cancel := j.untilClosed(ctx)

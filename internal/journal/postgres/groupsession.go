@@ -92,12 +92,12 @@ func (s *groupSession) write(ctx context.Context, what string, change func(ctx c
 	if err := s.check(); err != nil {
 		return err
 	}
-	err := s.j.updateThen(ctx, what, func(ctx context.Context, tx pgx.Tx) error {
+	err := s.j.updateGroup(ctx, what, func(ctx context.Context, tx pgx.Tx) error {
 		if err := s.fence(ctx, tx); err != nil {
 			return err
 		}
 		return change(ctx, tx)
-	}, s.j.announceGroupsAfter)
+	})
 	if errors.Is(err, journal.ErrLost) {
 		s.j.sessions.lose(s)
 	}
@@ -109,11 +109,21 @@ func (s *groupSession) write(ctx context.Context, what string, change func(ctx c
 
 // Join implements [journal.Session]. A member that joined by another session moves to this one.
 func (s *groupSession) Join(ctx context.Context, group, member string, note []byte) error {
-	if err := checkNames(group, member); err != nil {
+	if err := journal.CheckMember(member, note); err != nil {
 		return err
+	}
+	if !hasName(group) {
+		return errNoGroup(group)
 	}
 	note = append([]byte{}, note...) // the transaction may outlast the call
 	return s.write(ctx, "join", func(ctx context.Context, tx pgx.Tx) error {
+		var count int
+		if err := tx.QueryRow(ctx, s.j.sql(`select count(*) from bridge.member where group_name = $1 and id <> $2`), group, member).Scan(&count); err != nil {
+			return err
+		}
+		if count >= journal.MaxMembers {
+			return fmt.Errorf("%w: the group has %d members", journal.ErrLimit, count)
+		}
 		// The group's row is locked, so that the group is not deleted meanwhile.
 		tag, err := tx.Exec(ctx, s.j.sql(`with known as (select name from bridge.groups where name = $2 for key share)
 			insert into bridge.member as m (group_name, id, session, joined, note) select name, $3, $4, `+readingSQL+`, $5 from known
@@ -129,8 +139,11 @@ func (s *groupSession) Join(ctx context.Context, group, member string, note []by
 
 // Leave implements [journal.Session]. A member that is not the session's is no error.
 func (s *groupSession) Leave(ctx context.Context, group, member string) error {
-	if err := checkNames(group, member); err != nil {
+	if err := journal.CheckMember(member, nil); err != nil {
 		return err
+	}
+	if !hasName(group) {
+		return errNoGroup(group)
 	}
 	return s.write(ctx, "leave", func(ctx context.Context, tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, s.j.sql(`delete from bridge.member where group_name = $1 and id = $2 and session = $3`), group, member, s.id)
@@ -160,7 +173,10 @@ const takeFree = `update bridge.share s set owner = $3, epoch = epoch + 1, versi
 
 // Take implements [journal.Session].
 func (s *groupSession) Take(ctx context.Context, group string, indexes []int) ([]journal.Share, error) {
-	if checkNames(group) != nil {
+	if err := journal.CheckShares(indexes); err != nil {
+		return nil, err
+	}
+	if !hasName(group) {
 		return nil, errNoGroup(group)
 	}
 	wanted := indexNumbers(indexes)
@@ -201,13 +217,13 @@ func (s *groupSession) Close(ctx context.Context) error {
 	if !s.j.sessions.lose(s) && s.j.isClosing() {
 		return nil // closing ends all sessions
 	}
-	err := s.j.updateThen(ctx, "end session", func(ctx context.Context, tx pgx.Tx) error {
+	err := s.j.updateGroup(ctx, "end session", func(ctx context.Context, tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, s.j.sql(`delete from bridge.session where id = $1`), s.id); err != nil {
 			return err
 		}
 		_, err := tx.Exec(ctx, s.j.sql(`delete from bridge.member where session = $1`), s.id)
 		return err
-	}, s.j.announceGroupsAfter)
+	})
 	if errors.Is(err, sinks.ErrClosed) {
 		return nil
 	}

@@ -125,8 +125,8 @@ func (j *Journal) RequestRetry(ctx context.Context, name string, p sinks.Positio
 		}
 		return j.addRequest(ctx, tx, name, p, requestRetry)
 	}, func(err error) {
-		if strings.HasPrefix(name, journal.GroupReader("")) {
-			j.announceGroupsAfter(err)
+		if err == nil && strings.HasPrefix(name, journal.GroupReader("")) {
+			j.announceGroups()
 		}
 	})
 }

@@ -257,7 +257,7 @@ func (j *Journal) sql(query string) string {
 // unavailable makes an [journal.ErrUnavailable] of what a session or a transaction ended with. Errors of the contract stay.
 func unavailable(err error) error {
 	for _, known := range []error{
-		journal.ErrUnavailable, journal.ErrNotFound, journal.ErrLost, journal.ErrConflict, sinks.ErrClosed, sinks.ErrExpired, sinks.ErrFuture,
+		journal.ErrUnavailable, journal.ErrNotFound, journal.ErrLost, journal.ErrConflict, journal.ErrLimit, sinks.ErrClosed, sinks.ErrExpired, sinks.ErrFuture,
 		sinks.ErrForked, sinks.ErrDamaged, context.Canceled, context.DeadlineExceeded,
 	} {
 		if err == nil || errors.Is(err, known) {

@@ -38,7 +38,7 @@ const saveShare = `with saved as (
 type saving struct {
 	j     *Journal
 	group string
-	// changes are the caller's, without their states and without a second one of a share.
+	// changes are the caller's, without their states.
 	changes []journal.ShareChange
 	// parks says that a change parks something or unparks it.
 	parks bool
@@ -53,12 +53,7 @@ type saving struct {
 
 func (j *Journal) newSaving(group string, changes []journal.ShareChange) *saving {
 	s := &saving{j: j, group: group, saved: map[int]bool{}}
-	seen := map[int]bool{}
 	for _, c := range changes {
-		if seen[c.Index] || c.Index < 0 || c.Index >= journal.GroupShares {
-			continue
-		}
-		seen[c.Index] = true
 		s.indexes = append(s.indexes, int32(c.Index))
 		s.epochs, s.versions = append(s.epochs, int64(c.Epoch)), append(s.versions, int64(c.Version))
 		s.states, s.releases = append(s.states, append([]byte{}, c.State...)), append(s.releases, c.Release)
@@ -79,11 +74,13 @@ func cloneParked(all []*journalv1.Parked) (clones []*journalv1.Parked) {
 
 // SaveShares implements [journal.Groups].
 func (j *Journal) SaveShares(ctx context.Context, group string, changes []journal.ShareChange) (saved []bool, err error) {
-	if checkNames(group) != nil {
+	if err := journal.CheckChanges(changes); err != nil {
+		return nil, err
+	}
+	if !hasName(group) {
 		return nil, errNoGroup(group)
 	}
 	s := j.newSaving(group, changes)
-	// A copy of what was saved, for a caller who waited.
 	done := make(chan map[int]bool, 1)
 	err = j.runThen(ctx, "save shares", s.run, func(err error) {
 		if err == nil && s.changed() {
@@ -98,7 +95,6 @@ func (j *Journal) SaveShares(ctx context.Context, group string, changes []journa
 	saved = make([]bool, len(changes))
 	for i, c := range changes {
 		saved[i] = written[c.Index]
-		delete(written, c.Index) // a second change of the share was not saved
 	}
 	return saved, nil
 }
