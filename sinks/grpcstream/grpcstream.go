@@ -84,7 +84,7 @@ func New(log sinks.Log, c Config) *Server {
 // the stream cannot go on.
 func (s *Server) Tail(req *streamv1.TailRequest, out grpc.ServerStreamingServer[streamv1.TailResponse]) error {
 	st := &stream{server: s, out: out}
-	return s.Serve(out.Context(), st.unread, func(ctx context.Context) error { return st.run(ctx, req) })
+	return s.Serve(out.Context(), st.unread, func(ctx context.Context, _ context.CancelCauseFunc) error { return st.run(ctx, req) })
 }
 
 // lag returns 0 when the stream has already passed next.

@@ -15,14 +15,9 @@ import (
 	"github.com/webhook-bridge/bridge/sinks/filter"
 )
 
-const (
-	// readRecords is the number of events in one read. It bounds the memory that a client costs when it does not read, and the
-	// time that a filter which passes no event can delay a heartbeat. Larger reads are not faster.
-	readRecords = 128
-	// readPatience is how long a read of events that are there may take. Then the storage does not answer, and the client should not wait
-	// without a sign of life.
-	readPatience = 10 * time.Second
-)
+// readPatience is how long a read of events that are there may take. Then the storage does not answer, and the client should not wait
+// without a sign of life.
+const readPatience = 10 * time.Second
 
 // Reader goes through the log for one client: from a place, by a filter, with tokens, and with what the client may see. It belongs to one
 // goroutine, except that Position and Lag may be called by others.
@@ -97,19 +92,19 @@ func (r *Reader) resume(ctx context.Context, text string) (sinks.Position, error
 	return max(k.mark.Position, 1), nil
 }
 
-// Read returns the next records. If there are none yet, it waits for them until the given time; the result is empty then. The records
-// are valid until the next call, and should be released by [Reader.Release] before anything that takes long.
-func (r *Reader) Read(ctx context.Context, until time.Time) ([]sinks.Record, error) {
-	if r.records == nil {
-		r.records = make([]sinks.Record, 0, readRecords)
+// Read returns the next records, at most limit. If there are none yet, it waits for them until the given time; the result is empty then.
+// The records are valid until the next call, and should be released by [Reader.Release] before anything that takes long.
+func (r *Reader) Read(ctx context.Context, until time.Time, limit int) ([]sinks.Record, error) {
+	if cap(r.records) < limit {
+		r.records = make([]sinks.Record, 0, limit)
 	}
-	log := r.server.log
+	log, records := r.server.log, r.records[:0:limit]
 	if r.Position() < log.Bounds().Next {
 		// This waits for no event, so until sets no deadline. If it did, a stream whose heartbeat interval is shorter than a read
 		// would never get further.
 		reading, cancel := context.WithTimeout(ctx, readPatience)
 		defer cancel()
-		read, err := log.Read(reading, r.Position(), r.records)
+		read, err := log.Read(reading, r.Position(), records)
 		if err != nil && ctx.Err() == nil && reading.Err() != nil {
 			err = fmt.Errorf("%w: a read took longer than %s", sinks.ErrUnavailable, readPatience)
 		}
@@ -117,7 +112,7 @@ func (r *Reader) Read(ctx context.Context, until time.Time) ([]sinks.Record, err
 	}
 	waiting, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
-	read, err := log.Read(waiting, r.Position(), r.records)
+	read, err := log.Read(waiting, r.Position(), records)
 	if err != nil && ctx.Err() == nil && waiting.Err() != nil {
 		return nil, nil
 	}

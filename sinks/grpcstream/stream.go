@@ -14,7 +14,12 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-const defaultHeartbeat = 10 * time.Second
+const (
+	defaultHeartbeat = 10 * time.Second
+	// readRecords is the number of events in one read. It bounds the memory that a client costs when it does not read, and the
+	// time that a filter which passes no event can delay a heartbeat. Larger reads are not faster.
+	readRecords = 128
+)
 
 // stream is one call of Tail. All fields except the atomic ones belong to the goroutine that runs it.
 type stream struct {
@@ -50,7 +55,7 @@ func (s *stream) step(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	read, err := s.Read(ctx, s.due)
+	read, err := s.Read(ctx, s.due, readRecords)
 	if err != nil {
 		return err
 	}

@@ -82,8 +82,10 @@ var (
 
 // Serve runs one stream, and returns its status. lag is asked for [Streams.Stats]. The context of run is done when the client has gone,
 // and when the stream must say goodbye: then its cause is an [*Ending]. A run that is blocked in a Send is left behind in the
-// end, since only the return of the handler unblocks it.
-func (s *Streams) Serve(ctx context.Context, lag func() uint64, run func(context.Context) error) error {
+// end, since only the return of the handler unblocks it. run may call abandon for that, from another goroutine, with the status.
+func (s *Streams) Serve(
+	ctx context.Context, lag func() uint64, run func(ctx context.Context, abandon context.CancelCauseFunc) error,
+) error {
 	st := &opened{lag}
 	if err := s.enter(st); err != nil {
 		return err
@@ -93,9 +95,11 @@ func (s *Streams) Serve(ctx context.Context, lag func() uint64, run func(context
 	age := s.maxAge - s.maxAge/10 + rand.N(s.maxAge/5+1) //nolint:gosec // it only spreads the ends
 	tooOld := time.AfterFunc(age, func() { cancel(endAge) })
 	left := time.NewTimer(age + ageGrace)
+	abandoned, abandon := context.WithCancelCause(context.Background())
+	defer abandon(nil)
 	ended := make(chan error, 1)
 	go func() {
-		err := run(ctx)
+		err := run(ctx, abandon)
 		cancel(nil)
 		// Leave first, then tell the client: a client that opens its next stream at once must find room.
 		s.leave(st)
@@ -109,6 +113,8 @@ func (s *Streams) Serve(ctx context.Context, lag func() uint64, run func(context
 	select {
 	case err := <-ended:
 		return err
+	case <-abandoned.Done():
+		return context.Cause(abandoned)
 	case <-left.C:
 		return endAge.Status()
 	case <-s.cut.Done():

@@ -389,12 +389,13 @@ func (x *Delivery) GetReplayed() bool {
 }
 
 // Credit permits the server to send. Credit adds up: the server may send while both sums are positive, so the last event may
-// exceed the sum of bytes. Without `bytes` in any Credit, bytes are not counted.
+// exceed the sum of bytes. Without `bytes` in any Credit, bytes are not counted. More than the server accepts ends the stream with
+// INVALID_ARGUMENT.
 type Credit struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Events to add. At most a million in sum.
 	Events uint32 `protobuf:"varint,1,opt,name=events,proto3" json:"events,omitempty"`
-	// Bytes of events to add. At most 1 GiB in sum.
+	// Bytes of events to add. At most 1 GiB in sum. They count what is sent of an event: the canonical event, the vendor's message, the body.
 	Bytes         uint64 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -42,6 +42,9 @@ const (
 	GoodbyeCause_GOODBYE_CAUSE_JOURNAL GoodbyeCause = 3
 	// The server lost its right to the group's shares for a moment. Reconnect at once.
 	GoodbyeCause_GOODBYE_CAUSE_LOST GoodbyeCause = 4
+	// The member of a group took no events for twice its ack_deadline, and at least a minute, while events waited for it. They go to other
+	// members. Reconnect when it can take events.
+	GoodbyeCause_GOODBYE_CAUSE_IDLE GoodbyeCause = 5
 )
 
 // Enum value maps for GoodbyeCause.
@@ -52,6 +55,7 @@ var (
 		2: "GOODBYE_CAUSE_MAX_AGE",
 		3: "GOODBYE_CAUSE_JOURNAL",
 		4: "GOODBYE_CAUSE_LOST",
+		5: "GOODBYE_CAUSE_IDLE",
 	}
 	GoodbyeCause_value = map[string]int32{
 		"GOODBYE_CAUSE_UNSPECIFIED": 0,
@@ -59,6 +63,7 @@ var (
 		"GOODBYE_CAUSE_MAX_AGE":     2,
 		"GOODBYE_CAUSE_JOURNAL":     3,
 		"GOODBYE_CAUSE_LOST":        4,
+		"GOODBYE_CAUSE_IDLE":        5,
 	}
 )
 
@@ -679,7 +684,7 @@ func (*TailResponse_Goodbye) isTailResponse_Message() {}
 // Subscribed confirms a stream before its first event.
 type Subscribed struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Token of the exact start: resuming with it, and the same filter, starts at the same place.
+	// Token of the exact start: resuming with it, and the same filter, starts at the same place. A group has none.
 	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
 	// How often the server will send heartbeats. A client may take two missed ones for a dead connection.
 	HeartbeatInterval *durationpb.Duration `protobuf:"bytes,2,opt,name=heartbeat_interval,json=heartbeatInterval,proto3" json:"heartbeat_interval,omitempty"`
@@ -918,7 +923,7 @@ func (x *DeliveredEvent) GetPayloadMissing() string {
 // server goes through events that the filter holds back.
 type Heartbeat struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Resumes after all that was looked at so far, also when the filter let nothing pass.
+	// Resumes after all that was looked at so far, also when the filter let nothing pass. A group has none.
 	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
 	// Events between here and the journal's durable end, before filtering.
 	Lag uint64 `protobuf:"varint,2,opt,name=lag,proto3" json:"lag,omitempty"`
@@ -991,7 +996,7 @@ func (x *Heartbeat) GetOldestUnackedAge() *durationpb.Duration {
 // Goodbye says that the server is about to close the stream.
 type Goodbye struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Resumes where the stream stopped.
+	// Resumes where the stream stopped. A group has none.
 	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
 	// Why, for people.
 	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
@@ -1255,7 +1260,7 @@ type SubscribeStart struct {
 	Label string `protobuf:"bytes,6,opt,name=label,proto3" json:"label,omitempty"`
 	// As in TailRequest.
 	HeartbeatInterval *durationpb.Duration `protobuf:"bytes,7,opt,name=heartbeat_interval,json=heartbeatInterval,proto3" json:"heartbeat_interval,omitempty"`
-	// The first credit.
+	// The first credit. Not set: none, so nothing is sent before a Credit.
 	Credit *Credit `protobuf:"bytes,8,opt,name=credit,proto3" json:"credit,omitempty"`
 	// Without a group: where to go on when the position is no longer kept. With a group, its policy says.
 	OnExpired     OnExpired `protobuf:"varint,9,opt,name=on_expired,json=onExpired,proto3,enum=bridge.stream.v1.OnExpired" json:"on_expired,omitempty"`
@@ -1480,12 +1485,13 @@ type isSubscribeResponse_Message interface {
 }
 
 type SubscribeResponse_Subscribed struct {
-	// The first message of every subscription.
+	// The first message of every subscription. Without a group it is sent again when on_expired moved the position over events that
+	// are no longer kept: it says where the subscription goes on.
 	Subscribed *Subscribed `protobuf:"bytes,1,opt,name=subscribed,proto3,oneof"`
 }
 
 type SubscribeResponse_Batch struct {
-	// Events.
+	// Events. At most 32 KiB, unless a single event is larger: then that one alone.
 	Batch *Batch `protobuf:"bytes,2,opt,name=batch,proto3,oneof"`
 }
 
@@ -1500,12 +1506,13 @@ type SubscribeResponse_AckResult struct {
 }
 
 type SubscribeResponse_CaughtUp struct {
-	// Everything that was in the log was looked at. Sent once, and again after each `fell_behind`.
+	// Everything that was in the log was looked at. Sent once, and again after each `fell_behind`. Of a group, what is outstanding, or
+	// waits for an earlier event, may still have to be acknowledged.
 	CaughtUp *CaughtUp `protobuf:"bytes,5,opt,name=caught_up,json=caughtUp,proto3,oneof"`
 }
 
 type SubscribeResponse_FellBehind struct {
-	// The subscription is far behind the log's end: events are read from the journal.
+	// The subscription had caught up, and is 10,000 events or more behind the log's end again.
 	FellBehind *FellBehind `protobuf:"bytes,6,opt,name=fell_behind,json=fellBehind,proto3,oneof"`
 }
 
@@ -3019,13 +3026,14 @@ const file_bridge_stream_v1_stream_proto_rawDesc = "" +
 	"\x06events\x18\x01 \x01(\x04R\x06events\"5\n" +
 	"\x12DeleteGroupRequest\x12\x1f\n" +
 	"\x05group\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18dR\x05group\"\x15\n" +
-	"\x13DeleteGroupResponse*\x94\x01\n" +
+	"\x13DeleteGroupResponse*\xac\x01\n" +
 	"\fGoodbyeCause\x12\x1d\n" +
 	"\x19GOODBYE_CAUSE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13GOODBYE_CAUSE_DRAIN\x10\x01\x12\x19\n" +
 	"\x15GOODBYE_CAUSE_MAX_AGE\x10\x02\x12\x19\n" +
 	"\x15GOODBYE_CAUSE_JOURNAL\x10\x03\x12\x16\n" +
-	"\x12GOODBYE_CAUSE_LOST\x10\x042\xd2\a\n" +
+	"\x12GOODBYE_CAUSE_LOST\x10\x04\x12\x16\n" +
+	"\x12GOODBYE_CAUSE_IDLE\x10\x052\xd2\a\n" +
 	"\x12EventStreamService\x12G\n" +
 	"\x04Tail\x12\x1d.bridge.stream.v1.TailRequest\x1a\x1e.bridge.stream.v1.TailResponse0\x01\x12X\n" +
 	"\tSubscribe\x12\".bridge.stream.v1.SubscribeRequest\x1a#.bridge.stream.v1.SubscribeResponse(\x010\x01\x12E\n" +

@@ -71,7 +71,16 @@ type EventStreamServiceClient interface {
 	// Without a group, the client keeps the position: each Delivery has a `token`. Ack and Nack are errors then.
 	//
 	// The server sends nothing without credit but answers to acknowledgements, heartbeats, `caught_up`, `fell_behind` and `goodbye`.
-	// It reads ahead of the credit by nothing that it would have to keep: a client that stops reading costs a position.
+	// It reads ahead of the credit by nothing that it would have to keep: a client that stops reading costs a position. A member of a
+	// group that takes no events for twice the ack_deadline, and at least a minute, while events wait for it, is taken from the group: its
+	// events go to others, and its stream ends, after a `goodbye` if it reads that.
+	//
+	// Acknowledgements are answered in order. They are written together as far as they come together. A client that sends more than the
+	// server can write is read no further until they are written. Until `goodbye` is sent, what has come is written. After it, what is
+	// outstanding is given back at once, and counts as an attempt.
+	//
+	// A group's filter is applied to whole events. A member that may see only a part of what it chooses gets PERMISSION_DENIED when such
+	// an event comes; the event stays for the others. So give the group a filter of sources and types that all its members may see.
 	//
 	// Errors: those of Tail; FAILED_PRECONDITION for another filter than the group's; RESOURCE_EXHAUSTED when a group has 1,000 members, or when
 	// there are too many groups; NOT_FOUND when the group is deleted meanwhile; PERMISSION_DENIED for a group, or a payload, that the caller may not have;
@@ -89,7 +98,7 @@ type EventStreamServiceClient interface {
 	Pull(ctx context.Context, in *PullRequest, opts ...grpc.CallOption) (*PullResponse, error)
 	// Acknowledge answers for deliveries of Pull, or of a stream that has ended. It may reach any replica.
 	//
-	// Errors: NOT_FOUND for a group that does not exist; INVALID_ARGUMENT for ids that no server gave out.
+	// Errors: NOT_FOUND for a group that does not exist; INVALID_ARGUMENT for ids that no server gave out: then nothing is accepted.
 	Acknowledge(ctx context.Context, in *AcknowledgeRequest, opts ...grpc.CallOption) (*AcknowledgeResponse, error)
 	// ListGroups returns the groups that the caller may see, ordered by name.
 	ListGroups(ctx context.Context, in *ListGroupsRequest, opts ...grpc.CallOption) (*ListGroupsResponse, error)
@@ -276,7 +285,16 @@ type EventStreamServiceServer interface {
 	// Without a group, the client keeps the position: each Delivery has a `token`. Ack and Nack are errors then.
 	//
 	// The server sends nothing without credit but answers to acknowledgements, heartbeats, `caught_up`, `fell_behind` and `goodbye`.
-	// It reads ahead of the credit by nothing that it would have to keep: a client that stops reading costs a position.
+	// It reads ahead of the credit by nothing that it would have to keep: a client that stops reading costs a position. A member of a
+	// group that takes no events for twice the ack_deadline, and at least a minute, while events wait for it, is taken from the group: its
+	// events go to others, and its stream ends, after a `goodbye` if it reads that.
+	//
+	// Acknowledgements are answered in order. They are written together as far as they come together. A client that sends more than the
+	// server can write is read no further until they are written. Until `goodbye` is sent, what has come is written. After it, what is
+	// outstanding is given back at once, and counts as an attempt.
+	//
+	// A group's filter is applied to whole events. A member that may see only a part of what it chooses gets PERMISSION_DENIED when such
+	// an event comes; the event stays for the others. So give the group a filter of sources and types that all its members may see.
 	//
 	// Errors: those of Tail; FAILED_PRECONDITION for another filter than the group's; RESOURCE_EXHAUSTED when a group has 1,000 members, or when
 	// there are too many groups; NOT_FOUND when the group is deleted meanwhile; PERMISSION_DENIED for a group, or a payload, that the caller may not have;
@@ -294,7 +312,7 @@ type EventStreamServiceServer interface {
 	Pull(context.Context, *PullRequest) (*PullResponse, error)
 	// Acknowledge answers for deliveries of Pull, or of a stream that has ended. It may reach any replica.
 	//
-	// Errors: NOT_FOUND for a group that does not exist; INVALID_ARGUMENT for ids that no server gave out.
+	// Errors: NOT_FOUND for a group that does not exist; INVALID_ARGUMENT for ids that no server gave out: then nothing is accepted.
 	Acknowledge(context.Context, *AcknowledgeRequest) (*AcknowledgeResponse, error)
 	// ListGroups returns the groups that the caller may see, ordered by name.
 	ListGroups(context.Context, *ListGroupsRequest) (*ListGroupsResponse, error)
