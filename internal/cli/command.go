@@ -138,7 +138,7 @@ Exit codes, of all commands:
 	add(groupVendor, sendCommand(env), simulateCommand(env))
 	add(groupEvents, tailCommand(env))
 	add(groupOperator, webhooksCommand(env), quarantineCommand(env), retranslateCommand(env), driftCommand(env), sinksCommand(env),
-		parkedCommand(env), replicasCommand(env), backupCommand(env), verifyCommand(env), journalCommand(env))
+		parkedCommand(env), groupsCommand(env), replicasCommand(env), backupCommand(env), verifyCommand(env), journalCommand(env))
 	add(groupProgram, versionCommand(env))
 	root.SetHelpCommand(helpCommand())
 	root.SetHelpCommandGroupID(groupProgram)

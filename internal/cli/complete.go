@@ -119,6 +119,7 @@ func addCompletions(c *cobra.Command, env environment) {
 		"sinks resume":        words(env.sinkNames),
 		"sinks seek":          words(env.sinkNames, fixed("earliest", "latest")),
 		"sinks pass":          words(env.sinkNames),
+		"groups seek":         words(fixed(), fixed("earliest", "latest")),
 		"parked show":         words(env.sinkNames),
 		"parked retry":        words(env.sinkNames),
 		"parked discard":      words(env.sinkNames),

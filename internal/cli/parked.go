@@ -22,6 +22,9 @@ func parkedCommand(env environment) *cobra.Command {
 	}, listParkedCommand(env), showParkedCommand(env), retryParkedCommand(env), discardParkedCommand(env))
 }
 
+// parkedLister tells the positions of parked events.
+const parkedLister = "bridge parked list"
+
 // parkedFlags select parked events.
 type parkedFlags struct {
 	sink         string
@@ -112,7 +115,7 @@ func showParkedCommand(env environment) *cobra.Command {
 		Example: "  bridge parked show archive 1204",
 		Args:    between(2, 2, "a sink and a position"),
 		PreRunE: func(_ *cobra.Command, args []string) (err error) {
-			at, err = positions(args[1:])
+			at, err = positions(args[1:], parkedLister)
 			return err
 		},
 		RunE: o.calling(func(ctx context.Context, args []string) error {
@@ -152,13 +155,13 @@ func printParked(out io.Writer, s styles, a *adminv1.GetParkedResponse, reveal b
 	return printEvent(out, s, a.GetEvent())
 }
 
-// positions reads the positions of a command line.
-func positions(args []string) ([]uint64, error) {
+// positions reads the positions of a command line. lister is the command that tells them.
+func positions(args []string, lister string) ([]uint64, error) {
 	var all []uint64
 	for _, arg := range args {
 		p, err := strconv.ParseUint(arg, 10, 64)
 		if err != nil || p == 0 {
-			return nil, &usageError{fmt.Sprintf("%q is no position; bridge parked list tells them", arg)}
+			return nil, &usageError{fmt.Sprintf("%q is no position; %s tells them", arg, lister)}
 		}
 		all = append(all, p)
 	}
@@ -191,7 +194,7 @@ func (c *chosenParked) choose(_ *cobra.Command, args []string) (err error) {
 	}
 	if len(args) > 0 {
 		c.sink = args[0]
-		c.positions, err = positions(args[1:])
+		c.positions, err = positions(args[1:], parkedLister)
 	}
 	return err
 }
