@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/webhook-bridge/bridge/internal/access"
 	"github.com/webhook-bridge/bridge/internal/config"
 	"github.com/webhook-bridge/bridge/internal/daemon"
 	"github.com/webhook-bridge/bridge/internal/schema"
@@ -94,6 +96,13 @@ func printConfig(env environment, cfg *config.Config) error {
 	for _, s := range cfg.Sinks {
 		fmt.Fprintf(w, "%s\t%s\n", s.Name, env.plugins.DescribeSink(s))
 	}
+	if len(cfg.Access.Principals) > 0 {
+		fmt.Fprintln(w, "\nPRINCIPAL\tKNOWN BY\tSOURCES\tTYPES\tGROUPS\tPERSONAL DATA\tRAW")
+	}
+	for _, p := range cfg.Access.Principals {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", p.Name, credentialsText(p), listText(p.Sources), listText(p.Types), listText(p.Groups),
+			choose(p.Personal, "shown", "masked"), choose(p.Raw, "shown", "no"))
+	}
 	fmt.Fprintln(w)
 	l := cfg.Listen
 	for _, x := range []struct {
@@ -111,6 +120,26 @@ func printConfig(env environment, cfg *config.Config) error {
 	}
 	fmt.Fprintf(w, "journal\t%s\tkept %s or %s\n", journalText(cfg), schema.FormatDuration(cfg.Journal.Age), schema.FormatSize(cfg.Journal.Size))
 	return w.Flush()
+}
+
+// credentialsText says by what a principal is known.
+func credentialsText(p access.Rules) string {
+	var all []string
+	if n := len(secret.Reveal(p.Tokens)); n > 0 {
+		all = append(all, fmt.Sprintf("token, %d accepted", n))
+	}
+	return strings.Join(append(all, p.Certificates...), ", ")
+}
+
+func listText(patterns []string) string {
+	return cmp.Or(strings.Join(patterns, ", "), "none")
+}
+
+func choose(condition bool, yes, no string) string {
+	if condition {
+		return yes
+	}
+	return no
 }
 
 // journalText says where the journal is.

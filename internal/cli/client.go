@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/webhook-bridge/bridge/internal/config"
+	"github.com/webhook-bridge/bridge/internal/near"
 	"github.com/webhook-bridge/bridge/internal/secret"
 )
 
@@ -34,6 +35,8 @@ const maxEventSize = 128 << 20
 type clientFlags struct {
 	config, addr, ca string
 	tls              bool
+	// cert and key are the files of a client certificate. principal chooses whose token of the configuration is sent.
+	cert, key, principal string
 	// operator is set for commands that call the operator's service, which may have tokens of its own.
 	operator bool
 	flags    *pflag.FlagSet
@@ -46,6 +49,12 @@ func (c *clientFlags) register(fs *pflag.FlagSet) {
 		"if the server requires a bearer token, it is read from the environment\nvariable BRIDGE_TOKEN, otherwise from the configuration")
 	fs.BoolVar(&c.tls, "tls", false, "use TLS, and trust the system's certificates")
 	caFlag(fs, &c.ca)
+	if c.operator {
+		return // Operators have tokens only.
+	}
+	fs.StringVar(&c.principal, "principal", "", "send the token of this `principal` of the configuration, in place of BRIDGE_TOKEN")
+	fs.StringVar(&c.cert, "cert", "", "use TLS, and show the client certificate in this PEM `file` in place of a token")
+	fs.StringVar(&c.key, "key", "", "the private key of the certificate, a PEM `file`")
 }
 
 // serverConfig returns the configuration of the server to call: the one that -c names, otherwise bridge.yaml if it is there and no
@@ -76,7 +85,9 @@ type server struct {
 	// token is where the bearer token is from, in words; empty without a token.
 	token    string
 	operator bool
-	witness  *witness
+	// certificate: a client certificate is shown.
+	certificate bool
+	witness     *witness
 }
 
 // dial returns a connection to the server. A bearer token comes from BRIDGE_TOKEN, otherwise from the configuration.
@@ -85,7 +96,14 @@ func (c *clientFlags) dial(env environment) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{addr: c.addr, operator: c.operator, witness: &witness{}}
+	s := &server{addr: c.addr, operator: c.operator, certificate: c.cert != "", witness: &witness{}}
+	certificates, err := c.certificates()
+	if err != nil {
+		return nil, err
+	}
+	if c.principal != "" && cfg == nil {
+		return nil, errors.New("--principal takes a token from the configuration: name that with -c")
+	}
 	ca, token := c.ca, ""
 	if cfg != nil {
 		if s.addr == "" {
@@ -95,9 +113,9 @@ func (c *clientFlags) dial(env environment) (*server, error) {
 			// The server's own file: enough for a certificate that signed itself, and the system's are trusted too.
 			ca = t.CertFile
 		}
-		tokens := cfg.Access.Tokens
-		if c.operator && len(cfg.Access.AdminTokens) > 0 {
-			tokens = cfg.Access.AdminTokens
+		tokens, err := c.tokensOf(cfg)
+		if err != nil {
+			return nil, err
 		}
 		if texts := secret.Reveal(tokens); len(texts) > 0 { // a token's file may be empty
 			token, s.token = texts[0], "from the configuration" //nolint:gosec // the words name a place
@@ -106,19 +124,60 @@ func (c *clientFlags) dial(env environment) (*server, error) {
 	if s.addr == "" {
 		s.addr = defaultGRPC
 	}
-	if t, ok := env.lookup("BRIDGE_TOKEN"); ok && t != "" {
+	// The server judges a call with a token by the token alone.
+	if t, ok := env.lookup("BRIDGE_TOKEN"); ok && t != "" && !s.certificate && c.principal == "" {
 		token, s.token = t, "from BRIDGE_TOKEN"
 	}
-	s.secure = c.tls || ca != ""
+	s.secure = c.tls || ca != "" || s.certificate
 	if token != "" && !s.secure && !config.IsLoopback(s.addr) {
 		return nil, errors.New("a token is sent over TLS or to a loopback address only; use --tls or --ca")
 	}
-	return s, s.connect(ca, token)
+	return s, s.connect(ca, token, certificates)
+}
+
+// certificates returns the client certificate, if one is given.
+func (c *clientFlags) certificates() ([]tls.Certificate, error) {
+	switch {
+	case c.cert == "" && c.key == "":
+		return nil, nil
+	case c.cert == "" || c.key == "":
+		return nil, errors.New("--cert and --key belong together: a client certificate and its private key")
+	}
+	pair, err := tls.LoadX509KeyPair(c.cert, c.key)
+	if err != nil {
+		return nil, fmt.Errorf("--cert and --key: %w", err)
+	}
+	return []tls.Certificate{pair}, nil
+}
+
+// tokensOf returns the tokens of the configuration that open the server's service. There are none where a client certificate is shown,
+// or where one of several principals must be chosen.
+func (c *clientFlags) tokensOf(cfg *config.Config) ([]secret.Value, error) {
+	a := cfg.Access
+	switch {
+	case c.operator && len(a.AdminTokens) > 0:
+		return a.AdminTokens, nil
+	case c.operator:
+		return a.Tokens, nil
+	case c.cert != "":
+		return nil, nil
+	case c.principal == "" && len(a.Principals) == 1:
+		return a.Principals[0].Tokens, nil
+	case c.principal == "":
+		return a.Tokens, nil
+	}
+	names := make([]string, len(a.Principals))
+	for i, p := range a.Principals {
+		if names[i] = p.Name; p.Name == c.principal {
+			return p.Tokens, nil
+		}
+	}
+	return nil, fmt.Errorf("the configuration has no principal %q%s", c.principal, near.List(c.principal, names))
 }
 
 // connect makes the client's connection, which is opened at the first call.
-func (s *server) connect(ca, token string) error {
-	creds, err := transportCredentials(s.secure, ca)
+func (s *server) connect(ca, token string, certificates []tls.Certificate) error {
+	creds, err := transportCredentials(s.secure, ca, certificates)
 	if err != nil {
 		return err
 	}
@@ -144,7 +203,7 @@ func (s *server) connect(ca, token string) error {
 	return err
 }
 
-func transportCredentials(secure bool, ca string) (credentials.TransportCredentials, error) {
+func transportCredentials(secure bool, ca string, certificates []tls.Certificate) (credentials.TransportCredentials, error) {
 	if !secure {
 		return insecure.NewCredentials(), nil
 	}
@@ -152,6 +211,7 @@ func transportCredentials(secure bool, ca string) (credentials.TransportCredenti
 	if err != nil {
 		return nil, err
 	}
+	config.Certificates = certificates
 	return credentials.NewTLS(config), nil
 }
 

@@ -49,7 +49,7 @@ func (s *server) explain(ctx context.Context, err error) error {
 	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled:
 		return s.unreached(ctx, st)
 	case codes.Unauthenticated:
-		return s.unauthenticated()
+		return s.unauthenticated(text)
 	case codes.Unimplemented:
 		return fmt.Errorf("the server at %s does not know this call: it has another version than this program, or is another server (%s)",
 			s.addr, text)
@@ -76,16 +76,22 @@ func (s *server) explain(ctx context.Context, err error) error {
 	return errors.New(text)
 }
 
-// unauthenticated says which token the server wants.
-func (s *server) unauthenticated() error {
-	whose := "one of access.tokens"
+// unauthenticated says which credential the server wants.
+func (s *server) unauthenticated(text string) error {
+	whose := "one of access.tokens, or of a principal in access.principals"
 	if s.operator {
 		whose = "one of access.admin_tokens, or of access.tokens if there are none of these"
 	}
-	if s.token == "" {
+	switch {
+	case s.token != "":
+		return fmt.Errorf("the server at %s does not accept the bearer token %s: it must be %s", s.addr, s.token, whose)
+	case s.certificate:
+		return fmt.Errorf("the server at %s does not accept the client certificate of --cert: %s", s.addr, text)
+	case s.operator:
 		return fmt.Errorf("the server at %s requires a bearer token: set BRIDGE_TOKEN, or name the server's configuration with -c (%s)", s.addr, whose)
 	}
-	return fmt.Errorf("the server at %s does not accept the bearer token %s: it must be %s", s.addr, s.token, whose)
+	return fmt.Errorf("the server at %s requires a bearer token: set BRIDGE_TOKEN, or name the server's configuration with -c, "+
+		"and --principal if it has several (%s); or show a client certificate with --cert and --key", s.addr, whose)
 }
 
 func (s *server) notGRPC() error {

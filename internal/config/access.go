@@ -17,12 +17,17 @@ func (r resolver) access(a *configv1.Access, listen Listen) Access {
 	if len(a.GetAdminTokens()) > 0 {
 		resolved.AdminTokens = r.tokens("access.admin_tokens", a.GetAdminTokens())
 	}
-	names, owners := map[string]int{}, map[string]string{}
+	names, tokens, certificates := map[string]int{}, map[string]string{}, map[string]string{}
 	for i, file := range a.GetPrincipals() {
 		path := element("access.principals", i)
 		r.unique("principal", names, path+".name", file.GetName())
 		p := r.principal(path, file)
-		r.uniqueTokens(owners, p.Tokens)
+		for _, v := range p.Tokens {
+			r.once(tokens, v.Reveal(), v.Place(), "token")
+		}
+		for n, pattern := range p.Certificates {
+			r.once(certificates, pattern, element(path+".certificates", n), "pattern")
+		}
 		if len(p.Certificates) > 0 && a.GetClientCaFile() == "" {
 			r.addf(path+".certificates", "needs access.client_ca_file, which says who may sign them")
 		}
@@ -56,16 +61,13 @@ func (r resolver) principal(path string, file *configv1.Principal) access.Rules 
 	return rules
 }
 
-// uniqueTokens reports tokens that two principals have, or one twice. owners has the places of the tokens so far.
-func (r resolver) uniqueTokens(owners map[string]string, tokens []secret.Value) {
-	for _, v := range tokens {
-		text := v.Reveal()
-		if first, twice := owners[text]; twice && text != "" {
-			r.addf(v.Place(), "is the same token as %s", first)
-			continue
-		}
-		owners[text] = v.Place()
+// once reports a credential that stands in the file twice. places has the ones so far, with their places.
+func (r resolver) once(places map[string]string, credential, path, what string) {
+	if first, twice := places[credential]; twice && credential != "" {
+		r.addf(path, "is the same %s as %s", what, first)
+		return
 	}
+	places[credential] = path
 }
 
 // checkAuthorities reports a file of authorities that cannot be used, or that changes nothing.

@@ -70,6 +70,7 @@ func (p Plugins) Preflight(ctx context.Context, cfg *config.Config, probes Probe
 		f.certificates()
 		f.secrets()
 		f.sources()
+		f.principals()
 	}
 	if probes.Listeners {
 		f.listeners(ctx)

@@ -19,7 +19,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/webhook-bridge/bridge/connectors"
+	"github.com/webhook-bridge/bridge/internal/access"
+	"github.com/webhook-bridge/bridge/internal/certs/certstest"
 	"github.com/webhook-bridge/bridge/internal/config"
+	"github.com/webhook-bridge/bridge/internal/source"
 )
 
 // TestPreflightFolders: a folder that can be created or written is fine, and nothing is created.
@@ -202,4 +205,48 @@ sources:
 		"0 sources[1].auth.hmac.secrets: sources[0] has this secret too",
 		"0 sources[1].auth.hmac.secrets[0]: other users may write the file with the secret (mode 0666)",
 	})
+}
+
+// TestPreflightPrincipals: rights that lead nowhere, and authorities that vouch for nobody.
+func TestPreflightPrincipals(t *testing.T) {
+	authority := certstest.New(t, "authority")
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	write := func(text []byte) {
+		if err := os.WriteFile(file, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expiring := func(in time.Duration) []byte {
+		c := authority.Issue(t, x509.Certificate{NotAfter: time.Now().Add(in)})
+		return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate[0]})
+	}
+	cfg := &config.Config{
+		Journal: config.Journal{Dir: t.TempDir()}, Sources: []source.Source{{Name: "erp-1", Connector: &connectors.Connector{}}},
+		Access: config.Access{ClientCAFile: file, Principals: []access.Rules{
+			{Name: "sender"},
+			{Name: "good", Sources: []string{"erp-*", "*"}, Types: []string{"**"}},
+			{Name: "half", Sources: []string{"erp-2", "erp-1"}},
+			{Name: "other half", Types: []string{"**"}},
+		}},
+	}
+	always := []string{
+		"0 access.principals[2]: may see no event", "0 access.principals[2].sources[0]: matches no source", "0 access.principals[3]: may see no event",
+	}
+	for _, tt := range []struct {
+		text []byte
+		want string
+	}{
+		{expiring(1000 * time.Hour), ""},
+		{slices.Concat(expiring(-time.Minute), expiring(1000*time.Hour)), ""},
+		{slices.Concat(expiring(time.Hour), expiring(2*time.Hour)), "0 access.client_ca_file: the last certificate in the file expires on"},
+		{expiring(-time.Minute), "1 access.client_ca_file: no certificate in the file is valid now"},
+		{[]byte("none"), "2 access.client_ca_file: the file has no certificate in PEM"},
+	} {
+		write(tt.text)
+		want := always
+		if tt.want != "" {
+			want = append([]string{tt.want}, always...)
+		}
+		wantFindings(t, cfg, want)
+	}
 }
