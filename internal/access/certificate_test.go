@@ -143,7 +143,7 @@ func TestRecheck(t *testing.T) {
 			t.Cleanup(release)
 			return ctx
 		}
-		want := func(what string, ctx context.Context, ended bool) { //nolint:revive // what it is comes first
+		want := func(what string, ctx context.Context, ended bool) {
 			t.Helper()
 			a.Recheck()
 			if err := Ended(ctx); (err != nil) != ended || (ctx.Err() != nil) != ended || ended && status.Code(err) != codes.Unauthenticated {

@@ -54,8 +54,10 @@ func NewPrincipal(r Rules) (*Principal, []Fault) {
 	for i, text := range r.Types {
 		compiled, err := pattern.Parse(text)
 		if err != nil {
-			faults = append(faults, Fault{fmt.Sprintf("types[%d]", i),
-				"must be lower-case words joined by dots; `*` and `**` stand for whole words, as in `order.*`"})
+			faults = append(faults, Fault{
+				fmt.Sprintf("types[%d]", i),
+				"must be lower-case words joined by dots; `*` and `**` stand for whole words, as in `order.*`",
+			})
 		}
 		p.types = append(p.types, compiled)
 	}

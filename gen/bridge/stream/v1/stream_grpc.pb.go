@@ -52,8 +52,10 @@ type EventStreamServiceClient interface {
 	// Errors: INVALID_ARGUMENT for a malformed filter or token; FAILED_PRECONDITION for a token of another journal, of
 	// another filter, of a state that was lost in a restore, or past the journal's end; OUT_OF_RANGE with the detail
 	// PositionExpired when events from the asked place on are no longer kept, also in the middle of a stream;
-	// RESOURCE_EXHAUSTED when too many streams are open; UNAVAILABLE when the server shuts down (after `goodbye`), and
-	// while the journal does not answer; INTERNAL when the journal cannot be read.
+	// UNAUTHENTICATED without a valid credential, also in the middle of a stream whose credential was withdrawn;
+	// PERMISSION_DENIED when an entry of the filter chooses nothing that the caller may see; RESOURCE_EXHAUSTED when too
+	// many streams are open; UNAVAILABLE when the server shuts down (after `goodbye`), and while the journal does not answer;
+	// INTERNAL when the journal cannot be read.
 	Tail(ctx context.Context, in *TailRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[TailResponse], error)
 	// Subscribe delivers events against credit, to one member of a group or to one client alone.
 	//
@@ -266,8 +268,10 @@ type EventStreamServiceServer interface {
 	// Errors: INVALID_ARGUMENT for a malformed filter or token; FAILED_PRECONDITION for a token of another journal, of
 	// another filter, of a state that was lost in a restore, or past the journal's end; OUT_OF_RANGE with the detail
 	// PositionExpired when events from the asked place on are no longer kept, also in the middle of a stream;
-	// RESOURCE_EXHAUSTED when too many streams are open; UNAVAILABLE when the server shuts down (after `goodbye`), and
-	// while the journal does not answer; INTERNAL when the journal cannot be read.
+	// UNAUTHENTICATED without a valid credential, also in the middle of a stream whose credential was withdrawn;
+	// PERMISSION_DENIED when an entry of the filter chooses nothing that the caller may see; RESOURCE_EXHAUSTED when too
+	// many streams are open; UNAVAILABLE when the server shuts down (after `goodbye`), and while the journal does not answer;
+	// INTERNAL when the journal cannot be read.
 	Tail(*TailRequest, grpc.ServerStreamingServer[TailResponse]) error
 	// Subscribe delivers events against credit, to one member of a group or to one client alone.
 	//
