@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // OnExpired says what a group does at events that are no longer kept.
@@ -79,6 +80,8 @@ type definition struct {
 	skipped uint64
 	missed  ranges
 	seeks   uint64
+	// start is where the group started, or was moved to last.
+	start sinks.Position
 }
 
 func (d definition) encode() ([]byte, error) {
@@ -95,6 +98,7 @@ func (d definition) encode() ([]byte, error) {
 		Skipped:        d.skipped,
 		Missed:         d.missed.pairs(),
 		Seeks:          d.seeks,
+		Start:          uint64(d.start),
 	}
 	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
 	if err != nil {
@@ -127,5 +131,18 @@ func decodeDefinition(b []byte) (definition, error) {
 		skipped:   m.GetSkipped(),
 		missed:    missed,
 		seeks:     m.GetSeeks(),
+		start:     sinks.Position(m.GetStart()),
 	}, nil
+}
+
+func encodeNote(label string, n note) ([]byte, error) {
+	m := &journalv1.GroupNote{Label: label, Outstanding: uint32(n.outstanding)} //nolint:gosec // The policy bounds it.
+	if !n.oldest.IsZero() {
+		m.OldestAt = timestamppb.New(n.oldest)
+	}
+	b, err := proto.Marshal(m)
+	if err != nil {
+		return nil, fmt.Errorf("groups: encode a note: %w", err)
+	}
+	return b, nil
 }

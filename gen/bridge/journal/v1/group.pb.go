@@ -49,7 +49,9 @@ type GroupDefinition struct {
 	Skipped uint64   `protobuf:"varint,10,opt,name=skipped,proto3" json:"skipped,omitempty"`
 	Missed  []uint64 `protobuf:"varint,11,rep,packed,name=missed,proto3" json:"missed,omitempty"`
 	// How often an operator moved the group.
-	Seeks         uint64 `protobuf:"varint,12,opt,name=seeks,proto3" json:"seeks,omitempty"`
+	Seeks uint64 `protobuf:"varint,12,opt,name=seeks,proto3" json:"seeks,omitempty"`
+	// Where it started, or was moved to last.
+	Start         uint64 `protobuf:"varint,13,opt,name=start,proto3" json:"start,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -164,6 +166,13 @@ func (x *GroupDefinition) GetMissed() []uint64 {
 func (x *GroupDefinition) GetSeeks() uint64 {
 	if x != nil {
 		return x.Seeks
+	}
+	return 0
+}
+
+func (x *GroupDefinition) GetStart() uint64 {
+	if x != nil {
+		return x.Start
 	}
 	return 0
 }
@@ -416,7 +425,7 @@ var File_bridge_journal_v1_group_proto protoreflect.FileDescriptor
 
 const file_bridge_journal_v1_group_proto_rawDesc = "" +
 	"\n" +
-	"\x1dbridge/journal/v1/group.proto\x12\x11bridge.journal.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf0\x03\n" +
+	"\x1dbridge/journal/v1/group.proto\x12\x11bridge.journal.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x86\x04\n" +
 	"\x0fGroupDefinition\x12\x16\n" +
 	"\x06filter\x18\x01 \x01(\fR\x06filter\x12<\n" +
 	"\fack_deadline\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\vackDeadline\x12!\n" +
@@ -434,7 +443,8 @@ const file_bridge_journal_v1_group_proto_rawDesc = "" +
 	"\askipped\x18\n" +
 	" \x01(\x04R\askipped\x12\x16\n" +
 	"\x06missed\x18\v \x03(\x04R\x06missed\x12\x14\n" +
-	"\x05seeks\x18\f \x01(\x04R\x05seeks\"\xf8\x01\n" +
+	"\x05seeks\x18\f \x01(\x04R\x05seeks\x12\x14\n" +
+	"\x05start\x18\r \x01(\x04R\x05start\"\xf8\x01\n" +
 	"\n" +
 	"GroupShare\x12\x1a\n" +
 	"\bposition\x18\x01 \x01(\x04R\bposition\x12\x12\n" +
