@@ -127,4 +127,6 @@ type Access struct {
 	ClientCAFile string
 	// Insecure permits addresses other than loopback without TLS and token.
 	Insecure bool
+	// Origins are the origins of the web pages that may call the gRPC port.
+	Origins []string
 }

@@ -50,7 +50,10 @@ type Server struct {
 	reloads   *reloads
 	access    *access.Authenticator
 
+	// grpc and web serve one listener, which shared divides between them.
 	grpc                 *grpc.Server
+	web                  *http.Server
+	shared               *listener.Shared
 	health               *health.Server
 	webhooks, ops, admin *http.Server
 	listeners            map[string]*listener.Listener
@@ -261,12 +264,7 @@ func (a *Server) Run(ctx context.Context) error {
 	for name, s := range map[string]*http.Server{"webhooks": a.webhooks, "ops": a.ops, "admin": a.admin} {
 		group.Go(func() error { return serveHTTP(name, s, a.listeners[name].HTTP(a.tls[name])) })
 	}
-	group.Go(func() error {
-		if err := a.grpc.Serve(a.listeners["grpc"]); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
-			return fmt.Errorf("serve grpc: %w", err)
-		}
-		return nil
-	})
+	a.serveShared(group)
 	pushing, stopPushing := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopPushing()
 	pushed := a.startPushing(pushing)
@@ -343,6 +341,23 @@ func (a *Server) startPushing(ctx context.Context) <-chan error {
 		}
 	}()
 	return ended
+}
+
+// serveShared serves the gRPC port.
+func (a *Server) serveShared(group *errgroup.Group) {
+	group.Go(func() error {
+		if err := a.shared.Serve(); err != nil {
+			return fmt.Errorf("serve grpc: %w", err)
+		}
+		return nil
+	})
+	group.Go(func() error { return serveHTTP("grpc", a.web, a.shared.Web()) })
+	group.Go(func() error {
+		if err := a.grpc.Serve(a.shared.RPC()); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+			return fmt.Errorf("serve grpc: %w", err)
+		}
+		return nil
+	})
 }
 
 func serveHTTP(name string, s *http.Server, l net.Listener) error {
@@ -437,15 +452,20 @@ func stopHTTP(ctx context.Context, s *http.Server) {
 	}
 }
 
-// stopStreams says goodbye to the subscribers, then stops the gRPC server and cuts off subscribers that do not read.
+// stopStreams says goodbye to the subscribers, then stops the servers of the gRPC port and cuts off subscribers that do not read. The calls
+// of HTTP's clients go through the gRPC server. So their server stops first.
 func (a *Server) stopStreams(ctx context.Context) {
-	if err := a.streams.Shutdown(ctx); err != nil {
+	err := a.streams.Shutdown(ctx)
+	_ = a.shared.Close()
+	if err != nil {
 		a.log.Warn("subscribers that do not read were cut off")
+		_ = a.web.Close()
 		a.grpc.Stop()
 		return
 	}
 	stop := context.AfterFunc(ctx, a.grpc.Stop)
 	defer stop()
+	stopHTTP(ctx, a.web)
 	a.grpc.GracefulStop()
 }
 

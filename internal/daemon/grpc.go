@@ -34,13 +34,10 @@ const (
 	// maxHealthCalls is how many calls of the health service may be open on one connection. A bound for all connections would let a
 	// stranger keep a load balancer from its checks.
 	maxHealthCalls = 8
-	// grpcConnectionTimeout is how long TLS and the preface of HTTP/2 may take.
+	// grpcConnectionTimeout is how long the handshake of HTTP/2 may take, once the connection's first call is here.
 	grpcConnectionTimeout = 10 * time.Second
 	// grpcReadBuffer is the read buffer of each connection: half of the default.
 	grpcReadBuffer = 16 << 10
-	// grpcStreamWindow and grpcConnectionWindow are what a client may send before the server reads it. By default they would grow
-	// with what arrives, without an upper bound that matters here. A message that is read gets a window of its size.
-	grpcStreamWindow, grpcConnectionWindow = 64 << 10, 1 << 20
 )
 
 // openGRPC makes the server for subscriptions, operators, typed calls, health and reflection.
@@ -49,28 +46,27 @@ func (a *Server) openGRPC(t *tls.Config, edge *ingress.Ingress) error {
 		t.ClientAuth = tls.RequestClientCert // which package access verifies
 	}
 	admit := &grpcAdmission{a.access}
-	a.grpc = grpc.NewServer(
-		grpc.Creds(listener.GRPC(t, callLimits)),
+	a.shared = a.listeners["grpc"].Share(t, callLimits)
+	a.grpc = grpc.NewServer(append(a.shared.Options(),
 		grpc.InTapHandle(admit.tap),
 		grpc.ChainStreamInterceptor(a.access.StreamInterceptor),
 		grpc.ChainUnaryInterceptor(a.access.UnaryInterceptor),
 		grpc.ConnectionTimeout(grpcConnectionTimeout),
-		grpc.MaxConcurrentStreams(1000),
-		grpc.MaxHeaderListSize(listener.MaxGRPCHeaders),
 		grpc.MaxRecvMsgSize(maxTypedCall(a.cfg)),
 		grpc.ReadBufferSize(grpcReadBuffer),
-		grpc.StaticStreamWindowSize(grpcStreamWindow),
-		grpc.StaticConnWindowSize(grpcConnectionWindow),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idleTimeout, Time: time.Minute, Timeout: 20 * time.Second}),
-	)
+	)...)
 	streamv1.RegisterEventStreamServiceServer(a.grpc, a.streams)
 	adminv1.RegisterAdminServiceServer(a.grpc, a.operators)
 	a.health = health.NewServer()
 	a.health.SetServingStatus(streamv1.EventStreamService_ServiceDesc.ServiceName, healthv1.HealthCheckResponse_SERVING)
 	healthv1.RegisterHealthServer(a.grpc, knownHealth{a.health})
 	reflection.Register(a.grpc)
-	return edge.RegisterGRPC(a.grpc)
+	if err := edge.RegisterGRPC(a.grpc); err != nil {
+		return err
+	}
+	return a.openWeb(admit)
 }
 
 // maxTypedCall returns the largest message of any call: the largest body that a source with typed calls allows.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"net/http"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -34,6 +35,8 @@ type Conn struct {
 	begun atomic.Int64
 	// idleSince is when the last request ended, or when the connection was accepted, in nanoseconds since 1970.
 	idleSince atomic.Int64
+	// strange is how many calls without a credential are open.
+	strange atomic.Int32
 	// secured is the state of TLS after its handshake. nil is plain text, or no handshake yet.
 	secured atomic.Pointer[tls.ConnectionState]
 
@@ -113,12 +116,19 @@ func (c *Conn) end() {
 	c.active.Add(-1)
 }
 
+// carrier is a connection of an [http.Server] over a Conn.
+type carrier interface {
+	carried() *Conn
+	// note follows the server's view of the connection.
+	note(state http.ConnState)
+}
+
 type contextKey struct{}
 
 // connOf returns the connection of a request or of a call. It returns nil for one that came in another way.
 func connOf(ctx context.Context) *Conn {
-	if c, ok := ctx.Value(contextKey{}).(*httpConn); ok {
-		return c.conn
+	if c, ok := ctx.Value(contextKey{}).(carrier); ok {
+		return c.carried()
 	}
 	if p, ok := peer.FromContext(ctx); ok {
 		if info, ok := p.AuthInfo.(authInfo); ok {

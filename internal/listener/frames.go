@@ -2,6 +2,7 @@ package listener
 
 import (
 	"encoding/binary"
+	"strings"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -67,11 +68,19 @@ type parser struct {
 
 	// block: headers have begun and not ended, on this stream.
 	block uint32
-	// size is the size of the headers so far, path is their :path. ended: the client sends nothing after them.
+	// size is the size of the headers so far, path is their :path. rpc: they are those of a call of gRPC. ended: the client sends
+	// nothing after them.
 	size  int
 	path  string
+	rpc   bool
 	ended bool
 	hpack *hpack.Decoder
+
+	// settled: the client's first settings are here. first is when its first call is due, or zero. begins: that is one of gRPC.
+	settled, begins bool
+	first           time.Time
+	// web: the first call was not, so an [http.Server] gets all calls, and bounds their bodies.
+	web bool
 
 	open map[uint32]*call
 	last uint32
@@ -90,8 +99,11 @@ func (p *parser) init(methods Methods, verified func() bool) {
 	p.open = make(map[uint32]*call)
 	p.hpack = hpack.NewDecoder(4096, func(f hpack.HeaderField) {
 		p.size += int(f.Size())
-		if f.Name == ":path" {
+		switch f.Name {
+		case ":path":
 			p.path = f.Value
+		case "content-type":
+			p.rpc = IsRPC(f.Value)
 		}
 		if p.size > MaxGRPCHeaders {
 			p.hpack.SetEmitEnabled(false)
@@ -100,9 +112,18 @@ func (p *parser) init(methods Methods, verified func() bool) {
 	p.hpack.SetMaxStringLength(MaxGRPCHeaders)
 }
 
+// IsRPC reports whether a content type is that of gRPC itself: gRPC-Web has names that begin in the same way.
+func IsRPC(contentType string) bool {
+	rest, ok := strings.CutPrefix(strings.ToLower(contentType), "application/grpc")
+	return ok && (rest == "" || rest[0] == '+' || rest[0] == ';')
+}
+
 // due is when the client must have sent more, or zero.
 func (p *parser) due() time.Time {
 	due := p.earliest
+	if !p.first.IsZero() && (due.IsZero() || p.first.Before(due)) {
+		due = p.first
+	}
 	if p.headed > 0 || p.block != 0 {
 		if at := p.began.Add(frameTimeout); due.IsZero() || at.Before(due) {
 			due = at
@@ -174,7 +195,7 @@ func (p *parser) beginFrame(now time.Time) (reason, bool) {
 	}
 	switch p.kind {
 	case http2.FrameHeaders:
-		p.block, p.size, p.path, p.began = p.stream, 0, "", now
+		p.block, p.size, p.path, p.rpc, p.began = p.stream, 0, "", false, now
 		p.ended = p.flags.Has(http2.FlagHeadersEndStream)
 		p.hpack.SetEmitEnabled(true)
 		if p.flags.Has(http2.FlagHeadersPriority) {
@@ -240,6 +261,8 @@ func (p *parser) payload(data []byte, now time.Time) (reason, bool) {
 func (p *parser) endFrame(now time.Time) (reason, bool) {
 	p.headed = 0
 	switch p.kind {
+	case http2.FrameSettings:
+		p.settled = true
 	case http2.FrameHeaders, http2.FrameContinuation:
 		if p.flags.Has(http2.FlagHeadersEndHeaders) {
 			return p.endHeaders(now)
@@ -262,11 +285,17 @@ func (p *parser) endHeaders(now time.Time) (reason, bool) {
 	if p.ended {
 		delete(p.open, stream)
 	}
+	if p.last == 0 {
+		p.begins, p.web = p.rpc, !p.rpc
+	}
 	if stream <= p.last || p.ended {
 		p.last = max(p.last, stream)
 		return 0, false // Trailers, or an error that grpc finds.
 	}
 	p.last = stream
+	if p.web {
+		return 0, false
+	}
 	if len(p.open) >= maxOpenCalls {
 		return reasonFlood, true
 	}

@@ -61,7 +61,7 @@ func newParser(verified bool) *parser {
 func TestFrames(t *testing.T) {
 	t.Parallel()
 	headers := func(s *script, id uint32, path string) {
-		_ = s.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: block(":path", path), EndHeaders: true})
+		_ = s.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: block(":path", path, "content-type", "application/grpc"), EndHeaders: true})
 	}
 	for _, tt := range []struct {
 		name  string
@@ -84,12 +84,12 @@ func TestFrames(t *testing.T) {
 		}},
 		{name: "padded headers with a priority", write: func(s *script) {
 			_ = s.WriteHeaders(http2.HeadersFrameParam{
-				StreamID: 1, BlockFragment: block(":path", "/small"), EndHeaders: true, PadLength: 100, Priority: http2.PriorityParam{Weight: 1},
+				StreamID: 1, BlockFragment: block(":path", "/small", "content-type", "application/grpc"), EndHeaders: true, PadLength: 100, Priority: http2.PriorityParam{Weight: 1},
 			})
 			_ = s.WriteData(1, true, message(10))
 		}},
 		{name: "headers in two frames", write: func(s *script) {
-			b := block(":path", "/small")
+			b := block(":path", "/small", "content-type", "application/grpc")
 			_ = s.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: b[:3]})
 			_ = s.WriteContinuation(1, true, b[3:])
 			_ = s.WriteData(1, true, message(10))
@@ -109,15 +109,15 @@ func TestFrames(t *testing.T) {
 			_ = s.WriteData(1, false, append(message(10), message(10)...))
 		}},
 		{name: "another frame within headers", why: reasonMalformed, fails: true, write: func(s *script) {
-			_ = s.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block(":path", "/small")})
+			_ = s.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block(":path", "/small", "content-type", "application/grpc")})
 			_ = s.WritePing(false, [8]byte{})
 		}},
 		{name: "headers of another stream within headers", why: reasonMalformed, fails: true, write: func(s *script) {
-			_ = s.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block(":path", "/small")})
+			_ = s.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block(":path", "/small", "content-type", "application/grpc")})
 			_ = s.WriteContinuation(3, true, nil)
 		}},
 		{name: "a continuation of nothing", why: reasonMalformed, fails: true, write: func(s *script) {
-			_ = s.WriteContinuation(1, true, block(":path", "/small"))
+			_ = s.WriteContinuation(1, true, block(":path", "/small", "content-type", "application/grpc"))
 		}},
 		{name: "more padding than frame", why: reasonMalformed, fails: true, write: func(s *script) {
 			_ = s.WriteRawFrame(http2.FrameData, http2.FlagDataPadded, 1, []byte{9, 0, 0})
@@ -165,7 +165,7 @@ func TestFrames(t *testing.T) {
 func TestLargeMessage(t *testing.T) {
 	t.Parallel()
 	s := newScript()
-	_ = s.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block(":path", "/small"), EndHeaders: true})
+	_ = s.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block(":path", "/small", "content-type", "application/grpc"), EndHeaders: true})
 	_ = s.WriteData(1, false, message(11))
 	at := s.Len() - 16
 	_ = s.WriteData(1, true, message(1000))
@@ -216,7 +216,7 @@ func TestDue(t *testing.T) {
 	follow(s.Bytes(), 0)
 	due("greeted", 0)
 	s.Reset()
-	_ = s.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block(":path", "/large")})
+	_ = s.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block(":path", "/large", "content-type", "application/grpc")})
 	follow(s.Bytes()[:4], time.Second)
 	due("a part of a frame", 11*time.Second)
 	follow(s.Bytes()[4:], 2*time.Second)
@@ -279,7 +279,7 @@ func newVerified() *parser {
 // FuzzFrames: the parser does not fail, keeps a bounded number of calls, and refuses byte by byte what it refuses at once.
 func FuzzFrames(f *testing.F) {
 	s := newScript()
-	_ = s.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block(":path", "/small", "x", "y"), EndHeaders: true})
+	_ = s.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block(":path", "/small", "content-type", "application/grpc"), EndHeaders: true})
 	_ = s.WriteData(1, true, message(5))
 	_ = s.WritePing(false, [8]byte{})
 	f.Add(s.Bytes()[preface:])

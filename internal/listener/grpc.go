@@ -2,15 +2,13 @@ package listener
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"os"
-	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/peer"
 )
 
 // Methods returns what a gRPC call may send, by the path of its method.
@@ -24,74 +22,51 @@ type CallLimits struct {
 	Messages bool
 }
 
-// GRPC returns the credentials for a gRPC server that serves the connections of a [Listener]. Without a TLS configuration they are
-// plain text.
-func GRPC(t *tls.Config, methods Methods) credentials.TransportCredentials {
-	c := &grpcCredentials{methods: methods}
-	if t != nil {
-		c.tls = credentials.NewTLS(t)
-	}
-	return c
-}
-
-type grpcCredentials struct {
-	tls     credentials.TransportCredentials
-	methods Methods
-}
+// grpcCredentials are for connections whose handshake is over: see [Shared].
+type grpcCredentials struct{ secure bool }
 
 // authInfo leads from a call to its connection.
 type authInfo struct {
 	credentials.CommonAuthInfo
 	conn *Conn
 	kind string
-	// strange is how many calls without a credential are open.
-	strange *atomic.Int32
 }
 
 // AuthType implements [credentials.AuthInfo].
 func (a authInfo) AuthType() string { return a.kind }
 
-// ServerHandshake implements [credentials.TransportCredentials]. grpc bounds its time.
-func (c *grpcCredentials) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	conn, ok := raw.(*Conn)
+// ServerHandshake implements [credentials.TransportCredentials].
+func (grpcCredentials) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	f, ok := raw.(*frames)
 	if !ok {
 		return nil, nil, errors.New("listener: a connection of another listener")
 	}
-	info := authInfo{conn: conn, kind: "insecure", strange: new(atomic.Int32)}
+	info := authInfo{conn: f.conn, kind: "insecure"}
 	info.SecurityLevel = credentials.NoSecurity
-	if c.tls == nil {
-		return newFrames(conn, conn, c.methods), info, nil
+	if f.conn.secured.Load() != nil {
+		info.kind, info.SecurityLevel = "tls", credentials.PrivacyAndIntegrity
 	}
-	plain, secured, err := c.tls.ServerHandshake(raw)
-	if err != nil {
-		conn.drop(reasonHandshake)
-		return nil, nil, err
-	}
-	if t, ok := secured.(credentials.TLSInfo); ok {
-		conn.secured.Store(&t.State)
-	}
-	info.kind, info.SecurityLevel = "tls", credentials.PrivacyAndIntegrity
-	return newFrames(plain, conn, c.methods), info, nil
+	return f, info, nil
 }
 
 // ClientHandshake implements [credentials.TransportCredentials]. These credentials are a server's.
-func (*grpcCredentials) ClientHandshake(context.Context, string, net.Conn) (net.Conn, credentials.AuthInfo, error) {
+func (grpcCredentials) ClientHandshake(context.Context, string, net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	return nil, nil, errors.New("listener: credentials of a server")
 }
 
 // Info implements [credentials.TransportCredentials].
-func (c *grpcCredentials) Info() credentials.ProtocolInfo {
-	if c.tls == nil {
-		return credentials.ProtocolInfo{SecurityProtocol: "insecure"}
+func (c grpcCredentials) Info() credentials.ProtocolInfo {
+	if c.secure {
+		return credentials.ProtocolInfo{SecurityProtocol: "tls"}
 	}
-	return c.tls.Info()
+	return credentials.ProtocolInfo{SecurityProtocol: "insecure"}
 }
 
 // Clone implements [credentials.TransportCredentials].
-func (c *grpcCredentials) Clone() credentials.TransportCredentials { return c }
+func (c grpcCredentials) Clone() credentials.TransportCredentials { return c }
 
 // OverrideServerName implements [credentials.TransportCredentials].
-func (*grpcCredentials) OverrideServerName(string) error { return nil }
+func (grpcCredentials) OverrideServerName(string) error { return nil }
 
 // Call counts a call as open on its connection until ctx is done. A connection with open calls that have shown a credential is not
 // closed to make room.
@@ -105,19 +80,15 @@ func Call(ctx context.Context) {
 // OpenWithout counts a call that needs no credential, until ctx is done. It reports false, and counts nothing, if the connection has
 // so many of them already.
 func OpenWithout(ctx context.Context, most int32) bool {
-	p, ok := peer.FromContext(ctx)
-	if !ok {
+	c := connOf(ctx)
+	if c == nil {
 		return true
 	}
-	info, ok := p.AuthInfo.(authInfo)
-	if !ok {
-		return true
-	}
-	if info.strange.Add(1) > most {
-		info.strange.Add(-1)
+	if c.strange.Add(1) > most {
+		c.strange.Add(-1)
 		return false
 	}
-	context.AfterFunc(ctx, func() { info.strange.Add(-1) })
+	context.AfterFunc(ctx, func() { c.strange.Add(-1) })
 	return true
 }
 
@@ -127,18 +98,37 @@ type frames struct {
 	net.Conn
 	conn *Conn
 	parser
-	// deadline is that of the last Read, or zero.
+	// deadline is that of the last read, or zero.
 	deadline time.Time
+	// greeting has what arrived before it was known who serves the connection. walked is how much of it was looked at.
+	greeting []byte
+	walked   int
+	// unsent is what is left of the server's first frame, whose place [frames.greet] has taken. It is negative while it is not known.
+	unsent int
+	// prefix has the beginning of that frame.
+	prefix []byte
 }
 
 func newFrames(plain net.Conn, conn *Conn, methods Methods) *frames {
-	f := &frames{Conn: plain, conn: conn}
+	f := &frames{Conn: plain, conn: conn, unsent: -1}
 	f.init(methods, func() bool { return conn.verified.Load() })
 	return f
 }
 
-// Read reads, and follows what it read.
+// Read reads what arrived while the connection was greeted, and then what arrives.
 func (f *frames) Read(p []byte) (int, error) {
+	if f.greeting == nil {
+		return f.receive(p)
+	}
+	n := copy(p, f.greeting)
+	if f.greeting = f.greeting[n:]; len(f.greeting) == 0 {
+		f.greeting = nil
+	}
+	return n, nil
+}
+
+// receive reads, and follows what it read.
+func (f *frames) receive(p []byte) (int, error) {
 	for {
 		if due := f.due(); due != f.deadline {
 			_ = f.SetReadDeadline(due)
@@ -153,7 +143,12 @@ func (f *frames) Read(p []byte) (int, error) {
 		if n > 0 || f.deadline.IsZero() || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return n, err
 		}
-		if f.overdue(now) {
+		switch {
+		case !f.overdue(now):
+		case f.settled && !f.first.IsZero() && !now.Before(f.first):
+			f.goAway()
+			return 0, io.EOF
+		default:
 			f.conn.drop(reasonSlow)
 			return 0, errRefused
 		}

@@ -41,39 +41,50 @@ func (l *httpListener) Accept() (net.Conn, error) {
 	}
 	conn := accepted.(*Conn)
 	if l.tls == nil {
-		c := &httpConn{Conn: conn, conn: conn}
-		c.reads.set, c.writes.set, c.writes.near = conn.SetReadDeadline, conn.SetWriteDeadline, true
-		return &plainConn{c}, nil
+		return newPlain(conn, conn), nil
 	}
-	t := tls.Server(conn, l.tls)
-	return &httpsConn{httpConn: httpConn{Conn: t, conn: conn}, tls: t}, nil
+	return newHTTPS(tls.Server(conn, l.tls), conn), nil
 }
 
-// Protect prepares a server for the connections of [Listener.HTTP], so that all answers have the standard headers. A handler that
-// sets one of them decides its value.
+// newPlain returns a connection without TLS. What plain reads is what conn has.
+func newPlain(plain net.Conn, conn *Conn) *plainConn {
+	c := &httpConn{Conn: plain, conn: conn}
+	c.reads.set, c.writes.set, c.writes.near = conn.SetReadDeadline, conn.SetWriteDeadline, true
+	return &plainConn{c}
+}
+
+func newHTTPS(t *tls.Conn, conn *Conn) *httpsConn {
+	return &httpsConn{httpConn: httpConn{Conn: t, conn: conn}, tls: t}
+}
+
+// Protect prepares a server for the connections of [Listener.HTTP] or [Shared.Web], so that all answers have the standard headers. A
+// handler that sets one of them decides its value.
 func Protect(s *http.Server) {
 	next := s.Handler
 	s.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, ok := r.Context().Value(contextKey{}).(*httpConn)
-		if ok {
-			c.answer.Store(headDue)
+		c, _ := r.Context().Value(contextKey{}).(carrier)
+		if h, ok := c.(interface{ http() *httpConn }); ok {
+			h.http().answer.Store(headDue)
 		} else {
 			setHeaders(w.Header())
 		}
-		if c != nil && c.conn.listener.draining.Load() {
-			w.Header().Set("Connection", "close")
+		if c != nil {
+			if c.carried().listener.draining.Load() {
+				w.Header().Set("Connection", "close")
+			}
+			r.TLS = c.carried().secured.Load() // net/http does not know it of HTTP/2 that it did not take out of TLS itself
 		}
 		next.ServeHTTP(w, r)
 	})
 	s.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
-		if c, ok := c.(interface{ http() *httpConn }); ok {
-			return context.WithValue(ctx, contextKey{}, c.http())
+		if c, ok := c.(carrier); ok {
+			return context.WithValue(ctx, contextKey{}, c)
 		}
 		return ctx
 	}
 	s.ConnState = func(c net.Conn, state http.ConnState) {
-		if c, ok := c.(interface{ http() *httpConn }); ok {
-			c.http().note(state)
+		if c, ok := c.(carrier); ok {
+			c.note(state)
 		}
 	}
 }
@@ -106,7 +117,9 @@ const (
 
 func (c *httpConn) http() *httpConn { return c }
 
-// note follows the server's view of the connection.
+func (c *httpConn) carried() *Conn { return c.conn }
+
+// note implements carrier.
 func (c *httpConn) note(state http.ConnState) {
 	switch state {
 	case http.StateActive:
@@ -211,14 +224,21 @@ func (c *httpsConn) ConnectionState() tls.ConnectionState {
 	err := c.tls.Handshake()
 	if err == nil {
 		_ = c.conn.SetDeadline(time.Time{})
-		return c.tls.ConnectionState()
+		state := c.tls.ConnectionState()
+		c.conn.secured.Store(&state)
+		return state
 	}
+	failHandshake(c.conn, err)
+	return tls.ConnectionState{}
+}
+
+// failHandshake closes a connection whose handshake failed. A client that speaks HTTP in plain text is told so.
+func failHandshake(conn *Conn, err error) {
 	var record tls.RecordHeaderError
 	if errors.As(err, &record) && record.Conn != nil && looksLikeHTTP(record.RecordHeader) {
 		_, _ = fmt.Fprintf(record.Conn, "HTTP/1.0 400 Bad Request\r\n%sConnection: close\r\n\r\nThis address speaks HTTPS.\n", standardText)
 	}
-	c.conn.drop(reasonHandshake)
-	return tls.ConnectionState{}
+	conn.drop(reasonHandshake)
 }
 
 // looksLikeHTTP reports whether the first bytes are those of a request in plain text.

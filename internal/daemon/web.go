@@ -1,0 +1,45 @@
+package daemon
+
+import (
+	"net/http"
+
+	"google.golang.org/grpc"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
+
+	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
+	"github.com/webhook-bridge/bridge/internal/config"
+	"github.com/webhook-bridge/bridge/internal/web"
+)
+
+// webServices are the services that clients of Connect and gRPC-Web may call. Operators have a listener of their own for HTTP, and senders
+// theirs.
+var webServices = []string{
+	streamv1.EventStreamService_ServiceDesc.ServiceName,
+	healthv1.Health_ServiceDesc.ServiceName,
+	reflectionv1.ServerReflection_ServiceDesc.ServiceName,
+}
+
+// openWeb makes the server for what comes to the gRPC port and is not gRPC.
+func (a *Server) openWeb(admit *grpcAdmission) error {
+	h, err := web.New(web.Config{
+		RPC: a.grpc, Services: webServices, Limits: callLimits, Admit: admit.tap, Tail: a.tail,
+		Origins: a.cfg.Access.Origins,
+		Local:   a.access.Open() && config.IsLoopback(a.cfg.Listen.GRPC.Addr),
+	})
+	if err != nil {
+		return err
+	}
+	// Streams have no time limit. The handler bounds the time of bodies and of each write.
+	a.web = &http.Server{
+		Handler: h, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, DisableGeneralOptionsHandler: true, ErrorLog: debugLog(a.log),
+	}
+	a.shared.Prepare(a.web)
+	return nil
+}
+
+// tail is Tail behind the interceptor that calls over gRPC have.
+func (a *Server) tail(r *streamv1.TailRequest, out grpc.ServerStreamingServer[streamv1.TailResponse]) error {
+	info := &grpc.StreamServerInfo{FullMethod: streamv1.EventStreamService_Tail_FullMethodName, IsServerStream: true}
+	return a.access.StreamInterceptor(a.streams, out, info, func(any, grpc.ServerStream) error { return a.streams.Tail(r, out) })
+}
