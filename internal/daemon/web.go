@@ -41,5 +41,7 @@ func (a *Server) openWeb(admit *grpcAdmission) error {
 // tail is Tail behind the interceptor that calls over gRPC have.
 func (a *Server) tail(r *streamv1.TailRequest, out grpc.ServerStreamingServer[streamv1.TailResponse]) error {
 	info := &grpc.StreamServerInfo{FullMethod: streamv1.EventStreamService_Tail_FullMethodName, IsServerStream: true}
-	return a.access.StreamInterceptor(a.streams, out, info, func(any, grpc.ServerStream) error { return a.streams.Tail(r, out) })
+	return a.access.StreamInterceptor(a.streams, out, info, func(_ any, stream grpc.ServerStream) error {
+		return a.streams.Tail(r, &grpc.GenericServerStream[streamv1.TailRequest, streamv1.TailResponse]{ServerStream: stream})
+	})
 }

@@ -3,10 +3,10 @@ package web
 import (
 	"context"
 	"encoding/base64"
-	"errors"
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -52,9 +52,11 @@ type stream struct {
 	w      *writer
 	format format
 
-	// mu orders the messages and the end. The fields are guarded by it.
-	mu              sync.Mutex
-	started, closed bool
+	// closed: nothing more may be written.
+	closed atomic.Bool
+	// mu orders the messages and the end. The fields below are guarded by it.
+	mu      sync.Mutex
+	started bool
 	// last: a message said that the stream ends.
 	last   bool
 	buffer []byte
@@ -70,7 +72,7 @@ func (s *stream) Send(m *streamv1.TailResponse) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
+	if s.closed.Load() {
 		return errEnded
 	}
 	s.last = decoded.GetGoodbye() != nil
@@ -94,9 +96,12 @@ func (s *stream) write(text []byte) error {
 		s.buffer = text
 	}
 	if _, err := s.w.Write(text); err != nil {
-		return status.FromContextError(errors.Join(err, context.Canceled)).Err()
+		return errEnded
 	}
-	return s.w.FlushError()
+	if s.w.FlushError() != nil {
+		return errEnded
+	}
+	return nil
 }
 
 // maxKept bounds the memory for messages that a stream keeps.
@@ -104,12 +109,14 @@ const maxKept = 64 << 10
 
 // end ends the response when the call has returned. It waits for a message that is being written: nothing may be written after it.
 func (s *stream) end(err error) {
-	if s.ctx.Err() != nil || status.Code(err) == codes.Unavailable {
-		s.expireIfWriting()
+	s.closed.Store(true)
+	if s.mu.TryLock() {
+		s.mu.Unlock()
+	} else {
+		s.w.expire() // The call has returned without waiting for its client.
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.closed = true
 	switch {
 	case !s.started:
 		writeError(s.w, err)
@@ -118,15 +125,6 @@ func (s *stream) end(err error) {
 			_ = s.write(text)
 		}
 	}
-}
-
-// expireIfWriting ends a message that waits for its client, when the server does not wait for it.
-func (s *stream) expireIfWriting() {
-	if !s.mu.TryLock() {
-		s.w.expire()
-		return
-	}
-	s.mu.Unlock()
 }
 
 // decode returns a message whose events are decoded: Tail sends them encoded, as unknown fields.
