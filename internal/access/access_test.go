@@ -15,6 +15,8 @@ import (
 
 const (
 	tail    = "/bridge.stream.v1.EventStreamService/Tail"
+	manage  = "/bridge.stream.v1.EventStreamService/ListParked"
+	join    = "/bridge.stream.v1.EventStreamService/Pull"
 	operate = "/bridge.admin.v1.AdminService/ListWebhooks"
 	// similar is another service, with a name like the operators'.
 	similar = "/bridge.admin.v1.AdminServiceTwo/ListWebhooks"
@@ -59,6 +61,11 @@ func TestAdmit(t *testing.T) {
 		{"apart", apart, "stream", tail, codes.OK},
 		{"apart", apart, "stream", typed, codes.OK},
 		{"apart", apart, "operator", typed, codes.PermissionDenied},
+		{"apart", apart, "operator", manage, codes.OK},
+		{"apart", apart, "operator", join, codes.PermissionDenied},
+		{"apart", apart, "stream", manage, codes.OK},
+		{"named", named, "operator", manage, codes.OK},
+		{"named", named, "operator", join, codes.PermissionDenied},
 		{"apart", apart, "operator", similar, codes.PermissionDenied},
 		{"apart", apart, "operator", reflect, codes.OK},
 		{"apart", apart, "stream", reflect, codes.OK},
@@ -135,6 +142,17 @@ func TestWithoutPrincipals(t *testing.T) {
 		if err := caller.Filter(nil, nil); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestOperatorsManageGroups: operators see all groups and their dead letters, without personal data.
+func TestOperatorsManageGroups(t *testing.T) {
+	ctx, err := New(Config{Tokens: secret.List("stream"), AdminTokens: secret.List("operator")}).Admit(t.Context(), call(manage, "operator"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := From(ctx); !c.MayJoin("any") || !c.MaySee("any", "order.changed") || c.Personal() || c.Raw() {
+		t.Error("operators see too much or too little")
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	adminv1 "github.com/webhook-bridge/bridge/gen/bridge/admin/v1"
+	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
 	"github.com/webhook-bridge/bridge/internal/secret"
 )
 
@@ -19,7 +20,7 @@ import (
 type Config struct {
 	// Tokens admit to everything but, if there are AdminTokens, to the operators' service. They have no place beside Principals.
 	Tokens []secret.Value
-	// AdminTokens admit to the operators' service, and to nothing else.
+	// AdminTokens admit to the operators' service, and to the calls that manage subscription groups.
 	AdminTokens []secret.Value
 	// Principals in the configuration's order. They compile: see [NewPrincipal].
 	Principals []Rules
@@ -34,8 +35,9 @@ type Config struct {
 type Authenticator struct {
 	principals []*Principal
 	tokens     tokens
-	// everyone is the principal of callers while none is configured, or nil.
-	everyone *Principal
+	// everyone is the principal of callers while none is configured, or nil. operators is that of operators who manage groups: they see
+	// all groups, and no personal data in their dead letters.
+	everyone, operators *Principal
 	// open: subscribers need no credential. separate: the operators' service needs a token of its own.
 	open, separate bool
 	verifier       *verifier
@@ -53,8 +55,9 @@ func New(c Config) *Authenticator {
 		calls:    make(map[*openCall]struct{}),
 	}
 	if len(c.Principals) == 0 {
-		a.everyone = everything(!a.separate)
+		a.everyone = everything(!a.separate, true)
 	}
+	a.operators = everything(false, false)
 	lists := []tokensOf{{holder{principal: a.everyone, operator: !a.separate}, c.Tokens}, {holder{operator: true}, c.AdminTokens}}
 	for _, r := range c.Principals {
 		p, faults := NewPrincipal(r)
@@ -102,10 +105,24 @@ func (a *Authenticator) Admit(ctx context.Context, c Call) (context.Context, err
 	case caller != nil:
 	case operator && strings.HasPrefix(service, "grpc.reflection."):
 		return ctx, nil
+	case operator && managesGroups(c.Method):
+		caller = &Caller{Principal: a.operators, metrics: a.metrics}
 	default:
 		return nil, (&Caller{Principal: nobody, metrics: a.metrics}).deny(RightSubscribe, "may not subscribe: its token is an operator's")
 	}
 	return With(ctx, caller), nil
+}
+
+// managesGroups reports whether a call looks at subscription groups or changes them, without being a member.
+func managesGroups(method string) bool {
+	switch method {
+	case streamv1.EventStreamService_ListGroups_FullMethodName, streamv1.EventStreamService_GetGroup_FullMethodName,
+		streamv1.EventStreamService_SeekGroup_FullMethodName, streamv1.EventStreamService_ListParked_FullMethodName,
+		streamv1.EventStreamService_ReplayParked_FullMethodName, streamv1.EventStreamService_DiscardParked_FullMethodName,
+		streamv1.EventStreamService_DeleteGroup_FullMethodName:
+		return true
+	}
+	return false
 }
 
 func (a *Authenticator) admitOperator(ctx context.Context, c Call, now time.Time) (context.Context, error) {

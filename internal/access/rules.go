@@ -87,10 +87,10 @@ func notInSource(r rune) bool {
 	return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' && r != '*'
 }
 
-// everything returns the principal of all callers while none is configured.
-func everything(raw bool) *Principal {
+// everything returns a principal who may see all events and groups.
+func everything(raw, personal bool) *Principal {
 	p, _ := NewPrincipal(Rules{
-		Sources: []string{"*"}, Types: []string{"**"}, Groups: []string{"*"}, Raw: raw, Personal: true,
+		Sources: []string{"*"}, Types: []string{"**"}, Groups: []string{"*"}, Raw: raw, Personal: personal,
 	})
 	return p
 }

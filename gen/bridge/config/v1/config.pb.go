@@ -533,7 +533,7 @@ type Access struct {
 	// Permits other addresses than loopback without TLS and token.
 	Insecure bool `protobuf:"varint,2,opt,name=insecure,proto3" json:"insecure,omitempty"`
 	// Bearer tokens of operators. If any is set, only these open `listen.admin` and `bridge.admin.v1`, and
-	// `access.tokens` no longer do.
+	// `access.tokens` no longer do. They open the calls that manage [groups](subscribing.md#groups), too, with personal data masked.
 	AdminTokens []string `protobuf:"bytes,3,rep,name=admin_tokens,json=adminTokens,proto3" json:"admin_tokens,omitempty"`
 	// Callers of `listen.grpc` by name, with what each may see: see [below](#principals). If there is any, nobody else may subscribe, and
 	// `tokens` must not be set.
