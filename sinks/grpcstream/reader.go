@@ -33,9 +33,9 @@ type Reader struct {
 
 // NewReader returns a reader by the rights of the caller. Its place is not known before [Reader.Start]. Errors are statuses.
 func (s *Server) NewReader(ctx context.Context, f *streamv1.Filter) (*Reader, error) {
-	compiled, err := filter.New(f, &s.celFailures)
+	compiled, err := s.NewFilter(f)
 	if err != nil {
-		return nil, Invalid(err)
+		return nil, err
 	}
 	r := &Reader{server: s, filter: compiled, view: s.NewView(ctx)}
 	if err := r.view.viewer.Filter(f.GetSources(), f.GetTypes()); err != nil {
@@ -45,8 +45,14 @@ func (s *Server) NewReader(ctx context.Context, f *streamv1.Filter) (*Reader, er
 	return r, nil
 }
 
-// Filter returns the reader's filter.
-func (r *Reader) Filter() *filter.Filter { return r.filter }
+// NewFilter returns a filter whose failures are counted in [Stats]. Errors are statuses.
+func (s *Streams) NewFilter(f *streamv1.Filter) (*filter.Filter, error) {
+	compiled, err := filter.New(f, &s.celFailures)
+	if err != nil {
+		return nil, Invalid(err)
+	}
+	return compiled, nil
+}
 
 // Start sets the place to read from. Errors: those of [Reader.Locate].
 func (r *Reader) Start(ctx context.Context, start *streamv1.Start) error {

@@ -1,0 +1,75 @@
+package subscribe
+
+import (
+	"context"
+	"errors"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
+	"github.com/webhook-bridge/bridge/internal/groups"
+	"github.com/webhook-bridge/bridge/sinks"
+	"github.com/webhook-bridge/bridge/sinks/grpcstream"
+)
+
+var (
+	endLost = &grpcstream.Ending{
+		Cause: streamv1.GoodbyeCause_GOODBYE_CAUSE_LOST, Reason: "the server lost its right to the group's shares",
+	}
+	endDrained = &grpcstream.Ending{Cause: streamv1.GoodbyeCause_GOODBYE_CAUSE_DRAIN, Reason: "server is shutting down"}
+	endAway    = &grpcstream.Ending{
+		Cause: streamv1.GoodbyeCause_GOODBYE_CAUSE_JOURNAL, Reason: "the journal does not answer now",
+	}
+	endIdle = &grpcstream.Ending{
+		Cause:  streamv1.GoodbyeCause_GOODBYE_CAUSE_IDLE,
+		Reason: "the member took no events for twice the deadline of its group, while events waited for it",
+	}
+)
+
+// endingOf returns the goodbye for what ended a stream, or nil if it gets none.
+func endingOf(err error) *grpcstream.Ending {
+	var ending *grpcstream.Ending
+	switch {
+	case errors.As(err, &ending):
+		return ending
+	case errors.Is(err, groups.ErrLost):
+		return endLost
+	case errors.Is(err, groups.ErrDrained):
+		return endDrained
+	case errors.Is(err, sinks.ErrClosed):
+		return grpcstream.EndJournal
+	case errors.Is(err, sinks.ErrUnavailable):
+		return endAway
+	default:
+		return nil
+	}
+}
+
+// status maps an error to the client's status. A status stays.
+func (s *Server) status(ctx context.Context, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, groups.ErrNotFound):
+		return status.Error(codes.NotFound, "there is no such group, or it was deleted")
+	case errors.Is(err, groups.ErrNotParked):
+		return status.Error(codes.NotFound, "an event is not parked")
+	case errors.Is(err, groups.ErrOtherFilter):
+		return status.Error(codes.FailedPrecondition, "the group has another filter: leave it out, or use another group")
+	case errors.Is(err, groups.ErrTooManyMembers):
+		return status.Error(codes.ResourceExhausted, "the group has as many members as a group may have")
+	case errors.Is(err, groups.ErrTooManyGroups):
+		return status.Error(codes.ResourceExhausted, "there are as many groups as there may be")
+	case errors.Is(err, groups.ErrID):
+		return status.Error(codes.InvalidArgument, "an id names no delivery of this group")
+	case errors.Is(err, context.DeadlineExceeded):
+		return status.Error(codes.Unavailable, "the journal does not answer now")
+	case errors.Is(err, context.Canceled):
+		return status.FromContextError(err).Err()
+	}
+	if e := endingOf(err); e != nil {
+		return e.Status()
+	}
+	return s.tail.Status(ctx, err)
+}
