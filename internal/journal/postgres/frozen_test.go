@@ -32,8 +32,12 @@ func TestReplicaProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = j.Close() }()
-	if task == "hold" {
+	switch task {
+	case "hold":
 		holdReader(t, j)
+		return
+	case "own":
+		ownShare(t, j)
 		return
 	}
 	for n := 0; ; n++ {
@@ -67,6 +71,28 @@ func holdReader(t *testing.T, j *Journal) {
 		err = c.Save(t.Context(), 2)
 	}
 	<-c.Lost()
+	_, _ = fmt.Fprintln(os.Stdout, "ended:", err)
+}
+
+// ownShare takes a share, and writes it again and again, as the one who owns it by its first version. It says what it wrote.
+func ownShare(t *testing.T, j *Journal) {
+	t.Helper()
+	session := enlist(t, j)
+	if err := session.Join(t.Context(), "group", "frozen", nil); err != nil {
+		t.Fatal(err)
+	}
+	share := takeUntil(t, session, 7)
+	for saved := true; saved; share.Version++ {
+		all, err := j.SaveShares(t.Context(), "group", []journal.ShareChange{change(share, "of the process")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if saved = all[0]; saved {
+			_, _ = fmt.Fprintln(os.Stdout, "saved", share.Version+1)
+		}
+	}
+	<-session.Lost()
+	_, err := session.Take(t.Context(), "group", []int{8})
 	_, _ = fmt.Fprintln(os.Stdout, "ended:", err)
 }
 
@@ -210,5 +236,38 @@ func TestFrozenHolder(t *testing.T) {
 	}
 	if err := c.Save(ctx, 6); err != nil {
 		t.Errorf("the next holder's save: %v", err)
+	}
+}
+
+// TestFrozenOwner: a process that is stopped in the middle of its writes loses its shares. What it had acknowledged is there, and when it goes on,
+// it writes nothing.
+func TestFrozenOwner(t *testing.T) {
+	s := newSite(t, pgtest.Shared(t))
+	j := s.open(func(cfg *Config) { cfg.noRetention, cfg.lease = true, testLease })
+	newGroup(t, j, "group")
+	session := enlist(t, j)
+	p := startReplica(t, s, "own")
+	var acknowledged uint64
+	for range 20 {
+		if _, err := fmt.Sscanf(p.line("saved"), "saved %d", &acknowledged); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.signal(syscall.SIGSTOP)
+	began := time.Now()
+	share := takeUntil(t, session, 7)
+	t.Logf("taken over after %v", time.Since(began))
+	if share.Version <= acknowledged || string(share.State) != "of the process" {
+		t.Errorf("the process acknowledged version %d, and the share is %+v", acknowledged, share)
+	}
+	if g, err := j.Group(t.Context(), "group"); err != nil || len(g.Members) != 0 {
+		t.Errorf("the group of a process that is stopped: %+v, %v", g, err)
+	}
+	p.signal(syscall.SIGCONT)
+	if line := p.line("ended:"); !strings.Contains(line, journal.ErrLost.Error()) {
+		t.Errorf("the process that was stopped: %s", line)
+	}
+	if again := shareOf(t, j, 7); again.Version != share.Version || again.Epoch != share.Epoch {
+		t.Errorf("the share was %+v when it was taken, and is %+v", share, again)
 	}
 }

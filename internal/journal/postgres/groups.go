@@ -42,8 +42,8 @@ func (j *Journal) updateGroup(ctx context.Context, what string, write func(ctx c
 
 // GroupNames implements [journal.Groups].
 func (j *Journal) GroupNames(ctx context.Context, after string, limit int) (names []string, err error) {
-	err = j.view(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, j.sql(`select name from bridge.groups where name > $1 order by name limit $2`), after, max(limit, 0))
+	err = j.look(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		rows, err := conn.Query(ctx, j.sql(`select name from bridge.groups where name > $1 order by name limit $2`), after, max(limit, 0))
 		if err != nil {
 			return err
 		}
@@ -53,23 +53,29 @@ func (j *Journal) GroupNames(ctx context.Context, after string, limit int) (name
 	return names, err
 }
 
+// readGroup reads a group in one statement.
+const readGroup = `select g.version, g.definition, (select count(*) from bridge.parked where reader = $2), s.owners, s.epochs,
+		m.ids, m.sessions, m.replicas, m.joined, m.notes
+	from bridge.groups g cross join lateral (
+		select array_agg(coalesce(o.id::text, '') order by s.index) owners, array_agg(s.epoch order by s.index) epochs
+		from bridge.share s left join bridge.session o on o.id = s.owner and o.until > clock_timestamp() where s.group_name = g.name
+	) s cross join lateral (
+		select array_agg(m.id order by m.id) ids, array_agg(m.session order by m.id) sessions, array_agg(o.replica_name order by m.id) replicas,
+			array_agg(m.joined order by m.id) joined, array_agg(m.note order by m.id) notes
+		from bridge.member m join bridge.session o on o.id = m.session and o.until > clock_timestamp() where m.group_name = g.name
+	) m where g.name = $1`
+
 // Group implements [journal.Groups].
 func (j *Journal) Group(ctx context.Context, name string) (*journal.GroupState, error) {
 	if !hasName(name) {
 		return nil, errNoGroup(name)
 	}
 	g := &journal.GroupState{Name: name}
-	err := j.view(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		if err := j.readGroup(ctx, tx, g); err != nil {
-			return err
+	err := j.look(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		err := scanGroup(conn.QueryRow(ctx, j.sql(readGroup), name, journal.GroupReader(name)), g)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return errNoGroup(name)
 		}
-		rows, err := tx.Query(ctx, j.sql(`select m.id, m.session, s.replica_name, m.joined, m.note
-			from bridge.member m join bridge.session s on s.id = m.session
-			where m.group_name = $1 and s.until > clock_timestamp() order by m.id`), name)
-		if err != nil {
-			return err
-		}
-		g.Members, err = pgx.CollectRows(rows, scanMember)
 		return err
 	})
 	if err != nil {
@@ -78,30 +84,19 @@ func (j *Journal) Group(ctx context.Context, name string) (*journal.GroupState, 
 	return g, nil
 }
 
-// readGroup reads everything of a group but its members.
-func (j *Journal) readGroup(ctx context.Context, tx pgx.Tx, g *journal.GroupState) error {
-	var version, parked int64
-	var epochs []int64
-	err := tx.QueryRow(ctx, j.sql(`select g.version, g.definition, (select count(*) from bridge.parked where reader = $2), s.owners, s.epochs
-		from bridge.groups g, lateral (select array_agg(coalesce(o.id::text, '') order by s.index) owners, array_agg(s.epoch order by s.index) epochs
-			from bridge.share s left join bridge.session o on o.id = s.owner and o.until > clock_timestamp() where s.group_name = g.name) s
-		where g.name = $1`), g.Name, journal.GroupReader(g.Name)).Scan(&version, &g.Definition, &parked, &g.Owners, &epochs)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return errNoGroup(g.Name)
-	}
-	g.Version, g.Parked, g.Epochs = uint64(version), uint64(parked), make([]uint64, len(epochs))
-	for i, e := range epochs {
-		g.Epochs[i] = uint64(e)
+// scanGroup reads the row of readGroup.
+func scanGroup(row pgx.Row, g *journal.GroupState) error {
+	var ids, replicas []string
+	var sessions []uuid.UUID
+	var joined []int64
+	var notes [][]byte
+	err := row.Scan(&g.Version, &g.Definition, &g.Parked, &g.Owners, &g.Epochs, &ids, &sessions, &replicas, &joined, &notes)
+	for i, id := range ids {
+		g.Members = append(g.Members, journal.GroupMember{
+			ID: id, Session: sessions[i].String(), Replica: replicas[i], Joined: time.Unix(0, joined[i]).UTC(), Note: noteOf(notes[i]),
+		})
 	}
 	return err
-}
-
-func scanMember(row pgx.CollectableRow) (m journal.GroupMember, err error) {
-	var session uuid.UUID
-	var joined int64
-	err = row.Scan(&m.ID, &session, &m.Replica, &joined, &m.Note)
-	m.Session, m.Joined, m.Note = session.String(), time.Unix(0, joined).UTC(), noteOf(m.Note)
-	return m, err
 }
 
 // Shares implements [journal.Groups].
@@ -112,8 +107,8 @@ func (j *Journal) Shares(ctx context.Context, group string, indexes []int) (all 
 	if !hasName(group) {
 		return nil, errNoGroup(group)
 	}
-	err = j.view(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, j.sql(`select index, epoch, version, state from bridge.share where group_name = $1 and index = any($2)
+	err = j.look(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		rows, err := conn.Query(ctx, j.sql(`select index, epoch, version, state from bridge.share where group_name = $1 and index = any($2)
 			order by index`), group, indexNumbers(indexes))
 		if err != nil {
 			return err
@@ -121,7 +116,7 @@ func (j *Journal) Shares(ctx context.Context, group string, indexes []int) (all 
 		if all, err = pgx.CollectRows(rows, scanShare); err != nil || len(all) > 0 {
 			return err
 		}
-		return j.checkGroup(ctx, tx, group)
+		return j.checkGroup(ctx, conn, group)
 	})
 	return all, err
 }
@@ -141,8 +136,8 @@ func indexNumbers(indexes []int) []int32 {
 }
 
 // checkGroup returns ErrNotFound if there is no group of the name.
-func (j *Journal) checkGroup(ctx context.Context, tx pgx.Tx, name string) error {
-	err := tx.QueryRow(ctx, j.sql(`select from bridge.groups where name = $1`), name).Scan()
+func (j *Journal) checkGroup(ctx context.Context, q querier, name string) error {
+	err := q.QueryRow(ctx, j.sql(`select from bridge.groups where name = $1`), name).Scan()
 	if errors.Is(err, pgx.ErrNoRows) {
 		return errNoGroup(name)
 	}

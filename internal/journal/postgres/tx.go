@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/sinks"
@@ -35,15 +36,22 @@ func takeWarning(conn *pgx.Conn) (message string, warned bool) {
 // that is nothing. Errors: those of the contract, ErrDamaged for
 // records that cannot be read, ErrUnavailable for all others.
 func (j *Journal) view(ctx context.Context, read func(ctx context.Context, tx pgx.Tx) error) error {
+	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
+	return j.look(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		return pgx.BeginTxFunc(ctx, conn, options, func(tx pgx.Tx) error { return read(ctx, tx) })
+	})
+}
+
+// look is view without a transaction, for one statement, which sees one state of the log too.
+func (j *Journal) look(ctx context.Context, read func(ctx context.Context, conn *pgx.Conn) error) error {
 	if err := j.ready(ctx); err != nil {
 		return err
 	}
-	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 	query, cancel := j.untilClosed(ctx)
 	var server string
-	err := pgx.BeginTxFunc(query, j.pool, options, func(tx pgx.Tx) error {
-		server = serverOf(tx.Conn())
-		return read(query, tx)
+	err := j.pool.AcquireFunc(query, func(conn *pgxpool.Conn) error {
+		server = serverOf(conn.Conn())
+		return read(query, conn.Conn())
 	})
 	cancel()
 	switch {
