@@ -290,7 +290,7 @@ var hints = map[string]string{
 	"25006": "the server is a standby, or read-only",
 	"53100": "the server's disk is full",
 	"53300": "raise max_connections, or run fewer replicas",
-	"55P03": "another replica holds the head of the log: it waits for the standbys, or it is frozen",
+	"55P03": "another replica holds the head of the log, or a share of a group: it waits for the standbys, or it is frozen",
 	"57P01": "the server shuts down, or an administrator ended the session",
 	"57P03": "the server starts or shuts down",
 }
