@@ -206,11 +206,12 @@ func (OnExpired) EnumDescriptor() ([]byte, []int) {
 // RawWebhook is a webhook as it was received.
 type RawWebhook struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The body, byte for byte as the vendor sent it. It is not decompressed.
+	// The body, byte for byte as the vendor sent it, decompressed. Of a webhook that came in an array, this is the array's element. Of a typed call, it is
+	// the request in protobuf's wire format.
 	Body []byte `protobuf:"bytes,1,opt,name=body,proto3" json:"body,omitempty"`
 	// Its Content-Type header. Empty if there was none.
 	ContentType string `protobuf:"bytes,2,opt,name=content_type,json=contentType,proto3" json:"content_type,omitempty"`
-	// Its Content-Encoding header. Empty if there was none.
+	// Its Content-Encoding header, if the body could not be decompressed at receipt: then it is still compressed. Otherwise empty.
 	ContentEncoding string `protobuf:"bytes,3,opt,name=content_encoding,json=contentEncoding,proto3" json:"content_encoding,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
