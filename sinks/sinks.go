@@ -93,6 +93,8 @@ type Record struct {
 	// Encoded is the event, a bridge.event.v1.Event, in protobuf's wire format: as logs store it and as clients get it, so
 	// that no program in between decodes it. Other readers may share it, so it must not be changed.
 	Encoded []byte
+	// Memo remembers what readers derive from the event. Nil: nobody else has this record. See [Derive].
+	Memo *Memo
 }
 
 // Event decodes the event. The result belongs to the caller.
@@ -104,10 +106,7 @@ func (r Record) Event() (*eventv1.Event, error) {
 	return e, nil
 }
 
-// Decoded returns the decoded event for a reader that only looks at it. Other readers may share it, so it must not be changed.
-func (r *Record) Decoded() (*eventv1.Event, error) { return r.Event() }
-
-// Clone returns a copy that shares no memory with r, for a reader that keeps few of the events of a read.
+// Clone returns a copy that shares no memory with r, and has no memo, for a reader that keeps few of the events of a read.
 func (r Record) Clone() Record {
 	c := Record{Position: r.Position, Encoded: bytes.Clone(r.Encoded)}
 	if c.Header.read(c.Encoded) != nil {

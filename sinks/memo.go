@@ -1,0 +1,71 @@
+package sinks
+
+import (
+	"sync"
+
+	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
+)
+
+// Memo remembers what readers derive from one event: its decoded form, for example. A log that gives the same record to many readers
+// gives them one memo with it. It is safe for concurrent use.
+type Memo struct {
+	charge func(bytes int)
+
+	mu      sync.Mutex
+	entries []*derived // A few: a list is smaller and faster than a map.
+}
+
+type derived struct {
+	key   any
+	once  sync.Once
+	value any
+	err   error
+}
+
+// NewMemo returns an empty memo. It calls charge, which must be safe for concurrent use, with the size of each thing that it
+// remembers.
+func NewMemo(charge func(bytes int)) *Memo { return &Memo{charge: charge} }
+
+func (m *Memo) entry(key any) *derived {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, e := range m.entries {
+		if e.key == key {
+			return e
+		}
+	}
+	e := &derived{key: key}
+	m.entries = append(m.entries, e)
+	return e
+}
+
+// Derive returns what compute makes of the event, and about how many bytes it takes. If the record has a memo, this is computed once for
+// each key, and all readers share the result and the error: nobody may change it. The key must be comparable; like the key of a
+// context, its type should be the caller's own.
+func Derive[T any](r *Record, key any, compute func() (value T, bytes int, err error)) (T, error) {
+	if r.Memo == nil {
+		value, _, err := compute()
+		return value, err
+	}
+	e := r.Memo.entry(key)
+	e.once.Do(func() {
+		var bytes int
+		e.value, bytes, e.err = compute()
+		r.Memo.charge(bytes)
+	})
+	value, _ := e.value.(T)
+	return value, e.err
+}
+
+type decodedKey struct{}
+
+// decodedSize is about how many bytes a decoded event takes for each byte of its encoding.
+const decodedSize = 4
+
+// Decoded returns the decoded event for a reader that only looks at it. Other readers may share it, so it must not be changed.
+func (r *Record) Decoded() (*eventv1.Event, error) {
+	return Derive(r, decodedKey{}, func() (*eventv1.Event, int, error) {
+		e, err := r.Event()
+		return e, decodedSize * len(r.Encoded), err
+	})
+}
