@@ -26,6 +26,15 @@ type derived struct {
 // remembers.
 func NewMemo(charge func(bytes int)) *Memo { return &Memo{charge: charge} }
 
+// Child returns an empty memo for something that was derived from the event. What it remembers counts as the event's. The child of nil is
+// nil.
+func (m *Memo) Child() *Memo {
+	if m == nil {
+		return nil
+	}
+	return NewMemo(m.charge)
+}
+
 func (m *Memo) entry(key any) *derived {
 	m.mu.Lock()
 	defer m.mu.Unlock()

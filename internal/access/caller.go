@@ -58,6 +58,9 @@ func (c *Caller) Filter(sources, types []string) error {
 	return nil
 }
 
+// Rules returns the principal: all its callers may see the same.
+func (c *Caller) Rules() any { return c.Principal }
+
 // Group returns nil if the caller may use a group, and PERMISSION_DENIED otherwise.
 func (c *Caller) Group(name string) error {
 	if !c.MayJoin(name) {

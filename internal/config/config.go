@@ -106,6 +106,8 @@ type Streams struct {
 	MaxOpen int
 	// MaxGroups is how many subscription groups there may be, MaxMembers how many members each may have.
 	MaxGroups, MaxMembers int
+	// Tail is the memory for the newest events, in bytes.
+	Tail int
 }
 
 // Log configures the program's own log.

@@ -209,7 +209,7 @@ func TestDefaults(t *testing.T) {
 				Zone: zone(t, "America/New_York"), Limits: limits, Alerts: alerts, Window: 2 * time.Minute,
 			},
 		},
-		Streams:         Streams{MaxAge: time.Hour, MaxOpen: 256, MaxGroups: 1000, MaxMembers: 1000},
+		Streams:         Streams{MaxAge: time.Hour, MaxOpen: 256, MaxGroups: 1000, MaxMembers: 1000, Tail: 64 << 20},
 		ShutdownTimeout: 10 * time.Second,
 	}
 	if diff := cmp.Diff(want, got, compare); diff != "" {
@@ -284,7 +284,7 @@ func TestEveryKey(t *testing.T) {
 		},
 		Log:             Log{Format: "json", Level: slog.LevelWarn},
 		Access:          Access{Tokens: secret.List("0123456789abcdef"), AdminTokens: secret.List("abcdef0123456789"), Insecure: true},
-		Streams:         Streams{MaxAge: 20 * time.Minute, MaxOpen: 40, MaxGroups: 30, MaxMembers: 20},
+		Streams:         Streams{MaxAge: 20 * time.Minute, MaxOpen: 40, MaxGroups: 30, MaxMembers: 20, Tail: 2 << 20},
 		ShutdownTimeout: 90 * time.Second,
 	}
 	if diff := cmp.Diff(want, got, compare); diff != "" {

@@ -43,6 +43,7 @@ func (r resolver) streams(s *configv1.Streams) Streams {
 		MaxOpen:    number("streams.max_open", s.GetMaxOpen()),
 		MaxGroups:  number("streams.max_groups", s.GetMaxGroups()),
 		MaxMembers: number("streams.max_members", s.GetMaxMembers()),
+		Tail:       int(r.size("streams.tail", s.GetTail(), 0)),
 	}
 }
 

@@ -15,16 +15,22 @@ import (
 func newOperators(
 	j admin.Journal, backup admin.Backup, in *intake.Intake, sources []source.Source, pushes []*push, log *slog.Logger,
 ) *admin.Server {
-	all := make(map[string]*intake.Source, len(sources))
-	for _, s := range sources {
-		s.Reject = false // a stored webhook has no sender to refuse it to
-		all[s.Name] = in.Source(s, nil)
-	}
+	all := storedSources(in, sources)
 	sinksOf := make([]admin.Sink, 0, len(pushes))
 	for _, p := range pushes {
 		sinksOf = append(sinksOf, p.forOperators())
 	}
 	return admin.New(admin.Config{Journal: j, Intake: in, Sources: all, Sinks: sinksOf, Backup: backup, Logger: log})
+}
+
+// storedSources returns the sources, by name, as stored webhooks are read with them.
+func storedSources(in *intake.Intake, sources []source.Source) map[string]*intake.Source {
+	all := make(map[string]*intake.Source, len(sources))
+	for _, s := range sources {
+		s.Reject = false // a stored webhook has no sender to refuse it to
+		all[s.Name] = in.Source(s, nil)
+	}
+	return all
 }
 
 // adminHandler serves the operator's listener: the operator's service as JSON, and the OpenAPI documents of that and of what

@@ -31,7 +31,9 @@ import (
 	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/internal/listener"
 	"github.com/webhook-bridge/bridge/internal/openapi"
+	"github.com/webhook-bridge/bridge/internal/payload"
 	"github.com/webhook-bridge/bridge/sinks/grpcstream"
+	"github.com/webhook-bridge/bridge/sinks/tail"
 )
 
 // Server is the program as a value. After Open it has its folder and its addresses; Run serves.
@@ -41,6 +43,7 @@ type Server struct {
 	log     *slog.Logger
 	journal journal.Journal
 	streams *grpcstream.Server
+	newest  *tail.Log
 	// operators is the operator's service.
 	operators *admin.Server
 	pushes    []*push
@@ -145,11 +148,15 @@ func Open(ctx context.Context, cfg *config.Config, plugins Plugins, place Place,
 		names = append(names, cfg.Sources[i].Name)
 	}
 	streams := grpcstream.NewStreams(grpcstream.StreamsConfig{Max: cfg.Streams.MaxOpen, MaxAge: cfg.Streams.MaxAge})
-	a.streams = grpcstream.New(a.journal, grpcstream.Config{Streams: streams, Sources: names, Logger: log, Viewer: viewer, Masked: masked})
+	a.newest = tail.New(a.journal, cfg.Streams.Tail)
+	a.streams = grpcstream.New(a.newest, grpcstream.Config{
+		Streams: streams, Sources: names, Logger: log, Viewer: viewer, Masked: masked,
+		Payloads: payload.New(a.journal, storedSources(in, cfg.Sources)),
+	})
 	if err := a.openPushes(ctx); err != nil {
 		return nil, err
 	}
-	metrics.MustRegister(newCollector(a.streams), newSinkCollector(a.journal, a.pushes))
+	metrics.MustRegister(newCollector(a.streams, a.newest), newSinkCollector(a.journal, a.pushes))
 	document, err := openapi.Document(cfg.Sources)
 	if err != nil {
 		return nil, err
@@ -282,6 +289,10 @@ func (a *Server) Run(ctx context.Context) error {
 	})
 	group.Go(func() error {
 		a.reportCounts(ctx)
+		return nil
+	})
+	group.Go(func() error {
+		a.newest.Run(ctx)
 		return nil
 	})
 	group.Go(func() error {

@@ -25,18 +25,24 @@ type batch struct {
 	wire []byte
 }
 
+// delivered is an event as a client gets it.
+type delivered struct {
+	event []byte // A bridge.event.v1.Event.
+	rest  []byte // The fields of a DeliveredEvent behind the event.
+}
+
 func (b *batch) empty() bool { return len(b.wire) == 0 }
 
 // full reports whether another event would make the batch too large.
-func (b *batch) full(encoded []byte) bool {
-	return !b.empty() && len(b.wire)+deliveredSize(encoded) > batchBytes
+func (b *batch) full(d delivered) bool {
+	return !b.empty() && len(b.wire)+d.size() > batchBytes
 }
 
 // grow allocates memory for as many of the records as fit into the batch.
 func (b *batch) grow(records []sinks.Record) {
-	size := deliveredSize(records[0].Encoded)
+	size := delivered{event: records[0].Encoded}.size()
 	for i := range records[1:] {
-		next := size + deliveredSize(records[1+i].Encoded)
+		next := size + delivered{event: records[1+i].Encoded}.size()
 		if next > batchBytes {
 			break
 		}
@@ -46,18 +52,19 @@ func (b *batch) grow(records []sinks.Record) {
 }
 
 // add adds an event with the token that resumes at next.
-func (b *batch) add(r *Reader, next sinks.Position, encoded []byte) {
+func (b *batch) add(r *Reader, next sinks.Position, d delivered) {
 	b.wire = protowire.AppendTag(b.wire, eventsEvents, protowire.BytesType)
-	b.wire = protowire.AppendVarint(b.wire, uint64(deliveredLen(encoded)))
+	b.wire = protowire.AppendVarint(b.wire, uint64(d.len()))
 	b.wire = protowire.AppendTag(b.wire, deliveredToken, protowire.BytesType)
 	b.wire = protowire.AppendVarint(b.wire, tokenLen)
 	b.wire = r.AppendToken(b.wire, next)
 	b.wire = protowire.AppendTag(b.wire, deliveredEvent, protowire.BytesType)
-	b.wire = protowire.AppendBytes(b.wire, encoded)
+	b.wire = protowire.AppendBytes(b.wire, d.event)
+	b.wire = append(b.wire, d.rest...)
 }
 
 // response returns the batch as a message. Its events are unknown fields of an Events message, which the encoder copies
-// without a change. The client decodes them as normal fields. The batch must not be used after this, since gRPC may keep the
+// without a change. The client decodes them as normal fields. The batch must not be changed after this, since gRPC may keep the
 // message.
 func (b *batch) response() *streamv1.TailResponse {
 	events := &streamv1.Events{}
@@ -65,12 +72,10 @@ func (b *batch) response() *streamv1.TailResponse {
 	return &streamv1.TailResponse{Message: &streamv1.TailResponse_Events{Events: events}}
 }
 
-// deliveredLen is the length of a DeliveredEvent.
-func deliveredLen(encoded []byte) int {
-	return 1 + protowire.SizeBytes(tokenLen) + 1 + protowire.SizeBytes(len(encoded))
+// len is the length of a DeliveredEvent.
+func (d delivered) len() int {
+	return 1 + protowire.SizeBytes(tokenLen) + 1 + protowire.SizeBytes(len(d.event)) + len(d.rest)
 }
 
-// deliveredSize is the length of a DeliveredEvent as an element of Events.events.
-func deliveredSize(encoded []byte) int {
-	return 1 + protowire.SizeBytes(deliveredLen(encoded))
-}
+// size is the length of a DeliveredEvent as an element of Events.events.
+func (d delivered) size() int { return 1 + protowire.SizeBytes(d.len()) }

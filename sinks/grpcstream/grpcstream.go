@@ -18,6 +18,9 @@
 // iterator of the log open. A client that stops reading blocks its own goroutine in HTTP/2 flow control. It costs the
 // memory of one read (see [sinks.Log]) and about 100 KiB of messages, however far it falls behind.
 //
+// Streams with the same filter, rights and payload, near the log's end, send the same batches: each is filtered, encoded and compressed once, by
+// the first stream that gets there. The log of package tail gives them the events from memory, and wakes them cheaply.
+//
 // # Errors
 //
 // Tail's comment in proto/bridge/stream/v1 lists them. Failures of the log itself are logged; the client gets INTERNAL. An event that is
@@ -32,6 +35,7 @@ import (
 
 	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
 	"github.com/webhook-bridge/bridge/sinks"
+	"github.com/webhook-bridge/bridge/sinks/payload"
 )
 
 // Config of a server. The zero value is good.
@@ -47,6 +51,8 @@ type Config struct {
 	// Masked returns an event without personal data, in wire format. It does not change the record. It is called for viewers that may
 	// not see personal data, and must be set if there are any.
 	Masked func(sinks.Record) ([]byte, error)
+	// Payloads looks up what clients may get instead of an event's data. Nil: there is nothing but canonical events.
+	Payloads payload.Source
 }
 
 // UnknownSource is the key of the header metadata that names each source of a filter that is not in [Config.Sources]. The stream is
@@ -64,6 +70,9 @@ type Server struct {
 	sources []string
 	viewer  func(context.Context) Viewer
 	masked  func(sinks.Record) ([]byte, error)
+
+	payloads payload.Source
+	fans     fans
 }
 
 // New returns a server for the events in log. It starts no goroutine.
@@ -77,7 +86,9 @@ func New(log sinks.Log, c Config) *Server {
 	if c.Viewer == nil {
 		c.Viewer = func(context.Context) Viewer { return anyone{} }
 	}
-	return &Server{Streams: c.Streams, log: log, logger: c.Logger, sources: c.Sources, viewer: c.Viewer, masked: c.Masked}
+	return &Server{
+		Streams: c.Streams, log: log, logger: c.Logger, sources: c.Sources, viewer: c.Viewer, masked: c.Masked, payloads: c.Payloads,
+	}
 }
 
 // Tail implements [streamv1.EventStreamServiceServer]. It returns when the client or the server ends the stream, or when

@@ -82,20 +82,28 @@ func (r *Reader) Locate(ctx context.Context, start *streamv1.Start) (sinks.Posit
 // resume returns the position that a token names. It fails when the token belongs to another log or filter, or when the log
 // cannot be read from that position.
 func (r *Reader) resume(ctx context.Context, text string) (sinks.Position, error) {
-	k, err := parseToken(text)
+	k, err := r.readToken(text)
 	if err != nil {
-		return 0, Invalid(err)
-	}
-	switch {
-	case k.log != r.tokens.log:
-		return 0, errForeignLog
-	case !bytes.HasPrefix(r.tokens.filter[:], k.filter):
-		return 0, errForeignFilter
+		return 0, err
 	}
 	if err := r.server.log.Resolve(ctx, k.mark); err != nil {
 		return 0, err
 	}
 	return max(k.mark.Position, 1), nil
+}
+
+// readToken reads a token of this log and filter.
+func (r *Reader) readToken(text string) (token, error) {
+	k, err := parseToken(text)
+	switch {
+	case err != nil:
+		return token{}, Invalid(err)
+	case k.log != r.tokens.log:
+		return token{}, errForeignLog
+	case !bytes.HasPrefix(r.tokens.filter[:], k.filter):
+		return token{}, errForeignFilter
+	}
+	return k, nil
 }
 
 // Read returns the next records, at most limit. If there are none yet, it waits for them until the given time; the result is empty then.
@@ -104,25 +112,62 @@ func (r *Reader) Read(ctx context.Context, until time.Time, limit int) ([]sinks.
 	if cap(r.records) < limit {
 		r.records = make([]sinks.Record, 0, limit)
 	}
-	log, records := r.server.log, r.records[:0:limit]
-	if r.Position() < log.Bounds().Next {
-		// This waits for no event, so until sets no deadline. If it did, a stream whose heartbeat interval is shorter than a read
-		// would never get further.
-		reading, cancel := context.WithTimeout(ctx, readPatience)
-		defer cancel()
-		read, err := log.Read(reading, r.Position(), records)
-		if err != nil && ctx.Err() == nil && reading.Err() != nil {
-			err = fmt.Errorf("%w: a read took longer than %s", sinks.ErrUnavailable, readPatience)
-		}
-		return read, err
+	if r.Position() >= r.server.log.Bounds().Next {
+		return r.wait(ctx, until, limit)
+	}
+	return r.readAt(ctx, r.Position(), limit)
+}
+
+// readAt returns records from a position on, where there are some.
+func (r *Reader) readAt(ctx context.Context, from sinks.Position, limit int) ([]sinks.Record, error) {
+	if cap(r.records) < limit {
+		r.records = make([]sinks.Record, 0, limit)
+	}
+	// This waits for no event, so the heartbeat sets no deadline. If it did, a stream whose heartbeat interval is shorter than a read
+	// would never get further.
+	reading, cancel := context.WithTimeout(ctx, readPatience)
+	defer cancel()
+	read, err := r.server.log.Read(reading, from, r.records[:0:limit])
+	if err != nil && ctx.Err() == nil && reading.Err() != nil {
+		err = fmt.Errorf("%w: a read took longer than %s", sinks.ErrUnavailable, readPatience)
+	}
+	return read, err
+}
+
+// wait returns the next records as soon as there are some, or none at the given time.
+func (r *Reader) wait(ctx context.Context, until time.Time, limit int) ([]sinks.Record, error) {
+	if err := r.await(ctx, until); err != nil {
+		return nil, err
 	}
 	waiting, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
-	read, err := log.Read(waiting, r.Position(), records)
+	read, err := r.server.log.Read(waiting, r.Position(), r.records[:0:limit])
 	if err != nil && ctx.Err() == nil && waiting.Err() != nil {
 		return nil, nil
 	}
 	return read, err
+}
+
+// awaiter is a log that can wake many waiting readers cheaply, such as that of package tail.
+type awaiter interface {
+	Await(p sinks.Position) <-chan struct{}
+}
+
+// await waits until there may be something to read, or until the given time. It does not wait where the log cannot tell.
+func (r *Reader) await(ctx context.Context, until time.Time) error {
+	a, ok := r.server.log.(awaiter)
+	if !ok {
+		return nil
+	}
+	timer := time.NewTimer(time.Until(until))
+	defer timer.Stop()
+	select {
+	case <-a.Await(r.Position()):
+	case <-timer.C:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
 }
 
 // Release gives back the memory of records. The log may share it with other readers. A client that does not read must not keep it in

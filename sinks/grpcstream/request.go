@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
+	"github.com/webhook-bridge/bridge/sinks/payload"
 )
 
 // start checks the request and finds the place where the stream starts.
@@ -32,7 +33,33 @@ func (s *stream) start(ctx context.Context, req *streamv1.TailRequest) error {
 	if err := s.Start(ctx, req.GetStart()); err != nil {
 		return s.Status(ctx, err)
 	}
+	if err := s.findStop(ctx, req.GetStop()); err != nil {
+		return s.Status(ctx, err)
+	}
+	if err := s.server.MayHave(s.view, req.GetPayload()); err != nil {
+		return err
+	}
+	s.chooser = chooser{s.Reader, req.GetPayload()}
+	s.format, s.prepares = formatOf(s.out.Context())
+	if req.GetStop() == nil {
+		s.fan = s.server.fans.join(kind{
+			filter: string(s.filter.Canonical()), rules: s.view.viewer.Rules(), payload: req.GetPayload(),
+		})
+	}
 	return s.server.NameUnknown(s.out, req.GetFilter())
+}
+
+// MayHave returns a status if the caller may not have a payload, or the server has none.
+func (s *Server) MayHave(v *View, p streamv1.Payload) error {
+	if p == streamv1.Payload_PAYLOAD_RAW {
+		if err := v.viewer.RawPayload(); err != nil {
+			return err
+		}
+	}
+	if payload.Stored(p) && s.payloads == nil {
+		return errNoPayloads
+	}
+	return nil
 }
 
 // Interval returns how often to send a heartbeat, for the client's wish.

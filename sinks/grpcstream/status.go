@@ -16,6 +16,7 @@ import (
 const positionExpired = "POSITION_EXPIRED"
 
 var (
+	errNoPayloads    = status.Error(codes.Unimplemented, "this server has canonical events only")
 	errForeignLog    = status.Error(codes.FailedPrecondition, "token was given out by another journal")
 	errForeignFilter = status.Error(codes.FailedPrecondition, "token was given out to a stream with another filter")
 	errFuture        = status.Error(codes.FailedPrecondition,

@@ -3,6 +3,7 @@ package grpcstream
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -33,17 +34,30 @@ type stream struct {
 	subscribed bool
 	// started is the reader once it has a place, for [Streams.Stats].
 	started atomic.Pointer[Reader]
+
+	chooser  chooser
+	stop     stop
+	fan      *fan   // Batches that it shares. Nil: none.
+	format   format // Of gRPC.
+	prepares bool   // The format is known.
 }
 
 // run opens the stream and serves it until it ends; the result is a status.
 func (s *stream) run(ctx context.Context, req *streamv1.TailRequest) error {
-	if err := s.start(ctx, req); err != nil {
+	err := s.start(ctx, req)
+	if s.fan != nil {
+		defer s.server.fans.leave(s.fan)
+	}
+	if err != nil {
 		return s.end(ctx, err)
 	}
 	if err := s.sendSubscribed(); err != nil {
 		return err
 	}
 	for {
+		if s.stop.reached(s.server.log, s.Position()) {
+			return s.sendHeartbeat()
+		}
 		if err := s.step(ctx); err != nil {
 			return s.end(ctx, err)
 		}
@@ -55,51 +69,101 @@ func (s *stream) step(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	read, err := s.Read(ctx, s.due, readRecords)
-	if err != nil {
-		return err
+	var err error
+	if next := s.server.log.Bounds().Next; s.shares(next) {
+		err = s.share(ctx, next)
+	} else {
+		err = s.readAndDeliver(ctx)
 	}
-	if err := s.deliver(read); err != nil {
+	if err != nil || time.Now().Before(s.due) {
 		return err
-	}
-	if time.Now().Before(s.due) {
-		return nil
 	}
 	return s.sendHeartbeat()
 }
 
-// deliver sends the records that pass the filter, in order, and moves the stream's position past all records.
-func (s *stream) deliver(records []sinks.Record) error {
-	var b batch
-	next := s.Position()
-	for i := range records {
-		seen, passes, err := s.Visible(&records[i], next)
+// shares reports whether the stream should send batches that other streams of its kind send too.
+func (s *stream) shares(next sinks.Position) bool {
+	if s.fan == nil || lag(next, s.Position()) > nearEvents {
+		return false
+	}
+	if s.Position() < next {
+		return true
+	}
+	_, wakes := s.server.log.(awaiter)
+	return wakes
+}
+
+// share sends the batch at the stream's position. At the log's end it waits for an event until the next heartbeat.
+func (s *stream) share(ctx context.Context, next sinks.Position) error {
+	if s.Position() >= next {
+		if err := s.await(ctx, s.due); err != nil {
+			return err
+		}
+		if next = s.server.log.Bounds().Next; s.Position() >= next {
+			return s.readAndDeliver(ctx) // It is the next heartbeat's time, or the log has an error to tell.
+		}
+	}
+	b, err := s.fan.get(ctx, s.Position(), next, func(from, end sinks.Position) (batch, sinks.Position, error) {
+		read, err := s.readAt(ctx, from, int(end-from))
+		defer s.Release(read)
+		if err != nil {
+			return batch{}, from, err
+		}
+		return s.chooser.batch(ctx, from, read)
+	})
+	if err != nil {
+		return err
+	}
+	if !b.batch.empty() {
+		if err := s.sendShared(b); err != nil {
+			return err
+		}
+	}
+	s.Pass(b.next)
+	return nil
+}
+
+func (s *stream) sendShared(b *shared) error {
+	if !s.prepares {
+		return s.send(b.batch.response())
+	}
+	m, err := b.prepared.get(s.format, &b.batch, s.out)
+	if err != nil {
+		return fmt.Errorf("grpcstream: encode events: %w", err)
+	}
+	err = s.out.SendMsg(m)
+	s.sent()
+	return err
+}
+
+// readAndDeliver sends the events of one read.
+func (s *stream) readAndDeliver(ctx context.Context) error {
+	read, err := s.Read(ctx, s.stop.wake(s.due), readRecords)
+	if err != nil {
+		return err
+	}
+	return s.deliver(ctx, read)
+}
+
+// deliver sends the records that are for the client, in order, and moves the stream's position past all that come before its stop.
+func (s *stream) deliver(ctx context.Context, records []sinks.Record) error {
+	defer s.Release(records)
+	for rest := s.stop.before(records); len(rest) > 0; {
+		b, next, err := s.chooser.batch(ctx, s.Position(), rest)
 		if err != nil {
 			return err
 		}
-		next++
-		if !passes {
-			continue
+		n := int(next - s.Position())
+		if rest = rest[n:]; len(rest) == 0 {
+			s.Release(records)
 		}
-		encoded := seen.Encoded
-		if b.full(encoded) {
+		if !b.empty() {
 			if err := s.send(b.response()); err != nil {
 				return err
 			}
-			b = batch{}
 		}
-		if b.empty() {
-			b.grow(records[i:])
-		}
-		b.add(s.Reader, next, encoded)
+		s.Pass(next)
 	}
-	s.Release(records)
-	if !b.empty() {
-		if err := s.send(b.response()); err != nil {
-			return err
-		}
-	}
-	s.Pass(next)
 	return nil
 }
 
@@ -129,17 +193,23 @@ func (s *stream) unread() uint64 {
 func (s *stream) sendSubscribed() error {
 	s.subscribed = true
 	s.started.Store(s.Reader)
+	bounds, mark := s.server.log.Bounds(), s.server.log.Mark(s.Position())
 	return s.send(&streamv1.TailResponse{Message: &streamv1.TailResponse_Subscribed{Subscribed: &streamv1.Subscribed{
-		Token:             s.Token(s.Position()),
+		Token:             s.tokens.token(mark),
 		HeartbeatInterval: durationpb.New(s.interval),
-		Lag:               s.Lag(),
+		Lag:               lag(bounds.Next, s.Position()),
+		Position:          uint64(s.Position()),
+		Epoch:             uint64(mark.Epoch),
+		Earliest:          uint64(bounds.Earliest),
+		Latest:            uint64(bounds.Next),
 	}}})
 }
 
 func (s *stream) sendHeartbeat() error {
 	return s.send(&streamv1.TailResponse{Message: &streamv1.TailResponse_Heartbeat{Heartbeat: &streamv1.Heartbeat{
-		Token: s.Token(s.Position()),
-		Lag:   s.Lag(),
+		Token:    s.Token(s.Position()),
+		Lag:      s.Lag(),
+		Position: uint64(s.Position()),
 	}}})
 }
 
@@ -162,6 +232,8 @@ func (s *stream) sendGoodbye(e *Ending) error {
 // send blocks while the client does not read.
 func (s *stream) send(m *streamv1.TailResponse) error {
 	err := s.out.Send(m)
-	s.due = time.Now().Add(s.interval)
+	s.sent()
 	return err
 }
+
+func (s *stream) sent() { s.due = time.Now().Add(s.interval) }

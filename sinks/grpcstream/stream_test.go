@@ -161,9 +161,13 @@ func TestRetentionOvertakesAnOpenStream(t *testing.T) {
 		server := New(log, Config{})
 		stream := tail(t, server, &streamv1.TailRequest{})
 		receiveSubscribed(t, stream)
-		synctest.Wait() // The stream blocks with the events of one read, since the client does not receive yet.
+		synctest.Wait() // The stream blocks with the events of one batch, since the client does not receive yet.
 		log.Expire(3*readRecords + 1)
-		wantEvents(t, receiveEvents(t, stream, readRecords), numbers(0, readRecords)...)
+		sent := receive(t, stream).GetEvents().GetEvents()
+		if len(sent) == 0 || len(sent) > readRecords {
+			t.Fatalf("%d events were sent", len(sent))
+		}
+		wantEvents(t, sent, numbers(0, len(sent))...)
 		st := wantEnd(t, stream, codes.OutOfRange, "POSITION_EXPIRED")
 		detail, ok := st.Details()[0].(*streamv1.PositionExpired)
 		if !ok {

@@ -32,6 +32,8 @@ type Viewer interface {
 	RawPayload() error
 	// Personal reports whether the caller may see personal data.
 	Personal() bool
+	// Rules is a comparable value: viewers with equal rules may see the same. Streams whose viewers have equal rules share what is sent.
+	Rules() any
 }
 
 // anyone may see everything.
@@ -45,6 +47,7 @@ func (anyone) Group(string) error              { return nil }
 func (anyone) MayJoin(string) bool             { return true }
 func (anyone) RawPayload() error               { return nil }
 func (anyone) Personal() bool                  { return true }
+func (anyone) Rules() any                      { return anyone{} }
 
 // maxVisible bounds the number of sources that a view remembers, and of types. Bridge has a few dozen.
 const maxVisible = 1024
@@ -74,12 +77,17 @@ func (v *View) Seen(r *sinks.Record) (sinks.Record, error) {
 	if v.viewer.Personal() {
 		return *r, nil
 	}
-	masked, err := v.masked(*r)
-	if err != nil {
-		return sinks.Record{}, fmt.Errorf("grpcstream: mask the event at position %d: %w", r.Position, err)
-	}
-	return sinks.Record{Position: r.Position, Header: r.Header, Encoded: masked}, nil
+	return sinks.Derive(r, maskedKey{}, func() (sinks.Record, int, error) {
+		masked, err := v.masked(*r)
+		if err != nil {
+			return sinks.Record{}, 0, fmt.Errorf("grpcstream: mask the event at position %d: %w", r.Position, err)
+		}
+		return sinks.Record{Position: r.Position, Header: r.Header, Encoded: masked, Memo: r.Memo.Child()}, len(masked), nil
+	})
 }
+
+// maskedKey is the key of a masked event among what is derived from a record.
+type maskedKey struct{}
 
 // remembered returns the answer for a key, and asks only once.
 func remembered(answers map[string]bool, key []byte, ask func(string) bool) bool {

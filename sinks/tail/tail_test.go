@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -70,7 +71,9 @@ func add(t *testing.T, log *memlog.Log, events ...*eventv1.Event) {
 	}
 }
 
-func event(n int) *eventv1.Event { return &eventv1.Event{Id: fmt.Sprint(n), Type: "shipment.ordered"} }
+func event(n int) *eventv1.Event {
+	return &eventv1.Event{Id: strconv.Itoa(n), Type: "shipment.ordered"}
+}
 
 // counted is a log that counts its reads, and may fail.
 type counted struct {

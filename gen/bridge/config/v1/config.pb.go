@@ -157,7 +157,9 @@ type Streams struct {
 	// [Groups](subscribing.md#groups) that the journal may have. More are refused.
 	MaxGroups uint32 `protobuf:"varint,3,opt,name=max_groups,json=maxGroups,proto3" json:"max_groups,omitempty"`
 	// Members that a group may have. More are refused.
-	MaxMembers    uint32 `protobuf:"varint,4,opt,name=max_members,json=maxMembers,proto3" json:"max_members,omitempty"`
+	MaxMembers uint32 `protobuf:"varint,4,opt,name=max_members,json=maxMembers,proto3" json:"max_members,omitempty"`
+	// Memory for the newest events. Subscriptions near the journal's end share what is there, and only those further behind read the journal.
+	Tail          string `protobuf:"bytes,5,opt,name=tail,proto3" json:"tail,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -218,6 +220,13 @@ func (x *Streams) GetMaxMembers() uint32 {
 		return x.MaxMembers
 	}
 	return 0
+}
+
+func (x *Streams) GetTail() string {
+	if x != nil {
+		return x.Tail
+	}
+	return ""
 }
 
 // Listen is the addresses to listen on, as `host:port`; an empty host is every address.
@@ -2539,7 +2548,7 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\x05sinks\x18\a \x03(\v2\x16.bridge.config.v1.SinkR\x05sinks\x12X\n" +
 	"\x0eshutdown_delay\x18\b \x01(\v2\x19.google.protobuf.DurationB\x16\xb2\xaa\x19\x12\n" +
 	"\x020s\"\x020s*\x0310m:\x0310sR\rshutdownDelay\x123\n" +
-	"\astreams\x18\t \x01(\v2\x19.bridge.config.v1.StreamsR\astreams\"\xf2\x01\n" +
+	"\astreams\x18\t \x01(\v2\x19.bridge.config.v1.StreamsR\astreams\"\xa2\x02\n" +
 	"\aStreams\x12F\n" +
 	"\amax_age\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x12\xb2\xaa\x19\x0e\n" +
 	"\x021h\"\x021s*\x04720hR\x06maxAge\x120\n" +
@@ -2550,7 +2559,9 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\x041000R\tmaxGroups\x126\n" +
 	"\vmax_members\x18\x04 \x01(\rB\x15\xbaH\b\xd8\x01\x01*\x03\x18\x90N\xb2\xaa\x19\x06\n" +
 	"\x041000R\n" +
-	"maxMembers\"\x80\x03\n" +
+	"maxMembers\x12.\n" +
+	"\x04tail\x18\x05 \x01(\tB\x1a\xb2\xaa\x19\x16\n" +
+	"\x0464Mi\"\x031Mi*\x038Gi2\x04sizeR\x04tail\"\x80\x03\n" +
 	"\x06Listen\x120\n" +
 	"\bwebhooks\x18\x01 \x01(\tB\x14\xb2\xaa\x19\x10\n" +
 	"\x05:80802\aaddressR\bwebhooks\x12&\n" +

@@ -1,0 +1,168 @@
+package grpcstream
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
+	"github.com/webhook-bridge/bridge/sinks"
+)
+
+const (
+	// nearEvents is how far from the log's end a stream may be to share its batches with others.
+	nearEvents = 4096
+	// fanBytesPerStream bounds the batches that streams share, and fanBytes those of all streams of one kind.
+	fanBytesPerStream, fanBytes = 2 * batchBytes, 8 << 20
+	// worthMerging is how many further events a batch must get to be made again.
+	worthMerging = 8
+)
+
+// kind is all that the batches of a stream depend on. Streams of one kind share them.
+type kind struct {
+	filter  string // Its canonical encoding.
+	rules   any    // What the viewer may see.
+	payload streamv1.Payload
+}
+
+// fans are the batches of all kinds.
+type fans struct {
+	mu   sync.Mutex
+	open map[kind]*fan
+}
+
+// join returns the batches of a kind. The stream must leave.
+func (f *fans) join(k kind) *fan {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.open == nil {
+		f.open = make(map[kind]*fan)
+	}
+	n := f.open[k]
+	if n == nil {
+		n = &fan{kind: k, at: make(map[sinks.Position]*shared)}
+		f.open[k] = n
+	}
+	n.streams.Add(1)
+	return n
+}
+
+func (f *fans) leave(n *fan) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if n.streams.Add(-1) == 0 {
+		delete(f.open, n.kind)
+	}
+}
+
+// fan has the newest batches of one kind, so that each is made once, and sent by all streams that get to its start. A stream that joins in the
+// middle of a batch gets to the start of another one soon, since a batch is cut where another one starts.
+type fan struct {
+	kind    kind
+	streams atomic.Int64 // Changed under fans.mu.
+
+	mu    sync.Mutex
+	at    map[sinks.Position]*shared // By the first position.
+	order []*shared                  // From the oldest on.
+	bytes int
+}
+
+// shared is a batch that several streams send.
+type shared struct {
+	start sinks.Position
+	made  chan struct{} // Closed when the rest is there. It does not change after that.
+	next  sinks.Position
+	batch batch
+	err   error
+
+	prepared preparedBatch
+}
+
+// maker makes a batch from a position on. It looks at nothing at or behind the end.
+type maker func(from, end sinks.Position) (batch, sinks.Position, error)
+
+// get returns the batch that starts at a position. The log's end is at next. If another stream is making it, it waits.
+func (f *fan) get(ctx context.Context, from, next sinks.Position, produce maker) (*shared, error) {
+	for {
+		s, end, mine := f.claim(from, next)
+		if mine {
+			f.fill(s, end, produce)
+			return s, s.err
+		}
+		select {
+		case <-s.made:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		// The other stream's end is no reason for this one to end.
+		if !errors.Is(s.err, context.Canceled) {
+			return s, s.err
+		}
+	}
+}
+
+// claim returns the batch at a position, and whether the caller must make it.
+func (f *fan) claim(from, next sinks.Position) (s *shared, end sinks.Position, mine bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if s = f.at[from]; s != nil && !s.small(next) {
+		return s, 0, false
+	}
+	s = &shared{start: from, made: make(chan struct{})}
+	f.at[from] = s
+	return s, f.cut(from, next), true
+}
+
+// small reports whether a batch was made when there were few events, and would be much larger now.
+func (s *shared) small(next sinks.Position) bool {
+	select {
+	case <-s.made:
+	default:
+		return false
+	}
+	more := int64(next) - int64(s.next)
+	return more >= worthMerging && more >= int64(s.next-s.start) && len(s.batch.wire) < batchBytes/2 && s.next-s.start < readRecords/2
+}
+
+// cut returns the end of a batch. If another batch starts in its second half, the stream should go on with that one.
+func (f *fan) cut(from, next sinks.Position) sinks.Position {
+	most := min(next, from+readRecords)
+	for p := most; p > from+(most-from)/2; p-- {
+		if f.at[p] != nil {
+			return p
+		}
+	}
+	return most
+}
+
+// fill makes a batch, and keeps it for others if there are any.
+func (f *fan) fill(s *shared, end sinks.Position, produce maker) {
+	s.batch, s.next, s.err = produce(s.start, end)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	close(s.made)
+	if s.err != nil {
+		f.drop(s)
+		return
+	}
+	f.order = append(f.order, s)
+	f.bytes += s.size()
+	for limit := min(int(f.streams.Load())*fanBytesPerStream, fanBytes); f.bytes > limit && len(f.order) > 0; {
+		oldest := f.order[0]
+		f.order[0] = nil
+		f.order = f.order[1:]
+		f.bytes -= oldest.size()
+		f.drop(oldest)
+	}
+}
+
+// drop forgets a batch, unless another one has its place.
+func (f *fan) drop(s *shared) {
+	if f.at[s.start] == s {
+		delete(f.at, s.start)
+	}
+}
+
+// size is the memory of a batch: twice its encoding, since gRPC's form is kept with it, and the batch itself.
+func (s *shared) size() int { return 2*cap(s.batch.wire) + 256 }
