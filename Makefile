@@ -22,13 +22,14 @@ man: ## Write the manual pages to bin/man
 	go run ./tools/man bin/man
 
 .PHONY: generate
-generate: .protodeps ## Generate gen/ and the OpenAPI document from proto/
+generate: ## Generate gen/ and the OpenAPI documents from proto/
+	cd tools/protodeps && go run . ../../proto
 	$(BUF) format -w proto
 	rm -rf gen
 	$(BUF) generate
 
 .PHONY: connector
-connector: .protodeps ## Begin a connector: make connector NAME=acme EVENT=order.created
+connector: ## Begin a connector: make connector NAME=acme EVENT=order.created
 	go run ./tools/scaffold $(if $(EVENT),-event '$(EVENT)') '$(NAME)'
 	@{ $(BUF) generate && go test './connectors/$(NAME)' -update && go test './connectors/$(NAME)'; } || { \
 		echo 'To begin again, remove the new files:' >&2; \
@@ -37,16 +38,8 @@ connector: .protodeps ## Begin a connector: make connector NAME=acme EVENT=order
 		exit 1; }
 	@echo 'It runs: go run ./cmd/bridge connectors describe $(NAME). CONTRIBUTING.md says how to go on.'
 
-# The public schemas that ours import, printed from their Go modules. The folder gets its name only when all are printed, so
-# that an interrupted run does not look finished.
-.protodeps: tools/protodeps/main.go tools/protodeps/go.mod
-	rm -rf $@ $@.new
-	cd tools/protodeps && go run . ../../$@.new
-	@touch $@.new
-	mv $@.new $@
-
 .PHONY: lint
-lint: .protodeps ## Lint Go and protobuf
+lint: ## Lint Go and protobuf
 	$(BUF) lint
 	$(BUF) format --diff --exit-code proto
 	$(BUF) breaking proto --against tools/baseline.binpb
@@ -88,5 +81,5 @@ bench: ## Measure, each figure against its reference in the same run
 	go test ./cmd/bridge ./internal/daemon -run '^$$' -bench . -benchtime 1x -v
 
 .PHONY: baseline
-baseline: .protodeps ## Accept today's schemas as the ones to stay compatible with; at a release only
+baseline: ## Accept today's schemas as the ones to stay compatible with; at a release only
 	$(BUF) build proto -o tools/baseline.binpb
