@@ -23,6 +23,7 @@ package sample
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -69,6 +70,22 @@ type Webhook struct {
 type Expectation struct {
 	Name string
 	Data []byte
+}
+
+// CanonicalEvents returns the events that the webhook becomes, as [Events] has them: bridge.event.v1.Event in protobuf's JSON form,
+// without the fields that Bridge sets. There are none if no events are expected.
+func (w Webhook) CanonicalEvents() ([]json.RawMessage, error) {
+	for _, e := range w.Expected {
+		if e.Name != Events {
+			continue
+		}
+		var becomes struct{ Events []json.RawMessage }
+		if err := json.Unmarshal(e.Data, &becomes); err != nil {
+			return nil, fmt.Errorf("sample: %s: %s: %w", w.Name, Events, err)
+		}
+		return becomes.Events, nil
+	}
+	return nil, nil
 }
 
 // Names of files.

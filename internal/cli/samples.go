@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -96,11 +95,9 @@ func (s vendorSample) named() string {
 
 // canonical returns how many canonical events the sample becomes.
 func (s vendorSample) canonical() int {
-	for _, e := range s.Expected {
-		var becomes struct{ Events []json.RawMessage }
-		if e.Name == sample.Events && json.Unmarshal(e.Data, &becomes) == nil {
-			return len(becomes.Events)
-		}
+	events, err := s.CanonicalEvents()
+	if err != nil {
+		return 0
 	}
-	return 0
+	return len(events)
 }

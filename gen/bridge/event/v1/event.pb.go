@@ -10,6 +10,7 @@ package eventv1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	_ "github.com/webhook-bridge/bridge/gen/bridge/options/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
@@ -592,7 +593,7 @@ var File_bridge_event_v1_event_proto protoreflect.FileDescriptor
 
 const file_bridge_event_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x1bbridge/event/v1/event.proto\x12\x0fbridge.event.v1\x1a!bridge/event/v1/credit_note.proto\x1a\x1ebridge/event/v1/customer.proto\x1a\x1dbridge/event/v1/invoice.proto\x1a\x1dbridge/event/v1/loyalty.proto\x1a\x1bbridge/event/v1/order.proto\x1a\x1dbridge/event/v1/payment.proto\x1a\x1dbridge/event/v1/product.proto\x1a\x1ebridge/event/v1/purchase.proto\x1a!bridge/event/v1/return_case.proto\x1a\x1bbridge/event/v1/shift.proto\x1a\x1ebridge/event/v1/shipment.proto\x1a\x1bbridge/event/v1/stock.proto\x1a\x1ebridge/event/v1/unmapped.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdd \n" +
+	"\x1bbridge/event/v1/event.proto\x12\x0fbridge.event.v1\x1a!bridge/event/v1/credit_note.proto\x1a\x1ebridge/event/v1/customer.proto\x1a\x1dbridge/event/v1/invoice.proto\x1a\x1dbridge/event/v1/loyalty.proto\x1a\x1bbridge/event/v1/order.proto\x1a\x1dbridge/event/v1/payment.proto\x1a\x1dbridge/event/v1/product.proto\x1a\x1ebridge/event/v1/purchase.proto\x1a!bridge/event/v1/return_case.proto\x1a\x1bbridge/event/v1/shift.proto\x1a\x1ebridge/event/v1/shipment.proto\x1a\x1bbridge/event/v1/stock.proto\x1a\x1ebridge/event/v1/unmapped.proto\x1a\x1fbridge/options/v1/options.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x86%\n" +
 	"\x05Event\x12\x18\n" +
 	"\x02id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x02id\x12<\n" +
 	"\x04type\x18\x02 \x01(\tB(\xbaH%r#(@2\x1f^[a-z][a-z_]*(\\.[a-z][a-z_]*)*$R\x04type\x12C\n" +
@@ -612,33 +613,42 @@ const file_bridge_event_v1_event_proto_rawDesc = "" +
 	"\n" +
 	"supersedes\x18\v \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\n" +
 	"supersedes\x12\x14\n" +
-	"\x05stale\x18\f \x01(\bR\x05stale\x12.\n" +
-	"\x05order\x18\x14 \x01(\v2\x16.bridge.event.v1.OrderH\x00R\x05order\x12;\n" +
+	"\x05stale\x18\f \x01(\bR\x05stale\x12=\n" +
+	"\x05order\x18\x14 \x01(\v2\x16.bridge.event.v1.OrderB\r\xaa\xaa\x19\t*\aorder.*H\x00R\x05order\x12O\n" +
 	"\n" +
-	"order_line\x18\x15 \x01(\v2\x1a.bridge.event.v1.OrderLineH\x00R\torderLine\x127\n" +
-	"\bpurchase\x18\x16 \x01(\v2\x19.bridge.event.v1.PurchaseH\x00R\bpurchase\x124\n" +
-	"\apayment\x18\x17 \x01(\v2\x18.bridge.event.v1.PaymentH\x00R\apayment\x127\n" +
-	"\bcustomer\x18\x18 \x01(\v2\x19.bridge.event.v1.CustomerH\x00R\bcustomer\x127\n" +
-	"\bsupplier\x18\x19 \x01(\v2\x19.bridge.event.v1.SupplierH\x00R\bsupplier\x12W\n" +
-	"\x14loyalty_level_change\x18\x1a \x01(\v2#.bridge.event.v1.LoyaltyLevelChangeH\x00R\x12loyaltyLevelChange\x12Z\n" +
-	"\x15loyalty_points_change\x18\x1b \x01(\v2$.bridge.event.v1.LoyaltyPointsChangeH\x00R\x13loyaltyPointsChange\x12`\n" +
-	"\x17loyalty_points_transfer\x18\x1c \x01(\v2&.bridge.event.v1.LoyaltyPointsTransferH\x00R\x15loyaltyPointsTransfer\x12Z\n" +
-	"\x15loyalty_points_expiry\x18\x1d \x01(\v2$.bridge.event.v1.LoyaltyPointsExpiryH\x00R\x13loyaltyPointsExpiry\x12f\n" +
-	"\x19loyalty_reward_redemption\x18\x1e \x01(\v2(.bridge.event.v1.LoyaltyRewardRedemptionH\x00R\x17loyaltyRewardRedemption\x127\n" +
-	"\bshipment\x18\x1f \x01(\v2\x19.bridge.event.v1.ShipmentH\x00R\bshipment\x124\n" +
-	"\aproduct\x18  \x01(\v2\x18.bridge.event.v1.ProductH\x00R\aproduct\x12J\n" +
-	"\x0fproduct_variant\x18! \x01(\v2\x1f.bridge.event.v1.ProductVariantH\x00R\x0eproductVariant\x127\n" +
-	"\bcategory\x18\" \x01(\v2\x19.bridge.event.v1.CategoryH\x00R\bcategory\x124\n" +
-	"\ainvoice\x18# \x01(\v2\x18.bridge.event.v1.InvoiceH\x00R\ainvoice\x12G\n" +
-	"\x0estock_movement\x18$ \x01(\v2\x1e.bridge.event.v1.StockMovementH\x00R\rstockMovement\x12.\n" +
-	"\x05shift\x18% \x01(\v2\x16.bridge.event.v1.ShiftH\x00R\x05shift\x12>\n" +
-	"\vcredit_note\x18& \x01(\v2\x1b.bridge.event.v1.CreditNoteH\x00R\n" +
-	"creditNote\x12>\n" +
-	"\vreturn_case\x18' \x01(\v2\x1b.bridge.event.v1.ReturnCaseH\x00R\n" +
-	"returnCase\x12W\n" +
-	"\x14loyalty_level_expiry\x18( \x01(\v2#.bridge.event.v1.LoyaltyLevelExpiryH\x00R\x12loyaltyLevelExpiry\x12Z\n" +
-	"\x15loyalty_coupon_expiry\x18) \x01(\v2$.bridge.event.v1.LoyaltyCouponExpiryH\x00R\x13loyaltyCouponExpiry\x127\n" +
-	"\bunmapped\x18< \x01(\v2\x19.bridge.event.v1.UnmappedH\x00R\bunmapped:\xf5\x0e\xbaH\xf1\x0e\x1a\xeb\f\n" +
+	"order_line\x18\x15 \x01(\v2\x1a.bridge.event.v1.OrderLineB\x12\xaa\xaa\x19\x0e*\forder_line.*H\x00R\torderLine\x12I\n" +
+	"\bpurchase\x18\x16 \x01(\v2\x19.bridge.event.v1.PurchaseB\x10\xaa\xaa\x19\f*\n" +
+	"purchase.*H\x00R\bpurchase\x12U\n" +
+	"\apayment\x18\x17 \x01(\v2\x18.bridge.event.v1.PaymentB\x1f\xaa\xaa\x19\x1b*\tpayment.**\x0ebill_payment.*H\x00R\apayment\x12I\n" +
+	"\bcustomer\x18\x18 \x01(\v2\x19.bridge.event.v1.CustomerB\x10\xaa\xaa\x19\f*\n" +
+	"customer.*H\x00R\bcustomer\x12I\n" +
+	"\bsupplier\x18\x19 \x01(\v2\x19.bridge.event.v1.SupplierB\x10\xaa\xaa\x19\f*\n" +
+	"supplier.*H\x00R\bsupplier\x12t\n" +
+	"\x14loyalty_level_change\x18\x1a \x01(\v2#.bridge.event.v1.LoyaltyLevelChangeB\x1b\xaa\xaa\x19\x17*\x15loyalty.level_changedH\x00R\x12loyaltyLevelChange\x12x\n" +
+	"\x15loyalty_points_change\x18\x1b \x01(\v2$.bridge.event.v1.LoyaltyPointsChangeB\x1c\xaa\xaa\x19\x18*\x16loyalty.points_changedH\x00R\x13loyaltyPointsChange\x12\x82\x01\n" +
+	"\x17loyalty_points_transfer\x18\x1c \x01(\v2&.bridge.event.v1.LoyaltyPointsTransferB \xaa\xaa\x19\x1c*\x1aloyalty.points_transferredH\x00R\x15loyaltyPointsTransfer\x12y\n" +
+	"\x15loyalty_points_expiry\x18\x1d \x01(\v2$.bridge.event.v1.LoyaltyPointsExpiryB\x1d\xaa\xaa\x19\x19*\x17loyalty.points_expiringH\x00R\x13loyaltyPointsExpiry\x12\x85\x01\n" +
+	"\x19loyalty_reward_redemption\x18\x1e \x01(\v2(.bridge.event.v1.LoyaltyRewardRedemptionB\x1d\xaa\xaa\x19\x19*\x17loyalty.reward_redeemedH\x00R\x17loyaltyRewardRedemption\x12I\n" +
+	"\bshipment\x18\x1f \x01(\v2\x19.bridge.event.v1.ShipmentB\x10\xaa\xaa\x19\f*\n" +
+	"shipment.*H\x00R\bshipment\x12E\n" +
+	"\aproduct\x18  \x01(\v2\x18.bridge.event.v1.ProductB\x0f\xaa\xaa\x19\v*\tproduct.*H\x00R\aproduct\x12c\n" +
+	"\x0fproduct_variant\x18! \x01(\v2\x1f.bridge.event.v1.ProductVariantB\x17\xaa\xaa\x19\x13*\x11product_variant.*H\x00R\x0eproductVariant\x12I\n" +
+	"\bcategory\x18\" \x01(\v2\x19.bridge.event.v1.CategoryB\x10\xaa\xaa\x19\f*\n" +
+	"category.*H\x00R\bcategory\x12E\n" +
+	"\ainvoice\x18# \x01(\v2\x18.bridge.event.v1.InvoiceB\x0f\xaa\xaa\x19\v*\tinvoice.*H\x00R\ainvoice\x12y\n" +
+	"\x0estock_movement\x18$ \x01(\v2\x1e.bridge.event.v1.StockMovementB0\xaa\xaa\x19,*\n" +
+	"transfer.**\n" +
+	"outbound.**\tinbound.**\astock.*H\x00R\rstockMovement\x12=\n" +
+	"\x05shift\x18% \x01(\v2\x16.bridge.event.v1.ShiftB\r\xaa\xaa\x19\t*\ashift.*H\x00R\x05shift\x12S\n" +
+	"\vcredit_note\x18& \x01(\v2\x1b.bridge.event.v1.CreditNoteB\x13\xaa\xaa\x19\x0f*\rcredit_note.*H\x00R\n" +
+	"creditNote\x12N\n" +
+	"\vreturn_case\x18' \x01(\v2\x1b.bridge.event.v1.ReturnCaseB\x0e\xaa\xaa\x19\n" +
+	"*\breturn.*H\x00R\n" +
+	"returnCase\x12u\n" +
+	"\x14loyalty_level_expiry\x18( \x01(\v2#.bridge.event.v1.LoyaltyLevelExpiryB\x1c\xaa\xaa\x19\x18*\x16loyalty.level_expiringH\x00R\x12loyaltyLevelExpiry\x12y\n" +
+	"\x15loyalty_coupon_expiry\x18) \x01(\v2$.bridge.event.v1.LoyaltyCouponExpiryB\x1d\xaa\xaa\x19\x19*\x17loyalty.coupon_expiringH\x00R\x13loyaltyCouponExpiry\x12G\n" +
+	"\bunmapped\x18< \x01(\v2\x19.bridge.event.v1.UnmappedB\x0e\xaa\xaa\x19\n" +
+	"*\bunmappedH\x00R\bunmapped:\xf5\x0e\xbaH\xf1\x0e\x1a\xeb\f\n" +
 	"\tdata.type\x12(data must be of the kind that type names\x1a\xb3\f(!has(this.order) || this.type.startsWith('order.')) && (!has(this.order_line) || this.type.startsWith('order_line.')) && (!has(this.purchase) || this.type.startsWith('purchase.')) && (!has(this.payment) || this.type.matches('^(bill_)?payment\\\\.')) && (!has(this.customer) || this.type.startsWith('customer.')) && (!has(this.supplier) || this.type.startsWith('supplier.')) && (!has(this.loyalty_level_change) || this.type == 'loyalty.level_changed') && (!has(this.loyalty_points_change) || this.type == 'loyalty.points_changed') && (!has(this.loyalty_points_transfer) || this.type == 'loyalty.points_transferred') && (!has(this.loyalty_points_expiry) || this.type == 'loyalty.points_expiring') && (!has(this.loyalty_reward_redemption) || this.type == 'loyalty.reward_redeemed') && (!has(this.shipment) || this.type.startsWith('shipment.')) && (!has(this.product) || this.type.startsWith('product.')) && (!has(this.product_variant) || this.type.startsWith('product_variant.')) && (!has(this.category) || this.type.startsWith('category.')) && (!has(this.invoice) || this.type.startsWith('invoice.')) && (!has(this.stock_movement) || this.type.matches('^(transfer|outbound|inbound|stock)\\\\.')) && (!has(this.shift) || this.type.startsWith('shift.')) && (!has(this.credit_note) || this.type.startsWith('credit_note.')) && (!has(this.return_case) || this.type.startsWith('return.')) && (!has(this.loyalty_level_expiry) || this.type == 'loyalty.level_expiring') && (!has(this.loyalty_coupon_expiry) || this.type == 'loyalty.coupon_expiring') && (!has(this.unmapped) || this.type == 'unmapped')\x1a\x80\x02\n" +
 	"\adata.id\x12\x1adata says what it is about\x1a\xd8\x01(!has(this.order_line) || this.order_line.id != '') && (!has(this.payment) || this.payment.id != '') && (!has(this.customer) || this.customer.id != '') && (!has(this.product_variant) || this.product_variant.id != '')B\r\n" +
 	"\x04data\x12\x05\xbaH\x02\b\x01B\xbd\x01\n" +

@@ -101,7 +101,10 @@ type Field struct {
 	// The field is a string that carries any JSON value verbatim, exactly the bytes the vendor sent.
 	Verbatim bool `protobuf:"varint,3,opt,name=verbatim,proto3" json:"verbatim,omitempty"`
 	// The vendor documents the field as always there. Its absence, or null, costs no webhook; it is reported as drift.
-	Always        bool `protobuf:"varint,4,opt,name=always,proto3" json:"always,omitempty"`
+	Always bool `protobuf:"varint,4,opt,name=always,proto3" json:"always,omitempty"`
+	// Patterns of the types of events that have this data, such as `order.*`: `*` stands for the verb. Only in the data of
+	// bridge.event.v1.Event.
+	Types         []string `protobuf:"bytes,5,rep,name=types,proto3" json:"types,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -162,6 +165,13 @@ func (x *Field) GetAlways() bool {
 		return x.Always
 	}
 	return false
+}
+
+func (x *Field) GetTypes() []string {
+	if x != nil {
+		return x.Types
+	}
+	return nil
 }
 
 // Key describes a key of the configuration. Values are written as in the configuration file.
@@ -299,12 +309,13 @@ var File_bridge_options_v1_options_proto protoreflect.FileDescriptor
 
 const file_bridge_options_v1_options_proto_rawDesc = "" +
 	"\n" +
-	"\x1fbridge/options/v1/options.proto\x12\x11bridge.options.v1\x1a google/protobuf/descriptor.proto\"\x8e\x01\n" +
+	"\x1fbridge/options/v1/options.proto\x12\x11bridge.options.v1\x1a google/protobuf/descriptor.proto\"\xa4\x01\n" +
 	"\x05Field\x12\x1a\n" +
 	"\bpersonal\x18\x01 \x01(\bR\bpersonal\x125\n" +
 	"\aaccepts\x18\x02 \x03(\x0e2\x1b.bridge.options.v1.JsonFormR\aaccepts\x12\x1a\n" +
 	"\bverbatim\x18\x03 \x01(\bR\bverbatim\x12\x16\n" +
-	"\x06always\x18\x04 \x01(\bR\x06always\"\xbf\x01\n" +
+	"\x06always\x18\x04 \x01(\bR\x06always\x12\x14\n" +
+	"\x05types\x18\x05 \x03(\tR\x05types\"\xbf\x01\n" +
 	"\x03Key\x12\x18\n" +
 	"\adefault\x18\x01 \x01(\tR\adefault\x12!\n" +
 	"\fdefault_open\x18\x02 \x01(\tR\vdefaultOpen\x12\x1c\n" +
