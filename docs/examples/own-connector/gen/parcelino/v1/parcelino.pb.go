@@ -9,6 +9,7 @@
 package parcelinov1
 
 import (
+	_ "github.com/webhook-bridge/bridge/gen/bridge/options/v1"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -135,11 +136,11 @@ var File_parcelino_v1_parcelino_proto protoreflect.FileDescriptor
 
 const file_parcelino_v1_parcelino_proto_rawDesc = "" +
 	"\n" +
-	"\x1cparcelino/v1/parcelino.proto\x12\fparcelino.v1\x1a\x1cgoogle/api/annotations.proto\"\t\n" +
-	"\aReceipt\"\xcd\x01\n" +
+	"\x1cparcelino/v1/parcelino.proto\x12\fparcelino.v1\x1a\x1fbridge/options/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\"\t\n" +
+	"\aReceipt\"\xd5\x01\n" +
 	"\x0fParcelDelivered\x12\x19\n" +
-	"\x05event\x18\x01 \x01(\tH\x00R\x05event\x88\x01\x01\x12 \n" +
-	"\tparcel_id\x18\x02 \x01(\tH\x01R\bparcelId\x88\x01\x01\x12\x1f\n" +
+	"\x05event\x18\x01 \x01(\tH\x00R\x05event\x88\x01\x01\x12(\n" +
+	"\tparcel_id\x18\x02 \x01(\tB\x06\xaa\xaa\x19\x02 \x01H\x01R\bparcelId\x88\x01\x01\x12\x1f\n" +
 	"\btracking\x18\x03 \x01(\tH\x02R\btracking\x88\x01\x01\x12&\n" +
 	"\fdelivered_at\x18\x04 \x01(\tH\x03R\vdeliveredAt\x88\x01\x01B\b\n" +
 	"\x06_eventB\f\n" +
