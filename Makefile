@@ -21,6 +21,15 @@ build: ## Build one static binary, bin/bridge
 man: ## Write the manual pages to bin/man
 	go run ./tools/man bin/man
 
+.PHONY: archives
+archives: ## Make a release's archives in bin: the source at HEAD, and the schemas for other languages
+	mkdir -p bin
+	git archive --format=tar.gz --prefix=bridge/ -o bin/bridge-source.tar.gz HEAD
+	rm -rf bin/bridge-protos && mkdir bin/bridge-protos && cp LICENSE bin/bridge-protos
+	go run ./cmd/bridge protos bin/bridge-protos/proto >/dev/null
+	tar -czf bin/bridge-protos.tar.gz -C bin bridge-protos
+	rm -rf bin/bridge-protos
+
 .PHONY: generate
 generate: ## Generate gen/ and the OpenAPI documents from proto/
 	cd tools/protodeps && go run . ../../proto
