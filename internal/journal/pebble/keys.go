@@ -22,6 +22,8 @@ const (
 	prefixMeta       = 'm' // format, id, kept, first commit, watermark
 	prefixCommit     = 'n' // number of a batch → next position after it
 	prefixEpoch      = 'o' // number → id, first position, floor
+	prefixShare      = 's' // group, NUL, index → epoch, version, state
+	prefixGroup      = 'u' // name → version, definition
 	prefixQuarantine = 'q' // webhook id → as prefixWebhook, for webhooks that were quarantined
 	prefixVersion    = 'v' // bucket, subject → number of the epoch, time, greatest version
 	prefixWebhook    = 'w' // webhook id → first position, number of events, webhook

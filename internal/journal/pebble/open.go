@@ -106,7 +106,10 @@ func orDefault[T comparable](v *T, def T) {
 	}
 }
 
-var _ journal.Journal = (*Journal)(nil)
+var (
+	_ journal.Journal = (*Journal)(nil)
+	_ journal.Groups  = (*Journal)(nil)
+)
 
 // Journal is an open journal. It is safe for concurrent use.
 type Journal struct {
@@ -164,6 +167,7 @@ type Journal struct {
 	lost atomic.Pointer[losses]
 
 	readers readers
+	groups  groups
 	reopens atomic.Uint64
 	free    atomic.Uint64
 	// measuring is held while the disk is measured.
@@ -196,6 +200,7 @@ func Open(ctx context.Context, cfg Config) (*Journal, error) {
 		marking: marking{enough: make(chan struct{}, 1)},
 	}
 	j.instance = newInstance(j.cfg.Now())
+	j.groups.begin(j)
 	j.queue = commit.NewQueue(commit.Options{MaxWindow: j.cfg.DedupeAge, Now: j.cfg.Now, Refill: j.checkDisk})
 	if err := j.lockFolder(); err != nil {
 		return nil, err
@@ -288,6 +293,7 @@ func (j *Journal) start(st *store) error {
 	j.activate(st)
 	j.workers.Go(j.background)
 	j.workers.Go(j.keepWatermark)
+	j.workers.Go(j.groups.run)
 	go j.run(st)
 	j.cfg.Logger.Info("journal: opened", "position", uint64(st.next-1), "earliest", j.earliest.Load(), "commit", st.number.Load())
 	return nil
@@ -350,6 +356,7 @@ func (j *Journal) Close() error {
 		j.queue.Refuse(sinks.ErrClosed)
 		close(j.closing)
 		j.readers.close()
+		j.groups.close()
 		j.cancel()
 		j.notify()
 		j.queue.Wake()

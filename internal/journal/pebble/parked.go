@@ -22,31 +22,69 @@ const prefixParked = 'p'
 // park writes a parked event by the rules of [letters.Park]. A request to retry or to pass the event is then done. An event that is
 // not parked yet is parked only if add is set. The caller holds r.writing.
 func (j *Journal) park(r *reader, p *journalv1.Parked, add bool) error {
-	key := readerKey(prefixParked, r.name, sinks.Position(p.GetPosition()))
 	done := j.readers.requestsAt(r, sinks.Position(p.GetPosition()))
 	err := j.update("park", func(st *store, b *pebble.Batch) error {
-		known := new(journalv1.Parked)
-		switch err := st.getMessage(key, known); {
-		case err == nil:
-		case !errors.Is(err, pebble.ErrNotFound):
-			return err
-		case !add:
-			return deleteRequests(b, r.name, done)
-		default:
-			known = nil
-		}
-		next := letters.Park(r.name, p, known, j.cfg.Now())
-		return errors.Join(setMessage(b, key, next), deleteRequests(b, r.name, done))
+		return errors.Join(j.addParked(st.db, b, r.name, p, add), deleteRequests(b, r.name, done))
 	})
+	j.readers.parkedChanged(r)
 	if err == nil {
 		j.readers.forgetRequests(r, done)
 	}
 	return err
 }
 
+// addParked adds to a batch what park writes. db shows what was written before.
+func (j *Journal) addParked(db pebble.Reader, b *pebble.Batch, name string, p *journalv1.Parked, add bool) error {
+	key := readerKey(prefixParked, name, sinks.Position(p.GetPosition()))
+	known := new(journalv1.Parked)
+	switch err := getMessage(db, key, known); {
+	case err == nil:
+	case !errors.Is(err, pebble.ErrNotFound):
+		return err
+	case !add:
+		return nil
+	default:
+		known = nil
+	}
+	return setMessage(b, key, letters.Park(name, p, known, j.cfg.Now()))
+}
+
+// parkedChanged says that a parked event of a reader was written, or may have been. It is called when the write has ended.
+func (rs *readers) parkedChanged(r *reader) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	r.parkedChanges++
+}
+
+// countParked returns how many events a reader has parked. It counts them again only when one was written since.
+func (j *Journal) countParked(ctx context.Context, r *reader) (n uint64, err error) {
+	rs := &j.readers
+	rs.mu.Lock()
+	changes := r.parkedChanges
+	if changes == r.parkedCounted {
+		n = r.parked
+		rs.mu.Unlock()
+		return n, nil
+	}
+	rs.mu.Unlock()
+	err = j.view(ctx, func(st *store) (err error) {
+		lower, upper := readerKeys(prefixParked, r.name)
+		n, err = st.countKeys(ctx, lower, upper)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	r.parked, r.parkedCounted = n, changes
+	return n, nil
+}
+
 // unpark removes a parked event and the requests about it. The caller holds r.writing.
 func (j *Journal) unpark(r *reader, p sinks.Position) error {
 	done := j.readers.requestsAt(r, p)
+	defer j.readers.parkedChanged(r)
 	err := j.update("unpark", func(_ *store, b *pebble.Batch) error {
 		return errors.Join(b.Delete(readerKey(prefixParked, r.name, p), nil), deleteRequests(b, r.name, done))
 	})

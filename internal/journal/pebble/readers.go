@@ -34,6 +34,8 @@ type reader struct {
 	note []byte
 	// requests are the operators' requests that the holder has not carried out yet.
 	requests map[request]struct{}
+	// parkedChanges counts the writes of parked events, and parked is how many there were after parkedCounted of these, or nothing is known.
+	parkedChanges, parkedCounted, parked uint64
 }
 
 // cursor is the record of a reader.
@@ -132,10 +134,20 @@ func (rs *readers) get(name string) *reader {
 	defer rs.mu.Unlock()
 	r := rs.named[name]
 	if r == nil {
-		r = &reader{name: name, requests: map[request]struct{}{}}
+		r = &reader{name: name, requests: map[request]struct{}{}, parkedChanges: 1}
 		rs.named[name] = r
 	}
 	return r
+}
+
+// find returns the reader with this name, or one that no other caller gets.
+func (rs *readers) find(name string) *reader {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	if r := rs.named[name]; r != nil {
+		return r
+	}
+	return &reader{name: name}
 }
 
 // known returns the reader with this name, if it has a cursor. Errors: ErrNotFound.

@@ -49,6 +49,11 @@ func (j *Journal) update(operation string, change func(*store, *pebble.Batch) er
 	if err := change(st, b); err != nil {
 		return fmt.Errorf("journal: %s: %w", operation, errors.Join(err, b.Close()))
 	}
+	return j.writeUpdate(operation, st, b)
+}
+
+// writeUpdate writes a batch, and returns once it is durable. Errors: ErrUnavailable.
+func (j *Journal) writeUpdate(operation string, st *store, b *pebble.Batch) error {
 	// Pebble shows the batch before its sync ends. So it counts among the writes that a barrier waits for.
 	j.applied.Add(1)
 	defer func() {
@@ -95,8 +100,10 @@ func (s *store) countKeys(ctx context.Context, lower, upper []byte) (n uint64, e
 	return n, errors.Join(ctx.Err(), it.Error())
 }
 
-func (s *store) getMessage(key []byte, m proto.Message) error {
-	v, closer, err := s.db.Get(key)
+func (s *store) getMessage(key []byte, m proto.Message) error { return getMessage(s.db, key, m) }
+
+func getMessage(db pebble.Reader, key []byte, m proto.Message) error {
+	v, closer, err := db.Get(key)
 	if err != nil {
 		return err
 	}

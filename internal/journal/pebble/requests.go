@@ -58,8 +58,9 @@ func (j *Journal) addRequest(r *reader, q request) error {
 		return err
 	}
 	j.readers.mu.Lock()
-	defer j.readers.mu.Unlock()
 	r.requests[q] = struct{}{}
+	j.readers.mu.Unlock()
+	j.groups.noteRequest(r.name)
 	return nil
 }
 
