@@ -18,6 +18,7 @@ type Journal interface {
 	Operations
 	DeadLetters
 	Replicas
+	Groups
 	// Health returns the journal's state now. It does not wait.
 	Health() Health
 	// Close commits what is queued, waits for the background work, and releases the storage. Calls that wait, and all later

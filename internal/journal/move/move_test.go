@@ -247,6 +247,59 @@ func (a *author) readers(j journal.Journal) {
 	must(j.DiscardParked(ctx, "kafka", 3))
 }
 
+// groups gives the journal groups with states, parked events and requests, and deletes one.
+func (a *author) groups(j journal.Journal) {
+	a.t.Helper()
+	ctx := a.t.Context()
+	must := func(err error) {
+		a.t.Helper()
+		if err != nil {
+			a.t.Fatal(err)
+		}
+	}
+	session, err := j.Enlist(ctx)
+	must(err)
+	for _, name := range []string{"orders", "Čeština", "deleted"} {
+		version, err := j.SetGroup(ctx, name, 0, []byte("definition of "+name), &journal.GroupReset{State: []byte("state")})
+		must(err)
+		must(session.Join(ctx, name, "member", []byte("note")))
+		taken, err := session.Take(ctx, name, []int{0, 7, 255})
+		must(err)
+		var changes []journal.ShareChange
+		for _, s := range taken {
+			changes = append(changes, journal.ShareChange{Index: s.Index, Epoch: s.Epoch, Version: s.Version, State: fmt.Appendf(nil, "state %d of %s", s.Index, name)})
+		}
+		for p := range uint64(2) {
+			changes[0].Park = append(changes[0].Park, &journalv1.Parked{
+				Position: p + 1, Event: []byte("event"), Reason: "refused", FirstAttemptAt: timestamppb.Now(), LastAttemptAt: timestamppb.Now(), AttemptCount: 1,
+			})
+		}
+		_, err = j.SaveShares(ctx, name, changes)
+		must(err)
+		must(j.RequestRetry(ctx, journal.GroupReader(name), 2))
+		_, err = j.SetGroup(ctx, name, version, nil, nil)
+		must(err)
+	}
+	must(j.DeleteGroup(ctx, "deleted"))
+}
+
+// checkGroups makes the deleted group again: its versions and epochs are greater than those that it had.
+func (a *author) checkGroups(j journal.Journal) {
+	a.t.Helper()
+	ctx := a.t.Context()
+	version, err := j.SetGroup(ctx, "deleted", 0, nil, nil)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	shares, err := j.Shares(ctx, "deleted", []int{0, 200})
+	if err != nil || version <= 3 || shares[1].Epoch <= 3 || shares[0].Version <= 3 {
+		a.t.Errorf("a group that was deleted before the move: version %d, shares %+v, %v", version, shares, err)
+	}
+	if err := j.DeleteGroup(ctx, "deleted"); err != nil {
+		a.t.Error(err)
+	}
+}
+
 // contents are what the contract shows of a journal.
 type contents struct {
 	ID          string
@@ -260,6 +313,9 @@ type contents struct {
 	Parked      []*journalv1.Parked
 	Gaps        []*journalv1.Gap
 	Requests    map[string]journal.Requests
+	Groups      []*journal.GroupState
+	Shares      [][]journal.Share
+	Replays     [][]*journalv1.Parked
 }
 
 func contentsOf(t *testing.T, j journal.Journal) contents {
@@ -315,7 +371,37 @@ func contentsOf(t *testing.T, j journal.Journal) contents {
 	must(err)
 	c.Gaps, err = j.Gaps(ctx, "")
 	must(err)
+	c.addGroups(t, j)
 	return c
+}
+
+// addGroups adds the groups, without members and owners: their sessions do not move.
+func (c *contents) addGroups(t *testing.T, j journal.Journal) {
+	t.Helper()
+	names, err := j.GroupNames(t.Context(), "", 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var every []int
+	for n := range journal.GroupShares {
+		every = append(every, n)
+	}
+	for _, name := range names {
+		g, err := j.Group(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.Members, g.Owners = nil, nil
+		shares, err := j.Shares(t.Context(), name, every)
+		if err != nil {
+			t.Fatal(err)
+		}
+		replays, err := j.Replays(t.Context(), name, 0, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Groups, c.Shares, c.Replays = append(c.Groups, g), append(c.Shares, shares), append(c.Replays, replays)
+	}
 }
 
 func same(t *testing.T, what string, got, want contents) {
@@ -332,7 +418,11 @@ func TestThereAndBack(t *testing.T) {
 	j := openPlace(t, first)
 	a.write(j, 300)
 	a.readers(j)
+	a.groups(j)
 	before := contentsOf(t, j)
+	if len(before.Groups) != 2 || len(before.Replays[1]) != 1 {
+		t.Fatalf("groups: %+v", before.Groups)
+	}
 	marks := marksOf(j)
 	shut(t, j)
 	result := moveTo(t, first, database)
@@ -341,6 +431,7 @@ func TestThereAndBack(t *testing.T) {
 	j = openPlace(t, database)
 	same(t, "in the database", contentsOf(t, j), before)
 	a.check(j, marks)
+	a.checkGroups(j)
 	a.write(j, 100)
 	before = contentsOf(t, j)
 	marks = append(marks, marksOf(j)...)
@@ -350,6 +441,7 @@ func TestThereAndBack(t *testing.T) {
 	j = openPlace(t, last)
 	same(t, "in the folder again", contentsOf(t, j), before)
 	a.check(j, marks)
+	a.checkGroups(j)
 	shut(t, j)
 	for _, p := range []place{first, database} {
 		if _, err := p.open(); !errors.Is(err, journal.ErrMoved) || !strings.Contains(err.Error(), "the new ") {

@@ -35,7 +35,7 @@ const (
 var Growing = []Kind{Events, Webhooks, Keys, Versions}
 
 // Changing are the kinds whose records change and go. They are copied as a whole, at the end.
-var Changing = []Kind{Quarantined, Corrections, Drift, Readers, Parked, Gaps, Requests}
+var Changing = []Kind{Quarantined, Corrections, Drift, Readers, Groups, Shares, Parked, Gaps, Requests}
 
 // Record is a record of any kind. Times are Unix nanoseconds, as the clock showed them in the record's epoch.
 type Record interface {

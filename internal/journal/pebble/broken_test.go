@@ -81,6 +81,8 @@ var brokenEngines = []struct {
 	{"accepts a mark of what has expired", "marks", resolves(sinks.ErrExpired, func(m sinks.Mark) bool { return m.Epoch != 0 })},
 	{"commits an array in part", "array whole or not at all", splitsArrays},
 	{"commits the rest of an array with a webhook that is not found", "array with a webhook that is not found", keepsRest},
+	{"holds events back for a group", "retention beside a group", groupsHoldBack},
+	{"keeps the parked events of a group", "age of a group's parked events", groupsKeepLetters},
 	{"counts a gap twice", "gaps", func(h journaltest.Harness) journaltest.Harness {
 		return wrap(h, func(b *broken) { b.claim = func(c journal.Claim) journal.Claim { return &gapsTwice{c} } })
 	}},

@@ -59,6 +59,10 @@
 //	o<number (4)>                → id (8), first position (8), floor in Unix nanoseconds (8): an epoch
 //	p<reader>NUL<position (8)>   → bridge.journal.v1.Parked: an event that a reader refused permanently
 //	r<reader>NUL<position (8)><p or r> → Unix nanoseconds (8): an operator's request to pass or to retry an event
+//	s<group>NUL<index (1)>       → epoch (8), version (8), state: a share of a group
+//	u<group>                     → version (8), definition: a group. The one without a name has, as its version, the greatest version
+//	                               and epoch of the groups that were deleted; it is there once a group was. Older programs leave the
+//	                               records of groups alone.
 //	q<id (16)>                   → as w, a webhook in quarantine, or released from there
 //	v<hour (4)><turn (2)><subject (16)> → number of the epoch (4), Unix nanoseconds (8), version: the greatest version of a subject
 //	                               until that time. Folders of older programs have none.

@@ -39,6 +39,8 @@ var movedKinds = map[move.Kind]movedKind{
 	move.Corrections: {prefixCorrection, readMovedCorrection},
 	move.Drift:       {prefixDrift, readMovedDrift},
 	move.Readers:     {prefixCursor, readMovedReader},
+	move.Groups:      {prefixGroup, readMovedGroup},
+	move.Shares:      {prefixShare, readMovedShare},
 	move.Parked:      {prefixParked, readMovedParked},
 	move.Gaps:        {prefixGap, readMovedGap},
 	move.Requests:    {prefixRequest, readMovedRequest},
@@ -191,6 +193,21 @@ func readMovedDrift(_, v []byte, _ move.Stamp) (move.Record, error) {
 func readMovedReader(k, v []byte, _ move.Stamp) (move.Record, error) {
 	c, err := parseCursor(v)
 	return &move.Reader{Name: string(k[1:]), Position: c.position, Touched: c.touched.UnixNano(), Paused: c.paused}, err
+}
+
+// readMovedGroup also reads the record of the empty name, which has the same meaning in a move.
+func readMovedGroup(k, v []byte, _ move.Stamp) (move.Record, error) {
+	version, definition, err := parseGroup(v)
+	return &move.Group{Name: string(k[1:]), Version: version, Definition: append([]byte(nil), definition...)}, err
+}
+
+func readMovedShare(k, v []byte, _ move.Stamp) (move.Record, error) {
+	group, index, err := parseShareKey(k)
+	if err != nil {
+		return nil, err
+	}
+	s, err := parseShare(index, v)
+	return &move.Share{Group: group, Index: index, Epoch: s.Epoch, Version: s.Version, State: append([]byte(nil), s.State...)}, err
 }
 
 func readMovedParked(_, v []byte, _ move.Stamp) (move.Record, error) {

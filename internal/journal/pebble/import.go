@@ -77,6 +77,10 @@ func (t *Transfer) writeMoved(b *pebble.Batch, r move.Record) error {
 	case *move.Reader:
 		c := cursor{position: r.Position, touched: time.Unix(0, r.Touched), paused: r.Paused}
 		return errors.Join(letters.CheckReader(r.Name), b.Set(cursorKey(r.Name), c.encode(), nil))
+	case *move.Group:
+		return b.Set(groupKey(r.Name), groupValue(r.Version, r.Definition), nil)
+	case *move.Share:
+		return b.Set(shareKey(r.Group, r.Index), shareValue(r.Epoch, r.Version, r.State), nil)
 	case move.ParkedEvent:
 		return setMessage(b, readerKey(prefixParked, r.GetSink(), sinks.Position(r.GetPosition())), r.Parked)
 	case move.Gap:

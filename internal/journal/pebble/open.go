@@ -106,10 +106,7 @@ func orDefault[T comparable](v *T, def T) {
 	}
 }
 
-var (
-	_ journal.Journal = (*Journal)(nil)
-	_ journal.Groups  = (*Journal)(nil)
-)
+var _ journal.Journal = (*Journal)(nil)
 
 // Journal is an open journal. It is safe for concurrent use.
 type Journal struct {

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -110,8 +111,9 @@ func unpack(t *testing.T, archive, dir string) {
 // TestUpgrade opens a folder of format 1. Everything in it is there, and stays there; afterwards it has the new format.
 func TestUpgrade(t *testing.T) {
 	cfg, _, m := oldFolder(t)
-	for range 2 {
+	for n := range 2 {
 		j := open(t, cfg)
+		makeGroup(t, j, fmt.Sprint("group ", n))
 		diff(t, "identity", j.ID(), m.ID)
 		diff(t, "bounds", j.Bounds(), sinks.Bounds{Earliest: m.Bounds.Earliest, Next: m.Bounds.Next})
 		records := readAll(t, j)

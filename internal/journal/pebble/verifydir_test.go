@@ -107,12 +107,18 @@ func TestVerifyFindsWrongRecords(t *testing.T) {
 		{"correction of nonsense", set(correctionKey(prefixWebhook, id, 1), []byte("\xff")), "corrections: record"},
 		{"drift of nonsense", set([]byte("f\x00\x00\x00\x09"), []byte("\xff")), "drift counts: record"},
 		{"epoch of nonsense", set(epochKey(77), []byte("?")), "epochs"},
+		{"group gone", func(b *pebble.Batch) error { return b.Delete(groupKey("g"), nil) }, `group "g", which is missing`},
+		{"group of nonsense", set(groupKey("g"), []byte("?")), "groups: record"},
+		{"share gone", func(b *pebble.Batch) error { return b.Delete(shareKey("g", 9), nil) }, `group "g" has 255 of 256 shares`},
+		{"share of nonsense", set(shareKey("g", 9), []byte("?")), "shares of groups: record"},
+		{"share of no index", set([]byte("sg"), make([]byte, 16)), "shares of groups: record"},
 		{"record of no kind", set([]byte("\x01"), []byte("?")), "no known kind"},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			files := vfs.NewMem()
 			j := open(t, testConfig(files))
 			appendAll(t, j, entry(1, 10, 2), entry(2, 10, 2), quarantined(3))
+			makeGroup(t, j, "g")
 			b := j.store.db.NewBatch()
 			if err := errors.Join(c.change(b), b.Commit(pebble.Sync)); err != nil {
 				t.Fatal(err)

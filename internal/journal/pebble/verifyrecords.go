@@ -36,6 +36,8 @@ var recordKinds = map[byte]recordKind{
 	prefixEpoch:      {"epochs", func(_ *verifier, k, value []byte) error { _, err := parseEpoch(k, value); return err }},
 	prefixParked:     {"parked events", checkMessage(func() proto.Message { return new(journalv1.Parked) })},
 	prefixRequest:    {"requests", func(_ *verifier, k, _ []byte) error { _, _, _, err := parseReaderKey(k); return err }},
+	prefixShare:      {"shares of groups", (*verifier).checkShare},
+	prefixGroup:      {"groups", (*verifier).checkGroup},
 	prefixQuarantine: {"quarantined webhooks", (*verifier).checkWebhook},
 	prefixVersion:    {"subjects' versions", (*verifier).checkVersion},
 	prefixWebhook:    {"webhooks", (*verifier).checkWebhook},
@@ -241,6 +243,34 @@ func (v *verifier) checkVersion(k, value []byte) error {
 		return err
 	}
 	_, _, err := parseVersion(value, v.j.epochs.Load())
+	return err
+}
+
+// checkGroup checks a group, and that all of its shares are there.
+func (v *verifier) checkGroup(k, value []byte) error {
+	if _, _, err := parseGroup(value); err != nil || len(k) == 1 {
+		return err
+	}
+	lower, upper := readerKeys(prefixShare, string(k[1:]))
+	n, err := v.s.countKeys(context.Background(), lower, upper)
+	if err == nil && n != journal.GroupShares {
+		return fmt.Errorf("group %q has %d of %d shares", k[1:], n, journal.GroupShares)
+	}
+	return err
+}
+
+// checkShare checks a share, and that its group is there.
+func (v *verifier) checkShare(k, value []byte) error {
+	group, index, err := parseShareKey(k)
+	if err != nil {
+		return err
+	}
+	if _, err := parseShare(index, value); err != nil {
+		return err
+	}
+	if _, err = v.s.get(groupKey(group)); errors.Is(err, pebble.ErrNotFound) {
+		return fmt.Errorf("share %d is of group %q, which is missing", index, group)
+	}
 	return err
 }
 
