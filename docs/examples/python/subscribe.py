@@ -1,0 +1,75 @@
+"""Handles the events of a group, and survives restarts of both sides.
+
+    python subscribe.py 127.0.0.1:9090 billing
+
+Each event is acknowledged once it was handled. What was not acknowledged comes again: to this program or to another member of the group.
+"""
+
+import queue
+import random
+import sys
+import threading
+import time
+
+import grpc
+
+from bridge.stream.v1 import stream_pb2, stream_pb2_grpc
+
+RETRY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INTERNAL, grpc.StatusCode.CANCELLED)
+
+
+def handle(event):
+    """Does the work. An exception brings the event back, after a pause."""
+    print(event.id, event.type, event.subject, flush=True)
+
+
+def subscribe(stub, group):
+    """Handles events until the stream ends."""
+    requests = queue.Queue()
+    requests.put(stream_pb2.SubscribeRequest(start={"group": group, "credit": {"events": 100}}))
+    call = stub.Subscribe(iter(requests.get, None))
+    dead = threading.Timer(30, call.cancel)
+    try:
+        for message in call:
+            kind = message.WhichOneof("message")
+            if kind == "subscribed":
+                # Two missed heartbeats: the connection is dead, also if TCP has not noticed.
+                patience = 2 * message.subscribed.heartbeat_interval.ToTimedelta().total_seconds()
+            dead.cancel()
+            dead = threading.Timer(patience, call.cancel)
+            dead.daemon = True
+            dead.start()
+            for delivery in message.batch.deliveries:
+                try:
+                    handle(delivery.event)
+                    answer = {"ack": {"ids": {"ids": [delivery.id]}}}
+                except Exception as e:
+                    answer = {"nack": {"ids": [delivery.id], "reason": type(e).__name__}}
+                requests.put(stream_pb2.SubscribeRequest(**answer))
+                requests.put(stream_pb2.SubscribeRequest(credit={"events": 1}))
+    finally:
+        dead.cancel()
+        requests.put(None)
+
+
+def main(target, group):
+    pause = 0.1
+    with grpc.insecure_channel(target, options=[("grpc.max_receive_message_length", 16 << 20)]) as channel:
+        stub = stream_pb2_grpc.EventStreamServiceStub(channel)
+        while True:
+            began = time.monotonic()
+            try:
+                subscribe(stub, group)
+            except grpc.RpcError as e:
+                if e.code() not in RETRY:
+                    raise
+            # A stream that lasted is followed by the next one at once; others after a pause that grows.
+            pause = 0.1 if time.monotonic() - began > 10 else min(2 * pause, 15)
+            time.sleep(pause * random.uniform(0.5, 1))
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:3])
+    except KeyboardInterrupt:
+        pass

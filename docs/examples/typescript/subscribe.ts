@@ -1,0 +1,75 @@
+// Follows the events of a Bridge, and continues after a restart of either side where it was.
+//
+//     npm start http://127.0.0.1:9090 position.txt
+//
+// The token of the last event that was handled is kept in a file. A service that keeps it in its database, in the transaction that does the
+// work, sees every event exactly once.
+
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { Code, ConnectError, createClient } from "@connectrpc/connect";
+import { createGrpcTransport } from "@connectrpc/connect-node";
+import type { Event } from "./gen/bridge/event/v1/event_pb.ts";
+import { EventStreamService } from "./gen/bridge/stream/v1/stream_pb.ts";
+
+const [baseUrl = "http://127.0.0.1:9090", file = "position.txt"] = process.argv.slice(2);
+const client = createClient(EventStreamService, createGrpcTransport({ baseUrl, readMaxBytes: 16 << 20 }));
+const retry = [Code.Unavailable, Code.ResourceExhausted, Code.Internal, Code.Canceled, Code.Aborted, Code.Unknown];
+
+let token = load();
+
+function handle(event: Event) {
+  console.log(event.id, event.type, event.subject);
+}
+
+function load(): string {
+  try {
+    return readFileSync(file, "utf8").trim();
+  } catch {
+    return ""; // the first start
+  }
+}
+
+function save(next: string) {
+  token = next;
+  writeFileSync(file + ".new", token);
+  renameSync(file + ".new", file); // the file has the old token or the new one, never half of one
+}
+
+/** Handles events until the stream ends. */
+async function follow() {
+  const cut = new AbortController();
+  let dead = setTimeout(() => cut.abort(), 30_000);
+  try {
+    const start = token ? { at: { case: "token" as const, value: token } } : undefined;
+    for await (const { message } of client.tail({ start, filter: { types: ["**"] } }, { signal: cut.signal })) {
+      if (message.case === "subscribed") {
+        // Two missed heartbeats: the connection is dead, also if TCP has not noticed.
+        const interval = 1000 * Number(message.value.heartbeatInterval?.seconds ?? 10n);
+        clearTimeout(dead);
+        dead = setTimeout(() => cut.abort(), 2 * interval);
+      }
+      dead.refresh();
+      if (message.case === "events") {
+        for (const { event, token } of message.value.events) {
+          if (event) handle(event);
+          save(token);
+        }
+      } else if (message.value?.token) {
+        save(message.value.token); // also where nothing passed the filter, the position moves
+      }
+    }
+  } finally {
+    clearTimeout(dead);
+  }
+}
+
+for (let pause = 100; ; pause = Math.min(2 * pause, 15_000)) {
+  const began = Date.now();
+  try {
+    await follow();
+  } catch (e) {
+    if (!(e instanceof ConnectError) || !retry.includes(e.code)) throw e;
+  }
+  if (Date.now() - began > 10_000) pause = 100;
+  await new Promise((resume) => setTimeout(resume, pause * (0.5 + Math.random() / 2)));
+}
