@@ -44,7 +44,14 @@ var pages = []page{
 		file: "docs/simulating.md", onPath: true,
 		shorter: map[string]string{"--rate 2000 --for 20s": "--rate 50 --for 1s"},
 	},
-	{file: "docs/subscribing.md", serves: true, onPath: true},
+	{
+		file: "docs/subscribing.md", serves: true, onPath: true,
+		not: map[string]string{
+			"python3 -m venv venv":                             "needs Python's registry; .ci/clients runs it",
+			"cd docs/examples/typescript":                      "needs Node.js and its registry; .ci/clients runs it",
+			"go run ./docs/examples/go 127.0.0.1:9090 billing": "compiles a program; .ci/clients runs it",
+		},
+	},
 	{
 		file: "docs/operating.md", serves: true, onPath: true,
 		not: map[string]string{

@@ -19,7 +19,7 @@ import (
 	"github.com/webhook-bridge/bridge/sinks/memlog"
 )
 
-// consumer is a service that subscribes. docs/subscribing.md shows this code from here on.
+// consumer is a service that subscribes with generated code alone. Package client does this and more.
 
 type consumer struct {
 	client streamv1.EventStreamServiceClient
@@ -90,8 +90,6 @@ func (c *consumer) once(ctx context.Context) error {
 		}
 	}
 }
-
-// End of what docs/subscribing.md shows.
 
 func Example() {
 	log := memlog.New("example")
