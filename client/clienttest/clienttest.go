@@ -1,0 +1,202 @@
+// Package clienttest is a server for tests of programs that subscribe. It runs in the test's process, over a log in memory, and is otherwise what
+// Bridge runs: the same service, the same groups.
+//
+//	server := clienttest.New(t)
+//	go client.Subscribe(ctx, server.Config(client.Config{Group: "billing"}), handle)
+//	server.Publish(&eventv1.Event{Type: "order.created", Subject: "order/1"})
+//	server.AwaitHandled("billing")
+package clienttest
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/test/bufconn"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/webhook-bridge/bridge/client"
+	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
+	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
+	"github.com/webhook-bridge/bridge/internal/groups"
+	"github.com/webhook-bridge/bridge/internal/journal/memgroups"
+	"github.com/webhook-bridge/bridge/internal/subscribe"
+	"github.com/webhook-bridge/bridge/sinks"
+	"github.com/webhook-bridge/bridge/sinks/filter"
+	"github.com/webhook-bridge/bridge/sinks/grpcstream"
+	"github.com/webhook-bridge/bridge/sinks/memlog"
+)
+
+const (
+	// Source is the source of events that name none.
+	Source = "test"
+	// patience bounds what the server waits for.
+	patience = 30 * time.Second
+	buffer   = 1 << 20
+)
+
+// Server is a server with a log of its own. It is safe for concurrent use, and ends with the test.
+type Server struct {
+	tb    testing.TB
+	log   *memlog.Log
+	store *memgroups.Store
+	conn  *grpc.ClientConn
+
+	// dial connects to the process that runs now.
+	mu  sync.Mutex
+	now *process
+}
+
+// New starts a server.
+func New(tb testing.TB) *Server {
+	tb.Helper()
+	s := &Server{tb: tb, log: memlog.New("clienttest"), store: memgroups.New()}
+	s.now = s.start()
+	conn, err := grpc.NewClient("passthrough:clienttest", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return s.process().listener.DialContext(ctx) }))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	s.conn = conn
+	tb.Cleanup(func() {
+		_ = conn.Close()
+		s.process().kill()
+	})
+	return s
+}
+
+// Conn is a connection to the server, for every call of bridge.stream.v1.
+func (s *Server) Conn() grpc.ClientConnInterface { return s.conn }
+
+// Config returns a configuration that subscribes here, with short pauses.
+func (s *Server) Config(c client.Config) client.Config {
+	c.Conn, c.MinBackoff, c.MaxBackoff = s.conn, time.Millisecond, 10*time.Millisecond
+	return c
+}
+
+// Publish appends events to the log. What every event has and these lack is filled in: id, source, connector, vendor_event, webhook_id and received_at.
+// The events are not changed.
+func (s *Server) Publish(events ...*eventv1.Event) {
+	s.tb.Helper()
+	published := make([]*eventv1.Event, len(events))
+	for i, e := range events {
+		published[i] = completed(e)
+	}
+	if _, err := s.log.Append(published...); err != nil {
+		s.tb.Fatalf("clienttest: publish: %v", err)
+	}
+}
+
+func completed(e *eventv1.Event) *eventv1.Event {
+	e = proto.CloneOf(e)
+	for field, otherwise := range map[*string]string{
+		&e.Id: uuid.NewString(), &e.WebhookId: uuid.NewString(), &e.Source: Source, &e.Connector: Source, &e.VendorEvent: e.GetType(),
+	} {
+		if *field == "" {
+			*field = otherwise
+		}
+	}
+	if e.ReceivedAt == nil {
+		e.ReceivedAt = timestamppb.Now()
+	}
+	return e
+}
+
+// Expire removes all events from the log, as retention does. Who has not received them gets [client.ExpiredError], or what its policy says.
+func (s *Server) Expire() { s.log.Expire(s.log.Bounds().Next) }
+
+// Restart ends the server's process in order, as a deploy does, and starts it again: streams end with a goodbye. Log and groups stay.
+func (s *Server) Restart() { s.replace((*process).stop) }
+
+// Kill ends the server's process at once, as kill -9 does, and starts it again. Log and groups stay.
+func (s *Server) Kill() { s.replace((*process).kill) }
+
+func (s *Server) replace(end func(*process)) {
+	s.tb.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	end(s.now)
+	s.now = s.start()
+}
+
+func (s *Server) process() *process {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.now
+}
+
+// AwaitHandled waits until a group has dealt with all events that were published before the call: each was acknowledged, skipped or parked. It fails the test after
+// half a minute.
+func (s *Server) AwaitHandled(group string) {
+	s.tb.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	end := s.log.Bounds().Next
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		reached, err := s.process().reached(ctx, group, end)
+		if reached {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			s.tb.Fatalf("clienttest: group %s has not dealt with all events: %v", group, err)
+		}
+	}
+}
+
+// process is what ends with a process of the server.
+type process struct {
+	listener *bufconn.Listener
+	server   *grpc.Server
+	tail     *grpcstream.Server
+	store    *memgroups.Instance
+	groups   *groups.Manager
+	end      context.CancelFunc
+	running  sync.WaitGroup
+}
+
+// start starts a process over the log and the groups.
+func (s *Server) start() *process {
+	s.tb.Helper()
+	p := &process{
+		listener: bufconn.Listen(buffer), server: grpc.NewServer(), tail: grpcstream.New(s.log, grpcstream.Config{}), store: s.store.Open("clienttest"),
+	}
+	var err error
+	p.groups, err = groups.New(groups.Config{Groups: p.store, Letters: p.store, Log: s.log, Compile: compile})
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	streamv1.RegisterEventStreamServiceServer(p.server, subscribe.New(subscribe.Config{Log: s.log, Tail: p.tail, Groups: p.groups}))
+	var ctx context.Context
+	ctx, p.end = context.WithCancel(context.Background())
+	p.running.Go(func() { _ = p.groups.Run(ctx) })
+	p.running.Go(func() { _ = p.server.Serve(p.listener) })
+	return p
+}
+
+// stop ends the process in order.
+func (p *process) stop() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	p.groups.Drain()
+	_ = p.tail.Shutdown(ctx)
+	p.kill()
+}
+
+// kill ends the process.
+func (p *process) kill() {
+	p.server.Stop()
+	p.end()
+	p.running.Wait()
+	_ = p.store.Close()
+}
