@@ -28,8 +28,6 @@ import (
 	"github.com/webhook-bridge/bridge/internal/groups"
 	"github.com/webhook-bridge/bridge/internal/journal/memgroups"
 	"github.com/webhook-bridge/bridge/internal/subscribe"
-	"github.com/webhook-bridge/bridge/sinks"
-	"github.com/webhook-bridge/bridge/sinks/filter"
 	"github.com/webhook-bridge/bridge/sinks/grpcstream"
 	"github.com/webhook-bridge/bridge/sinks/memlog"
 )
@@ -57,7 +55,7 @@ type Server struct {
 // New starts a server.
 func New(tb testing.TB) *Server {
 	tb.Helper()
-	s := &Server{tb: tb, log: memlog.New("clienttest"), store: memgroups.New()}
+	s := &Server{tb: tb, log: memlog.New("clienttest"), store: memgroups.New(time.Now)}
 	s.now = s.start()
 	conn, err := grpc.NewClient("passthrough:clienttest", grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return s.process().listener.DialContext(ctx) }))
@@ -132,24 +130,49 @@ func (s *Server) process() *process {
 	return s.now
 }
 
-// AwaitHandled waits until a group has dealt with all events that were published before the call: each was acknowledged, skipped or parked. It fails the test after
-// half a minute.
+// AwaitHandled waits until a group has dealt with all events that were published before the call: each was acknowledged, skipped or parked. It fails
+// the test after half a minute.
 func (s *Server) AwaitHandled(group string) {
+	s.tb.Helper()
+	end := s.log.Bounds().Next
+	s.await(group, func(g *groups.Info) error {
+		if g.Position < end {
+			return fmt.Errorf("it has not dealt with %d events, %d of them are outstanding", end-g.Position, g.Outstanding)
+		}
+		return nil
+	})
+}
+
+// AwaitParked waits until a group has so many dead letters. It fails the test after half a minute.
+func (s *Server) AwaitParked(group string, n int) {
+	s.tb.Helper()
+	s.await(group, func(g *groups.Info) error {
+		if g.Parked != uint64(n) {
+			return fmt.Errorf("it has %d dead letters, not %d", g.Parked, n)
+		}
+		return nil
+	})
+}
+
+// await waits until a group is as it should be.
+func (s *Server) await(group string, check func(*groups.Info) error) {
 	s.tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	end := s.log.Bounds().Next
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		reached, err := s.process().reached(ctx, group, end)
-		if reached {
+		info, err := s.process().groups.Get(ctx, group)
+		if err == nil {
+			err = check(info)
+		}
+		if err == nil {
 			return
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			s.tb.Fatalf("clienttest: group %s has not dealt with all events: %v", group, err)
+			s.tb.Fatalf("clienttest: group %s: %v", group, err)
 		}
 	}
 }
@@ -168,13 +191,15 @@ type process struct {
 // start starts a process over the log and the groups.
 func (s *Server) start() *process {
 	s.tb.Helper()
+	streams := grpcstream.NewStreams(grpcstream.StreamsConfig{})
 	p := &process{
-		listener: bufconn.Listen(buffer), server: grpc.NewServer(), tail: grpcstream.New(s.log, grpcstream.Config{}), store: s.store.Open("clienttest"),
+		listener: bufconn.Listen(buffer), server: grpc.NewServer(), store: s.store.Open("clienttest"),
+		tail: grpcstream.New(s.log, grpcstream.Config{Streams: streams}),
 	}
 	var err error
-	p.groups, err = groups.New(groups.Config{Groups: p.store, Letters: p.store, Log: s.log, Compile: compile})
+	p.groups, err = groups.New(groups.Config{Groups: p.store, Letters: p.store, Log: s.log, Compile: subscribe.Compile(streams)})
 	if err != nil {
-		s.tb.Fatal(err)
+		s.tb.Fatalf("clienttest: %v", err)
 	}
 	streamv1.RegisterEventStreamServiceServer(p.server, subscribe.New(subscribe.Config{Log: s.log, Tail: p.tail, Groups: p.groups}))
 	var ctx context.Context
@@ -184,19 +209,22 @@ func (s *Server) start() *process {
 	return p
 }
 
-// stop ends the process in order.
+// stop ends the process in order: streams get their goodbye, and what was acknowledged is saved.
 func (p *process) stop() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	p.groups.Drain()
-	_ = p.tail.Shutdown(ctx)
-	p.kill()
-}
-
-// kill ends the process.
-func (p *process) kill() {
-	p.server.Stop()
+	_ = p.tail.Shutdown(ctx) // the streams that are left are cut
+	p.server.GracefulStop()
 	p.end()
 	p.running.Wait()
 	_ = p.store.Close()
+}
+
+// kill ends the process as it is.
+func (p *process) kill() {
+	_ = p.store.Close() // first, so that nothing more is saved
+	p.server.Stop()
+	p.end()
+	p.running.Wait()
 }
