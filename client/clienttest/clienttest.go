@@ -37,6 +37,8 @@ const (
 	Source = "test"
 	// patience bounds what the server waits for.
 	patience = 30 * time.Second
+	// idleSave is short, so that a test learns soon that a group has dealt with everything.
+	idleSave = 20 * time.Millisecond
 	buffer   = 1 << 20
 )
 
@@ -197,7 +199,7 @@ func (s *Server) start() *process {
 		tail: grpcstream.New(s.log, grpcstream.Config{Streams: streams}),
 	}
 	var err error
-	p.groups, err = groups.New(groups.Config{Groups: p.store, Letters: p.store, Log: s.log, Compile: subscribe.Compile(streams)})
+	p.groups, err = groups.New(groups.Config{Groups: p.store, Letters: p.store, Log: s.log, Compile: subscribe.Compile(streams), IdleSave: idleSave})
 	if err != nil {
 		s.tb.Fatalf("clienttest: %v", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -25,8 +26,8 @@ import (
 func orders(from, to int) (events []*eventv1.Event) {
 	for n := from; n < to; n++ {
 		events = append(events, &eventv1.Event{
-			Type: "order.changed", Subject: fmt.Sprintf("order/%d", n%7), SubjectVersion: fmt.Sprint(n),
-			Data: &eventv1.Event_Order{Order: &eventv1.Order{Id: fmt.Sprint(n)}},
+			Type: "order.changed", Subject: fmt.Sprintf("order/%d", n%7), SubjectVersion: strconv.Itoa(n),
+			Data: &eventv1.Event_Order{Order: &eventv1.Order{Id: strconv.Itoa(n)}},
 		})
 	}
 	return events

@@ -16,8 +16,6 @@ const (
 	tendInterval = time.Second
 	// minTendPause is the least time between two looks at a group, so that many members that join at once cost few.
 	minTendPause = 100 * time.Millisecond
-	// idleInterval is how often positions are written that moved because nothing passed the filter.
-	idleInterval = 5 * time.Second
 	// noteInterval is how often a member's note is written, if it changed.
 	noteInterval = 5 * time.Second
 	// pullPoll is how old a delivery to the pulls of this server must be before the group looks for an acknowledgement at another server.
@@ -197,7 +195,7 @@ func (g *group) saveIdle() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := g.now()
-	if now.Sub(g.idleAt) < g.run.spread(idleInterval) {
+	if now.Sub(g.idleAt) < g.run.spread(g.run.manager.cfg.IdleSave) {
 		return
 	}
 	g.idleAt = now

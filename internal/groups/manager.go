@@ -22,6 +22,8 @@ type Config struct {
 	Compile func(filter []byte) (Predicate, error)
 	// MaxGroups is how many groups there may be, MaxMembers how many members a group may have. Default 10,000 and 1,000.
 	MaxGroups, MaxMembers int
+	// IdleSave is how often positions are written that moved because nothing passed the filter. Default 5 s.
+	IdleSave time.Duration
 	// Logger gets gaps and failures, never an event's content. Default is none.
 	Logger *slog.Logger
 	// Now is the clock. Default is the computer's.
@@ -31,6 +33,7 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	orDefault(&c.MaxGroups, 10_000)
 	orDefault(&c.MaxMembers, 1000)
+	orDefault(&c.IdleSave, 5*time.Second)
 	orDefault(&c.Logger, slog.New(slog.DiscardHandler))
 	if c.Now == nil {
 		c.Now = time.Now

@@ -212,7 +212,7 @@ func (g *group) lookElsewhere(ctx context.Context) {
 		}
 	}
 	now := g.now()
-	due := now.Sub(g.elsewhereAt) >= g.run.spread(idleInterval)
+	due := now.Sub(g.elsewhereAt) >= g.run.spread(g.run.manager.cfg.IdleSave)
 	g.mu.Unlock()
 	if len(others) == 0 || !due {
 		return
