@@ -8,8 +8,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-
-	"github.com/webhook-bridge/bridge/internal/journal"
 )
 
 // groupSessions are the sessions that this instance has. They are renewed apart from the claims: the renewal of these waits for rows that other
@@ -227,10 +225,4 @@ func (j *Journal) sweepSessions(ctx context.Context, conn *pgx.Conn) error {
 	_, err = conn.Exec(ctx, j.sql(`delete from bridge.member where (group_name, id) in (
 		select group_name, id from bridge.member where session = any($1) for update skip locked)`), ended)
 	return err
-}
-
-// ordered puts shares in the order of their indexes.
-func ordered(all []journal.Share) []journal.Share {
-	slices.SortFunc(all, func(a, b journal.Share) int { return a.Index - b.Index })
-	return all
 }

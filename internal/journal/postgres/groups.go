@@ -25,16 +25,21 @@ func errNoGroup(name string) error { return fmt.Errorf("%w: group %q", journal.E
 // hasName reports whether a group can have a name.
 func hasName(name string) bool { return journal.CheckGroup(name, nil, nil) == nil }
 
-// updateGroup is update for what other instances should hear of.
-func (j *Journal) updateGroup(ctx context.Context, what string, write func(ctx context.Context, tx pgx.Tx) error) error {
+// updateGroup is update for a transaction that says whether it changed what other instances should hear of. A call that changed nothing must not
+// wake them: they would repeat theirs.
+func (j *Journal) updateGroup(ctx context.Context, what string, write func(ctx context.Context, tx pgx.Tx) (changed bool, err error)) error {
+	var changed bool
 	return j.runThen(ctx, what, func(ctx context.Context) error {
-		err := j.transact(ctx, write)
+		err := j.transact(ctx, func(ctx context.Context, tx pgx.Tx) (err error) {
+			changed, err = write(ctx, tx)
+			return err
+		})
 		if code(err) == lockTimeout {
 			j.endStoppedGroups(ctx)
 		}
 		return err
 	}, func(err error) {
-		if err == nil {
+		if err == nil && changed {
 			j.announceGroups()
 		}
 	})
@@ -155,7 +160,7 @@ func (j *Journal) SetGroup(ctx context.Context, name string, version uint64, def
 		state = append([]byte{}, reset.State...)
 	}
 	next := make(chan int64, 1)
-	err := j.updateGroup(ctx, "set group", func(ctx context.Context, tx pgx.Tx) error {
+	err := j.updateGroup(ctx, "set group", func(ctx context.Context, tx pgx.Tx) (bool, error) {
 		var made int64
 		var err error
 		if version == 0 {
@@ -164,7 +169,7 @@ func (j *Journal) SetGroup(ctx context.Context, name string, version uint64, def
 			made, err = j.replaceGroup(ctx, tx, name, version, definition, state)
 		}
 		next <- made
-		return err
+		return true, err
 	})
 	if err != nil {
 		return 0, err
@@ -248,29 +253,33 @@ func (j *Journal) DeleteGroup(ctx context.Context, name string) error {
 	if !hasName(name) {
 		return errNoGroup(name)
 	}
-	return j.updateGroup(ctx, "delete group", func(ctx context.Context, tx pgx.Tx) error {
-		err := tx.QueryRow(ctx, j.sql(`select from bridge.groups where name = $1 for update`), name).Scan()
-		if errors.Is(err, pgx.ErrNoRows) {
-			return errNoGroup(name)
-		}
-		if err != nil {
-			return err
-		}
-		if err := j.lockShares(ctx, tx, name); err != nil {
-			return err
-		}
-		for _, statement := range deleteGroup {
-			if _, err := tx.Exec(ctx, j.sql(statement), name); err != nil {
-				return err
-			}
-		}
-		for _, statement := range deleteLetters {
-			if _, err := tx.Exec(ctx, j.sql(statement), journal.GroupReader(name)); err != nil {
-				return err
-			}
-		}
-		return nil
+	return j.updateGroup(ctx, "delete group", func(ctx context.Context, tx pgx.Tx) (bool, error) {
+		return true, j.deleteGroup(ctx, tx, name)
 	})
+}
+
+func (j *Journal) deleteGroup(ctx context.Context, tx pgx.Tx, name string) error {
+	err := tx.QueryRow(ctx, j.sql(`select from bridge.groups where name = $1 for update`), name).Scan()
+	if errors.Is(err, pgx.ErrNoRows) {
+		return errNoGroup(name)
+	}
+	if err != nil {
+		return err
+	}
+	if err := j.lockShares(ctx, tx, name); err != nil {
+		return err
+	}
+	for _, statement := range deleteGroup {
+		if _, err := tx.Exec(ctx, j.sql(statement), name); err != nil {
+			return err
+		}
+	}
+	for _, statement := range deleteLetters {
+		if _, err := tx.Exec(ctx, j.sql(statement), journal.GroupReader(name)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Replays implements [journal.Groups]. It waits for a confirmation only when there are requests.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -88,13 +89,13 @@ func (s *groupSession) fence(ctx context.Context, tx pgx.Tx) error {
 }
 
 // write runs a transaction of the session.
-func (s *groupSession) write(ctx context.Context, what string, change func(ctx context.Context, tx pgx.Tx) error) error {
+func (s *groupSession) write(ctx context.Context, what string, change func(ctx context.Context, tx pgx.Tx) (changed bool, err error)) error {
 	if err := s.check(); err != nil {
 		return err
 	}
-	err := s.j.updateGroup(ctx, what, func(ctx context.Context, tx pgx.Tx) error {
+	err := s.j.updateGroup(ctx, what, func(ctx context.Context, tx pgx.Tx) (bool, error) {
 		if err := s.fence(ctx, tx); err != nil {
-			return err
+			return false, err
 		}
 		return change(ctx, tx)
 	})
@@ -116,25 +117,35 @@ func (s *groupSession) Join(ctx context.Context, group, member string, note []by
 		return errNoGroup(group)
 	}
 	note = append([]byte{}, note...) // the transaction may outlast the call
-	return s.write(ctx, "join", func(ctx context.Context, tx pgx.Tx) error {
-		var count int
-		if err := tx.QueryRow(ctx, s.j.sql(`select count(*) from bridge.member where group_name = $1 and id <> $2`), group, member).Scan(&count); err != nil {
-			return err
+	return s.write(ctx, "join", func(ctx context.Context, tx pgx.Tx) (bool, error) {
+		tag, err := tx.Exec(ctx, s.j.sql(`update bridge.member set note = $4 where group_name = $1 and id = $2 and session = $3`),
+			group, member, s.id, note)
+		if err != nil || tag.RowsAffected() > 0 {
+			return false, err
 		}
-		if count >= journal.MaxMembers {
-			return fmt.Errorf("%w: the group has %d members", journal.ErrLimit, count)
-		}
-		// The group's row is locked, so that the group is not deleted meanwhile.
-		tag, err := tx.Exec(ctx, s.j.sql(`with known as (select name from bridge.groups where name = $2 for key share)
-			insert into bridge.member as m (group_name, id, session, joined, note) select name, $3, $4, `+readingSQL+`, $5 from known
-			on conflict (group_name, id) do update set session = excluded.session, note = excluded.note,
-				joined = case when m.session = excluded.session then m.joined else excluded.joined end`),
-			s.j.reading(), group, member, s.id, note)
-		if err == nil && tag.RowsAffected() == 0 {
-			err = errNoGroup(group)
-		}
-		return err
+		return true, s.join(ctx, tx, group, member, note)
 	})
+}
+
+// join adds a member that is not the session's.
+func (s *groupSession) join(ctx context.Context, tx pgx.Tx, group, member string, note []byte) error {
+	var count int
+	err := tx.QueryRow(ctx, s.j.sql(`select count(*) from bridge.member where group_name = $1 and id <> $2`), group, member).Scan(&count)
+	if err != nil {
+		return err
+	}
+	if count >= journal.MaxMembers {
+		return fmt.Errorf("%w: the group has %d members", journal.ErrLimit, count)
+	}
+	// The group's row is locked, so that the group is not deleted meanwhile.
+	tag, err := tx.Exec(ctx, s.j.sql(`with known as (select name from bridge.groups where name = $2 for key share)
+		insert into bridge.member as m (group_name, id, session, joined, note) select name, $3, $4, `+readingSQL+`, $5 from known
+		on conflict (group_name, id) do update set session = excluded.session, joined = excluded.joined, note = excluded.note`),
+		s.j.reading(), group, member, s.id, note)
+	if err == nil && tag.RowsAffected() == 0 {
+		err = errNoGroup(group)
+	}
+	return err
 }
 
 // Leave implements [journal.Session]. A member that is not the session's is no error.
@@ -145,12 +156,12 @@ func (s *groupSession) Leave(ctx context.Context, group, member string) error {
 	if !hasName(group) {
 		return errNoGroup(group)
 	}
-	return s.write(ctx, "leave", func(ctx context.Context, tx pgx.Tx) error {
+	return s.write(ctx, "leave", func(ctx context.Context, tx pgx.Tx) (bool, error) {
 		tag, err := tx.Exec(ctx, s.j.sql(`delete from bridge.member where group_name = $1 and id = $2 and session = $3`), group, member, s.id)
-		if err == nil && tag.RowsAffected() == 0 {
-			err = s.j.checkGroup(ctx, tx, group)
+		if err != nil || tag.RowsAffected() > 0 {
+			return true, err
 		}
-		return err
+		return false, s.j.checkGroup(ctx, tx, group)
 	})
 }
 
@@ -181,35 +192,39 @@ func (s *groupSession) Take(ctx context.Context, group string, indexes []int) ([
 	}
 	wanted := indexNumbers(indexes)
 	result := make(chan []journal.Share, 1)
-	err := s.write(ctx, "take shares", func(ctx context.Context, tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, s.j.sql(endExpired), s.id); err != nil {
-			return err
-		}
-		var there bool
-		var free []int32
-		if err := tx.QueryRow(ctx, s.j.sql(lockFree), group, wanted).Scan(&there, &free); err != nil {
-			return err
-		}
-		if !there {
-			return errNoGroup(group)
-		}
-		var taken []journal.Share
-		if len(free) > 0 {
-			rows, err := tx.Query(ctx, s.j.sql(takeFree), group, free, s.id)
-			if err != nil {
-				return err
-			}
-			if taken, err = pgx.CollectRows(rows, scanShare); err != nil {
-				return err
-			}
-		}
+	err := s.write(ctx, "take shares", func(ctx context.Context, tx pgx.Tx) (bool, error) {
+		taken, err := s.take(ctx, tx, group, wanted)
 		result <- taken
-		return nil
+		return len(taken) > 0, err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return ordered(<-result), nil
+	return <-result, nil
+}
+
+func (s *groupSession) take(ctx context.Context, tx pgx.Tx, group string, wanted []int32) ([]journal.Share, error) {
+	if _, err := tx.Exec(ctx, s.j.sql(endExpired), s.id); err != nil {
+		return nil, err
+	}
+	var there bool
+	var free []int32
+	if err := tx.QueryRow(ctx, s.j.sql(lockFree), group, wanted).Scan(&there, &free); err != nil {
+		return nil, err
+	}
+	if !there {
+		return nil, errNoGroup(group)
+	}
+	if len(free) == 0 {
+		return nil, nil
+	}
+	rows, err := tx.Query(ctx, s.j.sql(takeFree), group, free, s.id)
+	if err != nil {
+		return nil, err
+	}
+	taken, err := pgx.CollectRows(rows, scanShare)
+	slices.SortFunc(taken, func(a, b journal.Share) int { return a.Index - b.Index })
+	return taken, err
 }
 
 // Close implements [journal.Session]. The shares keep the session's id, which is that of no session any more.
@@ -217,12 +232,12 @@ func (s *groupSession) Close(ctx context.Context) error {
 	if !s.j.sessions.lose(s) && s.j.isClosing() {
 		return nil // closing ends all sessions
 	}
-	err := s.j.updateGroup(ctx, "end session", func(ctx context.Context, tx pgx.Tx) error {
+	err := s.j.updateGroup(ctx, "end session", func(ctx context.Context, tx pgx.Tx) (bool, error) {
 		if _, err := tx.Exec(ctx, s.j.sql(`delete from bridge.session where id = $1`), s.id); err != nil {
-			return err
+			return false, err
 		}
 		_, err := tx.Exec(ctx, s.j.sql(`delete from bridge.member where session = $1`), s.id)
-		return err
+		return true, err
 	})
 	if errors.Is(err, sinks.ErrClosed) {
 		return nil

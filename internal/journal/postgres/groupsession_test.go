@@ -190,3 +190,32 @@ func TestDeadInstanceOfGroups(t *testing.T) {
 		t.Errorf("the share of a closed session was free after %v", took)
 	}
 }
+
+// What changed nothing wakes nobody: sessions that take shares in vain would wake each other for ever.
+func TestNothingChanged(t *testing.T) {
+	s := newSite(t, pgtest.Shared(t))
+	j := s.open(func(cfg *Config) { cfg.noRetention = true })
+	newGroup(t, j, "group")
+	owner, other := enlist(t, j), enlist(t, j)
+	takeUntil(t, owner, 7)
+	if err := other.Join(t.Context(), "group", "member", nil); err != nil {
+		t.Fatal(err)
+	}
+	const calls = 50
+	woken := 0
+	began := time.Now()
+	for n := range calls {
+		if taken, err := other.Take(t.Context(), "group", []int{7}); err != nil || len(taken) > 0 {
+			t.Fatalf("take: %v, %v", taken, err)
+		}
+		if err := other.Join(t.Context(), "group", "member", fmt.Append(nil, n)); err != nil {
+			t.Fatal(err)
+		}
+		if closedNow(owner.Changed()) {
+			woken++
+		}
+	}
+	if most := 2 + int(time.Since(began)/j.cfg.lookEvery()); woken > most { // the look of each second
+		t.Errorf("%d calls woke another session %d times; want at most %d", calls, woken, most)
+	}
+}
