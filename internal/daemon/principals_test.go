@@ -277,6 +277,50 @@ func TestPrincipals(t *testing.T) {
 	}
 }
 
+// TestPrincipalsPayloads: a typed vendor message is masked like the event. A raw webhook is not, and needs a right of its own.
+func TestPrincipalsPayloads(t *testing.T) {
+	t.Parallel()
+	l := startListened(t)
+	l.send(t, "returns", "retino_credit_note_created")
+	for _, c := range []struct {
+		caller  caller
+		payload streamv1.Payload
+		code    codes.Code
+		shows   bool
+	}{
+		{l.as(t, "token-of-all-0123456"), streamv1.Payload_PAYLOAD_VENDOR, codes.OK, true},
+		{l.as(t, "token-of-all-0123456"), streamv1.Payload_PAYLOAD_RAW, codes.OK, true},
+		{l.as(t, "", l.certificate(t, "credit.example")), streamv1.Payload_PAYLOAD_VENDOR, codes.OK, true},
+		{l.as(t, "", l.certificate(t, "credit.example")), streamv1.Payload_PAYLOAD_RAW, codes.PermissionDenied, false},
+		{l.as(t, "token-of-masked-0123"), streamv1.Payload_PAYLOAD_VENDOR, codes.OK, false},
+		{l.as(t, "token-of-masked-0123"), streamv1.Payload_PAYLOAD_RAW, codes.PermissionDenied, false},
+	} {
+		stream, err := streamv1.NewEventStreamServiceClient(c.caller).Tail(c.caller.ctx, &streamv1.TailRequest{Payload: c.payload})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got *streamv1.DeliveredEvent
+		for err == nil && got == nil {
+			var m *streamv1.TailResponse
+			if m, err = stream.Recv(); err == nil && m.GetEvents() != nil {
+				got = m.GetEvents().GetEvents()[0]
+			}
+		}
+		if status.Code(err) != c.code {
+			t.Errorf("%v: %v, want %v", c.payload, err, c.code)
+			continue
+		}
+		there := got.GetVendor() != nil || got.GetRaw() != nil
+		shows := bytes.Contains(got.GetVendor().GetValue(), []byte("Novák")) || bytes.Contains(got.GetRaw().GetBody(), []byte("Novák"))
+		if there != (c.code == codes.OK) || shows != c.shows {
+			t.Errorf("%v: there %v, shows personal data %v: %v", c.payload, there, shows, got)
+		}
+	}
+	if n := l.metric(t, "bridge_grpc_denied_total", "masked", "raw"); n != 1 {
+		t.Errorf("%v denials of raw webhooks are counted", n)
+	}
+}
+
 // TestPrincipalsRefused: who is not known is told apart from who may not, in the status and in the metrics.
 func TestPrincipalsRefused(t *testing.T) {
 	t.Parallel()
