@@ -10,7 +10,10 @@ import (
 )
 
 func (r resolver) access(a *configv1.Access, listen Listen) Access {
-	resolved := Access{Insecure: a.GetInsecure(), ClientCAFile: a.GetClientCaFile()}
+	resolved := Access{Insecure: a.GetInsecure(), ClientCAFile: a.GetClientCaFile(), Origins: a.GetOrigins()}
+	if slices.Contains(a.GetOrigins(), "*") && len(a.GetTokens()) == 0 && len(a.GetPrincipals()) == 0 {
+		r.addf("access.origins", "every web page that somebody visits could read the events: name the origins, or give access.tokens")
+	}
 	if len(a.GetTokens()) > 0 {
 		resolved.Tokens = r.tokens("access.tokens", a.GetTokens())
 	}

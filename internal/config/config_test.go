@@ -282,8 +282,11 @@ func TestEveryKey(t *testing.T) {
 				UnsignedDeliveryID: true,
 			},
 		},
-		Log:             Log{Format: "json", Level: slog.LevelWarn},
-		Access:          Access{Tokens: secret.List("0123456789abcdef"), AdminTokens: secret.List("abcdef0123456789"), Insecure: true},
+		Log: Log{Format: "json", Level: slog.LevelWarn},
+		Access: Access{
+			Tokens: secret.List("0123456789abcdef"), AdminTokens: secret.List("abcdef0123456789"), Insecure: true,
+			Origins: []string{"https://app.example", "http://localhost:3000"},
+		},
 		Streams:         Streams{MaxAge: 20 * time.Minute, MaxOpen: 40, MaxGroups: 30, MaxMembers: 20, Tail: 2 << 20},
 		ShutdownTimeout: 90 * time.Second,
 	}

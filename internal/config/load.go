@@ -193,6 +193,7 @@ var (
 		"sinks.name":               "must be 1 to 64 lower case letters, digits and inner dashes",
 		"access.principals.name":   "must be 1 to 64 lower case letters, digits and inner dashes",
 		"sources.name":             "must be 1 to 64 lower case letters, digits and inner dashes",
+		"access.origins":           "must be * or an origin such as https://app.example: a scheme and a host in lower case, perhaps a port, no path",
 		"sources.currency":         `must be three capital letters, such as "EUR"`,
 		"sources.keep_headers":     "is not a header name",
 		"sources.auth.header.name": "is not a header name",

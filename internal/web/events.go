@@ -124,6 +124,8 @@ func (s *stream) end(err error) {
 		if text, err := s.format.failure(s.buffer[:0], err); err == nil {
 			_ = s.write(text)
 		}
+	case err == nil:
+		_ = s.write(s.format.finish(s.buffer[:0]))
 	}
 }
 

@@ -56,7 +56,7 @@ func admit(ctx context.Context, info *tap.Info) (context.Context, error) {
 }
 
 // serve serves the port. change may change the configuration.
-func serve(t *testing.T, change func(*Config, *grpcstream.StreamsConfig)) *served {
+func serve(t testing.TB, change func(*Config, *grpcstream.StreamsConfig)) *served {
 	t.Helper()
 	raw, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -112,7 +112,7 @@ func event(n int) *eventv1.Event {
 }
 
 // add appends the events with the numbers from up to, not including, to.
-func (s *served) add(t *testing.T, from, to int) {
+func (s *served) add(t testing.TB, from, to int) {
 	t.Helper()
 	events := make([]*eventv1.Event, 0, to-from)
 	for n := from; n < to; n++ {

@@ -29,6 +29,8 @@ type format interface {
 	message(to []byte, m *streamv1.TailResponse) ([]byte, error)
 	// failure appends the error that ends a stream.
 	failure(to []byte, err error) ([]byte, error)
+	// finish appends what says that the stream has reached its stop.
+	finish(to []byte) []byte
 }
 
 // negotiate returns the format that a client accepts, or nil. Server-sent events must be asked for; lines are for all others.
@@ -90,6 +92,8 @@ func (ndjson) failure(to []byte, err error) ([]byte, error) {
 	return append(to, "}\n"...), err
 }
 
+func (ndjson) finish(to []byte) []byte { return to }
+
 // sse is server-sent events, as the HTML standard has them.
 type sse struct {
 	// unnamed: events have no name, so that a page gets all of them as `message`.
@@ -112,7 +116,7 @@ func (s *sse) message(to []byte, m *streamv1.TailResponse) ([]byte, error) {
 				name = ""
 			}
 			var err error
-			if to, err = appendBlock(to, d.GetToken(), name, d.GetEvent()); err != nil {
+			if to, err = appendBlock(to, d.GetToken(), name, dataOf(d)); err != nil {
 				return nil, err
 			}
 		}
@@ -132,10 +136,21 @@ func (s *sse) message(to []byte, m *streamv1.TailResponse) ([]byte, error) {
 	return append(to, ": another message\n\n"...), nil
 }
 
+// dataOf is the event, or the event with the payload that was asked for.
+func dataOf(d *streamv1.DeliveredEvent) proto.Message {
+	if d.GetVendor() == nil && d.GetRaw() == nil && d.GetPayloadMissing() == "" {
+		return d.GetEvent()
+	}
+	return d
+}
+
 func (*sse) failure(to []byte, err error) ([]byte, error) {
 	to, err = appendError(append(to, "event: error\ndata: "...), err)
 	return append(to, "\n\n"...), err
 }
+
+// finish tells the page that it may close: otherwise a browser connects again.
+func (*sse) finish(to []byte) []byte { return append(to, "event: end\ndata: {}\n\n"...) }
 
 func appendRetry(to []byte, milliseconds int) []byte {
 	to = strconv.AppendInt(append(to, "retry: "...), int64(milliseconds), 10)

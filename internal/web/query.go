@@ -22,6 +22,9 @@ var parameters = map[string]func(q *query, values []string) error{
 	"sources":   func(q *query, v []string) error { q.filter().Sources = v; return nil },
 	"subjects":  func(q *query, v []string) error { q.filter().Subjects = v; return nil },
 	"stale":     once(setStale),
+	"cel":       once(func(q *query, v string) error { q.filter().Cel = v; return nil }),
+	"payload":   once(setPayload),
+	"stop":      once(setStop),
 	"from":      once(setFrom),
 	"token":     once(setToken),
 	"heartbeat": once(setHeartbeat),
@@ -99,12 +102,45 @@ func setFrom(q *query, v string) error {
 	case "latest":
 		q.request.Start = &streamv1.Start{At: &streamv1.Start_Latest{Latest: &streamv1.Latest{}}}
 	default:
-		at, err := time.Parse(time.RFC3339, strings.ReplaceAll(v, " ", "+")) // a plus in a query is a blank
+		at, err := parseTime(v)
 		if err != nil {
 			return errors.New("must be earliest, latest or a time such as 2026-03-01T12:00:00Z")
 		}
-		q.request.Start = &streamv1.Start{At: &streamv1.Start_Time{Time: timestamppb.New(at)}}
+		q.request.Start = &streamv1.Start{At: &streamv1.Start_Time{Time: at}}
 	}
+	return nil
+}
+
+// parseTime reads a time. A plus in a query is a blank.
+func parseTime(v string) (*timestamppb.Timestamp, error) {
+	at, err := time.Parse(time.RFC3339, strings.ReplaceAll(v, " ", "+"))
+	return timestamppb.New(at), err
+}
+
+// setStop takes what is neither `latest` nor a time for a token, which the server checks.
+func setStop(q *query, v string) error {
+	q.request.Stop = &streamv1.Stop{At: &streamv1.Stop_Token{Token: v}}
+	if v == "latest" {
+		q.request.Stop.At = &streamv1.Stop_Latest{Latest: &streamv1.Latest{}}
+	} else if at, err := parseTime(v); err == nil {
+		q.request.Stop.At = &streamv1.Stop_Time{Time: at}
+	}
+	return nil
+}
+
+var payloads = map[string]streamv1.Payload{
+	"canonical": streamv1.Payload_PAYLOAD_CANONICAL,
+	"headers":   streamv1.Payload_PAYLOAD_HEADERS,
+	"vendor":    streamv1.Payload_PAYLOAD_VENDOR,
+	"raw":       streamv1.Payload_PAYLOAD_RAW,
+}
+
+func setPayload(q *query, v string) error {
+	payload, ok := payloads[v]
+	if !ok {
+		return errors.New("must be canonical, headers, vendor or raw")
+	}
+	q.request.Payload = payload
 	return nil
 }
 

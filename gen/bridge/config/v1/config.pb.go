@@ -549,7 +549,10 @@ type Access struct {
 	Principals []*Principal `protobuf:"bytes,4,rep,name=principals,proto3" json:"principals,omitempty"`
 	// PEM file with the certificates of authorities. A client that shows a certificate of theirs on `listen.grpc` needs no token. The file is
 	// read again when it changes. Needs `listen.tls.grpc`.
-	ClientCaFile  string `protobuf:"bytes,5,opt,name=client_ca_file,json=clientCaFile,proto3" json:"client_ca_file,omitempty"`
+	ClientCaFile string `protobuf:"bytes,5,opt,name=client_ca_file,json=clientCaFile,proto3" json:"client_ca_file,omitempty"`
+	// Origins of web pages that may call `listen.grpc` from a browser, such as `https://app.example`, or `*` for all pages, which needs
+	// credentials. Pages of the address itself always may: see [http.md](http.md#browsers).
+	Origins       []string `protobuf:"bytes,6,rep,name=origins,proto3" json:"origins,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -617,6 +620,13 @@ func (x *Access) GetClientCaFile() string {
 		return x.ClientCaFile
 	}
 	return ""
+}
+
+func (x *Access) GetOrigins() []string {
+	if x != nil {
+		return x.Origins
+	}
+	return nil
 }
 
 // Principal is a caller with a name, and what it may see. What no list allows is denied: a list that is not set allows nothing.
@@ -2591,7 +2601,7 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\xb2\xaa\x19\x06\x1a\x04noneR\x05admin\"c\n" +
 	"\x03TLS\x12.\n" +
 	"\tcert_file\x18\x01 \x01(\tB\x11\xbaH\x04r\x02\x10\x01\xb2\xaa\x19\x062\x04pathR\bcertFile\x12,\n" +
-	"\bkey_file\x18\x02 \x01(\tB\x11\xbaH\x04r\x02\x10\x01\xb2\xaa\x19\x062\x04pathR\akeyFile\"\xc4\x02\n" +
+	"\bkey_file\x18\x02 \x01(\tB\x11\xbaH\x04r\x02\x10\x01\xb2\xaa\x19\x062\x04pathR\akeyFile\"\xc3\x03\n" +
 	"\x06Access\x12-\n" +
 	"\x06tokens\x18\x01 \x03(\tB\x15\xb2\xaa\x19\x0e\x1a\x04none2\x06secret\x80\x01\x01R\x06tokens\x12\x1a\n" +
 	"\binsecure\x18\x02 \x01(\bR\binsecure\x128\n" +
@@ -2599,7 +2609,8 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\n" +
 	"principals\x18\x04 \x03(\v2\x1b.bridge.config.v1.PrincipalB@\xbaH\x06\x92\x01\x03\x10\xe8\a\xb2\xaa\x193\x1a1none: each caller who is admitted sees all eventsR\n" +
 	"principals\x126\n" +
-	"\x0eclient_ca_file\x18\x05 \x01(\tB\x10\xb2\xaa\x19\f\x1a\x04none2\x04pathR\fclientCaFile\"\x88\x03\n" +
+	"\x0eclient_ca_file\x18\x05 \x01(\tB\x10\xb2\xaa\x19\f\x1a\x04none2\x04pathR\fclientCaFile\x12}\n" +
+	"\aorigins\x18\x06 \x03(\tBc\xbaH;\x92\x018\x10d\"4r2\x18\xac\x022-^([*]|[a-z][a-z0-9+.-]*://[a-z0-9._:\\[\\]-]+)$\xb2\xaa\x19!\x1a\x1fnone: no page of another originR\aorigins\"\x88\x03\n" +
 	"\tPrincipal\x12?\n" +
 	"\x04name\x18\x01 \x01(\tB+\xbaH(r&2$^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$R\x04name\x12-\n" +
 	"\x06tokens\x18\x02 \x03(\tB\x15\xb2\xaa\x19\x0e\x1a\x04none2\x06secret\x80\x01\x01R\x06tokens\x12?\n" +
