@@ -89,7 +89,7 @@ func callLimits(method string) listener.CallLimits {
 	case isReflection(service):
 		return listener.CallLimits{Message: maxHealthRequest, Messages: true}
 	case isOwn(service):
-		return listener.CallLimits{Message: maxOwnRequest}
+		return listener.CallLimits{Message: maxOwnRequest, Messages: method == streamv1.EventStreamService_Subscribe_FullMethodName}
 	}
 	return listener.CallLimits{}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"io"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -19,6 +20,8 @@ const (
 	messageTimeout = 10 * time.Second
 	// slowest is how slowly a large message may arrive, in bytes a second.
 	slowest = 8 << 10
+	// lingering is how long the rest of a request may take that nobody reads.
+	lingering = 500 * time.Millisecond
 	// writeTimeout is how long a client may take to read what was written.
 	writeTimeout = 2 * time.Minute
 )
@@ -36,6 +39,7 @@ type body struct {
 	w *writer
 	// limit is the largest message. 0 leaves that to the reader.
 	limit uint32
+	http2 bool
 	// enveloped: each message has its length before it. Otherwise the body is one message, and left is how much of it has come.
 	enveloped bool
 
@@ -47,11 +51,13 @@ type body struct {
 	left   uint64
 	// broken: a message is too large, and its length cannot say so.
 	broken bool
+	// whole: the body was read to its end. closed: nothing more may be read. The transcoder closes from another goroutine than reads.
+	whole, closed atomic.Bool
 }
 
 // boundBody bounds the time that the first message may take. It comes before anything else: what a handler leaves unread, the server reads.
 func boundBody(w *writer, r *http.Request) {
-	b := &body{ReadCloser: r.Body, w: w}
+	b := &body{ReadCloser: r.Body, w: w, http2: r.ProtoMajor == 2}
 	if r.ContentLength != 0 {
 		b.wait(time.Now().Add(messageTimeout))
 	}
@@ -67,6 +73,9 @@ func (b *body) wait(due time.Time) {
 
 // Read reads, and changes the length of a message that is too large to one that all readers refuse.
 func (b *body) Read(p []byte) (int, error) {
+	if b.closed.Load() {
+		return 0, http.ErrBodyReadAfterClose
+	}
 	n, err := b.ReadCloser.Read(p)
 	due := b.due
 	switch {
@@ -81,15 +90,48 @@ func (b *body) Read(p []byte) (int, error) {
 		}
 	}
 	switch {
-	case err != nil:
+	case err == io.EOF:
 		due = time.Time{}
-	case !due.IsZero():
+		b.whole.Store(true)
+	case err == nil && !due.IsZero():
 		due = due.Add(time.Duration(n) * time.Second / slowest)
 	}
 	if !due.Equal(b.due) {
 		b.wait(due)
 	}
 	return n, err
+}
+
+// Close ends a Read that waits. Over HTTP/1.1 it leaves the rest of the body to net/http, for a moment: if net/http saw a body closed, and
+// not as its own type, it would read what comes of it later as another request.
+func (b *body) Close() error {
+	b.closed.Store(true)
+	if b.http2 || b.whole.Load() {
+		return b.ReadCloser.Close()
+	}
+	return b.w.controller.SetReadDeadline(time.Now().Add(lingering))
+}
+
+type bodyKey struct{}
+
+// unblock is a handler behind the transcoder, whose body waits for a Read before it closes. So the body of the client is closed first.
+func unblock(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if b, ok := r.Context().Value(bodyKey{}).(*body); ok {
+			r.Body = &unblocked{r.Body, b}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+type unblocked struct {
+	io.ReadCloser
+	client *body
+}
+
+func (u *unblocked) Close() error {
+	_ = u.client.Close()
+	return u.ReadCloser.Close()
 }
 
 // follow follows the messages of a stream. It returns when the current one is due, or zero between two.

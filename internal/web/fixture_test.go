@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/tap"
 
@@ -41,7 +42,7 @@ func limits(method string) listener.CallLimits {
 	if strings.HasPrefix(method, "/grpc.health.") {
 		return listener.CallLimits{Message: 4 << 10}
 	}
-	return listener.CallLimits{Message: 64 << 10}
+	return listener.CallLimits{Message: 64 << 10, Messages: !strings.HasSuffix(method, "/Tail")}
 }
 
 func admit(ctx context.Context, info *tap.Info) (context.Context, error) {
@@ -67,7 +68,7 @@ func serve(t testing.TB, change func(*Config, *grpcstream.StreamsConfig)) *serve
 	rpc := grpc.NewServer(append(shared.Options(), grpc.InTapHandle(admit))...)
 	var limit grpcstream.StreamsConfig
 	c := Config{
-		RPC: rpc, Services: []string{streamService, healthv1.Health_ServiceDesc.ServiceName}, Limits: limits, Admit: admit,
+		RPC: rpc, Services: []string{streamService, healthv1.Health_ServiceDesc.ServiceName, "grpc.reflection.v1.ServerReflection"}, Limits: limits, Admit: admit,
 		Tail: func(r *streamv1.TailRequest, out grpc.ServerStreamingServer[streamv1.TailResponse]) error {
 			return s.streams.Tail(r, out)
 		},
@@ -78,6 +79,7 @@ func serve(t testing.TB, change func(*Config, *grpcstream.StreamsConfig)) *serve
 	s.streams = grpcstream.New(s.log, grpcstream.Config{Streams: grpcstream.NewStreams(limit), Sources: []string{"shop"}})
 	streamv1.RegisterEventStreamServiceServer(rpc, s.streams)
 	healthv1.RegisterHealthServer(rpc, health.NewServer())
+	reflection.Register(rpc)
 	h, err := New(c)
 	if err != nil {
 		t.Fatal(err)

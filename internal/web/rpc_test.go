@@ -14,6 +14,7 @@ import (
 
 	"connectrpc.com/connect"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
 
 	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
 )
@@ -218,5 +219,46 @@ func TestGRPCBehindAProxy(t *testing.T) {
 	unknown := connect.NewClient[healthv1.HealthCheckRequest, healthv1.HealthCheckResponse](web, s.url+"/a.B/C", connect.WithGRPC())
 	if _, err := unknown.CallUnary(t.Context(), connect.NewRequest(&healthv1.HealthCheckRequest{})); connect.CodeOf(err) != connect.CodeUnimplemented {
 		t.Errorf("an unknown method: %v", err)
+	}
+}
+
+// TestBidirectional: a stream in both directions ends when the server ends it, although the client may still send.
+func TestBidirectional(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	for name, options := range map[string][]connect.ClientOption{
+		"Connect": nil, "gRPC-Web": {connect.WithGRPCWeb()}, "gRPC": {connect.WithGRPC()},
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		subscribe := connect.NewClient[streamv1.SubscribeRequest, streamv1.SubscribeResponse](client(t, true), s.url+"/"+streamService+"/Subscribe", options...)
+		stream := subscribe.CallBidiStream(ctx)
+		start := &streamv1.SubscribeRequest{Message: &streamv1.SubscribeRequest_Start{Start: &streamv1.SubscribeStart{}}}
+		if err := stream.Send(start); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := stream.Receive(); connect.CodeOf(err) != connect.CodeUnimplemented { // here it is not served
+			t.Errorf("%s: %v", name, err)
+		}
+		reflect := connect.NewClient[reflectionv1.ServerReflectionRequest, reflectionv1.ServerReflectionResponse](client(t, true),
+			s.url+"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", options...)
+		talk := reflect.CallBidiStream(ctx)
+		for range 3 {
+			if err := talk.Send(&reflectionv1.ServerReflectionRequest{
+				MessageRequest: &reflectionv1.ServerReflectionRequest_ListServices{},
+			}); err != nil {
+				t.Fatal(err)
+			}
+			m, err := talk.Receive()
+			if err != nil || len(m.GetListServicesResponse().GetService()) == 0 {
+				t.Errorf("%s: %v, %v", name, m, err)
+			}
+		}
+		if err := talk.CloseRequest(); err != nil {
+			t.Error(err)
+		}
+		if _, err := talk.Receive(); !errors.Is(err, io.EOF) {
+			t.Errorf("%s: after the last message: %v", name, err)
+		}
 	}
 }

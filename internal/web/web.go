@@ -75,7 +75,7 @@ func New(c Config) (http.Handler, error) {
 	}
 	services := make([]*vanguard.Service, len(c.Services))
 	for i, name := range c.Services {
-		services[i] = vanguard.NewService(name, c.RPC)
+		services[i] = vanguard.NewService(name, unblock(c.RPC))
 	}
 	t, err := vanguard.NewTranscoder(services,
 		vanguard.WithCodec(newJSON), vanguard.WithCodec(newProto),
@@ -212,7 +212,7 @@ func (h *handler) transcode(w *writer, r *http.Request) {
 	case !listener.IsVerified(r.Context()) && isCompressed(r.Header):
 		h.refuse(w, r, status.Error(codes.Unimplemented, "compressed requests need a credential"))
 	default:
-		h.transcoder.ServeHTTP(w, r)
+		h.transcoder.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), bodyKey{}, b)))
 	}
 }
 
