@@ -204,6 +204,27 @@ func TestFormats(t *testing.T) {
 	}
 }
 
+// TestStop: a stream with a stop ends there. A page is told, since its browser would connect again.
+func TestStop(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	s.add(t, 0, 2)
+	lines := bufio.NewScanner(s.get(t, client(t, false), EventsPath+"?stop=latest").Body)
+	for range 4 { // subscribed, two events, a heartbeat
+		next(t, lines, false)
+	}
+	if lines.Scan() {
+		t.Errorf("after the stop comes %q", lines.Text())
+	}
+	blocks := bufio.NewScanner(s.get(t, client(t, true), EventsPath+"?stop=latest", "Accept", "text/event-stream").Body)
+	for range 4 {
+		next(t, blocks, true)
+	}
+	if b, _ := readBlock(blocks); b != (block{event: "end", data: "{}"}) {
+		t.Errorf("at the stop comes %+v", b)
+	}
+}
+
 // TestUnknownSource: a source that is not known is named in a header.
 func TestUnknownSource(t *testing.T) {
 	t.Parallel()
