@@ -40,6 +40,16 @@ const (
 // BRIDGE_TEST_SEEDS says how many histories run. A failing one says how to repeat it.
 func Histories(t *testing.T, open func(t *testing.T) Harness) {
 	t.Helper()
+	eachSeed(t, func(t *testing.T, rng *rand.Rand) string {
+		h := open(t)
+		c := testCase{run: func(test *test) { (&history{test: test, rng: rng}).run() }}
+		return c.check(t.Context(), &h)
+	})
+}
+
+// eachSeed runs histories, each of which returns why it failed, or nothing.
+func eachSeed(t *testing.T, run func(t *testing.T, rng *rand.Rand) (failure string)) {
+	t.Helper()
 	seeds := uint64(defaultSeeds)
 	first := uint64(0)
 	if s := os.Getenv(seedsVariable); s != "" {
@@ -50,10 +60,8 @@ func Histories(t *testing.T, open func(t *testing.T) Harness) {
 	}
 	for seed := first; seed < first+seeds && !t.Failed(); seed++ {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
-			h := open(t)
 			rng := rand.New(rand.NewPCG(seed, 8)) //nolint:gosec // a seed repeats its history
-			c := testCase{run: func(test *test) { (&history{test: test, rng: rng}).run() }}
-			if failure := c.check(t.Context(), &h); failure != "" {
+			if failure := run(t, rng); failure != "" {
 				t.Errorf("%s\nrepeat it in this package: %s=%d go test -count=1 -run '^%s$' .", failure, seedVariable, seed,
 					strings.Split(t.Name(), "/")[0])
 			}

@@ -63,8 +63,11 @@ type stall struct {
 	fail   bool
 }
 
-// New makes an empty store. Its times are those of now.
+// New makes an empty store. Its times are those of now; the default is time.Now.
 func New(now func() time.Time) *Store {
+	if now == nil {
+		now = time.Now
+	}
 	return &Store{
 		now: now, groups: make(map[string]*group), letters: make(map[string]map[sinks.Position]*letter),
 		sessions: make(map[*session]struct{}), writes: -1,

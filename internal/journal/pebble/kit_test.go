@@ -20,6 +20,8 @@ func TestKit(t *testing.T) { journaltest.Run(t, newEmbedded) }
 
 func TestHistories(t *testing.T) { journaltest.Histories(t, newEmbedded) }
 
+func TestGroupHistories(t *testing.T) { journaltest.GroupHistories(t, newEmbedded) }
+
 // newEmbedded is the embedded engine for the kit: one instance, on a file system in memory that loses power.
 func newEmbedded(t *testing.T) journaltest.Harness {
 	e := &embedded{t: t, clock: newClock()}
