@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
 	"github.com/webhook-bridge/bridge/internal/jsonschema"
 )
 
@@ -86,7 +87,7 @@ func (d *Document) add(b *jsonschema.Builder, name, topic string) error {
 		Messages:    map[string]Reference{name: {"#/components/messages/" + name}},
 		Bindings:    ChannelBindings{Kafka: KafkaChannel{Topic: strings.ReplaceAll(topic, "{type}", name), Version: bindingVersion}},
 		GRPC: GRPC{
-			Service: "bridge.stream.v1.EventStreamService", Method: "Tail",
+			Method:  strings.TrimPrefix(streamv1.EventStreamService_Tail_FullMethodName, "/"),
 			Request: Request{Filter: Filter{Types: []string{name}}},
 		},
 	}

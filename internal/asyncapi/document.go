@@ -63,7 +63,6 @@ type KafkaChannel struct {
 
 // GRPC is the call that a channel's events come from.
 type GRPC struct {
-	Service string  `json:"service"`
 	Method  string  `json:"method"`
 	Request Request `json:"request"`
 }

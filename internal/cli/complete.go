@@ -62,6 +62,12 @@ func (env environment) eventNames(_ *cobra.Command, args []string) []string {
 	return names
 }
 
+// eventTypes are the types of the events that the connectors make.
+func (env environment) eventTypes(*cobra.Command, []string) []string {
+	types, _ := typesOf(env.plugins) // Without types there is nothing to complete.
+	return types
+}
+
 // configured returns the configuration that the command line names; nil if it has problems.
 func (env environment) configured(cmd *cobra.Command) *config.Config {
 	path, err := cmd.Flags().GetString("config")
@@ -135,6 +141,8 @@ func addCompletions(c *cobra.Command, env environment) {
 	flagWords(c, "kind", fixed(driftKinds...))
 	flagWords(c, "fail-on", fixed(append(slices.Clip(driftKinds), "any")...))
 	flagWords(c, "from", fixed("earliest", "latest"))
+	flagWords(c, "format", fixed(formatJSONSchema, formatAsyncAPI))
+	flagWords(c, "type", env.eventTypes)
 	for _, sub := range c.Commands() {
 		addCompletions(sub, env)
 	}

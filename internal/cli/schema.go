@@ -89,7 +89,8 @@ func (f schemaFlags) asyncAPI(plugins daemon.Plugins, selection jsonschema.Selec
 	if len(chosen) == 0 {
 		return nil, fmt.Errorf("no type matches %s; the connectors make %s", strings.Join(f.types, ", "), strings.Join(types, ", "))
 	}
-	return asyncapi.New(asyncapi.Options{Version: daemon.Version(), Types: chosen, Topic: f.topic})
+	version, _, _ := strings.Cut(daemon.Version(), " ") // without that of Go
+	return asyncapi.New(asyncapi.Options{Version: version, Types: chosen, Topic: f.topic})
 }
 
 // unmapped is the type of the events without a model. Any connector may make it.

@@ -12,7 +12,7 @@ import (
 const Draft = "https://json-schema.org/draft/2020-12/schema"
 
 // about introduces the schema of events.
-const about = "Events of Bridge, as `bridge tail --json` and the formats `json` of its sinks print them: bridge.event.v1.Event in protobuf's " +
+const about = "Events of Bridge, as `bridge tail --json` and the JSON formats of its sinks print them: bridge.event.v1.Event in protobuf's " +
 	"JSON form. A field with its default value is left out: 0, false, an empty text or list, the first name of an enumeration. " +
 	"64-bit integers are strings. Later versions of Bridge add fields, types and names to enumerations."
 

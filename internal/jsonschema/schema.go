@@ -1,5 +1,5 @@
 // Package jsonschema describes Bridge's events as JSON Schemas, in the JSON form that protobuf gives them: `bridge tail --json`, and
-// the formats `json` and `cloudevents` of the sinks, print that form.
+// the JSON formats of the sinks, print that form.
 //
 // The schemas come from three places that cannot disagree with the program: the descriptors that are linked (names, types), their
 // protovalidate rules (patterns, lengths, required fields), and the comments of the .proto files that are embedded (descriptions). A
