@@ -244,6 +244,10 @@ func pendingDuplicate(t *test) {
 	acknowledged := false
 	for n, fail := range []bool{false, true} {
 		a := plain(fmt.Sprint("a", n))
+		for _, j := range t.h.Instances { // the duplicates whose callers gave up are committed then
+			_, err := j.Append(t.ctx, t.entry(plain("before")))
+			t.fail("append of a duplicate", err)
+		}
 		held, resume := t.stall()
 		original := t.appendAside(t.entry(a))
 		<-held
