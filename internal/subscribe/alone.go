@@ -25,6 +25,9 @@ const (
 
 // alone is the feed of a client without a group: it reads the log, and the client keeps the position.
 type alone struct {
+	server    *Server
+	view      *grpcstream.View
+	payload   streamv1.Payload
 	reader    *grpcstream.Reader // Its place is the one to read next, which is ahead of what was sent.
 	log       sinks.Log
 	onExpired streamv1.OnExpired
@@ -44,7 +47,12 @@ func (s *Server) openAlone(ctx context.Context, start *streamv1.SubscribeStart) 
 	if err != nil {
 		return nil, nil, err
 	}
-	f := &alone{reader: reader, log: s.log, onExpired: start.GetOnExpired()}
+	f := &alone{
+		server: s, view: s.tail.NewView(ctx), payload: start.GetPayload(), reader: reader, log: s.log, onExpired: start.GetOnExpired(),
+	}
+	if err := s.tail.MayHave(f.view, f.payload); err != nil {
+		return nil, nil, err
+	}
 	if err := reader.Start(ctx, start.GetFrom()); err != nil {
 		if _, err = f.skipped(err); err != nil {
 			return nil, nil, reader.Status(ctx, err)
@@ -142,7 +150,11 @@ func (f *alone) read(ctx context.Context, budget groups.Budget) (c chunk, waits 
 				f.pending = nil
 				break
 			}
-			c.add(delivery{token: f.reader.Token(next + 1), event: seen.Encoded})
+			d := delivery{token: f.reader.Token(next + 1)}
+			if err := f.server.fill(ctx, &d, f.view, f.payload, seen); err != nil {
+				return chunk{}, false, err
+			}
+			c.add(d)
 		}
 		f.pending[0] = sinks.Record{}
 		f.pending = f.pending[1:]

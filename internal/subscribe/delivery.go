@@ -4,9 +4,11 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 
 	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
 	"github.com/webhook-bridge/bridge/sinks"
+	"github.com/webhook-bridge/bridge/sinks/grpcstream"
 )
 
 // batchBytes is the largest size of a message with several events. A larger event is sent alone. See package grpcstream.
@@ -50,7 +52,7 @@ func (c *chunk) add(d delivery) {
 	}
 	c.wires[last] = d.appendField(c.wires[last], batchDeliveries)
 	c.events++
-	c.bytes += len(d.event)
+	c.bytes += d.bytes()
 }
 
 // batchResponse returns a Batch as a message. Its deliveries are unknown fields of it, which the encoder copies without a change. The
@@ -65,9 +67,11 @@ func batchResponse(wire []byte) *streamv1.SubscribeResponse {
 type delivery struct {
 	id, token string
 	event     []byte
-	attempt   uint32
-	firstAt   time.Time
-	replayed  bool
+	// rest has the fields of its payload, in wire format.
+	rest     []byte
+	attempt  uint32
+	firstAt  time.Time
+	replayed bool
 }
 
 // appendField appends the delivery as an element of a field.
@@ -77,8 +81,11 @@ func (d *delivery) appendField(b []byte, field protowire.Number) []byte {
 	return d.append(b)
 }
 
+// bytes is what counts against the client's credit.
+func (d *delivery) bytes() int { return len(d.event) + len(d.rest) }
+
 func (d *delivery) size() int {
-	n := 1 + protowire.SizeBytes(len(d.event))
+	n := 1 + protowire.SizeBytes(len(d.event)) + len(d.rest)
 	for _, text := range []string{d.id, d.token} {
 		if text != "" {
 			n += 1 + protowire.SizeBytes(len(text))
@@ -120,7 +127,18 @@ func (d *delivery) append(b []byte) []byte {
 		b = protowire.AppendTag(b, deliveryReplayed, protowire.VarintType)
 		b = protowire.AppendVarint(b, 1)
 	}
-	return b
+	return append(b, d.rest...)
+}
+
+// content sets the event and the payload.
+func (d *delivery) content(c grpcstream.Content) error {
+	d.event = c.Event
+	if c.Payload.Vendor == nil && c.Payload.Raw == nil && c.Payload.Missing == "" {
+		return nil
+	}
+	var err error
+	d.rest, err = proto.Marshal(&streamv1.Delivery{Vendor: c.Payload.Vendor, Raw: c.Payload.Raw, PayloadMissing: c.Payload.Missing})
+	return err
 }
 
 func timestampSize(t time.Time) int {

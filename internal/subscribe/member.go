@@ -12,6 +12,7 @@ import (
 	"github.com/webhook-bridge/bridge/internal/groups"
 	"github.com/webhook-bridge/bridge/sinks"
 	"github.com/webhook-bridge/bridge/sinks/grpcstream"
+	"github.com/webhook-bridge/bridge/sinks/payload"
 )
 
 // idleLeast is the shortest time without events taken after which a member leaves.
@@ -22,6 +23,8 @@ type member struct {
 	server *Server
 	member *groups.Member
 	view   *grpcstream.View
+	// payload is what the client gets of each event.
+	payload streamv1.Payload
 	// filter is the group's.
 	filter *streamv1.Filter
 	policy groups.Policy
@@ -32,6 +35,7 @@ func (s *Server) openMember(ctx context.Context, start *streamv1.SubscribeStart)
 	view := s.tail.NewView(ctx)
 	request, err := s.joining(ctx, view, joinRequest{
 		group: start.GetGroup(), filter: start.GetFilter(), from: start.GetFrom(), policy: start.GetPolicy(), label: start.GetLabel(),
+		payload: start.GetPayload(),
 	})
 	if err != nil {
 		return nil, nil, err
@@ -41,7 +45,7 @@ func (s *Server) openMember(ctx context.Context, start *streamv1.SubscribeStart)
 		return nil, nil, err
 	}
 	began := joined.Start()
-	f := &member{server: s, member: joined, view: view, policy: began.Policy}
+	f := &member{server: s, member: joined, view: view, payload: start.GetPayload(), policy: began.Policy}
 	if f.filter, err = decodeFilter(began.Filter); err == nil {
 		err = mayRead(view.Viewer(), f.filter)
 	}
@@ -61,16 +65,20 @@ func (s *Server) openMember(ctx context.Context, start *streamv1.SubscribeStart)
 
 // joinRequest is what Subscribe and Pull say of a group.
 type joinRequest struct {
-	group  string
-	filter *streamv1.Filter
-	from   *streamv1.Start
-	policy *streamv1.GroupPolicy
-	label  string
+	group   string
+	filter  *streamv1.Filter
+	from    *streamv1.Start
+	policy  *streamv1.GroupPolicy
+	label   string
+	payload streamv1.Payload
 }
 
 // joining checks a request to join a group, and the caller's rights. Errors are statuses.
 func (s *Server) joining(ctx context.Context, view *grpcstream.View, r joinRequest) (groups.Request, error) {
 	if err := view.Viewer().Group(r.group); err != nil {
+		return groups.Request{}, err
+	}
+	if err := s.tail.MayHave(view, r.payload); err != nil {
 		return groups.Request{}, err
 	}
 	request := groups.Request{Group: r.group, Label: r.label, Policy: policyOf(r.policy)}
@@ -113,13 +121,16 @@ var errHidden = status.Error(codes.PermissionDenied,
 
 func (m *member) next(ctx context.Context, budget groups.Budget) (chunk, error) {
 	budget.Bytes = min(budget.Bytes, batchBytes)
+	if payload.Stored(m.payload) {
+		budget.Events = min(budget.Events, 1) // It is not known how large a payload is, so each is weighed against the credit.
+	}
 	b, err := m.member.Next(ctx, budget)
 	if err != nil {
 		return chunk{}, err
 	}
 	c := chunk{next: b.Position, behind: b.FellBehind, caughtUp: b.CaughtUp}
 	for i := range b.Deliveries {
-		d, err := seenBy(m.view, &b.Deliveries[i])
+		d, err := m.server.seenBy(ctx, m.view, m.payload, &b.Deliveries[i])
 		if err != nil {
 			return chunk{}, err
 		}
@@ -129,7 +140,9 @@ func (m *member) next(ctx context.Context, budget groups.Budget) (chunk, error) 
 }
 
 // seenBy returns a delivery as the caller may see it.
-func seenBy(view *grpcstream.View, d *groups.Delivery) (delivery, error) {
+func (s *Server) seenBy(
+	ctx context.Context, view *grpcstream.View, want streamv1.Payload, d *groups.Delivery,
+) (delivery, error) {
 	if !view.Shows(&d.Record.Header) {
 		return delivery{}, errHidden
 	}
@@ -137,7 +150,19 @@ func seenBy(view *grpcstream.View, d *groups.Delivery) (delivery, error) {
 	if err != nil {
 		return delivery{}, err
 	}
-	return delivery{id: d.ID, event: seen.Encoded, attempt: d.Attempt, firstAt: d.FirstAt, replayed: d.Replayed}, nil
+	made := delivery{id: d.ID, attempt: d.Attempt, firstAt: d.FirstAt, replayed: d.Replayed}
+	return made, s.fill(ctx, &made, view, want, seen)
+}
+
+// fill sets what the client gets of an event.
+func (s *Server) fill(
+	ctx context.Context, d *delivery, view *grpcstream.View, want streamv1.Payload, seen sinks.Record,
+) error {
+	c, err := s.tail.Content(ctx, view, want, seen)
+	if err != nil {
+		return err
+	}
+	return d.content(c)
 }
 
 func (*member) sent(chunk) {}

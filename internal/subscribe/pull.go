@@ -3,12 +3,14 @@ package subscribe
 import (
 	"context"
 	"errors"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
 	"github.com/webhook-bridge/bridge/internal/groups"
 	"github.com/webhook-bridge/bridge/sinks/grpcstream"
+	"github.com/webhook-bridge/bridge/sinks/payload"
 )
 
 // The defaults of a pull.
@@ -22,29 +24,78 @@ func (s *Server) Pull(ctx context.Context, r *streamv1.PullRequest) (*streamv1.P
 	if err := grpcstream.Validate(r); err != nil {
 		return nil, err
 	}
-	view := s.tail.NewView(ctx)
-	request, err := s.joining(ctx, view, joinRequest{group: r.GetGroup(), filter: r.GetFilter(), from: r.GetFrom(), policy: r.GetPolicy()})
-	if err != nil {
+	p := &pull{server: s, view: s.tail.NewView(ctx), payload: r.GetPayload(), left: groups.Budget{Events: defaultPullEvents, Bytes: defaultPullBytes}}
+	var err error
+	if p.request, err = s.joining(ctx, p.view, joinRequest{
+		group: r.GetGroup(), filter: r.GetFilter(), from: r.GetFrom(), policy: r.GetPolicy(), payload: r.GetPayload(),
+	}); err != nil {
 		return nil, err
 	}
-	budget := groups.Budget{Events: defaultPullEvents, Bytes: defaultPullBytes}
 	if r.GetMaxEvents() > 0 {
-		budget.Events = int(r.GetMaxEvents())
+		p.left.Events = int(r.GetMaxEvents())
 	}
 	if r.GetMaxBytes() > 0 {
-		budget.Bytes = int64(r.GetMaxBytes())
+		p.left.Bytes = int64(r.GetMaxBytes())
 	}
-	deliveries, lag, err := s.groups.Pull(ctx, request, budget, r.GetWait().AsDuration())
-	if err != nil {
+	if err := p.pull(ctx, r.GetWait().AsDuration()); err != nil {
 		return nil, s.pullStatus(ctx, r.GetGroup(), err)
 	}
-	response, err := pullResponse(view, deliveries)
-	if err != nil {
-		s.giveBack(ctx, r.GetGroup(), deliveries)
-		return nil, s.status(ctx, err)
-	}
-	response.Lag = lag
+	response := &streamv1.PullResponse{Lag: p.lag}
+	response.ProtoReflect().SetUnknown(p.wire)
 	return response, nil
+}
+
+// pull is one call of Pull.
+type pull struct {
+	server  *Server
+	view    *grpcstream.View
+	request groups.Request
+	payload streamv1.Payload
+	left    groups.Budget
+	// wire has the deliveries in wire format, as a stream has.
+	wire []byte
+	lag  uint64
+}
+
+// pull gets deliveries until the budget is used or there are no more. It waits for the first.
+func (p *pull) pull(ctx context.Context, wait time.Duration) error {
+	if !payload.Stored(p.payload) {
+		_, err := p.once(ctx, p.left, wait)
+		return err
+	}
+	// It is not known how large a payload is, so each is weighed.
+	for p.left.Events > 0 && p.left.Bytes > 0 {
+		n, err := p.once(ctx, groups.Budget{Events: 1}, wait)
+		if err != nil && len(p.wire) > 0 {
+			return nil //nolint:nilerr // The next pull meets it, too.
+		}
+		if err != nil || n == 0 {
+			return err
+		}
+		wait = 0
+	}
+	return nil
+}
+
+func (p *pull) once(ctx context.Context, budget groups.Budget, wait time.Duration) (n int, err error) {
+	deliveries, lag, err := p.server.groups.Pull(ctx, p.request, budget, wait)
+	if err != nil {
+		return 0, err
+	}
+	p.lag = lag
+	made := make([]delivery, len(deliveries))
+	for i := range deliveries {
+		if made[i], err = p.server.seenBy(ctx, p.view, p.payload, &deliveries[i]); err != nil {
+			p.server.giveBack(ctx, p.request.Group, deliveries)
+			return 0, err
+		}
+	}
+	for _, d := range made {
+		p.wire = d.appendField(p.wire, pullDeliveries)
+		p.left.Events--
+		p.left.Bytes -= int64(d.bytes())
+	}
+	return len(made), nil
 }
 
 // pullStatus maps an error of a pull to its status. A token of what is still kept is bound to the group's own filter.
@@ -64,24 +115,9 @@ func (s *Server) pullStatus(ctx context.Context, group string, err error) error 
 	return s.groupStatus(ctx, f, err)
 }
 
-// pullResponse writes the deliveries in wire format, as a stream does.
-func pullResponse(view *grpcstream.View, deliveries []groups.Delivery) (*streamv1.PullResponse, error) {
-	var wire []byte
-	for i := range deliveries {
-		d, err := seenBy(view, &deliveries[i])
-		if err != nil {
-			return nil, err
-		}
-		wire = d.appendField(wire, pullDeliveries)
-	}
-	response := &streamv1.PullResponse{}
-	response.ProtoReflect().SetUnknown(wire)
-	return response, nil
-}
-
 // giveBack ends deliveries that the caller does not get.
 func (s *Server) giveBack(ctx context.Context, group string, deliveries []groups.Delivery) {
-	a := groups.Answer{Action: groups.Retry, Reason: "the caller may not see it"}
+	a := groups.Answer{Action: groups.Retry, Reason: "the caller could not get it"}
 	for i := range deliveries {
 		a.IDs = append(a.IDs, deliveries[i].ID)
 	}
