@@ -162,8 +162,11 @@ func (d *demoRun) configPath() string { return filepath.Join(d.dir, "bridge.yaml
 // subscribe hands every event to the one who prints.
 func (d *demoRun) subscribe(ctx context.Context, conn *grpc.ClientConn) error {
 	t := &tailer{
-		client:  streamv1.NewEventStreamServiceClient(conn),
-		explain: func(_ context.Context, err error) error { return err },
+		follower: follower{
+			explain: func(_ context.Context, err error) error { return err },
+			notice:  func(string, ...any) {},
+		},
+		client: streamv1.NewEventStreamServiceClient(conn),
 		handle: func(e *eventv1.Event) error {
 			select {
 			case d.events <- e:
@@ -173,10 +176,9 @@ func (d *demoRun) subscribe(ctx context.Context, conn *grpc.ClientConn) error {
 			}
 		},
 		batched: func(string) error { return nil },
-		notice:  func(string, ...any) {},
 		left:    -1,
 	}
-	return t.follow(ctx)
+	return t.follow(ctx, t.once)
 }
 
 // show sends the webhooks and prints, for each, the answer and the events it became.

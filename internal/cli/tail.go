@@ -43,23 +43,29 @@ var errEnough = errors.New("enough")
 // errSilent ends a stream over which nothing came any more.
 var errSilent = fmt.Errorf("the server has sent nothing for %v", 3*heartbeat)
 
-// tailer follows a server's events, over reconnections, and remembers how far it has come.
-type tailer struct {
-	client streamv1.EventStreamServiceClient
+// follower makes a call again and again, until it need not or must not be made any more.
+type follower struct {
 	// explain says in words why a call failed.
 	explain func(context.Context, error) error
+	notice  func(format string, args ...any)
+	// untilIdle ends it when a call has come to the journal's end, or cannot begin.
+	untilIdle bool
+	// received is whether anything came.
+	received bool
+	// failures counts the calls that failed since the last event.
+	failures int
+}
+
+// tailer follows a server's events, over reconnections, and remembers how far it has come.
+type tailer struct {
+	follower
+
+	client  streamv1.EventStreamServiceClient
 	filter  *streamv1.Filter
 	start   *streamv1.Start
 	handle  func(*eventv1.Event) error
 	batched func(token string) error // after the events of a message, or a heartbeat
-	notice  func(format string, args ...any)
-	left    int // events still wanted; negative: all
-	// untilIdle ends the tail when it has come to the journal's end, or cannot begin.
-	untilIdle bool
-	// received is whether anything came, so that start holds a token of this server's.
-	received bool
-	// failures counts the calls that failed since the last event.
-	failures int
+	left    int                      // events still wanted; negative: all
 	// unknown are the sources of the filter that the server does not have, and handled is how many events came.
 	unknown []string
 	handled int
@@ -124,16 +130,16 @@ func (f *tailFlags) tail(ctx context.Context, env environment) error {
 
 	out := bufio.NewWriter(env.stdout)
 	t := &tailer{
-		client:  streamv1.NewEventStreamServiceClient(server),
-		explain: server.explain,
-		filter:  &streamv1.Filter{Types: f.types, Sources: f.sources, Stale: f.stale},
-		start:   start,
-		left:    f.count,
-
-		untilIdle: f.noFollow,
+		follower: follower{
+			explain: server.explain, untilIdle: f.noFollow,
+			notice: func(format string, args ...any) { fmt.Fprintf(env.stderr, "bridge tail: "+format+"\n", args...) },
+		},
+		client: streamv1.NewEventStreamServiceClient(server),
+		filter: &streamv1.Filter{Types: f.types, Sources: f.sources, Stale: f.stale},
+		start:  start,
+		left:   f.count,
 
 		handle: eventPrinter(out, env, f.asJSON),
-		notice: func(format string, args ...any) { fmt.Fprintf(env.stderr, "bridge tail: "+format+"\n", args...) },
 	}
 	if continues && f.from != "" {
 		t.notice("it continues from the position in %s; --from counts only when that file is new", f.state)
@@ -144,7 +150,7 @@ func (f *tailFlags) tail(ctx context.Context, env environment) error {
 		}
 		return saveState(f.state, token)
 	}
-	err = t.follow(ctx)
+	err = t.follow(ctx, t.once)
 	if err == nil && ctx.Err() == nil && t.handled == 0 && len(t.unknown) > 0 && len(t.unknown) == len(f.sources) {
 		return &reportedError{exitFailed} // Nothing can come, and the notice said why.
 	}
@@ -163,13 +169,12 @@ func eventPrinter(out io.Writer, env environment, asJSON bool) func(*eventv1.Eve
 	return func(e *eventv1.Event) error { return printEvent(out, s, e) }
 }
 
-// follow streams until ctx is done, enough events were handled or the server refuses for good. A connection that is lost
-// is opened again at the last token.
-func (t *tailer) follow(ctx context.Context) error {
+// follow calls once until ctx is done, it returns errEnough, or the server refuses for good.
+func (t *follower) follow(ctx context.Context, once func(context.Context) error) error {
 	pause := 200 * time.Millisecond
 	for {
 		began := time.Now()
-		err := t.once(ctx)
+		err := once(ctx)
 		if ended := errors.Is(err, errEnough) || ctx.Err() != nil; ended {
 			return nil
 		}
@@ -313,7 +318,7 @@ func retryable(err error) bool {
 }
 
 // reason says in words why a stream ended.
-func (t *tailer) reason(ctx context.Context, err error) error {
+func (t *follower) reason(ctx context.Context, err error) error {
 	var local *localError
 	switch {
 	case errors.As(err, &local):

@@ -64,12 +64,15 @@ func TestTailEnds(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				server := &failingServer{err: c.err}
 				tailed := &tailer{
-					client: server, left: -1, untilIdle: c.untilIdle,
-					explain: func(_ context.Context, err error) error { return err },
+					follower: follower{
+						untilIdle: c.untilIdle,
+						explain:   func(_ context.Context, err error) error { return err },
+						notice:    func(string, ...any) {},
+					},
+					client: server, left: -1,
 					batched: func(string) error { return nil },
-					notice:  func(string, ...any) {},
 				}
-				err := tailed.follow(t.Context())
+				err := tailed.follow(t.Context(), tailed.once)
 				if err == nil || !strings.Contains(err.Error(), c.text) || server.calls != c.calls {
 					t.Errorf("error %v after %d calls, want …%s… after %d", err, server.calls, c.text, c.calls)
 				}
