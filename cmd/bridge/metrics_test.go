@@ -15,6 +15,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"go.yaml.in/yaml/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+
+	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
 )
 
 // servedMetrics returns the text of /metrics of a server that has received webhooks. Metrics that have labels show once something
@@ -29,7 +34,7 @@ func servedMetrics(t *testing.T) string {
 	secure := fmt.Sprintf("%s, tls: {admin: {cert_file: %q, key_file: %q}}", admin, certFile, keyFile)
 	config := strings.Replace(retinoConfig(t.TempDir()), admin, secure, 1) + "    alarms: {silent_after: 1h}\n" +
 		fmt.Sprintf("sinks: [{name: archive, file: {path: %q}}]\n", filepath.Join(t.TempDir(), "events.jsonl")) +
-		"access: {principals: [{name: reader, tokens: [token-of-a-reader-01]}]}\n"
+		"access: {principals: [{name: reader, tokens: [token-of-a-reader-01], sources: ['*'], types: ['**'], groups: ['*']}]}\n"
 	p := startBridge(t, config)
 	good := strings.Replace(string(sampleBody("retino", "shipping_ordered")), "{", `{"new_field": 1,`, 1)
 	post := func(body string) {
@@ -52,11 +57,27 @@ func servedMetrics(t *testing.T) string {
 	for _, body := range []string{good, good, strings.Replace(good, "Z3824826667", "Z1", 1), "{"} {
 		post(body)
 	}
+	pullOnce(t, p.addr("grpc"), "token-of-a-reader-01")
 	text, err := fetch(t.Context(), "http://"+p.addr("ops")+"/metrics", "", "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	return text
+}
+
+// pullOnce pulls from a group, which makes it.
+func pullOnce(t *testing.T, addr, token string) {
+	t.Helper()
+	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+token)
+	pulled, err := streamv1.NewEventStreamServiceClient(conn).Pull(ctx, &streamv1.PullRequest{Group: "billing"})
+	if err != nil || len(pulled.GetDeliveries()) == 0 {
+		t.Fatalf("pulled %v, %v", pulled, err)
+	}
 }
 
 // TestMetricsAreDocumented compares the metrics of a running server with docs/operating.md, both ways. The server has the embedded journal;

@@ -25,6 +25,7 @@ import (
 	"github.com/webhook-bridge/bridge/internal/alerts"
 	"github.com/webhook-bridge/bridge/internal/certs"
 	"github.com/webhook-bridge/bridge/internal/config"
+	"github.com/webhook-bridge/bridge/internal/groups"
 	"github.com/webhook-bridge/bridge/internal/handover"
 	"github.com/webhook-bridge/bridge/internal/ingress"
 	"github.com/webhook-bridge/bridge/internal/intake"
@@ -32,6 +33,7 @@ import (
 	"github.com/webhook-bridge/bridge/internal/listener"
 	"github.com/webhook-bridge/bridge/internal/openapi"
 	"github.com/webhook-bridge/bridge/internal/payload"
+	"github.com/webhook-bridge/bridge/internal/subscribe"
 	"github.com/webhook-bridge/bridge/sinks/grpcstream"
 	"github.com/webhook-bridge/bridge/sinks/tail"
 )
@@ -44,6 +46,10 @@ type Server struct {
 	journal journal.Journal
 	streams *grpcstream.Server
 	newest  *tail.Log
+	// subscriptions is the service of subscribers, groups the manager of their groups, and managing its run.
+	subscriptions *subscribe.Server
+	groups        *groups.Manager
+	managing      managing
 	// operators is the operator's service.
 	operators *admin.Server
 	pushes    []*push
@@ -153,6 +159,9 @@ func Open(ctx context.Context, cfg *config.Config, plugins Plugins, place Place,
 		Streams: streams, Sources: names, Logger: log, Viewer: viewer, Masked: masked,
 		Payloads: payload.New(a.journal, storedSources(in, cfg.Sources)),
 	})
+	if err := a.openGroups(metrics); err != nil {
+		return nil, err
+	}
 	if err := a.openPushes(ctx); err != nil {
 		return nil, err
 	}
@@ -268,6 +277,7 @@ func (a *Server) Run(ctx context.Context) error {
 	defer cancel()
 	group, ctx := errgroup.WithContext(ctx)
 	a.inherited(a.stopped) // before the first connection is accepted
+	a.startManaging(ctx)
 	for name, s := range map[string]*http.Server{"webhooks": a.webhooks, "ops": a.ops, "admin": a.admin} {
 		group.Go(func() error { return serveHTTP(name, s, a.listeners[name].HTTP(a.tls[name])) })
 	}

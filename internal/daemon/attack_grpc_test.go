@@ -91,9 +91,9 @@ func TestAttackRequestSizes(t *testing.T) {
 		call func() error
 		want codes.Code
 	}{
-		{"a large filter", func() error { return subscribe(operator, conn, 400<<10) }, codes.InvalidArgument},
-		{"a filter that is too large", func() error { return subscribe(operator, conn, 2<<20) }, codes.ResourceExhausted},
-		{"a filter of a stranger", func() error { return subscribe(ctx, conn, 2<<20) }, codes.Unauthenticated},
+		{"a large filter", func() error { return openTail(operator, conn, 400<<10) }, codes.InvalidArgument},
+		{"a filter that is too large", func() error { return openTail(operator, conn, 2<<20) }, codes.ResourceExhausted},
+		{"a filter of a stranger", func() error { return openTail(ctx, conn, 2<<20) }, codes.Unauthenticated},
 		{"an operator's request that is too large", func() error {
 			_, err := adminv1.NewAdminServiceClient(conn).ListWebhooks(operator, &adminv1.ListWebhooksRequest{PageToken: text(2 << 20)})
 			return err
@@ -124,7 +124,7 @@ func TestAttackRequestSizes(t *testing.T) {
 			return err
 		}, codes.Unauthenticated},
 		{"headers that are too large", func() error {
-			return subscribe(metadata.AppendToOutgoingContext(operator, "x", text(20<<10)), conn, 1)
+			return openTail(metadata.AppendToOutgoingContext(operator, "x", text(20<<10)), conn, 1)
 		}, codes.Internal}, // The client knows the limit.
 		{"a call after all that", func() error {
 			_, err := adminv1.NewAdminServiceClient(conn).ListWebhooks(operator, &adminv1.ListWebhooksRequest{}, grpc.WaitForReady(true))
@@ -143,7 +143,7 @@ func largeShipment(size int) *retinov1.ShippingOrdered {
 }
 
 // subscribe asks for a stream with a filter of so many bytes.
-func subscribe(ctx context.Context, conn *grpc.ClientConn, size int) error {
+func openTail(ctx context.Context, conn *grpc.ClientConn, size int) error {
 	stream, err := streamv1.NewEventStreamServiceClient(conn).Tail(ctx, &streamv1.TailRequest{
 		Filter: &streamv1.Filter{Sources: []string{strings.Repeat("x", size)}},
 	})

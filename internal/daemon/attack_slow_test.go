@@ -419,7 +419,7 @@ func TestAttackTypedCalls(t *testing.T) {
 				}
 			})
 			calls.Go(func() {
-				if err := subscribe(ctx, conn, 7<<20); status.Code(err) != codes.Unauthenticated {
+				if err := openTail(ctx, conn, 7<<20); status.Code(err) != codes.Unauthenticated {
 					t.Errorf("a subscription: %.200v", err)
 				}
 			})

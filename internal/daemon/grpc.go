@@ -57,7 +57,7 @@ func (a *Server) openGRPC(t *tls.Config, edge *ingress.Ingress) error {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idleTimeout, Time: time.Minute, Timeout: 20 * time.Second}),
 	)...)
-	streamv1.RegisterEventStreamServiceServer(a.grpc, a.streams)
+	streamv1.RegisterEventStreamServiceServer(a.grpc, a.subscriptions)
 	adminv1.RegisterAdminServiceServer(a.grpc, a.operators)
 	a.health = health.NewServer()
 	a.health.SetServingStatus(streamv1.EventStreamService_ServiceDesc.ServiceName, healthv1.HealthCheckResponse_SERVING)
