@@ -9,7 +9,8 @@ import (
 // Memo remembers what readers derive from one event: its decoded form, for example. A log that gives the same record to many readers
 // gives them one memo with it. It is safe for concurrent use.
 type Memo struct {
-	charge func(bytes int)
+	owner MemoOwner
+	at    Position
 
 	mu      sync.Mutex
 	entries []*derived // A few: a list is smaller and faster than a map.
@@ -22,9 +23,21 @@ type derived struct {
 	err   error
 }
 
-// NewMemo returns an empty memo. It calls charge, which must be safe for concurrent use, with the size of each thing that it
-// remembers.
-func NewMemo(charge func(bytes int)) *Memo { return &Memo{charge: charge} }
+// MemoOwner counts the memory of the memos of a log's records.
+type MemoOwner interface {
+	// Charge is called with the size of each thing that the memo of an event remembers. It must be safe for concurrent use.
+	Charge(p Position, bytes int)
+}
+
+// Begin makes a memo that of the event at a position. It must be empty.
+func (m *Memo) Begin(owner MemoOwner, p Position) { m.owner, m.at = owner, p }
+
+// Forget makes a memo empty. What readers have, they keep.
+func (m *Memo) Forget() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.entries = nil
+}
 
 // Child returns an empty memo for something that was derived from the event. What it remembers counts as the event's. The child of nil is
 // nil.
@@ -32,7 +45,7 @@ func (m *Memo) Child() *Memo {
 	if m == nil {
 		return nil
 	}
-	return NewMemo(m.charge)
+	return &Memo{owner: m.owner, at: m.at}
 }
 
 func (m *Memo) entry(key any) *derived {
@@ -60,7 +73,7 @@ func Derive[T any](r *Record, key any, compute func() (value T, bytes int, err e
 	e.once.Do(func() {
 		var bytes int
 		e.value, bytes, e.err = compute()
-		r.Memo.charge(bytes)
+		r.Memo.owner.Charge(r.Memo.at, bytes)
 	})
 	value, _ := e.value.(T)
 	return value, e.err

@@ -41,7 +41,7 @@ func (f *fans) join(k kind) *fan {
 	}
 	n := f.open[k]
 	if n == nil {
-		n = &fan{kind: k, at: make(map[sinks.Position]*shared)}
+		n = &fan{kind: k, at: make(map[sinks.Position]*shared), ends: make(map[sinks.Position]int), fits: readRecords}
 		f.open[k] = n
 	}
 	n.streams.Add(1)
@@ -56,16 +56,18 @@ func (f *fans) leave(n *fan) {
 	}
 }
 
-// fan has the newest batches of one kind, so that each is made once, and sent by all streams that get to its start. A stream that joins in the
-// middle of a batch gets to the start of another one soon, since a batch is cut where another one starts.
+// fan has the newest batches of one kind, so that each is made once, and sent by all streams that get to its start. A stream that begins in the
+// middle of a batch gets to the start of another one soon, since a batch is cut where another one ends.
 type fan struct {
 	kind    kind
 	streams atomic.Int64 // Changed under fans.mu.
 
 	mu    sync.Mutex
 	at    map[sinks.Position]*shared // By the first position.
+	ends  map[sinks.Position]int     // How many of the batches in order end at a position.
 	order []*shared                  // From the oldest on.
-	bytes int
+	bytes int                        // Of order.
+	fits  sinks.Position             // How many positions a full batch had last.
 }
 
 // shared is a batch that several streams send.
@@ -125,15 +127,18 @@ func (s *shared) small(next sinks.Position) bool {
 	return more >= worthMerging && more >= int64(s.next-s.start) && len(s.batch.wire) < batchBytes/2 && s.next-s.start < readRecords/2
 }
 
-// cut returns the end of a batch. If another batch starts in its second half, the stream should go on with that one.
+// cut returns where a batch should end: at the log's end, or where another batch ends in its second half, so that the streams of both go
+// on together.
 func (f *fan) cut(from, next sinks.Position) sinks.Position {
-	most := min(next, from+readRecords)
-	for p := most; p > from+(most-from)/2; p-- {
-		if f.at[p] != nil {
+	if next <= from+f.fits {
+		return next
+	}
+	for p := from + f.fits; p > from+f.fits/2; p-- {
+		if f.ends[p] > 0 {
 			return p
 		}
 	}
-	return most
+	return min(next, from+readRecords)
 }
 
 // fill makes a batch, and keeps it for others if there are any.
@@ -147,12 +152,19 @@ func (f *fan) fill(s *shared, end sinks.Position, produce maker) {
 		return
 	}
 	f.order = append(f.order, s)
+	f.ends[s.next]++
 	f.bytes += s.size()
+	if s.next < end {
+		f.fits = s.next - s.start
+	}
 	for limit := min(int(f.streams.Load())*fanBytesPerStream, fanBytes); f.bytes > limit && len(f.order) > 0; {
 		oldest := f.order[0]
 		f.order[0] = nil
 		f.order = f.order[1:]
 		f.bytes -= oldest.size()
+		if f.ends[oldest.next]--; f.ends[oldest.next] == 0 {
+			delete(f.ends, oldest.next)
+		}
 		f.drop(oldest)
 	}
 }

@@ -168,8 +168,14 @@ type fakeStream struct {
 // tail calls Tail.
 func tail(tb testing.TB, s *Server, req *streamv1.TailRequest) *fakeStream {
 	tb.Helper()
+	return tailWith(tb, tb.Context(), s, req)
+}
+
+// tailWith calls Tail with a context.
+func tailWith(tb testing.TB, ctx context.Context, s *Server, req *streamv1.TailRequest) *fakeStream { //nolint:revive // tb is first
+	tb.Helper()
 	f := &fakeStream{sent: make(chan *streamv1.TailResponse), ended: make(chan struct{})}
-	f.ctx, f.cancel = context.WithCancel(tb.Context())
+	f.ctx, f.cancel = context.WithCancel(ctx)
 	go func() {
 		defer close(f.ended)
 		defer f.cancel() // As gRPC does.

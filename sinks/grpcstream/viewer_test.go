@@ -38,6 +38,7 @@ func (n narrow) Filter(sources, _ []string) error {
 func (n narrow) MaySeeSource(source string) bool { *n.asked++; return source == n.source }
 func (n narrow) MaySeeType(kind string) bool     { *n.asked++; return kind == n.kind }
 func (n narrow) Personal() bool                  { return n.personal }
+func (n narrow) Rules() any                      { return n }
 
 // replaced masks references of shipments, in their place.
 func replaced(r sinks.Record) ([]byte, error) {

@@ -35,7 +35,7 @@ const (
 	// maxReadBytes limits the size of the events that one Read returns. A larger event is returned alone.
 	maxReadBytes = 1 << 20
 	// overhead is the memory of an event that is not its encoding.
-	overhead = int(unsafe.Sizeof(sinks.Record{})) + int(unsafe.Sizeof(entry{})) + int(unsafe.Sizeof(sinks.Memo{}))
+	overhead = int(unsafe.Sizeof(entry{}))
 	// minPause and maxPause are the pauses between attempts to read a log that fails.
 	minPause, maxPause = 100 * time.Millisecond, 5 * time.Second
 )
@@ -51,15 +51,7 @@ type Log struct {
 
 	mu      sync.RWMutex
 	running bool // The tail follows the other log. Otherwise readers do that themselves.
-	entries []entry
-	first   sinks.Position // Of entries[0].
-	bytes   int            // Of all entries.
-}
-
-// entry is a record in the tail.
-type entry struct {
-	record sinks.Record
-	bytes  int
+	ring    ring
 }
 
 // New returns a tail of at most the given bytes in front of a log. Until [Log.Run] it has no events. It starts no goroutine.
@@ -104,16 +96,16 @@ func (l *Log) Run(ctx context.Context) {
 func (l *Log) begin() sinks.Position {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.entries, l.bytes = nil, 0
-	l.first, l.running = l.Log.Bounds().Next, true
+	next := l.Log.Bounds().Next
+	l.ring, l.running = newRing(next), true
 	l.wake()
-	return l.first
+	return next
 }
 
 func (l *Log) stop() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.entries, l.bytes, l.running = nil, 0, false
+	l.ring, l.running = ring{}, false
 	l.wake()
 }
 
@@ -121,44 +113,20 @@ func (l *Log) stop() {
 func (l *Log) add(records []sinks.Record) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, r := range records {
-		p := r.Position
-		r.Memo = sinks.NewMemo(func(bytes int) { l.charge(p, bytes) })
-		e := entry{record: r, bytes: len(r.Encoded) + overhead}
-		l.entries = append(l.entries, e)
-		l.bytes += e.bytes
+	for i := range records {
+		l.ring.add(&records[i], l)
 	}
-	l.evict()
+	l.ring.shrink(l.limit)
 	l.wake()
 }
 
-// charge counts memory that belongs to the event at p.
-func (l *Log) charge(p sinks.Position, bytes int) {
+// Charge implements [sinks.MemoOwner]: it counts what readers derive from the event at p.
+func (l *Log) Charge(p sinks.Position, bytes int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if p < l.first || p >= l.next() {
-		return // The tail has let it go.
-	}
-	l.entries[p-l.first].bytes += bytes
-	l.bytes += bytes
-	l.evict()
+	l.ring.charge(p, bytes)
+	l.ring.shrink(l.limit)
 }
-
-// evict lets the oldest events go until the rest has the size.
-func (l *Log) evict() {
-	n := 0
-	for l.bytes > l.limit && n < len(l.entries) {
-		l.bytes -= l.entries[n].bytes
-		n++
-	}
-	clear(l.entries[:n])
-	// Append moves the rest to new memory once this has none left.
-	l.entries = l.entries[n:]
-	l.first += sinks.Position(n)
-}
-
-// next is the position behind the last event of the tail.
-func (l *Log) next() sinks.Position { return l.first + sinks.Position(len(l.entries)) }
 
 // wake tells waiting readers that something has changed. The caller has the lock.
 func (l *Log) wake() {
@@ -172,7 +140,7 @@ func (l *Log) Await(p sinks.Position) <-chan struct{} {
 	changed := *l.changed.Load()
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	if !l.running || p != l.next() {
+	if !l.running || p != l.ring.next {
 		return closed
 	}
 	return changed
@@ -217,18 +185,16 @@ func (l *Log) readNow(from sinks.Position, records []sinks.Record) (read []sinks
 	earliest := l.Log.Bounds().Earliest
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	next := l.next()
 	switch {
-	case !l.running || from < l.first || from < earliest || from > next || len(records) == cap(records):
+	case !l.running || from < max(l.ring.first, earliest) || from > l.ring.next || len(records) == cap(records):
 		return records, false
-	case from == next:
+	case from == l.ring.next:
 		return records, true
 	}
-	there := l.entries[from-l.first:]
 	size := 0
-	for i := range there[:min(len(there), cap(records)-len(records))] {
-		r := &there[i].record
-		if size += len(r.Encoded); i > 0 && size > maxReadBytes {
+	for p := from; p < l.ring.next && len(records) < cap(records); p++ {
+		r := &l.ring.at(p).record
+		if size += len(r.Encoded); p > from && size > maxReadBytes {
 			break
 		}
 		records = append(records, *r)
@@ -248,5 +214,5 @@ type Stats struct {
 func (l *Log) Stats() Stats {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	return Stats{Bytes: l.bytes, Events: len(l.entries), Hits: l.hits.Load(), Misses: l.misses.Load()}
+	return Stats{Bytes: l.ring.bytes, Events: int(l.ring.next - l.ring.first), Hits: l.hits.Load(), Misses: l.misses.Load()}
 }

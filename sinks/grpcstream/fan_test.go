@@ -1,0 +1,242 @@
+package grpcstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/encoding/gzip"
+
+	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
+	"github.com/webhook-bridge/bridge/sinks"
+	"github.com/webhook-bridge/bridge/sinks/memlog"
+	memory "github.com/webhook-bridge/bridge/sinks/tail"
+)
+
+// fill keeps the newest events of a log in memory until the test ends.
+func fill(t *testing.T, log sinks.Log, bytes int) *memory.Log {
+	t.Helper()
+	l := memory.New(log, bytes)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		l.Run(ctx)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-ended
+	})
+	return l
+}
+
+// Clients that start anywhere, read at any speed, and compress or not, all get everything once, in order, while the log grows.
+func TestStreamsShareAndMissNothing(t *testing.T) {
+	const clients, end, known = 40, 3000, 500
+	log := memlog.New("log")
+	appendEvents(t, log, 0, known)
+	v := serve(t, New(fill(t, log, 300_000), Config{})) // Room for a few hundred events.
+	tokens := tokensOf(log, nil)
+	var wg sync.WaitGroup
+	for i := range clients {
+		rng := rand.New(rand.NewPCG(uint64(i), 3))
+		first := rng.IntN(known)
+		start := fromToken(tokens.at(sinks.Position(first + 1)))
+		var options []grpc.CallOption
+		if i%3 == 0 {
+			options = append(options, grpc.UseCompressor(gzip.Name))
+		}
+		wg.Go(func() {
+			next := first
+			for next < end {
+				ctx, cancel := context.WithCancel(t.Context())
+				stream, err := v.client.Tail(ctx, &streamv1.TailRequest{Start: start}, options...)
+				if err != nil {
+					t.Error(err)
+					cancel()
+					return
+				}
+				for received := 0; next < end && received < 600; {
+					m, err := stream.Recv()
+					if err != nil {
+						t.Error(err)
+						cancel()
+						return
+					}
+					for _, d := range m.GetEvents().GetEvents() {
+						if want := event(next).GetId(); d.GetEvent().GetId() != want {
+							t.Errorf("client %d got %s, want %s", i, d.GetEvent().GetId(), want)
+							cancel()
+							return
+						}
+						next++
+						received++
+						start = fromToken(d.GetToken())
+					}
+					for range rng.IntN(3) * 1000 { // Some read slowly.
+						rng.Uint64()
+					}
+				}
+				cancel()
+			}
+		})
+	}
+	for n := known; n < end; n += 7 {
+		appendEvents(t, log, n, min(n+7, end))
+	}
+	wg.Wait()
+}
+
+// Streams of one kind near the end make each batch once, whatever it takes.
+func TestStreamsOfAKindShare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const clients, rounds = 30, 20
+		var masked atomic.Int64
+		log := memlog.New("log")
+		l := fill(t, log, memory.DefaultBytes)
+		who := []narrow{
+			{kind: "shipment.ordered", source: "returns", asked: new(int)}, {kind: "shipment.ordered", source: "erp", asked: new(int)},
+		}
+		type turn struct{}
+		server := New(l, Config{
+			Viewer: func(ctx context.Context) Viewer { return quiet{who[ctx.Value(turn{}).(int)]} },
+			Masked: func(r sinks.Record) ([]byte, error) {
+				masked.Add(1)
+				return r.Encoded, nil
+			},
+		})
+		synctest.Wait()
+		var streams []*fakeStream
+		for i := range clients {
+			streams = append(streams, tailWith(t, context.WithValue(t.Context(), turn{}, i%2), server, &streamv1.TailRequest{}))
+			receiveSubscribed(t, streams[i])
+		}
+		if n := len(server.fans.open); n != 2 {
+			t.Errorf("there are %d kinds", n)
+		}
+		for n := range rounds {
+			e := event(n)
+			e.Source = []string{"returns", "erp"}[n%2]
+			add(t, log, e)
+			for i, s := range streams {
+				if i%2 == n%2 {
+					if got := receiveEvents(t, s, 1)[0].GetEvent(); got.GetId() != e.GetId() || got.GetSource() != e.GetSource() {
+						t.Fatalf("stream %d got %v", i, got)
+					}
+				}
+			}
+		}
+		if n := masked.Load(); n != rounds {
+			t.Errorf("%d events were masked %d times", rounds, n)
+		}
+		for _, s := range streams {
+			s.cancel()
+			<-s.ended
+		}
+		synctest.Wait()
+		if n := len(server.fans.open); n != 0 {
+			t.Errorf("%d kinds are left", n)
+		}
+	})
+}
+
+// quiet is a viewer that may be asked by several goroutines.
+type quiet struct{ narrow }
+
+func (q quiet) MaySeeSource(source string) bool { return source == q.source }
+func (q quiet) MaySeeType(kind string) bool     { return kind == q.kind }
+func (q quiet) Rules() any                      { return q.source }
+
+// A fan makes a batch again only if it would be much larger, cuts batches where others end, and keeps to its size.
+func TestFan(t *testing.T) {
+	var all fans
+	k := kind{filter: "f"}
+	f := all.join(k)
+	if all.join(k) != f || all.join(kind{filter: "g"}) == f {
+		t.Fatal("streams do not join by kind")
+	}
+	made := 0
+	// get takes the batch from a position while the log ends at next. Batches hold ten events.
+	get := func(from, next sinks.Position) sinks.Position {
+		t.Helper()
+		s, err := f.get(t.Context(), from, next, func(from, end sinks.Position) (batch, sinks.Position, error) {
+			made++
+			to := min(end, from+10)
+			return batch{wire: make([]byte, 2000*(to-from))}, to, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.next
+	}
+	for _, c := range []struct {
+		name             string
+		from, next, want sinks.Position
+		made             int
+	}{
+		{"first", 1, 4, 4, 1},
+		{"shared", 1, 4, 4, 1},
+		{"hardly more", 1, 9, 4, 1},
+		{"much more", 1, 50, 11, 2},
+		{"goes on", 11, 50, 21, 3},
+		{"shared again", 11, 60, 21, 3},
+		{"begins in the middle, is cut", 13, 60, 21, 4},
+		{"begins near the end of another one", 20, 60, 30, 5},
+		{"is cut there", 21, 60, 30, 6},
+	} {
+		if got := get(c.from, c.next); got != c.want || made != c.made {
+			t.Errorf("%s: batch ends at %d after %d were made, want %d and %d", c.name, got, made, c.want, c.made)
+		}
+	}
+	for p := sinks.Position(100); p < 3000; p += 10 {
+		get(p, 4000)
+		if limit := 2 * fanBytesPerStream; f.bytes > limit || f.bytes < 0 || len(f.at) > len(f.order) || len(f.ends) > len(f.order) {
+			t.Fatalf("%d bytes in %d batches, %d starts and %d ends", f.bytes, len(f.order), len(f.at), len(f.ends))
+		}
+	}
+}
+
+// A batch whose maker was cancelled is made by another stream. Other errors are all streams'.
+func TestFanFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, c := range []struct{ failed, want error }{
+			{fmt.Errorf("gone: %w", context.Canceled), nil}, {sinks.ErrUnavailable, sinks.ErrUnavailable},
+		} {
+			var all fans
+			f := all.join(kind{})
+			fail := make(chan struct{})
+			first, second := make(chan error, 1), make(chan error, 1)
+			go func() {
+				_, err := f.get(t.Context(), 1, 2, func(from, _ sinks.Position) (batch, sinks.Position, error) {
+					<-fail
+					return batch{}, from, c.failed
+				})
+				first <- err
+			}()
+			synctest.Wait()
+			go func() {
+				_, err := f.get(t.Context(), 1, 2, func(_, end sinks.Position) (batch, sinks.Position, error) { return batch{}, end, nil })
+				second <- err
+			}()
+			short, cancel := context.WithTimeout(t.Context(), time.Second)
+			if _, err := f.get(short, 1, 2, nil); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("a stream that waits for another one gets %v at its end", err)
+			}
+			cancel()
+			close(fail)
+			if err := <-first; !errors.Is(err, c.failed) {
+				t.Errorf("the maker gets %v", err)
+			}
+			if err := <-second; !errors.Is(err, c.want) {
+				t.Errorf("%v: the other one gets %v", c.failed, err)
+			}
+		}
+	})
+}
