@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -39,7 +40,7 @@ const (
 // of a client as cheap as can be, all in this process. The ratio must be at least 0.7 at 100 subscribers.
 func BenchmarkFanOut(b *testing.B) {
 	for _, clients := range []int{1, 10, 100, 1000} {
-		b.Run(fmt.Sprint(clients), func(b *testing.B) {
+		b.Run(strconv.Itoa(clients), func(b *testing.B) {
 			events := min(fanDeliveries/clients, 200_000)
 			for range b.N {
 				var ratios []float64

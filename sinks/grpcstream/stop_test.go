@@ -1,6 +1,7 @@
 package grpcstream
 
 import (
+	"errors"
 	"io"
 	"testing"
 	"testing/synctest"
@@ -32,7 +33,7 @@ func receiveStop(tb testing.TB, r receiver, token string, p sinks.Position) {
 	if beat := receiveHeartbeat(tb, r); beat.GetToken() != token || beat.GetPosition() != uint64(p) {
 		tb.Errorf("last heartbeat is %v, want position %d", beat, p)
 	}
-	if m, err := r.Recv(); err != nil && err != io.EOF || err == nil && m != nil {
+	if m, err := r.Recv(); err != nil && !errors.Is(err, io.EOF) || err == nil && m != nil {
 		tb.Errorf("received %v, %v after the last heartbeat", m, err)
 	}
 }

@@ -265,7 +265,8 @@ type Stop_Latest struct {
 }
 
 type Stop_Time struct {
-	// Before the first event that was received at this time or later. A time in the future is waited for.
+	// Before the first event that was received at this time or later. A time in the future is waited for: until such an event comes, or
+	// until ten seconds after the time, so that events which were received before it and committed after it are there.
 	Time *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3,oneof"`
 }
 

@@ -53,7 +53,7 @@ type EventStreamServiceClient interface {
 	// another filter, of a state that was lost in a restore, or past the journal's end; OUT_OF_RANGE with the detail
 	// PositionExpired when events from the asked place on are no longer kept, also in the middle of a stream;
 	// UNAUTHENTICATED without a valid credential, also in the middle of a stream whose credential was withdrawn;
-	// PERMISSION_DENIED when an entry of the filter chooses nothing that the caller may see; RESOURCE_EXHAUSTED when too
+	// PERMISSION_DENIED when an entry of the filter chooses nothing that the caller may see, and for a payload that it may not have; RESOURCE_EXHAUSTED when too
 	// many streams are open; UNAVAILABLE when the server shuts down (after `goodbye`), and while the journal does not answer;
 	// INTERNAL when the journal cannot be read.
 	Tail(ctx context.Context, in *TailRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[TailResponse], error)
@@ -269,7 +269,7 @@ type EventStreamServiceServer interface {
 	// another filter, of a state that was lost in a restore, or past the journal's end; OUT_OF_RANGE with the detail
 	// PositionExpired when events from the asked place on are no longer kept, also in the middle of a stream;
 	// UNAUTHENTICATED without a valid credential, also in the middle of a stream whose credential was withdrawn;
-	// PERMISSION_DENIED when an entry of the filter chooses nothing that the caller may see; RESOURCE_EXHAUSTED when too
+	// PERMISSION_DENIED when an entry of the filter chooses nothing that the caller may see, and for a payload that it may not have; RESOURCE_EXHAUSTED when too
 	// many streams are open; UNAVAILABLE when the server shuts down (after `goodbye`), and while the journal does not answer;
 	// INTERNAL when the journal cannot be read.
 	Tail(*TailRequest, grpc.ServerStreamingServer[TailResponse]) error
