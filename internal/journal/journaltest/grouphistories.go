@@ -102,8 +102,10 @@ func (h *groupHistory) step() {
 		h.cut([]groupOp{h.op()}, h.rng.IntN(6))
 	case n < 95:
 		h.cut(h.ops(), h.rng.IntN(8))
-	case n < 98:
+	case n < 97:
 		h.cut(nil, h.rng.IntN(2))
+	case n < 99 && h.h.Fail != nil && len(h.h.Instances) == 1: // sessions of several instances may be lost
+		h.fails(h.ops())
 	case h.h.Reopen != nil:
 		h.kill(h.rng.IntN(len(h.h.Instances)))
 	}
@@ -154,6 +156,22 @@ func (h *groupHistory) cut(ops []groupOp, at int) {
 	h.note(ops, results, fmt.Sprintf("power cut at write %d", at))
 	h.connect()
 	h.settleOn(ops, results, []groupOp{{what: "power cut", kill: everyInstance}})
+}
+
+// fails has writes fail while calls are made. Sessions live on.
+func (h *groupHistory) fails(ops []groupOp) {
+	mend := h.h.Fail()
+	results := h.call(ops)
+	mend()
+	h.note(ops, results, "writes fail")
+	h.persist("the groups can be read", func() error {
+		_, err := h.engine.stores[0].Group(h.ctx, "no such group")
+		if errors.Is(err, journal.ErrNotFound) {
+			return nil
+		}
+		return err
+	})
+	h.settleOn(ops, results, nil)
 }
 
 // kill ends an instance and starts it again.

@@ -24,6 +24,18 @@
 // The committer has all drift counts in memory. It adds the drift of the webhooks that a group stores, and writes the counts
 // that changed into the group's batch.
 //
+// # Groups
+//
+// Calls about groups are carried out by a goroutine of their own, in rounds. A round decides on the calls that came during the round before, one
+// after the other, writes one batch, and answers when that is durable. So calls that come at the same time share a sync, and nothing
+// is decided by what is not durable, except by calls of the same round, which fail together. Versions and epochs are in memory, states and
+// definitions are not. After a failed write they are read again.
+//
+// The folder has one process, so sessions, members and owners are in memory, and end with it. An epoch is durable before its owner knows it.
+//
+// A group that cannot be read is sinks.ErrDamaged, for itself alone, and can be deleted. An accepted loss may take acknowledgements away: their
+// events are delivered again.
+//
 // # Epochs and the clock
 //
 // An epoch begins with every opening of the store, and when the clock reads more than a second less than at the commit before.
@@ -124,7 +136,7 @@
 //
 // # Limits accepted
 //
-//   - One disk, one process, one writer goroutine.
+//   - One disk, one process, one writer goroutine for webhooks, and one for groups.
 //   - Under a key the 256 newest contents are known.
 //   - The filter takes at most 48 MiB: 25 million keys and subjects at full precision. Beyond that it forgets precision, never keys, and
 //     appends ask Pebble more often. More than 100 million keys within [Config.DedupeAge] are slow.
@@ -136,7 +148,7 @@
 //   - A disk with less than MinFree accepts only discards until it has room. Retention does not remove more than age and size
 //     say: another program may have filled the disk.
 //   - [Retention.Size] limits the events and webhooks in files. The log, up to 128 MiB of memory not yet in files, dedupe keys
-//     (some 70 bytes each for DedupeAge), the versions of subjects, the quarantine, parked events, and data removed but not yet compacted come on top.
+//     (some 70 bytes each for DedupeAge), the versions of subjects, the quarantine, parked events, the states of groups, and data removed but not yet compacted come on top.
 //   - Webhooks stay ten minutes longer than their events, and are removed by the time in their ids. A webhook that was received
 //     while the clock was ahead stays until that time has passed.
 //   - Seeking is exact only by reading from the first event committed at the given time, which is long where many events

@@ -77,7 +77,7 @@ type groupRound struct {
 	g *groups
 	// batch shows what is on disk and what the round has written.
 	batch *pebble.Batch
-	// undo are called in reverse if the write fails.
+	// undo are called in reverse if the write fails. They give shares back to their owners: recalled shares tell whether these have them.
 	undo []func()
 	// readers have the parked events that the round writes.
 	readers map[string]*reader
@@ -285,7 +285,11 @@ func (r *groupRound) group(name string) (*knownGroup, error) {
 		if err != nil {
 			return nil, err
 		}
-		known.shares[n].epoch, known.shares[n].version = s.Epoch, s.Version
+		owner := known.shares[n].owner
+		if known.shares[n].epoch != s.Epoch {
+			owner = nil // a write that failed has happened all the same
+		}
+		known.shares[n] = groupShare{epoch: s.Epoch, version: s.Version, owner: owner}
 	}
 	known.version = version
 	r.g.known[name] = known

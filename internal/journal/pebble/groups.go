@@ -137,11 +137,13 @@ func (r *groupRound) newGroup(name string) (*knownGroup, error) {
 	return g, nil
 }
 
-// reset gives all shares a state, and takes them from their owners. An owner does not come back if the write fails: it may have happened.
+// reset gives all shares a state, and takes them from their owners.
 func (r *groupRound) reset(g *knownGroup, name string, reset *journal.GroupReset) error {
 	if reset == nil {
 		return nil
 	}
+	before := g.shares
+	r.undo = append(r.undo, func() { g.shares = before })
 	for n := range g.shares {
 		s := &g.shares[n]
 		*s = groupShare{epoch: s.epoch + 1, version: s.version + 1}
@@ -271,8 +273,8 @@ func (r *groupRound) save(g *knownGroup, name string, c *journal.ShareChange) (s
 		return false, err
 	}
 	s.version++
-	if before := s.owner; c.Release && before != nil {
-		r.undo = append(r.undo, func() { s.owner = before })
+	if before := *s; c.Release && s.owner != nil {
+		r.undo = append(r.undo, func() { *s = before })
 		s.owner, r.changed = nil, true
 	}
 	return true, r.batch.Set(shareKey(name, c.Index), shareValue(s.epoch, s.version, c.State), nil)

@@ -196,8 +196,8 @@ func (s *session) Take(ctx context.Context, name string, indexes []int) ([]journ
 // own gives a share to a session.
 func (r *groupRound) own(g *knownGroup, name string, share journal.Share, owner *session) error {
 	known := &g.shares[share.Index]
-	before := known.owner
-	r.undo = append(r.undo, func() { known.owner = before })
+	before := *known
+	r.undo = append(r.undo, func() { *known = before })
 	*known = groupShare{epoch: share.Epoch, version: share.Version, owner: owner}
 	r.changed = true
 	return r.batch.Set(shareKey(name, share.Index), shareValue(share.Epoch, share.Version, share.State), nil)
