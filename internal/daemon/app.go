@@ -476,6 +476,8 @@ func stopHTTP(ctx context.Context, s *http.Server) {
 // stopStreams says goodbye to the subscribers, then stops the servers of the gRPC port and cuts off subscribers that do not read. The calls
 // of HTTP's clients go through the gRPC server. So their server stops first.
 func (a *Server) stopStreams(ctx context.Context) {
+	defer a.stopManaging(ctx)
+	a.groups.Drain() // it ends the pulls that wait, too
 	err := a.streams.Shutdown(ctx)
 	_ = a.shared.Close()
 	if err != nil {
