@@ -51,7 +51,8 @@ func (r remedies) problem(addr string, err error) error {
 	case errors.As(err, &invalid):
 		return fmt.Errorf("the certificate of %s is not valid: %w", addr, invalid)
 	case errors.As(err, &record) && bytes.HasPrefix(record.RecordHeader[:], []byte("HTTP")):
-		return fmt.Errorf("%s is an HTTP server without TLS: %s", addr, r.address)
+		// The gRPC listener answers HTTP/1.1, too.
+		return fmt.Errorf("%s is an HTTP server without TLS: %s; if it is another listener, %s", addr, r.plain, r.address)
 	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
 		return fmt.Errorf("the server at %s does not use TLS: %s", addr, r.plain)
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), isTimeout(err):
