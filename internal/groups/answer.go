@@ -24,8 +24,8 @@ type change struct {
 	// park is the dead letter of an opPark, and unpark a position that is parked no more, for the journal.
 	park   *journalv1.Parked
 	unpark sinks.Position
-	// prepared says that everything that the write needs is there.
-	prepared bool
+	// prepared says that everything that the write needs is there. written says that a write with it is under way, doubt that the result of one is unknown.
+	prepared, written, doubt bool
 }
 
 // finish tells the one who asked. The group's lock is held.
@@ -35,30 +35,46 @@ func (c *change) finish(accepted bool) {
 	}
 }
 
+// lose tells the one who asked that the share was lost before the change was known to be durable. The group's lock is held.
+func (c *change) lose() {
+	if c.receipt != nil && (c.written || c.doubt) {
+		c.receipt.lost = true
+	}
+	c.finish(false)
+}
+
 // Receipt is the result of an answer, which comes when the answer is durable.
 type Receipt struct {
 	done   chan struct{}
 	left   int
 	result Result
+	lost   bool
 }
 
 // Done is closed when the result is there.
 func (r *Receipt) Done() <-chan struct{} { return r.done }
 
-// Wait waits for the result. Deliveries of a group that was deleted meanwhile, and of shares that this instance lost before the answer was
-// known to be durable, are stale. Errors: ctx's; the answer may be carried out all the same.
+// Wait waits for the result. Errors: [ErrLost] when this instance lost its right to a share while a write was under way, so that nobody
+// knows whether the answer is durable; ctx's, then the answer may be carried out all the same.
 func (r *Receipt) Wait(ctx context.Context) (Result, error) {
 	select {
 	case <-r.done:
-		return r.result, nil
+		return r.get()
 	default:
 	}
 	select {
 	case <-r.done:
-		return r.result, nil
+		return r.get()
 	case <-ctx.Done():
 		return Result{}, ctx.Err()
 	}
+}
+
+func (r *Receipt) get() (Result, error) {
+	if r.lost {
+		return Result{}, ErrLost
+	}
+	return r.result, nil
 }
 
 // settle notes what became of one delivery. The group's lock is held.

@@ -252,4 +252,3 @@ func (g *group) leave(m *Member) {
 	}
 	g.assign(slices.DeleteFunc(slices.Clone(g.all), func(id string) bool { return id == m.id }))
 }
-

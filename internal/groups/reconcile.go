@@ -211,7 +211,7 @@ func (g *group) lookElsewhere(ctx context.Context) {
 			others = append(others, i)
 		}
 	}
-	now := g.now()
+	now, losses := g.now(), g.losses
 	due := now.Sub(g.elsewhereAt) >= g.run.spread(g.run.manager.cfg.IdleSave)
 	g.mu.Unlock()
 	if len(others) == 0 || !due {
@@ -223,7 +223,9 @@ func (g *group) lookElsewhere(ctx context.Context) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.elsewhere, g.elsewhereAt = lowest, now
+	if losses == g.losses {
+		g.elsewhere, g.elsewhereAt = lowest, now
+	}
 }
 
 // allShares are the indexes of all shares.

@@ -101,10 +101,16 @@ func (g *group) save(ctx context.Context) error {
 		case err != nil:
 			j.share.refresh, j.share.tried = true, j
 			g.dirty[j.share] = struct{}{}
+			for _, c := range j.changes {
+				c.written, c.doubt = false, true
+			}
 		case saved[i]:
 			g.complete(j, j.change.Version+1)
 		default:
-			j.share.refresh, j.share.tried = true, nil
+			j.share.refresh = true
+			for _, c := range j.changes {
+				c.written = false
+			}
 			g.dirty[j.share] = struct{}{}
 		}
 	}
@@ -142,11 +148,15 @@ func (g *group) refresh(ctx context.Context, shares []*share) error {
 	if err != nil {
 		return err
 	}
+	parked, err := g.parkedElsewhere(ctx, stored)
+	if err != nil {
+		return err
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, st := range stored {
 		if s := g.shares[st.Index]; s != nil && slices.Contains(shares, s) {
-			if err := g.adopt(s, st); err != nil {
+			if err := g.adopt(s, st, parked); err != nil {
 				return err
 			}
 		}
@@ -154,17 +164,48 @@ func (g *group) refresh(ctx context.Context, shares []*share) error {
 	return nil
 }
 
+// parkedElsewhere finds out which events are parked of those that ended without this instance, under strict order: one that another instance parked holds
+// back the later ones of its subject.
+func (g *group) parkedElsewhere(ctx context.Context, stored []journal.Share) (map[sinks.Position]bool, error) {
+	parked := map[sinks.Position]bool{}
+	g.mu.Lock()
+	if g.def.policy.StrictOrder {
+		for _, st := range stored {
+			s := g.shares[st.Index]
+			base, err := decodeState(st.State)
+			if s == nil || st.Epoch != s.epoch || st.Version == s.version || err != nil {
+				continue
+			}
+			for _, it := range s.items {
+				if it.ordered && base.stale(it) {
+					parked[it.position] = false
+				}
+			}
+		}
+	}
+	g.mu.Unlock()
+	for p := range parked {
+		letter, err := readParked(ctx, g.letters, g.name, p)
+		if err != nil {
+			return nil, err
+		}
+		parked[p] = letter != nil
+	}
+	return parked, nil
+}
+
 // adopt makes a stored state the share's base.
-func (g *group) adopt(s *share, stored journal.Share) error {
+func (g *group) adopt(s *share, stored journal.Share, parked map[sinks.Position]bool) error {
 	if stored.Epoch != s.epoch {
 		g.lose(s)
 		return nil
 	}
-	tried := s.tried
-	s.refresh, s.tried = false, nil
+	s.refresh = false
 	if stored.Version == s.version {
-		return nil
+		return nil // A write whose result is unknown may still be carried out.
 	}
+	tried := s.tried
+	s.tried = nil
 	base, err := decodeState(stored.State)
 	if err != nil {
 		return err
@@ -176,10 +217,19 @@ func (g *group) adopt(s *share, stored journal.Share) error {
 	s.base, s.version = base, stored.Version
 	var ended []*item
 	for _, it := range s.items {
-		if it.phase != settling && s.staleItem(it) {
+		if !base.stale(it) {
+			continue
+		}
+		if isParked, known := parked[it.position]; known && isParked {
+			s.addParked(it.subject, it.position)
+		} else if known {
+			s.removeParked(it.subject, it.position)
+		}
+		if it.phase != settling {
 			ended = append(ended, it)
 		}
 	}
+	g.letterScan.changes++
 	slices.SortFunc(ended, func(a, b *item) int { return int(a.position) - int(b.position) }) //nolint:gosec // Positions are far below.
 	for _, it := range ended {
 		g.resolve(it)
@@ -187,12 +237,12 @@ func (g *group) adopt(s *share, stored journal.Share) error {
 	return nil
 }
 
-// staleItem reports whether the base knows more of an event than its item does: another instance was told.
-func (s *share) staleItem(it *item) bool {
+// stale reports whether a state knows more of an event than its item does: another instance was told.
+func (s *state) stale(it *item) bool {
 	if it.round == 0 {
-		return s.base.isDone(it.position) || s.base.failed[it.position].attempts >= it.attempt
+		return s.isDone(it.position) || s.failed[it.position].attempts >= it.attempt
 	}
-	f, ok := s.base.replays[it.position]
+	f, ok := s.replays[it.position]
 	return !ok || f.round != it.round || f.attempts >= it.attempt
 }
 
@@ -231,11 +281,16 @@ func (s *share) build(group string) (*job, error) {
 	for _, gap := range s.gaps {
 		j.next.pass(gap.from, gap.to)
 	}
+	letters := map[sinks.Position]bool{}
 	for _, c := range s.flight {
-		if !c.prepared {
-			continue
+		touches := c.park != nil || c.unpark != 0
+		if !c.prepared || touches && letters[c.position] {
+			continue // Of one write the journal carries out what parks before what unparks.
 		}
-		j.changes = append(j.changes, c)
+		if touches {
+			letters[c.position] = true
+		}
+		j.changes, c.written = append(j.changes, c), true
 		o := c.op
 		if o.kind == opBegin {
 			o.round = j.next.round + 1
@@ -262,7 +317,7 @@ func (s *share) build(group string) (*job, error) {
 func (g *group) complete(j *job, version uint64) {
 	s := j.share
 	s.base, s.version = j.next, version
-	s.idle, s.saved = false, j.scan
+	s.idle, s.saved, s.tried = false, j.scan, nil
 	if slices.Equal(s.gaps, j.gaps) {
 		s.gaps = nil
 	}
@@ -274,7 +329,11 @@ func (g *group) complete(j *job, version uint64) {
 	s.flight = slices.DeleteFunc(s.flight, func(c *change) bool { return slices.Contains(j.changes, c) })
 	for _, c := range j.changes {
 		g.count(c)
-		c.finish(c.ok)
+		if !c.ok && c.doubt {
+			c.lose()
+		} else {
+			c.finish(c.ok)
+		}
 		if c.kind == opBegin {
 			g.begun(c)
 			continue

@@ -318,12 +318,13 @@ func (g *group) lose(s *share) {
 	}
 	s.gone = true
 	g.losses++
+	g.elsewhere = min(g.elsewhere, s.base.position) // 0 while it is not known.
 	for _, it := range s.items {
 		g.enter(it, held, time.Time{})
 		it.gone = true
 	}
 	for _, c := range slices.Concat(s.flight, s.pending) {
-		c.finish(false)
+		c.lose()
 	}
 	s.items, s.queues, s.pending, s.flight = nil, nil, nil, nil
 	delete(g.dirty, s)
