@@ -3,7 +3,6 @@ package groups_test
 import (
 	"context"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -113,7 +112,7 @@ func blindWrites(s *store) {
 	s.save = func(ctx context.Context, group string, changes []journal.ShareChange) ([]bool, error) {
 		changes = slices.Clone(changes)
 		for i, c := range changes {
-			current, err := s.Groups.Shares(ctx, group, []int{c.Index})
+			current, err := s.Shares(ctx, group, []int{c.Index})
 			if err != nil {
 				return nil, err
 			}
@@ -125,15 +124,15 @@ func blindWrites(s *store) {
 
 // twoOwners gives a session shares that it does not own, as they are.
 func twoOwners(s *store) {
-	s.take = func(ctx context.Context, real journal.Session, group string, indexes []int) ([]journal.Share, error) {
-		if _, err := real.Take(ctx, group, indexes); err != nil {
+	s.take = func(ctx context.Context, owner journal.Session, group string, indexes []int) ([]journal.Share, error) {
+		if _, err := owner.Take(ctx, group, indexes); err != nil {
 			return nil, err
 		}
 		all := make([]int, journal.GroupShares)
 		for i := range all {
 			all[i] = i
 		}
-		return s.Groups.Shares(ctx, group, all)
+		return s.Shares(ctx, group, all)
 	}
 }
 
@@ -214,7 +213,6 @@ func hidesLetters(p parts) parts {
 // log is a log with a fault.
 type log struct {
 	sinks.Log
-	mu    sync.Mutex
 	fault func(*sinks.Record)
 }
 

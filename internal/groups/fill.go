@@ -104,7 +104,7 @@ func (f *fill) admit(s *share, c candidate) bool {
 	it.share = s
 	turn := !it.ordered || s.first(it.subject) == nil
 	deliverable := turn && !it.notBefore.After(g.now()) && it.attempt <= g.def.policy.MaxAttempts &&
-		!(g.def.policy.StrictOrder && s.behindParked(it))
+		(!g.def.policy.StrictOrder || !s.behindParked(it))
 	switch {
 	case !deliverable:
 		g.insert(it)
@@ -126,7 +126,7 @@ func (f *fill) deliver(it *item, record sinks.Record) {
 	it.member, it.seq, it.delivered = m, m.seq, now
 	it.sent = m.sent.PushBack(it)
 	id := deliveryID{
-		share: uint8(it.share.index), epoch: it.share.epoch, attempt: it.attempt, position: it.position, round: it.round, //nolint:gosec // There are 256 shares.
+		share: uint8(it.share.index), epoch: it.share.epoch, attempt: it.attempt, position: it.position, round: it.round,
 		member: m.tag, seq: it.seq,
 	}
 	f.items = append(f.items, it)

@@ -64,7 +64,7 @@ func parseID(group, text string) (deliveryID, error) {
 	}
 	r := idReader{rest: body[2:]}
 	d := deliveryID{share: b[1], epoch: r.uvarint()}
-	d.attempt = uint32(r.uvarint()) //nolint:gosec // A greater number is found by the comparison below.
+	d.attempt = uint32(r.uvarint()) // A greater number is found by the comparison below.
 	d.position, d.round = sinks.Position(r.uvarint()), r.uvarint()
 	d.member, d.seq = r.uint32(), r.uvarint()
 	if r.bad || len(r.rest) > 0 || d.text(group) != text {

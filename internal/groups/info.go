@@ -188,14 +188,17 @@ func (m *Manager) ListParked(ctx context.Context, name string, from sinks.Positi
 	if err != nil {
 		return nil, called("list parked", err)
 	}
+	requested, err := m.cfg.Groups.Replays(ctx, name, from, limit)
+	if err != nil {
+		return nil, called("list parked", err)
+	}
+	replaying := make(map[uint64]bool, len(requested))
+	for _, p := range requested {
+		replaying[p.GetPosition()] = true
+	}
 	events := make([]ParkedEvent, len(parked))
 	for i, p := range parked {
-		events[i].Parked = p
-		requested, err := m.cfg.Groups.Replays(ctx, name, sinks.Position(p.GetPosition()), 1)
-		if err != nil {
-			return nil, called("list parked", err)
-		}
-		events[i].Replaying = len(requested) > 0 && requested[0].GetPosition() == p.GetPosition()
+		events[i] = ParkedEvent{Parked: p, Replaying: replaying[p.GetPosition()]}
 	}
 	return events, nil
 }

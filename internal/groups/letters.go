@@ -144,12 +144,12 @@ func (s *share) correctLetters(known map[subjectHash][]sinks.Position, read []le
 // tendReplays begins the replays that were asked for, and ends those of events that are parked no more.
 func (g *group) tendReplays(ctx context.Context, parked uint64) error {
 	g.mu.Lock()
-	replayed, any := g.replayed, parked > 0
+	replayed, some := g.replayed, parked > 0
 	for _, s := range g.shares {
-		any = any || s != nil && len(s.base.replays) > 0
+		some = some || s != nil && len(s.base.replays) > 0
 	}
 	g.mu.Unlock()
-	if !any {
+	if !some {
 		return nil
 	}
 	requested, complete, err := g.requested(ctx)

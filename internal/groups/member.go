@@ -3,6 +3,7 @@ package groups
 import (
 	"container/list"
 	"context"
+	"errors"
 	"hash/crc32"
 	"time"
 
@@ -136,7 +137,7 @@ func (f *fill) room() bool {
 }
 
 // fatal reports whether an error takes the deliveries away that were made before it.
-func (f *fill) fatal(err error) bool { return f.group.lost() || f.memberErr() == err }
+func (f *fill) fatal(err error) bool { return f.group.lost() || errors.Is(err, f.memberErr()) }
 
 func (f *fill) memberErr() error {
 	f.group.mu.Lock()

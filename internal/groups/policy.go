@@ -92,8 +92,8 @@ func (d definition) encode() ([]byte, error) {
 		MinBackoff:     durationpb.New(d.policy.MinBackoff),
 		MaxBackoff:     durationpb.New(d.policy.MaxBackoff),
 		StrictOrder:    d.policy.StrictOrder,
-		OnExpired:      uint32(d.policy.OnExpired),      //nolint:gosec // One of three.
-		MaxOutstanding: uint32(d.policy.MaxOutstanding), //nolint:gosec // The service bounds it.
+		OnExpired:      uint32(d.policy.OnExpired),
+		MaxOutstanding: uint32(d.policy.MaxOutstanding),
 		CreatedAt:      timestamppb.New(d.createdAt),
 		Skipped:        d.skipped,
 		Missed:         d.missed.pairs(),
@@ -136,7 +136,7 @@ func decodeDefinition(b []byte) (definition, error) {
 }
 
 func encodeNote(label string, n note) ([]byte, error) {
-	m := &journalv1.GroupNote{Label: label, Outstanding: uint32(n.outstanding)} //nolint:gosec // The policy bounds it.
+	m := &journalv1.GroupNote{Label: label, Outstanding: uint32(n.outstanding)}
 	if !n.oldest.IsZero() {
 		m.OldestAt = timestamppb.New(n.oldest)
 	}

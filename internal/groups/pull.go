@@ -35,8 +35,8 @@ func (m *Manager) Pull(ctx context.Context, req Request, b Budget, wait time.Dur
 	}
 	waiting, cancel := context.WithTimeout(ctx, max(wait, pullLook))
 	defer cancel()
-	p := r.puller(req.Group)
-	if err := p.take(waiting, wait > 0); err != nil {
+	p, err := r.takePuller(waiting, req.Group, wait > 0)
+	if err != nil {
 		return nil, 0, ctx.Err() // Another pull waits, so there is nothing.
 	}
 	defer func() { <-p.turn }()
@@ -54,6 +54,20 @@ func (m *Manager) Pull(ctx context.Context, req Request, b Budget, wait time.Dur
 		case err != nil:
 			return nil, 0, err
 		}
+	}
+}
+
+// takePuller waits for the turn of a pull.
+func (r *run) takePuller(ctx context.Context, group string, wait bool) (*puller, error) {
+	for {
+		p := r.puller(group)
+		if err := p.take(ctx, wait); err != nil {
+			return nil, err
+		}
+		if r.puller(group) == p {
+			return p, nil
+		}
+		<-p.turn // It has left the group meanwhile.
 	}
 }
 
@@ -143,7 +157,7 @@ func (r *run) leaveIdlePulls() {
 			<-p.turn
 			continue
 		}
-		delete(r.pullers, name) // Who waits for its turn meanwhile would keep it; nobody can, since it was free.
+		delete(r.pullers, name)
 		idle[name] = p
 	}
 	r.mu.Unlock()

@@ -2,6 +2,7 @@ package groups
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -230,7 +231,7 @@ func (g *group) adopt(s *share, stored journal.Share, parked map[sinks.Position]
 		}
 	}
 	g.letterScan.changes++
-	slices.SortFunc(ended, func(a, b *item) int { return int(a.position) - int(b.position) }) //nolint:gosec // Positions are far below.
+	slices.SortFunc(ended, func(a, b *item) int { return cmp.Compare(a.position, b.position) })
 	for _, it := range ended {
 		g.resolve(it)
 	}
@@ -255,7 +256,7 @@ func (g *group) build(shares []*share) ([]*job, error) {
 		if s.gone || s.refresh {
 			continue
 		}
-		j, err := s.build(g.name)
+		j, err := s.build()
 		if err != nil {
 			return nil, err
 		}
@@ -275,7 +276,7 @@ func (g *group) build(shares []*share) ([]*job, error) {
 }
 
 // build makes the write of a share: the stored state, changed by what is prepared.
-func (s *share) build(group string) (*job, error) {
+func (s *share) build() (*job, error) {
 	j := &job{share: s, next: s.base.clone(), scan: s.scan, gaps: slices.Clone(s.gaps)}
 	j.change = journal.ShareChange{Index: s.index, Epoch: s.epoch, Version: s.version, Release: s.releasing}
 	for _, gap := range s.gaps {

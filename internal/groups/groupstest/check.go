@@ -1,6 +1,7 @@
 package groupstest
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -13,7 +14,7 @@ const maxErrors = 20
 
 func (h *History) fail(format string, args ...any) {
 	if len(h.errs) < maxErrors {
-		h.errs = append(h.errs, fmt.Errorf("groupstest: "+format, args...)) //nolint:err113 // Each breach is its own error.
+		h.errs = append(h.errs, fmt.Errorf("groupstest: "+format, args...))
 	}
 }
 
@@ -51,7 +52,7 @@ func newCheck(h *History) *check {
 		}
 	}
 	for _, s := range c.subjects {
-		slices.SortFunc(s, func(a, b *event) int { return int(a.position) - int(b.position) }) //nolint:gosec // Tests are short.
+		slices.SortFunc(s, func(a, b *event) int { return cmp.Compare(a.position, b.position) })
 	}
 	return c
 }
@@ -59,7 +60,7 @@ func newCheck(h *History) *check {
 func (c *check) breach(d *delivery, format string, args ...any) {
 	if len(c.errs) < maxErrors {
 		what := fmt.Sprintf("position %d of %q, attempt %d to %s (%d, %s): ", d.Position, d.event.subject, d.Attempt, d.member, d.seq, d.at.Format("04:05.000"))
-		c.errs = append(c.errs, fmt.Errorf("groupstest: "+what+format, args...)) //nolint:err113 // Each breach is its own error.
+		c.errs = append(c.errs, fmt.Errorf("groupstest: "+what+format, args...))
 	}
 }
 
@@ -107,7 +108,9 @@ func (c *check) seekBetween(from moment, to int, grace bool) bool {
 }
 
 // seekSince reports whether a seek may have taken effect between a delivery and a later moment.
-func (c *check) seekSince(d *delivery, to int) bool { return c.seekBetween(d.moment, to, d.outcome() != Accepted) }
+func (c *check) seekSince(d *delivery, to int) bool {
+	return c.seekBetween(d.moment, to, d.outcome() != Accepted)
+}
 
 // starts returns the lowest place from which the group may deliver at a moment, and the place from which it surely must have, with the moment of that.
 func (c *check) starts(at int) (may, must sinks.Position, since int) {
@@ -196,7 +199,7 @@ func (c *check) notTooSoon(d *delivery) {
 	if early := failed.Add(pause - c.cfg.Tolerance).Sub(d.at); early > 0 {
 		c.breach(d, "it comes %s before the pause is over", early)
 	}
-	if d.Attempt <= before.Attempt && !(d.Replayed && d.Attempt == 1) {
+	if d.Attempt <= before.Attempt && (!d.Replayed || d.Attempt != 1) {
 		c.breach(d, "attempt %d has failed", before.Attempt)
 	}
 }
@@ -368,7 +371,7 @@ func (c *check) answered(d *delivery, r *reply) {
 // positioned: everything before the position that a member is told is dealt with, and positions only grow.
 func (c *check) positioned(member string, p sinks.Position, at moment) {
 	if last, ok := c.told[member]; ok && p < last && !c.seekBetween(c.toldAt[member], at.seq, true) {
-		c.errs = append(c.errs, fmt.Errorf("groupstest: %s was told position %d after %d", member, p, last)) //nolint:err113 // Each breach is its own error.
+		c.errs = append(c.errs, fmt.Errorf("groupstest: %s was told position %d after %d", member, p, last))
 	}
 	c.told[member], c.toldAt[member] = p, at
 	if len(c.seeks) > 0 {
@@ -376,7 +379,7 @@ func (c *check) positioned(member string, p sinks.Position, at moment) {
 	}
 	for q, e := range c.events {
 		if q >= c.cfg.Start && q < p && e.passes && !c.mayBeSettled(e, 0, at) && !c.mayBeParked(e, at.seq) {
-			c.errs = append(c.errs, fmt.Errorf("groupstest: %s was told position %d (%d), and position %d is not dealt with", member, p, at.seq, q)) //nolint:err113 // Each breach is its own error.
+			c.errs = append(c.errs, fmt.Errorf("groupstest: %s was told position %d (%d), and position %d is not dealt with", member, p, at.seq, q))
 			return
 		}
 	}
@@ -385,10 +388,9 @@ func (c *check) positioned(member string, p sinks.Position, at moment) {
 // complete: every event from the group's start on was acknowledged, skipped, or is parked, unless it is no longer kept.
 func (c *check) complete() {
 	_, must, since := c.starts(c.seq + 1)
-	now := moment{c.seq + 1, c.cfg.Now()}
 	missed := uint64(0)
 	for p, e := range c.events {
-		if p < must || !e.passes || slices.Contains(c.final.Parked, p) || c.settledForGood(e, since, now) {
+		if p < must || !e.passes || slices.Contains(c.final.Parked, p) || c.settledForGood(e, since) {
 			continue
 		}
 		if c.expired(e) != nil {
@@ -396,11 +398,11 @@ func (c *check) complete() {
 			continue
 		}
 		if len(c.errs) < maxErrors {
-			c.errs = append(c.errs, fmt.Errorf("groupstest: position %d of %q was lost: it is neither acknowledged nor parked", p, e.subject)) //nolint:err113 // Each breach is its own error.
+			c.errs = append(c.errs, fmt.Errorf("groupstest: position %d of %q was lost: it is neither acknowledged nor parked", p, e.subject))
 		}
 	}
 	if missed > c.final.Missed && c.final.Position != 0 {
-		c.errs = append(c.errs, fmt.Errorf("groupstest: %d events were not given, and the group says %d", missed, c.final.Missed)) //nolint:err113 // Each breach is its own error.
+		c.errs = append(c.errs, fmt.Errorf("groupstest: %d events were not given, and the group says %d", missed, c.final.Missed))
 	}
 }
 
@@ -412,7 +414,7 @@ func (c *check) expired(e *event) *moment {
 	return e.expired
 }
 
-func (c *check) settledForGood(e *event, since int, now moment) bool {
+func (c *check) settledForGood(e *event, since int) bool {
 	if e.discarded != nil {
 		return true
 	}
@@ -431,7 +433,7 @@ func (c *check) parkedAtEnd() {
 	now := moment{c.seq + 1, c.cfg.Now()}
 	for _, p := range c.final.Parked {
 		if e := c.events[p]; e == nil || !c.mayBeParked(e, now.seq) {
-			c.errs = append(c.errs, fmt.Errorf("groupstest: position %d is parked without a cause", p)) //nolint:err113 // Each breach is its own error.
+			c.errs = append(c.errs, fmt.Errorf("groupstest: position %d is parked without a cause", p))
 		}
 	}
 	for p, e := range c.events {
@@ -441,7 +443,7 @@ func (c *check) parkedAtEnd() {
 		for _, d := range e.deliveries {
 			for _, r := range d.answers {
 				if r.action == Park && r.outcome == Accepted && !d.Replayed && !c.replayed(e, r.sent.seq) && (c.expired(e) == nil || c.expired(e).seq > r.got.seq) {
-					c.errs = append(c.errs, fmt.Errorf("groupstest: position %d was parked at %d, and is parked no more", p, r.got.seq)) //nolint:err113 // Each breach is its own error.
+					c.errs = append(c.errs, fmt.Errorf("groupstest: position %d was parked at %d, and is parked no more", p, r.got.seq))
 				}
 			}
 		}

@@ -60,11 +60,11 @@ type Plan struct {
 
 // RandomPlan makes a plan of a seed. No two subjects, seeds and policies are alike for long.
 func RandomPlan(seed uint64) Plan {
-	r := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // A test needs no secret.
+	r := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // A test can be repeated only with the same numbers.
 	p := Plan{
 		Seed: seed,
 		Policy: groups.Policy{
-			AckDeadline: time.Duration(1+r.IntN(8)) * time.Second, MaxAttempts: uint32(1 + r.IntN(4)), //nolint:gosec // Small.
+			AckDeadline: time.Duration(1+r.IntN(8)) * time.Second, MaxAttempts: uint32(1 + r.IntN(4)),
 			MinBackoff: time.Duration(r.IntN(2000)+1) * time.Millisecond, MaxBackoff: 3 * time.Second,
 			StrictOrder: r.IntN(3) == 0, OnExpired: groups.Earliest, MaxOutstanding: 1 + r.IntN(40),
 		}.WithDefaults(),
@@ -98,7 +98,8 @@ type driver struct {
 func Drive(ctx context.Context, plan Plan, cluster Cluster) (*History, error) {
 	d := &driver{
 		Plan: plan, cluster: cluster, calm: make(chan struct{}), done: make(chan struct{}),
-		rand: rand.New(rand.NewPCG(plan.Seed, 2)), names: make([]map[string]bool, len(cluster.Nodes)), //nolint:gosec // A test needs no secret.
+		rand:  rand.New(rand.NewPCG(plan.Seed, 2)), //nolint:gosec // A test can be repeated only with the same numbers.
+		names: make([]map[string]bool, len(cluster.Nodes)),
 	}
 	for i := range d.names {
 		d.names[i] = map[string]bool{}
@@ -235,7 +236,7 @@ func (d *driver) append() error {
 	d.Appended(p, subject, kind == Passing)
 	at, err := d.cluster.Append(&eventv1.Event{Id: fmt.Sprint("event-", p), Type: kind, Source: "shop", Subject: subject})
 	if err == nil && at != p {
-		err = fmt.Errorf("the event got position %d, not %d", at, p) //nolint:err113 // Only a broken log does that.
+		err = fmt.Errorf("the event got position %d, not %d", at, p)
 	}
 	return err
 }
@@ -270,7 +271,7 @@ func (d *driver) steps(ctx context.Context) error {
 			d.seek(ctx, node)
 		case n < 82 && d.Expiries && d.cluster.Expire != nil:
 			b := d.cluster.Bounds()
-			to := b.Earliest + sinks.Position(d.intN(int(b.Next-b.Earliest)/2+1)) //nolint:gosec // Small.
+			to := b.Earliest + sinks.Position(d.intN(int(b.Next-b.Earliest)/2+1))
 			d.Expiring(to)
 			d.cluster.Expire(to)
 		case n < 90:
@@ -282,7 +283,7 @@ func (d *driver) steps(ctx context.Context) error {
 
 func (d *driver) seek(ctx context.Context, node int) {
 	b := d.cluster.Bounds()
-	to := b.Earliest + sinks.Position(d.intN(int(b.Next-b.Earliest)+1)) //nolint:gosec // Small.
+	to := b.Earliest + sinks.Position(d.intN(int(b.Next-b.Earliest)+1))
 	done := d.Seeking(to)
 	if err := d.cluster.Nodes[node].Manager().Seek(ctx, Group, to); err == nil {
 		done()

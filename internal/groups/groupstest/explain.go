@@ -60,4 +60,3 @@ func (h *History) explainEvent(p sinks.Position, add func(moment, string, ...any
 		}
 	}
 }
-

@@ -3,6 +3,7 @@ package groupstest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/webhook-bridge/bridge/internal/groups"
@@ -97,7 +98,7 @@ func (d *driver) reply(ctx context.Context, m *groups.Member, open *opened) {
 		action, a := d.negative(last)
 		d.send(ctx, m, action, a, last)
 	case 4, 5:
-		ids := append(open.silent, first...)
+		ids := slices.Concat(open.silent, first)
 		open.ids, open.silent = open.ids[n:], nil
 		d.send(ctx, m, Ack, groups.Answer{UpTo: first[n-1]}, ids)
 	default:
