@@ -339,7 +339,7 @@ func (s *stream) watch(ctx context.Context) {
 			return
 		}
 		now := time.Now()
-		if began := s.sending.Load(); began != 0 && now.Sub(time.Unix(0, began)) > patience {
+		if began := s.sending.Load(); began != 0 && now.Sub(time.Unix(0, began)) > patience && s.feed.place().lag > 0 {
 			s.end(endIdle)
 			s.abandon(endIdle.Status())
 			return
