@@ -169,12 +169,10 @@ func (s *groupSession) Leave(ctx context.Context, group, member string) error {
 const endExpired = `delete from bridge.session where id in (
 	select id from bridge.session where until < clock_timestamp() and id <> $1 for update skip locked)`
 
-// lockFree locks those of some shares that have no owner, or one that has ended, and returns whether the group is there.
-const lockFree = `with free as (
-		select index from bridge.share where group_name = $1 and index = any($2)
-			and (owner is null or not exists (select from bridge.session o where o.id = owner))
-		order by index for no key update of share
-	) select exists (select from bridge.groups where name = $1), array(select index from free)`
+// lockFree locks those of some shares that have no owner, or one that has ended.
+const lockFree = `select index from bridge.share where group_name = $1 and index = any($2)
+	and (owner is null or not exists (select from bridge.session o where o.id = owner))
+	order by index for no key update of share`
 
 // takeFree takes the shares that are locked. It looks again whether they have owners: a session may have begun, and taken one of them, after
 // the statement before had begun.
@@ -207,18 +205,18 @@ func (s *groupSession) take(ctx context.Context, tx pgx.Tx, group string, wanted
 	if _, err := tx.Exec(ctx, s.j.sql(endExpired), s.id); err != nil {
 		return nil, err
 	}
-	var there bool
-	var free []int32
-	if err := tx.QueryRow(ctx, s.j.sql(lockFree), group, wanted).Scan(&there, &free); err != nil {
+	rows, err := tx.Query(ctx, s.j.sql(lockFree), group, wanted)
+	if err != nil {
 		return nil, err
 	}
-	if !there {
-		return nil, errNoGroup(group)
+	free, err := pgx.CollectRows(rows, pgx.RowTo[int32])
+	if err != nil {
+		return nil, err
 	}
 	if len(free) == 0 {
-		return nil, nil
+		return nil, s.j.checkGroup(ctx, tx, group)
 	}
-	rows, err := tx.Query(ctx, s.j.sql(takeFree), group, free, s.id)
+	rows, err = tx.Query(ctx, s.j.sql(takeFree), group, free, s.id)
 	if err != nil {
 		return nil, err
 	}

@@ -35,10 +35,20 @@ func TestStalls(t *testing.T) {
 }
 
 func TestHistories(t *testing.T) {
-	if os.Getenv("BRIDGE_TEST_SEEDS") == "" {
-		t.Setenv("BRIDGE_TEST_SEEDS", "8") // a crash of a real server takes its time
-	}
+	fewHistories(t)
 	journaltest.Histories(t, func(t *testing.T) journaltest.Harness { return newReplicated(t).harness() })
+}
+
+func TestGroupHistories(t *testing.T) {
+	fewHistories(t)
+	journaltest.GroupHistories(t, func(t *testing.T) journaltest.Harness { return newReplicated(t).harness() })
+}
+
+// fewHistories has a few histories run unless the environment says how many: a crash of a real server takes its time.
+func fewHistories(t *testing.T) {
+	if os.Getenv("BRIDGE_TEST_SEEDS") == "" {
+		t.Setenv("BRIDGE_TEST_SEEDS", "8")
+	}
 }
 
 // replicas is how many instances the kit has.

@@ -15,24 +15,20 @@ import (
 	"github.com/webhook-bridge/bridge/internal/journal/letters"
 )
 
-// saveShares writes the shares whose epoch and version are the expected ones, and returns whether the group is there and the indexes of the
-// shares that were written. It locks them in the order of the indexes first, so that several writers do not wait for each other in a circle.
+// saveShares writes the shares whose epoch and version are the expected ones, and returns their indexes. It locks all shares in the order of the
+// indexes first, so that several writers do not wait for each other in a circle.
 const saveShares = `with wanted as (
 		select * from unnest($2::int[], $3::bigint[], $4::bigint[], $5::bytea[], $6::boolean[]) w(index, epoch, version, state, release)
 	), locked as (
 		select index from bridge.share where group_name = $1 and index = any($2) order by index for no key update
-	), saved as (
-		update bridge.share s set state = w.state, version = s.version + 1, owner = case when w.release then null else s.owner end
-		from wanted w join locked l on l.index = w.index
-		where s.group_name = $1 and s.index = w.index and s.epoch = w.epoch and s.version = w.version
-		returning s.index
-	) select exists (select from bridge.groups where name = $1), array(select index from saved)`
+	) update bridge.share s set state = w.state, version = s.version + 1, owner = case when w.release then null else s.owner end
+	from wanted w join locked l on l.index = w.index
+	where s.group_name = $1 and s.index = w.index and s.epoch = w.epoch and s.version = w.version
+	returning s.index`
 
 // saveShare does it for one share, for which it needs less planning.
-const saveShare = `with saved as (
-		update bridge.share set state = $5, version = version + 1, owner = case when $6::boolean then null else owner end
-		where group_name = $1 and index = $2 and epoch = $3 and version = $4 returning index
-	) select exists (select from bridge.groups where name = $1), array(select index from saved)`
+const saveShare = `update bridge.share set state = $5, version = version + 1, owner = case when $6::boolean then null else owner end
+	where group_name = $1 and index = $2 and epoch = $3 and version = $4 returning index`
 
 // saving is a call of SaveShares. It uses nothing of the caller, since its transaction may outlast the call.
 type saving struct {
@@ -126,57 +122,72 @@ func (s *saving) statement() (sql string, args []any) {
 	return s.j.sql(saveShares), []any{s.group, s.indexes, s.epochs, s.versions, s.states, s.releases}
 }
 
-// scan reads the statement's answer.
-func (s *saving) scan(row pgx.Row) error {
-	var there bool
-	var indexes []int32
-	if err := row.Scan(&there, &indexes); err != nil {
-		return err
-	}
+// collect notes what the statement has written.
+func (s *saving) collect(rows pgx.Rows) error {
+	indexes, err := pgx.CollectRows(rows, pgx.RowTo[int])
 	for _, i := range indexes {
-		s.saved[int(i)] = true
+		s.saved[i] = true
 	}
-	if !there {
-		return errNoGroup(s.group)
+	return err
+}
+
+// checkGroup looks for the group if nothing was written. It is a statement of its own: the one before may have waited for the end of the group's
+// deletion, and sees the group as of its beginning.
+func (s *saving) checkGroup(ctx context.Context, q querier) error {
+	if len(s.saved) > 0 {
+		return nil
 	}
-	return nil
+	return s.j.checkGroup(ctx, q, s.group)
 }
 
 // saveAlone sends the whole transaction at once, so that it takes one round trip.
-func (s *saving) saveAlone(ctx context.Context, conn *pgx.Conn) (err error) {
+func (s *saving) saveAlone(ctx context.Context, conn *pgx.Conn) error {
+	err := s.sendAlone(ctx, conn)
+	switch {
+	case err == nil:
+		return s.checkGroup(ctx, conn)
+	case !conn.IsClosed():
+		_, _ = conn.Exec(ctx, "rollback") // a session in a transaction that failed is closed anyway
+	}
+	return err
+}
+
+func (s *saving) sendAlone(ctx context.Context, conn *pgx.Conn) (err error) {
 	sql, args := s.statement()
 	b := new(pgx.Batch)
 	b.Queue("begin")
 	b.Queue(sql, args...)
 	b.Queue("commit")
 	results := conn.SendBatch(ctx, b)
-	defer func() {
-		err = errors.Join(err, results.Close())
-		if err != nil && !conn.IsClosed() {
-			_, _ = conn.Exec(ctx, "rollback") // a session in a transaction that failed is closed anyway
-		}
-	}()
+	defer func() { err = errors.Join(err, results.Close()) }()
 	if _, err := results.Exec(); err != nil {
 		return err
 	}
-	missing := s.scan(results.QueryRow())
-	if missing != nil && !errors.Is(missing, journal.ErrNotFound) {
-		return missing
-	}
-	tag, err := results.Exec()
+	rows, err := results.Query()
 	if err != nil {
 		return err
 	}
-	if tag.String() != "COMMIT" {
-		return errPlan
+	if err := s.collect(rows); err != nil {
+		return err
 	}
-	return missing
+	tag, err := results.Exec()
+	if err == nil && tag.String() != "COMMIT" {
+		err = errPlan
+	}
+	return err
 }
 
 // saveAndPark writes the shares, and parks and unparks what belongs to the changes that were written.
 func (s *saving) saveAndPark(ctx context.Context, tx pgx.Tx) error {
 	sql, args := s.statement()
-	if err := s.scan(tx.QueryRow(ctx, sql, args...)); err != nil {
+	rows, err := tx.Query(ctx, sql, args...)
+	if err != nil {
+		return err
+	}
+	if err := s.collect(rows); err != nil {
+		return err
+	}
+	if err := s.checkGroup(ctx, tx); err != nil {
 		return err
 	}
 	l := groupLetters{j: s.j, reader: journal.GroupReader(s.group), known: map[int64]*journalv1.Parked{}, changed: map[int64]bool{}}
