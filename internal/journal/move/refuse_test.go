@@ -141,6 +141,7 @@ func TestDifference(t *testing.T) {
 		a := &author{t: t}
 		j := openPlace(t, from)
 		a.readers(j)
+		a.groups(j)
 		shut(t, j)
 		for _, kind := range append(append([]move.Kind{}, move.Growing...), move.Changing...) {
 			to := fresh(t)
