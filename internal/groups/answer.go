@@ -19,6 +19,8 @@ type change struct {
 	at      time.Time
 	receipt *Receipt
 	id      string
+	// job is the last write that it was a part of.
+	job *job
 	// ok says that the operation holds on the state that is being written.
 	ok bool
 	// park is the dead letter of an opPark, and unpark a position that is parked no more, for the journal.

@@ -13,7 +13,11 @@ import (
 
 // The intervals of a group's own work.
 const (
-	tendInterval = time.Second
+	// tendInterval is how often a group is looked at without a cause. It is longer while there are many groups, but not longer than maxTendInterval.
+	tendInterval    = time.Second
+	maxTendInterval = 5 * time.Second
+	// maxHinted is up to how many groups are looked at at once when the journal says that something has changed.
+	maxHinted = 50
 	// minTendPause is the least time between two looks at a group, so that many members that join at once cost few.
 	minTendPause = 100 * time.Millisecond
 	// noteInterval is how often a member's note is written, if it changed.
@@ -101,6 +105,8 @@ func (g *group) end(err error) {
 			g.lose(s)
 		}
 	}
+	close(g.looked) // Who joins learns that it has ended.
+	g.looked = make(chan struct{})
 }
 
 // end ends the member's Next. The group's lock is held.
@@ -148,13 +154,14 @@ func (g *group) expire() time.Duration {
 
 // tender looks after the group: its shares, its notes, its replays.
 func (g *group) tender(ctx context.Context) {
-	tick := time.NewTicker(tendInterval)
+	tick := time.NewTimer(tendInterval)
 	defer tick.Stop()
 	for {
 		if !g.tend(ctx) {
 			return
 		}
 		g.sleep(ctx, minTendPause)
+		tick.Reset(min(g.run.spread(tendInterval), maxTendInterval) - minTendPause)
 		select {
 		case <-tick.C:
 		case <-g.poke:

@@ -273,3 +273,103 @@ func TestNoticesAndBudgets(t *testing.T) {
 		}
 	})
 }
+
+func TestAStoppedInstanceGivesBackAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		a, b := r.start("a"), r.start("b")
+		one := a.join(t, Request{Policy: &Policy{AckDeadline: time.Hour}})
+		r.add("x", "y", "z")
+		want(t, "one", positions(next(t, one, time.Second)), "1/1 2/1 3/1")
+		two := b.join(t, Request{})
+		a.stop()
+		if _, err := one.Next(t.Context(), Budget{Events: 1}); !errors.Is(err, sinks.ErrClosed) {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		for got := 0; got < 3; {
+			d := next(t, two, time.Minute)
+			if len(d) == 0 || d[0].Attempt != 2 {
+				t.Fatalf("%s", positions(d))
+			}
+			got += len(d)
+		}
+		if since := time.Since(began); since > 3*time.Second {
+			t.Fatalf("it took %s", since)
+		}
+	})
+}
+
+func TestManyJoinAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		nodes := []*node{r.start("a"), r.start("b"), r.start("c")}
+		const many = 64
+		joined := make(chan *Member, many)
+		for i := range many {
+			go func() {
+				m, err := nodes[i%3].Join(t.Context(), Request{Group: "g"})
+				if err != nil {
+					t.Error(err)
+				}
+				joined <- m
+			}()
+		}
+		for range many {
+			<-joined
+		}
+		<-time.After(2 * time.Second)
+		info, err := nodes[0].Get(t.Context(), "g")
+		if err != nil || len(info.Members) != many || info.FreeShares != 0 {
+			t.Fatalf("%d members, %d free shares, %v", len(info.Members), info.FreeShares, err)
+		}
+		least, most := 256, 0
+		for _, n := range nodes {
+			g := n.local().group("g")
+			g.mu.Lock()
+			for _, m := range g.members {
+				has := 0
+				for _, s := range g.shares {
+					if s != nil && s.member == m {
+						has++
+					}
+				}
+				least, most = min(least, has), max(most, has)
+			}
+			g.mu.Unlock()
+		}
+		if most > 5 {
+			t.Fatalf("between %d and %d shares", least, most)
+		}
+	})
+}
+
+func TestStats(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		n := r.start("a")
+		m := n.join(t, Request{})
+		r.add("x", "y", "z", "u")
+		d := next(t, m, time.Second)
+		answer(t, m, Answer{IDs: ids(d[0])})
+		answer(t, m, Answer{IDs: ids(d[0])})
+		answer(t, m, Answer{IDs: ids(d[1]), Action: Skip})
+		answer(t, m, Answer{IDs: ids(d[2]), Action: Park})
+		s := n.Stats()
+		if len(s) != 1 || s[0].Delivered != 4 || s[0].Acknowledged != 1 || s[0].Stale != 1 || s[0].Skipped != 1 || s[0].Parked != 1 ||
+			s[0].Outstanding != 1 || s[0].Members != 1 || s[0].Shares != 256 || s[0].Lag != 1 {
+			t.Fatalf("%+v", s)
+		}
+		info, err := n.Get(t.Context(), "g")
+		if err != nil || info.Skipped != 1 || info.Parked != 1 {
+			t.Fatalf("%+v, %v", info, err)
+		}
+		all, err := n.List(t.Context(), "", 10)
+		if err != nil || len(all) != 1 {
+			t.Fatalf("%v, %v", all, err)
+		}
+		if n, err := n.Discard(t.Context(), "g", []sinks.Position{3}); err != nil || n != 1 {
+			t.Fatal(n, err)
+		}
+		if _, err := n.Replay(t.Context(), "g", []sinks.Position{3}); !errors.Is(err, ErrNotParked) {
+			t.Fatal(err)
+		}
+	})
+}

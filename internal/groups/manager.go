@@ -195,8 +195,10 @@ func (r *run) watch(ctx context.Context) (lost bool) {
 		case <-r.session.Lost():
 			return true
 		case <-r.session.Changed():
-			for _, g := range r.all() {
-				signal(g.poke)
+			if all := r.all(); len(all) <= maxHinted {
+				for _, g := range all {
+					signal(g.poke)
+				}
 			}
 		case <-idle.C:
 			r.leaveIdlePulls()

@@ -91,7 +91,7 @@ func (m *Member) next(ctx context.Context, b Budget, wait bool) (Batch, error) {
 		progress, err := f.step(ctx)
 		if err != nil {
 			if len(f.batch.Deliveries) > 0 && !f.fatal(err) {
-				return f.batch, nil
+				return f.finish()
 			}
 			f.undo()
 			return Batch{}, err

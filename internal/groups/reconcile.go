@@ -1,6 +1,7 @@
 package groups
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -135,18 +136,15 @@ func (g *group) wantedMember(index int) *Member {
 
 // offer tells a share's member of what is ready.
 func (g *group) offer(s *share) {
+	m := s.member
+	m.ready = slices.DeleteFunc(m.ready, func(it *item) bool { return it.share == s || it.gone })
 	for _, it := range s.items {
 		if it.phase == ready {
-			s.member.ready = append(s.member.ready, it)
+			m.ready = append(m.ready, it)
 		}
 	}
-	slices.SortFunc(s.member.ready, func(a, b *item) int {
-		if a.position < b.position {
-			return -1
-		}
-		return 1
-	})
-	s.member.wake()
+	slices.SortStableFunc(m.ready, func(a, b *item) int { return cmp.Compare(a.position, b.position) })
+	m.wake()
 }
 
 // take makes the session the owner of free shares, and takes over those that it owns without knowing them.

@@ -291,7 +291,8 @@ func (s *share) build() (*job, error) {
 		if touches {
 			letters[c.position] = true
 		}
-		j.changes, c.written = append(j.changes, c), true
+		j.changes = append(j.changes, c)
+		c.job, c.written = j, true
 		o := c.op
 		if o.kind == opBegin {
 			o.round = j.next.round + 1
@@ -327,7 +328,7 @@ func (g *group) complete(j *job, version uint64) {
 		g.lose(s)
 		return
 	}
-	s.flight = slices.DeleteFunc(s.flight, func(c *change) bool { return slices.Contains(j.changes, c) })
+	s.flight = slices.DeleteFunc(s.flight, func(c *change) bool { return c.job == j })
 	for _, c := range j.changes {
 		g.count(c)
 		if !c.ok && c.doubt {
