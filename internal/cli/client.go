@@ -37,9 +37,9 @@ type clientFlags struct {
 	tls              bool
 	// cert and key are the files of a client certificate. principal chooses whose token of the configuration is sent.
 	cert, key, principal string
-	// operator is set for commands that call the operator's service, which may have tokens of its own.
-	operator bool
-	flags    *pflag.FlagSet
+	// operator is set for commands whose calls accept the operators' tokens, and subscriber for those that accept subscribers' credentials.
+	operator, subscriber bool
+	flags                *pflag.FlagSet
 }
 
 func (c *clientFlags) register(fs *pflag.FlagSet) {
@@ -49,7 +49,7 @@ func (c *clientFlags) register(fs *pflag.FlagSet) {
 		"if the server requires a bearer token, it is read from the environment\nvariable BRIDGE_TOKEN, otherwise from the configuration")
 	fs.BoolVar(&c.tls, "tls", false, "use TLS, and trust the system's certificates")
 	caFlag(fs, &c.ca)
-	if c.operator {
+	if !c.subscriber {
 		return // Operators have tokens only.
 	}
 	fs.StringVar(&c.principal, "principal", "", "send the token of this `principal` of the configuration, in place of BRIDGE_TOKEN")
@@ -96,7 +96,7 @@ func (c *clientFlags) dial(env environment) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{addr: c.addr, operator: c.operator, certificate: c.cert != "", witness: &witness{}}
+	s := &server{addr: c.addr, operator: c.operator && !c.subscriber, certificate: c.cert != "", witness: &witness{}}
 	certificates, err := c.certificates()
 	if err != nil {
 		return nil, err
@@ -155,12 +155,12 @@ func (c *clientFlags) certificates() ([]tls.Certificate, error) {
 func (c *clientFlags) tokensOf(cfg *config.Config) ([]secret.Value, error) {
 	a := cfg.Access
 	switch {
-	case c.operator && len(a.AdminTokens) > 0:
-		return a.AdminTokens, nil
-	case c.operator:
-		return a.Tokens, nil
 	case c.cert != "":
 		return nil, nil
+	case c.principal == "" && c.operator && len(a.AdminTokens) > 0:
+		return a.AdminTokens, nil
+	case !c.subscriber:
+		return a.Tokens, nil
 	case c.principal == "" && len(a.Principals) == 1:
 		return a.Principals[0].Tokens, nil
 	case c.principal == "":

@@ -23,14 +23,19 @@ func groupsCommand(env environment) *cobra.Command {
 		discardGroupCommand(env), deleteGroupCommand(env))
 }
 
-// groupCaller is the part of a command that calls the group RPCs of the subscription service. They accept the operators' tokens.
+// groupCaller is the part of a command that calls the group RPCs of the subscription service. They accept the credentials of operators and
+// of subscribers.
 type groupCaller struct {
 	*operator
 
 	streamv1.EventStreamServiceClient
 }
 
-func newGroupCaller(env environment) *groupCaller { return &groupCaller{operator: newOperator(env)} }
+func newGroupCaller(env environment) *groupCaller {
+	o := newOperator(env)
+	o.client.subscriber = true
+	return &groupCaller{operator: o}
+}
 
 // calling is [operator.calling] for the subscription service.
 func (g *groupCaller) calling(run func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {

@@ -2,9 +2,11 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -27,6 +29,11 @@ func (told) Tail(_ *streamv1.TailRequest, stream grpc.ServerStreamingServer[stre
 	return status.Errorf(codes.NotFound, "shown %q", md.Get("authorization"))
 }
 
+func (told) ListGroups(ctx context.Context, _ *streamv1.ListGroupsRequest) (*streamv1.ListGroupsResponse, error) {
+	md, _ := metadata.FromIncomingContext(ctx)
+	return nil, status.Errorf(codes.NotFound, "shown %q", md.Get("authorization"))
+}
+
 // TestTokenOfAPrincipal: which token of a configuration is sent is never a guess.
 func TestTokenOfAPrincipal(t *testing.T) {
 	addr := serveGRPC(t, func(s *grpc.Server) { streamv1.RegisterEventStreamServiceServer(s, told{}) })
@@ -45,31 +52,38 @@ func TestTokenOfAPrincipal(t *testing.T) {
 	}
 	one := write("one.yaml", "access: {principals: [{name: orders, tokens: [token-of-orders-01]}]}")
 	two := write("two.yaml", "access: {principals: [{name: orders, tokens: [token-of-orders-01]}, {name: billing, tokens: [token-of-billing-1]}]}")
+	operated := write("operated.yaml", "access: {admin_tokens: [token-of-operators], principals: [{name: orders, tokens: [token-of-orders-01]}]}")
 	plain := write("plain.yaml", "access: {tokens: [token-of-everyone-1]}")
+	tail, groups := []string{"tail", "--no-follow"}, []string{"groups", "list"}
 	for _, c := range []struct {
-		args []string
-		env  string
-		says string
+		command, args []string
+		env           string
+		says          string
 	}{
-		{[]string{"-c", one}, "", `shown ["Bearer token-of-orders-01"]`},
-		{[]string{"-c", two, "--principal", "billing"}, "", `shown ["Bearer token-of-billing-1"]`},
-		{[]string{"-c", two, "--principal", "billing"}, "a-token-of-mine-01", `shown ["Bearer token-of-billing-1"]`},
-		{[]string{"-c", two}, "", "shown []"},
-		{[]string{"-c", two}, "a-token-of-mine-01", `shown ["Bearer a-token-of-mine-01"]`},
-		{[]string{"-c", plain}, "", `shown ["Bearer token-of-everyone-1"]`},
-		{[]string{"-c", two, "--principal", "biling"}, "", `the configuration has no principal "biling"`},
-		{[]string{"--principal", "orders"}, "", "--principal takes a token from the configuration: name that with -c"},
-		{[]string{"--cert", cert}, "", "--cert and --key belong together"},
-		{[]string{"--cert", key, "--key", cert}, "", "--cert and --key: "},
+		{groups, []string{"-c", operated}, "", `shown ["Bearer token-of-operators"]`},
+		{groups, []string{"-c", operated, "--principal", "orders"}, "", `shown ["Bearer token-of-orders-01"]`},
+		{groups, []string{"-c", one}, "", `shown ["Bearer token-of-orders-01"]`},
+		{groups, []string{"-c", plain}, "", `shown ["Bearer token-of-everyone-1"]`},
+		{tail, []string{"-c", operated}, "", `shown ["Bearer token-of-orders-01"]`},
+		{tail, []string{"-c", one}, "", `shown ["Bearer token-of-orders-01"]`},
+		{tail, []string{"-c", two, "--principal", "billing"}, "", `shown ["Bearer token-of-billing-1"]`},
+		{tail, []string{"-c", two, "--principal", "billing"}, "a-token-of-mine-01", `shown ["Bearer token-of-billing-1"]`},
+		{tail, []string{"-c", two}, "", "shown []"},
+		{tail, []string{"-c", two}, "a-token-of-mine-01", `shown ["Bearer a-token-of-mine-01"]`},
+		{tail, []string{"-c", plain}, "", `shown ["Bearer token-of-everyone-1"]`},
+		{tail, []string{"-c", two, "--principal", "biling"}, "", `the configuration has no principal "biling"`},
+		{tail, []string{"--principal", "orders"}, "", "--principal takes a token from the configuration: name that with -c"},
+		{tail, []string{"--cert", cert}, "", "--cert and --key belong together"},
+		{tail, []string{"--cert", key, "--key", cert}, "", "--cert and --key: "},
 	} {
 		var stderr bytes.Buffer
 		env := Environment{
 			LookupEnv: func(k string) (string, bool) { return c.env, k == "BRIDGE_TOKEN" && c.env != "" },
 			Stdin:     strings.NewReader(""), Stdout: &stderr, Stderr: &stderr,
 		}
-		code := Run(t.Context(), vendors(), append([]string{"tail", "--no-follow", "--addr", addr}, c.args...), env)
+		code := Run(t.Context(), vendors(), slices.Concat(c.command, []string{"--addr", addr}, c.args), env)
 		if code != exitFailed || !strings.Contains(stderr.String(), c.says) {
-			t.Errorf("%v with %q: exit code %d, want %q:\n%s", c.args, c.env, code, c.says, &stderr)
+			t.Errorf("%v %v with %q: exit code %d, want %q:\n%s", c.command, c.args, c.env, code, c.says, &stderr)
 		}
 	}
 }

@@ -30,7 +30,7 @@ type subscribeFlags struct {
 }
 
 func subscribeCommand(env environment) *cobra.Command {
-	var f subscribeFlags
+	f := subscribeFlags{client: clientFlags{subscriber: true}}
 	cmd := &cobra.Command{
 		Use:   "subscribe --group GROUP",
 		Short: "Take part in a subscription group: print its events and acknowledge them",

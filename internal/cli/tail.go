@@ -83,7 +83,7 @@ type tailFlags struct {
 }
 
 func tailCommand(env environment) *cobra.Command {
-	var f tailFlags
+	f := tailFlags{client: clientFlags{subscriber: true}}
 	var stale bool
 	cmd := &cobra.Command{
 		Use:   "tail",
