@@ -19,7 +19,8 @@
 // memory of one read (see [sinks.Log]) and about 100 KiB of messages, however far it falls behind.
 //
 // Streams with the same filter, rights and payload, near the log's end, send the same batches: each is filtered, encoded and compressed once, by
-// the first stream that gets there. The log of package tail gives them the events from memory, and wakes them cheaply.
+// the first stream that gets there. The log of package tail gives them the events from memory, and wakes them cheaply. While they have new
+// events to send, the streams that are behind share a pace.
 //
 // # Errors
 //
@@ -73,6 +74,7 @@ type Server struct {
 
 	payloads payload.Source
 	fans     fans
+	pace     *pace
 }
 
 // New returns a server for the events in log. It starts no goroutine.
@@ -88,6 +90,7 @@ func New(log sinks.Log, c Config) *Server {
 	}
 	return &Server{
 		Streams: c.Streams, log: log, logger: c.Logger, sources: c.Sources, viewer: c.Viewer, masked: c.Masked, payloads: c.Payloads,
+		pace: newPace(),
 	}
 }
 

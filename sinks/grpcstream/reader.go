@@ -123,6 +123,9 @@ func (r *Reader) readAt(ctx context.Context, from sinks.Position, limit int) ([]
 	if cap(r.records) < limit {
 		r.records = make([]sinks.Record, 0, limit)
 	}
+	if lag(r.server.log.Bounds().Next, from) > nearEvents {
+		r.server.pace.giveWay(ctx)
+	}
 	// This waits for no event, so the heartbeat sets no deadline. If it did, a stream whose heartbeat interval is shorter than a read
 	// would never get further.
 	reading, cancel := context.WithTimeout(ctx, readPatience)

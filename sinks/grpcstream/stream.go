@@ -102,6 +102,7 @@ func (s *stream) share(ctx context.Context, next sinks.Position) error {
 		if next = s.server.log.Bounds().Next; s.Position() >= next {
 			return s.readAndDeliver(ctx) // It is the next heartbeat's time, or the log has an error to tell.
 		}
+		s.server.pace.live()
 	}
 	b, err := s.fan.get(ctx, s.Position(), next, func(from, end sinks.Position) (batch, sinks.Position, error) {
 		read, err := s.readAt(ctx, from, int(end-from))
