@@ -52,6 +52,7 @@ var pages = []page{
 			"go run ./docs/examples/go 127.0.0.1:9090 billing": "compiles a program; .ci/clients runs it",
 		},
 	},
+	{file: "docs/http.md", serves: true, onPath: true},
 	{
 		file: "docs/operating.md", serves: true, onPath: true,
 		not: map[string]string{
