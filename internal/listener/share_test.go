@@ -277,6 +277,7 @@ func TestGreeting(t *testing.T) {
 		{"another protocol", func(c net.Conn) { _, _ = io.WriteString(c, "PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n") }, 0, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				client, server := net.Pipe()
 				l := New(&fakeListener{}, Config{Limit: 1})

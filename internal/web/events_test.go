@@ -241,8 +241,8 @@ func TestRefused(t *testing.T) {
 	s.add(t, 0, 10)
 	old := s.firstToken(t)
 	s.log.Expire(5)
-	var open *http.Response
-	for open == nil || open.StatusCode == 429 { // until the stream of the token has ended
+	var open answer
+	for open.Response == nil || open.StatusCode == 429 { // until the stream of the token has ended
 		open = s.get(t, client(t, true), EventsPath+"?from=latest") // the one that there may be
 	}
 	for _, tt := range []struct {
@@ -284,8 +284,8 @@ func TestRefused(t *testing.T) {
 		{"token=" + old, "", 410, "OUT_OF_RANGE", "POSITION_EXPIRED"},
 		{"", old, 410, "OUT_OF_RANGE", "POSITION_EXPIRED"},
 	} {
-		var resp *http.Response
-		for resp == nil || resp.StatusCode == 429 { // until the stream that was open has ended
+		var resp answer
+		for resp.Response == nil || resp.StatusCode == 429 { // until the stream that was open has ended
 			resp = s.get(t, client(t, true), EventsPath+"?"+tt.query, "Last-Event-ID", tt.lastEventID)
 		}
 		l := checkRefused(t, resp, tt.query, tt.status, tt.code, tt.text)
@@ -304,7 +304,7 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-func checkRefused(t *testing.T, resp *http.Response, what string, status int, code, text string) line {
+func checkRefused(t *testing.T, resp answer, what string, status int, code, text string) line {
 	t.Helper()
 	body, _ := io.ReadAll(resp.Body)
 	_ = resp.Body.Close()

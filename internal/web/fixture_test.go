@@ -145,8 +145,11 @@ func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
 	return b.RoundTripper.RoundTrip(r)
 }
 
-// get begins a request. Its body is closed with the test.
-func (s *served) get(t *testing.T, c *http.Client, path string, header ...string) *http.Response {
+// answer is an answer whose body is closed with the test.
+type answer struct{ *http.Response }
+
+// get begins a request.
+func (s *served) get(t *testing.T, c *http.Client, path string, header ...string) answer {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	t.Cleanup(cancel)
@@ -162,5 +165,5 @@ func (s *served) get(t *testing.T, c *http.Client, path string, header ...string
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = resp.Body.Close() })
-	return resp
+	return answer{resp}
 }
