@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -17,14 +18,14 @@ import (
 // BenchmarkGroup delivers and acknowledges events of 1,000 subjects to one group, over a store in memory.
 func BenchmarkGroup(b *testing.B) {
 	for _, members := range []int{1, 8, 64} {
-		b.Run(fmt.Sprint(members), func(b *testing.B) { benchmarkGroup(b, members) })
+		b.Run(strconv.Itoa(members), func(b *testing.B) { benchmarkGroup(b, members) })
 	}
 }
 
 func benchmarkGroup(b *testing.B, members int) {
 	log := memlog.New("log")
 	for i := range b.N {
-		_, err := log.Append(&eventv1.Event{Id: fmt.Sprint(i), Type: "order.created", Source: "shop", Subject: fmt.Sprint("order/", i%1000)})
+		_, err := log.Append(&eventv1.Event{Id: strconv.Itoa(i), Type: "order.created", Source: "shop", Subject: fmt.Sprint("order/", i%1000)})
 		if err != nil {
 			b.Fatal(err)
 		}

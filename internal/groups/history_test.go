@@ -13,6 +13,7 @@ import (
 	"time"
 
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
+	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/groups"
 	"github.com/webhook-bridge/bridge/internal/groups/groupstest"
 	"github.com/webhook-bridge/bridge/internal/journal"
@@ -89,7 +90,7 @@ func (n *node) Freeze(lose bool) (thaw func()) {
 	return thaw
 }
 
-// flaky is a store whose answers get lost at times, after it has done what was asked.
+// flaky is a store that does not answer at times, also after it has done what was asked.
 type flaky struct {
 	journal.Groups
 	mu   sync.Mutex
@@ -105,7 +106,32 @@ func (f *flaky) lost() error {
 	return nil
 }
 
+// Group, Shares and Replays do not answer at times.
+func (f *flaky) Group(ctx context.Context, name string) (*journal.GroupState, error) {
+	if err := f.lost(); err != nil {
+		return nil, err
+	}
+	return f.Groups.Group(ctx, name)
+}
+
+func (f *flaky) Shares(ctx context.Context, group string, indexes []int) ([]journal.Share, error) {
+	if err := f.lost(); err != nil {
+		return nil, err
+	}
+	return f.Groups.Shares(ctx, group, indexes)
+}
+
+func (f *flaky) Replays(ctx context.Context, group string, from sinks.Position, limit int) ([]*journalv1.Parked, error) {
+	if err := f.lost(); err != nil {
+		return nil, err
+	}
+	return f.Groups.Replays(ctx, group, from, limit)
+}
+
 func (f *flaky) SaveShares(ctx context.Context, group string, changes []journal.ShareChange) ([]bool, error) {
+	if err := f.lost(); err != nil {
+		return nil, err // Nothing was written.
+	}
 	saved, err := f.Groups.SaveShares(ctx, group, changes)
 	if err == nil {
 		err = f.lost()

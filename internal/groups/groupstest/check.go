@@ -118,7 +118,11 @@ func (c *check) starts(at int) (may, must sinks.Position, since int) {
 	for _, s := range c.seeks {
 		if s.begin.seq < at {
 			may = min(may, s.to)
-			must, since = s.to, s.begin.seq
+			if s.ended {
+				must, since = s.to, s.begin.seq
+			} else {
+				must = max(must, s.to) // It may have taken effect, or not.
+			}
 		}
 	}
 	return may, must, since

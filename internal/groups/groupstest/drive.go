@@ -142,6 +142,9 @@ func pause(p groups.Policy) func(uint32) time.Duration {
 // begin makes the group, so that its start is known, and starts the members.
 func (d *driver) begin(ctx context.Context) error {
 	m, err := d.cluster.Nodes[0].Manager().Join(ctx, d.request())
+	for errors.Is(err, sinks.ErrUnavailable) {
+		m, err = d.cluster.Nodes[0].Manager().Join(ctx, d.request())
+	}
 	if err != nil {
 		return err
 	}
@@ -322,6 +325,9 @@ func (d *driver) settle(ctx context.Context) error {
 			return ctx.Err()
 		}
 		all, err := m.ListParked(ctx, Group, 0, 10_000)
+		if errors.Is(err, sinks.ErrUnavailable) {
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -329,9 +335,14 @@ func (d *driver) settle(ctx context.Context) error {
 		for _, p := range all {
 			parked = append(parked, sinks.Position(p.GetPosition()))
 		}
-		if info, err = m.Get(ctx, Group); err != nil {
+		now, err := m.Get(ctx, Group)
+		if errors.Is(err, sinks.ErrUnavailable) {
+			continue
+		}
+		if err != nil {
 			return err
 		}
+		info = now
 		if rest++; info.Position != d.cluster.Bounds().Next || !d.Settled(parked) {
 			rest = 0
 		}
