@@ -77,7 +77,7 @@ type delivery struct {
 // appendField appends the delivery as an element of a field.
 func (d *delivery) appendField(b []byte, field protowire.Number) []byte {
 	b = protowire.AppendTag(b, field, protowire.BytesType)
-	b = protowire.AppendVarint(b, uint64(d.size())) //nolint:gosec // A length.
+	b = protowire.AppendVarint(b, uint64(d.size()))
 	return d.append(b)
 }
 
@@ -116,7 +116,7 @@ func (d *delivery) append(b []byte) []byte {
 	}
 	if !d.firstAt.IsZero() {
 		b = protowire.AppendTag(b, deliveryFirst, protowire.BytesType)
-		b = protowire.AppendVarint(b, uint64(timestampSize(d.firstAt))) //nolint:gosec // A length.
+		b = protowire.AppendVarint(b, uint64(timestampSize(d.firstAt)))
 		b = appendTimestamp(b, d.firstAt)
 	}
 	if d.token != "" {
@@ -142,19 +142,19 @@ func (d *delivery) content(c grpcstream.Content) error {
 }
 
 func timestampSize(t time.Time) int {
-	n := 1 + protowire.SizeVarint(uint64(t.Unix())) //nolint:gosec // As protobuf encodes an int64.
+	n := 1 + protowire.SizeVarint(uint64(t.Unix()))
 	if t.Nanosecond() != 0 {
-		n += 1 + protowire.SizeVarint(uint64(t.Nanosecond())) //nolint:gosec // Positive.
+		n += 1 + protowire.SizeVarint(uint64(t.Nanosecond()))
 	}
 	return n
 }
 
 func appendTimestamp(b []byte, t time.Time) []byte {
 	b = protowire.AppendTag(b, timestampSeconds, protowire.VarintType)
-	b = protowire.AppendVarint(b, uint64(t.Unix())) //nolint:gosec // As protobuf encodes an int64.
+	b = protowire.AppendVarint(b, uint64(t.Unix()))
 	if t.Nanosecond() != 0 {
 		b = protowire.AppendTag(b, timestampNanoseconds, protowire.VarintType)
-		b = protowire.AppendVarint(b, uint64(t.Nanosecond())) //nolint:gosec // Positive.
+		b = protowire.AppendVarint(b, uint64(t.Nanosecond()))
 	}
 	return b
 }

@@ -2,7 +2,6 @@ package subscribe
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -270,7 +269,7 @@ func (v viewer) MayJoin(group string) bool       { return group == "g" }
 func (v viewer) RawPayload() error               { return status.Error(codes.PermissionDenied, "no raw") }
 func (v viewer) Group(name string) error {
 	if !v.MayJoin(name) {
-		return status.Error(codes.PermissionDenied, fmt.Sprintf("not %s", name))
+		return status.Error(codes.PermissionDenied, "not "+name)
 	}
 	return nil
 }

@@ -89,7 +89,7 @@ func groupMessage(i *groups.Info) (*streamv1.Group, error) {
 	g := &streamv1.Group{
 		Name: i.Name, Filter: f, Policy: policyMessage(i.Policy), CreatedAt: timestamppb.New(i.CreatedAt),
 		Position: uint64(i.Position), Lag: i.Lag, Outstanding: i.Outstanding, Parked: i.Parked, Skipped: i.Skipped, Missed: i.Missed,
-		FreeShares: uint32(i.FreeShares), MemberCount: uint32(len(i.Members)), //nolint:gosec // Bounded.
+		FreeShares: uint32(i.FreeShares), MemberCount: uint32(len(i.Members)),
 	}
 	if !i.OldestAt.IsZero() {
 		g.OldestUnackedAge = durationpb.New(max(time.Since(i.OldestAt), 0))
@@ -97,7 +97,7 @@ func groupMessage(i *groups.Info) (*streamv1.Group, error) {
 	for _, m := range i.Members {
 		g.Members = append(g.Members, &streamv1.GroupMember{
 			Id: m.ID, Label: m.Label, Replica: m.Replica, JoinedAt: timestamppb.New(m.JoinedAt),
-			Shares: uint32(m.Shares), Outstanding: m.Outstanding, //nolint:gosec // Bounded.
+			Shares: uint32(m.Shares), Outstanding: m.Outstanding,
 		})
 	}
 	return g, nil
@@ -210,7 +210,7 @@ func (s *Server) ReplayParked(ctx context.Context, r *streamv1.ReplayParkedReque
 	if err != nil {
 		return nil, s.status(ctx, err)
 	}
-	return &streamv1.ReplayParkedResponse{Events: uint64(n)}, nil //nolint:gosec // A count.
+	return &streamv1.ReplayParkedResponse{Events: uint64(n)}, nil
 }
 
 // DiscardParked implements [streamv1.EventStreamServiceServer].
@@ -222,7 +222,7 @@ func (s *Server) DiscardParked(ctx context.Context, r *streamv1.DiscardParkedReq
 	if err != nil {
 		return nil, s.status(ctx, err)
 	}
-	return &streamv1.DiscardParkedResponse{Events: uint64(n)}, nil //nolint:gosec // A count.
+	return &streamv1.DiscardParkedResponse{Events: uint64(n)}, nil
 }
 
 func positionsOf(numbers []uint64) []sinks.Position {

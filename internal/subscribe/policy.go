@@ -82,7 +82,7 @@ func policyMessage(p groups.Policy) *streamv1.GroupPolicy {
 	m := &streamv1.GroupPolicy{
 		AckDeadline: durationpb.New(p.AckDeadline), MaxAttempts: p.MaxAttempts, StrictOrder: p.StrictOrder,
 		MinBackoff: durationpb.New(max(p.MinBackoff, 0)), MaxBackoff: durationpb.New(max(p.MaxBackoff, 0)),
-		MaxOutstanding: uint32(p.MaxOutstanding), //nolint:gosec // The request bounds it.
+		MaxOutstanding: uint32(p.MaxOutstanding),
 		OnExpired:      streamv1.OnExpired_ON_EXPIRED_FAIL,
 	}
 	switch p.OnExpired {
@@ -117,5 +117,5 @@ func nackAnswer(n *streamv1.Nack) groups.Answer {
 }
 
 func ackResult(r groups.Result) *streamv1.AckResult {
-	return &streamv1.AckResult{Accepted: uint32(r.Accepted), Stale: r.Stale} //nolint:gosec // At most the outstanding ones.
+	return &streamv1.AckResult{Accepted: uint32(r.Accepted), Stale: r.Stale}
 }

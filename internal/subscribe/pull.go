@@ -67,7 +67,7 @@ func (p *pull) pull(ctx context.Context, wait time.Duration) error {
 	for p.left.Events > 0 && p.left.Bytes > 0 {
 		n, err := p.once(ctx, groups.Budget{Events: 1}, wait)
 		if err != nil && len(p.wire) > 0 {
-			return nil //nolint:nilerr // The next pull meets it, too.
+			return nil
 		}
 		if err != nil || n == 0 {
 			return err

@@ -315,7 +315,7 @@ func (s *stream) sendRest(ctx context.Context) error {
 		}
 		r, err := p.receipt.Wait(ctx)
 		if err != nil {
-			return nil //nolint:nilerr // The journal does not answer. Those deliveries will come again, or will not.
+			return nil
 		}
 		if err := s.sendResult(r); err != nil {
 			return err

@@ -11,9 +11,10 @@ import (
 )
 
 const (
-	// DefaultMaxStreams and DefaultMaxAge are the defaults of [StreamsConfig].
+	// DefaultMaxStreams is the default of [StreamsConfig].Max.
 	DefaultMaxStreams = 256
-	DefaultMaxAge     = time.Hour
+	// DefaultMaxAge is the default of [StreamsConfig].MaxAge.
+	DefaultMaxAge = time.Hour
 	// ageGrace is how long a stream may take to say goodbye once it is too old. A client that does not read takes longer.
 	ageGrace = 30 * time.Second
 )
