@@ -50,6 +50,7 @@ access:
     - {name: masked, tokens: ["${file:DIR/masked}"], sources: ["*"], types: ["**"]}
     - {name: credit, certificates: ["DNS:credit.example"], sources: [returns], types: ["credit_note.*"], personal: true}
     - {name: sender, tokens: [token-of-a-sender-01]}
+    - {name: team, tokens: ["${file:DIR/team}"], sources: ["*"], types: ["shipment.*"], groups: ["team-*"]}
 sources:
   - {name: returns, connector: retino, auth: {header: {name: X-Retino-Secret, values: [` + attackSecret + `]}}, grpc: true}
   - {name: other, connector: retino, auth: {header: {name: X-Retino-Secret, values: [` + attackSecret + `]}}}
@@ -69,6 +70,7 @@ func startListened(t *testing.T) *listened {
 	l.authority.WriteServer(t, filepath.Join(l.dir, "server.crt"), filepath.Join(l.dir, "server.key"))
 	l.write(t, "ca.crt", string(l.authority.PEM()))
 	l.write(t, "masked", "token-of-masked-0123")
+	l.write(t, "team", "token-of-team-0123456")
 	l.write(t, "bridge.yaml", strings.ReplaceAll(principalsConfig, "DIR", l.dir))
 	plugins := Plugins{Connectors: []*connectors.Connector{retino.New()}}
 	cfg, err := plugins.LoadConfig(filepath.Join(l.dir, "bridge.yaml"), os.LookupEnv)
