@@ -27,7 +27,7 @@ import (
 )
 
 // The attack suite: what strangers can send, against the whole server in a process of its own, on loopback. The attacks here take no
-// time. The ones in attack_slow_test.go and attack_connections_test.go wait for time-outs, or measure memory and descriptors of the server's process. The build tag
+// time. The ones in the other files wait for time-outs, or measure memory and descriptors of the server's process. The build tag
 // `attack` adds them: go test -tags attack -run Attack ./internal/daemon. Each attack is bounded in count and time:
 //
 //	attack                                                       connections   bytes        time
@@ -49,6 +49,13 @@ import (
 //	TestAttackTypedCalls        large calls without a secret     1             880 MiB      30 s
 //	TestAttackIdleHTTP2         connections without a call       600           100 B each   10 s
 //	TestAttackUnreadAnswers     answers that nothing reads       100           10 KiB each  10 s
+//	TestAttackWebSlow           a byte a second, HTTP at gRPC    70            20 each      15 s
+//	TestAttackWebSlowHTTP2      bodies that never end            10            1 KiB each   12 s
+//	TestAttackWebHeaders        endless and half-open headers    560           16 MiB each  10 s
+//	TestAttackWebFloods         frames that cost an answer       7             2 MiB each   10 s
+//	TestAttackWebBodies         large bodies without a token     100           1 MiB each   14 s
+//	TestAttackWebUnread         answers that nothing reads       120           10 KiB each  10 s
+//	TestAttackWebIdle           connections after one call       600           100 B each   10 s
 //	TestAttackLargeBodies       announced and never sent         100           1 KiB each   10 s
 
 const (

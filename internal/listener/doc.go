@@ -18,9 +18,17 @@
 // line that ends without CR, a folded line, a blank before a colon, a second Host. The connection is closed. Behind the status line
 // of each answer the connection writes the standard headers that the answer lacks, also of an answer that net/http writes by itself.
 //
-// # HTTP/2, for gRPC
+// # HTTP/2
 //
-// [Listener.GRPC] reads the frames before grpc does. It bounds the headers and the messages of each call by its method, the time
-// that a frame, the headers and the request of a call may take to arrive, and the control frames of a connection that has shown no
-// credential. grpc has one limit for the messages of all methods, and no limit for the rest.
+// [Shared] reads the frames before a server does. It bounds the headers of each call, the time that a frame and the headers of a call may take
+// to arrive, and the control frames of a connection that has shown no credential. For gRPC it also bounds the messages of each call by
+// its method, and the time that a request may take: grpc has one limit for the messages of all methods, and no limit for the rest.
+//
+// # gRPC and HTTP on one address
+//
+// [Listener.Share] divides connections between a gRPC server and an [http.Server]. TLS without the protocol h2, and plain text without the
+// preface of HTTP/2, is HTTP/1.1. The first call of an HTTP/2 connection decides about it: one with the content type of gRPC goes
+// to the gRPC server, any other to the [http.Server]. Until then the listener sends the settings, which are the same for both, and answers
+// pings. It hands on all that has arrived, and leaves out the settings that the server sends. A connection that makes no call for 45 seconds is told
+// to go away.
 package listener

@@ -397,3 +397,39 @@ func TestContentTypes(t *testing.T) {
 		t.Errorf("got %q, want %q", rpc, want)
 	}
 }
+
+// TestNothingIsLost: a server reads what the client sent but for the pings that were answered, wherever the parts end in which it arrived.
+func TestNothingIsLost(t *testing.T) {
+	t.Parallel()
+	sent, kept := newScript(), newScript()
+	for n, s := range []*script{sent, kept} {
+		if n == 0 {
+			_ = s.WritePing(false, [8]byte{1})
+		}
+		_ = s.WriteSettingsAck()
+		_ = s.WritePing(true, [8]byte{2})
+		_ = s.WriteWindowUpdate(0, 1000)
+		if n == 0 {
+			_ = s.WritePing(false, [8]byte{3})
+		}
+		_ = call1(s.Framer, webType)
+	}
+	for size := 1; size < sent.Len(); size += 7 {
+		client, server := net.Pipe()
+		go io.Copy(io.Discard, client)
+		go func() {
+			for rest := sent.Bytes(); len(rest) > 0; rest = rest[min(size, len(rest)):] {
+				_, _ = client.Write(rest[:min(size, len(rest))])
+			}
+			_ = client.Close()
+		}()
+		f := newFrames(server, &Conn{Conn: server, listener: New(&fakeListener{}, Config{Limit: 1}), removed: true}, methods)
+		if _, err := f.greet(); err != nil {
+			t.Fatalf("in parts of %d: %v", size, err)
+		}
+		got, _ := io.ReadAll(f)
+		if !bytes.Equal(got, kept.Bytes()) {
+			t.Fatalf("in parts of %d: the server reads %q, want %q", size, got, kept.Bytes())
+		}
+	}
+}

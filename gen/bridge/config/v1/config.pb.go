@@ -236,7 +236,7 @@ type Listen struct {
 	Webhooks string `protobuf:"bytes,1,opt,name=webhooks,proto3" json:"webhooks,omitempty"`
 	// Serves `/healthz`, `/readyz` and `/metrics`, and nothing else.
 	Ops string `protobuf:"bytes,2,opt,name=ops,proto3" json:"ops,omitempty"`
-	// Subscriptions, and typed calls for sources that set `grpc`.
+	// Subscriptions, over gRPC and [HTTP](http.md), and typed calls for sources that set `grpc`.
 	Grpc string `protobuf:"bytes,3,opt,name=grpc,proto3" json:"grpc,omitempty"`
 	// For operators: the service of [operating.md](operating.md#inspect-and-repair) under `/v1`, and the OpenAPI
 	// documents `/openapi/admin.json` and, for the configured sources, `/openapi.json`.
