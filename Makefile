@@ -85,7 +85,7 @@ bench-postgres: ## Measure the journal in PostgreSQL against the embedded one, i
 
 .PHONY: bench
 bench: ## Measure, each figure against its reference in the same run
-	go test ./internal/vendorjson ./internal/journal ./internal/ingress ./internal/dispatch ./sinks/grpcstream -run '^$$' -bench . -benchmem
+	go test ./internal/vendorjson ./internal/journal ./internal/ingress ./internal/dispatch ./internal/web ./sinks/grpcstream -run '^$$' -bench . -benchmem
 	go test ./sinks/file ./sinks/kafka -run '^$$' -bench Drain -benchtime 20x # a million events; BRIDGE_TEST_KAFKA=1 adds a real Kafka
 	go test ./cmd/bridge ./internal/daemon -run '^$$' -bench . -benchtime 1x -v
 
