@@ -307,3 +307,29 @@ func TestAloneDoesNotRead(t *testing.T) {
 		wantEvents(t, c.deliveries(1000), numbers(0, 1000)...)
 	})
 }
+
+// "The journal is closing": a goodbye with its cause, with a group and without one.
+func TestJournalCloses(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		x := r.start("one")
+		c := x.member(t)
+		c.subscribed()
+		c.caughtUp()
+		r.log.Close()
+		if g := c.goodbye(); g.GetCause() != streamv1.GoodbyeCause_GOODBYE_CAUSE_JOURNAL || g.GetToken() != "" {
+			t.Errorf("goodbye is %v", g)
+		}
+		c.wantEnd(codes.Unavailable)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		log := memlog.New("log")
+		c := subscribe(t, newAlone(log, nil), &streamv1.SubscribeStart{})
+		token := c.subscribed().GetToken()
+		c.caughtUp()
+		log.Close()
+		if g := c.goodbye(); g.GetCause() != streamv1.GoodbyeCause_GOODBYE_CAUSE_JOURNAL || g.GetToken() != token {
+			t.Errorf("goodbye is %v", g)
+		}
+		c.wantEnd(codes.Unavailable)
+	})
+}
