@@ -10,7 +10,7 @@
 //
 // # Promises
 //
-// The tests in brackets check them, and the history checker checks all of them together.
+// TestHistories checks all of them together, with the checker of package groupstest.
 //
 //   - Every event behind the group's start that passes the filter is delivered, until it is acknowledged, skipped, parked, or no longer kept.
 //   - Nothing from before the group's start is delivered.

@@ -199,38 +199,51 @@ func mentioned(err error) (all []sinks.Position) {
 	return all
 }
 
-// seeds returns the first and the last seed of the histories to make. The variable BRIDGE_GROUP_HISTORIES asks for others: a number, or two with a dash.
+// The variables of random histories: how many run, and the one that runs alone.
+const (
+	seedsVariable = "BRIDGE_TEST_SEEDS"
+	seedVariable  = "BRIDGE_TEST_SEED"
+)
+
+// seeds returns the first and the last seed of the histories to make.
 func seeds(t *testing.T) (first, last uint64) {
-	first, last = 1, 200
+	t.Helper()
+	first, last = 1, 150
 	if testing.Short() {
 		last = 20
 	}
-	text, ok := os.LookupEnv("BRIDGE_GROUP_HISTORIES")
-	if !ok {
-		return first, last
+	if text := os.Getenv(seedsVariable); text != "" {
+		last = number(t, text)
 	}
-	from, to, two := strings.Cut(text, "-")
-	if !two {
-		from, to = "1", from
-	}
-	var err error
-	if first, err = strconv.ParseUint(from, 10, 64); err == nil {
-		last, err = strconv.ParseUint(to, 10, 64)
-	}
-	if err != nil {
-		t.Fatal(err)
+	if text := os.Getenv(seedVariable); text != "" {
+		first = number(t, text)
+		last = first
 	}
 	return first, last
 }
 
+func number(t *testing.T, text string) uint64 {
+	t.Helper()
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// TestHistories checks every promise of the package with random histories. A seed gives the same plan again; the order in which goroutines run differs.
 func TestHistories(t *testing.T) {
 	first, last := seeds(t)
 	for seed := first; seed <= last; seed++ {
-		for _, breach := range drive(t, groupstest.RandomPlan(seed), nil) {
-			t.Errorf("seed %d: %v", seed, breach)
-		}
-		if t.Failed() {
-			return
-		}
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
+			t.Parallel()
+			breaches := drive(t, groupstest.RandomPlan(seed), nil)
+			for _, breach := range breaches {
+				t.Error(breach)
+			}
+			if len(breaches) > 0 {
+				t.Logf("repeat it in this package: %s=%d go test -count=20 -run '^TestHistories$' .", seedVariable, seed)
+			}
+		})
 	}
 }

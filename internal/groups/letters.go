@@ -125,6 +125,7 @@ func copyLetters(letters map[subjectHash][]sinks.Position) map[subjectHash][]sin
 
 // correctLetters removes the parked events that were known before a reading and are not in it, and adds the others of it if nothing changed meanwhile.
 func (s *share) correctLetters(known map[subjectHash][]sinks.Position, read []letter, unchanged bool) {
+	s.lettersKnown = s.lettersKnown || unchanged
 	there := make(map[letter]bool, len(read))
 	for _, l := range read {
 		there[l] = true

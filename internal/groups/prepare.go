@@ -53,7 +53,7 @@ func (g *group) prepareOne(ctx context.Context, c *change, strict bool) error {
 			c.unpark = c.position
 		}
 		if strict && c.item.ordered {
-			return g.requestNext(ctx, c.item.subject, c.position)
+			return g.requestNext(ctx, c.item.share, c.item.subject, c.position)
 		}
 	}
 	return nil
@@ -133,8 +133,33 @@ func readParked(ctx context.Context, letters journal.DeadLetters, group string, 
 
 // requestNext asks for the event that is parked behind another one of its subject, before that one is parked no more. So a crash
 // in between forgets nothing: the later event waits for the earlier one anyhow.
-func (g *group) requestNext(ctx context.Context, subject subjectHash, behind sinks.Position) error {
-	return requestNext(ctx, g.letters, g.name, subject, behind)
+func (g *group) requestNext(ctx context.Context, s *share, subject subjectHash, behind sinks.Position) error {
+	for {
+		next, known := g.parkedBehind(s, subject, behind)
+		if !known {
+			return requestNext(ctx, g.letters, g.name, subject, behind)
+		}
+		if next == 0 {
+			return nil
+		}
+		err := g.letters.RequestRetry(ctx, journal.GroupReader(g.name), next)
+		if !errors.Is(err, journal.ErrNotFound) {
+			return err
+		}
+		behind = next // It was discarded.
+	}
+}
+
+// parkedBehind returns the first parked event of a subject behind a position, or 0, and whether the share knows its parked events.
+func (g *group) parkedBehind(s *share, subject subjectHash, behind sinks.Position) (next sinks.Position, known bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, p := range s.parked[subject] {
+		if p > behind {
+			return p, s.lettersKnown
+		}
+	}
+	return 0, s.lettersKnown
 }
 
 // parkedPage is how many parked events are read at once.

@@ -86,6 +86,11 @@ func (g *group) redefine(def definition, version uint64) {
 	}
 	if def.policy.StrictOrder != g.def.policy.StrictOrder {
 		g.letterScan.complete = false
+		for _, s := range g.shares {
+			if s != nil {
+				s.lettersKnown = false
+			}
+		}
 	}
 	if def.seeks != g.def.seeks {
 		g.elsewhere, g.elsewhereAt = 0, time.Time{}
@@ -193,6 +198,7 @@ func (g *group) take(ctx context.Context, free, adopt []int, epochs []uint64) er
 		for _, p := range parked[stored.Index] {
 			s.addParked(p.subject, p.position)
 		}
+		s.lettersKnown = parked != nil
 		g.shares[stored.Index] = s
 		s.wanted = g.wantedMember(stored.Index)
 		g.moveIfIdle(s)

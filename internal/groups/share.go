@@ -28,8 +28,9 @@ type share struct {
 	// undone are the positions of the items that are not replays, in order.
 	undone []sinks.Position
 	queues map[subjectHash][]*item
-	// parked are the parked events of each subject, in order, under strict order.
-	parked map[subjectHash][]sinks.Position
+	// parked are the parked events of each subject, in order, under strict order. lettersKnown says that these are all.
+	parked       map[subjectHash][]sinks.Position
+	lettersKnown bool
 	// busy counts the items that are with a member or being saved.
 	busy int
 	full bool
