@@ -43,6 +43,8 @@ type node struct {
 	manager  *groups.Manager
 	cancel   context.CancelFunc
 	running  sync.WaitGroup
+	// frozen is closed when a frozen node goes on.
+	frozen chan struct{}
 }
 
 func (n *node) Manager() *groups.Manager {
@@ -55,7 +57,7 @@ func (n *node) Start() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.instance = n.store.Open(n.name)
-	p := parts{groups: &flaky{Groups: n.instance, rand: rand.New(rand.NewPCG(n.seed, 3))}, letters: n.instance, log: n.log, now: time.Now}
+	p := parts{groups: &flaky{Groups: n.instance, node: n, rand: rand.New(rand.NewPCG(n.seed, 3))}, letters: n.instance, log: n.log, now: time.Now}
 	if n.broke != nil {
 		p = n.broke(p)
 	}
@@ -83,16 +85,32 @@ func (n *node) Kill() {
 func (n *node) Freeze(lose bool) (thaw func()) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	thaw = n.instance.Freeze()
+	frozen := make(chan struct{})
+	n.frozen = frozen
+	resume := n.instance.Freeze()
 	if lose {
 		n.instance.Lose()
 	}
-	return thaw
+	return func() {
+		resume()
+		close(frozen)
+	}
+}
+
+// waitThawed waits while the node is frozen.
+func (n *node) waitThawed() {
+	n.mu.Lock()
+	frozen := n.frozen
+	n.mu.Unlock()
+	if frozen != nil {
+		<-frozen
+	}
 }
 
 // flaky is a store that does not answer at times, also after it has done what was asked.
 type flaky struct {
 	journal.Groups
+	node *node
 	mu   sync.Mutex
 	rand *rand.Rand
 }
@@ -144,13 +162,23 @@ func (f *flaky) Enlist(ctx context.Context) (journal.Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &flakySession{s, f}, nil
+	late := &flakySession{s, f, make(chan struct{})}
+	go func() {
+		<-s.Lost()
+		f.node.waitThawed()
+		close(late.lost)
+	}()
+	return late, nil
 }
 
+// flakySession learns that it is lost only when its node is not frozen.
 type flakySession struct {
 	journal.Session
-	f *flaky
+	f    *flaky
+	lost chan struct{}
 }
+
+func (s *flakySession) Lost() <-chan struct{} { return s.lost }
 
 func (s *flakySession) Take(ctx context.Context, group string, indexes []int) ([]journal.Share, error) {
 	taken, err := s.Session.Take(ctx, group, indexes)
@@ -233,6 +261,7 @@ func number(t *testing.T, text string) uint64 {
 
 // TestHistories checks every promise of the package with random histories. A seed gives the same plan again; the order in which goroutines run differs.
 func TestHistories(t *testing.T) {
+	t.Parallel()
 	first, last := seeds(t)
 	for seed := first; seed <= last; seed++ {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {

@@ -87,11 +87,12 @@ type driver struct {
 	calm    chan struct{} // Closed when members begin to behave well.
 	done    chan struct{}
 
-	mu    sync.Mutex
-	rand  *rand.Rand
-	names []map[string]bool // Of the members of each node that live.
-	count int
-	work  sync.WaitGroup
+	mu     sync.Mutex
+	rand   *rand.Rand
+	names  []map[string]bool // Of the members of each node that live.
+	faulty map[int]bool      // Nodes that are killed or frozen: who joins there is suspect from the beginning.
+	count  int
+	work   sync.WaitGroup
 }
 
 // Drive carries a plan out on a cluster and returns the history. It takes as long as the plan says, on the clock of the goroutine that calls it.
@@ -99,7 +100,7 @@ func Drive(ctx context.Context, plan Plan, cluster Cluster) (*History, error) {
 	d := &driver{
 		Plan: plan, cluster: cluster, calm: make(chan struct{}), done: make(chan struct{}),
 		rand:  rand.New(rand.NewPCG(plan.Seed, 2)), //nolint:gosec // A test can be repeated only with the same numbers.
-		names: make([]map[string]bool, len(cluster.Nodes)),
+		names: make([]map[string]bool, len(cluster.Nodes)), faulty: map[int]bool{},
 	}
 	for i := range d.names {
 		d.names[i] = map[string]bool{}
@@ -204,7 +205,11 @@ func (d *driver) name(node int, kind string) string {
 	defer d.mu.Unlock()
 	d.count++
 	name := fmt.Sprintf("%s-%d@%d", kind, d.count, node)
-	d.names[node][name] = true
+	if d.faulty[node] {
+		d.Suspect(name)
+	} else {
+		d.names[node][name] = true
+	}
 	return name
 }
 
@@ -218,6 +223,18 @@ func (d *driver) suspectNode(node int) {
 	d.names[node] = map[string]bool{}
 	d.mu.Unlock()
 	d.Suspect(names...)
+}
+
+// fault lets a fault of a node happen. What the node's members get from its beginning on is not sure.
+func (d *driver) fault(node int, happen func()) {
+	d.mu.Lock()
+	d.faulty[node] = true
+	d.mu.Unlock()
+	d.suspectNode(node)
+	happen()
+	d.mu.Lock()
+	d.faulty[node] = false
+	d.mu.Unlock()
 }
 
 func (d *driver) isSuspect(node int, name string) bool {
@@ -259,17 +276,18 @@ func (d *driver) steps(ctx context.Context) error {
 				}
 			}
 		case n < 74 && d.Kills:
-			d.suspectNode(node)
-			d.cluster.Nodes[node].Kill()
-			d.sleep(5 * time.Second)
-			d.suspectNode(node)
-			d.cluster.Nodes[node].Start()
+			d.fault(node, func() {
+				d.cluster.Nodes[node].Kill()
+				d.sleep(5 * time.Second)
+				d.cluster.Nodes[node].Start()
+			})
 		case n < 78 && d.Freezes:
-			d.suspectNode(node)
-			thaw := d.cluster.Nodes[node].Freeze(d.intN(2) == 0)
-			d.sleep(6 * time.Second)
-			d.suspectNode(node)
-			thaw()
+			d.fault(node, func() {
+				thaw := d.cluster.Nodes[node].Freeze(d.intN(2) == 0)
+				d.sleep(6 * time.Second)
+				thaw()
+				d.sleep(100 * time.Millisecond) // Then it has noticed.
+			})
 		case n < 80 && d.Seeks:
 			d.seek(ctx, node)
 		case n < 82 && d.Expiries && d.cluster.Expire != nil:
