@@ -138,7 +138,8 @@ func (f *fan) cut(from, next sinks.Position) sinks.Position {
 			return p
 		}
 	}
-	return min(next, from+readRecords)
+	// A little more than fits, to learn when more does.
+	return min(next, from+min(f.fits+f.fits/8+1, readRecords))
 }
 
 // fill makes a batch, and keeps it for others if there are any.
@@ -154,7 +155,7 @@ func (f *fan) fill(s *shared, end sinks.Position, produce maker) {
 	f.order = append(f.order, s)
 	f.ends[s.next]++
 	f.bytes += s.size()
-	if s.next < end {
+	if s.next < end || end-s.start > f.fits {
 		f.fits = s.next - s.start
 	}
 	for limit := min(int(f.streams.Load())*fanBytesPerStream, fanBytes); f.bytes > limit && len(f.order) > 0; {
