@@ -78,6 +78,7 @@ type tailFlags struct {
 	asJSON, noFollow bool
 	count            int
 	types, sources   []string
+	cel              string
 	// stale is nil unless the flag is given.
 	stale *bool
 }
@@ -108,6 +109,7 @@ after a crash.`,
 	fs.StringArrayVar(&f.types, "type", nil, "only events whose type matches this `pattern`: * is one segment, ** any; may be repeated")
 	fs.StringArrayVar(&f.sources, "source", nil, "only events of this `source`; may be repeated")
 	fs.BoolVar(&stale, "stale", false, "only events that are older than one published before, by the vendor's version;\n--stale=false: only others")
+	fs.StringVar(&f.cel, "cel", "", "only events for which this CEL `expression` is true, such as 'has(event.order)'")
 	fs.IntVar(&f.count, "count", -1, "stop after this `number` of events (default: never)")
 	noDefault(fs, "count")
 	fs.BoolVar(&f.noFollow, "no-follow", false, "stop at the journal's end instead of waiting for more")
@@ -135,7 +137,7 @@ func (f *tailFlags) tail(ctx context.Context, env environment) error {
 			notice: func(format string, args ...any) { fmt.Fprintf(env.stderr, "bridge tail: "+format+"\n", args...) },
 		},
 		client: streamv1.NewEventStreamServiceClient(server),
-		filter: &streamv1.Filter{Types: f.types, Sources: f.sources, Stale: f.stale},
+		filter: &streamv1.Filter{Types: f.types, Sources: f.sources, Stale: f.stale, Cel: f.cel},
 		start:  start,
 		left:   f.count,
 
