@@ -27,7 +27,7 @@ const (
 	// liveClients follow the journal's end; behindEvents is how far the slow one is behind it.
 	liveClients, behindEvents = 100, 1_000_000
 	// liveRate is how many webhooks a second arrive, for livePhase, and liveRounds is how often each case is measured, in turn.
-	liveRate, livePhase, liveRounds = 200, 8 * time.Second, 3
+	liveRate, livePhase, liveRounds = 200, 4 * time.Second, 9
 )
 
 // BenchmarkLiveBesideSlow measures the time from a webhook's receipt to each of a hundred live subscribers, with nobody else, and beside one that

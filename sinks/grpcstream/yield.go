@@ -12,6 +12,9 @@ const (
 	// catchUpTime is how often, for each processor, a stream that is behind may read while live streams send: on two processors, that is some
 	// 30,000 events a second, and a tenth of their time.
 	catchUpTime = 8 * time.Millisecond
+	// maxLate is how much longer it takes at most when the processors are busy. So streams that are behind still read some 6,000 events a
+	// second, and catch up.
+	maxLate = 20 * time.Millisecond
 	// liveTime is how long after a new event the live streams are taken to be sending.
 	liveTime = 100 * time.Millisecond
 )
@@ -51,6 +54,14 @@ func (p *pace) giveWay(ctx context.Context) {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+		p.late(time.Since(now) - wait)
 	case <-ctx.Done():
 	}
+}
+
+// late notes how much too late a stream went on: that is how long goroutines wait for a processor, and live streams wait as long.
+func (p *pace) late(by time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.next = p.next.Add(min(2*by, maxLate))
 }

@@ -41,6 +41,15 @@ func TestPace(t *testing.T) {
 		if got := time.Since(began); got != 0 {
 			t.Errorf("a stream that has ended waits for %v", got)
 		}
+		for _, late := range []time.Duration{3 * time.Millisecond, time.Hour} {
+			<-time.After(liveTime)
+			p.live()
+			p.giveWay(t.Context())
+			p.late(late)
+			if got, want := took(1, 1), p.interval+min(2*late, maxLate); got != want {
+				t.Errorf("when goroutines wait for %v, the next read comes after %v, want %v", late, got, want)
+			}
+		}
 		<-time.After(2 * liveTime)
 		if got := took(3, 1000); got != 0 {
 			t.Errorf("after the live streams it took %v", got)
