@@ -52,6 +52,25 @@ func (a *Server) stopManaging(ctx context.Context) {
 	}
 }
 
+// stopStreams says goodbye to the subscribers, then stops the servers of the gRPC port and cuts off subscribers that do not read. The calls
+// of HTTP's clients go through the gRPC server. So their server stops first.
+func (a *Server) stopStreams(ctx context.Context) {
+	defer a.stopManaging(ctx)
+	a.groups.Drain() // it ends the pulls that wait, too
+	err := a.streams.Shutdown(ctx)
+	_ = a.shared.Close()
+	if err != nil {
+		a.log.Warn("subscribers that do not read were cut off")
+		_ = a.web.Close()
+		a.grpc.Stop()
+		return
+	}
+	stop := context.AfterFunc(ctx, a.grpc.Stop)
+	defer stop()
+	stopHTTP(ctx, a.web)
+	a.grpc.GracefulStop()
+}
+
 const (
 	// maxGroupMetrics is how many groups have metrics, and groupsRefresh how old these may be: they are read from the journal.
 	maxGroupMetrics = 200
