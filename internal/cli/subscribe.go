@@ -143,7 +143,7 @@ func (s *subscriber) once(ctx context.Context) error {
 	}
 	s.unanswered, s.atEnd, s.credit = 0, false, 0
 	s.credit = s.more()
-	s.start.Credit = &streamv1.Credit{Events: uint32(s.credit)} //nolint:gosec // Positive.
+	s.start.Credit = &streamv1.Credit{Events: uint32(s.credit)}
 	// An error of Send is that of the stream, which Recv returns.
 	_ = stream.Send(&streamv1.SubscribeRequest{Message: &streamv1.SubscribeRequest_Start{Start: s.start}})
 	for {
@@ -207,7 +207,7 @@ func (s *subscriber) print(send func(*streamv1.SubscribeRequest) error, deliveri
 	s.credit -= len(ids)
 	if more := s.more(); more > 0 {
 		s.credit += more
-		_ = send(&streamv1.SubscribeRequest{Message: &streamv1.SubscribeRequest_Credit{Credit: &streamv1.Credit{Events: uint32(more)}}}) //nolint:gosec // Positive.
+		_ = send(&streamv1.SubscribeRequest{Message: &streamv1.SubscribeRequest_Credit{Credit: &streamv1.Credit{Events: uint32(more)}}})
 	}
 	return nil
 }

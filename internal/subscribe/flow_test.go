@@ -223,18 +223,30 @@ func TestRequestsAreChecked(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		x := r.start("one")
 		for _, start := range []*streamv1.SubscribeStart{
-			{Group: "no group"}, {Group: "-"}, {Group: strings.Repeat("x", 101)},
-			{Filter: &streamv1.Filter{Types: []string{"order*"}}}, {Group: "g", Filter: &streamv1.Filter{Cel: "event."}},
-			{HeartbeatInterval: every(99 * time.Millisecond)}, {HeartbeatInterval: every(301 * time.Second)},
-			{Payload: 9}, {OnExpired: 9}, {Label: strings.Repeat("x", 101)},
-			{From: fromToken("none")}, {From: &streamv1.Start{}}, {Group: "g", From: fromToken("none")},
+			{Group: "no group"},
+			{Group: "-"},
+			{Group: strings.Repeat("x", 101)},
+			{Filter: &streamv1.Filter{Types: []string{"order*"}}},
+			{Group: "g", Filter: &streamv1.Filter{Cel: "event."}},
+			{HeartbeatInterval: every(99 * time.Millisecond)},
+			{HeartbeatInterval: every(301 * time.Second)},
+			{Payload: 9},
+			{OnExpired: 9},
+			{Label: strings.Repeat("x", 101)},
+			{From: fromToken("none")},
+			{From: &streamv1.Start{}},
+			{Group: "g", From: fromToken("none")},
 			{Group: "g", Policy: &streamv1.GroupPolicy{AckDeadline: every(time.Millisecond)}},
 			{Group: "g", Policy: &streamv1.GroupPolicy{MaxAttempts: 1001}},
 		} {
 			subscribe(t, x.Server, start).wantEnd(codes.InvalidArgument)
 		}
 		for _, pull := range []*streamv1.PullRequest{
-			{}, {Group: "no group"}, {Group: "g", MaxEvents: 1001}, {Group: "g", MaxBytes: 1<<24 + 1}, {Group: "g", Wait: every(6 * time.Minute)},
+			{},
+			{Group: "no group"},
+			{Group: "g", MaxEvents: 1001},
+			{Group: "g", MaxBytes: 1<<24 + 1},
+			{Group: "g", Wait: every(6 * time.Minute)},
 			{Group: "g", Wait: every(-time.Second)},
 		} {
 			_, err := x.Pull(t.Context(), pull)
@@ -267,6 +279,7 @@ func (v viewer) MaySeeType(string) bool          { return true }
 func (v viewer) Personal() bool                  { return v.personal }
 func (v viewer) MayJoin(group string) bool       { return group == "g" }
 func (v viewer) RawPayload() error               { return status.Error(codes.PermissionDenied, "no raw") }
+
 func (v viewer) Group(name string) error {
 	if !v.MayJoin(name) {
 		return status.Error(codes.PermissionDenied, "not "+name)

@@ -14,33 +14,33 @@ import (
 )
 
 var (
-	endLost = &grpcstream.Ending{
+	errLost = &grpcstream.EndError{
 		Cause: streamv1.GoodbyeCause_GOODBYE_CAUSE_LOST, Reason: "the server lost its right to the group's shares",
 	}
-	endDrained = &grpcstream.Ending{Cause: streamv1.GoodbyeCause_GOODBYE_CAUSE_DRAIN, Reason: "server is shutting down"}
-	endAway    = &grpcstream.Ending{
+	errDrained = &grpcstream.EndError{Cause: streamv1.GoodbyeCause_GOODBYE_CAUSE_DRAIN, Reason: "server is shutting down"}
+	errAway    = &grpcstream.EndError{
 		Cause: streamv1.GoodbyeCause_GOODBYE_CAUSE_JOURNAL, Reason: "the journal does not answer now",
 	}
-	endIdle = &grpcstream.Ending{
+	errIdle = &grpcstream.EndError{
 		Cause:  streamv1.GoodbyeCause_GOODBYE_CAUSE_IDLE,
 		Reason: "the member took no events for twice the deadline of its group, while events waited for it",
 	}
 )
 
 // endingOf returns the goodbye for what ended a stream, or nil if it gets none.
-func endingOf(err error) *grpcstream.Ending {
-	var ending *grpcstream.Ending
+func endingOf(err error) *grpcstream.EndError {
+	var ending *grpcstream.EndError
 	switch {
 	case errors.As(err, &ending):
 		return ending
 	case errors.Is(err, groups.ErrLost):
-		return endLost
+		return errLost
 	case errors.Is(err, groups.ErrDrained):
-		return endDrained
+		return errDrained
 	case errors.Is(err, sinks.ErrClosed):
-		return grpcstream.EndJournal
+		return grpcstream.ErrJournalCloses
 	case errors.Is(err, sinks.ErrUnavailable):
-		return endAway
+		return errAway
 	default:
 		return nil
 	}

@@ -163,7 +163,7 @@ func (s *stream) begin(ctx context.Context) (*streamv1.SubscribeResponse, error)
 
 // refused returns the status of a stream that never began.
 func (s *stream) refused(ctx context.Context, err error) error {
-	var ending *grpcstream.Ending
+	var ending *grpcstream.EndError
 	switch {
 	case s.out.Context().Err() != nil:
 		return status.FromContextError(s.out.Context().Err()).Err()
@@ -340,8 +340,8 @@ func (s *stream) watch(ctx context.Context) {
 		}
 		now := time.Now()
 		if began := s.sending.Load(); began != 0 && now.Sub(time.Unix(0, began)) > patience && s.feed.place().lag > 0 {
-			s.end(endIdle)
-			s.abandon(endIdle.Status())
+			s.end(errIdle)
+			s.abandon(errIdle.Status())
 			return
 		}
 		switch events, _ := s.credit.left(); {
@@ -350,7 +350,7 @@ func (s *stream) watch(ctx context.Context) {
 		case idle.IsZero():
 			idle = now
 		case now.Sub(idle) > patience:
-			s.end(endIdle)
+			s.end(errIdle)
 			return
 		}
 	}

@@ -170,14 +170,14 @@ func (s *stream) deliver(ctx context.Context, records []sinks.Record) error {
 
 // end returns the stream's status for the error that ended it. When it is the server that ends the stream, it sends a goodbye first.
 func (s *stream) end(ctx context.Context, err error) error {
-	var ending *Ending
+	var ending *EndError
 	switch {
 	case s.out.Context().Err() != nil:
 		return status.FromContextError(s.out.Context().Err()).Err()
 	case errors.As(context.Cause(ctx), &ending):
 		return s.sendGoodbye(ending)
 	case errors.Is(err, sinks.ErrClosed):
-		return s.sendGoodbye(EndJournal)
+		return s.sendGoodbye(ErrJournalCloses)
 	default:
 		return s.Status(ctx, err)
 	}
@@ -216,7 +216,7 @@ func (s *stream) sendHeartbeat() error {
 
 // sendGoodbye ends the stream. A stream that was not subscribed yet has no token to say goodbye with, so it gets only the
 // status.
-func (s *stream) sendGoodbye(e *Ending) error {
+func (s *stream) sendGoodbye(e *EndError) error {
 	if s.subscribed {
 		err := s.send(&streamv1.TailResponse{Message: &streamv1.TailResponse_Goodbye{Goodbye: &streamv1.Goodbye{
 			Token:  s.Token(s.Position()),

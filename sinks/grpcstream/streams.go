@@ -62,27 +62,27 @@ func NewStreams(c StreamsConfig) *Streams {
 	return s
 }
 
-// Ending is the cause of a stream's context when the server ends the stream: it says goodbye, and returns [Ending.Status].
-type Ending struct {
+// EndError is the cause of a stream's context when the server ends the stream: it says goodbye, and returns [EndError.Status].
+type EndError struct {
 	Cause  streamv1.GoodbyeCause
 	Reason string
 }
 
-func (e *Ending) Error() string { return e.Reason }
+func (e *EndError) Error() string { return e.Reason }
 
 // Status is the status of the stream.
-func (e *Ending) Status() error { return unavailable(e.Reason) }
+func (e *EndError) Status() error { return unavailable(e.Reason) }
 
 var (
-	endDrain = &Ending{streamv1.GoodbyeCause_GOODBYE_CAUSE_DRAIN, "server is shutting down"}
-	endAge   = &Ending{streamv1.GoodbyeCause_GOODBYE_CAUSE_MAX_AGE, "the stream reached its maximum age"}
+	errDrain = &EndError{streamv1.GoodbyeCause_GOODBYE_CAUSE_DRAIN, "server is shutting down"}
+	errAge   = &EndError{streamv1.GoodbyeCause_GOODBYE_CAUSE_MAX_AGE, "the stream reached its maximum age"}
 
-	// EndJournal ends the streams of a journal that closes.
-	EndJournal = &Ending{streamv1.GoodbyeCause_GOODBYE_CAUSE_JOURNAL, "journal is closing"}
+	// ErrJournalCloses ends the streams of a journal that closes.
+	ErrJournalCloses = &EndError{streamv1.GoodbyeCause_GOODBYE_CAUSE_JOURNAL, "journal is closing"}
 )
 
 // Serve runs one stream, and returns its status. lag is asked for [Streams.Stats]. The context of run is done when the client has gone,
-// and when the stream must say goodbye: then its cause is an [*Ending]. A run that is blocked in a Send is left behind in the
+// and when the stream must say goodbye: then its cause is an [*EndError]. A run that is blocked in a Send is left behind in the
 // end, since only the return of the handler unblocks it. run may call abandon for that, from another goroutine, with the status.
 func (s *Streams) Serve(
 	ctx context.Context, lag func() uint64, run func(ctx context.Context, abandon context.CancelCauseFunc) error,
@@ -92,9 +92,9 @@ func (s *Streams) Serve(
 		return err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	stopDrain := context.AfterFunc(s.draining, func() { cancel(endDrain) })
+	stopDrain := context.AfterFunc(s.draining, func() { cancel(errDrain) })
 	age := s.maxAge - s.maxAge/10 + rand.N(s.maxAge/5+1) //nolint:gosec // it only spreads the ends
-	tooOld := time.AfterFunc(age, func() { cancel(endAge) })
+	tooOld := time.AfterFunc(age, func() { cancel(errAge) })
 	left := time.NewTimer(age + ageGrace)
 	abandoned, abandon := context.WithCancelCause(context.Background())
 	defer abandon(nil)
@@ -117,9 +117,9 @@ func (s *Streams) Serve(
 	case <-abandoned.Done():
 		return context.Cause(abandoned)
 	case <-left.C:
-		return endAge.Status()
+		return errAge.Status()
 	case <-s.cut.Done():
-		return endDrain.Status()
+		return errDrain.Status()
 	}
 }
 
@@ -127,7 +127,7 @@ func (s *Streams) enter(st *opened) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return endDrain.Status()
+		return errDrain.Status()
 	}
 	if len(s.open) >= s.max {
 		return tooManyStreams(s.max)
