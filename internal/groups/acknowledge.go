@@ -155,11 +155,15 @@ func (f *farWrite) change(ctx context.Context, s journal.Share) (journal.ShareCh
 		return change, result, err
 	}
 	for _, a := range f.left[s.Index] {
-		ok := false
-		if a.epoch == s.Epoch {
-			if ok, err = f.apply(ctx, &change, next, a); err != nil {
-				return change, result, err
-			}
+		ok := a.epoch == s.Epoch
+		if ok {
+			ok, err = f.sameEvent(ctx, a)
+		}
+		if ok && err == nil {
+			ok, err = f.apply(ctx, &change, next, a)
+		}
+		if err != nil {
+			return change, result, err
 		}
 		if ok {
 			result.Accepted++
@@ -169,6 +173,22 @@ func (f *farWrite) change(ctx context.Context, s journal.Share) (journal.ShareCh
 	}
 	change.State, err = next.encode()
 	return change, result, err
+}
+
+// sameEvent reports whether the log still has the event that was delivered. After a restore from an older backup, its position may have another one.
+func (f *farWrite) sameEvent(ctx context.Context, a farAnswer) (bool, error) {
+	log := f.manager.cfg.Log
+	if a.position >= log.Bounds().Next {
+		// This instance may not know of the event yet.
+		err := log.Resolve(ctx, sinks.Mark{Position: a.position + 1})
+		if errors.Is(err, sinks.ErrFuture) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+	return saltOf(log, a.position) == a.salt, nil
 }
 
 // apply applies an answer to a state, and reports whether it holds.

@@ -139,7 +139,7 @@ func (g *group) outstanding(id deliveryID) *item {
 		return nil
 	}
 	it := s.items[itemKey{id.position, id.round != 0}]
-	if it == nil || it.phase != outstanding || it.attempt != id.attempt || it.round != id.round || it.seq != id.seq {
+	if it == nil || it.phase != outstanding || it.attempt != id.attempt || it.round != id.round || it.seq != id.seq || it.salt != id.salt {
 		return nil
 	}
 	return it

@@ -123,11 +123,11 @@ func (f *fill) deliver(it *item, record sinks.Record) {
 	now := g.now()
 	g.enter(it, outstanding, now.Add(g.def.policy.AckDeadline))
 	m.seq++
-	it.member, it.seq, it.delivered = m, m.seq, now
+	it.member, it.seq, it.delivered, it.salt = m, m.seq, now, saltOf(g.events, it.position)
 	it.sent = m.sent.PushBack(it)
 	id := deliveryID{
 		share: uint8(it.share.index), epoch: it.share.epoch, attempt: it.attempt, position: it.position, round: it.round,
-		member: m.tag, seq: it.seq,
+		member: m.tag, seq: it.seq, salt: it.salt,
 	}
 	f.items = append(f.items, it)
 	f.bytes += int64(len(record.Encoded))

@@ -373,3 +373,25 @@ func TestStats(t *testing.T) {
 		}
 	})
 }
+
+func TestAnIdOfALostStateIsStale(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		a := r.start("a")
+		r.add("x", "y")
+		d, _, err := a.Pull(t.Context(), Request{Group: "g"}, Budget{Events: 10}, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want(t, "pulled", positions(d), "1/1 2/1")
+		_ = a.instance.Close()
+		a.stop()
+		// The backup has the first event and the group. Then another second event came.
+		r.log = r.log.Restore(2)
+		r.add("y")
+		b := r.start("b")
+		res, err := b.Acknowledge(t.Context(), "g", []Answer{{IDs: ids(d...)}})
+		if err != nil || res.Accepted != 1 || len(res.Stale) != 1 || res.Stale[0] != d[1].ID {
+			t.Fatalf("%+v, %v", res, err)
+		}
+	})
+}

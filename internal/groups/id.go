@@ -26,13 +26,20 @@ type deliveryID struct {
 	// member is a hash of the member's id, and seq the delivery's number among the member's.
 	member uint32
 	seq    uint64
+	// salt tells the event from another one at the same position, in a log that was restored from an older backup.
+	salt uint32
+}
+
+// saltOf returns the salt of an event that is in the log.
+func saltOf(log sinks.Log, p sinks.Position) uint32 {
+	return uint32(mix(uint64(log.Mark(p+1).Epoch)) >> 32)
 }
 
 var idText = base64.RawURLEncoding.Strict()
 
 // text returns the id as clients get it.
 func (d deliveryID) text(group string) string {
-	b := make([]byte, 0, 48)
+	b := make([]byte, 0, 52)
 	b = append(b, idVersion, d.share)
 	b = binary.AppendUvarint(b, d.epoch)
 	b = binary.AppendUvarint(b, uint64(d.attempt))
@@ -40,6 +47,7 @@ func (d deliveryID) text(group string) string {
 	b = binary.AppendUvarint(b, d.round)
 	b = binary.BigEndian.AppendUint32(b, d.member)
 	b = binary.AppendUvarint(b, d.seq)
+	b = binary.BigEndian.AppendUint32(b, d.salt)
 	b = binary.BigEndian.AppendUint32(b, idSum(group, b))
 	return idText.EncodeToString(b)
 }
@@ -66,7 +74,7 @@ func parseID(group, text string) (deliveryID, error) {
 	d := deliveryID{share: b[1], epoch: r.uvarint()}
 	d.attempt = uint32(r.uvarint()) // A greater number is found by the comparison below.
 	d.position, d.round = sinks.Position(r.uvarint()), r.uvarint()
-	d.member, d.seq = r.uint32(), r.uvarint()
+	d.member, d.seq, d.salt = r.uint32(), r.uvarint(), r.uint32()
 	if r.bad || len(r.rest) > 0 || d.text(group) != text {
 		return deliveryID{}, ErrID
 	}

@@ -13,9 +13,9 @@ import (
 )
 
 func FuzzID(f *testing.F) {
-	f.Add("g", uint8(3), uint64(7), uint32(2), uint64(99), uint64(0), uint32(5), uint64(12), "x")
-	f.Fuzz(func(t *testing.T, group string, share uint8, epoch uint64, attempt uint32, position, round uint64, member uint32, seq uint64, text string) {
-		id := deliveryID{share, epoch, attempt, sinks.Position(position), round, member, seq}
+	f.Add("g", uint8(3), uint64(7), uint32(2), uint64(99), uint64(0), uint32(5), uint64(12), uint32(4), "x")
+	f.Fuzz(func(t *testing.T, group string, share uint8, epoch uint64, attempt uint32, position, round uint64, member uint32, seq uint64, salt uint32, text string) {
+		id := deliveryID{share, epoch, attempt, sinks.Position(position), round, member, seq, salt}
 		encoded := id.text(group)
 		if epoch < 1<<63 && position < 1<<56 && round < 1<<28 && seq < 1<<42 && len(encoded) > 64 {
 			t.Fatalf("%d characters", len(encoded))

@@ -99,6 +99,7 @@ type item struct {
 	member    *Member
 	sent      *list.Element
 	seq       uint64
+	salt      uint32
 	delivered time.Time
 }
 
