@@ -364,23 +364,6 @@ func (a *Server) startPushing(ctx context.Context) <-chan error {
 	return ended
 }
 
-// serveShared serves the gRPC port.
-func (a *Server) serveShared(group *errgroup.Group) {
-	group.Go(func() error {
-		if err := a.shared.Serve(); err != nil {
-			return fmt.Errorf("serve grpc: %w", err)
-		}
-		return nil
-	})
-	group.Go(func() error { return serveHTTP("grpc", a.web, a.shared.Web()) })
-	group.Go(func() error {
-		if err := a.grpc.Serve(a.shared.RPC()); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
-			return fmt.Errorf("serve grpc: %w", err)
-		}
-		return nil
-	})
-}
-
 func serveHTTP(name string, s *http.Server, l net.Listener) error {
 	// A listener is closed when a successor takes over its socket.
 	if err := s.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {

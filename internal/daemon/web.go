@@ -1,8 +1,12 @@
 package daemon
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"net/http"
 
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
@@ -44,4 +48,40 @@ func (a *Server) tail(r *streamv1.TailRequest, out grpc.ServerStreamingServer[st
 	return a.access.StreamInterceptor(a.streams, out, info, func(_ any, stream grpc.ServerStream) error {
 		return a.streams.Tail(r, &grpc.GenericServerStream[streamv1.TailRequest, streamv1.TailResponse]{ServerStream: stream})
 	})
+}
+
+// serveShared serves the gRPC port.
+func (a *Server) serveShared(group *errgroup.Group) {
+	group.Go(func() error {
+		if err := a.shared.Serve(); err != nil {
+			return fmt.Errorf("serve grpc: %w", err)
+		}
+		return nil
+	})
+	group.Go(func() error { return serveHTTP("grpc", a.web, a.shared.Web()) })
+	group.Go(func() error {
+		if err := a.grpc.Serve(a.shared.RPC()); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+			return fmt.Errorf("serve grpc: %w", err)
+		}
+		return nil
+	})
+}
+
+// stopStreams says goodbye to the subscribers, then stops the servers of the gRPC port and cuts off subscribers that do not read. The calls
+// of HTTP's clients go through the gRPC server. So their server stops first.
+func (a *Server) stopStreams(ctx context.Context) {
+	defer a.stopManaging(ctx)
+	a.groups.Drain() // it ends the pulls that wait, too
+	err := a.streams.Shutdown(ctx)
+	_ = a.shared.Close()
+	if err != nil {
+		a.log.Warn("subscribers that do not read were cut off")
+		_ = a.web.Close()
+		a.grpc.Stop()
+		return
+	}
+	stop := context.AfterFunc(ctx, a.grpc.Stop)
+	defer stop()
+	stopHTTP(ctx, a.web)
+	a.grpc.GracefulStop()
 }
