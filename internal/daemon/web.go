@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -65,23 +64,4 @@ func (a *Server) serveShared(group *errgroup.Group) {
 		}
 		return nil
 	})
-}
-
-// stopStreams says goodbye to the subscribers, then stops the servers of the gRPC port and cuts off subscribers that do not read. The calls
-// of HTTP's clients go through the gRPC server. So their server stops first.
-func (a *Server) stopStreams(ctx context.Context) {
-	defer a.stopManaging(ctx)
-	a.groups.Drain() // it ends the pulls that wait, too
-	err := a.streams.Shutdown(ctx)
-	_ = a.shared.Close()
-	if err != nil {
-		a.log.Warn("subscribers that do not read were cut off")
-		_ = a.web.Close()
-		a.grpc.Stop()
-		return
-	}
-	stop := context.AfterFunc(ctx, a.grpc.Stop)
-	defer stop()
-	stopHTTP(ctx, a.web)
-	a.grpc.GracefulStop()
 }
