@@ -44,4 +44,12 @@
 //
 // Acknowledgements of all members of an instance are written together: one write is under way at a time, and the next one has what came meanwhile. A
 // position that moved because nothing passed the filter is written every few seconds.
+//
+// # Limits
+//
+//   - A share looks at no further events while 2,048 of its events are outstanding, failed, or held back; a member, while 20,000 of its shares' events are.
+//   - A share has at most 64 replays under way.
+//   - When a group turns strict order on, later events of a parked event's subject may still be delivered until the parked events were read, which takes a second or so.
+//   - After a seek, a delivery from before it may still come for a moment. Its acknowledgement is stale.
+//   - The acknowledgement of a pull at another instance lets the next event of its subject go on within a second or so.
 package groups
