@@ -61,6 +61,9 @@ const (
 	DefaultMaxMessage  = 64 << 20
 )
 
+// maxOutstanding is the most that a server accepts.
+const maxOutstanding = 1_000_000
+
 // Handler handles one event. It must return when its context is done: the connection is lost then, and the event is delivered again, or the
 // subscription ends. The event belongs to the handler. [DeliveryFrom] tells more about it.
 type Handler func(ctx context.Context, e *eventv1.Event) error
@@ -71,7 +74,7 @@ type Config struct {
 	Target string
 	// TLS encrypts the connection to Target, and may have a certificate of this program. Nil: no encryption.
 	TLS *tls.Config
-	// Token returns the bearer token to present, at each connection. It needs TLS, or a server on a loopback address.
+	// Token returns the bearer token to present, at each connection. An empty one is not presented. It needs TLS, or a server on a loopback address.
 	Token func() string
 	// Conn is a connection to use in place of Target, TLS and Token.
 	Conn grpc.ClientConnInterface
@@ -95,7 +98,8 @@ type Config struct {
 
 	// Concurrency is how many events are handled at the same time. Without a group it is 1.
 	Concurrency int
-	// Outstanding is how many events may be here at a time: being handled, waiting for it, or waiting for the confirmation.
+	// Outstanding is how many events may be here at a time: being handled, waiting for it, or waiting for the confirmation. At most a million. The
+	// ack_deadline of a group's policy goes on while an event waits: if a handler takes seconds, allow fewer.
 	Outstanding int
 	// Heartbeat is how often the server must show that it is alive. Two missed ones end the connection.
 	Heartbeat time.Duration
@@ -137,6 +141,8 @@ func (c *Config) complete() error {
 		return errors.New("client: config: Policy needs a Group")
 	case c.Group != "" && c.Tokens != nil:
 		return errors.New("client: config: Tokens is for subscriptions without a Group: the server remembers a group's position")
+	case c.Outstanding > maxOutstanding:
+		return fmt.Errorf("client: config: Outstanding is more than %d", maxOutstanding)
 	}
 	if c.Group == "" {
 		c.Concurrency = 1

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -19,6 +20,9 @@ const connectPatience = 30 * time.Second
 
 // errSilent ends a connection over which nothing comes any more.
 var errSilent = errors.New("client: two heartbeats were missed")
+
+// errUnconfirmed ends a connection over which the server did not confirm the subscription.
+var errUnconfirmed = errors.New("client: the server did not confirm the subscription in time")
 
 // errOver ends a connection whose context is done, once everything was confirmed.
 var errOver = errors.New("client: the subscription is over")
@@ -34,7 +38,7 @@ type connection struct {
 	// cut ends the stream, and handling.
 	cut context.CancelCauseFunc
 	// subscribed says that the server confirmed the subscription.
-	subscribed bool
+	subscribed atomic.Bool
 	// dead ends the connection unless it is put off.
 	dead     *time.Timer
 	interval time.Duration
@@ -50,12 +54,11 @@ func (c *connection) run(ctx context.Context) error {
 	life, cut := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cut(nil)
 	c.over, c.handling, c.cut = ctx, life, cut
-	var err error
-	if c.stream, err = c.s.api.Subscribe(life, grpc.MaxCallRecvMsgSize(c.s.cfg.MaxMessage)); err != nil {
+	c.dead = time.AfterFunc(connectPatience, func() { cut(c.silence()) })
+	defer c.dead.Stop()
+	if err := c.open(); err != nil {
 		return err
 	}
-	c.dead = time.AfterFunc(connectPatience, func() { cut(errSilent) })
-	defer c.dead.Stop()
 	c.outbox.start(c.s.request())
 
 	var parts sync.WaitGroup
@@ -72,6 +75,27 @@ func (c *connection) run(ctx context.Context) error {
 		return ctx.Err()
 	}
 	return context.Cause(life)
+}
+
+// open opens the stream. It waits for the network, and ends with the context too.
+func (c *connection) open() (err error) {
+	stop := context.AfterFunc(c.over, func() { c.cut(errOver) })
+	c.stream, err = c.s.api.Subscribe(c.handling, grpc.MaxCallRecvMsgSize(c.s.cfg.MaxMessage))
+	switch {
+	case !stop():
+		return c.over.Err()
+	case c.handling.Err() != nil:
+		return context.Cause(c.handling)
+	}
+	return err
+}
+
+// silence returns why a connection ends over which nothing comes.
+func (c *connection) silence() error {
+	if c.subscribed.Load() {
+		return errSilent
+	}
+	return errUnconfirmed
 }
 
 // end ends the connection for an error. The first one counts.
@@ -119,7 +143,7 @@ func (c *connection) receive() error {
 		if err := c.take(m); err != nil {
 			return err
 		}
-		if c.subscribed {
+		if c.subscribed.Load() {
 			c.dead.Reset(2 * c.interval)
 		}
 	}
@@ -132,12 +156,12 @@ func (c *connection) take(m *streamv1.SubscribeResponse) error {
 		return c.begin(m.Subscribed)
 	case *streamv1.SubscribeResponse_Batch:
 		for _, d := range m.Batch.GetDeliveries() {
-			c.queue.add(item{delivery: d})
+			c.queue.add(&item{delivery: d})
 		}
 		c.s.board.count(func(st *Status) { st.Outstanding += len(m.Batch.GetDeliveries()) })
 	case *streamv1.SubscribeResponse_Heartbeat:
 		if c.s.cfg.Group == "" {
-			c.queue.add(item{token: m.Heartbeat.GetToken()})
+			c.queue.add(&item{token: m.Heartbeat.GetToken()})
 		}
 		c.s.board.change(func(st *Status) {
 			st.Position, st.Lag = m.Heartbeat.GetPosition(), m.Heartbeat.GetLag()
@@ -155,21 +179,26 @@ func (c *connection) take(m *streamv1.SubscribeResponse) error {
 	return nil
 }
 
-// begin takes note of a subscription that was confirmed.
+// begin takes note of a subscription that was confirmed, or that goes on at another place since events are no longer kept.
 func (c *connection) begin(m *streamv1.Subscribed) error {
-	c.subscribed, c.interval = true, m.GetHeartbeatInterval().AsDuration()
+	first := !c.subscribed.Swap(true)
+	c.interval = m.GetHeartbeatInterval().AsDuration()
 	if c.interval <= 0 {
 		return fmt.Errorf("client: the server declared a heartbeat interval of %v", c.interval)
 	}
 	if c.s.cfg.Group == "" {
-		// Also if the connection breaks before anything comes, the next one must begin at this place. No handler runs yet.
-		c.s.token = m.GetToken()
-		c.queue.add(item{token: m.GetToken()})
+		if first {
+			// Also if the connection breaks before anything comes, the next one must begin at this place. No handler runs yet.
+			c.s.token = m.GetToken()
+		}
+		c.queue.add(&item{token: m.GetToken()})
 	}
 	c.s.board.change(func(st *Status) {
 		st.Connected, st.Err, st.Member = true, nil, m.GetMember()
 		st.Position, st.Lag = m.GetPosition(), m.GetLag()
-		st.Connections++
+		if first {
+			st.Connections++
+		}
 	})
 	return nil
 }

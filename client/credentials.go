@@ -16,10 +16,14 @@ type bearer struct {
 
 // GetRequestMetadata implements credentials.PerRPCCredentials.
 func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
-	if !b.secure {
+	token := b.token()
+	switch {
+	case token == "":
+		return nil, nil
+	case !b.secure:
 		return nil, errors.New("client: a token is sent only by TLS, or to a loopback address")
 	}
-	return map[string]string{"authorization": "Bearer " + b.token()}, nil
+	return map[string]string{"authorization": "Bearer " + token}, nil
 }
 
 // RequireTransportSecurity implements credentials.PerRPCCredentials. The check is in GetRequestMetadata, because loopback needs no TLS.

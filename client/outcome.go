@@ -21,7 +21,7 @@ type outcome struct {
 func (o *outcome) Error() string { return o.err.Error() }
 func (o *outcome) Unwrap() error { return o.err }
 
-// RetryAfter returns an error with which a handler asks for the event again, after a pause of its own.
+// RetryAfter returns an error with which a handler asks for the event again, after a pause of its own, of at most 12 hours.
 func RetryAfter(err error, pause time.Duration) error {
 	return &outcome{err: orUnnamed(err), action: streamv1.NackAction_NACK_ACTION_RETRY, delay: pause}
 }

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"slices"
 	"sync"
 
 	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
@@ -10,27 +11,44 @@ import (
 type item struct {
 	delivery *streamv1.Delivery
 	token    string
+	// ids are those of the event's deliveries to the group: it comes again when its deadline passes while it is here.
+	ids []string
 }
+
+// name is the id of an event, or its subject, in a source.
+type name struct{ source, text string }
 
 // queue has the items that wait for a handler. The credit bounds the events in it; of several tokens that follow one another it has the last.
 type queue struct {
 	mu     sync.Mutex
 	filled *sync.Cond
-	items  []item
+	items  []*item
+	// here are the events of a group that wait or are being handled, by their ids. busy are the subjects of those that are being handled.
+	here   map[name]*item
+	busy   map[name]bool
 	closed bool
 	// ended is closed with the queue.
 	ended chan struct{}
 }
 
 func newQueue() *queue {
-	q := &queue{ended: make(chan struct{})}
+	q := &queue{here: map[name]*item{}, busy: map[name]bool{}, ended: make(chan struct{})}
 	q.filled = sync.NewCond(&q.mu)
 	return q
 }
 
-func (q *queue) add(i item) {
+// add adds an item. An event that is here is not added once more: it only gets the other id.
+func (q *queue) add(i *item) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if id := i.delivery.GetId(); id != "" {
+		event := name{i.delivery.GetEvent().GetSource(), i.delivery.GetEvent().GetId()}
+		if known := q.here[event]; known != nil {
+			known.ids = append(known.ids, id)
+			return
+		}
+		q.here[event], i.ids = i, []string{id}
+	}
 	if last := len(q.items) - 1; i.delivery == nil && last >= 0 && q.items[last].delivery == nil {
 		q.items[last] = i
 		return
@@ -39,20 +57,55 @@ func (q *queue) add(i item) {
 	q.filled.Signal()
 }
 
-// next waits for an item. It returns false when the queue is closed. last says that no other item waits.
-func (q *queue) next() (i item, last, ok bool) {
+// next waits for an item. It returns false when the queue is closed. last says that no other item waits. An event of a group must be given
+// to finish; until then, no other one of its subject is returned.
+func (q *queue) next() (i *item, last, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for len(q.items) == 0 && !q.closed {
+	at := q.free()
+	for ; at < 0 && !q.closed; at = q.free() {
 		q.filled.Wait()
 	}
 	if q.closed {
-		return item{}, true, false
+		return nil, true, false
 	}
-	i = q.items[0]
-	q.items[0] = item{}
-	q.items = q.items[1:]
+	i = q.items[at]
+	if at == 0 {
+		q.items[0] = nil
+		q.items = q.items[1:]
+	} else {
+		q.items = slices.Delete(q.items, at, at+1)
+	}
+	if subject, has := subjectOf(i); has {
+		q.busy[subject] = true
+	}
 	return i, len(q.items) == 0, true
+}
+
+// free returns the index of the first item whose subject is not busy, or -1.
+func (q *queue) free() int {
+	return slices.IndexFunc(q.items, func(i *item) bool {
+		subject, has := subjectOf(i)
+		return !has || !q.busy[subject]
+	})
+}
+
+// finish ends the handling of an event of a group, and returns the ids of its deliveries so far.
+func (q *queue) finish(i *item) (ids []string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	delete(q.here, name{i.delivery.GetEvent().GetSource(), i.delivery.GetEvent().GetId()})
+	if subject, has := subjectOf(i); has {
+		delete(q.busy, subject)
+		q.filled.Broadcast()
+	}
+	return i.ids
+}
+
+// subjectOf returns the subject that an event of a group has.
+func subjectOf(i *item) (subject name, has bool) {
+	e := i.delivery.GetEvent()
+	return name{e.GetSource(), e.GetSubject()}, i.delivery.GetId() != "" && e.GetSubject() != ""
 }
 
 // close ends the queue. What waits is dropped.
@@ -98,10 +151,12 @@ func (o *outbox) start(m *streamv1.SubscribeStart) {
 	o.change(func() { o.first = &streamv1.SubscribeRequest{Message: &streamv1.SubscribeRequest_Start{Start: m}} })
 }
 
-func (o *outbox) ack(id string) { o.change(func() { o.acks = append(o.acks, id); o.credit++ }) }
+func (o *outbox) ack(ids []string) {
+	o.change(func() { o.acks = append(o.acks, ids...); o.credit += uint32(len(ids)) })
+}
 
 func (o *outbox) nack(n *streamv1.Nack) {
-	o.change(func() { o.nacks = append(o.nacks, n); o.credit++ })
+	o.change(func() { o.nacks = append(o.nacks, n); o.credit += uint32(len(n.GetIds())) })
 }
 
 func (o *outbox) addCredit() { o.change(func() { o.credit++ }) }

@@ -84,6 +84,13 @@ func (s *scene) subscribedEvery(interval time.Duration) {
 	}}})
 }
 
+// moved says where a subscription goes on after events that are no longer kept.
+func (s *scene) moved(token string) {
+	s.send(&streamv1.SubscribeResponse{Message: &streamv1.SubscribeResponse_Subscribed{Subscribed: &streamv1.Subscribed{
+		Token: token, HeartbeatInterval: durationpb.New(time.Minute),
+	}}})
+}
+
 // deliver delivers events with these numbers.
 func (s *scene) deliver(numbers ...int) {
 	batch := &streamv1.Batch{}
@@ -97,6 +104,13 @@ func (s *scene) deliver(numbers ...int) {
 		batch.Deliveries = append(batch.Deliveries, d)
 	}
 	s.send(&streamv1.SubscribeResponse{Message: &streamv1.SubscribeResponse_Batch{Batch: batch}})
+}
+
+// deliverAs delivers an event with this number to a member of a group, under an id of its own.
+func (s *scene) deliverAs(id string, n int) {
+	s.send(&streamv1.SubscribeResponse{Message: &streamv1.SubscribeResponse_Batch{Batch: &streamv1.Batch{Deliveries: []*streamv1.Delivery{
+		{Id: id, Event: &eventv1.Event{Id: strconv.Itoa(n)}, Attempt: 1},
+	}}}})
 }
 
 func (s *scene) heartbeat(token string) {

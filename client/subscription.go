@@ -47,16 +47,16 @@ func (s *subscription) run(ctx context.Context) (err error) {
 	}
 	pause := backoff{least: s.cfg.MinBackoff, most: s.cfg.MaxBackoff}
 	for {
-		c := newConnection(s)
+		c, began := newConnection(s), time.Now()
 		err := c.run(ctx)
 		s.board.change(func(st *Status) { st.Connected, st.CaughtUp, st.Err, st.Outstanding = false, false, err, 0 })
-		if final := final(err, c.subscribed); final != nil {
+		if final := final(err, c.subscribed.Load()); final != nil {
 			return final
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if c.subscribed {
+		if time.Since(began) > s.cfg.MaxBackoff {
 			pause.reset()
 		}
 		s.cfg.Logger.InfoContext(ctx, "stream ended", "group", s.cfg.Group, "error", err)
@@ -76,7 +76,7 @@ func final(err error, subscribed bool) error {
 	switch {
 	case errors.As(err, &final):
 		return final.err
-	case errors.As(err, &goodbye), errors.Is(err, errSilent):
+	case errors.As(err, &goodbye), errors.Is(err, errSilent), errors.Is(err, errUnconfirmed):
 		return nil
 	}
 	switch st := status.Convert(err); st.Code() {

@@ -3,7 +3,9 @@ package client
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -15,6 +17,8 @@ const (
 	saveEvery = 100
 	// maxReason bounds the text of a negative acknowledgement, in bytes.
 	maxReason = 1024
+	// maxDelay bounds the pause that a negative acknowledgement asks for.
+	maxDelay = 12 * time.Hour
 )
 
 // work handles events until the queue is closed.
@@ -27,7 +31,7 @@ func (c *connection) work() error {
 		}
 		switch {
 		case c.s.cfg.Group != "":
-			c.answer(i.delivery)
+			c.answer(i)
 		case i.delivery == nil:
 			c.s.token = i.token
 			unsaved++
@@ -61,19 +65,20 @@ func (c *connection) save(unsaved int) error {
 }
 
 // answer handles an event of a group, and acknowledges it.
-func (c *connection) answer(d *streamv1.Delivery) {
-	err := c.call(d, int(d.GetAttempt()))
+func (c *connection) answer(i *item) {
+	err := c.call(i.delivery, int(i.delivery.GetAttempt()))
 	if c.handling.Err() != nil {
 		return // the server gives the event to somebody else
 	}
+	ids := c.queue.finish(i)
 	if err == nil {
-		c.outbox.ack(d.GetId())
+		c.outbox.ack(ids)
 		return
 	}
 	o := outcomeOf(err)
-	n := &streamv1.Nack{Ids: []string{d.GetId()}, Action: o.action, Reason: truncate(o.Error())}
+	n := &streamv1.Nack{Ids: ids, Action: o.action, Reason: reasonOf(o)}
 	if o.delay > 0 {
-		n.Delay = durationpb.New(o.delay)
+		n.Delay = durationpb.New(min(o.delay, maxDelay))
 	}
 	c.outbox.nack(n)
 }
@@ -133,9 +138,15 @@ func (c *connection) call(d *streamv1.Delivery, attempt int) error {
 	return c.s.handle(context.WithValue(c.handling, deliveryKey{}, described), d.GetEvent())
 }
 
-func truncate(s string) string {
-	if len(s) > maxReason {
-		s = s[:maxReason]
+// reasonOf returns the text of an error as protobuf can send it.
+func reasonOf(err error) string {
+	s := strings.ToValidUTF8(err.Error(), "\uFFFD")
+	if len(s) <= maxReason {
+		return s
 	}
-	return s
+	end := maxReason
+	for !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end]
 }

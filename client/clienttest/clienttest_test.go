@@ -228,7 +228,7 @@ func TestExpiredPosition(t *testing.T) {
 var tokens sync.Map
 
 // withTokens has a subscription remember its position in a file of the test.
-func withTokens(cfg client.Config, t *testing.T) client.Config { //nolint:revive // the configuration is what is changed
+func withTokens(cfg client.Config, t *testing.T) client.Config {
 	t.Helper()
 	file, _ := tokens.LoadOrStore(t.Name(), client.File(t.TempDir()+"/token"))
 	cfg.Tokens, _ = file.(client.Tokens)

@@ -23,22 +23,28 @@ def handle(event):
     print(event.id, event.type, event.subject, flush=True)
 
 
+def cancel_after(seconds, call):
+    """Cancels a call when the time is over, unless the timer that it returns is cancelled first."""
+    timer = threading.Timer(seconds, call.cancel)
+    timer.daemon = True
+    timer.start()
+    return timer
+
+
 def subscribe(stub, group):
     """Handles events until the stream ends."""
     requests = queue.Queue()
+    # All events of the credit must be handled within the group's ack_deadline. Ask for fewer if the work is slow.
     requests.put(stream_pb2.SubscribeRequest(start={"group": group, "credit": {"events": 100}}))
     call = stub.Subscribe(iter(requests.get, None))
-    dead = threading.Timer(30, call.cancel)
+    patience = 30
+    dead = cancel_after(patience, call)
     try:
         for message in call:
-            kind = message.WhichOneof("message")
-            if kind == "subscribed":
+            dead.cancel()  # the time that the work takes does not count
+            if message.WhichOneof("message") == "subscribed":
                 # Two missed heartbeats: the connection is dead, also if TCP has not noticed.
                 patience = 2 * message.subscribed.heartbeat_interval.ToTimedelta().total_seconds()
-            dead.cancel()
-            dead = threading.Timer(patience, call.cancel)
-            dead.daemon = True
-            dead.start()
             for delivery in message.batch.deliveries:
                 try:
                     handle(delivery.event)
@@ -47,6 +53,7 @@ def subscribe(stub, group):
                     answer = {"nack": {"ids": [delivery.id], "reason": type(e).__name__}}
                 requests.put(stream_pb2.SubscribeRequest(**answer))
                 requests.put(stream_pb2.SubscribeRequest(credit={"events": 1}))
+            dead = cancel_after(patience, call)
     finally:
         dead.cancel()
         requests.put(None)

@@ -38,17 +38,16 @@ function save(next: string) {
 /** Handles events until the stream ends. */
 async function follow() {
   const cut = new AbortController();
-  let dead = setTimeout(() => cut.abort(), 30_000);
+  let patience = 30_000;
+  let dead = setTimeout(() => cut.abort(), patience);
   try {
     const start = token ? { at: { case: "token" as const, value: token } } : undefined;
     for await (const { message } of client.tail({ start, filter: { types: ["**"] } }, { signal: cut.signal })) {
+      clearTimeout(dead); // the time that the work takes does not count
       if (message.case === "subscribed") {
         // Two missed heartbeats: the connection is dead, also if TCP has not noticed.
-        const interval = 1000 * Number(message.value.heartbeatInterval?.seconds ?? 10n);
-        clearTimeout(dead);
-        dead = setTimeout(() => cut.abort(), 2 * interval);
+        patience = 2000 * Number(message.value.heartbeatInterval?.seconds ?? 10n);
       }
-      dead.refresh();
       if (message.case === "events") {
         for (const { event, token } of message.value.events) {
           if (event) handle(event);
@@ -57,6 +56,7 @@ async function follow() {
       } else if (message.value?.token) {
         save(message.value.token); // also where nothing passed the filter, the position moves
       }
+      dead = setTimeout(() => cut.abort(), patience);
     }
   } finally {
     clearTimeout(dead);
