@@ -1,6 +1,7 @@
 package sinks
 
 import (
+	"slices"
 	"sync"
 
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
@@ -12,8 +13,9 @@ type Memo struct {
 	owner MemoOwner
 	at    Position
 
-	mu      sync.Mutex
-	entries []*derived // A few: a list is smaller and faster than a map.
+	mu        sync.Mutex
+	entries   []*derived // A few: a list is smaller and faster than a map.
+	forgotten bool       // Nothing more is remembered.
 }
 
 type derived struct {
@@ -32,11 +34,12 @@ type MemoOwner interface {
 // Begin makes a memo that of the event at a position. It must be empty.
 func (m *Memo) Begin(owner MemoOwner, p Position) { m.owner, m.at = owner, p }
 
-// Forget makes a memo empty. What readers have, they keep.
+// Forget makes a memo empty for good: its owner does not count it any more, so it remembers nothing of late readers. What readers have,
+// they keep.
 func (m *Memo) Forget() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.entries = nil
+	m.entries, m.forgotten = nil, true
 }
 
 // Child returns an empty memo for something that was derived from the event. What it remembers counts as the event's. The child of nil is
@@ -57,8 +60,16 @@ func (m *Memo) entry(key any) *derived {
 		}
 	}
 	e := &derived{key: key}
-	m.entries = append(m.entries, e)
+	if !m.forgotten {
+		m.entries = append(m.entries, e)
+	}
 	return e
+}
+
+func (m *Memo) remembers(e *derived) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Contains(m.entries, e)
 }
 
 // Derive returns what compute makes of the event, and about how many bytes it takes. If the record has a memo, this is computed once for
@@ -73,7 +84,9 @@ func Derive[T any](r *Record, key any, compute func() (value T, bytes int, err e
 	e.once.Do(func() {
 		var bytes int
 		e.value, bytes, e.err = compute()
-		r.Memo.owner.Charge(r.Memo.at, bytes)
+		if r.Memo.remembers(e) {
+			r.Memo.owner.Charge(r.Memo.at, bytes)
+		}
 	})
 	value, _ := e.value.(T)
 	return value, e.err
