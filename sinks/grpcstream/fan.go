@@ -2,7 +2,6 @@ package grpcstream
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"sync/atomic"
 
@@ -77,6 +76,8 @@ type shared struct {
 	next  sinks.Position
 	batch batch
 	err   error
+	// abandoned: the stream that made it has ended, so the error is its own.
+	abandoned bool
 
 	prepared preparedBatch
 }
@@ -89,7 +90,7 @@ func (f *fan) get(ctx context.Context, from, next sinks.Position, produce maker)
 	for {
 		s, end, mine := f.claim(from, next)
 		if mine {
-			f.fill(s, end, produce)
+			f.fill(ctx, s, end, produce)
 			return s, s.err
 		}
 		select {
@@ -97,8 +98,7 @@ func (f *fan) get(ctx context.Context, from, next sinks.Position, produce maker)
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
-		// The other stream's end is no reason for this one to end.
-		if !errors.Is(s.err, context.Canceled) {
+		if !s.abandoned {
 			return s, s.err
 		}
 	}
@@ -143,8 +143,9 @@ func (f *fan) cut(from, next sinks.Position) sinks.Position {
 }
 
 // fill makes a batch, and keeps it for others if there are any.
-func (f *fan) fill(s *shared, end sinks.Position, produce maker) {
+func (f *fan) fill(ctx context.Context, s *shared, end sinks.Position, produce maker) {
 	s.batch, s.next, s.err = produce(s.start, end)
+	s.abandoned = s.err != nil && ctx.Err() != nil
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	close(s.made)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/encoding/gzip"
 
 	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
@@ -203,19 +204,29 @@ func TestFan(t *testing.T) {
 	}
 }
 
-// A batch whose maker was cancelled is made by another stream. Other errors are all streams'.
+// A batch whose maker has ended, for whatever reason, is made by another stream. Other errors are all streams'.
 func TestFanFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for _, c := range []struct{ failed, want error }{
-			{fmt.Errorf("gone: %w", context.Canceled), nil}, {sinks.ErrUnavailable, sinks.ErrUnavailable},
+		for _, c := range []struct {
+			ended        bool
+			failed, want error
+		}{
+			{true, fmt.Errorf("gone: %w", context.Canceled), nil},
+			{true, context.DeadlineExceeded, nil},
+			{true, sinks.ErrUnavailable, nil},
+			{false, sinks.ErrUnavailable, sinks.ErrUnavailable},
 		} {
 			var all fans
 			f := all.join(kind{})
 			fail := make(chan struct{})
 			first, second := make(chan error, 1), make(chan error, 1)
+			maker, end := context.WithCancel(t.Context())
 			go func() {
-				_, err := f.get(t.Context(), 1, 2, func(from, _ sinks.Position) (batch, sinks.Position, error) {
+				_, err := f.get(maker, 1, 2, func(from, _ sinks.Position) (batch, sinks.Position, error) {
 					<-fail
+					if c.ended {
+						end()
+					}
 					return batch{}, from, c.failed
 				})
 				first <- err
@@ -237,6 +248,25 @@ func TestFanFails(t *testing.T) {
 			if err := <-second; !errors.Is(err, c.want) {
 				t.Errorf("%v: the other one gets %v", c.failed, err)
 			}
+			end()
 		}
+	})
+}
+
+// A client whose time is over while it makes a batch for others ends alone.
+func TestDeadlineOfOneEndsNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := memlog.New("log")
+		appendEvents(t, log, 0, 3)
+		server := New(slowLog{log, 3 * time.Second}, Config{})
+		short, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		hasty := tailWith(t, short, server, &streamv1.TailRequest{})
+		receiveSubscribed(t, hasty)
+		synctest.Wait()
+		patient := tail(t, server, &streamv1.TailRequest{})
+		receiveSubscribed(t, patient)
+		wantEnd(t, hasty, codes.DeadlineExceeded, "")
+		wantEvents(t, receiveEvents(t, patient, 3), 0, 1, 2)
 	})
 }
