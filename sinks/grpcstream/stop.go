@@ -24,7 +24,11 @@ func (s *stream) findStop(ctx context.Context, at *streamv1.Stop) error {
 	log := s.server.log
 	switch at := at.GetAt().(type) {
 	case *streamv1.Stop_Latest:
-		s.stop.position = log.Bounds().Next
+		end, err := durableEnd(ctx, log)
+		if err != nil {
+			return err
+		}
+		s.stop.position = end
 	case *streamv1.Stop_Token:
 		k, err := s.readToken(at.Token)
 		if err != nil {
@@ -48,6 +52,16 @@ func (s *stream) findStop(ctx context.Context, at *streamv1.Stop) error {
 		}
 	}
 	return nil
+}
+
+// durableEnd returns the log's end. Where several instances write, this one may not know the last events yet: an answer about a position
+// past all that it knows comes from the storage, and it knows the end then.
+func durableEnd(ctx context.Context, log sinks.Log) (sinks.Position, error) {
+	err := log.Resolve(ctx, sinks.Mark{Position: log.Bounds().Next + 1})
+	if err != nil && !errors.Is(err, sinks.ErrFuture) {
+		return 0, err
+	}
+	return log.Bounds().Next, nil
 }
 
 // reached reports whether a stream that has dealt with all events before p ends here.

@@ -202,3 +202,16 @@ func TestRefusedStops(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) { wantEnd(t, v.tail(t, &streamv1.TailRequest{Stop: c.stop}), c.code, c.text) })
 	}
 }
+
+// The stop at the log's end is the storage's end, not that which this instance knows of.
+func TestStopsAtTheEndOfTheStorage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &lateLog{Log: memlog.New("log")}
+		appendEvents(t, log.Log, 0, 5)
+		log.known.Store(3)
+		stream := tail(t, New(log, Config{}), &streamv1.TailRequest{Stop: stopLatest()})
+		receiveSubscribed(t, stream)
+		wantEvents(t, receiveEvents(t, stream, 5), numbers(0, 5)...)
+		receiveStop(t, stream, tokensOf(log, nil).at(6), 6)
+	})
+}
