@@ -20,7 +20,7 @@ import (
 	"github.com/webhook-bridge/bridge/sinks/payload"
 )
 
-// start checks the request and finds the place where the stream starts.
+// start checks the request and finds the place where the stream starts. Errors are for end.
 func (s *stream) start(ctx context.Context, req *streamv1.TailRequest) error {
 	if err := Validate(req); err != nil {
 		return err
@@ -31,10 +31,10 @@ func (s *stream) start(ctx context.Context, req *streamv1.TailRequest) error {
 		return err
 	}
 	if err := s.Start(ctx, req.GetStart()); err != nil {
-		return s.Status(ctx, err)
+		return err
 	}
 	if err := s.findStop(ctx, req.GetStop()); err != nil {
-		return s.Status(ctx, err)
+		return err
 	}
 	if err := s.server.MayHave(s.view, req.GetPayload()); err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
 	"github.com/webhook-bridge/bridge/sinks"
@@ -413,4 +414,41 @@ func TestLostEventsEndTheStream(t *testing.T) {
 		receiveSubscribed(t, stream)
 		wantEvents(t, receiveEvents(t, stream, 2), numbers(3, 5)...)
 	})
+}
+
+// startLog does not find the start of a stream.
+type startLog struct {
+	*memlog.Log
+	find func(context.Context) error
+}
+
+func (l startLog) Seek(ctx context.Context, _ time.Time) (sinks.Position, error) {
+	return 0, l.find(ctx)
+}
+
+// A stream that ends while its start is looked for ends as later, and no end is an error in the log.
+func TestEndsBeforeItStarts(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		find func(context.Context) error
+		code codes.Code
+	}{
+		{"the journal closes", func(context.Context) error { return sinks.ErrClosed }, codes.Unavailable},
+		{"the client goes", func(ctx context.Context) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}, codes.DeadlineExceeded},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var logged bytes.Buffer
+			server := New(startLog{memlog.New("log"), c.find}, Config{Logger: slog.New(slog.NewTextHandler(&logged, nil))})
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			stream := tailWith(t, ctx, server, &streamv1.TailRequest{Start: &streamv1.Start{At: &streamv1.Start_Time{Time: timestamppb.Now()}}})
+			wantEnd(t, stream, c.code, "")
+			if logged.Len() > 0 {
+				t.Errorf("%s: logged %s", c.name, logged.String())
+			}
+		})
+	}
 }
