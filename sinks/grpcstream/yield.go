@@ -15,6 +15,9 @@ const (
 	// maxLate is how much longer it takes at most when the processors are busy. So streams that are behind still read some 6,000 events a
 	// second, and catch up.
 	maxLate = 20 * time.Millisecond
+	// maxWait is how long a stream waits at most for a read, however many are behind. So each reads 2,500 events a second: more than
+	// arrive, so that it catches up.
+	maxWait = 50 * time.Millisecond
 	// liveTime is how long after a new event the live streams are taken to be sending.
 	liveTime = 100 * time.Millisecond
 )
@@ -44,8 +47,8 @@ func (p *pace) giveWay(ctx context.Context) {
 	if p.next.Before(now) {
 		p.next = now
 	}
-	wait := p.next.Sub(now)
-	p.next = p.next.Add(p.interval)
+	wait := min(p.next.Sub(now), maxWait)
+	p.next = now.Add(wait + p.interval)
 	p.mu.Unlock()
 	if wait <= 0 {
 		return

@@ -56,3 +56,22 @@ func TestPace(t *testing.T) {
 		}
 	})
 }
+
+// However many streams are behind, each of them goes on.
+func TestPaceStarvesNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPace()
+		for range 3 {
+			p.live()
+			began := time.Now()
+			var wg sync.WaitGroup
+			for range 1000 {
+				wg.Go(func() { p.giveWay(t.Context()) })
+			}
+			wg.Wait()
+			if got := time.Since(began); got > maxWait {
+				t.Errorf("a stream waits for %v", got)
+			}
+		}
+	})
+}
