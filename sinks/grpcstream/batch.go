@@ -38,11 +38,11 @@ func (b *batch) full(d delivered) bool {
 	return !b.empty() && len(b.wire)+d.size() > batchBytes
 }
 
-// grow allocates memory for as many of the records as fit into the batch.
-func (b *batch) grow(records []sinks.Record) {
-	size := delivered{event: records[0].Encoded}.size()
-	for i := range records[1:] {
-		next := size + delivered{event: records[1+i].Encoded}.size()
+// grow allocates memory for an event, and for as many of the records behind it as fit into the batch.
+func (b *batch) grow(first delivered, rest []sinks.Record) {
+	size := first.size()
+	for i := range rest {
+		next := size + delivered{event: rest[i].Encoded}.size()
 		if next > batchBytes {
 			break
 		}

@@ -43,7 +43,7 @@ func (c *chooser) batch(ctx context.Context, from sinks.Position, records []sink
 			break
 		}
 		if b.empty() {
-			b.grow(records[i:])
+			b.grow(d, records[i+1:])
 		}
 		next++
 		b.add(c.Reader, next, d)

@@ -147,3 +147,26 @@ func TestSubscribedHasThePlace(t *testing.T) {
 		t.Errorf("subscribed is %v", got)
 	}
 }
+
+// A batch of events without data takes no memory for the data.
+func TestHeadersOfLargeEventsAreSmall(t *testing.T) {
+	log := memlog.New("log")
+	large := event(1)
+	large.GetShipment().Reference = strings.Repeat("x", 1<<20)
+	add(t, log, large)
+	records, err := log.Read(t.Context(), 1, make([]sinks.Record, 0, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := New(log, Config{}).NewReader(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, next, err := (&chooser{r, streamv1.Payload_PAYLOAD_HEADERS}).batch(t.Context(), 1, records)
+	if err != nil || next != 2 || b.empty() {
+		t.Fatalf("batch of %d bytes up to %d, %v", len(b.wire), next, err)
+	}
+	if cap(b.wire) > batchBytes {
+		t.Errorf("%d bytes take %d", len(b.wire), cap(b.wire))
+	}
+}
