@@ -43,8 +43,8 @@ func Event(of Selection) (*Schema, error) {
 				s.OneOf = append(s.OneOf, &Schema{Title: p.Name, Required: []string{p.Name}})
 				s.Dependent = append(s.Dependent, Property{p.Name, &Schema{Properties: Properties{{"type", k.types()}}}})
 			}
-			if p.Name == "type" && of.types != nil {
-				s.Properties[i].Schema.Pattern = of.types.String()
+			if text := of.expression(); p.Name == "type" && text != "" {
+				s.Properties[i].Schema.Pattern = text
 			}
 		}
 		return err

@@ -1,7 +1,6 @@
 package jsonschema
 
 import (
-	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -11,43 +10,30 @@ import (
 
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	optionsv1 "github.com/webhook-bridge/bridge/gen/bridge/options/v1"
+	"github.com/webhook-bridge/bridge/sinks/pattern"
 )
 
-// Patterns of types, as in the filters of subscriptions.
+// Wildcards of patterns, and regular expressions for them.
 const (
 	anySegment  = "*"
 	anySegments = "**"
-	// segment is the regular expression of a segment of a type, and wildcard of what `**` adds behind a segment.
+	// segment matches a segment of a type, and wildcard what `**` adds behind a segment.
 	segment  = `[a-z][a-z_]*`
 	wildcard = `(?:\.` + segment + `)*`
 )
 
-var (
-	patternForm = regexp.MustCompile(`^(?:\*{1,2}|[a-z][a-z_]*)(?:\.(?:\*{1,2}|[a-z][a-z_]*))*$`)
-	repeated    = regexp.MustCompile(`\*\*(?:\.\*\*)+`)
-)
+// Selection chooses events by patterns of their types. An empty one chooses all events.
+type Selection struct{ patterns []pattern.Pattern }
 
-// Selection chooses events by patterns of their types: `*` stands for one segment of a type, `**` for any number. An empty one
-// chooses all events.
-type Selection struct {
-	patterns [][]string
-	types    *regexp.Regexp
-}
-
-// Select returns the selection of events that match one of the patterns.
+// Select returns the selection of events that match one of the patterns, which are those of subscriptions' filters.
 func Select(patterns ...string) (Selection, error) {
 	var s Selection
-	var alternatives []string
-	for _, p := range patterns {
-		if !patternForm.MatchString(p) {
-			return Selection{}, fmt.Errorf("%q is no pattern of types such as `order.*` or `**.deleted`: `*` and `**` stand for whole segments", p)
+	for _, text := range patterns {
+		p, err := pattern.Parse(text)
+		if err != nil {
+			return Selection{}, err
 		}
-		segments := strings.Split(repeated.ReplaceAllString(p, anySegments), ".")
-		s.patterns = append(s.patterns, segments)
-		alternatives = append(alternatives, expression(segments))
-	}
-	if len(patterns) > 0 {
-		s.types = regexp.MustCompile("^(?:" + strings.Join(alternatives, "|") + ")$")
+		s.patterns = append(s.patterns, p)
 	}
 	return s, nil
 }
@@ -62,22 +48,48 @@ func (s Selection) String() string {
 }
 
 // Type reports whether events of the type are chosen.
-func (s Selection) Type(name string) bool { return s.types == nil || s.types.MatchString(name) }
+func (s Selection) Type(name string) bool {
+	segments := strings.Split(name, ".")
+	return s.patterns == nil || slices.ContainsFunc(s.patterns, func(p pattern.Pattern) bool { return p.Matches(segments) })
+}
 
 // kind reports whether some events with the kind of data are chosen.
 func (s Selection) kind(k Kind) bool {
-	return s.patterns == nil || slices.ContainsFunc(s.patterns, func(p []string) bool {
-		return slices.ContainsFunc(k.Types, func(types string) bool { return overlap(p, strings.Split(types, ".")) })
+	return s.patterns == nil || slices.ContainsFunc(s.patterns, func(p pattern.Pattern) bool {
+		return slices.ContainsFunc(k.Types, func(types string) bool { return p.Overlaps(patternOf(types)) })
 	})
 }
 
+// patternOf returns the pattern of one of [Kind].Types.
+func patternOf(types string) pattern.Pattern {
+	p := pattern.Pattern(strings.Split(types, "."))
+	if p[len(p)-1] == anySegment {
+		p = append(p, anySegments)
+	}
+	return p
+}
+
+// expression returns the regular expression of the chosen types, or an empty one for all.
+func (s Selection) expression() string {
+	if s.patterns == nil {
+		return ""
+	}
+	var alternatives []string
+	for _, p := range s.patterns {
+		alternatives = append(alternatives, expression(p))
+	}
+	return "^(?:" + strings.Join(alternatives, "|") + ")$"
+}
+
 // expression returns a pattern as a regular expression without anchors.
-func expression(pattern []string) string {
-	if len(pattern) == 1 && pattern[0] == anySegments {
+func expression(p pattern.Pattern) string {
+	// Several `**` beside each other are one.
+	p = slices.CompactFunc(slices.Clone(p), func(a, b string) bool { return a == anySegments && b == anySegments })
+	if len(p) == 1 && p[0] == anySegments {
 		return segment + wildcard
 	}
 	var b strings.Builder
-	for i, s := range pattern {
+	for i, s := range p {
 		switch {
 		case s == anySegments && i == 0:
 			b.WriteString(`(?:` + segment + `\.)*`)
@@ -85,7 +97,7 @@ func expression(pattern []string) string {
 		case s == anySegments:
 			b.WriteString(wildcard)
 			continue
-		case i > 0 && (i > 1 || pattern[0] != anySegments):
+		case i > 0 && (i > 1 || p[0] != anySegments):
 			b.WriteString(`\.`)
 		}
 		if s == anySegment {
@@ -94,22 +106,6 @@ func expression(pattern []string) string {
 		b.WriteString(s)
 	}
 	return b.String()
-}
-
-// overlap reports whether some type matches both the pattern and types of a kind, where a last `*` stands for one segment or more.
-func overlap(pattern, types []string) bool {
-	switch {
-	case len(types) == 1 && types[0] == anySegment:
-		return len(pattern) > 0
-	case len(pattern) == 0:
-		return len(types) == 0
-	case pattern[0] == anySegments:
-		return overlap(pattern[1:], types) || len(types) > 0 && overlap(pattern, types[1:])
-	case len(types) == 0:
-		return false
-	default:
-		return (pattern[0] == anySegment || pattern[0] == types[0]) && overlap(pattern[1:], types[1:])
-	}
 }
 
 // Kind is a kind of data: a field of the oneof of [eventv1.Event].

@@ -1,6 +1,7 @@
 package jsonschema_test
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -74,13 +75,14 @@ func TestSelect(t *testing.T) {
 			t.Errorf("%s: %v", test.patterns, err)
 			continue
 		}
+		expression := typesIn(t, selection)
 		for _, name := range strings.Fields(test.in) {
-			if !selection.Type(name) {
+			if !selection.Type(name) || !expression.MatchString(name) {
 				t.Errorf("%s does not choose %s", test.patterns, name)
 			}
 		}
 		for _, name := range strings.Fields(test.out) {
-			if selection.Type(name) {
+			if selection.Type(name) || expression.MatchString(name) {
 				t.Errorf("%s chooses %s", test.patterns, name)
 			}
 		}
@@ -100,6 +102,18 @@ func TestSelect(t *testing.T) {
 	if _, err := jsonschema.Event(nothing); err == nil {
 		t.Error("there is a schema of events that do not exist")
 	}
+}
+
+// typesIn returns the regular expression of types in the schema of the selection.
+func typesIn(t *testing.T, selection jsonschema.Selection) *regexp.Regexp {
+	t.Helper()
+	s, err := jsonschema.Event(selection)
+	if err != nil {
+		t.Fatal(err)
+	}
+	event := s.Defs[0].Schema
+	i := slices.IndexFunc(event.Properties, func(p jsonschema.Property) bool { return p.Name == "type" })
+	return regexp.MustCompile(event.Properties[i].Schema.Pattern)
 }
 
 // kindsIn returns the kinds of data that the schema of the selection has.
