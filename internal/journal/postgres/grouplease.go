@@ -222,7 +222,6 @@ func (j *Journal) sweepSessions(ctx context.Context, conn *pgx.Conn) error {
 	if err != nil || len(ended) == 0 {
 		return err
 	}
-	_, err = conn.Exec(ctx, j.sql(`delete from bridge.member where (group_name, id) in (
-		select group_name, id from bridge.member where session = any($1) for update skip locked)`), ended)
+	_, err = conn.Exec(ctx, j.sql(deleteMembers), ended)
 	return err
 }

@@ -225,6 +225,11 @@ func (s *groupSession) take(ctx context.Context, tx pgx.Tx, group string, wanted
 	return taken, err
 }
 
+// deleteMembers removes the members of sessions that have ended. It leaves out members that are locked, so that it does not wait in a circle
+// with the deletion of their group: they count as gone, and a later sweep removes them.
+const deleteMembers = `delete from bridge.member where (group_name, id) in (
+	select group_name, id from bridge.member where session = any($1) for update skip locked)`
+
 // Close implements [journal.Session]. The shares keep the session's id, which is that of no session any more.
 func (s *groupSession) Close(ctx context.Context) error {
 	if !s.j.sessions.lose(s) && s.j.isClosing() {
@@ -234,7 +239,7 @@ func (s *groupSession) Close(ctx context.Context) error {
 		if _, err := tx.Exec(ctx, s.j.sql(`delete from bridge.session where id = $1`), s.id); err != nil {
 			return false, err
 		}
-		_, err := tx.Exec(ctx, s.j.sql(`delete from bridge.member where session = $1`), s.id)
+		_, err := tx.Exec(ctx, s.j.sql(deleteMembers), []uuid.UUID{s.id})
 		return true, err
 	})
 	if errors.Is(err, sinks.ErrClosed) {

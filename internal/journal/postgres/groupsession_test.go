@@ -219,3 +219,40 @@ func TestNothingChanged(t *testing.T) {
 		t.Errorf("%d calls woke another session %d times; want at most %d", calls, woken, most)
 	}
 }
+
+// The end of a session waits for no member that another transaction has locked, so that it cannot wait in a circle with the deletion of a
+// group: the sweep removes what it left.
+func TestCloseBesideLockedMember(t *testing.T) {
+	s := newSite(t, pgtest.Shared(t))
+	j := s.open(brief)
+	newGroup(t, j, "group")
+	session, other := enlist(t, j), enlist(t, j)
+	for _, member := range []string{"a", "b"} {
+		if err := session.Join(t.Context(), "group", member, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tx, err := s.cluster.Admin(t).Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), fmt.Sprintf("select from %s.member where id = 'a' for update", s.schema)); err != nil {
+		t.Fatal(err)
+	}
+	if err := session.Close(t.Context()); err != nil {
+		t.Errorf("close: %v", err)
+	}
+	if g, err := j.Group(t.Context(), "group"); err != nil || len(g.Members) > 0 {
+		t.Errorf("the session has ended, and its members are %v, %v", g.Members, err)
+	}
+	if n := s.number(`select count(*) from bridge.member`); n != 1 {
+		t.Errorf("%d members are left, want the locked one", n)
+	}
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the member that was locked is gone", func() bool { return s.number(`select count(*) from bridge.member`) == 0 })
+	if err := other.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
