@@ -152,6 +152,9 @@ func (s *stream) Context() context.Context { return s.ctx }
 func (s *stream) SetHeader(md metadata.MD) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closed.Load() {
+		return errEnded // The server ended the call before it had started.
+	}
 	for name, values := range md {
 		for _, v := range values {
 			if strings.HasSuffix(name, "-bin") {

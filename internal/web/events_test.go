@@ -7,10 +7,15 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	"github.com/webhook-bridge/bridge/sinks/grpcstream"
@@ -222,6 +227,17 @@ func TestStop(t *testing.T) {
 	}
 	if b, _ := readBlock(blocks); b != (block{event: "end", data: "{}"}) {
 		t.Errorf("at the stop comes %+v", b)
+	}
+}
+
+// TestHeaderAfterTheEnd: a call that is left behind changes nothing of an answer that is over.
+func TestHeaderAfterTheEnd(t *testing.T) {
+	t.Parallel()
+	recorder := httptest.NewRecorder()
+	s := &stream{ctx: t.Context(), w: &writer{ResponseWriter: recorder, controller: http.NewResponseController(recorder)}, format: ndjson{}}
+	s.end(status.Error(codes.Unavailable, "server is shutting down"))
+	if err := s.SetHeader(metadata.Pairs("late", "yes")); err == nil || recorder.Header().Get("late") != "" {
+		t.Errorf("a header is set after the end: %v", err)
 	}
 }
 

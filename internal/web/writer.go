@@ -16,10 +16,23 @@ type writer struct {
 	armed, expired bool
 }
 
-// Write writes a part of a message.
-func (w *writer) Write(p []byte) (int, error) {
+// maxPart is how much a client must read in the time of a write.
+const maxPart = 64 << 10
+
+// Write writes a part of a message. A large one has more time.
+func (w *writer) Write(p []byte) (n int, err error) {
 	w.arm(true)
-	return w.ResponseWriter.Write(p)
+	for len(p) > maxPart {
+		m, err := w.ResponseWriter.Write(p[:maxPart])
+		n += m
+		if err != nil {
+			return n, err
+		}
+		p = p[maxPart:]
+		w.renew()
+	}
+	m, err := w.ResponseWriter.Write(p)
+	return n + m, err
 }
 
 // Flush ends a message.
@@ -35,6 +48,14 @@ func (w *writer) FlushError() error {
 
 // Unwrap is for [http.ResponseController].
 func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// renew gives a write its time again.
+func (w *writer) renew() {
+	w.mu.Lock()
+	w.armed = false
+	w.mu.Unlock()
+	w.arm(true)
+}
 
 func (w *writer) arm(armed bool) {
 	w.mu.Lock()
