@@ -2,6 +2,7 @@ package groups
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -94,11 +95,11 @@ func TestNobodyJoinsWhileTheServerDrains(t *testing.T) {
 		n := r.start("a")
 		late := n.join(t, Request{})
 		n.Drain()
-		if _, err := late.Next(t.Context(), Budget{}); err != ErrDrained {
+		if _, err := late.Next(t.Context(), Budget{}); !errors.Is(err, ErrDrained) {
 			t.Fatal(err)
 		}
 		// It passed the first check before.
-		if _, err := n.local().join(t.Context(), Request{Group: "g"}, false); err != ErrDrained {
+		if _, err := n.local().join(t.Context(), Request{Group: "g"}, false); !errors.Is(err, ErrDrained) {
 			t.Fatal(err)
 		}
 	})
