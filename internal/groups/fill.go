@@ -245,7 +245,8 @@ func (f *fill) readFailed(from sinks.Position, err error) error {
 		if s == nil || s.gone || s.scan != f.scans[i] || s.scan >= earliest {
 			continue
 		}
-		g.noticeGap(s.scan, to)
+		g.logger.Warn("a group has not dealt with events that are no longer kept", "group", g.name, "from", uint64(s.scan), "to", uint64(to))
+		g.counts.missed.Add(uint64(to - s.scan))
 		s.gaps = s.gaps.add(s.scan, to)
 		s.scan, s.idle = to, true
 		g.markDirty(s)
@@ -253,25 +254,12 @@ func (f *fill) readFailed(from sinks.Position, err error) error {
 	return nil
 }
 
-// noticeGap counts the positions of a gap that no other share of this instance has passed over before.
-func (g *group) noticeGap(from, to sinks.Position) {
-	before := g.missed.count()
-	g.missed = g.missed.add(from, to).atMost(maxMissed)
-	if n := g.missed.count() - before; n > 0 {
-		g.counts.missed.Add(n)
-		g.logger.Warn("a group has not dealt with events that are no longer kept", "group", g.name, "from", uint64(from), "to", uint64(to))
-	}
-}
-
-// noticeEnd notes that the log's end was reached: all shares of the member have looked at everything.
-func (f *fill) noticeEnd(end sinks.Position) {
+// noticeEnd notes that the log's end was reached.
+func (f *fill) noticeEnd() {
 	g, m := f.group, f.member
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if m.caughtUp || len(m.ready) > 0 {
-		return
-	}
-	if at, some := m.scanned(); some && at >= end {
+	if !m.caughtUp && len(m.ready) == 0 {
 		m.caughtUp, f.batch.CaughtUp = true, true
 	}
 }
@@ -286,15 +274,16 @@ func (f *fill) noticeBehind(from sinks.Position) {
 	}
 }
 
-// scanned returns the lowest position that the member has to look at, and whether it has shares. The lock is held.
-func (m *Member) scanned() (p sinks.Position, some bool) {
+// scanned returns the lowest position that the member has to look at. The lock is held.
+func (m *Member) scanned() sinks.Position {
+	p := sinks.Position(0)
 	for _, s := range m.group.shares {
-		if s != nil && s.member == m && (!some || s.scan < p) {
-			p, some = s.scan, true
+		if s != nil && s.member == m && (p == 0 || s.scan < p) {
+			p = s.scan
 		}
 	}
-	if !some {
-		return m.start.Position, false
+	if p == 0 {
+		return m.start.Position
 	}
-	return p, true
+	return p
 }

@@ -24,6 +24,9 @@ type Config struct {
 	MaxGroups, MaxMembers int
 	// IdleSave is how often positions are written that moved because nothing passed the filter. Default 5 s.
 	IdleSave time.Duration
+	// Handed is called with the deliveries of each batch before a member gets it: they are outstanding. For tests, which learn so in which order
+	// deliveries begin. Nil: nobody asks.
+	Handed func(group, member string, deliveries []Delivery)
 	// Logger gets gaps and failures, never an event's content. Default is none.
 	Logger *slog.Logger
 	// Now is the clock. Default is the computer's.
@@ -175,8 +178,7 @@ type run struct {
 	mu      sync.Mutex
 	groups  map[string]*group
 	pullers map[string]*puller
-	// draining lets no member come, closed lets no group begin.
-	draining, closed bool
+	closed  bool
 	// count is about how many groups there are. A group's lock may be held to read it, mu may not.
 	count atomic.Int64
 }
@@ -244,9 +246,7 @@ func (r *run) closeIfIdle(g *group) bool {
 			return false
 		}
 	}
-	if r.groups[g.name] == g {
-		delete(r.groups, g.name)
-	}
+	delete(r.groups, g.name)
 	r.count.Store(int64(len(r.groups)))
 	g.err = ErrLeft
 	g.stop()
@@ -265,9 +265,6 @@ func (r *run) forget(g *group) {
 }
 
 func (r *run) drain() {
-	r.mu.Lock()
-	r.draining = true
-	r.mu.Unlock()
 	for _, g := range r.all() {
 		g.mu.Lock()
 		for _, m := range g.members {
@@ -308,9 +305,8 @@ func (r *run) close(ctx context.Context) error {
 		g.mu.Lock()
 		for _, m := range g.members {
 			m.end(sinks.ErrClosed)
-			g.giveBack(m)
+			g.leave(m)
 		}
-		g.assign(nil)
 		g.mu.Unlock()
 	}
 	r.cancel()

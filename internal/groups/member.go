@@ -161,7 +161,7 @@ func (f *fill) undo() {
 func (f *fill) finish() (Batch, error) {
 	f.group.mu.Lock()
 	err := f.member.err
-	f.batch.Position, _ = f.member.scanned()
+	f.batch.Position = f.member.scanned()
 	f.group.mu.Unlock()
 	if f.group.lost() {
 		err = ErrLost
@@ -172,6 +172,9 @@ func (f *fill) finish() (Batch, error) {
 	}
 	if next := f.group.events.Bounds().Next; next > f.batch.Position {
 		f.batch.Lag = uint64(next - f.batch.Position)
+	}
+	if handed := f.group.run.manager.cfg.Handed; handed != nil {
+		handed(f.group.name, f.member.id, f.batch.Deliveries)
 	}
 	return f.batch, nil
 }
@@ -185,8 +188,11 @@ func (f *fill) step(ctx context.Context) (progress bool, err error) {
 		return false, err
 	}
 	from, ok := f.plan()
-	if end := f.group.events.Bounds().Next; !ok || from >= end {
-		f.noticeEnd(end)
+	if !ok {
+		return false, f.memberErr()
+	}
+	if from >= f.group.events.Bounds().Next {
+		f.noticeEnd()
 		return false, f.memberErr()
 	}
 	f.noticeBehind(from)

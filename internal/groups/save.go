@@ -22,10 +22,8 @@ const (
 type job struct {
 	share   *share
 	changes []*change
-	// ok says of each change whether its operation holds on the state that is written.
-	ok     []bool
-	next   *state
-	change journal.ShareChange
+	next    *state
+	change  journal.ShareChange
 	// scan and gaps are the share's at the time of building.
 	scan sinks.Position
 	gaps ranges
@@ -293,14 +291,13 @@ func (s *share) build() (*job, error) {
 		if touches {
 			letters[c.position] = true
 		}
-		c.written = true
+		j.changes = append(j.changes, c)
+		c.job, c.written = j, true
 		o := c.op
 		if o.kind == opBegin {
 			o.round = j.next.round + 1
 		}
-		ok := j.next.apply(o)
-		j.changes, j.ok = append(j.changes, c), append(j.ok, ok)
-		if !ok {
+		if c.ok = j.next.apply(o); !c.ok {
 			continue
 		}
 		if c.park != nil && c.round == 0 {
@@ -331,29 +328,23 @@ func (g *group) complete(j *job, version uint64) {
 		g.lose(s)
 		return
 	}
+	s.flight = slices.DeleteFunc(s.flight, func(c *change) bool { return c.job == j })
 	for _, c := range j.changes {
-		c.saved = true
-	}
-	s.flight = slices.DeleteFunc(s.flight, func(c *change) bool { return c.saved })
-	for i, c := range j.changes {
-		ok := j.ok[i]
-		g.count(c, ok)
-		if !ok && c.doubt {
+		g.count(c)
+		if !c.ok && c.doubt {
 			c.lose()
 		} else {
-			c.finish(ok)
+			c.finish(c.ok)
 		}
 		if c.kind == opBegin {
-			if ok {
-				g.insertReplay(c.item)
-			}
+			g.begun(c)
 			continue
 		}
-		if ok && c.item.ordered && c.kind == opPark && c.round == 0 && g.def.policy.StrictOrder {
+		if c.ok && c.item.ordered && c.kind == opPark && c.round == 0 && g.def.policy.StrictOrder {
 			s.addParked(c.item.subject, c.position)
 			g.letterScan.changes++
 		}
-		if ok && c.unpark != 0 {
+		if c.ok && c.unpark != 0 {
 			s.removeParked(c.item.subject, c.unpark)
 			g.letterScan.changes++
 		}
@@ -394,8 +385,8 @@ func (g *group) resolve(it *item) {
 }
 
 // count adds what a change did to the group's counts.
-func (g *group) count(c *change, ok bool) {
-	if !ok {
+func (g *group) count(c *change) {
+	if !c.ok {
 		g.counts.stale.Add(1)
 		return
 	}

@@ -116,13 +116,14 @@ func (c *check) seekSince(d *delivery, to int) bool {
 func (c *check) starts(at int) (may, must sinks.Position, since int) {
 	may, must = c.cfg.Start, c.cfg.Start
 	for _, s := range c.seeks {
-		if s.begin.seq < at {
-			may = min(may, s.to)
-			if s.ended {
-				must, since = s.to, s.begin.seq
-			} else {
-				must = max(must, s.to) // It may have taken effect, or not.
-			}
+		if s.begin.seq >= at {
+			continue
+		}
+		may = min(may, s.low)
+		if s.ended && s.end.seq < at {
+			must, since = s.high, s.begin.seq
+		} else {
+			must = max(must, s.high) // It may have taken effect by then, or not.
 		}
 	}
 	return may, must, since
@@ -196,8 +197,12 @@ func (c *check) notTooSoon(d *delivery) {
 	}
 	pause := c.cfg.Pause(before.Attempt)
 	for _, r := range before.answers {
-		if r.action == Retry && r.outcome == Accepted && r.delay != nil {
+		switch {
+		case r.action != Retry || r.delay == nil:
+		case r.outcome == Accepted:
 			pause = *r.delay
+		case r.outcome == Unknown:
+			pause = min(pause, *r.delay)
 		}
 	}
 	if early := failed.Add(pause - c.cfg.Tolerance).Sub(d.at); early > 0 {
@@ -397,6 +402,9 @@ func (c *check) complete() {
 		if p < must || !e.passes || slices.Contains(c.final.Parked, p) || c.settledForGood(e, since) {
 			continue
 		}
+		if c.goneBy(e, c.seq) && c.mayBeParkedSince(e, since, moment{c.seq + 1, c.cfg.Now()}) {
+			continue // There was nothing left to park.
+		}
 		if c.expired(e) != nil {
 			missed++
 			continue
@@ -412,10 +420,22 @@ func (c *check) complete() {
 
 // expired returns since when the group may leave an event out, or nil.
 func (c *check) expired(e *event) *moment {
+	if c.cfg.Fail {
+		return nil
+	}
 	if c.leaving != nil && (e.expired == nil || c.leaving.seq < e.expired.seq) {
 		return c.leaving
 	}
 	return e.expired
+}
+
+// goneBy reports whether an event may have been removed from the log by a moment.
+func (c *check) goneBy(e *event, seq int) bool {
+	m := c.expired(e)
+	if c.cfg.Fail {
+		m = e.expired
+	}
+	return m != nil && m.seq <= seq
 }
 
 func (c *check) settledForGood(e *event, since int) bool {
@@ -446,7 +466,7 @@ func (c *check) parkedAtEnd() {
 		}
 		for _, d := range e.deliveries {
 			for _, r := range d.answers {
-				if r.action == Park && r.outcome == Accepted && !d.Replayed && !c.replayed(e, r.sent.seq) && (c.expired(e) == nil || c.expired(e).seq > r.got.seq) {
+				if r.action == Park && r.outcome == Accepted && !d.Replayed && !c.replayed(e, r.sent.seq) && !c.goneBy(e, r.got.seq) {
 					c.errs = append(c.errs, fmt.Errorf("groupstest: position %d was parked at %d, and is parked no more", p, r.got.seq))
 				}
 			}

@@ -305,9 +305,9 @@ func (d *driver) steps(ctx context.Context) error {
 func (d *driver) seek(ctx context.Context, node int) {
 	b := d.cluster.Bounds()
 	to := b.Earliest + sinks.Position(d.intN(int(b.Next-b.Earliest)+1))
-	done := d.Seeking(to)
+	seek := d.Seeking(to, to)
 	if err := d.cluster.Nodes[node].Manager().Seek(ctx, Group, to); err == nil {
-		done()
+		seek.Done(to)
 	}
 }
 
@@ -366,7 +366,7 @@ func (d *driver) settle(ctx context.Context) error {
 		}
 	}
 	if rest == 0 {
-		d.breach("it does not come to rest: the group is at %d, the log's end at %d", info.Position, d.cluster.Bounds().Next)
+		d.Breach("it does not come to rest: the group is at %d, the log's end at %d", info.Position, d.cluster.Bounds().Next)
 	}
 	d.End(Final{Parked: parked, Position: info.Position, Missed: info.Missed})
 	return nil
@@ -384,12 +384,6 @@ func expected(err error) bool {
 
 func (d *driver) unexpected(what string, err error) {
 	if err != nil && !expected(err) {
-		d.breach("%s: %v", what, err)
+		d.Breach("%s: %v", what, err)
 	}
-}
-
-func (d *driver) breach(format string, args ...any) {
-	d.History.mu.Lock()
-	defer d.History.mu.Unlock()
-	d.fail(format, args...)
 }

@@ -24,9 +24,9 @@ func (h *History) Explain(positions ...sinks.Position) string {
 		add(m, "%s leaves", member)
 	}
 	for _, s := range h.seeks {
-		add(s.begin, "seek to %d", s.to)
+		add(s.begin, "seek to %d, or up to %d", s.low, s.high)
 		if s.ended {
-			add(s.end, "the seek to %d has ended", s.to)
+			add(s.end, "the seek to %d has ended", s.low)
 		}
 	}
 	for _, p := range positions {

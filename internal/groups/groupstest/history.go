@@ -6,6 +6,7 @@
 package groupstest
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -23,6 +24,8 @@ type Config struct {
 	StrictOrder bool
 	// Latest says that the group goes on at the log's end where events are no longer kept. Then each event may be left out once any has expired, but is counted.
 	Latest bool
+	// Fail says that the group fails where events are no longer kept, until it is moved. Then no event may be left out otherwise.
+	Fail bool
 	// Tolerance is how much earlier than the policy says a delivery may be seen, because the server's clock is not the test's.
 	Tolerance time.Duration
 	// SeekGrace is how long after a seek a delivery from before it may come. Its acknowledgement must be stale.
@@ -72,7 +75,7 @@ type History struct {
 	steps   []func(*check)
 	left    map[string]moment // Members that left, or were about to.
 	suspect map[string]moment
-	seeks   []*seek
+	seeks   []*Seek
 	errs    []error
 	final   *Final
 	// leaving is when the group may have begun to leave events out that are kept.
@@ -114,8 +117,11 @@ type reply struct {
 	outcome Outcome
 }
 
-type seek struct {
-	to         sinks.Position
+// Seek is a move of the group that is under way, or was.
+type Seek struct {
+	h *History
+	// low and high bound where it leads.
+	low, high  sinks.Position
 	begin, end moment
 	ended      bool
 }
@@ -274,17 +280,57 @@ func (h *History) Suspect(members ...string) {
 	}
 }
 
-// Seeking records that the group is about to be moved. The returned function records that it was; without it, it may have been.
-func (h *History) Seeking(to sinks.Position) (done func()) {
+// Seeking records that the group is about to be moved to a position between two. Unless Done or Failed follows, it may have been.
+func (h *History) Seeking(low, high sinks.Position) *Seek {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	s := &seek{to: to, begin: h.moment()}
+	s := &Seek{h: h, low: low, high: high, begin: h.moment()}
 	h.seeks = append(h.seeks, s)
-	return func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		s.end, s.ended = h.moment(), true
+	return s
+}
+
+// Done records that the group was moved, and whereto.
+func (s *Seek) Done(to sinks.Position) {
+	s.h.mu.Lock()
+	defer s.h.mu.Unlock()
+	if to < s.low || to > s.high {
+		s.h.fail("the group was moved to %d, and not between %d and %d", to, s.low, s.high)
 	}
+	s.low, s.high, s.end, s.ended = to, to, s.h.moment(), true
+}
+
+// Failed records that the group was not moved.
+func (s *Seek) Failed() {
+	s.h.mu.Lock()
+	defer s.h.mu.Unlock()
+	s.h.seeks = slices.DeleteFunc(s.h.seeks, func(other *Seek) bool { return other == s })
+}
+
+// MayFail reports whether the group may fail by now, because events are no longer kept.
+func (h *History) MayFail() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, e := range h.events {
+		if e.expired != nil {
+			return h.cfg.Fail
+		}
+	}
+	return false
+}
+
+// Is reports whether a delivery was recorded, with all that a client sees of it.
+func (h *History) Is(d Delivery) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	known := h.byID[d.ID]
+	return known != nil && known.Delivery == d
+}
+
+// Breach records a breach that the test has seen itself.
+func (h *History) Breach(format string, args ...any) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.fail(format, args...)
 }
 
 // Replaying records that parked events are about to be asked for.

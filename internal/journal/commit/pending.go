@@ -44,13 +44,15 @@ type Pending struct {
 	err     error
 	// done gets one value, when receipt and err are set.
 	done chan struct{}
+	// pool takes it back.
+	pool *sync.Pool
 }
 
-var pool = sync.Pool{New: func() any { return &Pending{done: make(chan struct{}, 1)} }}
-
-func newPending() *Pending {
-	p, _ := pool.Get().(*Pending)
-	return p
+func (q *Queue) newPending() *Pending {
+	if p, ok := q.pool.Get().(*Pending); ok {
+		return p
+	}
+	return &Pending{done: make(chan struct{}, 1), pool: &q.pool}
 }
 
 // recycle makes the entries of a call reusable. Nothing else may know them any more.
@@ -62,8 +64,8 @@ func (p *Pending) recycle() {
 		p.buf = nil
 	}
 	clear(p.Versions)
-	*p = Pending{Item: Item{Keys: p.Keys[:0], Versions: p.Versions[:0]}, buf: p.buf[:0], ends: p.ends[:0], done: p.done}
-	pool.Put(p)
+	*p = Pending{Item: Item{Keys: p.Keys[:0], Versions: p.Versions[:0]}, buf: p.buf[:0], ends: p.ends[:0], done: p.done, pool: p.pool}
+	p.pool.Put(p)
 }
 
 // Record is the encoded bridge.journal.v1.Webhook, or the Correction. The journal's own fields are not set in it.

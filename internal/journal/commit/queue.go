@@ -56,6 +56,8 @@ type Queue struct {
 	unanswered atomic.Int64
 	// change is closed, and replaced, when refusal changes.
 	change chan struct{}
+	// pool has entries for the next calls.
+	pool sync.Pool
 }
 
 // NewQueue returns an empty queue, which refuses calls until [Queue.Admit].
@@ -65,7 +67,7 @@ func NewQueue(o Options) *Queue {
 
 // Append implements [journal.Writer].
 func (q *Queue) Append(ctx context.Context, e journal.Entry) (journal.Receipt, error) {
-	p := newPending()
+	p := q.newPending()
 	if err := p.encode(&e, &q.options); err != nil {
 		p.recycle()
 		return journal.Receipt{}, fmt.Errorf("journal: append: %w", err)
@@ -88,7 +90,7 @@ func (q *Queue) AppendAll(ctx context.Context, entries []journal.Entry) ([]journ
 	}
 	all := make([]*Pending, len(entries))
 	for i := range entries {
-		all[i] = newPending()
+		all[i] = q.newPending()
 		if err := all[i].encode(&entries[i], &q.options); err != nil {
 			joinCall(all[:i+1]).recycle()
 			return nil, fmt.Errorf("journal: append: entry %d: %w", i, err)
@@ -137,7 +139,7 @@ func (q *Queue) discard(ctx context.Context, ids []string) (n int, err error) {
 		if err != nil {
 			continue // no webhook has it
 		}
-		p := newPending()
+		p := q.newPending()
 		p.Operation, p.ID, p.Quarantined = Discard, u, true
 		all = append(all, p)
 	}

@@ -146,12 +146,12 @@ func TestBadVersions(t *testing.T) {
 		"fewer than events": entry(2, version(1, "1")), "more than events": entry(0, version(1, "1")), "a long one": entry(1, long),
 		"a short window": entry(1, short), "an endless window": entry(1, endless),
 	} {
-		if err := newPending().encode(e, options); err == nil {
+		if err := NewQueue(Options{}).newPending().encode(e, options); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}
 	for name, e := range map[string]*journal.Entry{"none": entry(2), "one": entry(1, version(1, "1")), "an event without": entry(1, journal.Version{})} {
-		if err := newPending().encode(e, options); err != nil {
+		if err := NewQueue(Options{}).newPending().encode(e, options); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

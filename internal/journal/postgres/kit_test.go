@@ -76,9 +76,11 @@ func (c *clock) now() time.Time { return time.Unix(0, c.ns.Load()) }
 // kitSchemas numbers the schemas of the tests.
 var kitSchemas atomic.Int64
 
+func newSchemaName() string { return fmt.Sprint("log_", kitSchemas.Add(1)) }
+
 func newSchema(t *testing.T, c *pgtest.Cluster) string {
 	t.Helper()
-	name := fmt.Sprint("log_", kitSchemas.Add(1))
+	name := newSchemaName()
 	t.Cleanup(func() { c.Exec(t, "drop schema if exists "+name+" cascade") })
 	return name
 }
