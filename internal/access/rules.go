@@ -98,11 +98,6 @@ func everything(raw, personal bool) *Principal {
 // Name returns the principal's name. It is empty while no principal is configured.
 func (p *Principal) Name() string { return p.name }
 
-// MaySee reports whether the principal may see the events of a type from a source.
-func (p *Principal) MaySee(source, kind string) bool {
-	return p.MaySeeSource(source) && p.MaySeeType(kind)
-}
-
 // MaySeeSource reports whether the principal may see events of a source. Their type decides too.
 func (p *Principal) MaySeeSource(source string) bool { return anyMatches(p.sources, source) }
 

@@ -68,26 +68,12 @@ func parkedReason(p *streamv1.ParkedEvent) string {
 func (g *groupCaller) eachParked(
 	ctx context.Context, name string, limit int, each func(*streamv1.ParkedEvent) error,
 ) (more bool, err error) {
-	r := &streamv1.ListParkedRequest{Group: name, PageSize: groupParkedPage}
-	for left := limit; ; {
-		if limit > 0 {
-			r.PageSize = uint32(min(left, groupParkedPage))
-		}
+	r := &streamv1.ListParkedRequest{Group: name}
+	return eachPage(limit, groupParkedPage, func(size uint32, token string) ([]*streamv1.ParkedEvent, string, error) {
+		r.PageSize, r.PageToken = size, token
 		page, err := g.ListParked(ctx, r)
-		if err != nil {
-			return false, err
-		}
-		for _, p := range page.GetEvents() {
-			if err := each(p); err != nil {
-				return false, err
-			}
-		}
-		left -= len(page.GetEvents())
-		r.PageToken = page.GetNextPageToken()
-		if cut := limit > 0 && left <= 0; cut || r.PageToken == "" {
-			return cut && r.PageToken != "", nil
-		}
-	}
+		return page.GetEvents(), page.GetNextPageToken(), err
+	}, each)
 }
 
 func replayGroupCommand(env environment) *cobra.Command {

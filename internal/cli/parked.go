@@ -83,26 +83,12 @@ func listParkedCommand(env environment) *cobra.Command {
 func (o *operator) parkedPages(
 	ctx context.Context, f *adminv1.ParkedFilter, limit int, each func(*adminv1.ParkedEvent) error,
 ) (more bool, err error) {
-	r := &adminv1.ListParkedRequest{Filter: f, PageSize: maxPage}
-	for left := limit; ; {
-		if limit > 0 {
-			r.PageSize = uint32(min(left, maxPage))
-		}
+	r := &adminv1.ListParkedRequest{Filter: f}
+	return eachPage(limit, maxPage, func(size uint32, token string) ([]*adminv1.ParkedEvent, string, error) {
+		r.PageSize, r.PageToken = size, token
 		page, err := o.ListParked(ctx, r)
-		if err != nil {
-			return false, err
-		}
-		for _, p := range page.GetEvents() {
-			if err := each(p); err != nil {
-				return false, err
-			}
-		}
-		left -= len(page.GetEvents())
-		r.PageToken = page.GetNextPageToken()
-		if cut := limit > 0 && left <= 0; cut || r.PageToken == "" {
-			return cut && r.PageToken != "", nil
-		}
-	}
+		return page.GetEvents(), page.GetNextPageToken(), err
+	}, each)
 }
 
 func showParkedCommand(env environment) *cobra.Command {

@@ -112,26 +112,12 @@ func (o *operator) noticeMore(more bool, limit int) {
 func (o *operator) pages(
 	ctx context.Context, filter *adminv1.Filter, limit int, each func(*adminv1.Webhook) error,
 ) (more bool, err error) {
-	r := &adminv1.ListWebhooksRequest{Filter: filter, PageSize: maxPage}
-	for left := limit; ; {
-		if limit > 0 {
-			r.PageSize = uint32(min(left, maxPage))
-		}
+	r := &adminv1.ListWebhooksRequest{Filter: filter}
+	return eachPage(limit, maxPage, func(size uint32, token string) ([]*adminv1.Webhook, string, error) {
+		r.PageSize, r.PageToken = size, token
 		page, err := o.ListWebhooks(ctx, r)
-		if err != nil {
-			return false, err
-		}
-		for _, w := range page.GetWebhooks() {
-			if err := each(w); err != nil {
-				return false, err
-			}
-		}
-		left -= len(page.GetWebhooks())
-		r.PageToken = page.GetNextPageToken()
-		if cut := limit > 0 && left <= 0; cut || r.PageToken == "" {
-			return cut && r.PageToken != "", nil
-		}
-	}
+		return page.GetWebhooks(), page.GetNextPageToken(), err
+	}, each)
 }
 
 // showWebhookCommand is webhooks show, and quarantine show.

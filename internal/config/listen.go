@@ -103,20 +103,23 @@ func (r resolver) checkExposure(name string, l Listener, access *configv1.Access
 		return
 	}
 	path, how := "listen."+name, "or listen on 127.0.0.1, or set access.insecure"
-	noToken := len(access.GetTokens()) == 0
-	switch name {
-	case "grpc":
-		noToken = noToken && len(access.GetPrincipals()) == 0
-	case "admin":
+	noToken, tokens := len(access.GetTokens()) == 0, "access.tokens"
+	switch principals := len(access.GetPrincipals()) > 0; {
+	case name == "grpc":
+		noToken = noToken && !principals
+	case name == "admin":
 		noToken = noToken && len(access.GetAdminTokens()) == 0
+		if principals { // beside them there are no access.tokens
+			tokens = "access.admin_tokens"
+		}
 	}
 	switch noTLS := l.TLS == nil; {
 	case noTLS && noToken:
-		r.addf(path, "other machines can reach this address: give listen.tls.%s and access.tokens, %s", name, how)
+		r.addf(path, "other machines can reach this address: give listen.tls.%s and %s, %s", name, tokens, how)
 	case noTLS:
 		r.addf(path, "other machines can reach this address: give listen.tls.%s, %s", name, how)
 	case noToken:
-		r.addf(path, "other machines can reach this address: give access.tokens, %s", how)
+		r.addf(path, "other machines can reach this address: give %s, %s", tokens, how)
 	}
 }
 

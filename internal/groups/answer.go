@@ -19,15 +19,12 @@ type change struct {
 	at      time.Time
 	receipt *Receipt
 	id      string
-	// job is the last write that it was a part of.
-	job *job
-	// ok says that the operation holds on the state that is being written.
-	ok bool
 	// park is the dead letter of an opPark, and unpark a position that is parked no more, for the journal.
 	park   *journalv1.Parked
 	unpark sinks.Position
-	// prepared says that everything that the write needs is there. written says that a write with it is under way, doubt that the result of one is unknown.
-	prepared, written, doubt bool
+	// prepared says that everything that the write needs is there. written says that a write with it is under way, doubt that the result of one is
+	// unknown, saved that one was carried out.
+	prepared, written, doubt, saved bool
 }
 
 // finish tells the one who asked. The group's lock is held.

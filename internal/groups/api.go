@@ -148,6 +148,8 @@ type Status struct {
 	// Outstanding is how many deliveries to the member are outstanding, and Oldest the age of the oldest.
 	Outstanding int
 	Oldest      time.Duration
+	// Waiting says that events are ready for the member, or that there are some that its shares have not looked at.
+	Waiting bool
 }
 
 // Info describes a group.

@@ -3,7 +3,6 @@ package groups
 import (
 	"cmp"
 	"hash/fnv"
-	"slices"
 
 	"github.com/webhook-bridge/bridge/internal/journal"
 )
@@ -18,24 +17,24 @@ func assign(members []string) []int {
 	if len(members) == 0 {
 		return nil
 	}
-	room := maxShares(len(members))
-	hashes := make([]uint64, len(members))
-	for m, id := range members {
+	m := matching{members: members, hashes: make([]uint64, len(members)), room: maxShares(len(members)), has: make([][]int, len(members))}
+	for i, id := range members {
 		sum := fnv.New64a()
 		_, _ = sum.Write([]byte(id)) // Never fails.
-		hashes[m] = mix(sum.Sum64())
+		m.hashes[i] = mix(sum.Sum64())
 	}
-	wishes := make([][]wish, journal.GroupShares) // Of each share, the best last.
-	for s := range wishes {
-		wishes[s] = make([]wish, len(members))
-		for m := range members {
-			wishes[s][m] = wish{member: m, weight: mix(hashes[m] ^ mix(uint64(s)+1))}
+	for first := range m.asked {
+		for s := first; s >= 0; {
+			s = m.ask(s)
 		}
-		slices.SortFunc(wishes[s], func(a, b wish) int {
-			return cmp.Or(cmp.Compare(a.weight, b.weight), cmp.Compare(members[a.member], members[b.member]))
-		})
 	}
-	return match(wishes, room, len(members))
+	owner := make([]int, journal.GroupShares)
+	for i, shares := range m.has {
+		for _, s := range shares {
+			owner[s] = i
+		}
+	}
+	return owner
 }
 
 // maxShares is the most shares that one of so many members has: one more than the average, rounded up.
@@ -49,47 +48,65 @@ type wish struct {
 	weight uint64
 }
 
-// match lets each share ask its members, the best first, until one has room or gives up a share with a smaller weight.
-func match(wishes [][]wish, room, members int) []int {
-	owner := make([]int, len(wishes))
-	weights := make([]uint64, len(wishes))
-	has := make([][]int, members)
-	for first := range wishes {
-		for s := first; s >= 0; {
-			w := wishes[s][len(wishes[s])-1]
-			wishes[s] = wishes[s][:len(wishes[s])-1]
-			s = place(s, w, has, weights, room)
-		}
-	}
-	for m, shares := range has {
-		for _, s := range shares {
-			owner[s] = m
-		}
-	}
-	return owner
+// matching is a matching of shares and members that is being made.
+type matching struct {
+	members []string
+	hashes  []uint64
+	room    int
+	// has are the shares of each member. asked is the last wish of each share, if it has asked at all.
+	has   [][]int
+	asked [journal.GroupShares]wish
+	begun [journal.GroupShares]bool
 }
 
-// place gives a share to a member, or not. It returns the share that has no member now, or -1.
-func place(s int, w wish, has [][]int, weights []uint64, room int) int {
-	weights[s] = w.weight
-	if len(has[w.member]) < room {
-		has[w.member] = append(has[w.member], s)
+// ask lets a share ask the best member that it has not asked. It returns the share that has no member now, or -1.
+func (m *matching) ask(s int) int {
+	w := m.best(s)
+	m.asked[s], m.begun[s] = w, true
+	shares := m.has[w.member]
+	if len(shares) < m.room {
+		m.has[w.member] = append(shares, s)
 		return -1
 	}
 	least := 0
-	for i, other := range has[w.member] {
-		if lighter(other, has[w.member][least], weights) {
+	for i, other := range shares {
+		if m.lighter(other, shares[least]) {
 			least = i
 		}
 	}
-	if lighter(s, has[w.member][least], weights) {
+	if m.lighter(s, shares[least]) {
 		return s
 	}
-	out := has[w.member][least]
-	has[w.member][least] = s
+	out := shares[least]
+	shares[least] = s
 	return out
 }
 
-func lighter(a, b int, weights []uint64) bool {
-	return cmp.Or(cmp.Compare(weights[a], weights[b]), cmp.Compare(a, b)) < 0
+// best returns the greatest wish of a share below the last one. There is one: the members have room for all shares. Shares ask few times, so
+// to look through the members for each wish costs less than to sort them.
+func (m *matching) best(s int) wish {
+	salt := mix(uint64(s) + 1)
+	best := wish{member: -1}
+	for i, h := range m.hashes {
+		w := wish{i, mix(h ^ salt)}
+		if m.begun[s] && m.compare(w, m.asked[s]) >= 0 {
+			continue
+		}
+		if best.member < 0 || m.compare(w, best) > 0 {
+			best = w
+		}
+	}
+	return best
+}
+
+func (m *matching) compare(a, b wish) int {
+	if c := cmp.Compare(a.weight, b.weight); c != 0 {
+		return c
+	}
+	return cmp.Compare(m.members[a.member], m.members[b.member])
+}
+
+// lighter compares two shares that have asked the same member.
+func (m *matching) lighter(a, b int) bool {
+	return cmp.Or(cmp.Compare(m.asked[a].weight, m.asked[b].weight), cmp.Compare(a, b)) < 0
 }

@@ -15,6 +15,18 @@ import (
 	"github.com/webhook-bridge/bridge/sinks/memlog"
 )
 
+// BenchmarkAssign computes who has which share. It is done at each join and leave, with the group's lock held.
+func BenchmarkAssign(b *testing.B) {
+	for _, n := range []int{8, 64, 1000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			all := members(n, 1)
+			for b.Loop() {
+				assign(all)
+			}
+		})
+	}
+}
+
 // BenchmarkGroup delivers and acknowledges events of 1,000 subjects to one group, over a store in memory.
 func BenchmarkGroup(b *testing.B) {
 	for _, members := range []int{1, 8, 64} {

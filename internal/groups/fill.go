@@ -245,8 +245,7 @@ func (f *fill) readFailed(from sinks.Position, err error) error {
 		if s == nil || s.gone || s.scan != f.scans[i] || s.scan >= earliest {
 			continue
 		}
-		g.logger.Warn("a group has not dealt with events that are no longer kept", "group", g.name, "from", uint64(s.scan), "to", uint64(to))
-		g.counts.missed.Add(uint64(to - s.scan))
+		g.noticeGap(s.scan, to)
 		s.gaps = s.gaps.add(s.scan, to)
 		s.scan, s.idle = to, true
 		g.markDirty(s)
@@ -254,12 +253,25 @@ func (f *fill) readFailed(from sinks.Position, err error) error {
 	return nil
 }
 
-// noticeEnd notes that the log's end was reached.
-func (f *fill) noticeEnd() {
+// noticeGap counts the positions of a gap that no other share of this instance has passed over before.
+func (g *group) noticeGap(from, to sinks.Position) {
+	before := g.missed.count()
+	g.missed = g.missed.add(from, to).atMost(maxMissed)
+	if n := g.missed.count() - before; n > 0 {
+		g.counts.missed.Add(n)
+		g.logger.Warn("a group has not dealt with events that are no longer kept", "group", g.name, "from", uint64(from), "to", uint64(to))
+	}
+}
+
+// noticeEnd notes that the log's end was reached: all shares of the member have looked at everything.
+func (f *fill) noticeEnd(end sinks.Position) {
 	g, m := f.group, f.member
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !m.caughtUp && len(m.ready) == 0 {
+	if m.caughtUp || len(m.ready) > 0 {
+		return
+	}
+	if at, some := m.scanned(); some && at >= end {
 		m.caughtUp, f.batch.CaughtUp = true, true
 	}
 }
@@ -274,16 +286,15 @@ func (f *fill) noticeBehind(from sinks.Position) {
 	}
 }
 
-// scanned returns the lowest position that the member has to look at. The lock is held.
-func (m *Member) scanned() sinks.Position {
-	p := sinks.Position(0)
+// scanned returns the lowest position that the member has to look at, and whether it has shares. The lock is held.
+func (m *Member) scanned() (p sinks.Position, some bool) {
 	for _, s := range m.group.shares {
-		if s != nil && s.member == m && (p == 0 || s.scan < p) {
-			p = s.scan
+		if s != nil && s.member == m && (!some || s.scan < p) {
+			p, some = s.scan, true
 		}
 	}
-	if p == 0 {
-		return m.start.Position
+	if !some {
+		return m.start.Position, false
 	}
-	return p
+	return p, true
 }

@@ -18,10 +18,13 @@ const (
 	maxTendInterval = 5 * time.Second
 	// maxHinted is up to how many groups are looked at at once when the journal says that something has changed.
 	maxHinted = 50
-	// minTendPause is the least time between two looks at a group, so that many members that join at once cost few.
-	minTendPause = 100 * time.Millisecond
-	// noteInterval is how often a member's note is written, if it changed.
+	// The pause between two looks at a group is tendRest times as long as a look, within these bounds, so that many members that join at once
+	// cost few looks.
+	minTendPause, maxTendPause = 5 * time.Millisecond, 100 * time.Millisecond
+	tendRest                   = 10
+	// noteInterval is how often a member's note is written, if it changed. A look writes at most maxNotes.
 	noteInterval = 5 * time.Second
+	maxNotes     = 50
 	// pullPoll is how old a delivery to the pulls of this server must be before the group looks for an acknowledgement at another server.
 	pullPoll = time.Second
 )
@@ -60,6 +63,7 @@ type group struct {
 	elsewhereAt time.Time
 	idleAt      time.Time
 	letterScan  letterScan
+	missed      ranges // What was passed over here, for the counts.
 }
 
 func newGroup(r *run, name string, def definition, version uint64) *group {
@@ -157,11 +161,13 @@ func (g *group) tender(ctx context.Context) {
 	tick := time.NewTimer(tendInterval)
 	defer tick.Stop()
 	for {
+		began := time.Now()
 		if !g.tend(ctx) {
 			return
 		}
-		g.sleep(ctx, minTendPause)
-		tick.Reset(min(g.run.spread(tendInterval), maxTendInterval) - minTendPause)
+		pause := min(max(g.run.spread(tendRest*time.Since(began)), minTendPause), maxTendPause)
+		g.sleep(ctx, pause)
+		tick.Reset(min(g.run.spread(tendInterval), maxTendInterval) - pause)
 		select {
 		case <-tick.C:
 		case <-g.poke:
@@ -259,6 +265,9 @@ func (g *group) changedNotes() []*Member {
 	var changed []*Member
 	now := g.now()
 	for _, m := range g.members {
+		if len(changed) == maxNotes {
+			break
+		}
 		if m.err != nil || !slices.Contains(g.all, m.id) {
 			continue // It is not there yet, or leaves.
 		}

@@ -235,8 +235,44 @@ func TestWhatIsNoLongerKept(t *testing.T) {
 			if err != nil || info.Missed != c.missed {
 				t.Fatalf("%+v, %v", info, err)
 			}
+			if s := n.Stats()[0]; s.Missed != c.missed {
+				t.Fatalf("%d are counted", s.Missed)
+			}
 		})
 	}
+}
+
+func TestTheEndIsToldWithoutCredit(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		n := r.start("a")
+		m := n.join(t, Request{})
+		r.add("x", "y")
+		b, err := m.Next(t.Context(), Budget{Events: 1})
+		if err != nil || len(b.Deliveries) != 1 || b.CaughtUp || !m.Status().Waiting {
+			t.Fatalf("%+v, %v", b, err)
+		}
+		if b, err = m.Next(t.Context(), Budget{Events: 1}); err != nil || len(b.Deliveries) != 1 {
+			t.Fatalf("%+v, %v", b, err)
+		}
+		if b, err = m.Next(t.Context(), Budget{}); err != nil || !b.CaughtUp || b.Position != 3 || m.Status().Waiting {
+			t.Fatalf("%+v, %v", b, err)
+		}
+		r.add("z")
+		if !m.Status().Waiting {
+			t.Fatal("an event waits")
+		}
+	})
+}
+
+func TestAWrongClockDelaysARetryByHours(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		n := r.start("a")
+		m := n.join(t, Request{})
+		r.add("x")
+		delay := 10 * 365 * 24 * time.Hour
+		answer(t, m, Answer{IDs: ids(next(t, m, time.Second)...), Action: Retry, Delay: &delay})
+		want(t, "then", positions(next(t, m, maxPause+time.Minute)), "1/2")
+	})
 }
 
 func TestNoticesAndBudgets(t *testing.T) {

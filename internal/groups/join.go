@@ -14,7 +14,7 @@ import (
 // maxTries bounds how often a change of a definition or a share is tried again after it met another one.
 const maxTries = 20
 
-// Join adds a member to a group, which it makes if there is none. It waits until the group knows the member.
+// Join adds a member to a group, which it makes if there is none. The member gets shares a moment later.
 //
 // Errors: [ErrOtherFilter], [ErrTooManyMembers], [ErrTooManyGroups], [ErrDrained], [ErrLost], [ErrNotFound] when the group was deleted meanwhile, that of
 // Config.Compile, that of Request.From, journal.ErrUnavailable, sinks.ErrClosed, ctx's.
@@ -37,7 +37,8 @@ func joinError(err error) error {
 		return ErrNotFound
 	case errors.Is(err, journal.ErrLost):
 		return ErrLost
-	case errors.Is(err, ErrOtherFilter), errors.Is(err, ErrTooManyMembers), errors.Is(err, ErrTooManyGroups), errors.Is(err, ErrLost), errors.Is(err, ErrNotFound):
+	case errors.Is(err, ErrOtherFilter), errors.Is(err, ErrTooManyMembers), errors.Is(err, ErrTooManyGroups), errors.Is(err, ErrLost),
+		errors.Is(err, ErrDrained), errors.Is(err, ErrNotFound):
 		return err
 	}
 	return fmt.Errorf("groups: join: %w", err)
@@ -70,8 +71,11 @@ func (r *run) join(ctx context.Context, req Request, pull bool) (*Member, error)
 func (r *run) enter(req Request, def definition, version uint64, predicate Predicate, pull bool) (*Member, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closed {
+	switch {
+	case r.closed:
 		return nil, ErrLost
+	case r.draining:
+		return nil, ErrDrained
 	}
 	g := r.groups[req.Group]
 	if g != nil && g.replacedBy(def) {
@@ -104,7 +108,8 @@ func (g *group) replacedBy(def definition) bool {
 	return g.err != nil || !def.createdAt.Equal(g.def.createdAt)
 }
 
-// begin makes the member known to all instances, and waits until this one has looked at the group with it.
+// begin makes the member known to all instances. That of pulls waits until this one has looked at the group with it, and has taken the shares
+// that are free: a pull may not wait itself.
 func (m *Member) begin(ctx context.Context) error {
 	g := m.group
 	encoded, err := encodeNote(m.label, note{})
@@ -114,22 +119,13 @@ func (m *Member) begin(ctx context.Context) error {
 	if err := g.run.session.Join(ctx, g.name, m.id, encoded); err != nil {
 		return err
 	}
-	signal(g.poke)
-	for {
-		g.mu.Lock()
-		known, looked, err := slices.Contains(g.all, m.id), g.looked, m.err
-		g.mu.Unlock()
-		if err != nil {
-			return err
-		}
-		if known {
-			break
-		}
-		select {
-		case <-looked:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+	if m.pull {
+		err = m.awaitLook(ctx)
+	} else {
+		signal(g.poke)
+	}
+	if err != nil {
+		return err
 	}
 	lowest, err := lowestPosition(ctx, g.store, g.name, allShares())
 	if err != nil {
@@ -140,6 +136,30 @@ func (m *Member) begin(ctx context.Context) error {
 	m.position = lowest
 	m.start = Start{Member: m.id, Filter: g.def.filter, Policy: g.def.policy, Position: lowest, Bounds: g.events.Bounds()}
 	return m.err
+}
+
+// awaitLook waits for the end of a look at the group that knows the member.
+func (m *Member) awaitLook(ctx context.Context) error {
+	g := m.group
+	g.mu.Lock()
+	looked := g.looked
+	g.mu.Unlock()
+	signal(g.poke)
+	for known := false; !known; {
+		select {
+		case <-looked:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		g.mu.Lock()
+		known, looked = slices.Contains(g.all, m.id), g.looked
+		err := m.err
+		g.mu.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ensure returns a group, which it makes if there is none, with the policy that is asked for.
@@ -244,11 +264,16 @@ func (g *group) leave(m *Member) {
 	if g.members[m.id] == nil {
 		return
 	}
+	g.giveBack(m)
+	g.assign(slices.DeleteFunc(slices.Clone(g.all), func(id string) bool { return id == m.id }))
+}
+
+// giveBack removes a member and fails what is outstanding. The lock is held.
+func (g *group) giveBack(m *Member) {
 	m.end(ErrLeft)
 	delete(g.members, m.id)
 	for m.sent.Len() > 0 {
 		it, _ := m.sent.Front().Value.(*item)
 		g.fail(it, "the member left", nil, nil, "")
 	}
-	g.assign(slices.DeleteFunc(slices.Clone(g.all), func(id string) bool { return id == m.id }))
 }

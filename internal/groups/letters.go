@@ -241,13 +241,7 @@ func (g *group) replay(r request) {
 	}
 }
 
-// begun adds the item of a replay whose beginning is stored.
-func (g *group) begun(c *change) {
-	if c.ok {
-		g.insertReplay(c.item)
-	}
-}
-
+// insertReplay adds the item of a replay whose beginning is stored.
 func (g *group) insertReplay(it *item) {
 	f := it.share.base.replays[it.position]
 	it.round, it.attempt, it.first, it.notBefore = f.round, f.attempts+1, f.first, f.notBefore

@@ -178,7 +178,8 @@ type run struct {
 	mu      sync.Mutex
 	groups  map[string]*group
 	pullers map[string]*puller
-	closed  bool
+	// draining lets no member come, closed lets no group begin.
+	draining, closed bool
 	// count is about how many groups there are. A group's lock may be held to read it, mu may not.
 	count atomic.Int64
 }
@@ -246,7 +247,9 @@ func (r *run) closeIfIdle(g *group) bool {
 			return false
 		}
 	}
-	delete(r.groups, g.name)
+	if r.groups[g.name] == g {
+		delete(r.groups, g.name)
+	}
 	r.count.Store(int64(len(r.groups)))
 	g.err = ErrLeft
 	g.stop()
@@ -265,6 +268,9 @@ func (r *run) forget(g *group) {
 }
 
 func (r *run) drain() {
+	r.mu.Lock()
+	r.draining = true
+	r.mu.Unlock()
 	for _, g := range r.all() {
 		g.mu.Lock()
 		for _, m := range g.members {
@@ -305,8 +311,9 @@ func (r *run) close(ctx context.Context) error {
 		g.mu.Lock()
 		for _, m := range g.members {
 			m.end(sinks.ErrClosed)
-			g.leave(m)
+			g.giveBack(m)
 		}
+		g.assign(nil)
 		g.mu.Unlock()
 	}
 	r.cancel()

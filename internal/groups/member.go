@@ -161,7 +161,7 @@ func (f *fill) undo() {
 func (f *fill) finish() (Batch, error) {
 	f.group.mu.Lock()
 	err := f.member.err
-	f.batch.Position = f.member.scanned()
+	f.batch.Position, _ = f.member.scanned()
 	f.group.mu.Unlock()
 	if f.group.lost() {
 		err = ErrLost
@@ -188,11 +188,8 @@ func (f *fill) step(ctx context.Context) (progress bool, err error) {
 		return false, err
 	}
 	from, ok := f.plan()
-	if !ok {
-		return false, f.memberErr()
-	}
-	if from >= f.group.events.Bounds().Next {
-		f.noticeEnd()
+	if end := f.group.events.Bounds().Next; !ok || from >= end {
+		f.noticeEnd(end)
 		return false, f.memberErr()
 	}
 	f.noticeBehind(from)

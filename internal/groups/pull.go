@@ -33,17 +33,18 @@ func (m *Manager) Pull(ctx context.Context, req Request, b Budget, wait time.Dur
 	if err != nil {
 		return nil, 0, err
 	}
-	waiting, cancel := context.WithTimeout(ctx, max(wait, pullLook))
-	defer cancel()
-	p, err := r.takePuller(waiting, req.Group, wait > 0)
+	end := time.Now().Add(wait)
+	p, err := r.takePuller(ctx, req.Group, wait)
 	if err != nil {
-		return nil, 0, ctx.Err() // Another pull waits, so there is nothing.
+		return nil, r.lag(req.Group), ctx.Err() // Another pull waits, so there is nothing.
 	}
 	defer func() { <-p.turn }()
 	if err := r.pullMember(ctx, p, req); err != nil {
 		return nil, 0, joinError(err)
 	}
 	defer func() { p.last = m.cfg.Now() }()
+	waiting, cancel := context.WithTimeout(ctx, max(time.Until(end), pullLook))
+	defer cancel()
 	for {
 		batch, err := p.member.next(waiting, b, wait > 0)
 		switch {
@@ -57,11 +58,27 @@ func (m *Manager) Pull(ctx context.Context, req Request, b Budget, wait time.Dur
 	}
 }
 
+// lag returns how many positions lie between a group's position, as far as it is known here, and the log's end.
+func (r *run) lag(group string) uint64 {
+	g, next := r.group(group), r.manager.cfg.Log.Bounds().Next
+	if g == nil {
+		return 0
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if p := g.position(); p != 0 && p < next {
+		return uint64(next - p)
+	}
+	return 0
+}
+
 // takePuller waits for the turn of a pull.
-func (r *run) takePuller(ctx context.Context, group string, wait bool) (*puller, error) {
+func (r *run) takePuller(ctx context.Context, group string, wait time.Duration) (*puller, error) {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
 	for {
 		p := r.puller(group)
-		if err := p.take(ctx, wait); err != nil {
+		if err := p.take(ctx, wait > 0); err != nil {
 			return nil, err
 		}
 		if r.puller(group) == p {
@@ -162,15 +179,14 @@ func (r *run) leaveIdlePulls() {
 	}
 	r.mu.Unlock()
 	for name, p := range idle {
-		if p.member == nil {
-			continue
+		if p.member != nil {
+			leaving, cancel := context.WithTimeout(r.ctx, closeTime)
+			if err := p.member.Leave(leaving); err != nil && !errors.Is(err, sinks.ErrClosed) {
+				r.manager.cfg.Logger.Warn("the member of pulls did not leave", "group", name, "error", err)
+			}
+			cancel()
+			p.member = nil
 		}
-		leaving, cancel := context.WithTimeout(r.ctx, closeTime)
-		if err := p.member.Leave(leaving); err != nil && !errors.Is(err, sinks.ErrClosed) {
-			r.manager.cfg.Logger.Warn("the member of pulls did not leave", "group", name, "error", err)
-		}
-		cancel()
-		p.member = nil
 		<-p.turn
 	}
 }

@@ -2,7 +2,9 @@ package groups
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
+	"hash/fnv"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -274,6 +276,59 @@ func TestAssign(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Servers of different versions must agree, so what assign returns never changes.
+func TestAssignIsStable(t *testing.T) {
+	for _, n := range []int{1, 2, 3, 8, 50, 64, 256, 300, 1000} {
+		all := members(n, 7)
+		if got, want := assign(all), assignBySorting(all); !slices.Equal(got, want) {
+			t.Fatalf("%d members:\ngot  %v\nwant %v", n, got, want)
+		}
+	}
+}
+
+// assignBySorting does what assign does: each share asks the members in their order, the best first.
+func assignBySorting(members []string) []int {
+	weight := func(s, m int) uint64 {
+		sum := fnv.New64a()
+		_, _ = sum.Write([]byte(members[m]))
+		return mix(mix(sum.Sum64()) ^ mix(uint64(s)+1))
+	}
+	room := maxShares(len(members))
+	wishes := make([][]int, journal.GroupShares)
+	for s := range wishes {
+		for m := range members {
+			wishes[s] = append(wishes[s], m)
+		}
+		slices.SortFunc(wishes[s], func(a, b int) int { return cmp.Compare(weight(s, b), weight(s, a)) })
+	}
+	owner := slices.Repeat([]int{-1}, journal.GroupShares)
+	for free := true; free; {
+		free = false
+		for s := range owner {
+			if owner[s] >= 0 {
+				continue
+			}
+			free = true
+			m := wishes[s][0]
+			wishes[s] = wishes[s][1:]
+			owner[s] = m
+			has, least := 0, s
+			for other := range owner {
+				if owner[other] == m {
+					has++
+					if weight(other, m) < weight(least, m) {
+						least = other
+					}
+				}
+			}
+			if has > room {
+				owner[least] = -1
+			}
+		}
+	}
+	return owner
 }
 
 func TestSharesAreEven(t *testing.T) {

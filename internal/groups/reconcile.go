@@ -271,6 +271,8 @@ func (m *Member) Status() Status {
 	if !n.oldest.IsZero() {
 		st.Oldest = max(g.now().Sub(n.oldest), 0)
 	}
+	at, some := m.scanned()
+	st.Waiting = slices.ContainsFunc(m.ready, func(it *item) bool { return it.phase == ready && it.share.member == m }) || some && at < bounds.Next
 	m.position = max(m.position, g.position()) // 0 when it is not known.
 	st.Position = m.position
 	if bounds.Next > st.Position {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
+	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/internal/journal/memgroups"
 	"github.com/webhook-bridge/bridge/sinks"
 	"github.com/webhook-bridge/bridge/sinks/memlog"
@@ -60,8 +61,14 @@ func compile(filter []byte) (Predicate, error) {
 // start starts a manager. It ends with the test at the latest.
 func (r *rig) start(name string) *node {
 	r.t.Helper()
+	return r.startOver(name, func(g journal.Groups) journal.Groups { return g })
+}
+
+// startOver starts a manager over what breaks makes of the store.
+func (r *rig) startOver(name string, breaks func(journal.Groups) journal.Groups) *node {
+	r.t.Helper()
 	instance := r.store.Open(name)
-	m, err := New(Config{Groups: instance, Letters: instance, Log: r.log, Compile: compile, Logger: slog.New(slog.DiscardHandler)})
+	m, err := New(Config{Groups: breaks(instance), Letters: instance, Log: r.log, Compile: compile, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		r.t.Fatal(err)
 	}

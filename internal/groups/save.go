@@ -22,8 +22,10 @@ const (
 type job struct {
 	share   *share
 	changes []*change
-	next    *state
-	change  journal.ShareChange
+	// ok says of each change whether its operation holds on the state that is written.
+	ok     []bool
+	next   *state
+	change journal.ShareChange
 	// scan and gaps are the share's at the time of building.
 	scan sinks.Position
 	gaps ranges
@@ -291,13 +293,14 @@ func (s *share) build() (*job, error) {
 		if touches {
 			letters[c.position] = true
 		}
-		j.changes = append(j.changes, c)
-		c.job, c.written = j, true
+		c.written = true
 		o := c.op
 		if o.kind == opBegin {
 			o.round = j.next.round + 1
 		}
-		if c.ok = j.next.apply(o); !c.ok {
+		ok := j.next.apply(o)
+		j.changes, j.ok = append(j.changes, c), append(j.ok, ok)
+		if !ok {
 			continue
 		}
 		if c.park != nil && c.round == 0 {
@@ -328,23 +331,29 @@ func (g *group) complete(j *job, version uint64) {
 		g.lose(s)
 		return
 	}
-	s.flight = slices.DeleteFunc(s.flight, func(c *change) bool { return c.job == j })
 	for _, c := range j.changes {
-		g.count(c)
-		if !c.ok && c.doubt {
+		c.saved = true
+	}
+	s.flight = slices.DeleteFunc(s.flight, func(c *change) bool { return c.saved })
+	for i, c := range j.changes {
+		ok := j.ok[i]
+		g.count(c, ok)
+		if !ok && c.doubt {
 			c.lose()
 		} else {
-			c.finish(c.ok)
+			c.finish(ok)
 		}
 		if c.kind == opBegin {
-			g.begun(c)
+			if ok {
+				g.insertReplay(c.item)
+			}
 			continue
 		}
-		if c.ok && c.item.ordered && c.kind == opPark && c.round == 0 && g.def.policy.StrictOrder {
+		if ok && c.item.ordered && c.kind == opPark && c.round == 0 && g.def.policy.StrictOrder {
 			s.addParked(c.item.subject, c.position)
 			g.letterScan.changes++
 		}
-		if c.ok && c.unpark != 0 {
+		if ok && c.unpark != 0 {
 			s.removeParked(c.item.subject, c.unpark)
 			g.letterScan.changes++
 		}
@@ -385,8 +394,8 @@ func (g *group) resolve(it *item) {
 }
 
 // count adds what a change did to the group's counts.
-func (g *group) count(c *change) {
-	if !c.ok {
+func (g *group) count(c *change, ok bool) {
+	if !ok {
 		g.counts.stale.Add(1)
 		return
 	}

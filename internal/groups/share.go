@@ -248,10 +248,21 @@ func (g *group) activate(it *item) {
 	case it.round == 0 && it.attempt > g.def.policy.MaxAttempts:
 		g.settle(it, op{kind: opPark, reason: "its attempts are used up"}, nil, "")
 	case it.notBefore.After(g.now()):
-		g.enter(it, waiting, it.notBefore)
+		g.enter(it, waiting, g.atMostLater(it.notBefore))
 	default:
 		g.enter(it, ready, time.Time{})
 	}
+}
+
+// maxPause is the longest pause before a retry that a policy or a member can ask for.
+const maxPause = 12 * time.Hour
+
+// atMostLater bounds the time of a retry, which the clock of another instance may have set: one that was wrong by years.
+func (g *group) atMostLater(notBefore time.Time) time.Time {
+	if latest := g.now().Add(maxPause); notBefore.After(latest) {
+		return latest
+	}
+	return notBefore
 }
 
 // insert adds an item to its share and activates it when its turn has come.

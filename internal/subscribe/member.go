@@ -178,7 +178,7 @@ func (m *member) patience() time.Duration { return max(2*m.policy.AckDeadline, i
 
 func (m *member) waiting() bool {
 	s := m.member.Status()
-	return s.Lag > 0 && s.Outstanding == 0
+	return s.Waiting && s.Outstanding == 0
 }
 
 func (m *member) status(ctx context.Context, err error) error {
