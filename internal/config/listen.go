@@ -104,10 +104,11 @@ func (r resolver) checkExposure(name string, l Listener, access *configv1.Access
 	}
 	path, how := "listen."+name, "or listen on 127.0.0.1, or set access.insecure"
 	noToken, tokens := len(access.GetTokens()) == 0, "access.tokens"
-	switch principals := len(access.GetPrincipals()) > 0; {
-	case name == "grpc":
+	principals := len(access.GetPrincipals()) > 0
+	switch name {
+	case "grpc":
 		noToken = noToken && !principals
-	case name == "admin":
+	case "admin":
 		noToken = noToken && len(access.GetAdminTokens()) == 0
 		if principals { // beside them there are no access.tokens
 			tokens = "access.admin_tokens"
