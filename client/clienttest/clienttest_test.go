@@ -251,3 +251,24 @@ func TestClientPullsInNoServer(t *testing.T) {
 		}
 	}
 }
+
+// TestSlowHandler: a handler that takes longer than the group's deadline is called once, and the events of its subject wait for it.
+func TestSlowHandler(t *testing.T) {
+	s := clienttest.New(t)
+	var got record
+	slow := func(ctx context.Context, e *eventv1.Event) error {
+		if e.GetOrder().GetId() == "0" {
+			select {
+			case <-time.After(3 * time.Second):
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		return got.handle(ctx, e)
+	}
+	policy := &streamv1.GroupPolicy{AckDeadline: durationpb.New(2 * time.Second), MinBackoff: durationpb.New(time.Millisecond)}
+	defer subscribe(t, 1, s.Config(client.Config{Group: "slow", Policy: policy}), slow)()
+	s.Publish(orders(0, 21)...)
+	s.AwaitHandled("slow")
+	got.wantAll(t, 21, true)
+}
