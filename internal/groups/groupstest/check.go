@@ -192,7 +192,7 @@ func (c *check) notTooSoon(d *delivery) {
 		c.breach(d, "attempt %d to %s at %d is outstanding", before.Attempt, before.member, before.seq)
 		return
 	}
-	if failed.IsZero() || d.Replayed && d.Attempt == 1 && before.Attempt >= c.cfg.MaxAttempts {
+	if failed.IsZero() || d.Replayed && d.Attempt == 1 && c.mayBeParkedAgain(before) {
 		return // It is not sure when it failed, or another replay of the event began.
 	}
 	pause := c.cfg.Pause(before.Attempt)
@@ -211,6 +211,12 @@ func (c *check) notTooSoon(d *delivery) {
 	if d.Attempt <= before.Attempt && (!d.Replayed || d.Attempt != 1) {
 		c.breach(d, "attempt %d has failed", before.Attempt)
 	}
+}
+
+// mayBeParkedAgain reports whether an event may have been parked after a delivery.
+func (c *check) mayBeParkedAgain(d *delivery) bool {
+	parked := slices.ContainsFunc(d.answers, func(r *reply) bool { return r.action == Park && r.outcome != Stale })
+	return parked || d.Attempt >= c.cfg.MaxAttempts
 }
 
 // before returns the latest delivery of the same event, if it counts and no seek came between.

@@ -3,6 +3,7 @@ package subscribetest
 import (
 	"context"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,20 +24,22 @@ var Fast = Pace{
 	Tolerance: time.Millisecond, Grace: 3 * time.Second, Calm: 20 * time.Minute,
 }
 
-// Bubbles runs histories one after the other, each in a bubble with a clock of its own. open makes the engine of one; it must end everything that
-// it began.
+// Bubbles runs histories, each in a bubble with a clock of its own. open makes the engine of one; it must end everything that it began.
 func Bubbles(t *testing.T, seeds int, open func(t *testing.T, seed uint64) Harness) {
 	t.Helper()
-	for _, seed := range chosen(t, seeds) {
+	eachSeed(t, seeds, runtime.GOMAXPROCS(0), func(t *testing.T, seed uint64) {
 		synctest.Test(t, func(t *testing.T) { check(t, RandomPlan(seed, Fast), open) })
-		if t.Failed() {
-			return
-		}
-	}
+	})
 }
 
 // Parallel runs histories on the computer's clock, so many at a time.
 func Parallel(t *testing.T, seeds, atOnce int, pace Pace, open func(t *testing.T, seed uint64) Harness) {
+	t.Helper()
+	eachSeed(t, seeds, atOnce, func(t *testing.T, seed uint64) { check(t, RandomPlan(seed, pace), open) })
+}
+
+// eachSeed runs histories, so many at a time, until one fails.
+func eachSeed(t *testing.T, seeds, atOnce int, run func(t *testing.T, seed uint64)) {
 	t.Helper()
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -48,7 +51,7 @@ func Parallel(t *testing.T, seeds, atOnce int, pace Pace, open func(t *testing.T
 		}
 		running.Go(func() {
 			defer func() { <-room }()
-			t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) { check(t, RandomPlan(seed, pace), open) })
+			t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) { run(t, seed) })
 		})
 	}
 }
