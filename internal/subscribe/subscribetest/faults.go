@@ -57,7 +57,7 @@ func seeking(p *Plan) {
 
 func expiring(p *Plan) {
 	followersAlone(p)
-	p.Expiries, p.Followers, p.Pace.Steps = true, 4, Fast.Steps
+	p.Expiries, p.Followers, p.Pace.Steps, p.Pace.Pause = true, 6, 2*Fast.Steps, Fast.Pause
 }
 
 // FindsFaults plants faults, and expects that histories find each. open makes an engine for a bubble.
@@ -65,7 +65,7 @@ func FindsFaults(t *testing.T, open func(t *testing.T, seed uint64) Harness) {
 	t.Helper()
 	for _, f := range faults {
 		t.Run(f.name, func(t *testing.T) {
-			for seed := range uint64(60) {
+			for seed := range uint64(500) {
 				if found := f.found(t, seed, open); len(found) > 0 {
 					t.Logf("history %d: %v", seed, found[0])
 					return
