@@ -66,8 +66,11 @@ func (p *Principal) owns(names map[string][]string) bool {
 const (
 	// maxChain is the number of certificates.
 	maxChain = 8
-	// maxVerified is how many verified certificates are remembered.
-	maxVerified = 1024
+	// maxRemembered is how many verified certificates are remembered, and how many refused chains.
+	maxRemembered = 1024
+	// refusedFor is how long a refused chain is not verified again. Verifying a chain that was made for it takes many milliseconds, and
+	// one connection can make many calls.
+	refusedFor = 10 * time.Second
 )
 
 var (
@@ -76,7 +79,7 @@ var (
 	errForeign = errors.New("no authority in access.client_ca_file vouches for the client certificate")
 )
 
-// verifier verifies certificates of clients, and remembers the ones that it verified. It is safe for concurrent use.
+// verifier verifies certificates of clients, and remembers what it found. It is safe for concurrent use.
 type verifier struct {
 	// authorities returns the authorities of now. Another pointer means that they have changed.
 	authorities func() *x509.CertPool
@@ -84,6 +87,12 @@ type verifier struct {
 	mu       sync.Mutex
 	pool     *x509.CertPool
 	verified map[[sha256.Size]byte]time.Time // until when, by certificate
+	refused  map[[sha256.Size]byte]refusal   // by chain
+}
+
+type refusal struct {
+	err   error
+	until time.Time
 }
 
 // verify reports why a chain is not valid now. Its first certificate is the client's own.
@@ -96,6 +105,29 @@ func (v *verifier) verify(chain []*x509.Certificate, now time.Time) error {
 	if v.remembers(pool, key, now) {
 		return nil
 	}
+	whole := sum(chain)
+	if err := v.remembersRefusal(pool, whole, now); err != nil {
+		return err
+	}
+	until, err := verifyChain(chain, pool, now)
+	if err != nil {
+		v.refuse(pool, whole, refusal{err, now.Add(refusedFor)})
+		return err
+	}
+	v.remember(pool, key, until)
+	return nil
+}
+
+func sum(chain []*x509.Certificate) [sha256.Size]byte {
+	h := sha256.New()
+	for _, c := range chain {
+		h.Write(c.Raw) // a certificate says where it ends
+	}
+	return [sha256.Size]byte(h.Sum(nil))
+}
+
+// verifyChain returns until when a chain is valid, or why it is not.
+func verifyChain(chain []*x509.Certificate, pool *x509.CertPool, now time.Time) (until time.Time, err error) {
 	intermediates := x509.NewCertPool()
 	for _, c := range chain[1:] {
 		intermediates.AddCert(c)
@@ -106,12 +138,11 @@ func (v *verifier) verify(chain []*x509.Certificate, now time.Time) error {
 	var invalid x509.CertificateInvalidError
 	switch {
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return errExpired
+		return time.Time{}, errExpired
 	case err != nil:
-		return errForeign
+		return time.Time{}, errForeign
 	}
-	v.remember(pool, key, expiry(chains[0]))
-	return nil
+	return expiry(chains[0]), nil
 }
 
 // expiry is when the first certificate of a chain expires.
@@ -138,8 +169,36 @@ func (v *verifier) remembers(pool *x509.CertPool, key [sha256.Size]byte, now tim
 func (v *verifier) remember(pool *x509.CertPool, key [sha256.Size]byte, until time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.pool != pool || len(v.verified) >= maxVerified {
-		v.pool, v.verified = pool, make(map[[sha256.Size]byte]time.Time)
+	v.use(pool)
+	if len(v.verified) >= maxRemembered {
+		clear(v.verified)
 	}
 	v.verified[key] = until
+}
+
+// remembersRefusal returns why a chain was refused a short time ago.
+func (v *verifier) remembersRefusal(pool *x509.CertPool, whole [sha256.Size]byte, now time.Time) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if r, ok := v.refused[whole]; ok && v.pool == pool && now.Before(r.until) {
+		return r.err
+	}
+	return nil
+}
+
+func (v *verifier) refuse(pool *x509.CertPool, whole [sha256.Size]byte, r refusal) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.use(pool)
+	if len(v.refused) >= maxRemembered {
+		clear(v.refused)
+	}
+	v.refused[whole] = r
+}
+
+// use forgets everything that was found with other authorities. The caller holds mu.
+func (v *verifier) use(pool *x509.CertPool) {
+	if v.pool != pool {
+		v.pool, v.verified, v.refused = pool, make(map[[sha256.Size]byte]time.Time), make(map[[sha256.Size]byte]refusal)
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"net/url"
 	"strings"
 	"sync/atomic"
@@ -180,4 +181,30 @@ func TestRecheck(t *testing.T) {
 			t.Errorf("%d principals have open calls", n)
 		}
 	})
+}
+
+// TestRefusedChain: a chain that was refused is not verified again for a while, unless the authorities change.
+func TestRefusedChain(t *testing.T) {
+	authority := certstest.New(t, "authority")
+	chain := []*x509.Certificate{authority.Issue(t, x509.Certificate{}).Leaf}
+	pool, now := poolOf(), time.Now()
+	v := &verifier{authorities: func() *x509.CertPool { return pool }}
+	if err := v.verify(chain, now); !errors.Is(err, errForeign) {
+		t.Fatal(err)
+	}
+	pool.AddCert(authority.Cert) // The same pool: only a new verification would see it.
+	if err := v.verify(chain, now.Add(refusedFor-1)); !errors.Is(err, errForeign) {
+		t.Errorf("it was verified again at once: %v", err)
+	}
+	if err := v.verify(chain, now.Add(refusedFor)); err != nil {
+		t.Errorf("it is refused for longer: %v", err)
+	}
+	pool = poolOf()
+	if err := v.verify(chain, now); !errors.Is(err, errForeign) {
+		t.Error("what other authorities vouched for counts")
+	}
+	pool = poolOf(authority)
+	if err := v.verify(chain, now); err != nil {
+		t.Errorf("what other authorities refused is refused: %v", err)
+	}
 }
