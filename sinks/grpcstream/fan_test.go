@@ -270,3 +270,25 @@ func TestDeadlineOfOneEndsNoOther(t *testing.T) {
 		wantEvents(t, receiveEvents(t, patient, 3), 0, 1, 2)
 	})
 }
+
+// transport is what formatOf looks at of a call.
+type transport struct {
+	grpc.ServerTransportStream
+	subtype, compressor string
+}
+
+func (t transport) ContentSubtype() string { return t.subtype }
+func (t transport) SendCompress() string   { return t.compressor }
+
+// Clients choose the subtype of their content. They cannot make the server keep a batch in more formats than it has.
+func TestFormatsAreFew(t *testing.T) {
+	for subtype, want := range map[string]format{"": {"proto", "gzip"}, "proto": {"proto", "gzip"}, "x-of-my-own": {"proto", "gzip"}} {
+		ctx := grpc.NewContextWithServerTransportStream(t.Context(), transport{subtype: subtype, compressor: "gzip"})
+		if got, ok := formatOf(ctx); !ok || got != want {
+			t.Errorf("the format of %q is %v, %t; want %v", subtype, got, ok, want)
+		}
+	}
+	if f, ok := formatOf(t.Context()); ok {
+		t.Errorf("a call without a transport has the format %v", f)
+	}
+}

@@ -5,6 +5,8 @@ import (
 	"sync"
 
 	"google.golang.org/grpc"
+	grpcencoding "google.golang.org/grpc/encoding"
+	protocodec "google.golang.org/grpc/encoding/proto"
 )
 
 // format is how gRPC encodes the messages of a stream.
@@ -19,7 +21,11 @@ func formatOf(ctx context.Context) (format, bool) {
 	if !ok {
 		return format{}, false
 	}
-	return format{s.ContentSubtype(), s.SendCompress()}, true
+	f := format{s.ContentSubtype(), s.SendCompress()}
+	if grpcencoding.GetCodecV2(f.codec) == nil && grpcencoding.GetCodec(f.codec) == nil {
+		f.codec = protocodec.Name // gRPC takes this one for an unknown name, which is the client's text
+	}
+	return f, true
 }
 
 // preparedBatch has a batch as gRPC sends it, so that it is encoded, and compressed, once for all streams.
