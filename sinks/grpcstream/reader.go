@@ -69,7 +69,7 @@ func (r *Reader) Locate(ctx context.Context, start *streamv1.Start) (sinks.Posit
 	log := r.server.log
 	switch at := start.GetAt().(type) {
 	case *streamv1.Start_Latest:
-		return log.Bounds().Next, nil
+		return durableEnd(ctx, log)
 	case *streamv1.Start_Time:
 		return log.Seek(ctx, at.Time.AsTime())
 	case *streamv1.Start_Token:
@@ -77,6 +77,16 @@ func (r *Reader) Locate(ctx context.Context, start *streamv1.Start) (sinks.Posit
 	default:
 		return log.Bounds().Earliest, nil
 	}
+}
+
+// durableEnd returns the log's end. Where several instances write, this one may not know the last events yet: an answer about a position
+// past all that it knows comes from the storage, and it knows the end then.
+func durableEnd(ctx context.Context, log sinks.Log) (sinks.Position, error) {
+	err := log.Resolve(ctx, sinks.Mark{Position: log.Bounds().Next + 1})
+	if err != nil && !errors.Is(err, sinks.ErrFuture) {
+		return 0, err
+	}
+	return log.Bounds().Next, nil
 }
 
 // resume returns the position that a token names. It fails when the token belongs to another log or filter, or when the log

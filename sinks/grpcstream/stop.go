@@ -54,16 +54,6 @@ func (s *stream) findStop(ctx context.Context, at *streamv1.Stop) error {
 	return nil
 }
 
-// durableEnd returns the log's end. Where several instances write, this one may not know the last events yet: an answer about a position
-// past all that it knows comes from the storage, and it knows the end then.
-func durableEnd(ctx context.Context, log sinks.Log) (sinks.Position, error) {
-	err := log.Resolve(ctx, sinks.Mark{Position: log.Bounds().Next + 1})
-	if err != nil && !errors.Is(err, sinks.ErrFuture) {
-		return 0, err
-	}
-	return log.Bounds().Next, nil
-}
-
 // reached reports whether a stream that has dealt with all events before p ends here.
 func (s *stop) reached(log sinks.Log, p sinks.Position) bool {
 	if !s.time.IsZero() && !time.Now().Before(s.time.Add(stopGrace)) {

@@ -203,7 +203,7 @@ func TestRefusedStops(t *testing.T) {
 	}
 }
 
-// The stop at the log's end is the storage's end, not that which this instance knows of.
+// The log's end is the storage's end, not the end that this instance knows of.
 func TestStopsAtTheEndOfTheStorage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &lateLog{Log: memlog.New("log")}
@@ -213,5 +213,11 @@ func TestStopsAtTheEndOfTheStorage(t *testing.T) {
 		receiveSubscribed(t, stream)
 		wantEvents(t, receiveEvents(t, stream, 5), numbers(0, 5)...)
 		receiveStop(t, stream, tokensOf(log, nil).at(6), 6)
+
+		log.known.Store(3)
+		latest := tail(t, New(log, Config{}), &streamv1.TailRequest{Start: fromLatest()})
+		if got := receiveSubscribed(t, latest); got.GetPosition() != 6 || got.GetLatest() != 6 {
+			t.Errorf("a stream from the end starts with %v", got)
+		}
 	})
 }
