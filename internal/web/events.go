@@ -80,6 +80,34 @@ func (s *stream) Send(m *streamv1.TailResponse) error {
 	if err != nil {
 		return err
 	}
+	if cap(text) <= maxKept {
+		s.buffer = text
+	}
+	return s.write(text)
+}
+
+// shared is a response with events that several streams send: the text of each format is made once. Package sinks/grpcstream has it.
+type shared interface {
+	proto.Message
+	Once(key any, encode func() ([]byte, error)) ([]byte, error)
+}
+
+func (s *stream) sendShared(m shared) error {
+	text, err := m.Once(s.format.key(), func() ([]byte, error) {
+		decoded, err := decode(m)
+		if err != nil {
+			return nil, err
+		}
+		return s.format.message(nil, decoded)
+	})
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed.Load() {
+		return errEnded
+	}
 	return s.write(text)
 }
 
@@ -91,9 +119,6 @@ func (s *stream) write(text []byte) error {
 		h.Set("Content-Type", s.format.contentType())
 		h.Set("X-Accel-Buffering", "no") // a proxy must not wait for more
 		s.w.WriteHeader(http.StatusOK)
-	}
-	if cap(text) <= maxKept {
-		s.buffer = text
 	}
 	if _, err := s.w.Write(text); err != nil {
 		return errEnded
@@ -130,8 +155,8 @@ func (s *stream) end(err error) {
 }
 
 // decode returns a message whose events are decoded: Tail sends them encoded, as unknown fields.
-func decode(m *streamv1.TailResponse) (*streamv1.TailResponse, error) {
-	if m.GetEvents() == nil {
+func decode(m proto.Message) (*streamv1.TailResponse, error) {
+	if m, ok := m.(*streamv1.TailResponse); ok && m.GetEvents() == nil {
 		return m, nil
 	}
 	encoded, err := proto.Marshal(m)
@@ -174,11 +199,13 @@ func (*stream) SetTrailer(metadata.MD) {}
 
 // SendMsg implements [grpc.ServerStream].
 func (s *stream) SendMsg(m any) error {
-	response, ok := m.(*streamv1.TailResponse)
-	if !ok {
-		return status.Error(codes.Internal, "a message of another type")
+	switch m := m.(type) {
+	case *streamv1.TailResponse:
+		return s.Send(m)
+	case shared:
+		return s.sendShared(m)
 	}
-	return s.Send(response)
+	return status.Error(codes.Internal, "a message of another type")
 }
 
 // RecvMsg implements [grpc.ServerStream]. The request is an argument of the call.

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
+	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
 	"github.com/webhook-bridge/bridge/sinks/grpcstream"
 )
 
@@ -421,5 +422,52 @@ func TestClientThatDoesNotRead(t *testing.T) {
 		}
 		cancel()
 		_ = stuck.Body.Close()
+	}
+}
+
+// sharedResponse counts how often a text of it was made.
+type sharedResponse struct {
+	*streamv1.TailResponse
+	texts map[any][]byte
+	made  int
+}
+
+func (m *sharedResponse) Once(key any, encode func() ([]byte, error)) (text []byte, err error) {
+	if m.texts[key] == nil {
+		m.made++
+		m.texts[key], err = encode()
+	}
+	return m.texts[key], err
+}
+
+// TestSharedText: streams with the same format share the text of an event, and no stream writes into it.
+func TestSharedText(t *testing.T) {
+	t.Parallel()
+	events := func(n int) *streamv1.TailResponse {
+		return &streamv1.TailResponse{Message: &streamv1.TailResponse_Events{Events: &streamv1.Events{
+			Events: []*streamv1.DeliveredEvent{{Token: "token", Event: event(n)}},
+		}}}
+	}
+	shared := &sharedResponse{events(0), map[any][]byte{}, 0}
+	var texts []string
+	for range 2 {
+		for _, f := range []format{ndjson{}, &sse{begun: true}, &sse{begun: true, unnamed: true}} {
+			recorder := httptest.NewRecorder()
+			s := &stream{ctx: t.Context(), w: &writer{ResponseWriter: recorder, controller: http.NewResponseController(recorder)}, format: f}
+			for _, m := range []any{shared, events(1), shared} {
+				if err := s.SendMsg(m); err != nil {
+					t.Fatal(err)
+				}
+			}
+			texts = append(texts, recorder.Body.String())
+		}
+	}
+	for i, text := range texts {
+		if text != texts[i%3] || strings.Count(text, `"event-0"`) != 2 || strings.Count(text, `"event-1"`) != 1 {
+			t.Errorf("stream %d got %s", i, text)
+		}
+	}
+	if shared.made != 3 || texts[0] == texts[1] || texts[1] == texts[2] {
+		t.Errorf("%d texts were made of three formats: %q", shared.made, texts[:3])
 	}
 }

@@ -25,6 +25,8 @@ const (
 // format is how messages look on the wire.
 type format interface {
 	contentType() string
+	// key is equal for formats in which events look the same.
+	key() any
 	// message appends a message. Its events are decoded.
 	message(to []byte, m *streamv1.TailResponse) ([]byte, error)
 	// failure appends the error that ends a stream.
@@ -70,6 +72,8 @@ func compact(to []byte, m proto.Message) ([]byte, error) {
 // ndjson is one JSON object a line.
 type ndjson struct{}
 
+func (f ndjson) key() any { return f }
+
 func (ndjson) contentType() string { return "application/x-ndjson" }
 
 func (ndjson) message(to []byte, m *streamv1.TailResponse) ([]byte, error) {
@@ -100,6 +104,9 @@ type sse struct {
 	unnamed bool
 	begun   bool
 }
+
+// key leaves out what only the beginning of a stream depends on.
+func (s *sse) key() any { return sse{unnamed: s.unnamed, begun: true} }
 
 func (*sse) contentType() string { return "text/event-stream" }
 

@@ -79,7 +79,10 @@ type shared struct {
 	// abandoned: the stream that made it has ended, so the error is its own.
 	abandoned bool
 
+	fan      *fan
 	prepared preparedBatch
+	memo     sinks.Memo // What streams without gRPC make of it.
+	size     int        // Of the batch in order, or 0. Guarded by fan.mu.
 }
 
 // maker makes a batch from a position on. It looks at nothing at or behind the end.
@@ -111,7 +114,8 @@ func (f *fan) claim(from, next sinks.Position) (s *shared, end sinks.Position, m
 	if s = f.at[from]; s != nil && !s.small(next) {
 		return s, 0, false
 	}
-	s = &shared{start: from, made: make(chan struct{})}
+	s = &shared{start: from, made: make(chan struct{}), fan: f}
+	s.memo.Begin(s, from)
 	f.at[from] = s
 	return s, f.cut(from, next), true
 }
@@ -155,15 +159,24 @@ func (f *fan) fill(ctx context.Context, s *shared, end sinks.Position, produce m
 	}
 	f.order = append(f.order, s)
 	f.ends[s.next]++
-	f.bytes += s.size()
+	// Twice its encoding, since gRPC's form is kept with it, and the batch itself.
+	s.size = 2*cap(s.batch.wire) + 256
+	f.bytes += s.size
 	if s.next < end || end-s.start > f.fits {
 		f.fits = s.next - s.start
 	}
+	f.shrink()
+}
+
+// shrink removes the oldest batches until the rest has the size. The caller has the lock.
+func (f *fan) shrink() {
 	for limit := min(int(f.streams.Load())*fanBytesPerStream, fanBytes); f.bytes > limit && len(f.order) > 0; {
 		oldest := f.order[0]
 		f.order[0] = nil
 		f.order = f.order[1:]
-		f.bytes -= oldest.size()
+		f.bytes -= oldest.size
+		oldest.size = 0
+		oldest.memo.Forget()
 		if f.ends[oldest.next]--; f.ends[oldest.next] == 0 {
 			delete(f.ends, oldest.next)
 		}
@@ -178,5 +191,28 @@ func (f *fan) drop(s *shared) {
 	}
 }
 
-// size is the memory of a batch: twice its encoding, since gRPC's form is kept with it, and the batch itself.
-func (s *shared) size() int { return 2*cap(s.batch.wire) + 256 }
+// Charge implements [sinks.MemoOwner].
+func (s *shared) Charge(_ sinks.Position, bytes int) {
+	s.fan.mu.Lock()
+	defer s.fan.mu.Unlock()
+	if s.size > 0 {
+		s.size += bytes
+		s.fan.bytes += bytes
+		s.fan.shrink()
+	}
+}
+
+// Shared is a response that several streams send. A [grpc.ServerStream] whose context does not come from gRPC gets it in SendMsg.
+type Shared struct {
+	*streamv1.TailResponse
+	batch *shared
+}
+
+// Once returns what encode makes of the response, as text for example. The first stream calls it, for each key, and the others share the
+// result: it must not be changed. The key must be comparable, and its type the caller's own.
+func (s *Shared) Once(key any, encode func() ([]byte, error)) ([]byte, error) {
+	return sinks.Derive(&sinks.Record{Memo: &s.batch.memo}, key, func() ([]byte, int, error) {
+		text, err := encode()
+		return text, cap(text), err
+	})
+}

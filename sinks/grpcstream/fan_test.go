@@ -292,3 +292,52 @@ func TestFormatsAreFew(t *testing.T) {
 		t.Errorf("a call without a transport has the format %v", f)
 	}
 }
+
+// What streams without gRPC make of a batch is made once for each form, and counts as the batch's memory.
+func TestSharedTexts(t *testing.T) {
+	var all fans
+	f := all.join(kind{})
+	all.join(kind{})
+	made := 0
+	get := func(from sinks.Position) *Shared {
+		t.Helper()
+		s, err := f.get(t.Context(), from, from+1, func(_, end sinks.Position) (batch, sinks.Position, error) {
+			return batch{wire: make([]byte, 1000)}, end, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &Shared{s.batch.response(), s}
+	}
+	once := func(m *Shared, form string, size int) {
+		t.Helper()
+		text, err := m.Once(form, func() ([]byte, error) {
+			made++
+			return make([]byte, size), nil
+		})
+		if err != nil || len(text) != size {
+			t.Fatalf("text of %d bytes, %v", len(text), err)
+		}
+	}
+	before := f.bytes
+	for range 3 {
+		once(get(1), "lines", 3000)
+		once(get(1), "events", 4000)
+	}
+	if got := f.bytes - before; made != 2 || got < 7000+2*1000 {
+		t.Errorf("%d texts were made, of %d bytes with the batch", made, got)
+	}
+	old := get(1)
+	for p := sinks.Position(2); p < 100; p++ {
+		once(get(p), "lines", 30_000)
+		if limit := 2 * fanBytesPerStream; f.bytes > limit || f.bytes < 0 {
+			t.Fatalf("%d bytes are kept", f.bytes)
+		}
+	}
+	made = 0
+	once(old, "lines", 3000)
+	once(old, "lines", 3000)
+	if made != 2 {
+		t.Errorf("a batch that is kept no more keeps a text")
+	}
+}

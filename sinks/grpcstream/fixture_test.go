@@ -186,8 +186,10 @@ func tailWith(tb testing.TB, ctx context.Context, s *Server, req *streamv1.TailR
 
 func (f *fakeStream) Context() context.Context { return f.ctx }
 
-func (f *fakeStream) Send(m *streamv1.TailResponse) error {
-	wire, err := proto.Marshal(m)
+func (f *fakeStream) Send(m *streamv1.TailResponse) error { return f.SendMsg(m) }
+
+func (f *fakeStream) SendMsg(m any) error {
+	wire, err := proto.Marshal(m.(proto.Message))
 	if err != nil {
 		return err
 	}

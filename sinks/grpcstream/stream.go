@@ -125,14 +125,14 @@ func (s *stream) share(ctx context.Context, next sinks.Position) error {
 }
 
 func (s *stream) sendShared(b *shared) error {
-	if !s.prepares {
-		return s.send(b.batch.response())
+	var m any = &Shared{b.batch.response(), b}
+	if s.prepares {
+		var err error
+		if m, err = b.prepared.get(s.format, &b.batch, s.out); err != nil {
+			return fmt.Errorf("grpcstream: encode events: %w", err)
+		}
 	}
-	m, err := b.prepared.get(s.format, &b.batch, s.out)
-	if err != nil {
-		return fmt.Errorf("grpcstream: encode events: %w", err)
-	}
-	err = s.out.SendMsg(m)
+	err := s.out.SendMsg(m)
 	s.sent()
 	return err
 }
