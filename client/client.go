@@ -91,7 +91,7 @@ type Config struct {
 	Policy *streamv1.GroupPolicy
 	// OnExpired says where to go on when events were removed before they were received, without a group. With one, its policy says.
 	OnExpired streamv1.OnExpired
-	// Payload is what comes with each event. [DeliveryFrom] has what is not in the event.
+	// Payload chooses what comes with each event. [DeliveryFrom] returns the vendor message or the webhook.
 	Payload streamv1.Payload
 	// Tokens remembers the position, without a group. Nil: every start is at From; reconnections resume all the same.
 	Tokens Tokens

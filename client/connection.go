@@ -33,7 +33,7 @@ type connection struct {
 	stream grpc.BidiStreamingClient[streamv1.SubscribeRequest, streamv1.SubscribeResponse]
 	queue  *queue
 	outbox *outbox
-	// over is done when no further handler may begin, and handling when those that run must end.
+	// over is done when no further handler may begin. handling is done when running handlers must end.
 	over, handling context.Context
 	// cut ends the stream, and handling.
 	cut context.CancelCauseFunc
@@ -179,7 +179,7 @@ func (c *connection) take(m *streamv1.SubscribeResponse) error {
 	return nil
 }
 
-// begin takes note of a subscription that was confirmed, or that goes on at another place since events are no longer kept.
+// begin notes that the server confirmed the subscription, or moved it over events that are no longer kept.
 func (c *connection) begin(m *streamv1.Subscribed) error {
 	first := !c.subscribed.Swap(true)
 	c.interval = m.GetHeartbeatInterval().AsDuration()
@@ -203,7 +203,7 @@ func (c *connection) begin(m *streamv1.Subscribed) error {
 	return nil
 }
 
-// confirm takes note of an answer to the oldest acknowledgement without one.
+// confirm counts the answer to the oldest acknowledgement without one.
 func (c *connection) confirm(r *streamv1.AckResult) error {
 	handled, n, ok := c.outbox.answered()
 	if !ok {

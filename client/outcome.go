@@ -53,7 +53,7 @@ func outcomeOf(err error) *outcome {
 	return &outcome{err: err, action: streamv1.NackAction_NACK_ACTION_RETRY}
 }
 
-// Delivery is what is known of an event that is being handled, besides the event.
+// Delivery describes the delivery of the event that is being handled.
 type Delivery struct {
 	// Attempt is 1 when the event is delivered to the group first. Without a group it counts the attempts of this run.
 	Attempt int
@@ -61,7 +61,7 @@ type Delivery struct {
 	FirstDelivered time.Time
 	// Token resumes behind the event. Empty with a group.
 	Token string
-	// Replayed says that the event was a dead letter, and that somebody asked for it again.
+	// Replayed says that the event was a dead letter, and that an operator asked for it again.
 	Replayed bool
 	// Vendor is the typed vendor message, and Raw the webhook, if Config.Payload asked for them. Missing says why they are not there all the same.
 	Vendor  *anypb.Any

@@ -23,7 +23,7 @@ type queue struct {
 	mu     sync.Mutex
 	filled *sync.Cond
 	items  []*item
-	// here are the events of a group that wait or are being handled, by their ids. busy are the subjects of those that are being handled.
+	// here has the events of a group that wait or are being handled, by their ids. busy has the subjects that are being handled.
 	here   map[name]*item
 	busy   map[name]bool
 	closed bool
@@ -128,7 +128,7 @@ type sent struct {
 	handled bool
 }
 
-// outbox has what is to be sent, put together while the message before is being sent.
+// outbox collects acknowledgements and credit while the message before is being sent.
 type outbox struct {
 	mu      sync.Mutex
 	changed *sync.Cond

@@ -23,7 +23,7 @@ type namePattern struct {
 	name glob
 }
 
-// newNamePattern reads a pattern, or says what is wrong with it.
+// newNamePattern reads a pattern. The text says why it is malformed; it is empty for a pattern.
 func newNamePattern(text string) (namePattern, string) {
 	for kind, separator := range map[string]byte{commonName: 0, dnsName: '.', uriName: '/'} {
 		name, ok := strings.CutPrefix(text, kind)

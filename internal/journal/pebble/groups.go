@@ -156,6 +156,10 @@ func (r *groupRound) reset(g *knownGroup, name string, reset *journal.GroupReset
 
 // DeleteGroup implements [journal.Groups]. It also deletes a group that is damaged.
 func (j *Journal) DeleteGroup(ctx context.Context, name string) error {
+	// Of a group that does not exist nothing is kept, not even the reader of its parked events.
+	if err := j.view(ctx, func(st *store) error { return checkGroup(st.db, name) }); err != nil {
+		return err
+	}
 	return j.groups.call(ctx, &groupCall{letters: name, decide: func(r *groupRound) error {
 		g, err := r.group(name)
 		used := r.g.spent + unreadableSpends
@@ -195,13 +199,7 @@ func (j *Journal) Shares(ctx context.Context, name string, indexes []int) ([]jou
 	err := j.view(ctx, func(st *store) (err error) {
 		snapshot := st.db.NewSnapshot()
 		defer func() { err = errors.Join(err, snapshot.Close()) }()
-		_, closer, err := snapshot.Get(groupKey(name))
-		if errors.Is(err, pebble.ErrNotFound) || name == "" {
-			return fmt.Errorf("%w: group %q", journal.ErrNotFound, name)
-		}
-		if err == nil {
-			err = closer.Close()
-		}
+		err = checkGroup(snapshot, name)
 		for _, n := range indexes {
 			if err != nil {
 				return err
@@ -216,6 +214,21 @@ func (j *Journal) Shares(ctx context.Context, name string, indexes []int) ([]jou
 		return nil, err
 	}
 	return all, nil
+}
+
+// checkGroup returns ErrNotFound if there is no group of the name. The record of the empty name is no group.
+func checkGroup(db pebble.Reader, name string) error {
+	if name == "" {
+		return fmt.Errorf("%w: group %q", journal.ErrNotFound, name)
+	}
+	_, closer, err := db.Get(groupKey(name))
+	switch {
+	case errors.Is(err, pebble.ErrNotFound):
+		return fmt.Errorf("%w: group %q", journal.ErrNotFound, name)
+	case err != nil:
+		return err
+	}
+	return closer.Close()
 }
 
 // SaveShares implements [journal.Groups].

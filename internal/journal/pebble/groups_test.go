@@ -286,3 +286,19 @@ func benchmarkWriters(b *testing.B, writers int, begin func(j *Journal, writer i
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "writes/s")
 }
+
+// Names of groups that do not exist leave nothing in memory.
+func TestUnknownGroupsAreNotKept(t *testing.T) {
+	j := open(t, testConfig(vfs.NewMem()))
+	before := len(j.readers.named)
+	for i := range 10 {
+		wantErr(t, "delete group", j.DeleteGroup(t.Context(), fmt.Sprint("unknown-", i)), journal.ErrNotFound)
+		_, err := j.Group(t.Context(), fmt.Sprint("unknown-", i))
+		wantErr(t, "group", err, journal.ErrNotFound)
+		_, err = j.Replays(t.Context(), fmt.Sprint("unknown-", i), 0, 1)
+		wantErr(t, "replays", err, nil)
+	}
+	if after := len(j.readers.named); after != before {
+		t.Errorf("%d readers are known, there were %d", after, before)
+	}
+}

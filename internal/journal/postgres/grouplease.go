@@ -126,7 +126,7 @@ func (gs *groupSessions) renewed(all, renewed []uuid.UUID, until time.Time) {
 // endSessions ends all sessions of an instance.
 const endSessions = `delete from bridge.session where replica = $1`
 
-// runSessions renews the sessions of this instance, and has them look at their groups every second: nobody announces that an instance
+// runSessions renews the sessions of this instance, and has them look at their groups every second: no announcement tells that an instance
 // died. It has a session with the database only while there are sessions.
 func (j *Journal) runSessions() {
 	var conn *pgx.Conn
