@@ -19,6 +19,10 @@ import (
 // subscribeCredit is how many events the server may send before they are printed.
 const subscribeCredit = 100
 
+// quietHeartbeats is after how many heartbeats without an event a subscriber stops that does not follow. What is left is with other members, or waits
+// for its next attempt.
+const quietHeartbeats = 20
+
 // subscribeFlags are the command line of subscribe.
 type subscribeFlags struct {
 	client           clientFlags
@@ -106,6 +110,9 @@ func (f *subscribeFlags) subscribe(ctx context.Context, env environment) error {
 			HeartbeatInterval: durationpb.New(heartbeat),
 		},
 	}
+	if f.noFollow {
+		s.start.HeartbeatInterval = durationpb.New(idleHeartbeat)
+	}
 	if len(f.types)+len(f.sources) > 0 {
 		s.start.Filter = &streamv1.Filter{Types: f.types, Sources: f.sources}
 	}
@@ -122,10 +129,14 @@ type subscriber struct {
 	handle func(*eventv1.Event) error
 	out    *bufio.Writer
 	left   int // events still wanted; negative: all
-	// unanswered is how many results of acknowledgements are to come, and atEnd whether the log's end was reached.
+	// unanswered is how many results of acknowledgements are to come.
 	unanswered int
 	credit     int // What the server may still send.
-	atEnd      bool
+	// end is the log's end at the beginning. atEnd: the group has dealt with all before it. quiet counts the heartbeats since the last event, once the
+	// log's end was reached.
+	end             uint64
+	caughtUp, atEnd bool
+	quiet           int
 }
 
 // once takes part over one call.
@@ -141,7 +152,7 @@ func (s *subscriber) once(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.unanswered, s.atEnd, s.credit = 0, false, 0
+	s.unanswered, s.credit, s.caughtUp, s.atEnd, s.quiet = 0, 0, false, false, 0
 	s.credit = s.more()
 	s.start.Credit = &streamv1.Credit{Events: uint32(s.credit)}
 	// An error of Send is that of the stream, which Recv returns.
@@ -164,7 +175,10 @@ func (s *subscriber) once(ctx context.Context) error {
 
 func (s *subscriber) receive(send func(*streamv1.SubscribeRequest) error, m *streamv1.SubscribeResponse) error {
 	switch m := m.GetMessage().(type) {
+	case *streamv1.SubscribeResponse_Subscribed:
+		s.end = m.Subscribed.GetLatest()
 	case *streamv1.SubscribeResponse_Batch:
+		s.quiet = 0
 		if err := s.print(send, m.Batch.GetDeliveries()); err != nil {
 			return err
 		}
@@ -174,7 +188,12 @@ func (s *subscriber) receive(send func(*streamv1.SubscribeRequest) error, m *str
 			s.notice("an event was printed too late to be acknowledged, and comes again")
 		}
 	case *streamv1.SubscribeResponse_CaughtUp:
-		s.atEnd = true
+		s.caughtUp = true
+	case *streamv1.SubscribeResponse_Heartbeat:
+		if s.quiet++; !s.caughtUp {
+			s.quiet = 0
+		}
+		s.atEnd = m.Heartbeat.GetPosition() >= s.end || s.quiet >= quietHeartbeats
 	case *streamv1.SubscribeResponse_Goodbye:
 		s.notice("the server says goodbye: %s", m.Goodbye.GetReason())
 	}

@@ -16,7 +16,7 @@ const GroupShares = 256
 const (
 	MaxGroups     = 10_000
 	MaxGroupName  = 200
-	MaxDefinition = 64 << 10
+	MaxDefinition = 1 << 20
 	MaxShareState = 1 << 20
 	// MaxMembers bounds the members of a group.
 	MaxMembers    = 10_000

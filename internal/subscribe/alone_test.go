@@ -106,6 +106,28 @@ func TestCreditIsBounded(t *testing.T) {
 	}
 }
 
+// "Sent at each declared interval, also while events are sent."
+func TestHeartbeatsAmongEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := memlog.New("log")
+		c := subscribe(t, newAlone(log, nil), &streamv1.SubscribeStart{
+			Credit: &streamv1.Credit{Events: 1000}, HeartbeatInterval: every(3 * time.Second),
+		})
+		c.subscribed()
+		for n := range 10 {
+			appendEvents(t, log, n, n+1)
+			wantEvents(t, c.deliveries(1), n)
+			<-time.After(time.Second)
+			if n%3 != 2 {
+				continue
+			}
+			if got := c.heartbeat(); got.GetPosition() != uint64(n+2) {
+				t.Errorf("after event %d: heartbeat is %v", n, got)
+			}
+		}
+	})
+}
+
 // "Heartbeats at the declared interval; they move the position even when the filter matches nothing", also without credit.
 func TestAloneHeartbeats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -46,11 +46,14 @@ func endingOf(err error) *grpcstream.EndError {
 	}
 }
 
-// status maps an error to the client's status. A status stays.
+// status maps an error to the client's status. A status stays, without the words of those that passed it on.
 func (s *Server) status(ctx context.Context, err error) error {
+	var known interface{ GRPCStatus() *status.Status }
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &known):
+		return known.GRPCStatus().Err()
 	case errors.Is(err, groups.ErrNotFound):
 		return status.Error(codes.NotFound, "there is no such group, or it was deleted")
 	case errors.Is(err, groups.ErrNotParked):
@@ -66,7 +69,7 @@ func (s *Server) status(ctx context.Context, err error) error {
 	case errors.Is(err, context.DeadlineExceeded):
 		return status.Error(codes.Unavailable, "the journal does not answer now")
 	case errors.Is(err, context.Canceled):
-		return status.FromContextError(err).Err()
+		return status.FromContextError(context.Canceled).Err()
 	}
 	if e := endingOf(err); e != nil {
 		return e.Status()

@@ -445,6 +445,7 @@ func (s *stream) sendHeartbeat() error {
 	if p.oldest > 0 {
 		beat.OldestUnackedAge = durationpb.New(p.oldest)
 	}
+	defer s.beat.Reset(s.interval)
 	return s.send(&streamv1.SubscribeResponse{Message: &streamv1.SubscribeResponse_Heartbeat{Heartbeat: beat}})
 }
 
@@ -453,6 +454,5 @@ func (s *stream) send(m *streamv1.SubscribeResponse) error {
 	s.sending.Store(time.Now().UnixNano())
 	err := s.out.Send(m)
 	s.sending.Store(0)
-	s.beat.Reset(s.interval)
 	return err
 }

@@ -687,7 +687,7 @@ type Subscribed struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Token of the exact start: resuming with it, and the same filter, starts at the same place. A group has none.
 	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
-	// How often the server will send heartbeats. A client may take two missed ones for a dead connection.
+	// How often the server will send heartbeats, or, on Tail, something else. A client may take two missed ones for a dead connection.
 	HeartbeatInterval *durationpb.Duration `protobuf:"bytes,2,opt,name=heartbeat_interval,json=heartbeatInterval,proto3" json:"heartbeat_interval,omitempty"`
 	// Events between the start and the journal's durable end, before filtering.
 	Lag uint64 `protobuf:"varint,3,opt,name=lag,proto3" json:"lag,omitempty"`
@@ -920,8 +920,8 @@ func (x *DeliveredEvent) GetPayloadMissing() string {
 	return ""
 }
 
-// Heartbeat says that the stream is alive. One is due when nothing else was sent for the declared interval, also while the
-// server goes through events that the filter holds back.
+// Heartbeat says that the stream is alive, and where it stands. Tail sends one when nothing else was sent for the declared interval, Subscribe
+// one at each interval. Both do so also while the server goes through events that the filter holds back.
 type Heartbeat struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Resumes after all that was looked at so far, also when the filter let nothing pass. A group has none.
@@ -1497,7 +1497,7 @@ type SubscribeResponse_Batch struct {
 }
 
 type SubscribeResponse_Heartbeat struct {
-	// A sign of life when nothing else was sent for the interval.
+	// Sent at each declared interval, also while events are sent, so that the client knows its lag.
 	Heartbeat *Heartbeat `protobuf:"bytes,3,opt,name=heartbeat,proto3,oneof"`
 }
 

@@ -98,7 +98,8 @@ type EventStreamServiceClient interface {
 	//
 	// Errors: those of Subscribe.
 	Pull(ctx context.Context, in *PullRequest, opts ...grpc.CallOption) (*PullResponse, error)
-	// Acknowledge answers for deliveries of Pull, or of a stream that has ended. It may reach any replica.
+	// Acknowledge answers for deliveries of Pull. It may reach any replica. It works for deliveries of an open stream too; the next event of the
+	// subject may then come only at the deadline. What a stream had not acknowledged when it ended is stale.
 	//
 	// Errors: NOT_FOUND for a group that does not exist; INVALID_ARGUMENT for ids that no server gave out: then nothing is accepted.
 	Acknowledge(ctx context.Context, in *AcknowledgeRequest, opts ...grpc.CallOption) (*AcknowledgeResponse, error)
@@ -111,8 +112,8 @@ type EventStreamServiceClient interface {
 	SeekGroup(ctx context.Context, in *SeekGroupRequest, opts ...grpc.CallOption) (*SeekGroupResponse, error)
 	// ListParked returns a group's dead letters, in the log's order. Errors: NOT_FOUND.
 	ListParked(ctx context.Context, in *ListParkedRequest, opts ...grpc.CallOption) (*ListParkedResponse, error)
-	// ReplayParked asks to deliver parked events again, in the log's order, each when nothing of its subject is outstanding. They stay listed until they are acknowledged. Attempts begin at
-	// 1 again. Errors: NOT_FOUND for the group, or for a position that is not parked.
+	// ReplayParked asks to deliver parked events again, in the log's order, each when nothing of its subject is outstanding. They stay listed
+	// until they are acknowledged. Attempts begin at 1 again. Errors: NOT_FOUND for the group, or for a position that is not parked.
 	ReplayParked(ctx context.Context, in *ReplayParkedRequest, opts ...grpc.CallOption) (*ReplayParkedResponse, error)
 	// DiscardParked removes parked events for good. Under strict_order, what is parked behind them is replayed. Errors: those of ReplayParked.
 	DiscardParked(ctx context.Context, in *DiscardParkedRequest, opts ...grpc.CallOption) (*DiscardParkedResponse, error)
@@ -314,7 +315,8 @@ type EventStreamServiceServer interface {
 	//
 	// Errors: those of Subscribe.
 	Pull(context.Context, *PullRequest) (*PullResponse, error)
-	// Acknowledge answers for deliveries of Pull, or of a stream that has ended. It may reach any replica.
+	// Acknowledge answers for deliveries of Pull. It may reach any replica. It works for deliveries of an open stream too; the next event of the
+	// subject may then come only at the deadline. What a stream had not acknowledged when it ended is stale.
 	//
 	// Errors: NOT_FOUND for a group that does not exist; INVALID_ARGUMENT for ids that no server gave out: then nothing is accepted.
 	Acknowledge(context.Context, *AcknowledgeRequest) (*AcknowledgeResponse, error)
@@ -327,8 +329,8 @@ type EventStreamServiceServer interface {
 	SeekGroup(context.Context, *SeekGroupRequest) (*SeekGroupResponse, error)
 	// ListParked returns a group's dead letters, in the log's order. Errors: NOT_FOUND.
 	ListParked(context.Context, *ListParkedRequest) (*ListParkedResponse, error)
-	// ReplayParked asks to deliver parked events again, in the log's order, each when nothing of its subject is outstanding. They stay listed until they are acknowledged. Attempts begin at
-	// 1 again. Errors: NOT_FOUND for the group, or for a position that is not parked.
+	// ReplayParked asks to deliver parked events again, in the log's order, each when nothing of its subject is outstanding. They stay listed
+	// until they are acknowledged. Attempts begin at 1 again. Errors: NOT_FOUND for the group, or for a position that is not parked.
 	ReplayParked(context.Context, *ReplayParkedRequest) (*ReplayParkedResponse, error)
 	// DiscardParked removes parked events for good. Under strict_order, what is parked behind them is replayed. Errors: those of ReplayParked.
 	DiscardParked(context.Context, *DiscardParkedRequest) (*DiscardParkedResponse, error)
