@@ -1,6 +1,8 @@
 package subscribe
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,6 +30,24 @@ func TestGroupFromLatest(t *testing.T) {
 			if d.GetId() == "" || len(d.GetId()) > 64 || d.GetAttempt() != 1 || d.GetFirstDeliveredAt() != nil || d.GetToken() != "" || d.GetReplayed() {
 				t.Errorf("delivery is %v", d)
 			}
+		}
+	})
+}
+
+// Errors are statuses for the client, without the words of what passed them on. A filter may be as large as the protocol allows.
+func TestGroupErrorsAndLargeFilters(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		x := r.start("one")
+		st := x.member(t, func(s *streamv1.SubscribeStart) { s.From = fromToken("no token") }).wantEnd(codes.InvalidArgument)
+		if text := st.Message(); strings.Contains(text, "groups:") || strings.Contains(text, "rpc error") {
+			t.Errorf("the client gets %q", text)
+		}
+		large := &streamv1.Filter{}
+		for n := range 100 {
+			large.Subjects = append(large.Subjects, fmt.Sprintf("%01024d", n))
+		}
+		if c := x.member(t, func(s *streamv1.SubscribeStart) { s.Filter = large }); c.subscribed().GetPosition() != 1 {
+			t.Error("a large filter")
 		}
 	})
 }
