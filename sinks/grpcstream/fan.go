@@ -12,7 +12,7 @@ import (
 const (
 	// nearEvents is how far from the log's end a stream may be to share its batches with others.
 	nearEvents = 4096
-	// fanBytesPerStream bounds the batches that streams share, and fanBytes those of all streams of one kind.
+	// fanBytesPerStream bounds the batches that streams share, and fanBytes those of all streams of one kind, but for the newest one.
 	fanBytesPerStream, fanBytes = 2 * batchBytes, 8 << 20
 	// worthMerging is how many further events a batch must get to be made again.
 	worthMerging = 8
@@ -168,9 +168,11 @@ func (f *fan) fill(ctx context.Context, s *shared, end sinks.Position, produce m
 	f.shrink()
 }
 
-// shrink removes the oldest batches until the rest has the size. The caller has the lock.
+// shrink removes the oldest batches until the rest has the size. The newest one stays, however large it is, where other streams may get to
+// it: each would make its own otherwise. The caller has the lock.
 func (f *fan) shrink() {
-	for limit := min(int(f.streams.Load())*fanBytesPerStream, fanBytes); f.bytes > limit && len(f.order) > 0; {
+	streams := int(f.streams.Load())
+	for limit := min(streams*fanBytesPerStream, fanBytes); f.bytes > limit && (len(f.order) > 1 || streams == 1); {
 		oldest := f.order[0]
 		f.order[0] = nil
 		f.order = f.order[1:]

@@ -341,3 +341,35 @@ func TestSharedTexts(t *testing.T) {
 		t.Errorf("a batch that is kept no more keeps a text")
 	}
 }
+
+// An event that is larger than all that is kept is encoded once for the streams that get to it, too, and goes with the next one.
+func TestFanSharesLargeEvents(t *testing.T) {
+	var all fans
+	f := all.join(kind{})
+	made := 0
+	get := func(from sinks.Position, size int) {
+		t.Helper()
+		if _, err := f.get(t.Context(), from, from+1, func(_, end sinks.Position) (batch, sinks.Position, error) {
+			made++
+			return batch{wire: make([]byte, size)}, end, nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	get(1, fanBytes)
+	if f.bytes != 0 {
+		t.Errorf("a stream that is alone keeps %d bytes", f.bytes)
+	}
+	all.join(kind{})
+	made = 0
+	for range 3 {
+		get(1, fanBytes)
+	}
+	if made != 1 {
+		t.Errorf("a large event was encoded %d times", made)
+	}
+	get(2, 1000)
+	if f.bytes > 4000 || len(f.order) != 1 {
+		t.Errorf("%d batches of %d bytes are kept after it", len(f.order), f.bytes)
+	}
+}

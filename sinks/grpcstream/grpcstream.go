@@ -19,7 +19,7 @@
 // memory of one read (see [sinks.Log]) and about 100 KiB of messages, however far it falls behind.
 //
 // Streams with the same filter, rights and payload, near the log's end, send the same batches: each is filtered, encoded and compressed once, by
-// the first stream that gets there. The log of package tail gives them the events from memory, and wakes them cheaply. While they have new
+// the first stream that gets there. Streams that are not of gRPC share the text that they make of it: see [Shared]. The log of package tail gives them the events from memory, and wakes them cheaply. While they have new
 // events to send, the streams that are behind share a pace.
 //
 // # Errors
