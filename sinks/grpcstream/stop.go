@@ -40,14 +40,14 @@ func (s *stream) findStop(ctx context.Context, at *streamv1.Stop) error {
 		}
 		s.stop.position = max(k.mark.Position, 1)
 	case *streamv1.Stop_Time:
-		// Without an event at the time or later, the stream finds it when it comes.
+		// Without an event at the time or later, the stream finds it when it comes, unless none is waited for any more.
 		s.stop.time = at.Time.AsTime()
 		end := log.Bounds().Next
 		found, err := log.Seek(ctx, s.stop.time)
 		if err != nil {
 			return err
 		}
-		if found < end {
+		if found < end || !time.Now().Before(s.stop.time.Add(stopGrace)) {
 			s.stop = stop{position: found}
 		}
 	}

@@ -221,3 +221,17 @@ func TestStopsAtTheEndOfTheStorage(t *testing.T) {
 		}
 	})
 }
+
+// The earliest time that there is, is a stop too, in a log without events.
+func TestStopsAtTheEarliestTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := memlog.New("log")
+		stream := tail(t, New(log, Config{}), &streamv1.TailRequest{Stop: stopTime(time.Time{})})
+		receiveSubscribed(t, stream)
+		began := time.Now()
+		receiveStop(t, stream, tokensOf(log, nil).at(1), 1)
+		if took := time.Since(began); took != 0 {
+			t.Errorf("it ended after %v", took)
+		}
+	})
+}
