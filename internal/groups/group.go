@@ -64,6 +64,7 @@ type group struct {
 	idleAt      time.Time
 	letterScan  letterScan
 	missed      ranges // What was passed over here, for the counts.
+	failing     bool   // The last look did not succeed. It belongs to the tender.
 }
 
 func newGroup(r *run, name string, def definition, version uint64) *group {
@@ -183,7 +184,12 @@ func (g *group) tend(ctx context.Context) bool {
 		if ctx.Err() != nil {
 			return false
 		}
-		g.logger.Warn("a look at a group did not succeed", "group", g.name, "error", err)
+		if !g.failing {
+			g.logger.Warn("a look at a group did not succeed, and is tried again", "group", g.name, "error", err)
+		}
+		g.failing = true
+	} else {
+		g.failing = false
 	}
 	g.mu.Lock()
 	close(g.looked)
