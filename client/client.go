@@ -53,7 +53,7 @@ import (
 // Defaults of [Config].
 const (
 	DefaultConcurrency = 8
-	DefaultOutstanding = 256
+	DefaultOutstanding = 64
 	DefaultHeartbeat   = 10 * time.Second
 	DefaultGrace       = 10 * time.Second
 	DefaultMinBackoff  = 100 * time.Millisecond

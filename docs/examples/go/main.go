@@ -1,12 +1,17 @@
 // Command go handles the events of a group, with the client in package client.
 //
-//	go run ./docs/examples/go 127.0.0.1:9090 billing
+//	go run ./docs/examples/go 127.0.0.1:9090 go-example
+//
+// With a CA's certificates in the file that BRIDGE_CA names, the connection uses TLS. BRIDGE_TOKEN has the bearer token to present.
 package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/signal"
 
@@ -25,11 +30,32 @@ func run(args []string) error {
 	if len(args) != 2 {
 		return errors.New("usage: go ADDRESS GROUP")
 	}
+	cfg := client.Config{
+		Target: args[0],
+		Group:  args[1],
+		Token:  func() string { return os.Getenv("BRIDGE_TOKEN") },
+		Logger: slog.Default(), // says why it connects again
+	}
+	if file := os.Getenv("BRIDGE_CA"); file != "" {
+		ca, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		cfg.TLS = &tls.Config{RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS13}
+		if !cfg.TLS.RootCAs.AppendCertsFromPEM(ca) {
+			return fmt.Errorf("%s has no certificate", file)
+		}
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	cfg := client.Config{Target: args[0], Group: args[1], Token: func() string { return os.Getenv("BRIDGE_TOKEN") }}
-	return client.Subscribe(ctx, cfg, func(_ context.Context, e *eventv1.Event) error {
-		fmt.Println(e.GetId(), e.GetType(), e.GetSubject())
-		return nil
-	})
+	return client.Subscribe(ctx, cfg, handle)
+}
+
+// handle does the work. An error brings the event back, after a pause.
+func handle(_ context.Context, e *eventv1.Event) error {
+	fmt.Println(e.GetId(), e.GetType(), e.GetSubject())
+	if s := e.GetShipment(); s != nil {
+		slog.Info("tracked", "number", s.GetTrackingNumber())
+	}
+	return nil
 }

@@ -2,6 +2,9 @@
 //
 //     npm start http://127.0.0.1:9090 position.txt
 //
+// For a server with TLS, start it with https://…, and name the CA's certificates in the variable BRIDGE_CA, if the system does not know them. BRIDGE_TOKEN has the
+// bearer token to present.
+//
 // The token of the last event that was handled is kept in a file. A service that keeps it in its database, in the transaction that does the
 // work, sees every event exactly once.
 
@@ -12,13 +15,26 @@ import type { Event } from "./gen/bridge/event/v1/event_pb.ts";
 import { EventStreamService } from "./gen/bridge/stream/v1/stream_pb.ts";
 
 const [baseUrl = "http://127.0.0.1:9090", file = "position.txt"] = process.argv.slice(2);
-const client = createClient(EventStreamService, createGrpcTransport({ baseUrl, readMaxBytes: 16 << 20 }));
+const { BRIDGE_CA, BRIDGE_TOKEN } = process.env;
+const transport = createGrpcTransport({
+  baseUrl,
+  readMaxBytes: 16 << 20,
+  nodeOptions: BRIDGE_CA ? { ca: readFileSync(BRIDGE_CA) } : {},
+  interceptors: [
+    (next) => (request) => {
+      if (BRIDGE_TOKEN) request.header.set("Authorization", `Bearer ${BRIDGE_TOKEN}`);
+      return next(request);
+    },
+  ],
+});
+const client = createClient(EventStreamService, transport);
 const retry = [Code.Unavailable, Code.ResourceExhausted, Code.Internal, Code.Canceled, Code.Aborted, Code.Unknown];
 
 let token = load();
 
 function handle(event: Event) {
   console.log(event.id, event.type, event.subject);
+  if (event.data.case === "shipment") console.error("  tracked as", event.data.value.trackingNumber);
 }
 
 function load(): string {
@@ -69,6 +85,7 @@ for (let pause = 100; ; pause = Math.min(2 * pause, 15_000)) {
     await follow();
   } catch (e) {
     if (!(e instanceof ConnectError) || !retry.includes(e.code)) throw e;
+    console.error(e.message);
   }
   if (Date.now() - began > 10_000) pause = 100;
   await new Promise((resume) => setTimeout(resume, pause * (0.5 + Math.random() / 2)));
