@@ -76,6 +76,7 @@ const (
 var (
 	errChain   = errors.New("the client certificate has too many intermediate certificates")
 	errExpired = errors.New("the client certificate has expired or is not valid yet")
+	errUsage   = errors.New("the client certificate, or an authority above it, is not for clients: it needs the extended key usage clientAuth")
 	errForeign = errors.New("no authority in access.client_ca_file vouches for the client certificate")
 )
 
@@ -139,6 +140,8 @@ func verifyChain(chain []*x509.Certificate, pool *x509.CertPool, now time.Time) 
 	switch {
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return time.Time{}, errExpired
+	case errors.As(err, &invalid) && invalid.Reason == x509.IncompatibleUsage:
+		return time.Time{}, errUsage
 	case err != nil:
 		return time.Time{}, errForeign
 	}

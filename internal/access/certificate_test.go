@@ -86,6 +86,9 @@ func TestCertificates(t *testing.T) {
 		{"by a stranger, with the authority beside it", shown(leaf(stranger, named("a.first.example")), authority.Cert), "no authority"},
 		{"for servers alone", shown(leaf(authority, x509.Certificate{
 			DNSNames: []string{"a.first.example"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		})), "extended key usage clientAuth"},
+		{"of a stranger, for servers alone", shown(leaf(stranger, x509.Certificate{
+			DNSNames: []string{"a.first.example"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		})), "no authority"},
 		{"expired", shown(leaf(authority, x509.Certificate{DNSNames: []string{"a.first.example"}, NotAfter: time.Now().Add(-time.Second)})), "expired"},
 		{"too many", shown(append([]*x509.Certificate{leaf(authority, named("a.first.example"))}, make([]*x509.Certificate, maxChain)...)...), "too many"},

@@ -25,7 +25,8 @@ func protosCommand(env environment) *cobra.Command {
 they import. protoc, buf and the compilers of other languages generate code from that folder as it is.
 
 A file that exists with another content is not overwritten; then nothing is written, and the command names each such file.`,
-		Example: `  bridge protos proto && protoc -I proto --python_out=gen bridge/event/v1/event.proto
+		Example: `  bridge protos proto && mkdir -p gen
+  (cd proto && find bridge/event bridge/options bridge/stream buf google -name '*.proto') | xargs protoc -I proto --python_out=gen
   bridge protos --force proto      # after an upgrade of Bridge`,
 		Args: between(1, 1, "the folder to write to"),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {

@@ -58,8 +58,12 @@ func sameOrigin(listen string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		origin := r.Header.Get("Origin")
 		_, originHost, _ := strings.Cut(origin, "://")
-		if origin != "" && originHost != r.Host || loopback && !config.IsLoopback(r.Host) {
-			http.Error(w, "this address is not for other sites", http.StatusForbidden)
+		if origin != "" && originHost != r.Host {
+			http.Error(w, "this address is not for pages of other sites", http.StatusForbidden)
+			return
+		}
+		if loopback && !config.IsLoopback(r.Host) {
+			http.Error(w, "the Host header names another host: a loopback address answers only to localhost, 127.0.0.1 and [::1]", http.StatusForbidden)
 			return
 		}
 		next.ServeHTTP(w, r)

@@ -39,7 +39,7 @@ func (g *guard) answers(w http.ResponseWriter, r *http.Request) bool {
 		return true
 	}
 	if g.local && !config.IsLoopback(r.Host) {
-		http.Error(w, "this address is not for other sites", http.StatusForbidden)
+		http.Error(w, "the Host header names another host: a loopback address answers only to localhost, 127.0.0.1 and [::1]", http.StatusForbidden)
 		return true
 	}
 	if allowed {

@@ -3,6 +3,7 @@ package web
 import (
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 )
 
@@ -57,6 +58,9 @@ func TestGuard(t *testing.T) {
 		h.ServeHTTP(w, r)
 		if got := w.Header().Get("Access-Control-Allow-Origin"); w.Code != tt.status || got != tt.allowed {
 			t.Errorf("%s: status %d, allowed %q; want %d, %q", tt.name, w.Code, got, tt.status, tt.allowed)
+		}
+		if got := strings.Contains(w.Body.String(), "Host header"); got != (tt.host == "evil.example:9090") {
+			t.Errorf("%s: the answer is %q", tt.name, w.Body)
 		}
 		if got := w.Header().Get("Access-Control-Allow-Headers") != ""; got != (tt.allowed != "") {
 			t.Errorf("%s: allowed headers: %t", tt.name, got)
