@@ -3,6 +3,7 @@ package groups
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
@@ -14,8 +15,6 @@ import (
 var (
 	// ErrNotFound means that there is no such group, or that it was deleted.
 	ErrNotFound = errors.New("groups: no such group")
-	// ErrNotParked means that an event is not parked.
-	ErrNotParked = errors.New("groups: the event is not parked")
 	// ErrOtherFilter means that the group has another filter.
 	ErrOtherFilter = errors.New("groups: the group has another filter")
 	// ErrTooManyMembers and ErrTooManyGroups mean that a limit is reached.
@@ -28,6 +27,13 @@ var (
 	// ErrLeft means that the member has left.
 	ErrLeft = errors.New("groups: the member has left")
 )
+
+// NotParkedError means that the event at a position is not parked.
+type NotParkedError struct{ Position sinks.Position }
+
+func (e *NotParkedError) Error() string {
+	return fmt.Sprintf("groups: the event at position %d is not parked", e.Position)
+}
 
 // ExpiredError is a [sinks.ErrExpired]: the group has not dealt with events that are no longer kept, and its policy says to fail.
 type ExpiredError struct {

@@ -404,7 +404,8 @@ func TestStats(t *testing.T) {
 		if n, err := n.Discard(t.Context(), "g", []sinks.Position{3}); err != nil || n != 1 {
 			t.Fatal(n, err)
 		}
-		if _, err := n.Replay(t.Context(), "g", []sinks.Position{3}); !errors.Is(err, ErrNotParked) {
+		var notParked *NotParkedError
+		if _, err := n.Replay(t.Context(), "g", []sinks.Position{3}); !errors.As(err, &notParked) || notParked.Position != 3 {
 			t.Fatal(err)
 		}
 	})

@@ -208,7 +208,7 @@ func (m *Manager) exists(ctx context.Context, name string) error {
 	return err
 }
 
-// Replay asks to deliver parked events again, or all that are parked now, and returns how many. Errors: those of Seek, and [ErrNotParked] for a position that is not
+// Replay asks to deliver parked events again, or all that are parked now, and returns how many. Errors: those of Seek, and a [*NotParkedError] for a position that is not
 // parked; those before it are asked for all the same.
 func (m *Manager) Replay(ctx context.Context, name string, positions []sinks.Position) (int, error) {
 	if err := m.exists(ctx, name); err != nil {
@@ -219,7 +219,7 @@ func (m *Manager) Replay(ctx context.Context, name string, positions []sinks.Pos
 	n := 0
 	for _, p := range positions {
 		if err := m.cfg.Letters.RequestRetry(ctx, reader, p); err != nil {
-			return n, notParked("replay", err)
+			return n, notParked("replay", p, err)
 		}
 		n++
 	}
@@ -241,9 +241,9 @@ func (m *Manager) Replay(ctx context.Context, name string, positions []sinks.Pos
 	return n, nil
 }
 
-func notParked(operation string, err error) error {
+func notParked(operation string, p sinks.Position, err error) error {
 	if errors.Is(err, journal.ErrNotFound) {
-		return ErrNotParked
+		return &NotParkedError{p}
 	}
 	return called(operation, err)
 }
@@ -261,7 +261,7 @@ func (m *Manager) Discard(ctx context.Context, name string, positions []sinks.Po
 	defer m.look(name)
 	for n, p := range positions {
 		if err := m.discard(ctx, name, p, def.policy.StrictOrder); err != nil {
-			return n, notParked("discard", err)
+			return n, notParked("discard", p, err)
 		}
 	}
 	return len(positions), nil

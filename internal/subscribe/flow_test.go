@@ -200,7 +200,7 @@ func TestMemberGivesNoCredit(t *testing.T) {
 	})
 }
 
-// "RESOURCE_EXHAUSTED when a group has too many members, or when there are too many groups."
+// "RESOURCE_EXHAUSTED when a group has 1,000 members", and "FAILED_PRECONDITION … when there are as many groups as there may be": that does not pass.
 func TestGroupLimits(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		x := r.start("one", func(_ *grpcstream.Config, c *groups.Config) { c.MaxGroups, c.MaxMembers = 2, 2 })
@@ -212,9 +212,13 @@ func TestGroupLimits(t *testing.T) {
 			return func(s *streamv1.SubscribeStart) { s.Group = name }
 		}
 		x.member(t, named("two")).subscribed()
-		x.member(t, named("three")).wantEnd(codes.ResourceExhausted)
+		x.member(t, named("three")).wantEnd(codes.FailedPrecondition)
 		_, err := x.Pull(t.Context(), &streamv1.PullRequest{Group: "three"})
-		wantCode(t, err, codes.ResourceExhausted)
+		wantCode(t, err, codes.FailedPrecondition)
+		wantText(t, err, "streams.max_groups")
+		wantText(t, err, "bridge groups delete")
+		_, err = x.Pull(t.Context(), &streamv1.PullRequest{Group: "no group"})
+		wantText(t, err, "letters, digits, dots, dashes and underscores")
 	})
 }
 

@@ -209,6 +209,10 @@ func TestGroupReplayAndDiscard(t *testing.T) {
 		}
 		_, err = x.DiscardParked(t.Context(), &streamv1.DiscardParkedRequest{Group: "g", Positions: []uint64{1}})
 		wantCode(t, err, codes.NotFound)
+		wantText(t, err, "the event at position 1 is not parked")
+		_, err = x.ReplayParked(t.Context(), &streamv1.ReplayParkedRequest{Group: "none"})
+		wantCode(t, err, codes.NotFound)
+		wantText(t, err, `no group "none"`)
 		_, err = x.ReplayParked(t.Context(), &streamv1.ReplayParkedRequest{Group: "g", Positions: []uint64{2}})
 		wantCode(t, err, codes.NotFound)
 		replayed, err = x.ReplayParked(t.Context(), &streamv1.ReplayParkedRequest{Group: "g"})

@@ -72,11 +72,11 @@ func (s *Server) GetGroup(ctx context.Context, r *streamv1.GetGroupRequest) (*st
 	}
 	i, err := s.groups.Get(ctx, r.GetGroup())
 	if err != nil {
-		return nil, s.status(ctx, err)
+		return nil, s.statusOf(ctx, r.GetGroup(), err)
 	}
 	g, err := groupMessage(i)
 	if err != nil {
-		return nil, s.status(ctx, err)
+		return nil, s.statusOf(ctx, r.GetGroup(), err)
 	}
 	return &streamv1.GetGroupResponse{Group: g}, nil
 }
@@ -110,11 +110,11 @@ func (s *Server) SeekGroup(ctx context.Context, r *streamv1.SeekGroupRequest) (*
 	}
 	i, err := s.groups.Get(ctx, r.GetGroup())
 	if err != nil {
-		return nil, s.status(ctx, err)
+		return nil, s.statusOf(ctx, r.GetGroup(), err)
 	}
 	f, err := decodeFilter(i.Filter)
 	if err != nil {
-		return nil, s.status(ctx, err)
+		return nil, s.statusOf(ctx, r.GetGroup(), err)
 	}
 	reader, err := s.tail.NewReader(ctx, f)
 	if err != nil {
@@ -125,7 +125,7 @@ func (s *Server) SeekGroup(ctx context.Context, r *streamv1.SeekGroupRequest) (*
 		return nil, reader.Status(ctx, err)
 	}
 	if err := s.groups.Seek(ctx, r.GetGroup(), to); err != nil {
-		return nil, s.groupStatus(ctx, f, err)
+		return nil, s.groupStatus(ctx, r.GetGroup(), f, err)
 	}
 	return &streamv1.SeekGroupResponse{Position: uint64(to)}, nil
 }
@@ -136,7 +136,7 @@ func (s *Server) DeleteGroup(ctx context.Context, r *streamv1.DeleteGroupRequest
 		return nil, err
 	}
 	if err := s.groups.Delete(ctx, r.GetGroup()); err != nil {
-		return nil, s.status(ctx, err)
+		return nil, s.statusOf(ctx, r.GetGroup(), err)
 	}
 	return &streamv1.DeleteGroupResponse{}, nil
 }
@@ -155,7 +155,7 @@ func (s *Server) ListParked(ctx context.Context, r *streamv1.ListParkedRequest) 
 	for {
 		all, err := s.groups.ListParked(ctx, r.GetGroup(), from, parkedAtOnce)
 		if err != nil {
-			return nil, s.status(ctx, err)
+			return nil, s.statusOf(ctx, r.GetGroup(), err)
 		}
 		for _, p := range all {
 			bytes += len(p.GetEvent())
@@ -166,7 +166,7 @@ func (s *Server) ListParked(ctx context.Context, r *streamv1.ListParkedRequest) 
 			from = sinks.Position(p.GetPosition()) + 1
 			shown, err := parkedMessage(view, p)
 			if err != nil {
-				return nil, s.status(ctx, err)
+				return nil, s.statusOf(ctx, r.GetGroup(), err)
 			}
 			if shown != nil {
 				response.Events = append(response.Events, shown)
@@ -208,7 +208,7 @@ func (s *Server) ReplayParked(ctx context.Context, r *streamv1.ReplayParkedReque
 	}
 	n, err := s.groups.Replay(ctx, r.GetGroup(), positionsOf(r.GetPositions()))
 	if err != nil {
-		return nil, s.status(ctx, err)
+		return nil, s.statusOf(ctx, r.GetGroup(), err)
 	}
 	return &streamv1.ReplayParkedResponse{Events: uint64(n)}, nil
 }
@@ -220,7 +220,7 @@ func (s *Server) DiscardParked(ctx context.Context, r *streamv1.DiscardParkedReq
 	}
 	n, err := s.groups.Discard(ctx, r.GetGroup(), positionsOf(r.GetPositions()))
 	if err != nil {
-		return nil, s.status(ctx, err)
+		return nil, s.statusOf(ctx, r.GetGroup(), err)
 	}
 	return &streamv1.DiscardParkedResponse{Events: uint64(n)}, nil
 }

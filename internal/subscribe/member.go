@@ -22,6 +22,7 @@ const idleLeast = time.Minute
 type member struct {
 	server *Server
 	member *groups.Member
+	group  string
 	view   *grpcstream.View
 	// payload is what the client gets of each event.
 	payload streamv1.Payload
@@ -45,7 +46,7 @@ func (s *Server) openMember(ctx context.Context, start *streamv1.SubscribeStart)
 		return nil, nil, err
 	}
 	began := joined.Start()
-	f := &member{server: s, member: joined, view: view, payload: start.GetPayload(), policy: began.Policy}
+	f := &member{server: s, member: joined, group: start.GetGroup(), view: view, payload: start.GetPayload(), policy: began.Policy}
 	if f.filter, err = decodeFilter(began.Filter); err == nil {
 		err = mayRead(view.Viewer(), f.filter)
 	}
@@ -182,14 +183,14 @@ func (m *member) waiting() bool {
 }
 
 func (m *member) status(ctx context.Context, err error) error {
-	return m.server.groupStatus(ctx, m.filter, err)
+	return m.server.groupStatus(ctx, m.group, m.filter, err)
 }
 
 // groupStatus maps an error of a group with this filter to the client's status.
-func (s *Server) groupStatus(ctx context.Context, f *streamv1.Filter, err error) error {
+func (s *Server) groupStatus(ctx context.Context, group string, f *streamv1.Filter, err error) error {
 	var expired *groups.ExpiredError
 	if !errors.As(err, &expired) {
-		return s.status(ctx, err)
+		return s.statusOf(ctx, group, err)
 	}
 	reader, failed := s.tail.NewReader(ctx, f)
 	if failed != nil {

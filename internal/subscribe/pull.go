@@ -102,17 +102,17 @@ func (p *pull) once(ctx context.Context, budget groups.Budget, wait time.Duratio
 func (s *Server) pullStatus(ctx context.Context, group string, err error) error {
 	var expired *groups.ExpiredError
 	if !errors.As(err, &expired) {
-		return s.status(ctx, err)
+		return s.statusOf(ctx, group, err)
 	}
 	i, failed := s.groups.Get(ctx, group)
 	if failed != nil {
-		return s.status(ctx, failed)
+		return s.statusOf(ctx, group, failed)
 	}
 	f, failed := decodeFilter(i.Filter)
 	if failed != nil {
-		return s.status(ctx, failed)
+		return s.statusOf(ctx, group, failed)
 	}
-	return s.groupStatus(ctx, f, err)
+	return s.groupStatus(ctx, group, f, err)
 }
 
 // giveBack ends deliveries that the caller does not get.
@@ -140,7 +140,7 @@ func (s *Server) Acknowledge(ctx context.Context, r *streamv1.AcknowledgeRequest
 	}
 	result, err := s.groups.Acknowledge(ctx, r.GetGroup(), answers)
 	if err != nil {
-		return nil, s.status(ctx, err)
+		return nil, s.statusOf(ctx, r.GetGroup(), err)
 	}
 	return &streamv1.AcknowledgeResponse{Result: ackResult(result)}, nil
 }

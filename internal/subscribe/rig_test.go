@@ -2,6 +2,7 @@ package subscribe
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -121,6 +122,13 @@ func wantCode(tb testing.TB, err error, code codes.Code) {
 	tb.Helper()
 	if status.Code(err) != code {
 		tb.Fatalf("%v, want %v", err, code)
+	}
+}
+
+func wantText(tb testing.TB, err error, text string) {
+	tb.Helper()
+	if got := status.Convert(err).Message(); !strings.Contains(got, text) {
+		tb.Errorf("the status says %q, want %q", got, text)
 	}
 }
 

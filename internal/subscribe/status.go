@@ -46,9 +46,18 @@ func endingOf(err error) *grpcstream.EndError {
 	}
 }
 
+// statusOf is status for calls that name a group.
+func (s *Server) statusOf(ctx context.Context, group string, err error) error {
+	if errors.Is(err, groups.ErrNotFound) {
+		return status.Errorf(codes.NotFound, "there is no group %q, or it was deleted", group)
+	}
+	return s.status(ctx, err)
+}
+
 // status maps an error to the client's status. A status stays, without the words of those that passed it on.
 func (s *Server) status(ctx context.Context, err error) error {
 	var known interface{ GRPCStatus() *status.Status }
+	var notParked *groups.NotParkedError
 	switch {
 	case err == nil:
 		return nil
@@ -56,14 +65,16 @@ func (s *Server) status(ctx context.Context, err error) error {
 		return known.GRPCStatus().Err()
 	case errors.Is(err, groups.ErrNotFound):
 		return status.Error(codes.NotFound, "there is no such group, or it was deleted")
-	case errors.Is(err, groups.ErrNotParked):
-		return status.Error(codes.NotFound, "an event is not parked")
+	case errors.As(err, &notParked):
+		return status.Errorf(codes.NotFound, "the event at position %d is not parked", notParked.Position)
 	case errors.Is(err, groups.ErrOtherFilter):
 		return status.Error(codes.FailedPrecondition, "the group has another filter: leave it out, or use another group")
 	case errors.Is(err, groups.ErrTooManyMembers):
 		return status.Error(codes.ResourceExhausted, "the group has as many members as a group may have")
 	case errors.Is(err, groups.ErrTooManyGroups):
-		return status.Error(codes.ResourceExhausted, "there are as many groups as there may be")
+		// Unlike the other limits, this one does not pass by itself: a client must not try again and again.
+		return status.Error(codes.FailedPrecondition,
+			"there are as many groups as streams.max_groups permits: delete one, as with bridge groups delete, or raise the limit")
 	case errors.Is(err, groups.ErrID):
 		return status.Error(codes.InvalidArgument, "an id names no delivery of this group")
 	case errors.Is(err, context.DeadlineExceeded):

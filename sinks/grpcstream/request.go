@@ -97,11 +97,19 @@ func Validate(req proto.Message) error {
 	if errors.As(err, &violations) {
 		lines := make([]string, len(violations.Violations))
 		for i, v := range violations.Violations {
-			lines[i] = v.String()
+			lines[i] = violation(v)
 		}
 		return Invalid(errors.New(strings.Join(lines, "; ")))
 	}
 	return err
+}
+
+// violation says what is wrong with a field. A regular expression is no answer for people, and only names of groups have one.
+func violation(v *protovalidate.Violation) string {
+	if v.Proto.GetRuleId() == "string.pattern" && v.FieldDescriptor != nil && v.FieldDescriptor.Name() == "group" {
+		return "group must be a name of a group: 1 to 100 letters, digits, dots, dashes and underscores, with a letter or a digit at both ends"
+	}
+	return v.String()
 }
 
 // validTimes checks the durations and times below m. path is the path of m in the request, with a dot at its end.

@@ -1582,12 +1582,14 @@ func (x *Batch) GetDeliveries() []*Delivery {
 	return nil
 }
 
-// CaughtUp says that the log's end was reached.
+// CaughtUp says that everything in the log was looked at. For a member of a group that does not mean that all was delivered: the next event of a
+// subject comes when the one before is acknowledged, and a retry when its pause is over. A group has dealt with everything when the position in a
+// heartbeat reaches `latest` of `subscribed`.
 type CaughtUp struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Position of the next event to look at.
 	Position uint64 `protobuf:"varint,1,opt,name=position,proto3" json:"position,omitempty"`
-	// When the end was reached, by the server's clock.
+	// When that was, by the server's clock.
 	At            *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

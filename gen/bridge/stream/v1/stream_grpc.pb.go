@@ -84,8 +84,8 @@ type EventStreamServiceClient interface {
 	// A group's filter is applied to whole events. A member that may see only a part of what it chooses gets PERMISSION_DENIED when such
 	// an event comes; the event stays for the others. So give the group a filter of sources and types that all its members may see.
 	//
-	// Errors: those of Tail; FAILED_PRECONDITION for another filter than the group's; RESOURCE_EXHAUSTED when a group has 1,000 members, or when
-	// there are too many groups; NOT_FOUND when the group is deleted meanwhile; PERMISSION_DENIED for a group, or a payload, that the caller may not have;
+	// Errors: those of Tail; FAILED_PRECONDITION for another filter than the group's, and when there are as many groups as there may be, until
+	// one is deleted; RESOURCE_EXHAUSTED when a group has as many members as it may have; NOT_FOUND when the group is deleted meanwhile; PERMISSION_DENIED for a group, or a payload, that the caller may not have;
 	// UNAVAILABLE after `goodbye`: start again, with backoff.
 	Subscribe(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[SubscribeRequest, SubscribeResponse], error)
 	// Pull hands out events of a group, for workers that prefer one call at a time. It promises what Subscribe promises. It waits for events
@@ -301,8 +301,8 @@ type EventStreamServiceServer interface {
 	// A group's filter is applied to whole events. A member that may see only a part of what it chooses gets PERMISSION_DENIED when such
 	// an event comes; the event stays for the others. So give the group a filter of sources and types that all its members may see.
 	//
-	// Errors: those of Tail; FAILED_PRECONDITION for another filter than the group's; RESOURCE_EXHAUSTED when a group has 1,000 members, or when
-	// there are too many groups; NOT_FOUND when the group is deleted meanwhile; PERMISSION_DENIED for a group, or a payload, that the caller may not have;
+	// Errors: those of Tail; FAILED_PRECONDITION for another filter than the group's, and when there are as many groups as there may be, until
+	// one is deleted; RESOURCE_EXHAUSTED when a group has as many members as it may have; NOT_FOUND when the group is deleted meanwhile; PERMISSION_DENIED for a group, or a payload, that the caller may not have;
 	// UNAVAILABLE after `goodbye`: start again, with backoff.
 	Subscribe(grpc.BidiStreamingServer[SubscribeRequest, SubscribeResponse]) error
 	// Pull hands out events of a group, for workers that prefer one call at a time. It promises what Subscribe promises. It waits for events
