@@ -110,7 +110,7 @@ func problems(issues *cel.Issues) error {
 	texts := make([]string, 0, maxProblems)
 	for _, p := range all[:min(len(all), maxProblems)] {
 		// Lines count from 1, columns from 0.
-		texts = append(texts, fmt.Sprintf("%d:%d: %.500s", p.Location.Line(), p.Location.Column()+1, p.Message))
+		texts = append(texts, fmt.Sprintf("%d:%d: %.500s%s", p.Location.Line(), p.Location.Column()+1, p.Message, meant(p.Message)))
 	}
 	if len(texts) == 0 {
 		return issues.Err()

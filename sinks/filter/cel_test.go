@@ -104,6 +104,8 @@ func TestCELRefused(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
 		{"syntax", "event.type ==", "filter.cel: 1:14: "},
 		{"second line", "event.stale &&\n  event.nope == 1", "2:8: undefined field 'nope'"},
+		{"a name of JSON", "event.vendorEvent == ''", "undefined field 'vendorEvent'; did you mean vendor_event?"},
+		{"a name of JSON below", "event.shipment.charges.exists(c, c.invoiceUrl == '')", "undefined field 'invoiceUrl'; did you mean invoice_url?"},
 		{"unknown name", "order.stale", "1:1: undeclared reference to 'order'"},
 		{"types", "event.type == 1", "1:12: found no matching overload"},
 		{"not bool", "event.type", "gives string"},
