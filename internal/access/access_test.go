@@ -230,13 +230,14 @@ func TestRights(t *testing.T) {
 func TestFaults(t *testing.T) {
 	_, faults := NewPrincipal(Rules{
 		Sources: []string{"shop", "Shop"}, Types: []string{"order.*", "ord*"},
+		Groups:       []string{"*", "Team-a.b_c-*", "supp ort", "-a", "a.", "a/b", "*-*"},
 		Certificates: []string{"DNS:a.example", "a.example", "URI:", "dns:a"},
 	})
 	var keys []string
 	for _, f := range faults {
 		keys = append(keys, f.Key)
 	}
-	if got := strings.Join(keys, " "); got != "types[1] certificates[1] certificates[2] certificates[3] sources[1]" {
+	if got := strings.Join(keys, " "); got != "types[1] certificates[1] certificates[2] certificates[3] sources[1] groups[2] groups[3] groups[4] groups[5]" {
 		t.Errorf("faults of %s", got)
 	}
 }

@@ -74,7 +74,13 @@ func NewPrincipal(r Rules) (*Principal, []Fault) {
 		}
 		p.sources = append(p.sources, newGlob(text, 0))
 	}
-	for _, text := range r.Groups {
+	for i, text := range r.Groups {
+		if strings.ContainsFunc(text, notInGroup) || strings.Trim(text, "._-") != text {
+			faults = append(faults, Fault{
+				fmt.Sprintf("groups[%d]", i),
+				"names of groups have letters, digits, dots, dashes and underscores, with a letter or a digit at both ends; `*` stands for any of them",
+			})
+		}
 		p.groups = append(p.groups, newGlob(text, 0))
 	}
 	if len(faults) > 0 {
@@ -85,6 +91,10 @@ func NewPrincipal(r Rules) (*Principal, []Fault) {
 
 func notInSource(r rune) bool {
 	return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' && r != '*'
+}
+
+func notInGroup(r rune) bool {
+	return (r < 'A' || r > 'Z') && r != '.' && r != '_' && notInSource(r)
 }
 
 // everything returns a principal who may see all events and groups.

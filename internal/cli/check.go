@@ -119,6 +119,9 @@ func printConfig(env environment, cfg *config.Config) error {
 		fmt.Fprintln(w, "access\tinsecure\tgrpc and admin may be open to anyone who reaches them")
 	}
 	fmt.Fprintf(w, "journal\t%s\tkept %s or %s\n", journalText(cfg), schema.FormatDuration(cfg.Journal.Age), schema.FormatSize(cfg.Journal.Size))
+	s := cfg.Streams
+	fmt.Fprintf(w, "streams\t%d at once, each for %s\tthe newest %s of events in memory\n", s.MaxOpen, schema.FormatDuration(s.MaxAge), schema.FormatSize(int64(s.Tail)))
+	fmt.Fprintf(w, "groups\t%d\t%d members each\n", s.MaxGroups, s.MaxMembers)
 	return w.Flush()
 }
 

@@ -168,7 +168,12 @@ func (c *clientFlags) tokensOf(cfg *config.Config) ([]secret.Value, error) {
 	}
 	names := make([]string, len(a.Principals))
 	for i, p := range a.Principals {
-		if names[i] = p.Name; p.Name == c.principal {
+		names[i] = p.Name
+		switch {
+		case p.Name != c.principal:
+		case len(p.Tokens) == 0:
+			return nil, fmt.Errorf("the principal %q has no token, only certificates: show one with --cert and --key", p.Name)
+		default:
 			return p.Tokens, nil
 		}
 	}

@@ -53,6 +53,8 @@ func TestTokenOfAPrincipal(t *testing.T) {
 	one := write("one.yaml", "access: {principals: [{name: orders, tokens: [token-of-orders-01]}]}")
 	two := write("two.yaml", "access: {principals: [{name: orders, tokens: [token-of-orders-01]}, {name: billing, tokens: [token-of-billing-1]}]}")
 	operated := write("operated.yaml", "access: {admin_tokens: [token-of-operators], principals: [{name: orders, tokens: [token-of-orders-01]}]}")
+	certified := write("certified.yaml", fmt.Sprintf("access: {client_ca_file: %[1]q, principals: [{name: billing, certificates: [\"CN:billing\"]}]}\n"+
+		"listen: {tls: {grpc: {cert_file: %[1]q, key_file: %[2]q}}}", cert, key))
 	plain := write("plain.yaml", "access: {tokens: [token-of-everyone-1]}")
 	tail, groups := []string{"tail", "--no-follow"}, []string{"groups", "list"}
 	for _, c := range []struct {
@@ -72,6 +74,7 @@ func TestTokenOfAPrincipal(t *testing.T) {
 		{tail, []string{"-c", two}, "a-token-of-mine-01", `shown ["Bearer a-token-of-mine-01"]`},
 		{tail, []string{"-c", plain}, "", `shown ["Bearer token-of-everyone-1"]`},
 		{tail, []string{"-c", two, "--principal", "biling"}, "", `the configuration has no principal "biling"`},
+		{tail, []string{"-c", certified, "--principal", "billing"}, "", `the principal "billing" has no token, only certificates: show one with --cert and --key`},
 		{tail, []string{"--principal", "orders"}, "", "--principal takes a token from the configuration: name that with -c"},
 		{tail, []string{"--cert", cert}, "", "--cert and --key belong together"},
 		{tail, []string{"--cert", key, "--key", cert}, "", "--cert and --key: "},

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/webhook-bridge/bridge/internal/access"
+	"github.com/webhook-bridge/bridge/internal/jsonschema"
 )
 
 // principals looks at what principals may see, and at who vouches for their certificates.
@@ -23,6 +24,11 @@ func (f *preflight) principals() {
 		for n, text := range p.Sources {
 			if !f.isSource(text) {
 				f.addf(Warning, fmt.Sprintf("%s.sources[%d]", key, n), "matches no source of this configuration")
+			}
+		}
+		for n, text := range p.Types {
+			if missing := jsonschema.Missing(text); missing != "" {
+				f.addf(Warning, fmt.Sprintf("%s.types[%d]", key, n), "%s", missing)
 			}
 		}
 	}

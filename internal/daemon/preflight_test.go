@@ -227,10 +227,12 @@ func TestPreflightPrincipals(t *testing.T) {
 			{Name: "good", Sources: []string{"erp-*", "*"}, Types: []string{"**"}},
 			{Name: "half", Sources: []string{"erp-2", "erp-1"}},
 			{Name: "other half", Types: []string{"**"}},
+			{Name: "typo", Sources: []string{"*"}, Types: []string{"orders.*", "order.created", "*.created"}},
 		}},
 	}
 	always := []string{
 		"0 access.principals[2]: may see no event", "0 access.principals[2].sources[0]: matches no source", "0 access.principals[3]: may see no event",
+		"0 access.principals[4].types[0]: matches no type of events; did you mean order.*?",
 	}
 	for _, tt := range []struct {
 		text []byte

@@ -10,6 +10,7 @@ import (
 
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	optionsv1 "github.com/webhook-bridge/bridge/gen/bridge/options/v1"
+	"github.com/webhook-bridge/bridge/internal/near"
 	"github.com/webhook-bridge/bridge/sinks/pattern"
 )
 
@@ -51,6 +52,43 @@ func (s Selection) String() string {
 func (s Selection) Type(name string) bool {
 	segments := strings.Split(name, ".")
 	return s.patterns == nil || slices.ContainsFunc(s.patterns, func(p pattern.Pattern) bool { return p.Matches(segments) })
+}
+
+// Missing says that a pattern matches no canonical type, so that no event can be chosen, and which ones may be meant. It is empty for one that
+// matches some type, and for one that is malformed.
+func Missing(text string) string {
+	s, err := Select(text)
+	if err != nil || slices.ContainsFunc(Kinds(), s.kind) {
+		return ""
+	}
+	first, rest, _ := strings.Cut(text, ".")
+	names := []string{first}
+	if all := beginnings(); !slices.Contains(all, first) {
+		names = near.Names(first, all)
+	}
+	for i, name := range names {
+		if rest != "" {
+			names[i] = name + "." + rest
+		} else if name != unmapped {
+			names[i] = name + "." + anySegment
+		}
+	}
+	return "matches no type of events" + near.Ask(names)
+}
+
+// unmapped is the type of events without a model. It has one segment.
+const unmapped = "unmapped"
+
+// beginnings returns the first segments of the canonical types.
+func beginnings() (all []string) {
+	for _, k := range Kinds() {
+		for _, types := range k.Types {
+			first, _, _ := strings.Cut(types, ".")
+			all = append(all, first)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // kind reports whether some events with the kind of data are chosen.

@@ -132,3 +132,17 @@ func kindsIn(t *testing.T, selection jsonschema.Selection) string {
 	}
 	return strings.Join(names, " ")
 }
+
+// TestMissing: a pattern that matches no canonical type is told, with the one that may be meant.
+func TestMissing(t *testing.T) {
+	const none = "matches no type of events"
+	for text, want := range map[string]string{
+		"**": "", "*.created": "", "order.*": "", "unmapped": "", "order.line.changed": "", "Order.*": "",
+		"orders.*": none + "; did you mean order.*?", "shipmnet.delivered": none + "; did you mean shipment.delivered?",
+		"order": none + "; did you mean order.*?", "unmaped": none + "; did you mean unmapped?", "zzzz.*": none,
+	} {
+		if got := jsonschema.Missing(text); got != want {
+			t.Errorf("%s: %q, want %q", text, got, want)
+		}
+	}
+}
