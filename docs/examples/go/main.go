@@ -11,6 +11,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -20,13 +21,13 @@ import (
 )
 
 func main() {
-	if err := run(os.Args[1:]); err != nil && !errors.Is(err, context.Canceled) {
+	if err := run(os.Args[1:], os.Stdout); err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func run(args []string) error {
+func run(args []string, stdout io.Writer) error {
 	if len(args) != 2 {
 		return errors.New("usage: go ADDRESS GROUP")
 	}
@@ -48,14 +49,12 @@ func run(args []string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	return client.Subscribe(ctx, cfg, handle)
-}
-
-// handle does the work. An error brings the event back, after a pause.
-func handle(_ context.Context, e *eventv1.Event) error {
-	fmt.Println(e.GetId(), e.GetType(), e.GetSubject())
-	if s := e.GetShipment(); s != nil {
-		slog.Info("tracked", "number", s.GetTrackingNumber())
-	}
-	return nil
+	// An error of the handler brings the event back, after a pause.
+	return client.Subscribe(ctx, cfg, func(_ context.Context, e *eventv1.Event) error {
+		if s := e.GetShipment(); s != nil {
+			slog.Info("tracked", "number", s.GetTrackingNumber())
+		}
+		_, err := fmt.Fprintln(stdout, e.GetId(), e.GetType(), e.GetSubject())
+		return err
+	})
 }
