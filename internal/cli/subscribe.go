@@ -19,9 +19,9 @@ import (
 // subscribeCredit is how many events the server may send before they are printed.
 const subscribeCredit = 100
 
-// quietHeartbeats is after how many heartbeats without an event a subscriber stops that does not follow. What is left is with other members, or waits
-// for its next attempt.
-const quietHeartbeats = 20
+// quietHeartbeats is after how many heartbeats without progress a subscriber stops that does not follow: ten seconds. What is left is with other
+// members, or waits for its next attempt. Other replicas save their members' progress every five seconds or so.
+const quietHeartbeats = 100
 
 // subscribeFlags are the command line of subscribe.
 type subscribeFlags struct {
@@ -30,7 +30,7 @@ type subscribeFlags struct {
 	asJSON, noFollow bool
 	count            int
 	types, sources   []string
-	nack             string
+	cel, nack        string
 }
 
 func subscribeCommand(env environment) *cobra.Command {
@@ -41,6 +41,10 @@ func subscribeCommand(env environment) *cobra.Command {
 		Long: `Take part in a subscription group, as one of its members, until Ctrl-C. Each event is acknowledged once it is printed, and then the
 group never gets it again. The first member makes the group, with its filter; later ones name no filter, or the same. For people
 personal data is masked; --json prints the events complete.
+
+With --no-follow it stops once the group has dealt with everything that the log had at the start: all of it was acknowledged, skipped
+or parked, also the events that wait for an earlier one of their subject. Is the rest with other members, or waiting for its next
+attempt, it stops after ten seconds without progress, says how many events that are at most, and the exit code is 1.
 
 To look at events without taking them from a group: bridge tail.`,
 		Example: `  bridge subscribe --group try-out --from latest
@@ -61,9 +65,10 @@ To look at events without taking them from a group: bridge tail.`,
 	fs.StringVar(&f.from, "from", "", "`where` a new group starts: "+fromForms+"\n(default earliest); a group that is there goes on where it stands")
 	fs.StringArrayVar(&f.types, "type", nil, "only events whose type matches this `pattern`: * is one segment, ** any; may be repeated")
 	fs.StringArrayVar(&f.sources, "source", nil, "only events of this `source`; may be repeated")
+	fs.StringVar(&f.cel, "cel", "", "only events for which this CEL `expression` is true, such as 'has(event.order)'")
 	fs.IntVar(&f.count, "count", -1, "stop after this `number` of events (default: never)")
 	noDefault(fs, "count")
-	fs.BoolVar(&f.noFollow, "no-follow", false, "stop when all that the log has now was looked at")
+	fs.BoolVar(&f.noFollow, "no-follow", false, "stop when the group has dealt with all that the log has now")
 	fs.StringVar(&f.nack, "nack", "", "acknowledge negatively, to try that out: `action` is retry, park or skip")
 	jsonFlag(fs, &f.asJSON, "one canonical event a line, in protobuf JSON")
 	f.client.register(fs)
@@ -113,9 +118,10 @@ func (f *subscribeFlags) subscribe(ctx context.Context, env environment) error {
 	if f.noFollow {
 		s.start.HeartbeatInterval = durationpb.New(idleHeartbeat)
 	}
-	if len(f.types)+len(f.sources) > 0 {
-		s.start.Filter = &streamv1.Filter{Types: f.types, Sources: f.sources}
+	if len(f.types)+len(f.sources) > 0 || f.cel != "" {
+		s.start.Filter = &streamv1.Filter{Types: f.types, Sources: f.sources, Cel: f.cel}
 	}
+	s.nameMissing(f.types)
 	return s.follow(ctx, s.once)
 }
 
@@ -132,11 +138,46 @@ type subscriber struct {
 	// unanswered is how many results of acknowledgements are to come.
 	unanswered int
 	credit     int // What the server may still send.
-	// end is the log's end at the beginning. atEnd: the group has dealt with all before it. quiet counts the heartbeats since the last event, once the
-	// log's end was reached.
-	end             uint64
-	caughtUp, atEnd bool
-	quiet           int
+	progress
+}
+
+// progress is how far the group has come, for a subscriber that does not follow.
+type progress struct {
+	// end is the log's end when the first call began, and position the first event that the group has not dealt with.
+	end, position uint64
+	// caughtUp: this member has looked at everything. It may still have to wait for events.
+	caughtUp bool
+	// quiet counts the heartbeats since the group came further, or this member had anything to do.
+	quiet int
+}
+
+// began notes the log's end. A call that is made again goes on to the first one's.
+func (p *progress) began(m *streamv1.Subscribed) {
+	if p.end == 0 {
+		p.end = m.GetLatest()
+	}
+	p.position, p.caughtUp, p.quiet = m.GetPosition(), false, 0
+}
+
+// beat notes a heartbeat. busy: this member has something to do.
+func (p *progress) beat(position uint64, busy bool) {
+	p.quiet++
+	if busy || !p.caughtUp || position > p.position {
+		p.quiet = 0
+	}
+	p.position = position
+}
+
+// over returns errEnough when the group has dealt with everything, and otherwise says what is left once nothing comes for long.
+func (p *progress) over() error {
+	switch {
+	case p.end > 0 && p.position >= p.end:
+		return errEnough
+	case p.quiet >= quietHeartbeats:
+		return &localError{fmt.Errorf("the group has not dealt with all that the log had: up to %s are with other members, or wait for their next attempt; "+
+			"bridge groups show tells more", number(p.end-p.position, "event"))}
+	}
+	return nil
 }
 
 // once takes part over one call.
@@ -152,7 +193,7 @@ func (s *subscriber) once(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.unanswered, s.credit, s.caughtUp, s.atEnd, s.quiet = 0, 0, false, false, 0
+	s.unanswered, s.credit = 0, 0
 	s.credit = s.more()
 	s.start.Credit = &streamv1.Credit{Events: uint32(s.credit)}
 	// An error of Send is that of the stream, which Recv returns.
@@ -166,6 +207,9 @@ func (s *subscriber) once(ctx context.Context) error {
 			return err
 		}
 		alive.Reset(3 * heartbeat)
+		if !s.received && len(s.flags.sources) > 0 {
+			s.nameUnknown(stream)
+		}
 		s.received = true
 		if err := s.receive(stream.Send, m); err != nil {
 			return err
@@ -176,7 +220,7 @@ func (s *subscriber) once(ctx context.Context) error {
 func (s *subscriber) receive(send func(*streamv1.SubscribeRequest) error, m *streamv1.SubscribeResponse) error {
 	switch m := m.GetMessage().(type) {
 	case *streamv1.SubscribeResponse_Subscribed:
-		s.end = m.Subscribed.GetLatest()
+		s.began(m.Subscribed)
 	case *streamv1.SubscribeResponse_Batch:
 		s.quiet = 0
 		if err := s.print(send, m.Batch.GetDeliveries()); err != nil {
@@ -190,15 +234,17 @@ func (s *subscriber) receive(send func(*streamv1.SubscribeRequest) error, m *str
 	case *streamv1.SubscribeResponse_CaughtUp:
 		s.caughtUp = true
 	case *streamv1.SubscribeResponse_Heartbeat:
-		if s.quiet++; !s.caughtUp {
-			s.quiet = 0
-		}
-		s.atEnd = m.Heartbeat.GetPosition() >= s.end || s.quiet >= quietHeartbeats
+		s.beat(m.Heartbeat.GetPosition(), s.unanswered > 0)
 	case *streamv1.SubscribeResponse_Goodbye:
 		s.notice("the server says goodbye: %s", m.Goodbye.GetReason())
 	}
-	if s.unanswered == 0 && (s.left == 0 || s.untilIdle && s.atEnd) {
+	switch {
+	case s.unanswered > 0:
+		return nil
+	case s.left == 0:
 		return errEnough
+	case s.untilIdle:
+		return s.over()
 	}
 	return nil
 }

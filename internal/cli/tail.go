@@ -23,6 +23,7 @@ import (
 
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
+	"github.com/webhook-bridge/bridge/internal/jsonschema"
 )
 
 // heartbeat is how often the server is asked to show that it is alive. Three missed ones are taken for a dead connection.
@@ -54,6 +55,8 @@ type follower struct {
 	received bool
 	// failures counts the calls that failed since the last event.
 	failures int
+	// unknown are the sources of the filter that the server does not have.
+	unknown []string
 }
 
 // tailer follows a server's events, over reconnections, and remembers how far it has come.
@@ -66,9 +69,7 @@ type tailer struct {
 	handle  func(*eventv1.Event) error
 	batched func(token string) error // after the events of a message, or a heartbeat
 	left    int                      // events still wanted; negative: all
-	// unknown are the sources of the filter that the server does not have, and handled is how many events came.
-	unknown []string
-	handled int
+	handled int                      // how many events came
 }
 
 // tailFlags are the command line of tail.
@@ -146,6 +147,7 @@ func (f *tailFlags) tail(ctx context.Context, env environment) error {
 	if continues && f.from != "" {
 		t.notice("it continues from the position in %s; --from counts only when that file is new", f.state)
 	}
+	t.nameMissing(f.types)
 	t.batched = func(token string) error {
 		if err := out.Flush(); err != nil {
 			return err
@@ -241,7 +243,7 @@ func (t *tailer) once(ctx context.Context) error {
 const unknownSource = "bridge-unknown-source-bin"
 
 // nameUnknown tells which sources of the filter the server does not have.
-func (t *tailer) nameUnknown(stream grpc.ClientStream) {
+func (t *follower) nameUnknown(stream grpc.ClientStream) {
 	header, err := stream.Header()
 	if err != nil {
 		return // The next call meets it too.
@@ -249,6 +251,15 @@ func (t *tailer) nameUnknown(stream grpc.ClientStream) {
 	t.unknown = header.Get(unknownSource)
 	for _, name := range t.unknown {
 		t.notice("the server has no source %q: only events that it stored when it had one can come", name)
+	}
+}
+
+// nameMissing tells which patterns of types can choose no event that this program knows. The server may be newer.
+func (t *follower) nameMissing(types []string) {
+	for _, text := range types {
+		if missing := jsonschema.Missing(text); missing != "" {
+			t.notice("--type %q %s", text, missing)
+		}
 	}
 }
 
