@@ -9,8 +9,10 @@ package clienttest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -37,6 +39,8 @@ const (
 	Source = "test"
 	// patience bounds what the server waits for.
 	patience = 30 * time.Second
+	// joinPatience bounds the wait for a group's first member.
+	joinPatience = 5 * time.Second
 	// idleSave is short, so that a test learns soon that a group has dealt with everything.
 	idleSave = 20 * time.Millisecond
 	buffer   = 1 << 20
@@ -48,6 +52,8 @@ type Server struct {
 	log   *memlog.Log
 	store *memgroups.Store
 	conn  *grpc.ClientConn
+	// joining is for how long a group that nobody has joined is waited for.
+	joining time.Duration
 
 	// dial connects to the process that runs now.
 	mu  sync.Mutex
@@ -57,7 +63,7 @@ type Server struct {
 // New starts a server.
 func New(tb testing.TB) *Server {
 	tb.Helper()
-	s := &Server{tb: tb, log: memlog.New("clienttest"), store: memgroups.New(time.Now)}
+	s := &Server{tb: tb, log: memlog.New("clienttest"), store: memgroups.New(time.Now), joining: joinPatience}
 	s.now = s.start()
 	conn, err := grpc.NewClient("passthrough:clienttest", grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return s.process().listener.DialContext(ctx) }))
@@ -133,7 +139,7 @@ func (s *Server) process() *process {
 }
 
 // AwaitHandled waits until a group has dealt with all events that were published before the call: each was acknowledged, skipped or parked. It fails
-// the test after half a minute.
+// the test after half a minute, and after five seconds if nobody has joined the group.
 func (s *Server) AwaitHandled(group string) {
 	s.tb.Helper()
 	end := s.log.Bounds().Next
@@ -145,7 +151,7 @@ func (s *Server) AwaitHandled(group string) {
 	})
 }
 
-// AwaitParked waits until a group has so many dead letters. It fails the test after half a minute.
+// AwaitParked waits until a group has so many dead letters. It fails the test as AwaitHandled does.
 func (s *Server) AwaitParked(group string, n int) {
 	s.tb.Helper()
 	s.await(group, func(g *groups.Info) error {
@@ -161,6 +167,7 @@ func (s *Server) await(group string, check func(*groups.Info) error) {
 	s.tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
+	late := time.Now().Add(s.joining)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -168,8 +175,11 @@ func (s *Server) await(group string, check func(*groups.Info) error) {
 		if err == nil {
 			err = check(info)
 		}
-		if err == nil {
+		switch {
+		case err == nil:
 			return
+		case errors.Is(err, groups.ErrNotFound) && time.Now().After(late):
+			s.tb.Fatalf("clienttest: nobody has joined the group %q%s", group, s.joined(ctx))
 		}
 		select {
 		case <-tick.C:
@@ -177,6 +187,20 @@ func (s *Server) await(group string, check func(*groups.Info) error) {
 			s.tb.Fatalf("clienttest: group %s: %v", group, err)
 		}
 	}
+}
+
+// joined says which groups there are.
+func (s *Server) joined(ctx context.Context) string {
+	const most = 10
+	all, err := s.process().groups.List(ctx, "", most)
+	if err != nil || len(all) == 0 {
+		return "; there is no group: does a subscription with Config.Group run?"
+	}
+	names := make([]string, len(all))
+	for i := range all {
+		names[i] = all[i].Name
+	}
+	return "; the groups are " + strings.Join(names, ", ")
 }
 
 // process is what ends with a process of the server.
