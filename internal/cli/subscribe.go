@@ -30,6 +30,7 @@ type subscribeFlags struct {
 	asJSON, noFollow bool
 	count            int
 	types, sources   []string
+	subjects         []string
 	cel, nack        string
 }
 
@@ -65,6 +66,7 @@ To look at events without taking them from a group: bridge tail.`,
 	fs.StringVar(&f.from, "from", "", "`where` a new group starts: "+fromForms+"\n(default earliest); a group that is there goes on where it stands")
 	fs.StringArrayVar(&f.types, "type", nil, "only events whose type matches this `pattern`: * is one segment, ** any; may be repeated")
 	fs.StringArrayVar(&f.sources, "source", nil, "only events of this `source`; may be repeated")
+	fs.StringArrayVar(&f.subjects, "subject", nil, "only events of this `subject`, such as order/1001; may be repeated")
 	fs.StringVar(&f.cel, "cel", "", "only events for which this CEL `expression` is true, such as 'has(event.order)'")
 	fs.IntVar(&f.count, "count", -1, "stop after this `number` of events (default: never)")
 	noDefault(fs, "count")
@@ -118,8 +120,8 @@ func (f *subscribeFlags) subscribe(ctx context.Context, env environment) error {
 	if f.noFollow {
 		s.start.HeartbeatInterval = durationpb.New(idleHeartbeat)
 	}
-	if len(f.types)+len(f.sources) > 0 || f.cel != "" {
-		s.start.Filter = &streamv1.Filter{Types: f.types, Sources: f.sources, Cel: f.cel}
+	if len(f.types)+len(f.sources)+len(f.subjects) > 0 || f.cel != "" {
+		s.start.Filter = &streamv1.Filter{Types: f.types, Sources: f.sources, Subjects: f.subjects, Cel: f.cel}
 	}
 	s.nameMissing(f.types)
 	return s.follow(ctx, s.once)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -38,7 +39,7 @@ func TestNoFollowGetsAll(t *testing.T) {
 	const events, subjects = 42, 3
 	server := clienttest.New(t)
 	for i := range events {
-		server.Publish(&eventv1.Event{Id: fmt.Sprint(i), Type: "order.created", Subject: fmt.Sprintf("order/%d", i%subjects)})
+		server.Publish(&eventv1.Event{Id: strconv.Itoa(i), Type: "order.created", Subject: fmt.Sprintf("order/%d", i%subjects)})
 	}
 	var handled []*eventv1.Event
 	s := newSubscriber(streamv1.NewEventStreamServiceClient(server.Conn()), &handled)

@@ -66,6 +66,7 @@ type tailer struct {
 	client  streamv1.EventStreamServiceClient
 	filter  *streamv1.Filter
 	start   *streamv1.Start
+	stop    *streamv1.Stop // Nil: never.
 	handle  func(*eventv1.Event) error
 	batched func(token string) error // after the events of a message, or a heartbeat
 	left    int                      // events still wanted; negative: all
@@ -76,9 +77,11 @@ type tailer struct {
 type tailFlags struct {
 	client           clientFlags
 	from, state      string
+	until            timeFlag
 	asJSON, noFollow bool
 	count            int
 	types, sources   []string
+	subjects         []string
 	cel              string
 	// stale is nil unless the flag is given.
 	stale *bool
@@ -107,8 +110,10 @@ after a crash.`,
 	}
 	fs := cmd.Flags()
 	fs.StringVar(&f.from, "from", "", "`where` to start: "+fromForms+"\n(default earliest); with --state it counts only when that file is new")
+	fs.Var(&f.until, "until", "stop before the first event received at this `time` or later; a time to come is waited for")
 	fs.StringArrayVar(&f.types, "type", nil, "only events whose type matches this `pattern`: * is one segment, ** any; may be repeated")
 	fs.StringArrayVar(&f.sources, "source", nil, "only events of this `source`; may be repeated")
+	fs.StringArrayVar(&f.subjects, "subject", nil, "only events of this `subject`, such as order/1001; may be repeated")
 	fs.BoolVar(&stale, "stale", false, "only events that are older than one published before, by the vendor's version;\n--stale=false: only others")
 	fs.StringVar(&f.cel, "cel", "", "only events for which this CEL `expression` is true, such as 'has(event.order)'")
 	fs.IntVar(&f.count, "count", -1, "stop after this `number` of events (default: never)")
@@ -138,7 +143,7 @@ func (f *tailFlags) tail(ctx context.Context, env environment) error {
 			notice: func(format string, args ...any) { fmt.Fprintf(env.stderr, "bridge tail: "+format+"\n", args...) },
 		},
 		client: streamv1.NewEventStreamServiceClient(server),
-		filter: &streamv1.Filter{Types: f.types, Sources: f.sources, Stale: f.stale, Cel: f.cel},
+		filter: &streamv1.Filter{Types: f.types, Sources: f.sources, Subjects: f.subjects, Stale: f.stale, Cel: f.cel},
 		start:  start,
 		left:   f.count,
 
@@ -146,6 +151,9 @@ func (f *tailFlags) tail(ctx context.Context, env environment) error {
 	}
 	if continues && f.from != "" {
 		t.notice("it continues from the position in %s; --from counts only when that file is new", f.state)
+	}
+	if f.until.at != nil {
+		t.stop = &streamv1.Stop{At: &streamv1.Stop_Time{Time: f.until.at}}
 	}
 	t.nameMissing(f.types)
 	t.batched = func(token string) error {
@@ -217,6 +225,7 @@ func (t *tailer) once(ctx context.Context) error {
 		Start:             t.start,
 		Filter:            t.filter,
 		HeartbeatInterval: durationpb.New(interval),
+		Stop:              t.stop,
 	})
 	if err != nil {
 		return err
@@ -225,6 +234,9 @@ func (t *tailer) once(ctx context.Context) error {
 		m, err := stream.Recv()
 		if err != nil && silent.Load() {
 			return errSilent
+		}
+		if errors.Is(err, io.EOF) && t.stop != nil && t.received {
+			return errEnough // Other ends have a status.
 		}
 		if err != nil {
 			return err
