@@ -94,7 +94,8 @@ func (j *Journal) Newest(ctx context.Context, sources []string) (map[string]time
 	return page.Newest(ctx, j.cfg.Now(), sources, j.Find)
 }
 
-// view reads from the store, then waits until everything that read may have seen is durable.
+// view reads from the store, then waits until everything that read may have seen is durable, also that something is not there: a write that
+// removed it may fail still.
 func (j *Journal) view(ctx context.Context, read func(*store) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -105,10 +106,13 @@ func (j *Journal) view(ctx context.Context, read func(*store) error) error {
 	}
 	err = readSafely(st, read)
 	release() // not held while waiting: the store may be lost meanwhile
-	if err != nil {
+	if err != nil && !errors.Is(err, journal.ErrNotFound) {
 		return j.viewError(err)
 	}
-	return j.barrier(ctx, st)
+	if unconfirmed := j.barrier(ctx, st); unconfirmed != nil {
+		return unconfirmed
+	}
+	return err
 }
 
 func readSafely(st *store, read func(*store) error) (err error) {

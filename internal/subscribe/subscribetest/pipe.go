@@ -46,9 +46,12 @@ func (p *pipe[Req, Resp]) SendHeader(metadata.MD) error { return nil }
 func (p *pipe[Req, Resp]) SetTrailer(metadata.MD)       {}
 
 // Send is called by the server.
-func (p *pipe[Req, Resp]) Send(m *Resp) error {
+func (p *pipe[Req, Resp]) Send(m *Resp) error { return p.SendMsg(m) }
+
+// SendMsg is called by the server with a message that several streams share.
+func (p *pipe[Req, Resp]) SendMsg(m any) error {
 	received := new(Resp)
-	if err := recode(any(m), any(received)); err != nil {
+	if err := recode(m, any(received)); err != nil {
 		return err
 	}
 	if p.ctx.Err() != nil {
