@@ -41,6 +41,8 @@ type spoiled struct {
 	rig func(k *kit)
 	// fails is the only rule that must fail, or the rules.
 	fails string
+	// chance says that other rules may fail, too: they compare translations.
+	chance bool
 }
 
 var broken = []spoiled{
@@ -158,7 +160,7 @@ var broken = []spoiled{
 		calls := 0
 		c.Translate = event(func(e *eventv1.Event) { calls++; e.SubjectVersion = strconv.Itoa(calls) })
 	}},
-	{name: "order of chance", fails: "pure", spoil: translating(event(func(e *eventv1.Event) {
+	{name: "order of chance", fails: "pure", chance: true, spoil: translating(event(func(e *eventv1.Event) {
 		e.GetShipment().Charges = nil
 		for id := range maps.Keys(map[string]bool{"a": true, "b": true, "c": true}) {
 			e.GetShipment().Charges = append(e.GetShipment().Charges, &eventv1.ShipmentCharge{InvoiceUrl: id})
@@ -445,7 +447,7 @@ func TestRulesFindWhatIsBroken(t *testing.T) {
 			}
 			var fails []string
 			for _, r := range rules {
-				if err := r.check(k); err != nil {
+				if err := r.check(k); err != nil && (!tt.chance || r.name == tt.fails) {
 					fails = append(fails, r.name)
 					t.Logf("%s: %v", r.name, err)
 				}

@@ -54,8 +54,9 @@ func (w *noteWriter) save(ctx context.Context, now time.Time, m *Monitor, claim 
 	w.saved, w.raised, w.failed = note, raised, false
 }
 
-// last saves the note before the claim is given back.
+// last saves the note before the claim is given back. That may fail without a word: the claim may be lost by now, as when the journal closes.
 func (w *noteWriter) last(ctx context.Context, m *Monitor, claim Claim) {
+	w.failed = true
 	w.save(context.WithoutCancel(ctx), w.at.Add(noteInterval), m, claim)
 }
 
