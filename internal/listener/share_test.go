@@ -417,16 +417,19 @@ func TestNothingIsLost(t *testing.T) {
 	for size := 1; size < sent.Len(); size += 7 {
 		client, server := net.Pipe()
 		go io.Copy(io.Discard, client)
+		greeted := make(chan struct{})
 		go func() {
 			for rest := sent.Bytes(); len(rest) > 0; rest = rest[min(size, len(rest)):] {
 				_, _ = client.Write(rest[:min(size, len(rest))])
 			}
+			<-greeted // the answer to a ping is written to a client that is there
 			_ = client.Close()
 		}()
 		f := newFrames(server, &Conn{Conn: server, listener: New(&fakeListener{}, Config{Limit: 1}), removed: true}, methods)
 		if _, err := f.greet(); err != nil {
 			t.Fatalf("in parts of %d: %v", size, err)
 		}
+		close(greeted)
 		got, _ := io.ReadAll(f)
 		if !bytes.Equal(got, kept.Bytes()) {
 			t.Fatalf("in parts of %d: the server reads %q, want %q", size, got, kept.Bytes())
