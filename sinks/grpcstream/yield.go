@@ -10,8 +10,8 @@ import (
 
 const (
 	// catchUpTime is how often, for each processor, a stream that is behind may read while live streams send: on two processors, that is some
-	// 30,000 events a second, and a tenth of their time.
-	catchUpTime = 8 * time.Millisecond
+	// 10,000 events a second, and some hundredths of their time.
+	catchUpTime = 24 * time.Millisecond
 	// maxLate is how much longer it takes at most when the processors are busy. So streams that are behind still read some 6,000 events a
 	// second, and catch up.
 	maxLate = 20 * time.Millisecond
