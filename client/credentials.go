@@ -10,7 +10,7 @@ import (
 // bearer presents a token with each call.
 type bearer struct {
 	token func() string
-	// secure says that nobody else can read the connection.
+	// secure says that the connection is encrypted, or stays on this machine.
 	secure bool
 }
 

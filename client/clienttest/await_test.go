@@ -22,7 +22,7 @@ func (f *failing) Fatalf(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// A group that nobody joined is told, with the groups that there are, and before the patience for a group's work is over.
+// A test that waits for a group without members fails early, and its message lists the groups.
 func TestNobodyJoined(t *testing.T) {
 	s := New(t)
 	s.joining = time.Millisecond

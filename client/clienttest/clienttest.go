@@ -52,7 +52,7 @@ type Server struct {
 	log   *memlog.Log
 	store *memgroups.Store
 	conn  *grpc.ClientConn
-	// joining is for how long a group that nobody has joined is waited for.
+	// joining is how long to wait for a group's first member.
 	joining time.Duration
 
 	// dial connects to the process that runs now.
@@ -139,7 +139,7 @@ func (s *Server) process() *process {
 }
 
 // AwaitHandled waits until a group has dealt with all events that were published before the call: each was acknowledged, skipped or parked. It fails
-// the test after half a minute, and after five seconds if nobody has joined the group.
+// the test after half a minute, and after five seconds if the group has no member.
 func (s *Server) AwaitHandled(group string) {
 	s.tb.Helper()
 	end := s.log.Bounds().Next
@@ -203,7 +203,7 @@ func (s *Server) joined(ctx context.Context) string {
 	return "; the groups are " + strings.Join(names, ", ")
 }
 
-// process is what ends with a process of the server.
+// process has everything that ends with a process of the server.
 type process struct {
 	listener *bufconn.Listener
 	server   *grpc.Server

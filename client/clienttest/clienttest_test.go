@@ -33,7 +33,7 @@ func orders(from, to int) (events []*eventv1.Event) {
 	return events
 }
 
-// record is what handlers got: the orders of each subject.
+// record has the orders that handlers got, by subject.
 type record struct {
 	mu       sync.Mutex
 	subjects map[string][]string

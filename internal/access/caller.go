@@ -17,7 +17,7 @@ type Caller struct {
 	valid func(now time.Time) string
 }
 
-// nobody may see nothing.
+// nobody is a principal without rights.
 var nobody = &Principal{}
 
 type contextKey struct{}

@@ -111,7 +111,7 @@ func ageText(d *durationpb.Duration) string {
 	return d.AsDuration().Round(time.Second).String()
 }
 
-// oneGroup is what most commands of groups take.
+// oneGroup checks that a command has one argument, the group.
 const oneGroup = "the name of one group; bridge groups list shows the names"
 
 func showGroupCommand(env environment) *cobra.Command {

@@ -93,7 +93,7 @@ type groupState struct {
 	age time.Duration
 }
 
-// groupCounter is what happened to a group at this replica.
+// groupCounter counts events of a group at this replica.
 type groupCounter struct {
 	desc *prometheus.Desc
 	read func(groups.Stats) uint64

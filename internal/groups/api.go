@@ -98,7 +98,7 @@ type Budget struct {
 	Bytes int64
 }
 
-// Batch is what Next returns: deliveries, or a notice, or both.
+// Batch is a result of Next: deliveries, or a notice, or both.
 type Batch struct {
 	Deliveries []Delivery
 	// CaughtUp says that everything in the log was looked at. It is set once, and again after each FellBehind, which says that the log's end is

@@ -38,7 +38,7 @@ type failure struct {
 	round     uint64    // Of a replay.
 }
 
-// opKind is what an operation does.
+// opKind is the kind of an operation.
 type opKind int
 
 const (

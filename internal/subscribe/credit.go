@@ -14,7 +14,7 @@ const (
 	maxCreditBytes  = 1 << 30
 )
 
-// credit is what the client permits the server to send. It is safe for concurrent use.
+// credit is the client's permission to send. It is safe for concurrent use.
 type credit struct {
 	// more gets a value after credit was added.
 	more chan struct{}

@@ -28,7 +28,7 @@ const (
 	timestampNanoseconds protowire.Number = 2
 )
 
-// chunk is what a feed has for the client.
+// chunk is the next output of a feed.
 type chunk struct {
 	// wires are Batch messages in wire format, with events deliveries, whose events have so many bytes.
 	wires         [][]byte

@@ -64,7 +64,7 @@ func (s *Server) openMember(ctx context.Context, start *streamv1.SubscribeStart)
 	return f, subscribed, nil
 }
 
-// joinRequest is what Subscribe and Pull say of a group.
+// joinRequest has the fields about a group that Subscribe and Pull share.
 type joinRequest struct {
 	group   string
 	filter  *streamv1.Filter

@@ -8,7 +8,7 @@ import (
 	"github.com/webhook-bridge/bridge/sinks/payload"
 )
 
-// Content is what a client gets of an event.
+// Content is the part of an event that a client gets.
 type Content struct {
 	// Event is a bridge.event.v1.Event in wire format.
 	Event []byte

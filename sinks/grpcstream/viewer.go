@@ -52,7 +52,7 @@ func (anyone) Rules() any                      { return anyone{} }
 // maxVisible bounds the number of sources that a view remembers, and of types. Bridge has a few dozen.
 const maxVisible = 1024
 
-// View is what the caller of one call may see. It belongs to one goroutine.
+// View has the rights of the caller of one call. It belongs to one goroutine.
 type View struct {
 	viewer         Viewer
 	masked         func(sinks.Record) ([]byte, error)

@@ -32,7 +32,7 @@ type Node interface {
 	Freeze(lose bool) (thaw func())
 }
 
-// Cluster is what [Drive] works on. Expire may be nil.
+// Cluster is the system under test of [Drive]. Expire may be nil.
 type Cluster struct {
 	Append func(*eventv1.Event) (sinks.Position, error)
 	Bounds func() sinks.Bounds

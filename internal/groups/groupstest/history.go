@@ -34,7 +34,7 @@ type Config struct {
 	Now func() time.Time
 }
 
-// Action is what a client answers.
+// Action is a client's answer.
 type Action int
 
 // The actions.
@@ -45,7 +45,7 @@ const (
 	Skip
 )
 
-// Outcome is what became of an answer to one delivery.
+// Outcome is the result of an answer to one delivery.
 type Outcome int
 
 // The outcomes.
@@ -64,7 +64,7 @@ type Delivery struct {
 	Replayed bool
 }
 
-// History is what happened to one group. It is safe for concurrent use.
+// History records the events of one group. It is safe for concurrent use.
 type History struct {
 	cfg Config
 

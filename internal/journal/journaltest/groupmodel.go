@@ -128,7 +128,7 @@ func (s *groupSide) observe(t *test) {
 	}
 }
 
-// sideView is what a side shows of a group.
+// sideView is a side's view of a group.
 type sideView struct {
 	Definition      string
 	Members, Owners []string
