@@ -78,7 +78,7 @@ func New(c Config) *Authenticator {
 // Open reports whether callers need no credential.
 func (a *Authenticator) Open() bool { return a.open }
 
-// Call has the credentials of a call.
+// Call has the method and the credentials of a call.
 type Call struct {
 	// Method is the full name: "/bridge.stream.v1.EventStreamService/Tail".
 	Method string

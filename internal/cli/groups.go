@@ -111,7 +111,7 @@ func ageText(d *durationpb.Duration) string {
 	return d.AsDuration().Round(time.Second).String()
 }
 
-// oneGroup checks that a command has one argument, the group.
+// oneGroup describes the argument of most commands about groups.
 const oneGroup = "the name of one group; bridge groups list shows the names"
 
 func showGroupCommand(env environment) *cobra.Command {
