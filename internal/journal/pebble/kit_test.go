@@ -150,6 +150,9 @@ type poweredFS struct {
 	disk          *switchFS
 	failing, full atomic.Bool
 
+	// steady is held by work that no power cut may interrupt. It is locked before mu.
+	steady sync.RWMutex
+
 	mu sync.Mutex
 	// writes counts down to the write before which the power is cut, with percent of what is not synced. Below 0 it is off.
 	writes, percent int
@@ -200,6 +203,8 @@ func (p *poweredFS) before(op errorfs.Op) error {
 
 // cutAt has the power cut before the n-th write from now on.
 func (p *poweredFS) cutAt(n, percent int) {
+	p.steady.Lock()
+	defer p.steady.Unlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.writes, p.percent = n, percent
@@ -207,6 +212,8 @@ func (p *poweredFS) cutAt(n, percent int) {
 
 // cut cuts the power, unless that has happened, and returns what is left.
 func (p *poweredFS) cut(percent int) *vfs.MemFS {
+	p.steady.Lock()
+	defer p.steady.Unlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.cutLocked(percent)

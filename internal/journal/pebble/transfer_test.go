@@ -88,6 +88,9 @@ func (m *movedEmbedded) copyMeanwhile(committed) {
 	if m.groups++; m.groups%11 != 0 {
 		return
 	}
+	// Pebble panics when it cannot sync a copy, and this is the committer's goroutine.
+	m.fs.steady.RLock()
+	defer m.fs.steady.RUnlock()
 	m.fs.mu.Lock()
 	armed := m.fs.writes >= 0
 	m.fs.mu.Unlock()
