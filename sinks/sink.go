@@ -11,7 +11,7 @@ import (
 // for the fields that Bridge adds. A sink whose destination has a lower limit refuses larger events with [ErrPermanent].
 const LargestEvent = 64<<20 + 64<<10
 
-// Sink pushes events to a destination: a topic, a file, another system.
+// Sink pushes events to a destination: a topic, a file, another system. A [Resumer] is a sink that delivers exactly once.
 //
 // A sink does one thing: it delivers the events of one call, once, and returns how many of them are durable. It does not
 // retry, wait, batch, log, count or remember. Its caller, the dispatcher, does all that, in one place, the same way for all

@@ -1,11 +1,9 @@
 package config
 
 import (
-	"fmt"
 	"time"
 
 	configv1 "github.com/webhook-bridge/bridge/gen/bridge/config/v1"
-	"github.com/webhook-bridge/bridge/internal/secret"
 )
 
 // Sink is the configuration of one sink. Exactly one of Kafka and File is set.
@@ -42,41 +40,6 @@ func (s Sink) Kind() string {
 type Batch struct {
 	Count, Bytes int
 	Delay        time.Duration
-}
-
-// File is a file to append to.
-type File struct {
-	Path, Format, Compression string
-	RotateSize                int64
-	RotateAge                 time.Duration
-}
-
-// Kafka is a cluster and a topic. Zeros of CreateTopics are the brokers' defaults.
-type Kafka struct {
-	Brokers                    []string
-	Topic, Format, Compression string
-	TLS                        *KafkaTLS
-	SASL                       *KafkaSASL
-	CreateTopics               *KafkaCreateTopics
-	Timeout                    time.Duration
-	BatchBytes, MaxRecordBytes int
-	ClientID                   string
-}
-
-// KafkaTLS configures the encryption of connections to brokers.
-type KafkaTLS struct {
-	CAFile, CertFile, KeyFile, ServerName string
-}
-
-// KafkaSASL has the credentials for brokers.
-type KafkaSASL struct {
-	Mechanism, Username string
-	Password            secret.Value
-}
-
-// KafkaCreateTopics configures the creation of missing topics.
-type KafkaCreateTopics struct {
-	Partitions, Replication int
 }
 
 // sinks resolves the sinks, and lets the checks look at each.
@@ -127,9 +90,6 @@ func (r resolver) sink(path string, file *configv1.Sink) Sink {
 	switch kind := file.GetKind().(type) {
 	case *configv1.Sink_File:
 		s.File = r.file(path+".file", kind.File)
-		if s.Concurrency > 1 {
-			r.addf(path+".concurrency", "must be 1: a file is written by one")
-		}
 	case *configv1.Sink_Kafka:
 		s.Kafka = r.kafka(path+".kafka", kind.Kafka)
 	}
@@ -142,44 +102,4 @@ func (r resolver) batch(path string, file *configv1.SinkBatch) Batch {
 		Bytes: int(r.size(path+".bytes", file.GetBytes(), 0)),
 		Delay: r.duration(path+".delay", file.GetDelay()),
 	}
-}
-
-func (r resolver) file(path string, file *configv1.FileSink) *File {
-	return &File{
-		Path:        file.GetPath(),
-		Format:      text(path+".format", file.GetFormat()),
-		Compression: text(path+".compression", file.GetCompression()),
-		RotateSize:  r.size(path+".rotate.size", file.GetRotate().GetSize(), 0),
-		RotateAge:   r.duration(path+".rotate.age", file.GetRotate().GetAge()),
-	}
-}
-
-func (r resolver) kafka(path string, file *configv1.KafkaSink) *Kafka {
-	k := &Kafka{
-		Brokers:        file.GetBrokers(),
-		Topic:          file.GetTopic(),
-		Format:         text(path+".format", file.GetFormat()),
-		Compression:    text(path+".compression", file.GetCompression()),
-		Timeout:        r.duration(path+".timeout", file.GetTimeout()),
-		BatchBytes:     int(r.size(path+".batch_bytes", file.GetBatchBytes(), 0)),
-		MaxRecordBytes: int(r.size(path+".max_record_bytes", file.GetMaxRecordBytes(), 0)),
-		ClientID:       text(path+".client_id", file.GetClientId()),
-	}
-	for i, broker := range k.Brokers {
-		if broker == "" {
-			r.addf(fmt.Sprintf("%s.brokers[%d]", path, i), "is empty")
-		}
-	}
-	if t := file.GetTls(); t != nil {
-		k.TLS = &KafkaTLS{CAFile: t.GetCaFile(), CertFile: t.GetCertFile(), KeyFile: t.GetKeyFile(), ServerName: t.GetServerName()}
-	}
-	if s := file.GetSasl(); s != nil {
-		k.SASL = &KafkaSASL{
-			Mechanism: s.GetMechanism(), Username: s.GetUsername(), Password: r.secret(path+".sasl.password", s.GetPassword()),
-		}
-	}
-	if c := file.GetCreateTopics(); c != nil {
-		k.CreateTopics = &KafkaCreateTopics{Partitions: int(c.GetPartitions()), Replication: int(c.GetReplication())}
-	}
-	return k
 }

@@ -27,8 +27,10 @@ type SinkKind struct {
 	Describe func(config.Sink) string
 	// Check returns the problems of a sink's settings. It contacts nothing.
 	Check func(config.Sink) []config.Fault
-	// Open connects the sink.
-	Open func(context.Context, config.Sink) (sinks.Sink, error)
+	// Resumes reports whether Open returns a [sinks.Resumer]. Nil: never. Such a sink has one lane.
+	Resumes func(config.Sink) bool
+	// Open connects the sink, which gets the events of the origin.
+	Open func(context.Context, config.Sink, sinks.Origin) (sinks.Sink, error)
 }
 
 // ByName returns the connectors by their names.
@@ -87,11 +89,17 @@ func (p Plugins) checkSink(s config.Sink) []config.Fault {
 	if !known {
 		return []config.Fault{{Key: s.Kind(), Reason: "this program has no such kind of sink; it has " + p.sinkNames()}}
 	}
-	if kind.Check == nil {
-		return nil
+	var faults []config.Fault
+	if s.Concurrency > 1 && kind.resumes(s) {
+		faults = append(faults, config.Fault{Key: "concurrency", Reason: "must be 1: the destination stores one position"})
 	}
-	return kind.Check(s)
+	if kind.Check != nil {
+		faults = append(faults, kind.Check(s)...)
+	}
+	return faults
 }
+
+func (k SinkKind) resumes(s config.Sink) bool { return k.Resumes != nil && k.Resumes(s) }
 
 // DescribeSink says in a few words where the events of a configured sink go.
 func (p Plugins) DescribeSink(s config.Sink) string {
@@ -102,12 +110,12 @@ func (p Plugins) DescribeSink(s config.Sink) string {
 	return kind.Describe(s)
 }
 
-func (p Plugins) openSink(ctx context.Context, s config.Sink) (sinks.Sink, error) {
+func (p Plugins) openSink(ctx context.Context, s config.Sink, from sinks.Origin) (sinks.Sink, error) {
 	kind, known := p.sinkKind(s)
 	if !known {
 		return nil, fmt.Errorf("there is no kind of sink %q", s.Kind())
 	}
-	return kind.Open(ctx, s)
+	return kind.Open(ctx, s, from)
 }
 
 func (p Plugins) sinkKind(s config.Sink) (SinkKind, bool) {

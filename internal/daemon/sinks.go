@@ -44,10 +44,14 @@ type push struct {
 // journalReader is the part of the journal that deliveries need.
 type journalReader interface {
 	dispatch.Log
+	sinks.Marks
 	journal.Claims
 }
 
 func (p *push) name() string { return p.cfg.Name }
+
+// origin tells the sink where its events come from.
+func (p *push) origin() sinks.Origin { return sinks.Origin{Log: p.journal, Sink: p.name()} }
 
 // register makes the sink's cursor known to the journal, which holds retention back from then on.
 func (p *push) register(ctx context.Context) error {
@@ -71,7 +75,7 @@ func (p *push) openRequired(ctx context.Context) error {
 		if !p.cfg.Required || p.elsewhere {
 			break
 		}
-		lane, err := p.plugins.openSink(ctx, p.cfg)
+		lane, err := p.plugins.openSink(ctx, p.cfg, p.origin())
 		if err != nil {
 			p.close()
 			return fmt.Errorf("sink %s: %w", p.name(), err)
@@ -176,7 +180,7 @@ func (p *push) newDispatcher(claim journal.Claim) (*dispatch.Dispatcher, error) 
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for len(p.lanes) < p.cfg.Concurrency {
-		p.lanes = append(p.lanes, newLazySink(func(ctx context.Context) (sinks.Sink, error) { return p.plugins.openSink(ctx, p.cfg) }))
+		p.lanes = append(p.lanes, newLazySink(func(ctx context.Context) (sinks.Sink, error) { return p.plugins.openSink(ctx, p.cfg, p.origin()) }))
 	}
 	d, err := dispatch.New(dispatch.Config{
 		Name:        p.name(),

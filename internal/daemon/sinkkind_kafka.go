@@ -1,26 +1,41 @@
 package daemon
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/webhook-bridge/bridge/internal/config"
-	"github.com/webhook-bridge/bridge/sinks/file"
+	"github.com/webhook-bridge/bridge/sinks"
 	"github.com/webhook-bridge/bridge/sinks/kafka"
 )
 
-// The sinks do not know the configuration: each has settings of its own.
+// KafkaSink is the kind of sink that writes events to topics of Apache Kafka.
+func KafkaSink() SinkKind {
+	return SinkKind{
+		Name: "kafka",
+		Describe: func(s config.Sink) string {
+			return fmt.Sprintf("topic %s at %s", s.Kafka.Topic, strings.Join(s.Kafka.Brokers, ", "))
+		},
+		Check: checkKafka,
+		Open: func(ctx context.Context, s config.Sink, _ sinks.Origin) (sinks.Sink, error) {
+			return kafka.Open(ctx, kafkaConfig(s))
+		},
+	}
+}
 
-func fileConfig(f *config.File) file.Config {
-	c := file.Config{
-		Path:       f.Path,
-		Format:     file.Format(f.Format),
-		RotateSize: f.RotateSize,
-		RotateAge:  f.RotateAge,
+func checkKafka(s config.Sink) []config.Fault {
+	var faults []config.Fault
+	for _, problem := range kafkaConfig(s).Check() {
+		fault := config.Fault{Key: "kafka", Reason: problem.Error()}
+		if at, ok := errors.AsType[*kafka.KeyError](problem); ok {
+			fault = config.Fault{Key: "kafka." + at.Key, Reason: at.Err.Error()}
+		}
+		faults = append(faults, fault)
 	}
-	if f.Compression == "zstd" {
-		c.Compression = file.Zstd
-	}
-	return c
+	return faults
 }
 
 func kafkaConfig(s config.Sink) kafka.Config {

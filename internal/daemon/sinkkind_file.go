@@ -1,0 +1,40 @@
+package daemon
+
+import (
+	"context"
+
+	"github.com/webhook-bridge/bridge/internal/config"
+	"github.com/webhook-bridge/bridge/sinks"
+	"github.com/webhook-bridge/bridge/sinks/file"
+)
+
+// FileSink is the kind of sink that appends events to a file.
+func FileSink() SinkKind {
+	return SinkKind{
+		Name:     "file",
+		Describe: func(s config.Sink) string { return "file " + s.File.Path },
+		Check: func(s config.Sink) []config.Fault {
+			if s.Concurrency > 1 {
+				return []config.Fault{{Key: "concurrency", Reason: "must be 1: a file is written by one"}}
+			}
+			return nil
+		},
+		Open: func(ctx context.Context, s config.Sink, _ sinks.Origin) (sinks.Sink, error) {
+			return file.Open(ctx, fileConfig(s.File))
+		},
+	}
+}
+
+// A sink does not know the configuration: it has settings of its own.
+func fileConfig(f *config.File) file.Config {
+	c := file.Config{
+		Path:       f.Path,
+		Format:     file.Format(f.Format),
+		RotateSize: f.RotateSize,
+		RotateAge:  f.RotateAge,
+	}
+	if f.Compression == "zstd" {
+		c.Compression = file.Zstd
+	}
+	return c
+}
