@@ -24,6 +24,7 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 	"github.com/webhook-bridge/bridge/sinks/kafka"
 	"github.com/webhook-bridge/bridge/sinks/kafka/kafkatest"
+	"github.com/webhook-bridge/bridge/sinks/proxytest"
 	"github.com/webhook-bridge/bridge/sinks/sinktest"
 )
 
@@ -32,14 +33,14 @@ const topic = "bridge.events"
 // fake is a cluster of two brokers in this process, each behind a proxy.
 type fake struct {
 	*kfake.Cluster
-	proxies []*kafkatest.Proxy
+	proxies []*proxytest.Proxy
 	left    atomic.Int64 // Number of records that it accepts before it disconnects.
 }
 
 // proxied is a listener that reports its proxy's address as its own.
 type proxied struct {
 	net.Listener
-	proxy *kafkatest.Proxy
+	proxy *proxytest.Proxy
 }
 
 func (g proxied) Addr() net.Addr { return g.proxy.Addr() }
@@ -52,7 +53,7 @@ func newFake(tb testing.TB, opts ...kfake.Opt) *fake {
 		if err != nil {
 			return nil, err
 		}
-		proxy, err := kafkatest.NewProxy()
+		proxy, err := proxytest.New()
 		if err != nil {
 			return nil, errors.Join(err, l.Close())
 		}
@@ -90,7 +91,7 @@ func (f *fake) brokers() []string {
 	return to
 }
 
-func (f *fake) each(do func(g *kafkatest.Proxy)) func() {
+func (f *fake) each(do func(g *proxytest.Proxy)) func() {
 	return func() {
 		for _, g := range f.proxies {
 			do(g)
@@ -154,12 +155,12 @@ func harness(config kafka.Config, most int) func(tb testing.TB) sinktest.Harness
 			Received: func(ctx context.Context) ([]*eventv1.Event, error) {
 				return received(ctx, config, topic)
 			},
-			Break:      f.each((*kafkatest.Proxy).Disconnect),
+			Break:      f.each((*proxytest.Proxy).Disconnect),
 			BreakAfter: f.acceptOnly,
-			Stall:      f.each((*kafkatest.Proxy).Stall),
+			Stall:      f.each((*proxytest.Proxy).Stall),
 			Repair: func() {
 				f.acceptOnly(math.MaxInt64)
-				f.each((*kafkatest.Proxy).Resume)()
+				f.each((*proxytest.Proxy).Resume)()
 			},
 			Poison: func() sinks.Record { return large(tb, most) },
 		}

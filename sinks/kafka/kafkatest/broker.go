@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/webhook-bridge/bridge/sinks/proxytest"
 )
 
 // Version is the version of Apache Kafka that Start runs.
@@ -27,7 +29,7 @@ const startWithin = 2 * time.Minute
 // Broker is an Apache Kafka with one node on loopback, in its own process, behind a proxy.
 type Broker struct {
 	// Proxy is in front of the broker: clients connect to it.
-	Proxy *Proxy
+	Proxy *proxytest.Proxy
 
 	jars, dir string
 	process   *exec.Cmd
@@ -50,7 +52,7 @@ func Start(tb testing.TB, properties ...string) *Broker {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	proxy, err := NewProxy()
+	proxy, err := proxytest.New()
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -1,4 +1,5 @@
-package kafkatest
+// Package proxytest puts a proxy in front of a real server, so that a test can disconnect and stall its clients.
+package proxytest
 
 import (
 	"context"
@@ -40,11 +41,11 @@ func (c *connection) close() {
 	}
 }
 
-// NewProxy returns a proxy that has no target until Forward is called. The caller closes it.
-func NewProxy() (*Proxy, error) {
+// New returns a proxy that has no target until Forward is called. The caller closes it.
+func New() (*Proxy, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return nil, fmt.Errorf("kafkatest: proxy: %w", err)
+		return nil, fmt.Errorf("proxytest: %w", err)
 	}
 	p := &Proxy{listener: l, connections: map[*connection]bool{}, change: make(chan struct{})}
 	p.serving.Go(p.accept)
