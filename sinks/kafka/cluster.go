@@ -5,10 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"sync"
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
+
+	"github.com/webhook-bridge/bridge/sinks/connections"
 )
 
 // connectWithin limits the time of connecting, for all brokers together.
@@ -22,15 +23,15 @@ const connectOneWithin = 3 * time.Second
 type cluster struct {
 	client      *kafkago.Client
 	transport   *kafkago.Transport
-	connections *connections
+	connections *connections.Set
 	create      *CreateTopics
 }
 
 func newCluster(c resolved) *cluster {
 	each := max(connectWithin/time.Duration(len(c.brokers)), connectOneWithin)
-	conns := newConnections(&net.Dialer{Timeout: each})
+	conns := connections.New(&net.Dialer{Timeout: each})
 	t := &kafkago.Transport{
-		Dial:        conns.dial,
+		Dial:        conns.Dial,
 		DialTimeout: max(connectWithin, each*time.Duration(len(c.brokers))),
 		ClientID:    c.clientID,
 		TLS:         c.tls,
@@ -126,90 +127,6 @@ func (c *cluster) produce(ctx context.Context, b *partitionBatch, count int, com
 
 // reset closes all connections and forgets the metadata. Requests in progress fail.
 func (c *cluster) reset() {
-	c.connections.closeAll()
+	c.connections.CloseAll()
 	c.transport.CloseIdleConnections()
-}
-
-// closeAfter closes all connections, and so ends the requests in progress, when ctx has been done for d. After stop has
-// returned, it does not do so any more.
-func (c *cluster) closeAfter(ctx context.Context, d time.Duration) (stop func()) {
-	over, ended := make(chan struct{}), make(chan struct{})
-	unwatch := context.AfterFunc(ctx, func() {
-		defer close(ended)
-		late := time.NewTimer(d)
-		defer late.Stop()
-		select {
-		case <-late.C:
-			c.connections.closeAll()
-		case <-over:
-		}
-	})
-	return func() {
-		close(over)
-		if !unwatch() {
-			<-ended
-		}
-	}
-}
-
-// connections are the open connections and the ones that are being opened.
-type connections struct {
-	dialer *net.Dialer
-
-	mu    sync.Mutex
-	open  map[*connection]bool
-	ctx   context.Context // Of the dials in progress.
-	abort context.CancelFunc
-}
-
-type connection struct {
-	net.Conn
-	in *connections
-}
-
-func newConnections(d *net.Dialer) *connections {
-	l := &connections{dialer: d, open: map[*connection]bool{}}
-	l.ctx, l.abort = context.WithCancel(context.Background())
-	return l
-}
-
-func (l *connections) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	l.mu.Lock()
-	until := l.ctx
-	l.mu.Unlock()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(until, cancel)()
-	conn, err := l.dialer.DialContext(ctx, network, address)
-	if err != nil {
-		return nil, err
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err := until.Err(); err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
-	one := &connection{conn, l}
-	l.open[one] = true
-	return one, nil
-}
-
-// closeAll closes all connections and cancels the dials.
-func (l *connections) closeAll() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.abort()
-	l.ctx, l.abort = context.WithCancel(context.Background())
-	for one := range l.open {
-		// An error of closing an abandoned connection does not matter.
-		_ = one.Conn.Close()
-	}
-	clear(l.open)
-}
-
-func (o *connection) Close() error {
-	o.in.mu.Lock()
-	delete(o.in.open, o)
-	o.in.mu.Unlock()
-	return o.Conn.Close()
 }

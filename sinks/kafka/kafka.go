@@ -112,7 +112,7 @@ func (s *Sink) Deliver(ctx context.Context, events []sinks.Record) (int, error) 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.ctx, cancel)()
-	defer s.cluster.closeAfter(ctx, drainTimeout)()
+	defer s.cluster.connections.CloseAfter(ctx, drainTimeout)()
 
 	n, err := s.deliver(ctx, events)
 	if err == nil {
