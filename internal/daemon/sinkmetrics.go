@@ -46,6 +46,8 @@ func newSinkCollector(j readers, pushes []*push) *sinkCollector {
 		func(s dispatch.Stats) float64 { return float64(s.Parked) })
 	c.add("bridge_sink_skipped_total", "Events given up before the sink had them.", prometheus.CounterValue,
 		func(s dispatch.Stats) float64 { return float64(s.Skipped) })
+	c.add("bridge_sink_left_out_total", "Events that the sink's route left out.", prometheus.CounterValue,
+		func(s dispatch.Stats) float64 { return float64(s.LeftOut) })
 	c.add("bridge_sink_held", "Refused events that the sink's order waits at.", prometheus.GaugeValue,
 		func(s dispatch.Stats) float64 { return float64(len(s.Blocked)) })
 	c.add("bridge_sink_breaker", "0 while attempts are made, 1 while one is tried, 2 while none is made.", prometheus.GaugeValue,

@@ -11,6 +11,7 @@
 //     (TestRetries, TestRandomFaults)
 //   - The durable cursor never passes an event that is neither delivered nor durably parked. (TestParkedBeforeCursor,
 //     TestStuckSubject)
+//   - An event that [Config.Choose] leaves out is never delivered and never parked, and holds nothing back. (TestChoose)
 //   - An event is tried again without an end, unless the error has [sinks.ErrPermanent] in its chain. (TestRetries, TestBackoff)
 //   - A pause that the destination asks for is observed. (TestRetryAfter)
 //   - With [Config.StrictOrder] nothing overtakes a refused event until an operator lets it pass. (TestStrictOrder)

@@ -159,6 +159,9 @@ func (l *lane) readMore(ctx, work context.Context) (enough bool, err error) {
 			return false, ctx.Err()
 		}
 	}
+	if len(l.ahead) > 0 && l.d.cfg.Choose != nil && time.Since(l.since) > max(l.d.cfg.Batch.Delay, l.d.cfg.SaveInterval) {
+		return true, nil // Few of the events may be for the sink. The ones that are do not wait for a full batch.
+	}
 	if len(l.ahead) == 0 || l.next < l.d.cfg.Log.Bounds().Next {
 		return false, l.read(ctx, work)
 	}
@@ -205,17 +208,23 @@ func (l *lane) read(ctx, work context.Context) error {
 	}
 }
 
-// addOwn adds the records that belong to the lane to ahead.
+// addOwn adds the records that belong to the lane, and are for the sink, to ahead.
 func (l *lane) addOwn(records []sinks.Record) {
 	if len(l.ahead) == 0 {
 		l.since = time.Now()
 	}
-	for _, r := range records {
+	choose := l.d.cfg.Choose
+	for i := range records {
+		r := records[i]
 		l.next = r.Position + 1
 		if laneOf(&r.Header, len(l.d.lanes)) != l.index {
 			continue
 		}
-		if len(l.d.lanes) > 1 {
+		if choose != nil && !choose(&records[i]) {
+			l.d.cfg.Counters.leftOut.Add(1)
+			continue
+		}
+		if len(l.d.lanes) > 1 || choose != nil {
 			// Records of one read share memory. A lane that keeps a few of them must not keep all of it.
 			r = r.Clone()
 		}

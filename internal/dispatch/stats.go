@@ -28,7 +28,7 @@ func (s State) String() string {
 
 // Counters count what dispatchers of one sink did. The zero value is ready to use.
 type Counters struct {
-	delivered, retries, parked, skipped atomic.Uint64
+	delivered, retries, parked, skipped, leftOut atomic.Uint64
 }
 
 // Stats returns the counts, and nothing else.
@@ -38,6 +38,7 @@ func (c *Counters) Stats() Stats {
 		Retries:   c.retries.Load(),
 		Parked:    c.parked.Load(),
 		Skipped:   c.skipped.Load(),
+		LeftOut:   c.leftOut.Load(),
 	}
 }
 
@@ -49,8 +50,8 @@ type Stats struct {
 	LagEvents uint64
 	Lag       time.Duration
 	// Delivered counts events, repeated ones again, Retries failed attempts that are tried again, Parked events, and Skipped
-	// events in newly recorded gaps.
-	Delivered, Retries, Parked, Skipped uint64
+	// events in newly recorded gaps. LeftOut counts events that [Config.Choose] did not choose, again when they are read again.
+	Delivered, Retries, Parked, Skipped, LeftOut uint64
 	// Breaker is that of the lane that is worst off.
 	Breaker State
 	// Blocked are the events that lanes wait at, in order of their positions.
