@@ -32,6 +32,9 @@ type Claims interface {
 type Claim interface {
 	// Position is the first position that the reader has not dealt with, as last saved.
 	Position() sinks.Position
+	// Moved reports that an operator moved the cursor since it was last saved: [Operations].MoveTo sets it, durably, and Save ends
+	// it. So a destination that knows a position of its own does not undo the move.
+	Moved() bool
 	// Save moves the cursor to p and returns once that is durable. It may move back. Errors: ErrLost, sinks.ErrFuture,
 	// ErrUnavailable, sinks.ErrClosed, ctx's; except for ErrLost the cursor counts as not moved, and may have moved.
 	Save(ctx context.Context, p sinks.Position) error

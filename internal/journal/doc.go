@@ -105,6 +105,7 @@
 //   - A name has one holder at a time. Nothing that a claim does after it was lost takes effect: it is ErrLost.
 //   - A claim is lost, at the latest, before another holder has the name, and when the reader is paused, moved or forgotten.
 //   - A cursor that was saved is there after every crash. A reader that continues there misses no event.
+//   - A cursor that an operator moved says so to every holder, until one of them saves it.
 //   - A parked event stays until its reader unparks it, an operator discards it, or its retention ends. Its first time and
 //     its history survive when it is parked again.
 //   - The attempt of a retry changes nothing if the event is parked no more.

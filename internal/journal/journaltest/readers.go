@@ -17,6 +17,7 @@ const (
 	oneHolder    = "A name has one holder at a time. Nothing that a claim does after it was lost takes effect: it is ErrLost."
 	whenLost     = "A claim is lost, at the latest, before another holder has the name, and when the reader is paused, moved or forgotten."
 	parkedStays  = "A parked event stays until its reader unparks it, an operator discards it, or its retention ends."
+	movedSaysSo  = "A cursor that an operator moved says so to every holder, until one of them saves it."
 	noteStays    = "A note that a claim saved is there for every instance, and for the next holder of the name, while some instance runs."
 	everyReplica = "Every instance that has the log open is listed, with the names that it holds and the counts that it reported last, at every instance."
 	operatorsAsk = "A pause, a move and a request survive every crash. A request stays until its reader carried it out."
@@ -29,6 +30,7 @@ var readerCases = []testCase{
 	{"lost before the next", whenLost, lostBeforeNext, nil},
 	{"cursor", "A cursor that was saved is there after every crash. A reader that continues there misses no event.", cursors, []need{canCrash}},
 	{"registered at the end", "A cursor that was saved is there after every crash. A reader that continues there misses no event.", registeredAtEnd, []need{canReopen}},
+	{"moved", movedSaysSo, moved, []need{canCrash}},
 	{"parked", parkedStays, parkedUntil, []need{canReopen}},
 	{"age of parked events", parkedStays, parkedAge, []need{hasClock, canRetain}},
 	{"parked again", "Its first time and its history survive when it is parked again.", parkedAgain, []need{canCrash}},
@@ -212,6 +214,40 @@ func registeredAtEnd(t *test) {
 	t.register("reader", 4, journal.Hold)
 	t.equal("position", t.claim("reader").Position(), sinks.Position(3))
 	t.equal("reader", t.reader("reader"), journal.ReaderState{Name: "reader", Position: 3, Registered: true, Claimed: true})
+}
+
+func moved(t *test) {
+	t.add(plain("a").adding(9))
+	t.register("reader", 4, journal.Hold)
+	is := func(when string, want bool) journal.Claim {
+		c := t.claim("reader")
+		t.equal("moved "+when, c.Moved(), want)
+		return c
+	}
+	c := is("at first", false)
+	t.fail("save", c.Save(t.ctx, 5))
+	t.fail("pause", t.journal().Pause(t.ctx, "reader"))
+	t.fail("resume", t.journal().Resume(t.ctx, "reader"))
+	is("by a pause", false)
+	t.fail("move", t.journal().MoveTo(t.ctx, "reader", 2))
+	t.fail("pause", t.journal().Pause(t.ctx, "reader"))
+	t.crash(0, nil)
+	t.fail("resume", t.journal().Resume(t.ctx, "reader"))
+	t.register("reader", 5, journal.Hold)
+	c = is("after a crash", true)
+	t.fail("release", c.Release(t.ctx))
+	c = is("for the next holder", true)
+	t.is("save past the end", c.Save(t.ctx, 11), sinks.ErrFuture)
+	t.equal("moved after a save that failed", c.Moved(), true)
+	t.fail("save", c.Save(t.ctx, 2))
+	t.equal("moved after a save", c.Moved(), false)
+	t.crash(1, nil)
+	is("after it was saved", false)
+	t.fail("move to where it is", t.journal().MoveTo(t.ctx, "reader", 2))
+	is("to where it is", true)
+	t.fail("forget", t.journal().Forget(t.ctx, "reader"))
+	t.register("reader", 2, journal.Hold)
+	is("before it was forgotten", false)
 }
 
 func parkedUntil(t *test) {

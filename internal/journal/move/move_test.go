@@ -226,7 +226,7 @@ func (a *author) readers(j journal.Journal) {
 			a.t.Fatal(err)
 		}
 	}
-	for _, name := range []string{"kafka", "Čeština", "paused"} {
+	for _, name := range []string{"kafka", "Čeština", "paused", "moved"} {
 		must(j.Register(ctx, name, 1, journal.Hold))
 		c, err := j.Claim(ctx, name)
 		must(err)
@@ -244,6 +244,7 @@ func (a *author) readers(j journal.Journal) {
 		must(j.RequestPass(ctx, name, sinks.Position(3+len(name))))
 	}
 	must(j.Pause(ctx, "paused"))
+	must(j.MoveTo(ctx, "moved", 5))
 	must(j.DiscardParked(ctx, "kafka", 3))
 }
 
@@ -312,6 +313,7 @@ type contents struct {
 	Readers     []journal.ReaderState
 	Parked      []*journalv1.Parked
 	Gaps        []*journalv1.Gap
+	Moved       map[string]bool
 	Requests    map[string]journal.Requests
 	Groups      []*journal.GroupState
 	Shares      [][]journal.Share
@@ -327,7 +329,7 @@ func contentsOf(t *testing.T, j journal.Journal) contents {
 			t.Fatal(err)
 		}
 	}
-	c := contents{ID: j.ID(), Bounds: j.Bounds(), Requests: map[string]journal.Requests{}}
+	c := contents{ID: j.ID(), Bounds: j.Bounds(), Moved: map[string]bool{}, Requests: map[string]journal.Requests{}}
 	for p := c.Bounds.Earliest; p < c.Bounds.Next; {
 		records, err := j.Read(ctx, p, make([]sinks.Record, 0, 100))
 		must(err)
@@ -363,6 +365,7 @@ func contentsOf(t *testing.T, j journal.Journal) contents {
 		}
 		claim, err := j.Claim(ctx, c.Readers[i].Name)
 		must(err)
+		c.Moved[c.Readers[i].Name] = claim.Moved()
 		c.Requests[c.Readers[i].Name], err = claim.Requests(ctx)
 		must(err)
 		must(claim.Release(ctx))

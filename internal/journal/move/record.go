@@ -153,11 +153,13 @@ type Reader struct {
 	// Touched is when the cursor was written last.
 	Touched int64
 	Paused  bool
+	// Moved: an operator moved the cursor since its holder saved it.
+	Moved bool
 }
 
 // Append implements [Record].
 func (r *Reader) Append(b []byte) []byte {
-	b = appendNumbers(b, uint64(r.Position), uint64(r.Touched), flag(r.Paused))
+	b = appendNumbers(b, uint64(r.Position), uint64(r.Touched), flag(r.Paused), flag(r.Moved))
 	return append(b, r.Name...)
 }
 

@@ -89,6 +89,15 @@ var brokenEngines = []struct {
 	{"forgets the note of a holder that has gone", "notes", func(h journaltest.Harness) journaltest.Harness {
 		return wrap(h, func(b *broken) { b.claim = func(c journal.Claim) journal.Claim { return &forgetsNote{Claim: c} } })
 	}},
+	{"forgets a move when its holder has gone", "moved", func(h journaltest.Harness) journaltest.Harness {
+		var shown atomic.Bool
+		return wrap(h, func(b *broken) {
+			b.claim = func(c journal.Claim) journal.Claim { return &forgetsMove{c, shown.Swap(c.Moved())} }
+		})
+	}},
+	{"says that a cursor was moved after it was saved", "moved", func(h journaltest.Harness) journaltest.Harness {
+		return wrap(h, func(b *broken) { b.claim = func(c journal.Claim) journal.Claim { return &movedForGood{c, c.Moved()} } })
+	}},
 	{"lists no claims of replicas", "replicas", func(h journaltest.Harness) journaltest.Harness {
 		return wrap(h, func(b *broken) { b.replicas = func(r *journal.Replica) { r.Claims = nil } })
 	}},
@@ -453,6 +462,20 @@ func (c *forgetsNote) SaveNote(ctx context.Context, note []byte) error {
 	c.note = note
 	return c.Claim.SaveNote(ctx, note)
 }
+
+type forgetsMove struct {
+	journal.Claim
+	forgotten bool
+}
+
+func (c *forgetsMove) Moved() bool { return c.Claim.Moved() && !c.forgotten }
+
+type movedForGood struct {
+	journal.Claim
+	moved bool
+}
+
+func (c *movedForGood) Moved() bool { return c.moved }
 
 type gapsTwice struct{ journal.Claim }
 

@@ -121,6 +121,9 @@ func (c *claim) write(ctx context.Context, f func() error) error {
 // Position implements [journal.Claim].
 func (c *claim) Position() sinks.Position { return c.j.cursorOf(c.r).position }
 
+// Moved implements [journal.Claim].
+func (c *claim) Moved() bool { return c.j.cursorOf(c.r).moved }
+
 // Save implements [journal.Claim]. It drops requests to pass an event that the reader left behind.
 func (c *claim) Save(ctx context.Context, p sinks.Position) error {
 	return c.write(ctx, func() error {

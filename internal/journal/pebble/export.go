@@ -192,7 +192,7 @@ func readMovedDrift(_, v []byte, _ move.Stamp) (move.Record, error) {
 
 func readMovedReader(k, v []byte, _ move.Stamp) (move.Record, error) {
 	c, err := parseCursor(v)
-	return &move.Reader{Name: string(k[1:]), Position: c.position, Touched: c.touched.UnixNano(), Paused: c.paused}, err
+	return &move.Reader{Name: string(k[1:]), Position: c.position, Touched: c.touched.UnixNano(), Paused: c.paused, Moved: c.moved}, err
 }
 
 // readMovedGroup also reads the record of the empty name, which has the same meaning in a move.

@@ -75,7 +75,7 @@ func (t *Transfer) writeMoved(b *pebble.Batch, r move.Record) error {
 		t.drift++
 		return setMessage(b, key, r.DriftCount)
 	case *move.Reader:
-		c := cursor{position: r.Position, touched: time.Unix(0, r.Touched), paused: r.Paused}
+		c := cursor{position: r.Position, touched: time.Unix(0, r.Touched), paused: r.Paused, moved: r.Moved}
 		return errors.Join(letters.CheckReader(r.Name), b.Set(cursorKey(r.Name), c.encode(), nil))
 	case *move.Group:
 		return b.Set(groupKey(r.Name), groupValue(r.Version, r.Definition), nil)

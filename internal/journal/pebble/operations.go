@@ -101,7 +101,7 @@ func (j *Journal) MoveTo(ctx context.Context, name string, p sinks.Position) err
 		}
 		passes := j.readers.passesBefore(r, ^sinks.Position(0))
 		c := j.cursorOf(r)
-		c.position = p
+		c.position, c.moved = p, true
 		err := j.saveCursor(r, c, func(b *pebble.Batch) error { return deleteRequests(b, name, passes) })
 		if err == nil {
 			j.readers.forgetRequests(r, passes)

@@ -45,18 +45,28 @@ type cursor struct {
 	// touched is when the record was written last.
 	touched time.Time
 	paused  bool
+	// moved: an operator moved the cursor since a holder saved it.
+	moved bool
 }
 
-const cursorPaused = 1
+// The flags of a cursor's record.
+const (
+	cursorPaused = 1 << iota
+	cursorMoved
+)
 
 // encode returns the cursor's record: position, Unix nanoseconds, flags.
 func (c cursor) encode() []byte {
 	b := binary.BigEndian.AppendUint64(make([]byte, 0, 17), uint64(c.position))
 	b = binary.BigEndian.AppendUint64(b, uint64(c.touched.UnixNano()))
+	flags := byte(0)
 	if c.paused {
-		return append(b, cursorPaused)
+		flags |= cursorPaused
 	}
-	return append(b, 0)
+	if c.moved {
+		flags |= cursorMoved
+	}
+	return append(b, flags)
 }
 
 // parseCursor also reads the record of the first format, which has no flags.
@@ -64,11 +74,14 @@ func parseCursor(v []byte) (cursor, error) {
 	if len(v) != 16 && len(v) != 17 {
 		return cursor{}, errCorrupt
 	}
-	return cursor{
+	c := cursor{
 		position: max(sinks.Position(binary.BigEndian.Uint64(v)), 1),
 		touched:  time.Unix(0, int64(binary.BigEndian.Uint64(v[8:]))),
-		paused:   len(v) == 17 && v[16]&cursorPaused != 0,
-	}, nil
+	}
+	if len(v) == 17 {
+		c.paused, c.moved = v[16]&cursorPaused != 0, v[16]&cursorMoved != 0
+	}
+	return c, nil
 }
 
 // readers are all readers of the folder.

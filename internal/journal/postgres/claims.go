@@ -25,6 +25,8 @@ type claim struct {
 	number int64
 	// position is the cursor as last saved.
 	position atomic.Uint64
+	// moved is whether an operator moved the cursor since it was saved.
+	moved atomic.Bool
 	// note is the reader's note as last saved.
 	note atomic.Pointer[[]byte]
 	// writing is held during a write, also of a caller that did not wait for its end. So writes end in their order.
@@ -134,6 +136,7 @@ func (j *Journal) attempt(ctx context.Context, name string, since time.Time) (c 
 	defer rs.end(name)
 	sent := time.Now()
 	var number, position int64
+	var moved bool
 	var note []byte
 	err = j.transact(context.WithoutCancel(ctx), func(ctx context.Context, tx pgx.Tx) error {
 		known, free, others, err := j.lookAtLease(ctx, tx, name)
@@ -151,7 +154,7 @@ func (j *Journal) attempt(ctx context.Context, name string, since time.Time) (c 
 			}
 		}
 		sent = time.Now()
-		err = tx.QueryRow(ctx, j.sql(takeLease), name, j.replica, interval(j.cfg.lease)).Scan(&number, &position, &note)
+		err = tx.QueryRow(ctx, j.sql(takeLease), name, j.replica, interval(j.cfg.lease)).Scan(&number, &position, &moved, &note)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil
 		}
@@ -160,7 +163,11 @@ func (j *Journal) attempt(ctx context.Context, name string, since time.Time) (c 
 	if err != nil || number == 0 {
 		return nil, pause, err
 	}
-	return j.granted(&claim{name: name, number: number}, sinks.Position(position), note, sent)
+	c = &claim{name: name, number: number}
+	c.position.Store(uint64(position))
+	c.moved.Store(moved)
+	c.note.Store(&note)
+	return j.granted(c, sent)
 }
 
 // spread: an instance waits for this part of a lease for each claim that it holds.
@@ -169,7 +176,7 @@ const spread = 75
 // takeLease is an update, so that a lease can be taken where the server has no room for new rows.
 const takeLease = `update bridge.reader set owner = $2, claim = claim + 1, until = clock_timestamp() + $3::interval
 	where name = $1 and until < clock_timestamp() and not paused
-	returning claim, position, note`
+	returning claim, position, moved > 0 and moved = position, note`
 
 // lookAtLease reports whether a name has a row, whether its lease can be taken, and whether there are other instances that could. It
 // locks nothing.
@@ -200,10 +207,8 @@ func (rs *readers) end(name string) {
 }
 
 // granted begins a claim whose lease was taken in a transaction that was begun at sent.
-func (j *Journal) granted(c *claim, p sinks.Position, note []byte, sent time.Time) (*claim, time.Duration, error) {
+func (j *Journal) granted(c *claim, sent time.Time) (*claim, time.Duration, error) {
 	c.j, c.lost, c.writing = j, make(chan struct{}), make(chan struct{}, 1)
-	c.position.Store(uint64(p))
-	c.note.Store(&note)
 	rs := &j.readers
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
@@ -278,6 +283,9 @@ func (c *claim) fence(ctx context.Context, tx pgx.Tx) (now time.Time, err error)
 // Position implements [journal.Claim].
 func (c *claim) Position() sinks.Position { return sinks.Position(c.position.Load()) }
 
+// Moved implements [journal.Claim].
+func (c *claim) Moved() bool { return c.moved.Load() }
+
 // Save implements [journal.Claim]. It drops requests to pass an event that the reader left behind.
 func (c *claim) Save(ctx context.Context, p sinks.Position) error {
 	p = max(p, 1)
@@ -291,7 +299,7 @@ func (c *claim) Save(ctx context.Context, p sinks.Position) error {
 				return sinks.ErrFuture
 			}
 		}
-		tag, err := tx.Exec(ctx, c.j.sql(`update bridge.reader set position = $5, touched = `+readingSQL+`
+		tag, err := tx.Exec(ctx, c.j.sql(`update bridge.reader set position = $5, moved = 0, touched = `+readingSQL+`
 			where name = $2 and owner = $3 and claim = $4`), c.j.reading(), c.name, c.j.replica, c.number, int64(p))
 		if err != nil {
 			return err
@@ -301,7 +309,10 @@ func (c *claim) Save(ctx context.Context, p sinks.Position) error {
 		}
 		_, err = tx.Exec(ctx, c.j.sql(`delete from bridge.request where reader = $1 and kind = 'p' and position < $2`), c.name, int64(p))
 		return err
-	}, func() { c.position.Store(uint64(p)) })
+	}, func() {
+		c.position.Store(uint64(p))
+		c.moved.Store(false)
+	})
 }
 
 // Park implements [journal.Claim].

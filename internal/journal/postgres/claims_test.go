@@ -267,3 +267,31 @@ func TestClaimGivenUp(t *testing.T) {
 		cancel()
 	}
 }
+
+// TestMovedBesideOlderVersion: what a replica of the version before saves ends a move, though it does not know the column of moves.
+func TestMovedBesideOlderVersion(t *testing.T) {
+	s := newSite(t, pgtest.Shared(t))
+	j := s.open(func(c *Config) { c.noRetention = true })
+	for range 3 {
+		appendTo(t, j, newEntry())
+	}
+	if err := j.Register(t.Context(), "reader", 3, journal.Hold); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.MoveTo(t.Context(), "reader", 1); err != nil {
+		t.Fatal(err)
+	}
+	c := claimOf(t, j, "reader")
+	if !c.Moved() {
+		t.Error("the move is not known")
+	}
+	if err := c.Release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := j.pool.Exec(t.Context(), j.sql(`update bridge.reader set position = 2 where name = 'reader'`)); err != nil {
+		t.Fatal(err)
+	}
+	if c := claimOf(t, j, "reader"); c.Moved() || c.Position() != 2 {
+		t.Errorf("at %d, moved: %v", c.Position(), c.Moved())
+	}
+}

@@ -110,7 +110,7 @@ func (t *Transfer) queryOf(k move.Kind, since move.Stamp, from string) (q movedQ
 			q.args[0] = uuid.Nil.String()
 		}
 	case move.Readers:
-		q.sql, q.scan = `select name, position, touched, paused from bridge.reader where position > 0 and name collate "C" > $1
+		q.sql, q.scan = `select name, position, touched, paused, moved > 0 and moved = position from bridge.reader where position > 0 and name collate "C" > $1
 			order by name collate "C" limit $2`, scanMovedReader
 		q.args = []any{name}
 	case move.Parked:
@@ -233,7 +233,7 @@ func idText(id uuid.UUID) string {
 
 func scanMovedReader(row pgx.CollectableRow) (movedRow, error) {
 	r := new(move.Reader)
-	err := row.Scan(&r.Name, &r.Position, &r.Touched, &r.Paused)
+	err := row.Scan(&r.Name, &r.Position, &r.Touched, &r.Paused, &r.Moved)
 	return movedRow{r, placeOf(r.Name, 0), 64}, err
 }
 

@@ -55,7 +55,8 @@ var movedTables = map[move.Kind]movedTable{
 		types: "text, text, text, int, bigint, bigint, bigint, uuid, uuid, bytea", key: "connector, event, path, kind", row: driftMovedRow,
 	},
 	move.Readers: {
-		name: "reader", columns: "name, position, touched, paused", types: "text, bigint, bigint, boolean", key: "name", row: readerMovedRow,
+		name: "reader", columns: "name, position, touched, paused, moved", types: "text, bigint, bigint, boolean, bigint", key: "name",
+		row: readerMovedRow,
 	},
 	move.Parked: {
 		name: "parked", columns: "reader, position, at, encoded", types: "text, bigint, bigint, bytea", key: "reader, position", row: parkedMovedRow,
@@ -156,7 +157,11 @@ func readerMovedRow(r move.Record) ([]any, error) {
 	if !ok {
 		return nil, errMovedType
 	}
-	return []any{one.Name, int64(one.Position), one.Touched, one.Paused}, nil
+	moved := int64(0)
+	if one.Moved {
+		moved = int64(one.Position)
+	}
+	return []any{one.Name, int64(one.Position), one.Touched, one.Paused, moved}, nil
 }
 
 func parkedMovedRow(r move.Record) ([]any, error) {

@@ -78,7 +78,7 @@ func (j *Journal) MoveTo(ctx context.Context, name string, p sinks.Position) err
 		case p > next:
 			return sinks.ErrFuture
 		}
-		if _, err := tx.Exec(ctx, j.sql(`update bridge.reader set position = $2 where name = $1`), name, int64(p)); err != nil {
+		if _, err := tx.Exec(ctx, j.sql(`update bridge.reader set position = $2, moved = $2 where name = $1`), name, int64(p)); err != nil {
 			return err
 		}
 		_, err = tx.Exec(ctx, j.sql(`delete from bridge.request where reader = $1 and kind = 'p'`), name)
@@ -89,7 +89,7 @@ func (j *Journal) MoveTo(ctx context.Context, name string, p sinks.Position) err
 // Forget implements [journal.Operations]. The reader's parked events and gaps stay. So does its row, which has the lease's number.
 func (j *Journal) Forget(ctx context.Context, name string) error {
 	return j.revoke(ctx, "forget", name, func(ctx context.Context, tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, j.sql(`update bridge.reader set position = 0, paused = false, registered = '-infinity' where name = $1`), name)
+		_, err := tx.Exec(ctx, j.sql(`update bridge.reader set position = 0, moved = 0, paused = false, registered = '-infinity' where name = $1`), name)
 		if err != nil {
 			return err
 		}

@@ -145,7 +145,7 @@ func (j *Journal) placeReader(ctx context.Context, tx pgx.Tx, name string, from 
 		return sinks.ErrFuture
 	}
 	_, err = tx.Exec(ctx, j.sql(`insert into bridge.reader as r (name, position) values ($1, $2)
-		on conflict (name) do update set position = excluded.position where r.position = 0`), name, int64(max(from, 1)))
+		on conflict (name) do update set position = excluded.position, moved = 0 where r.position = 0`), name, int64(max(from, 1)))
 	return err
 }
 
