@@ -31,7 +31,7 @@ type header struct {
 	name, text string
 }
 
-// recordHeaders are the headers, as docs/sinks/kafka.md has them.
+// recordHeaders are the headers, `ce_` and the attributes of docs/sinks/cloudevents.md.
 var recordHeaders = []header{
 	{"content-type", "`application/json` with the format `json`."},
 	{"ce_specversion", "The version of CloudEvents, `1.0`."},

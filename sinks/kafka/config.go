@@ -55,7 +55,7 @@ const (
 	FormatProtobuf Format = "protobuf"
 	// FormatJSON is the same message in protobuf's JSON mapping, without white space; content-type application/json.
 	FormatJSON Format = "json"
-	// FormatCloudEvents is a CloudEvent in structured mode, its data as in FormatJSON; content-type application/cloudevents+json.
+	// FormatCloudEvents is a CloudEvent in structured mode, as package cloudevents makes it; content-type application/cloudevents+json.
 	FormatCloudEvents Format = "cloudevents"
 )
 

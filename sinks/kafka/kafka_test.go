@@ -2,7 +2,6 @@ package kafka_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"math"
 	"net"
@@ -22,6 +21,7 @@ import (
 
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	"github.com/webhook-bridge/bridge/sinks"
+	"github.com/webhook-bridge/bridge/sinks/cloudevents/cloudeventstest"
 	"github.com/webhook-bridge/bridge/sinks/kafka"
 	"github.com/webhook-bridge/bridge/sinks/kafka/kafkatest"
 	"github.com/webhook-bridge/bridge/sinks/proxytest"
@@ -128,10 +128,7 @@ func received(ctx context.Context, config kafka.Config, from string) ([]*eventv1
 		case kafka.FormatJSON:
 			err = protojson.Unmarshal(r.Value, events[i])
 		case kafka.FormatCloudEvents:
-			var envelope struct{ Data json.RawMessage }
-			if err = json.Unmarshal(r.Value, &envelope); err == nil {
-				err = protojson.Unmarshal(envelope.Data, events[i])
-			}
+			events[i], err = cloudeventstest.Structured(r.Value)
 		default:
 			err = proto.Unmarshal(r.Value, events[i])
 		}

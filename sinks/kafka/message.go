@@ -1,8 +1,6 @@
 package kafka
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -10,9 +8,9 @@ import (
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
-	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/webhook-bridge/bridge/sinks"
+	"github.com/webhook-bridge/bridge/sinks/cloudevents"
 )
 
 // message is an event as a record, with its topic.
@@ -65,13 +63,12 @@ func (c encoder) message(r sinks.Record, topic topicTemplate) (message, error) {
 	if err != nil {
 		return message{}, err
 	}
-	attributes := attributes(h)
-	value, contentType, err := c.value(r, attributes)
+	value, contentType, err := c.value(r)
 	if err != nil {
 		return message{}, err
 	}
 	m := message{topic: name, key: []byte(Key(string(h.Source), string(h.Subject))), value: value, time: h.ReceivedAt}
-	m.headers = headers(attributes, contentType)
+	m.headers = headers(h, contentType)
 	m.size = m.measure()
 	if m.size > c.largest {
 		return message{}, fmt.Errorf("the record has %d bytes, more than %d (max_record_bytes)", m.size, c.largest)
@@ -82,72 +79,39 @@ func (c encoder) message(r sinks.Record, topic topicTemplate) (message, error) {
 var (
 	typeProtobuf    = []byte("application/protobuf")
 	typeJSON        = []byte("application/json")
-	typeCloudEvents = []byte("application/cloudevents+json")
+	typeCloudEvents = []byte(cloudevents.ContentType)
 )
 
-func (c encoder) value(r sinks.Record, attributes []attribute) (value, contentType []byte, err error) {
-	if c.format == FormatProtobuf || c.format == "" {
+func (c encoder) value(r sinks.Record) (value, contentType []byte, err error) {
+	switch c.format {
+	case FormatJSON:
+		value, err = eventJSON(r)
+		return value, typeJSON, err
+	case FormatCloudEvents:
+		value, err = cloudevents.Structured(r)
+		return value, typeCloudEvents, err
+	default:
 		return r.Encoded, typeProtobuf, nil
 	}
-	text, err := eventJSON(r)
-	if err != nil {
-		return nil, nil, err
-	}
-	if c.format == FormatJSON {
-		return text, typeJSON, nil
-	}
-	text, err = structured(attributes, text)
-	return text, typeCloudEvents, err
 }
 
-// eventJSON returns the event in protobuf's JSON mapping. protojson varies its spaces between builds. Without them, a repeated
-// event has the same bytes.
 func eventJSON(r sinks.Record) ([]byte, error) {
 	e, err := r.Event()
 	if err != nil {
 		return nil, err
 	}
-	spaced, err := protojson.Marshal(e)
-	if err != nil {
-		return nil, err
-	}
-	var text bytes.Buffer
-	text.Grow(len(spaced))
-	if err := json.Compact(&text, spaced); err != nil {
-		return nil, err
-	}
-	return text.Bytes(), nil
+	return cloudevents.JSON(e)
 }
 
-// structured returns a CloudEvent in the JSON event format.
-func structured(attributes []attribute, data []byte) ([]byte, error) {
-	text := make([]byte, 0, len(data)+512)
-	text = append(text, '{')
-	for _, a := range attributes {
-		value := a.value
-		if !a.boolean {
-			var err error
-			if value, err = json.Marshal(string(a.value)); err != nil {
-				return nil, err
-			}
-		}
-		text = append(text, '"')
-		text = append(text, a.name()...)
-		text = append(text, `":`...)
-		text = append(text, value...)
-		text = append(text, ',')
-	}
-	text = append(text, `"datacontenttype":"application/json","data":`...)
-	text = append(text, data...)
-	return append(text, '}'), nil
-}
+var headerNames = cloudevents.NewHeaders("ce_")
 
 // headers returns the headers of CloudEvents' binary mode. The structured format has them too, as its binding allows, so
 // consumers can drop duplicates and select events in the same way for every format.
-func headers(attributes []attribute, contentType []byte) []kafkago.Header {
+func headers(h *sinks.Header, contentType []byte) []kafkago.Header {
+	attributes := cloudevents.Attributes(h)
 	to := make([]kafkago.Header, 0, len(attributes)+1)
 	for _, a := range attributes {
-		to = append(to, kafkago.Header{Key: a.header, Value: a.value})
+		to = append(to, kafkago.Header{Key: headerNames.Of(a), Value: a.Value})
 	}
 	return append(to, kafkago.Header{Key: "content-type", Value: contentType})
 }

@@ -4,11 +4,12 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/IBM/sarama"
 	"github.com/cloudevents/sdk-go/protocol/kafka_sarama/v2"
 	"github.com/cloudevents/sdk-go/v2/binding"
-	cloudevents "github.com/cloudevents/sdk-go/v2/event"
+	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -16,6 +17,8 @@ import (
 
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	"github.com/webhook-bridge/bridge/sinks"
+	"github.com/webhook-bridge/bridge/sinks/cloudevents"
+	"github.com/webhook-bridge/bridge/sinks/cloudevents/cloudeventstest"
 	"github.com/webhook-bridge/bridge/sinks/kafka"
 	"github.com/webhook-bridge/bridge/sinks/kafka/kafkatest"
 )
@@ -52,7 +55,7 @@ func TestSDKReadsEveryVendor(t *testing.T) {
 				if err := got.Validate(); err != nil {
 					t.Fatal(err)
 				}
-				compare(t, want, got, c.contentType)
+				compare(t, want, got, c.mode, c.contentType)
 			}
 		})
 	}
@@ -114,7 +117,7 @@ func consume(t *testing.T, broker *kafkatest.Broker, topic string, n int) []*sar
 	return records
 }
 
-func compare(t *testing.T, want *eventv1.Event, got *cloudevents.Event, contentType string) {
+func compare(t *testing.T, want *eventv1.Event, got *event.Event, mode binding.Encoding, contentType string) {
 	t.Helper()
 	happened := want.GetReceivedAt()
 	if want.OccurredAt != nil {
@@ -143,6 +146,11 @@ func compare(t *testing.T, want *eventv1.Event, got *cloudevents.Event, contentT
 	if v := want.GetSubjectVersion(); v != "" {
 		wanted["subjectversion"] = v
 	}
+	if mode == binding.EncodingStructured {
+		attributes["dataschema"] = got.DataSchema()
+		m := want.ProtoReflect()
+		wanted["dataschema"] = cloudevents.Schema(m.WhichOneof(m.Descriptor().Oneofs().ByName("data")).Message().FullName())
+	}
 	if want.GetStale() {
 		wanted["stale"] = "true"
 	}
@@ -151,10 +159,14 @@ func compare(t *testing.T, want *eventv1.Event, got *cloudevents.Event, contentT
 	}
 	data := &eventv1.Event{}
 	var err error
-	if contentType == "application/protobuf" {
+	switch {
+	case contentType == "application/protobuf":
 		err = proto.Unmarshal(got.Data(), data)
-	} else {
+	case mode == binding.EncodingBinary:
 		err = protojson.Unmarshal(got.Data(), data)
+	default:
+		attributes["time"] = got.Time().Format(time.RFC3339Nano)
+		data, err = cloudeventstest.Event(attributes, got.Data())
 	}
 	if err != nil {
 		t.Fatal(err)
