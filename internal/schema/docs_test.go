@@ -109,6 +109,8 @@ type key struct {
 	path    string
 	field   protoreflect.FieldDescriptor
 	comment string
+	// restart says that a running server cannot change the key.
+	restart bool
 }
 
 // keysOf returns all keys in the schema's order. Keys of messages that stand in several fields of one message are there once,
@@ -116,26 +118,27 @@ type key struct {
 func keysOf(t *testing.T) (all []key) {
 	t.Helper()
 	comments := commentsOf(t)
-	var walk func(m protoreflect.MessageDescriptor, path string)
-	walk = func(m protoreflect.MessageDescriptor, path string) {
+	var walk func(m protoreflect.MessageDescriptor, path string, restart bool)
+	walk = func(m protoreflect.MessageDescriptor, path string, restart bool) {
 		var inner []protoreflect.FieldDescriptor
 		for i := range m.Fields().Len() {
 			f := m.Fields().Get(i)
-			all = append(all, key{path + string(f.Name()), f, comments[string(m.Name())+"."+string(f.Name())]})
+			fixed := restart || rulesOf(f).GetRestart()
+			all = append(all, key{path + string(f.Name()), f, comments[string(m.Name())+"."+string(f.Name())], fixed})
 			if f.Message() == nil || f.Message().FullName() == durationName {
 				continue
 			}
 			if !shared(m, f) {
-				walk(f.Message(), path+string(f.Name())+".")
+				walk(f.Message(), path+string(f.Name())+".", fixed)
 			} else if inner == nil {
 				inner = append(inner, f)
 			}
 		}
 		for _, f := range inner {
-			walk(f.Message(), path+"*.")
+			walk(f.Message(), path+"*.", restart || rulesOf(f).GetRestart())
 		}
 	}
-	walk((&configv1.Config{}).ProtoReflect().Descriptor(), "")
+	walk((&configv1.Config{}).ProtoReflect().Descriptor(), "", false)
 	return all
 }
 
@@ -173,7 +176,15 @@ func commentsOf(t *testing.T) map[string]string {
 // row is the key's row of a table.
 func (k key) row() string {
 	path := strings.TrimPrefix(k.path, "sources.")
-	return fmt.Sprintf("| `%s` | %s | %s | %s |", path, k.kind(), k.standard(), strings.TrimSpace(k.comment+" "+k.bounds()))
+	return fmt.Sprintf("| `%s` | %s | %s | %s |", path, k.kind(), k.standard(), strings.Join(strings.Fields(k.comment+" "+k.bounds()+" "+k.change()), " "))
+}
+
+// change says what a change of the key needs.
+func (k key) change() string {
+	if k.restart {
+		return "Needs a restart."
+	}
+	return ""
 }
 
 // kind is the key's type in words.

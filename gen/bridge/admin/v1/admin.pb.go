@@ -1766,7 +1766,7 @@ var File_bridge_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_bridge_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1bbridge/admin/v1/admin.proto\x12\x0fbridge.admin.v1\x1a\x1ebridge/admin/v1/replicas.proto\x1a\x1bbridge/admin/v1/sinks.proto\x1a\x1bbridge/event/v1/event.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfd\x01\n" +
+	"\x1bbridge/admin/v1/admin.proto\x12\x0fbridge.admin.v1\x1a\x1ebridge/admin/v1/replicas.proto\x1a\x1bbridge/admin/v1/sinks.proto\x1a\x1cbridge/admin/v1/status.proto\x1a\x1bbridge/event/v1/event.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfd\x01\n" +
 	"\x06Filter\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12!\n" +
 	"\fvendor_event\x18\x02 \x01(\tR\vvendorEvent\x12<\n" +
@@ -1909,7 +1909,7 @@ const file_bridge_admin_v1_admin_proto_rawDesc = "" +
 	"\x13OUTCOME_QUARANTINED\x10\x03\x12\x14\n" +
 	"\x10OUTCOME_RELEASED\x10\x04\x12\x15\n" +
 	"\x11OUTCOME_DUPLICATE\x10\x05\x12\x10\n" +
-	"\fOUTCOME_PING\x10\x062\xef\x11\n" +
+	"\fOUTCOME_PING\x10\x062\xd2\x13\n" +
 	"\fAdminService\x12q\n" +
 	"\fListWebhooks\x12$.bridge.admin.v1.ListWebhooksRequest\x1a%.bridge.admin.v1.ListWebhooksResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/webhooks\x12p\n" +
 	"\n" +
@@ -1933,7 +1933,10 @@ const file_bridge_admin_v1_admin_proto_rawDesc = "" +
 	"\tGetParked\x12!.bridge.admin.v1.GetParkedRequest\x1a\".bridge.admin.v1.GetParkedResponse\"$\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/parked/{sink}/{position}\x12u\n" +
 	"\vRetryParked\x12#.bridge.admin.v1.RetryParkedRequest\x1a$.bridge.admin.v1.RetryParkedResponse\"\x1b\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/v1/parked:retry\x12}\n" +
 	"\rDiscardParked\x12%.bridge.admin.v1.DiscardParkedRequest\x1a&.bridge.admin.v1.DiscardParkedResponse\"\x1d\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/v1/parked:discard\x12q\n" +
-	"\fListReplicas\x12$.bridge.admin.v1.ListReplicasRequest\x1a%.bridge.admin.v1.ListReplicasResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/replicas\x12}\n" +
+	"\fListReplicas\x12$.bridge.admin.v1.ListReplicasRequest\x1a%.bridge.admin.v1.ListReplicasResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/replicas\x12f\n" +
+	"\tGetStatus\x12!.bridge.admin.v1.GetStatusRequest\x1a\".bridge.admin.v1.GetStatusResponse\"\x12\x82\xd3\xe4\x93\x02\f\x12\n" +
+	"/v1/status\x12y\n" +
+	"\fReloadConfig\x12$.bridge.admin.v1.ReloadConfigRequest\x1a%.bridge.admin.v1.ReloadConfigResponse\"\x1c\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/v1/config:reload\x12}\n" +
 	"\rBackupJournal\x12%.bridge.admin.v1.BackupJournalRequest\x1a&.bridge.admin.v1.BackupJournalResponse\"\x1d\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/v1/journal:backupB\xbd\x01\n" +
 	"\x13com.bridge.admin.v1B\n" +
 	"AdminProtoP\x01Z<github.com/webhook-bridge/bridge/gen/bridge/admin/v1;adminv1\xa2\x02\x03BAX\xaa\x02\x0fBridge.Admin.V1\xca\x02\x0fBridge\\Admin\\V1\xe2\x02\x1bBridge\\Admin\\V1\\GPBMetadata\xea\x02\x11Bridge::Admin::V1b\x06proto3"
@@ -1990,20 +1993,24 @@ var file_bridge_admin_v1_admin_proto_goTypes = []any{
 	(*RetryParkedRequest)(nil),          // 34: bridge.admin.v1.RetryParkedRequest
 	(*DiscardParkedRequest)(nil),        // 35: bridge.admin.v1.DiscardParkedRequest
 	(*ListReplicasRequest)(nil),         // 36: bridge.admin.v1.ListReplicasRequest
-	(*BackupJournalRequest)(nil),        // 37: bridge.admin.v1.BackupJournalRequest
-	(*ListSinksResponse)(nil),           // 38: bridge.admin.v1.ListSinksResponse
-	(*GetSinkResponse)(nil),             // 39: bridge.admin.v1.GetSinkResponse
-	(*PauseSinkResponse)(nil),           // 40: bridge.admin.v1.PauseSinkResponse
-	(*ResumeSinkResponse)(nil),          // 41: bridge.admin.v1.ResumeSinkResponse
-	(*SeekSinkResponse)(nil),            // 42: bridge.admin.v1.SeekSinkResponse
-	(*PassEventResponse)(nil),           // 43: bridge.admin.v1.PassEventResponse
-	(*ForgetSinkResponse)(nil),          // 44: bridge.admin.v1.ForgetSinkResponse
-	(*ListParkedResponse)(nil),          // 45: bridge.admin.v1.ListParkedResponse
-	(*GetParkedResponse)(nil),           // 46: bridge.admin.v1.GetParkedResponse
-	(*RetryParkedResponse)(nil),         // 47: bridge.admin.v1.RetryParkedResponse
-	(*DiscardParkedResponse)(nil),       // 48: bridge.admin.v1.DiscardParkedResponse
-	(*ListReplicasResponse)(nil),        // 49: bridge.admin.v1.ListReplicasResponse
-	(*BackupJournalResponse)(nil),       // 50: bridge.admin.v1.BackupJournalResponse
+	(*GetStatusRequest)(nil),            // 37: bridge.admin.v1.GetStatusRequest
+	(*ReloadConfigRequest)(nil),         // 38: bridge.admin.v1.ReloadConfigRequest
+	(*BackupJournalRequest)(nil),        // 39: bridge.admin.v1.BackupJournalRequest
+	(*ListSinksResponse)(nil),           // 40: bridge.admin.v1.ListSinksResponse
+	(*GetSinkResponse)(nil),             // 41: bridge.admin.v1.GetSinkResponse
+	(*PauseSinkResponse)(nil),           // 42: bridge.admin.v1.PauseSinkResponse
+	(*ResumeSinkResponse)(nil),          // 43: bridge.admin.v1.ResumeSinkResponse
+	(*SeekSinkResponse)(nil),            // 44: bridge.admin.v1.SeekSinkResponse
+	(*PassEventResponse)(nil),           // 45: bridge.admin.v1.PassEventResponse
+	(*ForgetSinkResponse)(nil),          // 46: bridge.admin.v1.ForgetSinkResponse
+	(*ListParkedResponse)(nil),          // 47: bridge.admin.v1.ListParkedResponse
+	(*GetParkedResponse)(nil),           // 48: bridge.admin.v1.GetParkedResponse
+	(*RetryParkedResponse)(nil),         // 49: bridge.admin.v1.RetryParkedResponse
+	(*DiscardParkedResponse)(nil),       // 50: bridge.admin.v1.DiscardParkedResponse
+	(*ListReplicasResponse)(nil),        // 51: bridge.admin.v1.ListReplicasResponse
+	(*GetStatusResponse)(nil),           // 52: bridge.admin.v1.GetStatusResponse
+	(*ReloadConfigResponse)(nil),        // 53: bridge.admin.v1.ReloadConfigResponse
+	(*BackupJournalResponse)(nil),       // 54: bridge.admin.v1.BackupJournalResponse
 }
 var file_bridge_admin_v1_admin_proto_depIdxs = []int32{
 	0,  // 0: bridge.admin.v1.Filter.outcome:type_name -> bridge.admin.v1.Outcome
@@ -2052,28 +2059,32 @@ var file_bridge_admin_v1_admin_proto_depIdxs = []int32{
 	34, // 43: bridge.admin.v1.AdminService.RetryParked:input_type -> bridge.admin.v1.RetryParkedRequest
 	35, // 44: bridge.admin.v1.AdminService.DiscardParked:input_type -> bridge.admin.v1.DiscardParkedRequest
 	36, // 45: bridge.admin.v1.AdminService.ListReplicas:input_type -> bridge.admin.v1.ListReplicasRequest
-	37, // 46: bridge.admin.v1.AdminService.BackupJournal:input_type -> bridge.admin.v1.BackupJournalRequest
-	8,  // 47: bridge.admin.v1.AdminService.ListWebhooks:output_type -> bridge.admin.v1.ListWebhooksResponse
-	10, // 48: bridge.admin.v1.AdminService.GetWebhook:output_type -> bridge.admin.v1.GetWebhookResponse
-	12, // 49: bridge.admin.v1.AdminService.RetryWebhooks:output_type -> bridge.admin.v1.RetryWebhooksResponse
-	15, // 50: bridge.admin.v1.AdminService.DiscardWebhooks:output_type -> bridge.admin.v1.DiscardWebhooksResponse
-	17, // 51: bridge.admin.v1.AdminService.RetranslateWebhooks:output_type -> bridge.admin.v1.RetranslateWebhooksResponse
-	22, // 52: bridge.admin.v1.AdminService.ListDrift:output_type -> bridge.admin.v1.ListDriftResponse
-	38, // 53: bridge.admin.v1.AdminService.ListSinks:output_type -> bridge.admin.v1.ListSinksResponse
-	39, // 54: bridge.admin.v1.AdminService.GetSink:output_type -> bridge.admin.v1.GetSinkResponse
-	40, // 55: bridge.admin.v1.AdminService.PauseSink:output_type -> bridge.admin.v1.PauseSinkResponse
-	41, // 56: bridge.admin.v1.AdminService.ResumeSink:output_type -> bridge.admin.v1.ResumeSinkResponse
-	42, // 57: bridge.admin.v1.AdminService.SeekSink:output_type -> bridge.admin.v1.SeekSinkResponse
-	43, // 58: bridge.admin.v1.AdminService.PassEvent:output_type -> bridge.admin.v1.PassEventResponse
-	44, // 59: bridge.admin.v1.AdminService.ForgetSink:output_type -> bridge.admin.v1.ForgetSinkResponse
-	45, // 60: bridge.admin.v1.AdminService.ListParked:output_type -> bridge.admin.v1.ListParkedResponse
-	46, // 61: bridge.admin.v1.AdminService.GetParked:output_type -> bridge.admin.v1.GetParkedResponse
-	47, // 62: bridge.admin.v1.AdminService.RetryParked:output_type -> bridge.admin.v1.RetryParkedResponse
-	48, // 63: bridge.admin.v1.AdminService.DiscardParked:output_type -> bridge.admin.v1.DiscardParkedResponse
-	49, // 64: bridge.admin.v1.AdminService.ListReplicas:output_type -> bridge.admin.v1.ListReplicasResponse
-	50, // 65: bridge.admin.v1.AdminService.BackupJournal:output_type -> bridge.admin.v1.BackupJournalResponse
-	47, // [47:66] is the sub-list for method output_type
-	28, // [28:47] is the sub-list for method input_type
+	37, // 46: bridge.admin.v1.AdminService.GetStatus:input_type -> bridge.admin.v1.GetStatusRequest
+	38, // 47: bridge.admin.v1.AdminService.ReloadConfig:input_type -> bridge.admin.v1.ReloadConfigRequest
+	39, // 48: bridge.admin.v1.AdminService.BackupJournal:input_type -> bridge.admin.v1.BackupJournalRequest
+	8,  // 49: bridge.admin.v1.AdminService.ListWebhooks:output_type -> bridge.admin.v1.ListWebhooksResponse
+	10, // 50: bridge.admin.v1.AdminService.GetWebhook:output_type -> bridge.admin.v1.GetWebhookResponse
+	12, // 51: bridge.admin.v1.AdminService.RetryWebhooks:output_type -> bridge.admin.v1.RetryWebhooksResponse
+	15, // 52: bridge.admin.v1.AdminService.DiscardWebhooks:output_type -> bridge.admin.v1.DiscardWebhooksResponse
+	17, // 53: bridge.admin.v1.AdminService.RetranslateWebhooks:output_type -> bridge.admin.v1.RetranslateWebhooksResponse
+	22, // 54: bridge.admin.v1.AdminService.ListDrift:output_type -> bridge.admin.v1.ListDriftResponse
+	40, // 55: bridge.admin.v1.AdminService.ListSinks:output_type -> bridge.admin.v1.ListSinksResponse
+	41, // 56: bridge.admin.v1.AdminService.GetSink:output_type -> bridge.admin.v1.GetSinkResponse
+	42, // 57: bridge.admin.v1.AdminService.PauseSink:output_type -> bridge.admin.v1.PauseSinkResponse
+	43, // 58: bridge.admin.v1.AdminService.ResumeSink:output_type -> bridge.admin.v1.ResumeSinkResponse
+	44, // 59: bridge.admin.v1.AdminService.SeekSink:output_type -> bridge.admin.v1.SeekSinkResponse
+	45, // 60: bridge.admin.v1.AdminService.PassEvent:output_type -> bridge.admin.v1.PassEventResponse
+	46, // 61: bridge.admin.v1.AdminService.ForgetSink:output_type -> bridge.admin.v1.ForgetSinkResponse
+	47, // 62: bridge.admin.v1.AdminService.ListParked:output_type -> bridge.admin.v1.ListParkedResponse
+	48, // 63: bridge.admin.v1.AdminService.GetParked:output_type -> bridge.admin.v1.GetParkedResponse
+	49, // 64: bridge.admin.v1.AdminService.RetryParked:output_type -> bridge.admin.v1.RetryParkedResponse
+	50, // 65: bridge.admin.v1.AdminService.DiscardParked:output_type -> bridge.admin.v1.DiscardParkedResponse
+	51, // 66: bridge.admin.v1.AdminService.ListReplicas:output_type -> bridge.admin.v1.ListReplicasResponse
+	52, // 67: bridge.admin.v1.AdminService.GetStatus:output_type -> bridge.admin.v1.GetStatusResponse
+	53, // 68: bridge.admin.v1.AdminService.ReloadConfig:output_type -> bridge.admin.v1.ReloadConfigResponse
+	54, // 69: bridge.admin.v1.AdminService.BackupJournal:output_type -> bridge.admin.v1.BackupJournalResponse
+	49, // [49:70] is the sub-list for method output_type
+	28, // [28:49] is the sub-list for method input_type
 	28, // [28:28] is the sub-list for extension type_name
 	28, // [28:28] is the sub-list for extension extendee
 	0,  // [0:28] is the sub-list for field type_name
@@ -2086,6 +2097,7 @@ func file_bridge_admin_v1_admin_proto_init() {
 	}
 	file_bridge_admin_v1_replicas_proto_init()
 	file_bridge_admin_v1_sinks_proto_init()
+	file_bridge_admin_v1_status_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

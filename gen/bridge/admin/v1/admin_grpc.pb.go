@@ -42,6 +42,8 @@ const (
 	AdminService_RetryParked_FullMethodName         = "/bridge.admin.v1.AdminService/RetryParked"
 	AdminService_DiscardParked_FullMethodName       = "/bridge.admin.v1.AdminService/DiscardParked"
 	AdminService_ListReplicas_FullMethodName        = "/bridge.admin.v1.AdminService/ListReplicas"
+	AdminService_GetStatus_FullMethodName           = "/bridge.admin.v1.AdminService/GetStatus"
+	AdminService_ReloadConfig_FullMethodName        = "/bridge.admin.v1.AdminService/ReloadConfig"
 	AdminService_BackupJournal_FullMethodName       = "/bridge.admin.v1.AdminService/BackupJournal"
 )
 
@@ -93,6 +95,11 @@ type AdminServiceClient interface {
 	DiscardParked(ctx context.Context, in *DiscardParkedRequest, opts ...grpc.CallOption) (*DiscardParkedResponse, error)
 	// ListReplicas lists the instances of the program over the journal. With the embedded journal there is one.
 	ListReplicas(ctx context.Context, in *ListReplicasRequest, opts ...grpc.CallOption) (*ListReplicasResponse, error)
+	// GetStatus shows the server that answers at a glance.
+	GetStatus(ctx context.Context, in *GetStatusRequest, opts ...grpc.CallOption) (*GetStatusResponse, error)
+	// ReloadConfig has the server that answers read its configuration file again. Either the whole file takes effect, or nothing does and the
+	// answer has the problems. UNAVAILABLE while the server starts, stops or hands over.
+	ReloadConfig(ctx context.Context, in *ReloadConfigRequest, opts ...grpc.CallOption) (*ReloadConfigResponse, error)
 	// BackupJournal copies the journal into a new folder on the server while it runs. ALREADY_EXISTS if the folder exists.
 	BackupJournal(ctx context.Context, in *BackupJournalRequest, opts ...grpc.CallOption) (*BackupJournalResponse, error)
 }
@@ -285,6 +292,26 @@ func (c *adminServiceClient) ListReplicas(ctx context.Context, in *ListReplicasR
 	return out, nil
 }
 
+func (c *adminServiceClient) GetStatus(ctx context.Context, in *GetStatusRequest, opts ...grpc.CallOption) (*GetStatusResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetStatusResponse)
+	err := c.cc.Invoke(ctx, AdminService_GetStatus_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ReloadConfig(ctx context.Context, in *ReloadConfigRequest, opts ...grpc.CallOption) (*ReloadConfigResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReloadConfigResponse)
+	err := c.cc.Invoke(ctx, AdminService_ReloadConfig_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) BackupJournal(ctx context.Context, in *BackupJournalRequest, opts ...grpc.CallOption) (*BackupJournalResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(BackupJournalResponse)
@@ -343,6 +370,11 @@ type AdminServiceServer interface {
 	DiscardParked(context.Context, *DiscardParkedRequest) (*DiscardParkedResponse, error)
 	// ListReplicas lists the instances of the program over the journal. With the embedded journal there is one.
 	ListReplicas(context.Context, *ListReplicasRequest) (*ListReplicasResponse, error)
+	// GetStatus shows the server that answers at a glance.
+	GetStatus(context.Context, *GetStatusRequest) (*GetStatusResponse, error)
+	// ReloadConfig has the server that answers read its configuration file again. Either the whole file takes effect, or nothing does and the
+	// answer has the problems. UNAVAILABLE while the server starts, stops or hands over.
+	ReloadConfig(context.Context, *ReloadConfigRequest) (*ReloadConfigResponse, error)
 	// BackupJournal copies the journal into a new folder on the server while it runs. ALREADY_EXISTS if the folder exists.
 	BackupJournal(context.Context, *BackupJournalRequest) (*BackupJournalResponse, error)
 	mustEmbedUnimplementedAdminServiceServer()
@@ -408,6 +440,12 @@ func (UnimplementedAdminServiceServer) DiscardParked(context.Context, *DiscardPa
 }
 func (UnimplementedAdminServiceServer) ListReplicas(context.Context, *ListReplicasRequest) (*ListReplicasResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListReplicas not implemented")
+}
+func (UnimplementedAdminServiceServer) GetStatus(context.Context, *GetStatusRequest) (*GetStatusResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetStatus not implemented")
+}
+func (UnimplementedAdminServiceServer) ReloadConfig(context.Context, *ReloadConfigRequest) (*ReloadConfigResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReloadConfig not implemented")
 }
 func (UnimplementedAdminServiceServer) BackupJournal(context.Context, *BackupJournalRequest) (*BackupJournalResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method BackupJournal not implemented")
@@ -757,6 +795,42 @@ func _AdminService_ListReplicas_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_GetStatus_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetStatusRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).GetStatus(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_GetStatus_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).GetStatus(ctx, req.(*GetStatusRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ReloadConfig_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReloadConfigRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ReloadConfig(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ReloadConfig_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ReloadConfig(ctx, req.(*ReloadConfigRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_BackupJournal_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(BackupJournalRequest)
 	if err := dec(in); err != nil {
@@ -853,6 +927,14 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListReplicas",
 			Handler:    _AdminService_ListReplicas_Handler,
+		},
+		{
+			MethodName: "GetStatus",
+			Handler:    _AdminService_GetStatus_Handler,
+		},
+		{
+			MethodName: "ReloadConfig",
+			Handler:    _AdminService_ReloadConfig_Handler,
 		},
 		{
 			MethodName: "BackupJournal",

@@ -44,7 +44,9 @@ type Replica struct {
 	// Events of the journal that it did not know then.
 	LagEvents uint64 `protobuf:"varint,8,opt,name=lag_events,json=lagEvents,proto3" json:"lag_events,omitempty"`
 	// What it alone does now, in order: the sinks that it delivers to, and tasks, whose names begin with `_`.
-	Claims        []string `protobuf:"bytes,9,rep,name=claims,proto3" json:"claims,omitempty"`
+	Claims []string `protobuf:"bytes,9,rep,name=claims,proto3" json:"claims,omitempty"`
+	// Fingerprint of its configuration, from a few seconds before `last_seen_at`. Empty: it has not reported one.
+	Config        string `protobuf:"bytes,10,opt,name=config,proto3" json:"config,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -142,6 +144,13 @@ func (x *Replica) GetClaims() []string {
 	return nil
 }
 
+func (x *Replica) GetConfig() string {
+	if x != nil {
+		return x.Config
+	}
+	return ""
+}
+
 type ListReplicasRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -227,7 +236,7 @@ var File_bridge_admin_v1_replicas_proto protoreflect.FileDescriptor
 
 const file_bridge_admin_v1_replicas_proto_rawDesc = "" +
 	"\n" +
-	"\x1ebridge/admin/v1/replicas.proto\x12\x0fbridge.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa1\x02\n" +
+	"\x1ebridge/admin/v1/replicas.proto\x12\x0fbridge.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb9\x02\n" +
 	"\aReplica\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -240,7 +249,9 @@ const file_bridge_admin_v1_replicas_proto_rawDesc = "" +
 	"lastSeenAt\x12\x1d\n" +
 	"\n" +
 	"lag_events\x18\b \x01(\x04R\tlagEvents\x12\x16\n" +
-	"\x06claims\x18\t \x03(\tR\x06claims\"\x15\n" +
+	"\x06claims\x18\t \x03(\tR\x06claims\x12\x16\n" +
+	"\x06config\x18\n" +
+	" \x01(\tR\x06config\"\x15\n" +
 	"\x13ListReplicasRequest\"L\n" +
 	"\x14ListReplicasResponse\x124\n" +
 	"\breplicas\x18\x01 \x03(\v2\x18.bridge.admin.v1.ReplicaR\breplicasB\xc0\x01\n" +

@@ -2546,19 +2546,19 @@ var File_bridge_config_v1_config_proto protoreflect.FileDescriptor
 
 const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\n" +
-	"\x1dbridge/config/v1/config.proto\x12\x10bridge.config.v1\x1a\x1fbridge/options/v1/options.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\"\x9e\x04\n" +
+	"\x1dbridge/config/v1/config.proto\x12\x10bridge.config.v1\x1a\x1fbridge/options/v1/options.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\"\xb6\x04\n" +
 	"\x06Config\x120\n" +
-	"\x06listen\x18\x01 \x01(\v2\x18.bridge.config.v1.ListenR\x06listen\x123\n" +
-	"\ajournal\x18\x02 \x01(\v2\x19.bridge.config.v1.JournalR\ajournal\x12<\n" +
-	"\asources\x18\x03 \x03(\v2\x18.bridge.config.v1.SourceB\b\xbaH\x05\x92\x01\x02\b\x01R\asources\x12'\n" +
-	"\x03log\x18\x04 \x01(\v2\x15.bridge.config.v1.LogR\x03log\x120\n" +
+	"\x06listen\x18\x01 \x01(\v2\x18.bridge.config.v1.ListenR\x06listen\x12;\n" +
+	"\ajournal\x18\x02 \x01(\v2\x19.bridge.config.v1.JournalB\x06\xb2\xaa\x19\x02@\x01R\ajournal\x12<\n" +
+	"\asources\x18\x03 \x03(\v2\x18.bridge.config.v1.SourceB\b\xbaH\x05\x92\x01\x02\b\x01R\asources\x12/\n" +
+	"\x03log\x18\x04 \x01(\v2\x15.bridge.config.v1.LogB\x06\xb2\xaa\x19\x02@\x01R\x03log\x120\n" +
 	"\x06access\x18\x05 \x01(\v2\x18.bridge.config.v1.AccessR\x06access\x12W\n" +
 	"\x10shutdown_timeout\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\x11\xb2\xaa\x19\r\n" +
 	"\x0310s\"\x021s*\x021hR\x0fshutdownTimeout\x12,\n" +
 	"\x05sinks\x18\a \x03(\v2\x16.bridge.config.v1.SinkR\x05sinks\x12X\n" +
 	"\x0eshutdown_delay\x18\b \x01(\v2\x19.google.protobuf.DurationB\x16\xb2\xaa\x19\x12\n" +
-	"\x020s\"\x020s*\x0310m:\x0310sR\rshutdownDelay\x123\n" +
-	"\astreams\x18\t \x01(\v2\x19.bridge.config.v1.StreamsR\astreams\"\xa2\x02\n" +
+	"\x020s\"\x020s*\x0310m:\x0310sR\rshutdownDelay\x12;\n" +
+	"\astreams\x18\t \x01(\v2\x19.bridge.config.v1.StreamsB\x06\xb2\xaa\x19\x02@\x01R\astreams\"\xa2\x02\n" +
 	"\aStreams\x12F\n" +
 	"\amax_age\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x12\xb2\xaa\x19\x0e\n" +
 	"\x021h\"\x021s*\x04720hR\x06maxAge\x120\n" +
@@ -2571,20 +2571,20 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\x041000R\n" +
 	"maxMembers\x12.\n" +
 	"\x04tail\x18\x05 \x01(\tB\x1a\xb2\xaa\x19\x16\n" +
-	"\x0464Mi\"\x031Mi*\x038Gi2\x04sizeR\x04tail\"\x80\x03\n" +
-	"\x06Listen\x120\n" +
-	"\bwebhooks\x18\x01 \x01(\tB\x14\xb2\xaa\x19\x10\n" +
-	"\x05:80802\aaddressR\bwebhooks\x12&\n" +
-	"\x03ops\x18\x02 \x01(\tB\x14\xb2\xaa\x19\x10\n" +
-	"\x05:80812\aaddressR\x03ops\x121\n" +
-	"\x04grpc\x18\x03 \x01(\tB\x1d\xb2\xaa\x19\x19\n" +
-	"\x0e127.0.0.1:90902\aaddressR\x04grpc\x123\n" +
-	"\x05admin\x18\x04 \x01(\tB\x1d\xb2\xaa\x19\x19\n" +
-	"\x0e127.0.0.1:80822\aaddressR\x05admin\x12-\n" +
-	"\x03tls\x18\x05 \x01(\v2\x1b.bridge.config.v1.ListenTLSR\x03tls\x12>\n" +
+	"\x0464Mi\"\x031Mi*\x038Gi2\x04sizeR\x04tail\"\x98\x03\n" +
+	"\x06Listen\x122\n" +
+	"\bwebhooks\x18\x01 \x01(\tB\x16\xb2\xaa\x19\x12\n" +
+	"\x05:80802\aaddress@\x01R\bwebhooks\x12(\n" +
+	"\x03ops\x18\x02 \x01(\tB\x16\xb2\xaa\x19\x12\n" +
+	"\x05:80812\aaddress@\x01R\x03ops\x123\n" +
+	"\x04grpc\x18\x03 \x01(\tB\x1f\xb2\xaa\x19\x1b\n" +
+	"\x0e127.0.0.1:90902\aaddress@\x01R\x04grpc\x125\n" +
+	"\x05admin\x18\x04 \x01(\tB\x1f\xb2\xaa\x19\x1b\n" +
+	"\x0e127.0.0.1:80822\aaddress@\x01R\x05admin\x125\n" +
+	"\x03tls\x18\x05 \x01(\v2\x1b.bridge.config.v1.ListenTLSB\x06\xb2\xaa\x19\x02@\x01R\x03tls\x12>\n" +
 	"\n" +
-	"public_url\x18\x06 \x01(\tB\x1f\xb2\xaa\x19\x1b\x1a\x14the URL that arrives2\x03URLR\tpublicUrl\x12E\n" +
-	"\vconnections\x18\a \x01(\v2#.bridge.config.v1.ListenConnectionsR\vconnections\"\xd4\x03\n" +
+	"public_url\x18\x06 \x01(\tB\x1f\xb2\xaa\x19\x1b\x1a\x14the URL that arrives2\x03URLR\tpublicUrl\x12M\n" +
+	"\vconnections\x18\a \x01(\v2#.bridge.config.v1.ListenConnectionsB\x06\xb2\xaa\x19\x02@\x01R\vconnections\"\xd4\x03\n" +
 	"\x11ListenConnections\x12t\n" +
 	"\bwebhooks\x18\x01 \x01(\rBX\xbaH\v\xd8\x01\x01*\x06\x18\xc0\x84=(\x04\xb2\xaa\x19F\x1aDa quarter of the descriptors that the process may open, at most 2048R\bwebhooks\x12k\n" +
 	"\x03ops\x18\x02 \x01(\rBY\xbaH\v\xd8\x01\x01*\x06\x18\xc0\x84=(\x04\xb2\xaa\x19G\x1aEa sixteenth of the descriptors that the process may open, at most 128R\x03ops\x12k\n" +
@@ -2601,15 +2601,15 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\xb2\xaa\x19\x06\x1a\x04noneR\x05admin\"c\n" +
 	"\x03TLS\x12.\n" +
 	"\tcert_file\x18\x01 \x01(\tB\x11\xbaH\x04r\x02\x10\x01\xb2\xaa\x19\x062\x04pathR\bcertFile\x12,\n" +
-	"\bkey_file\x18\x02 \x01(\tB\x11\xbaH\x04r\x02\x10\x01\xb2\xaa\x19\x062\x04pathR\akeyFile\"\xc3\x03\n" +
+	"\bkey_file\x18\x02 \x01(\tB\x11\xbaH\x04r\x02\x10\x01\xb2\xaa\x19\x062\x04pathR\akeyFile\"\xc5\x03\n" +
 	"\x06Access\x12-\n" +
 	"\x06tokens\x18\x01 \x03(\tB\x15\xb2\xaa\x19\x0e\x1a\x04none2\x06secret\x80\x01\x01R\x06tokens\x12\x1a\n" +
 	"\binsecure\x18\x02 \x01(\bR\binsecure\x128\n" +
 	"\fadmin_tokens\x18\x03 \x03(\tB\x15\xb2\xaa\x19\x0e\x1a\x04none2\x06secret\x80\x01\x01R\vadminTokens\x12}\n" +
 	"\n" +
 	"principals\x18\x04 \x03(\v2\x1b.bridge.config.v1.PrincipalB@\xbaH\x06\x92\x01\x03\x10\xe8\a\xb2\xaa\x193\x1a1none: each caller who is admitted sees all eventsR\n" +
-	"principals\x126\n" +
-	"\x0eclient_ca_file\x18\x05 \x01(\tB\x10\xb2\xaa\x19\f\x1a\x04none2\x04pathR\fclientCaFile\x12}\n" +
+	"principals\x128\n" +
+	"\x0eclient_ca_file\x18\x05 \x01(\tB\x12\xb2\xaa\x19\x0e\x1a\x04none2\x04path@\x01R\fclientCaFile\x12}\n" +
 	"\aorigins\x18\x06 \x03(\tBc\xbaH;\x92\x018\x10d\"4r2\x18\xac\x022-^([*]|[a-z][a-z0-9+.-]*://[a-z0-9._:\\[\\]-]+)$\xb2\xaa\x19!\x1a\x1fnone: no page of another originR\aorigins\"\x88\x03\n" +
 	"\tPrincipal\x12?\n" +
 	"\x04name\x18\x01 \x01(\tB+\xbaH(r&2$^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$R\x04name\x12-\n" +

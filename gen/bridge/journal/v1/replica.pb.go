@@ -515,8 +515,10 @@ type ReplicaCounts struct {
 	// Id of the instance.
 	Replica string `protobuf:"bytes,1,opt,name=replica,proto3" json:"replica,omitempty"`
 	// When the instance was among the replicas last.
-	SeenAt        *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=seen_at,json=seenAt,proto3" json:"seen_at,omitempty"`
-	Counts        []*SourceCounts        `protobuf:"bytes,3,rep,name=counts,proto3" json:"counts,omitempty"`
+	SeenAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=seen_at,json=seenAt,proto3" json:"seen_at,omitempty"`
+	Counts []*SourceCounts        `protobuf:"bytes,3,rep,name=counts,proto3" json:"counts,omitempty"`
+	// Fingerprint of the instance's configuration.
+	Config        string `protobuf:"bytes,4,opt,name=config,proto3" json:"config,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -572,6 +574,13 @@ func (x *ReplicaCounts) GetCounts() []*SourceCounts {
 	return nil
 }
 
+func (x *ReplicaCounts) GetConfig() string {
+	if x != nil {
+		return x.Config
+	}
+	return ""
+}
+
 var File_bridge_journal_v1_replica_proto protoreflect.FileDescriptor
 
 const file_bridge_journal_v1_replica_proto_rawDesc = "" +
@@ -610,11 +619,12 @@ const file_bridge_journal_v1_replica_proto_rawDesc = "" +
 	"\tlogged_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\bloggedAt\"t\n" +
 	"\rCountsReading\x12*\n" +
 	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x127\n" +
-	"\x06counts\x18\x02 \x01(\v2\x1f.bridge.journal.v1.SourceCountsR\x06counts\"\x97\x01\n" +
+	"\x06counts\x18\x02 \x01(\v2\x1f.bridge.journal.v1.SourceCountsR\x06counts\"\xaf\x01\n" +
 	"\rReplicaCounts\x12\x18\n" +
 	"\areplica\x18\x01 \x01(\tR\areplica\x123\n" +
 	"\aseen_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x06seenAt\x127\n" +
-	"\x06counts\x18\x03 \x03(\v2\x1f.bridge.journal.v1.SourceCountsR\x06countsB\xcd\x01\n" +
+	"\x06counts\x18\x03 \x03(\v2\x1f.bridge.journal.v1.SourceCountsR\x06counts\x12\x16\n" +
+	"\x06config\x18\x04 \x01(\tR\x06configB\xcd\x01\n" +
 	"\x15com.bridge.journal.v1B\fReplicaProtoP\x01Z@github.com/webhook-bridge/bridge/gen/bridge/journal/v1;journalv1\xa2\x02\x03BJX\xaa\x02\x11Bridge.Journal.V1\xca\x02\x11Bridge\\Journal\\V1\xe2\x02\x1dBridge\\Journal\\V1\\GPBMetadata\xea\x02\x13Bridge::Journal::V1b\x06proto3"
 
 var (

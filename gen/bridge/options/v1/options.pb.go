@@ -190,7 +190,9 @@ type Key struct {
 	// Value that applies when the key is not set and the journal is in PostgreSQL, where it is another value than default.
 	DefaultShared string `protobuf:"bytes,7,opt,name=default_shared,json=defaultShared,proto3" json:"default_shared,omitempty"`
 	// Kind of a text: "size", "address", "path", "URL" or "secret". Only a size has its own parser.
-	Type          string `protobuf:"bytes,6,opt,name=type,proto3" json:"type,omitempty"`
+	Type string `protobuf:"bytes,6,opt,name=type,proto3" json:"type,omitempty"`
+	// A running server cannot change the key, nor a key below it: a reload that would change it is refused.
+	Restart       bool `protobuf:"varint,8,opt,name=restart,proto3" json:"restart,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -274,6 +276,13 @@ func (x *Key) GetType() string {
 	return ""
 }
 
+func (x *Key) GetRestart() bool {
+	if x != nil {
+		return x.Restart
+	}
+	return false
+}
+
 var file_bridge_options_v1_options_proto_extTypes = []protoimpl.ExtensionInfo{
 	{
 		ExtendedType:  (*descriptorpb.FieldOptions)(nil),
@@ -315,7 +324,7 @@ const file_bridge_options_v1_options_proto_rawDesc = "" +
 	"\aaccepts\x18\x02 \x03(\x0e2\x1b.bridge.options.v1.JsonFormR\aaccepts\x12\x1a\n" +
 	"\bverbatim\x18\x03 \x01(\bR\bverbatim\x12\x16\n" +
 	"\x06always\x18\x04 \x01(\bR\x06always\x12\x14\n" +
-	"\x05types\x18\x05 \x03(\tR\x05types\"\xbf\x01\n" +
+	"\x05types\x18\x05 \x03(\tR\x05types\"\xd9\x01\n" +
 	"\x03Key\x12\x18\n" +
 	"\adefault\x18\x01 \x01(\tR\adefault\x12!\n" +
 	"\fdefault_open\x18\x02 \x01(\tR\vdefaultOpen\x12\x1c\n" +
@@ -323,7 +332,8 @@ const file_bridge_options_v1_options_proto_rawDesc = "" +
 	"\x03min\x18\x04 \x01(\tR\x03min\x12\x10\n" +
 	"\x03max\x18\x05 \x01(\tR\x03max\x12%\n" +
 	"\x0edefault_shared\x18\a \x01(\tR\rdefaultShared\x12\x12\n" +
-	"\x04type\x18\x06 \x01(\tR\x04type*\x90\x01\n" +
+	"\x04type\x18\x06 \x01(\tR\x04type\x12\x18\n" +
+	"\arestart\x18\b \x01(\bR\arestart*\x90\x01\n" +
 	"\bJsonForm\x12\x19\n" +
 	"\x15JSON_FORM_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10JSON_FORM_NUMBER\x10\x01\x12\x14\n" +
