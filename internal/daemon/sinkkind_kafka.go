@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -19,23 +18,11 @@ func KafkaSink() SinkKind {
 		Describe: func(s config.Sink) string {
 			return fmt.Sprintf("topic %s at %s", s.Kafka.Topic, strings.Join(s.Kafka.Brokers, ", "))
 		},
-		Check: checkKafka,
+		Check: func(s config.Sink) []config.Fault { return faults("kafka", kafkaConfig(s).Check()) },
 		Open: func(ctx context.Context, s config.Sink, _ sinks.Origin) (sinks.Sink, error) {
 			return kafka.Open(ctx, kafkaConfig(s))
 		},
 	}
-}
-
-func checkKafka(s config.Sink) []config.Fault {
-	var faults []config.Fault
-	for _, problem := range kafkaConfig(s).Check() {
-		fault := config.Fault{Key: "kafka", Reason: problem.Error()}
-		if at, ok := errors.AsType[*kafka.KeyError](problem); ok {
-			fault = config.Fault{Key: "kafka." + at.Key, Reason: at.Err.Error()}
-		}
-		faults = append(faults, fault)
-	}
-	return faults
 }
 
 func kafkaConfig(s config.Sink) kafka.Config {

@@ -13,6 +13,8 @@ import (
 
 	kafkago "github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/sasl"
+
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // Config configures a sink. Brokers and Topic have no defaults.
@@ -90,16 +92,8 @@ type CreateTopics struct {
 	Partitions, Replication int
 }
 
-// KeyError is a problem of a configuration, with its place. It never shows a secret.
-type KeyError struct {
-	// Key is the place, as in the configuration file below the sink: "brokers[0]", "sasl.password".
-	Key string
-	// Err is the problem.
-	Err error
-}
-
-func (e *KeyError) Error() string { return e.Key + ": " + e.Err.Error() }
-func (e *KeyError) Unwrap() error { return e.Err }
+// KeyError is a problem of a configuration, with its place.
+type KeyError = sinks.KeyError
 
 // Check returns all problems of the configuration, each a [*KeyError]. It reads the files that the configuration names, but
 // does not connect to a broker.
@@ -126,7 +120,7 @@ type resolved struct {
 type resolver struct{ problems []error }
 
 func (r *resolver) addf(key, format string, args ...any) {
-	r.problems = append(r.problems, &KeyError{key, fmt.Errorf(format, args...)})
+	r.problems = append(r.problems, &KeyError{Key: key, Err: fmt.Errorf(format, args...)})
 }
 
 func (c Config) resolve() (resolved, []error) {
@@ -274,7 +268,7 @@ func (r *resolver) sasl(s *SASL) sasl.Mechanism {
 	}
 	mechanism, err := s.mechanism(s.Password)
 	if err != nil {
-		r.problems = append(r.problems, &KeyError{"sasl", err})
+		r.problems = append(r.problems, &KeyError{Key: "sasl", Err: err})
 		return nil
 	}
 	if s.Current != nil {
