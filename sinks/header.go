@@ -17,6 +17,9 @@ type Header struct {
 	OccurredAt, ReceivedAt time.Time
 	// Stale reports whether an event with a greater subject version was published before.
 	Stale bool
+	// Replay is the id of the replay that delivers the event once more, or empty. It is not part of the encoded event: the caller of
+	// a sink sets it. A sink passes it on, so that consumers can tell: as CloudEvents' extension `replay`, for example.
+	Replay []byte
 }
 
 // Field numbers of bridge.event.v1.Event.

@@ -112,6 +112,7 @@ func (r Record) Clone() Record {
 	if c.Header.read(c.Encoded) != nil {
 		c.Header = Header{} // r was not made by NewRecord.
 	}
+	c.Header.Replay = bytes.Clone(r.Header.Replay)
 	return c
 }
 

@@ -47,6 +47,7 @@ var recordHeaders = []header{
 	{"ce_webhookid", "`webhookId` of the event."},
 	{"ce_receivedtime", "`receivedAt` of the event; RFC 3339."},
 	{"ce_supersedes", "`supersedes` of the event."},
+	{"ce_replay", "Id of the replay that delivers the event once more."},
 }
 
 // headers describes the headers of a record. None is required, since responses of gRPC have none.

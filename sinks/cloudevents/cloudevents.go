@@ -5,8 +5,8 @@
 //
 // [Attributes] returns the attributes of an event. Each one is a field of the event's header: `id`, `type`, `source` and `subject`
 // are CloudEvents' own, and so is `time`, which is the vendor's time, or the time of receipt if the vendor gives none. The others are
-// extensions: connector, vendorevent, subjectversion, stale, webhookid, receivedtime, supersedes. An attribute without a value is
-// left out.
+// extensions: connector, vendorevent, subjectversion, stale, webhookid, receivedtime, supersedes, and replay, the id of
+// the replay that delivers the event once more. An attribute without a value is left out.
 //
 // # Data
 //
@@ -65,12 +65,13 @@ const (
 	nameReceivedTime
 	nameSupersedes
 	nameStale
+	nameReplay
 	nameCount
 )
 
 var names = [nameCount]string{
 	"specversion", "id", "type", "source", "subject", "time", "dataschema",
-	"connector", "vendorevent", "subjectversion", "webhookid", "receivedtime", "supersedes", "stale",
+	"connector", "vendorevent", "subjectversion", "webhookid", "receivedtime", "supersedes", "stale", "replay",
 }
 
 var specVersion = []byte("1.0")
@@ -96,6 +97,7 @@ func Attributes(h *sinks.Header) []Attribute {
 		{formatTime(h.ReceivedAt), nameReceivedTime},
 		{h.Supersedes, nameSupersedes},
 		{formatTrue(h.Stale), nameStale},
+		{h.Replay, nameReplay},
 	}
 	return slices.DeleteFunc(all[:], func(a Attribute) bool { return len(a.Value) == 0 })
 }

@@ -84,10 +84,10 @@ func TestUnknownData(t *testing.T) {
 func TestHeaders(t *testing.T) {
 	h := cloudevents.NewHeaders("ce-")
 	var got []string
-	for _, a := range cloudevents.Attributes(&sinks.Header{ID: []byte("1"), Stale: true}) {
+	for _, a := range cloudevents.Attributes(&sinks.Header{ID: []byte("1"), Stale: true, Replay: []byte("r")}) {
 		got = append(got, h.Of(a)+": "+cloudevents.HeaderValue(a.Value))
 	}
-	if diff := cmp.Diff([]string{"ce-specversion: 1.0", "ce-id: 1", "ce-stale: true"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"ce-specversion: 1.0", "ce-id: 1", "ce-stale: true", "ce-replay: r"}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	// The examples of the binding for HTTP, and the ends of the ranges.
