@@ -41,6 +41,6 @@ func Example() {
 	fmt.Println(n, err, len(store.Records()))
 	// Output:
 	// 1 true memory: deliver: event at 2 has 23 bytes, more than 16
-	// 0 false memory: deliver: store is unreachable
+	// 0 false memory: store is unreachable
 	// 1 <nil> 2
 }

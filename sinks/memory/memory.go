@@ -7,7 +7,8 @@
 //
 // # Ordering
 //
-// Total. Events that are delivered again are stored again, unless [Config.Once] is set.
+// Total. Events that are delivered again are stored again, unless [Config.Once] is set. A [Resumer] delivers exactly once: the store
+// has its position, and changes it in the step that stores an event.
 //
 // # Errors
 //
@@ -28,8 +29,8 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-// ErrAway is the error of a Deliver while the store is unreachable.
-var ErrAway = errors.New("memory: deliver: store is unreachable")
+// ErrAway is the error while the store is unreachable.
+var ErrAway = errors.New("memory: store is unreachable")
 
 // Config configures a sink. The zero value accepts every event, and stores repeated events again.
 type Config struct {
@@ -43,6 +44,9 @@ type Config struct {
 type Sink struct {
 	config Config
 	store  *Store
+	// by is a Resumer's opening, and origin where its events come from. Nil for another sink.
+	by     *opening
+	origin sinks.Origin
 
 	closing sync.Once
 	closed  chan struct{}
@@ -71,6 +75,20 @@ func (s *Sink) Deliver(ctx context.Context, events []sinks.Record) (int, error) 
 
 // deliver delivers one event. It blocks while the store is stalled.
 func (s *Sink) deliver(ctx context.Context, e sinks.Record) error {
+	w := write{record: e, once: s.config.Once, by: s.by}
+	if s.by != nil {
+		w.reached = s.origin.Reached(e.Position + 1)
+	}
+	return s.untilAnswered(ctx, func() (<-chan struct{}, error) {
+		if size := len(e.Encoded); s.config.MaxEvent > 0 && size > s.config.MaxEvent {
+			return nil, sinks.Permanent(fmt.Errorf("memory: deliver: event at %d has %d bytes, more than %d", e.Position, size, s.config.MaxEvent))
+		}
+		return s.store.put(w)
+	})
+}
+
+// untilAnswered asks the store until it is not stalled.
+func (s *Sink) untilAnswered(ctx context.Context, ask func() (stalled <-chan struct{}, err error)) error {
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -78,10 +96,7 @@ func (s *Sink) deliver(ctx context.Context, e sinks.Record) error {
 		if s.isClosed() {
 			return sinks.ErrClosed
 		}
-		if size := len(e.Encoded); s.config.MaxEvent > 0 && size > s.config.MaxEvent {
-			return sinks.Permanent(fmt.Errorf("memory: deliver: event at %d has %d bytes, more than %d", e.Position, size, s.config.MaxEvent))
-		}
-		stalled, err := s.store.put(e.Clone(), s.config.Once)
+		stalled, err := ask()
 		if stalled == nil {
 			return err
 		}

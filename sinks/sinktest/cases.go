@@ -4,6 +4,7 @@ var (
 	needsBreak  = requires{"Break"}
 	needsStall  = requires{"Stall"}
 	needsPoison = requires{"Poison"}
+	needsResume = requires{"OpenFrom"}
 )
 
 // cases has the sentences of the contract, in its order.
@@ -38,4 +39,20 @@ var cases = []testCase{
 	{"deliver after close", "Later calls of Deliver return ErrClosed", nil, deliverAfterClose},
 	{"reopen", "Events that Deliver has reported stay durable", nil, reopen},
 	{"close twice", "Close may be called by any goroutine. Further calls of Close return nil and do nothing", nil, closeTwice},
+
+	{"new destination", "Resume is false for a destination without a position", needsResume, newDestination},
+	{"position", "Deliver stores the position after the last event together with the events", needsResume, position},
+	{"crash before the cursor", "after a crash between a delivery and the save of the cursor, the dispatcher asks the destination and goes on from there", requires{"OpenFrom", "Crash"}, crashBeforeCursor},
+	{"in doubt", "Resume settles it: either its events and its position are durable when Resume returns, or they never arrive", requires{"OpenFrom", "Break"}, inDoubt},
+	{"asked while away", "Resume: A destination that does not answer is an error", requires{"OpenFrom", "Break"}, askedWhileAway},
+	{"refused part", "When it returns n, the first n events and the position after them are durable", requires{"OpenFrom", "Poison"}, refusedPart},
+	{"fenced", "an earlier opening's Deliver, its MoveTo and its next Resume fail with ErrFenced", requires{"OpenFrom", "several openings"}, fenced},
+	{"fenced during", "Once Resume has returned, what an earlier opening sends never arrives", requires{"OpenFrom", "several openings"}, fencedDuring},
+	{"one opening", "A destination that has one writer by itself may refuse the second opening instead", requires{"OpenFrom", "OneOpening"}, oneOpening},
+	{"moved", "MoveTo makes p the destination's position, forwards or back, and returns once that is durable. It stores no event", needsResume, moved},
+	{"earlier events", "Deliver never moves the stored position back: earlier events are delivered like others", needsResume, earlierEvents},
+	{"restored", "the destination has all events before the position that were for the sink, and none from it on", requires{"OpenFrom", "Backup"}, restored},
+	{"other log", "Log is the ID of the log that the position belongs to", needsResume, otherLog},
+	{"other sink", "Sink is the configured sink's name. It is unique for the log", requires{"OpenFrom", "SharedDestination"}, otherSink},
+	{"resume after close", "Resume, MoveTo: ErrClosed, ctx's", needsResume, resumeAfterClose},
 }

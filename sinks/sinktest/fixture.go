@@ -21,22 +21,35 @@ type fixture struct {
 	Features
 	limits
 
-	sink   sinks.Sink // Nil if no sink is open.
-	faulty bool       // True between Break, or a similar fault, and Repair.
+	sink   sinks.Sink   // Nil if no sink is open.
+	others []sinks.Sink // Open beside it.
+	faulty bool         // True between Break, or a similar fault, and Repair.
+
+	origin  sinks.Origin
+	reached *sinks.Reached // What the open Resumer's destination had reached. Nil if it had no position.
 
 	ledger []*eventv1.Event
 	at     map[string]int // Index in the ledger, by event id.
 	next   sinks.Position // Position of the next record.
 }
 
-// open opens the fixture's sink.
+// open opens the fixture's sink. A Resumer takes the destination over.
 func (t *fixture) open(ctx context.Context) error {
 	sink, err := t.Open(ctx)
 	if err != nil {
 		return fmt.Errorf("open: %w", err)
 	}
 	t.sink = sink
-	return nil
+	if t.OpenFrom == nil {
+		return nil
+	}
+	r, ok := sink.(sinks.Resumer)
+	if !ok {
+		return errors.New("open: the sink is no sinks.Resumer")
+	}
+	t.sink = &resuming{Resumer: r}
+	t.reached, err = t.resume(ctx, r)
+	return err
 }
 
 // closeSink closes the fixture's sink.
@@ -61,10 +74,14 @@ func (t *fixture) release() error {
 	if t.faulty {
 		t.repair()
 	}
-	if t.sink == nil {
-		return nil
+	var errs []error
+	for _, s := range t.others {
+		errs = append(errs, s.Close())
 	}
-	return t.closeSink()
+	if t.sink != nil {
+		errs = append(errs, t.closeSink())
+	}
+	return errors.Join(errs...)
 }
 
 // beginFault calls a function of the harness that injects a fault until Repair.

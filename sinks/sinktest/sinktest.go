@@ -5,6 +5,9 @@
 //
 //	sinktest.Run(t, open, sinktest.Features{TotalOrder: true})
 //
+// A [sinks.Resumer] is tested with the same call, and with [Harness.OpenFrom] in place of Open. A kind of sink that can be
+// configured either way is tested twice.
+//
 // Package memory is the reference implementation. Its test shows a harness with all functions.
 package sinktest
 
@@ -20,11 +23,14 @@ import (
 )
 
 // Harness is a new, empty destination, a function that opens a sink to it, and functions that inject faults. A nil function
-// skips the cases that need it. All functions may call tb.Fatal, which ends the case. The kit has at most one sink open at a
-// time and closes every sink.
+// skips the cases that need it. All functions may call tb.Fatal, which ends the case. Except for Resumers, the kit has at
+// most one sink open at a time. It closes every sink.
 type Harness struct {
 	// Open opens the sink. The kit calls it again for the same destination after it closed the last sink.
 	Open func(ctx context.Context) (sinks.Sink, error)
+	// OpenFrom opens a [sinks.Resumer] that gets the events of the origin. It takes the place of Open, and adds the cases of
+	// Resumers. The kit calls Resume after it. In those cases two sinks are open at a time, unless [Features.OneOpening] is set.
+	OpenFrom func(ctx context.Context, from sinks.Origin) (sinks.Sink, error)
 	// Received returns all events that are durable at the destination, in the order of their arrival. Without
 	// [Features.TotalOrder], the order holds for each ordering key only. The kit calls it with or without an open sink, but
 	// never during a Deliver, and not between Break and Repair.
@@ -50,6 +56,9 @@ type Harness struct {
 	// sink afterwards, and does not close it.
 	Crash func()
 
+	// Backup takes a copy of the destination, with its position, and Restore puts the last copy back. No sink is open meanwhile.
+	Backup, Restore func()
+
 	// Poison returns an event that this sink refuses permanently. The kit sets its Position.
 	Poison func() sinks.Record
 }
@@ -63,6 +72,10 @@ type Features struct {
 	ExactlyOnce bool
 	// MaxEvent is the size of the largest encoded event, in bytes, that the sink accepts. 0 means [sinks.LargestEvent].
 	MaxEvent int
+	// OneOpening: OpenFrom fails while an earlier sink is open, also one of a process that was frozen. So no sink needs a fence.
+	OneOpening bool
+	// SharedDestination: sinks with different names may deliver to one destination, and each has its own position there.
+	SharedDestination bool
 }
 
 // Run runs every case with a new harness, which open makes.
@@ -71,8 +84,8 @@ func Run(t *testing.T, open func(tb testing.TB) Harness, features Features) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			h := open(t)
-			if lack := c.needs.missingIn(h); lack != "" {
-				t.Skipf("the harness has no %s\nrule: %s", lack, c.rule)
+			if lack := c.needs.missingIn(h, features); lack != "" {
+				t.Skipf("the harness or the sink has no %s\nrule: %s", lack, c.rule)
 			}
 			if err := runCase(t.Context(), c, defaults.newFixture(h, features)); err != nil {
 				t.Errorf("%v\nrule: %s", err, c.rule)
@@ -88,11 +101,13 @@ type testCase struct {
 	run        func(ctx context.Context, t *fixture) error
 }
 
-// requires names the functions of a harness that a case needs.
+// requires names the functions of a harness, and the features, that a case needs.
 type requires []string
 
-func (r requires) missingIn(h Harness) string {
+func (r requires) missingIn(h Harness, f Features) string {
 	has := map[string]bool{
+		"OpenFrom":   h.OpenFrom != nil,
+		"Backup":     h.Backup != nil && h.Restore != nil,
 		"Break":      h.Break != nil,
 		"BreakAfter": h.BreakAfter != nil,
 		"Stumble":    h.Stumble != nil,
@@ -100,6 +115,10 @@ func (r requires) missingIn(h Harness) string {
 		"Throttle":   h.Throttle != nil,
 		"Crash":      h.Crash != nil,
 		"Poison":     h.Poison != nil,
+
+		"OneOpening":        f.OneOpening,
+		"several openings":  !f.OneOpening,
+		"SharedDestination": f.SharedDestination,
 	}
 	for _, name := range r {
 		if !has[name] {
@@ -135,7 +154,11 @@ func (l limits) newFixture(h Harness, f Features) *fixture {
 	if f.MaxEvent == 0 {
 		f.MaxEvent = l.largest
 	}
-	return &fixture{Harness: h, Features: f, limits: l}
+	t := &fixture{Harness: h, Features: f, limits: l, origin: sinks.Origin{Log: marks("0198b0f1-log"), Sink: "orders"}}
+	if h.OpenFrom != nil {
+		t.Open = func(ctx context.Context) (sinks.Sink, error) { return h.OpenFrom(ctx, t.origin) }
+	}
+	return t
 }
 
 var errHangs = errors.New("hangs")
