@@ -25,6 +25,10 @@ const maxFile = 1 << 20
 
 // Load reads the configuration file at path. See [Parse].
 func Load(path string, env func(string) (string, bool), all map[string]*connectors.Connector, checks ...Checks) (*Config, error) {
+	return load(path, expander{env: env, readFile: readBounded}, all, checks...)
+}
+
+func load(path string, x expander, all map[string]*connectors.Connector, checks ...Checks) (*Config, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
@@ -34,7 +38,12 @@ func Load(path string, env func(string) (string, bool), all map[string]*connecto
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}
-	return Parse(path, data, env, all, checks...)
+	cfg, err := parse(path, data, x, all, checks...)
+	if err != nil {
+		return nil, err
+	}
+	cfg.origin.isFile = true
+	return cfg, nil
 }
 
 // Parse reads a configuration from data. Errors name the file by name. env looks up environment variables, as [os.LookupEnv]
@@ -63,12 +72,16 @@ func parse(name string, data []byte, x expander, all map[string]*connectors.Conn
 // origin has everything that a configuration is made from, except the contents of files.
 type origin struct {
 	name string
-	data []byte
+	// isFile says that name is the path of a file, and not only a name.
+	isFile bool
+	data   []byte
 	expander
 	connectors map[string]*connectors.Connector
 	checks     Checks
 	// report of the last read.
 	report *report
+	// file is what the last read found in data, with the texts of references. It has secrets: never print it.
+	file *configv1.Config
 }
 
 // read makes the configuration. It may be incomplete, or nil, if there are problems in the report.
@@ -80,13 +93,20 @@ func (o *origin) read() (*Config, *report, error) {
 		return nil, r, nil
 	}
 	file := new(configv1.Config)
-	if !(reader{report: r, expander: o.expander}).root(root, file.ProtoReflect()) {
+	o.file = file
+	x := o.expander
+	x.readFile = func(path string) ([]byte, error) {
+		data, err := o.readFile(path)
+		r.contents[path] = digestOf(data, err)
+		return data, err
+	}
+	if !(reader{report: r, expander: x}).root(root, file.ProtoReflect()) {
 		return nil, r, nil
 	}
 	if err := validate(file, r); err != nil {
 		return nil, r, err
 	}
-	rs := resolver{report: r, connectors: o.connectors, readFile: o.readFile, checks: o.checks}
+	rs := resolver{report: r, connectors: o.connectors, readFile: x.readFile, checks: o.checks}
 	return rs.config(file), r, nil
 }
 

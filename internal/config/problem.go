@@ -68,10 +68,12 @@ type report struct {
 	problems []Problem
 	// files are the files that values refer to, by the value's path.
 	files map[string][]string
+	// contents are digests of the files that were read.
+	contents contents
 }
 
 func newReport(file string) *report {
-	return &report{file: file, places: map[string]place{"": {1, 1}}, files: map[string][]string{}}
+	return &report{file: file, places: map[string]place{"": {1, 1}}, files: map[string][]string{}, contents: contents{}}
 }
 
 // addf reports a problem with the field at path. It reports nothing when this field, a field around it or a field inside it

@@ -83,8 +83,11 @@ type Reloaded struct {
 // NewReloader returns the reloader of a configuration that [Load] or [Parse] returned. Others have no files, and never change.
 func NewReloader(c *Config) *Reloader {
 	r := &Reloader{cfg: c, secrets: c.Secrets(), refused: map[string]string{}}
-	r.applied = r.look()
-	r.looked = r.applied
+	r.looked = r.look()
+	r.applied = contents{} // A file may have changed since the configuration was read.
+	for path := range r.looked {
+		r.applied[path] = c.origin.report.contents[path]
+	}
 	return r
 }
 
@@ -103,7 +106,10 @@ func (r *Reloader) look() contents {
 
 // digest returns the digest of a file. An unreadable file has one, too.
 func (r *Reloader) digest(path string) [sha256.Size]byte {
-	data, err := r.cfg.origin.readFile(path)
+	return digestOf(r.cfg.origin.readFile(path))
+}
+
+func digestOf(data []byte, err error) [sha256.Size]byte {
 	if err != nil {
 		data = []byte("\x00unreadable: " + fileReason(err).Error())
 	}

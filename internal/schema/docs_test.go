@@ -123,7 +123,7 @@ func keysOf(t *testing.T) (all []key) {
 		var inner []protoreflect.FieldDescriptor
 		for i := range m.Fields().Len() {
 			f := m.Fields().Get(i)
-			fixed := restart || rulesOf(f).GetRestart()
+			fixed := restart || RulesOf(f).GetRestart()
 			all = append(all, key{path + string(f.Name()), f, comments[string(m.Name())+"."+string(f.Name())], fixed})
 			if f.Message() == nil || f.Message().FullName() == durationName {
 				continue
@@ -135,7 +135,7 @@ func keysOf(t *testing.T) (all []key) {
 			}
 		}
 		for _, f := range inner {
-			walk(f.Message(), path+"*.", restart || rulesOf(f).GetRestart())
+			walk(f.Message(), path+"*.", restart || RulesOf(f).GetRestart())
 		}
 	}
 	walk((&configv1.Config{}).ProtoReflect().Descriptor(), "", false)
@@ -189,7 +189,7 @@ func (k key) change() string {
 
 // kind is the key's type in words.
 func (k key) kind() string {
-	rules := rulesOf(k.field)
+	rules := RulesOf(k.field)
 	kind := "text"
 	switch {
 	case k.field.Message() != nil && k.field.Message().FullName() == durationName:
@@ -215,7 +215,7 @@ func (k key) kind() string {
 
 // standard is the key's default in words.
 func (k key) standard() string {
-	rules := rulesOf(k.field)
+	rules := RulesOf(k.field)
 	var parts []string
 	if rules.GetDefault() != "" {
 		parts = append(parts, quoted(rules.GetDefault()))
@@ -246,7 +246,7 @@ func quoted(value string) string {
 
 // bounds are the key's least and largest value in words.
 func (k key) bounds() string {
-	least, most := rulesOf(k.field).GetMin(), rulesOf(k.field).GetMax()
+	least, most := RulesOf(k.field).GetMin(), RulesOf(k.field).GetMax()
 	rules, _ := proto.GetExtension(k.field.Options(), validate.E_Field).(*validate.FieldRules)
 	if r := rules.GetUint32(); r != nil {
 		if r.HasGte() {

@@ -43,11 +43,12 @@ func At(path string) Key {
 		}
 		message = field.Message()
 	}
-	rules := rulesOf(field)
+	rules := RulesOf(field)
 	return Key{path, rules, rules.GetDefault()}
 }
 
-func rulesOf(field protoreflect.FieldDescriptor) *optionsv1.Key {
+// RulesOf returns the rules of a key, or nil if it has none.
+func RulesOf(field protoreflect.FieldDescriptor) *optionsv1.Key {
 	rules, _ := proto.GetExtension(field.Options(), optionsv1.E_Key).(*optionsv1.Key)
 	return rules
 }
@@ -129,6 +130,9 @@ func must[T any](value T, ok bool, k Key, text string) T {
 	}
 	return value
 }
+
+// ParseDuration returns the duration of a rule of the schema.
+func ParseDuration(text string) time.Duration { return Key{path: "a duration"}.duration(text) }
 
 // FormatDuration returns the text of d without zero units at its end: 168h and not 168h0m0s.
 func FormatDuration(d time.Duration) string {

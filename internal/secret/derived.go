@@ -36,7 +36,7 @@ func Derive[T any](values []Value, derive func([]Entry) (T, error)) (*Derived[T]
 func (d *Derived[T]) Get() T {
 	current := d.current.Load()
 	for i, v := range d.values {
-		if v.cell != nil && v.cell.text.Load() != current.texts[i] {
+		if c := v.current(); c != nil && c.text.Load() != current.texts[i] {
 			next, err := d.next()
 			if err != nil {
 				next.made = current.made
@@ -53,10 +53,11 @@ func (d *Derived[T]) next() (*derivation[T], error) {
 	next := &derivation[T]{texts: make([]*string, len(d.values))}
 	entries := make([]Entry, 0, len(d.values))
 	for i, v := range d.values {
-		if v.cell == nil {
+		c := v.current()
+		if c == nil {
 			continue
 		}
-		next.texts[i] = v.cell.text.Load()
+		next.texts[i] = c.text.Load()
 		if text := *next.texts[i]; text != "" {
 			entries = append(entries, Entry{v, text})
 		}

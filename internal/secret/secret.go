@@ -1,7 +1,8 @@
 // Package secret holds values that must not be printed: passwords, tokens and the keys of signatures.
 //
 // A [Value] may get a new text while the program runs, because the file that holds it has changed. All copies of a Value share
-// the text. Code that prepares something from secrets, such as digests, keeps it in a [Derived], which follows the texts. A Value
+// the text. When a whole configuration is read again, its secrets are new Values: an old one that stays in use is told to [Value.Become] its
+// successor. Code that prepares something from secrets, such as digests, keeps it in a [Derived], which follows the texts. A Value
 // also remembers when it was used last, so that an old secret can be retired.
 package secret
 
@@ -31,6 +32,23 @@ type cell struct {
 	refused  atomic.Bool
 	place    string
 	fromFile bool
+	// next is the cell of the Value that this one has become, or nil.
+	next atomic.Pointer[cell]
+}
+
+// current returns the cell that counts, or nil. It remembers it, so that the chain stays short.
+func (v Value) current() *cell {
+	if v.cell == nil {
+		return nil
+	}
+	last := v.cell
+	for next := last.next.Load(); next != nil; next = last.next.Load() {
+		last = next
+	}
+	if first := v.cell.next.Load(); first != nil && first != last {
+		v.cell.next.Store(last)
+	}
+	return last
 }
 
 // New returns text as a Value.
@@ -55,10 +73,11 @@ func List(texts ...string) []Value {
 
 // Reveal returns the text itself, to compare or to send, never to print.
 func (v Value) Reveal() string {
-	if v.cell == nil {
+	c := v.current()
+	if c == nil {
 		return ""
 	}
-	return *v.cell.text.Load()
+	return *c.text.Load()
 }
 
 // Reveal returns the texts of all values that are not empty.
@@ -74,44 +93,67 @@ func Reveal(all []Value) []string {
 
 // Place returns where the value stands in the configuration, or "".
 func (v Value) Place() string {
-	if v.cell == nil {
+	c := v.current()
+	if c == nil {
 		return ""
 	}
-	return v.cell.place
+	return c.place
 }
 
 // FromFile reports whether a file holds the text.
-func (v Value) FromFile() bool { return v.cell != nil && v.cell.fromFile }
+func (v Value) FromFile() bool {
+	c := v.current()
+	return c != nil && c.fromFile
+}
 
 // Replace sets the text. The new text was not used yet.
 func (v Value) Replace(text string) {
-	v.cell.text.Store(&text)
-	v.cell.used.Store(0)
+	c := v.current()
+	c.text.Store(&text)
+	c.used.Store(0)
+}
+
+// Become makes v, and all its copies, stand for next from now on: they have its text, its place and its use. A next with the same text has been
+// used when v was. Nothing happens if v stands for next already.
+func (v Value) Become(next Value) {
+	old, successor := v.current(), next.current()
+	if old == nil || successor == nil || old == successor {
+		return
+	}
+	if *old.text.Load() == *successor.text.Load() {
+		successor.used.Store(max(successor.used.Load(), old.used.Load()))
+	}
+	old.next.Store(successor)
 }
 
 // Use records a use of the secret. It is cheap: the time counts in seconds.
 func (v Value) Use(now time.Time) {
-	if v.cell == nil {
+	c := v.current()
+	if c == nil {
 		return
 	}
-	if s := now.Unix(); v.cell.used.Load() < s {
-		v.cell.used.Store(s)
+	if s := now.Unix(); c.used.Load() < s {
+		c.used.Store(s)
 	}
 }
 
 // LastUsed returns when the text was used last, to the second. It returns the zero time if it was not.
 func (v Value) LastUsed() time.Time {
-	if v.cell == nil || v.cell.used.Load() == 0 {
+	c := v.current()
+	if c == nil || c.used.Load() == 0 {
 		return time.Time{}
 	}
-	return time.Unix(v.cell.used.Load(), 0)
+	return time.Unix(c.used.Load(), 0)
 }
 
 // SetRefused records whether the file holds a text that was refused, so that the old one stays.
-func (v Value) SetRefused(refused bool) { v.cell.refused.Store(refused) }
+func (v Value) SetRefused(refused bool) { v.current().refused.Store(refused) }
 
 // Refused reports whether the file holds a text that was refused.
-func (v Value) Refused() bool { return v.cell != nil && v.cell.refused.Load() }
+func (v Value) Refused() bool {
+	c := v.current()
+	return c != nil && c.refused.Load()
+}
 
 // Equal reports whether both hold the same text. How long that takes tells nothing but the lengths.
 func (v Value) Equal(other Value) bool {
