@@ -18,6 +18,8 @@ type Kafka struct {
 	Timeout                    time.Duration
 	BatchBytes, MaxRecordBytes int
 	ClientID                   string
+	Key                        string
+	Tombstones                 bool
 }
 
 // KafkaTLS configures the encryption of connections to brokers.
@@ -46,6 +48,8 @@ func (r resolver) kafka(path string, file *configv1.KafkaSink) *Kafka {
 		BatchBytes:     int(r.size(path+".batch_bytes", file.GetBatchBytes(), 0)),
 		MaxRecordBytes: int(r.size(path+".max_record_bytes", file.GetMaxRecordBytes(), 0)),
 		ClientID:       text(path+".client_id", file.GetClientId()),
+		Key:            text(path+".key", file.GetKey()),
+		Tombstones:     file.GetTombstones(),
 	}
 	for i, broker := range k.Brokers {
 		if broker == "" {

@@ -37,6 +37,8 @@ func kafkaConfig(s config.Sink) kafka.Config {
 		BatchBytes:     k.BatchBytes,
 		MaxRecordBytes: k.MaxRecordBytes,
 		ClientID:       k.ClientID,
+		Key:            k.Key,
+		Tombstones:     k.Tombstones,
 	}
 	if t := k.TLS; t != nil {
 		c.TLS = &kafka.TLS{CAFile: t.CAFile, CertFile: t.CertFile, KeyFile: t.KeyFile, ServerName: t.ServerName}

@@ -26,6 +26,12 @@ type Config struct {
 	Topic string
 	// Format of the values. "" means FormatProtobuf.
 	Format Format
+	// Key is the key of the records. {source}, {connector}, {type}, {kind} and {subject} are replaced by the event's values. "" means
+	// [Key], which is "{source}/{subject}".
+	Key string
+	// Tombstones makes the value of an event null if its type ends in ".deleted", unless the event is stale. So a compacted topic
+	// forgets its subject.
+	Tombstones bool
 	// Compression is "", "none", "gzip", "snappy", "lz4" or "zstd".
 	Compression string
 	// TLS enables TLS when it is not nil.
@@ -106,6 +112,7 @@ func (c Config) Check() []error {
 type resolved struct {
 	brokers        []string
 	topic          topicTemplate
+	key            keyTemplate
 	compression    kafkago.Compression
 	tls            *tls.Config
 	sasl           sasl.Mechanism
@@ -128,6 +135,7 @@ func (c Config) resolve() (resolved, []error) {
 	out := resolved{
 		brokers:        c.Brokers,
 		topic:          r.topic(c.Topic),
+		key:            r.key(c.Key, c.Tombstones),
 		compression:    r.compression(c.Compression),
 		tls:            r.tls(c.TLS),
 		sasl:           r.sasl(c.SASL),

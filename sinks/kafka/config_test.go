@@ -23,19 +23,24 @@ func TestConfig(t *testing.T) {
 		config kafka.Config
 		want   []string // Keys.
 	}{
-		"least":        {kafka.Config{Brokers: []string{"127.0.0.1:9092"}, Topic: "t"}, nil},
-		"nothing":      {kafka.Config{}, []string{"topic", "brokers"}},
-		"bad brokers":  {kafka.Config{Topic: "t", Brokers: []string{"a:1", "b", "kafka://c:1", ":1", "d:0", "[::1]:9092", "e:x"}}, []string{"brokers[1]", "brokers[2]", "brokers[3]", "brokers[4]", "brokers[6]"}},
-		"a user":       {kafka.Config{Topic: "t", Brokers: []string{"me@host:1"}}, []string{"brokers[0]"}},
-		"format":       {config(func(c *kafka.Config) { c.Format = "avro" }), []string{"format"}},
-		"compression":  {config(func(c *kafka.Config) { c.Compression = "brotli" }), []string{"compression"}},
-		"open brace":   {config(func(c *kafka.Config) { c.Topic = "a.{type" }), []string{"topic"}},
-		"close brace":  {config(func(c *kafka.Config) { c.Topic = "a.type}" }), []string{"topic"}},
-		"unknown":      {config(func(c *kafka.Config) { c.Topic = "a.{subject}" }), []string{"topic"}},
-		"empty braces": {config(func(c *kafka.Config) { c.Topic = "a.{}" }), []string{"topic"}},
-		"characters":   {config(func(c *kafka.Config) { c.Topic = "a/b" }), []string{"topic"}},
-		"dots":         {config(func(c *kafka.Config) { c.Topic = ".." }), []string{"topic"}},
-		"long":         {config(func(c *kafka.Config) { c.Topic = strings.Repeat("a", 250) }), []string{"topic"}},
+		"least":           {kafka.Config{Brokers: []string{"127.0.0.1:9092"}, Topic: "t"}, nil},
+		"nothing":         {kafka.Config{}, []string{"topic", "brokers"}},
+		"bad brokers":     {kafka.Config{Topic: "t", Brokers: []string{"a:1", "b", "kafka://c:1", ":1", "d:0", "[::1]:9092", "e:x"}}, []string{"brokers[1]", "brokers[2]", "brokers[3]", "brokers[4]", "brokers[6]"}},
+		"a user":          {kafka.Config{Topic: "t", Brokers: []string{"me@host:1"}}, []string{"brokers[0]"}},
+		"format":          {config(func(c *kafka.Config) { c.Format = "avro" }), []string{"format"}},
+		"compression":     {config(func(c *kafka.Config) { c.Compression = "brotli" }), []string{"compression"}},
+		"open brace":      {config(func(c *kafka.Config) { c.Topic = "a.{type" }), []string{"topic"}},
+		"close brace":     {config(func(c *kafka.Config) { c.Topic = "a.type}" }), []string{"topic"}},
+		"unknown":         {config(func(c *kafka.Config) { c.Topic = "a.{subject}" }), []string{"topic"}},
+		"empty braces":    {config(func(c *kafka.Config) { c.Topic = "a.{}" }), []string{"topic"}},
+		"characters":      {config(func(c *kafka.Config) { c.Topic = "a/b" }), []string{"topic"}},
+		"dots":            {config(func(c *kafka.Config) { c.Topic = ".." }), []string{"topic"}},
+		"long":            {config(func(c *kafka.Config) { c.Topic = strings.Repeat("a", 250) }), []string{"topic"}},
+		"key":             {config(func(c *kafka.Config) { c.Key = "{kind}/{subject}" }), nil},
+		"unknown key":     {config(func(c *kafka.Config) { c.Key = "{id}" }), []string{"key"}},
+		"default key":     {config(func(c *kafka.Config) { c.Key, c.Tombstones = "{source}/{subject}", true }), nil},
+		"too wide a key":  {config(func(c *kafka.Config) { c.Key, c.Tombstones = "{source}", true }), []string{"key"}},
+		"too close a key": {config(func(c *kafka.Config) { c.Key, c.Tombstones = "{type}/{subject}", true }), []string{"key"}},
 		"negative": {config(func(c *kafka.Config) {
 			c.Timeout, c.BatchBytes, c.MaxRecordBytes = -time.Second, -1, -1
 			c.CreateTopics = &kafka.CreateTopics{Partitions: -1, Replication: -1}

@@ -1,6 +1,6 @@
 // Package kafka is a [sinks.Sink] that writes to topics of Apache Kafka, or of a broker with the same protocol.
 //
-// A record's key is [Key] of the event's source and subject. Its headers are the attributes of CloudEvents 1.0 in their Kafka
+// A record's key is [Key] of the event's source and subject, or made from [Config.Key]. Its headers are the attributes of CloudEvents 1.0 in their Kafka
 // binding (ce_id, ce_type, …). Its value is the whole event in the configured [Format]. Its timestamp is the time at which the
 // webhook was received. The vendor's time is in ce_time: it may be years wrong, and topics refuse or expire records by
 // timestamp.
@@ -54,7 +54,6 @@ const drainTimeout = 500 * time.Millisecond
 
 // Sink delivers to topics.
 type Sink struct {
-	topic      topicTemplate
 	encode     encoder
 	cluster    *cluster
 	batchBytes int
@@ -79,8 +78,9 @@ func Open(ctx context.Context, c Config) (*Sink, error) {
 	}
 	sinkCtx, cancel := context.WithCancel(context.Background())
 	s := &Sink{
-		topic:         parts.topic,
-		encode:        encoder{format: c.Format, largest: parts.maxRecordBytes},
+		encode: encoder{
+			topic: parts.topic, key: parts.key, format: c.Format, tombstones: c.Tombstones, largest: parts.maxRecordBytes,
+		},
 		cluster:       newCluster(parts),
 		batchBytes:    parts.batchBytes,
 		compress:      parts.compression,
@@ -89,7 +89,7 @@ func Open(ctx context.Context, c Config) (*Sink, error) {
 		requestLimits: map[string]int{},
 	}
 	if c.Required {
-		if err := s.cluster.checkReachable(ctx, s.topic.fixed()); err != nil {
+		if err := s.cluster.checkReachable(ctx, parts.topic.fixed()); err != nil {
 			return nil, fmt.Errorf("kafka: open: %w", errors.Join(err, s.Close()))
 		}
 	}
@@ -149,8 +149,8 @@ func (s *Sink) encodeAll(events []sinks.Record) ([]message, error) {
 	messages := make([]message, len(events))
 	for i, e := range events {
 		var err error
-		if messages[i], err = s.encode.message(e, s.topic); err != nil {
-			return messages[:i], sinks.Permanent(fmt.Errorf("kafka: deliver: event at %d: %w", e.Position, err))
+		if messages[i], err = s.encode.message(e); err != nil {
+			return messages[:i], fmt.Errorf("kafka: deliver: event at %d: %w", e.Position, err)
 		}
 	}
 	return messages, nil

@@ -3,8 +3,6 @@ package kafka
 import (
 	"errors"
 	"fmt"
-	"net/url"
-	"strings"
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
@@ -17,26 +15,18 @@ import (
 type message struct {
 	topic   string
 	key     []byte
-	value   []byte
+	value   []byte // nil for a tombstone.
 	headers []kafkago.Header
 	time    time.Time
 	size    int // Size in a batch, before compression; an upper bound.
 }
 
 func (m *message) record() kafkago.Record {
-	return kafkago.Record{Key: kafkago.NewBytes(m.key), Value: kafkago.NewBytes(m.value), Headers: m.headers, Time: m.time}
-}
-
-// Key returns the key of the records of a source and subject: both, joined by a slash, such as "returns/shipment/2b20e85f".
-// Source names have no slash, so no two pairs share a key. If a name had a slash or a percent sign, it would be escaped as in a
-// URL's path.
-func Key(source, subject string) string { return escapeSource(source) + "/" + subject }
-
-func escapeSource(source string) string {
-	if strings.ContainsAny(source, "/%") {
-		return url.PathEscape(source)
+	r := kafkago.Record{Key: kafkago.NewBytes(m.key), Headers: m.headers, Time: m.time}
+	if m.value != nil {
+		r.Value = kafkago.NewBytes(m.value)
 	}
-	return source
+	return r
 }
 
 // partition returns the partition that Java's default partitioner selects for a key.
@@ -49,31 +39,44 @@ var errNoID = errors.New("the event has no id, which CloudEvents demand")
 
 // encoder makes messages from events.
 type encoder struct {
-	format  Format
-	largest int
+	topic      topicTemplate
+	key        keyTemplate
+	format     Format
+	tombstones bool
+	largest    int
 }
 
-// message returns an event as a message, which shares the event's memory. Its errors are permanent.
-func (c encoder) message(r sinks.Record, topic topicTemplate) (message, error) {
-	h := &r.Header
+// message returns an event as a message, which shares the event's memory.
+func (c *encoder) message(r sinks.Record) (message, error) {
+	m, err := c.describe(&r.Header)
+	if err != nil {
+		return message{}, sinks.Permanent(err)
+	}
+	var contentType []byte
+	if !c.tombstones || !deletes(&r.Header) {
+		if m.value, contentType, err = c.value(r); err != nil {
+			return message{}, sinks.Permanent(err)
+		}
+	}
+	m.headers = headers(&r.Header, contentType)
+	m.size = m.measure()
+	if m.size > c.largest {
+		return message{}, sinks.Permanent(fmt.Errorf("the record has %d bytes, more than %d (max_record_bytes)", m.size, c.largest))
+	}
+	return m, nil
+}
+
+// describe returns the message of an event without its value and headers.
+func (c *encoder) describe(h *sinks.Header) (message, error) {
 	if len(h.ID) == 0 {
 		return message{}, errNoID
 	}
-	name, err := topic.name(h)
+	topic, err := c.topic.name(h)
 	if err != nil {
 		return message{}, err
 	}
-	value, contentType, err := c.value(r)
-	if err != nil {
-		return message{}, err
-	}
-	m := message{topic: name, key: []byte(Key(string(h.Source), string(h.Subject))), value: value, time: h.ReceivedAt}
-	m.headers = headers(h, contentType)
-	m.size = m.measure()
-	if m.size > c.largest {
-		return message{}, fmt.Errorf("the record has %d bytes, more than %d (max_record_bytes)", m.size, c.largest)
-	}
-	return m, nil
+	key, err := c.key.of(h)
+	return message{topic: topic, key: []byte(key), time: h.ReceivedAt}, err
 }
 
 var (
@@ -82,7 +85,7 @@ var (
 	typeCloudEvents = []byte(cloudevents.ContentType)
 )
 
-func (c encoder) value(r sinks.Record) (value, contentType []byte, err error) {
+func (c *encoder) value(r sinks.Record) (value, contentType []byte, err error) {
 	switch c.format {
 	case FormatJSON:
 		value, err = eventJSON(r)
@@ -106,12 +109,15 @@ func eventJSON(r sinks.Record) ([]byte, error) {
 var headerNames = cloudevents.NewHeaders("ce_")
 
 // headers returns the headers of CloudEvents' binary mode. The structured format has them too, as its binding allows, so
-// consumers can drop duplicates and select events in the same way for every format.
+// consumers can drop duplicates and select events in the same way for every format. A tombstone has no content type.
 func headers(h *sinks.Header, contentType []byte) []kafkago.Header {
 	attributes := cloudevents.Attributes(h)
 	to := make([]kafkago.Header, 0, len(attributes)+1)
 	for _, a := range attributes {
 		to = append(to, kafkago.Header{Key: headerNames.Of(a), Value: a.Value})
+	}
+	if contentType == nil {
+		return to
 	}
 	return append(to, kafkago.Header{Key: "content-type", Value: contentType})
 }

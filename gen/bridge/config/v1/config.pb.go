@@ -2238,7 +2238,11 @@ type KafkaSink struct {
 	// Largest record that is offered to brokers; larger ones are parked.
 	MaxRecordBytes string `protobuf:"bytes,10,opt,name=max_record_bytes,json=maxRecordBytes,proto3" json:"max_record_bytes,omitempty"`
 	// The name by which the sink introduces itself to brokers.
-	ClientId      string `protobuf:"bytes,11,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
+	ClientId string `protobuf:"bytes,11,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
+	// Key of the records. The event's values replace `{source}`, `{connector}`, `{type}`, `{kind}` and `{subject}` in it.
+	Key string `protobuf:"bytes,20,opt,name=key,proto3" json:"key,omitempty"`
+	// Sends a null value for types that end in `.deleted`, so that a compacted topic forgets the subject.
+	Tombstones    bool `protobuf:"varint,21,opt,name=tombstones,proto3" json:"tombstones,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2348,6 +2352,20 @@ func (x *KafkaSink) GetClientId() string {
 		return x.ClientId
 	}
 	return ""
+}
+
+func (x *KafkaSink) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *KafkaSink) GetTombstones() bool {
+	if x != nil {
+		return x.Tombstones
+	}
+	return false
 }
 
 // KafkaTLS encrypts connections to brokers. Without keys it trusts the system's authorities.
@@ -2768,7 +2786,7 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\x04size\x18\x01 \x01(\tB\x16\xb2\xaa\x19\x12\n" +
 	"\x05256Mi\"\x031Mi2\x04sizeR\x04size\x12B\n" +
 	"\x03age\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x15\xb2\xaa\x19\x11\n" +
-	"\x0324h\"\x021m*\x0687600hR\x03age\"\xb0\x05\n" +
+	"\x0324h\"\x021m*\x0687600hR\x03age\"\xfc\x05\n" +
 	"\tKafkaSink\x12$\n" +
 	"\abrokers\x18\x01 \x03(\tB\n" +
 	"\xbaH\a\x92\x01\x04\b\x01\x10@R\abrokers\x12\x1d\n" +
@@ -2791,7 +2809,12 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	" \x01(\tB\x1a\xb2\xaa\x19\x16\n" +
 	"\x0496Mi\"\x031Ki*\x031Gi2\x04sizeR\x0emaxRecordBytes\x12)\n" +
 	"\tclient_id\x18\v \x01(\tB\f\xb2\xaa\x19\b\n" +
-	"\x06bridgeR\bclientId\"\xb9\x01\n" +
+	"\x06bridgeR\bclientId\x12*\n" +
+	"\x03key\x18\x14 \x01(\tB\x18\xb2\xaa\x19\x14\n" +
+	"\x12{source}/{subject}R\x03key\x12\x1e\n" +
+	"\n" +
+	"tombstones\x18\x15 \x01(\bR\n" +
+	"tombstones\"\xb9\x01\n" +
 	"\bKafkaTLS\x12#\n" +
 	"\aca_file\x18\x01 \x01(\tB\n" +
 	"\xb2\xaa\x19\x062\x04pathR\x06caFile\x12'\n" +
