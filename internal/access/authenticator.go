@@ -7,9 +7,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc/codes"
 
 	adminv1 "github.com/webhook-bridge/bridge/gen/bridge/admin/v1"
 	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
@@ -33,41 +35,30 @@ type Config struct {
 
 // Authenticator finds out who calls the gRPC port. It is safe for concurrent use.
 type Authenticator struct {
-	principals []*Principal
-	tokens     tokens
-	// everyone is the principal of callers while none is configured, or nil. operators is that of operators who manage groups: they see
-	// all groups, and no personal data in their dead letters.
-	everyone, operators *Principal
-	// open: subscribers need no credential. separate: the operators' service needs a token of its own.
-	open, separate bool
-	verifier       *verifier
-	metrics        *metrics
+	current atomic.Pointer[callers]
+	// operators is the principal of operators who manage groups: they see all groups, and no personal data in their dead letters.
+	operators *Principal
+	verifier  *verifier
+	metrics   *metrics
 
 	mu    sync.Mutex
 	calls map[*openCall]struct{}
 }
 
+// callers are the callers that are admitted at one moment. It is not changed.
+type callers struct {
+	principals []*Principal
+	tokens     tokens
+	// everyone is the principal of callers while none is configured, or nil.
+	everyone *Principal
+	// open: subscribers need no credential. separate: the operators' service needs a token of its own.
+	open, separate bool
+}
+
 // New returns an authenticator. It starts no goroutine.
 func New(c Config) *Authenticator {
-	a := &Authenticator{
-		separate: len(c.AdminTokens) > 0 || len(c.Principals) > 0,
-		open:     len(c.Tokens) == 0 && len(c.Principals) == 0,
-		calls:    make(map[*openCall]struct{}),
-	}
-	if len(c.Principals) == 0 {
-		a.everyone = everything(!a.separate, true)
-	}
-	a.operators = everything(false, false)
-	lists := []tokensOf{{holder{principal: a.everyone, operator: !a.separate}, c.Tokens}, {holder{operator: true}, c.AdminTokens}}
-	for _, r := range c.Principals {
-		p, faults := NewPrincipal(r)
-		if len(faults) > 0 {
-			p = &Principal{name: r.Name} // sees nothing; the configuration was not checked
-		}
-		a.principals = append(a.principals, p)
-		lists = append(lists, tokensOf{holder{principal: p}, r.Tokens})
-	}
-	a.tokens = newTokens(lists)
+	a := &Authenticator{operators: everything(false, false), calls: make(map[*openCall]struct{})}
+	a.current.Store(newCallers(c, &callers{}))
 	if c.Authorities != nil {
 		a.verifier = &verifier{authorities: c.Authorities}
 	}
@@ -75,8 +66,60 @@ func New(c Config) *Authenticator {
 	return a
 }
 
+// newCallers returns the callers of a configuration. A principal whose rules are those of an old one is the old one, also if its tokens are
+// others.
+func newCallers(c Config, old *callers) *callers {
+	n := &callers{
+		separate: len(c.AdminTokens) > 0 || len(c.Principals) > 0,
+		open:     len(c.Tokens) == 0 && len(c.Principals) == 0,
+	}
+	switch {
+	case len(c.Principals) > 0:
+	case old.everyone != nil && old.separate == n.separate:
+		n.everyone = old.everyone
+	default:
+		n.everyone = everything(!n.separate, true)
+	}
+	lists := []tokensOf{{holder{principal: n.everyone, operator: !n.separate}, c.Tokens}, {holder{operator: true}, c.AdminTokens}}
+	for _, r := range c.Principals {
+		p := old.principal(r)
+		n.principals = append(n.principals, p)
+		lists = append(lists, tokensOf{holder{principal: p}, r.Tokens})
+	}
+	n.tokens = newTokens(lists)
+	return n
+}
+
+// principal returns the principal of the rules.
+func (c *callers) principal(r Rules) *Principal {
+	p, faults := NewPrincipal(r)
+	if len(faults) > 0 {
+		p = &Principal{name: r.Name} // sees nothing; the configuration was not checked
+	}
+	for _, old := range c.principals {
+		switch {
+		case old.name != r.Name:
+		case old.rules.equal(r):
+			return old
+		default:
+			p.used.Store(old.used.Load())
+		}
+	}
+	return p
+}
+
+// Replace admits the callers of another configuration from now on. Its authorities and its registerer do not count. Open calls end if their
+// caller is not admitted any more, or has other rights now: then the caller connects again. Those of other callers go on. Replace is called
+// by one goroutine at a time.
+func (a *Authenticator) Replace(c Config) {
+	next := newCallers(c, a.current.Load())
+	a.metrics.begin(next.principals)
+	a.current.Store(next)
+	a.Recheck()
+}
+
 // Open reports whether callers need no credential.
-func (a *Authenticator) Open() bool { return a.open }
+func (a *Authenticator) Open() bool { return a.current.Load().open }
 
 // Call has the method and the credentials of a call.
 type Call struct {
@@ -92,11 +135,11 @@ type Call struct {
 // UNAUTHENTICATED or PERMISSION_DENIED. A call that may stay open must also be given to [Authenticator.Follow].
 func (a *Authenticator) Admit(ctx context.Context, c Call) (context.Context, error) {
 	service, now := serviceOf(c.Method), time.Now()
-	switch {
+	switch known := a.current.Load(); {
 	case service == adminv1.AdminService_ServiceDesc.ServiceName:
 		return a.admitOperator(ctx, c, now)
-	case a.open:
-		return With(ctx, &Caller{Principal: a.everyone, metrics: a.metrics}), nil
+	case known.open:
+		return With(ctx, &Caller{Principal: known.everyone, metrics: a.metrics, valid: a.validWithout(known.everyone)}), nil
 	}
 	caller, operator, err := a.identify(c, now)
 	switch {
@@ -126,7 +169,7 @@ func managesGroups(method string) bool {
 }
 
 func (a *Authenticator) admitOperator(ctx context.Context, c Call, now time.Time) (context.Context, error) {
-	if a.open && !a.separate {
+	if known := a.current.Load(); known.open && !known.separate {
 		return ctx, nil
 	}
 	caller, operator, err := a.identify(c, now)
@@ -154,26 +197,56 @@ func (a *Authenticator) identify(c Call, now time.Time) (caller *Caller, operato
 	}
 }
 
+// The reasons why a call ends whose credential was valid.
+const (
+	tokenWithdrawn = "the bearer token is no longer valid"
+	tokenNeeded    = "a bearer token is needed now"
+	rightsChanged  = "the rights of the caller were changed: connect again"
+)
+
+// validWithout says why a caller without a credential is not admitted any more.
+func (a *Authenticator) validWithout(p *Principal) func(time.Time) ending {
+	return func(time.Time) ending {
+		switch known := a.current.Load(); {
+		case !known.open:
+			return ending{codes.Unauthenticated, tokenNeeded}
+		case known.everyone != p:
+			return ending{codes.Unavailable, rightsChanged}
+		}
+		return ending{}
+	}
+}
+
 func (a *Authenticator) byToken(authorization []string, now time.Time) (*Caller, bool, error) {
 	sum, ok := bearer(authorization)
 	var found holder
 	if ok {
-		found = a.tokens.find(sum, now)
+		found = a.current.Load().tokens.find(sum, now)
 	}
 	switch {
 	case found.principal != nil:
 		p := found.principal
 		p.use(now)
-		return &Caller{Principal: p, metrics: a.metrics, valid: func(now time.Time) string {
-			if a.tokens.find(sum, now).principal != p {
-				return "the bearer token is no longer valid"
-			}
-			return ""
-		}}, found.operator, nil
+		return &Caller{Principal: p, metrics: a.metrics, valid: a.validWith(p, func(now time.Time) *Principal {
+			return a.current.Load().tokens.find(sum, now).principal
+		})}, found.operator, nil
 	case found.operator:
 		return nil, true, nil
 	}
 	return nil, false, a.metrics.refuse(credentialToken, "the bearer token is not valid")
+}
+
+// validWith says why a caller with a token is not admitted any more, or is another one.
+func (a *Authenticator) validWith(p *Principal, holder func(time.Time) *Principal) func(time.Time) ending {
+	return func(now time.Time) ending {
+		switch found := holder(now); {
+		case found == p:
+			return ending{}
+		case found != nil, a.Open():
+			return ending{codes.Unavailable, rightsChanged}
+		}
+		return ending{codes.Unauthenticated, tokenWithdrawn}
+	}
 }
 
 func (a *Authenticator) byCertificate(chain []*x509.Certificate, now time.Time) (*Caller, error) {
@@ -181,18 +254,33 @@ func (a *Authenticator) byCertificate(chain []*x509.Certificate, now time.Time) 
 		return nil, a.metrics.refuse(credentialCertificate, err.Error())
 	}
 	all := names(chain[0])
-	i := slices.IndexFunc(a.principals, func(p *Principal) bool { return p.owns(all) })
-	if i < 0 {
-		return nil, a.metrics.refuse(credentialCertificate, "the client certificate is valid, but no principal has a pattern for its names")
+	p := a.current.Load().named(all)
+	if p == nil {
+		return nil, a.metrics.refuse(credentialCertificate, noPattern)
 	}
-	p := a.principals[i]
 	p.use(now)
-	return &Caller{Principal: p, metrics: a.metrics, valid: func(now time.Time) string {
+	return &Caller{Principal: p, metrics: a.metrics, valid: func(now time.Time) ending {
 		if err := a.verifier.verify(chain, now); err != nil {
-			return err.Error()
+			return ending{codes.Unauthenticated, err.Error()}
 		}
-		return ""
+		switch found := a.current.Load().named(all); {
+		case found == p:
+			return ending{}
+		case found != nil:
+			return ending{codes.Unavailable, rightsChanged}
+		}
+		return ending{codes.Unauthenticated, noPattern}
 	}}, nil
+}
+
+const noPattern = "the client certificate is valid, but no principal has a pattern for its names"
+
+// named returns the first principal with a pattern that matches one of the names, or nil.
+func (c *callers) named(names map[string][]string) *Principal {
+	if i := slices.IndexFunc(c.principals, func(p *Principal) bool { return p.owns(names) }); i >= 0 {
+		return c.principals[i]
+	}
+	return nil
 }
 
 func serviceOf(method string) string {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"google.golang.org/grpc/codes"
+
 	"github.com/webhook-bridge/bridge/sinks/pattern"
 )
 
@@ -13,8 +15,14 @@ type Caller struct {
 	*Principal
 
 	metrics *metrics
-	// valid says why the credential does not count any more. Nil: there was none.
-	valid func(now time.Time) string
+	// valid says why the caller is not admitted any more, or why it is to connect again. Nil: nothing changes for it.
+	valid func(now time.Time) ending
+}
+
+// ending is why an open call ends. The zero value is that it does not.
+type ending struct {
+	code   codes.Code
+	reason string
 }
 
 // nobody is a principal without rights.

@@ -25,5 +25,9 @@
 // # Calls that stay open
 //
 // Tokens and authorities change while the program runs. [Authenticator.Recheck] ends the open calls of subscribers whose credential
-// no longer counts: it cancels the contexts from [Authenticator.Follow]. The daemon calls it every few seconds.
+// no longer counts, with UNAUTHENTICATED: it cancels the contexts from [Authenticator.Follow]. The daemon calls it every few seconds.
+//
+// [Authenticator.Replace] puts a whole configuration in the place of the last one. A principal with the same rules stays the same one, and its
+// calls go on. The calls of one with other rules end with UNAVAILABLE, also if it may see more now: it connects again, and gets what it may
+// see. The calls of callers who needed no credential end when one is needed.
 package access

@@ -2,10 +2,10 @@ package access
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
@@ -17,7 +17,7 @@ type openCall struct {
 	end    context.CancelCauseFunc
 }
 
-// Follow returns a context for an admitted call, which [Authenticator.Recheck] cancels when the caller loses the credential. Then
+// Follow returns a context for an admitted call, which [Authenticator.Recheck] cancels when the caller loses the credential or gets other rights. Then
 // [Ended] returns the call's status. The call must call release when it ends.
 func (a *Authenticator) Follow(ctx context.Context) (followed context.Context, release func()) {
 	caller := From(ctx)
@@ -37,7 +37,7 @@ func (a *Authenticator) Follow(ctx context.Context) (followed context.Context, r
 	}
 }
 
-// Recheck ends the followed calls whose credential does not count any more. The uses of the other credentials are recorded, so that one
+// Recheck ends the followed calls whose credential does not count any more, or whose caller has other rights now. The uses of the other credentials are recorded, so that one
 // with open calls does not look unused.
 func (a *Authenticator) Recheck() {
 	now := time.Now()
@@ -48,8 +48,8 @@ func (a *Authenticator) Recheck() {
 	}
 	a.mu.Unlock()
 	for _, call := range calls {
-		reason := call.caller.valid(now)
-		if reason == "" {
+		why := call.caller.valid(now)
+		if why == (ending{}) {
 			call.caller.use(now)
 			continue
 		}
@@ -59,26 +59,31 @@ func (a *Authenticator) Recheck() {
 		a.mu.Unlock()
 		if open {
 			a.metrics.revoked(call.caller.Principal)
-			call.end(status.Error(codes.Unauthenticated, reason))
+			call.end(&endedError{why})
 		}
 	}
 }
 
-// Ended returns the status of a call whose caller has lost the credential, by the context from [Authenticator.Follow]. Otherwise it
-// returns nil.
+// endedError is the cause of the end of a call's context.
+type endedError struct{ ending }
+
+func (e *endedError) Error() string { return "access: " + e.reason }
+
+// Ended returns the status of a call whose caller has lost the credential, or has other rights now, by the context from [Authenticator.Follow].
+// Otherwise it returns nil.
 func Ended(ctx context.Context) error {
 	if ctx.Err() == nil {
 		return nil
 	}
-	if cause := context.Cause(ctx); status.Code(cause) == codes.Unauthenticated {
-		return cause
+	if e, ok := errors.AsType[*endedError](context.Cause(ctx)); ok {
+		return status.Error(e.code, e.reason)
 	}
 	return nil
 }
 
 // openCalls counts the followed calls by principal.
 func (a *Authenticator) openCalls() map[*Principal]int {
-	counts := make(map[*Principal]int, len(a.principals))
+	counts := make(map[*Principal]int)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for call := range a.calls {

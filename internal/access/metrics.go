@@ -66,14 +66,22 @@ func newMetrics(r prometheus.Registerer, a *Authenticator) *metrics {
 	for _, credential := range []string{credentialNone, credentialToken, credentialCertificate} {
 		m.unauthenticated.WithLabelValues(credential)
 	}
-	for _, p := range append([]*Principal{nobody}, a.principals...) {
+	m.begin(append([]*Principal{nobody}, a.current.Load().principals...))
+	r.MustRegister(m.unauthenticated, m.denied, m.ended, m)
+	return m
+}
+
+// begin makes the series of principals, those that are there go on.
+func (m *metrics) begin(principals []*Principal) {
+	if m == nil {
+		return
+	}
+	for _, p := range principals {
 		for _, right := range rights {
 			m.denied.WithLabelValues(p.name, string(right))
 		}
 		m.ended.WithLabelValues(p.name)
 	}
-	r.MustRegister(m.unauthenticated, m.denied, m.ended, m)
-	return m
 }
 
 // Describe implements [prometheus.Collector].
@@ -85,7 +93,7 @@ func (m *metrics) Describe(out chan<- *prometheus.Desc) {
 // Collect implements [prometheus.Collector].
 func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	open := m.authenticator.openCalls()
-	for _, p := range m.authenticator.principals {
+	for _, p := range m.authenticator.current.Load().principals {
 		out <- prometheus.MustNewConstMetric(m.calls, prometheus.GaugeValue, float64(open[p]), p.name)
 		out <- prometheus.MustNewConstMetric(m.lastUsed, prometheus.GaugeValue, float64(p.used.Load()), p.name)
 	}

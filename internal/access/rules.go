@@ -27,6 +27,13 @@ type Rules struct {
 	Raw, Personal bool
 }
 
+// equal reports whether both give the same rights to the same certificates. Tokens do not count.
+func (r Rules) equal(other Rules) bool {
+	return r.Name == other.Name && r.Raw == other.Raw && r.Personal == other.Personal &&
+		slices.Equal(r.Certificates, other.Certificates) && slices.Equal(r.Sources, other.Sources) &&
+		slices.Equal(r.Groups, other.Groups) && slices.Equal(r.Types, other.Types)
+}
+
 // Fault is something wrong in rules.
 type Fault struct {
 	// Key is the setting, relative to the principal: "types[2]".
@@ -38,7 +45,9 @@ type Fault struct {
 // Principal is a caller and what it may see. The zero Principal may see nothing. Its decisions are pure: they depend on nothing but the
 // rules. They are not cheap: a reader of many events remembers them by source and by type.
 type Principal struct {
-	name            string
+	name string
+	// rules are those that it was compiled from.
+	rules           Rules
 	sources, groups []glob
 	types           []pattern.Pattern
 	raw, personal   bool
@@ -49,7 +58,7 @@ type Principal struct {
 
 // NewPrincipal compiles rules. With faults, the result is nil.
 func NewPrincipal(r Rules) (*Principal, []Fault) {
-	p := &Principal{name: r.Name, raw: r.Raw, personal: r.Personal}
+	p := &Principal{name: r.Name, rules: r, raw: r.Raw, personal: r.Personal}
 	var faults []Fault
 	for i, text := range r.Types {
 		compiled, err := pattern.Parse(text)

@@ -39,8 +39,24 @@ const (
 // A webhook waits for the bytes of its body at most reserveTimeout, and for its turn to decode until its commit's deadline.
 type budget struct {
 	bytes *semaphore.Weighted
+	// size is how many bytes there are in all.
+	size int64
 	// edge is the budget of all sources that this one is part of. nil: none.
 	edge *semaphore.Weighted
+}
+
+// newBudget returns a budget of so many bytes. edge is the budget of all sources, or nil.
+func newBudget(size int64, edge *semaphore.Weighted) *budget {
+	return &budget{bytes: semaphore.NewWeighted(size), size: size, edge: edge}
+}
+
+// continueFrom returns the old budget if it has the same size: its bytes in use are counted on. While a size changes, webhooks that are under
+// way hold bytes of the old budget.
+func (b *budget) continueFrom(old *budget) *budget {
+	if b.size == old.size {
+		return old
+	}
+	return b
 }
 
 // reservation is the part of a budget that one webhook holds. With only a budget it holds nothing.

@@ -80,7 +80,7 @@ func TestDecoding(t *testing.T) {
 				if got := busy.Load(); got != flood-flood/2 {
 					t.Errorf("%d were given up", got)
 				}
-				if !e.decoding.TryAcquire(decodingBudget()) || !e.sources["loyalty"].decoding.bytes.TryAcquire(decodingBudget()/2) {
+				if !e.decoding.TryAcquire(decodingBudget()) || !e.endpoint("loyalty").decoding.bytes.TryAcquire(decodingBudget()/2) {
 					t.Error("not all was given back")
 				}
 			})
@@ -93,7 +93,7 @@ func TestDecodingOfTypedCalls(t *testing.T) {
 	e := newEdge(t)
 	client := retinov1.NewRetinoWebhookServiceClient(dial(t, e))
 	ctx := metadata.AppendToOutgoingContext(t.Context(), "bridge-source", "returns", "x-retino-secret", retinoSecret)
-	decoding := e.sources["returns"].decoding.bytes
+	decoding := e.endpoint("returns").decoding.bytes
 	all := decodingBudget() / 2
 	e.book.Before = func(context.Context) error {
 		if !decoding.TryAcquire(all) {

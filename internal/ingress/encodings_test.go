@@ -143,8 +143,8 @@ func TestBombs(t *testing.T) {
 			if made > 32*kibi {
 				t.Errorf("%d KiB were allocated", made)
 			}
-			budget := e.sources["shop"].bodies.bytes
-			if !budget.TryAcquire(bodiesBudget(&e.sources["shop"].Source)) {
+			budget := e.endpoint("shop").bodies.bytes
+			if !budget.TryAcquire(bodiesBudget(&e.endpoint("shop").Source)) {
 				t.Error("not all bytes were released")
 			}
 		})

@@ -135,14 +135,14 @@ func TestBypass(t *testing.T) {
 			c.Sources[i].Reject = true
 		}
 	})
-	routes := e.gateways["openloyalty"].routes
+	routes := e.current.Load().gateways["openloyalty"].routes
 	routes["customer.updated"].handle = routes["customer.deleted"].handle
 	body := []byte(`{"type":"customer.updated","data":{"customerId":"c"}}`)
 	wantSuccess(t, e, "loyalty", e.post("/webhooks/loyalty", secretOf("loyalty"), body))
 	if w := e.book.last(t).Webhook; reasonOf(w) != "bad_events" || !bytes.Equal(w.GetBody(), body) {
 		t.Errorf("another RPC's handler: stored %v", w)
 	}
-	e.gateways["retino"].routes["shipping.ordered"].handle = func(http.ResponseWriter, *http.Request, map[string]string) {}
+	e.current.Load().gateways["retino"].routes["shipping.ordered"].handle = func(http.ResponseWriter, *http.Request, map[string]string) {}
 	body = sample(t, "retino", "shipping_ordered")
 	wantSuccess(t, e, "returns", e.post("/webhooks/returns", secretOf("returns"), body))
 	if w := e.book.last(t).Webhook; reasonOf(w) != "bad_events" || !bytes.Equal(w.GetBody(), body) {
@@ -166,7 +166,7 @@ func TestPanics(t *testing.T) {
 	}
 
 	e = newEdge(t)
-	e.gateways["retino"].routes["shipping.ordered"].handle = nil
+	e.current.Load().gateways["retino"].routes["shipping.ordered"].handle = nil
 	wantSuccess(t, e, "returns", e.post("/webhooks/returns", secretOf("returns"), body))
 	if w := e.book.last(t).Webhook; reasonOf(w) != "panic" || !bytes.Equal(w.GetBody(), body) {
 		t.Errorf("stored %v", w.GetQuarantine())
@@ -177,7 +177,7 @@ func TestPanics(t *testing.T) {
 // again.
 func TestPanicElsewhere(t *testing.T) {
 	e := newEdge(t)
-	e.sources["returns"].decoding = nil
+	e.endpoint("returns").decoding = nil
 	w := e.post("/webhooks/returns", secretOf("returns"), make([]byte, 2*smallBody))
 	if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
 		t.Errorf("answer %d", w.Code)
@@ -228,7 +228,7 @@ func TestCleanRequest(t *testing.T) {
 // TestDescriptors: the routes are exactly those of the descriptors.
 func TestDescriptors(t *testing.T) {
 	e := newEdge(t)
-	for name, g := range e.gateways {
+	for name, g := range e.current.Load().gateways {
 		var routed, described []string
 		for _, rt := range g.routes {
 			routed = append(routed, rt.method)

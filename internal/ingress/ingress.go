@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"runtime/debug"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -34,13 +36,22 @@ type Ingress struct {
 	intake   *intake.Intake
 	log      *slog.Logger
 	metrics  *metrics
-	sources  map[string]*endpoint
-	gateways map[string]*gateway
+	current  atomic.Pointer[endpoints]
 	unknown  refusals
 	decoding *semaphore.Weighted // the budget of all sources
 	// deadlines of commits.
 	deadlines deadlines
 }
+
+// endpoints are all sources at one moment. It is not changed.
+type endpoints struct {
+	sources map[string]*endpoint
+	// gateways by connector, also of connectors that had a source earlier.
+	gateways map[string]*gateway
+}
+
+// endpoint returns the source of that name, or nil. A webhook keeps the one that it began with.
+func (in *Ingress) endpoint(name string) *endpoint { return in.current.Load().sources[name] }
 
 // New resolves all sources, and proves for every event of their connectors that the generated gateway leads from its path
 // to its RPC. The error names all problems.
@@ -56,12 +67,24 @@ func New(c Config) (*Ingress, error) {
 		intake:   c.Intake,
 		log:      c.Logger,
 		metrics:  m,
-		sources:  make(map[string]*endpoint, len(c.Sources)),
-		gateways: make(map[string]*gateway),
 		unknown:  m.refusalsOf(unknownSource),
 		decoding: semaphore.NewWeighted(decodingBudget()),
 	}
-	sources := slices.Clone(c.Sources)
+	in.current.Store(&endpoints{})
+	apply, err := in.Prepare(c.Sources)
+	if err != nil {
+		return nil, err
+	}
+	apply()
+	return in, nil
+}
+
+// Prepare makes other sources ready, with the checks of [New], and changes nothing. Its result puts them in the place of the current ones:
+// webhooks that are under way end with the settings that they began with, and the next ones have the new settings. A source that keeps its
+// name keeps what it has counted: its rate, its bytes of the day and the memory in use. Prepare and its result are called by one goroutine
+// at a time.
+func (in *Ingress) Prepare(configured []source.Source) (apply func(), err error) {
+	sources := slices.Clone(configured)
 	var problems []error
 	for _, p := range source.Resolve(sources) {
 		problems = append(problems, fmt.Errorf("ingress: source %q: %s", sources[p.Source].Name, p))
@@ -69,32 +92,41 @@ func New(c Config) (*Ingress, error) {
 	if err := errors.Join(problems...); err != nil {
 		return nil, err
 	}
+	old := in.current.Load()
+	next := &endpoints{sources: make(map[string]*endpoint, len(sources)), gateways: maps.Clone(old.gateways)}
+	if next.gateways == nil {
+		next.gateways = make(map[string]*gateway)
+	}
 	for _, s := range sources {
-		if err := in.add(s); err != nil {
+		if err := in.add(next, s, old.sources[s.Name]); err != nil {
 			problems = append(problems, fmt.Errorf("ingress: source %q: %w", s.Name, err))
 		}
 	}
 	if err := errors.Join(problems...); err != nil {
 		return nil, err
 	}
-	return in, nil
+	return func() { in.current.Store(next) }, nil
 }
 
-func (in *Ingress) add(s source.Source) error {
+// add makes an endpoint for a source. old is the source's endpoint so far, or nil.
+func (in *Ingress) add(to *endpoints, s source.Source, old *endpoint) error {
 	v, err := newVerifier(&s.Auth)
 	if err != nil {
 		return err
 	}
-	g, ok := in.gateways[s.Connector.Name]
+	g, ok := to.gateways[s.Connector.Name]
 	if !ok {
 		var err error
 		if g, err = newGateway(s.Connector); err != nil {
 			return err
 		}
-		in.gateways[s.Connector.Name] = g
+		to.gateways[s.Connector.Name] = g
 	}
 	src := newEndpoint(s, v, g, in.intake, in.decoding, in.metrics)
-	in.sources[s.Name] = src
+	if old != nil {
+		src.continueFrom(old)
+	}
+	to.sources[s.Name] = src
 	return src.checkHandshakes()
 }
 
@@ -108,7 +140,7 @@ func (in *Ingress) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 	to, ok := parsePath(r.URL)
-	src = in.sources[to.source]
+	src = in.endpoint(to.source)
 	if !ok || src == nil {
 		in.refuse(w, nil, errUnknownSource)
 		return

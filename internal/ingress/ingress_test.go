@@ -195,7 +195,7 @@ func wantSuccess(t *testing.T, e *edge, source string, w *httptest.ResponseRecor
 	if w.Code != http.StatusOK || w.Header().Get("Content-Type") != "application/json" {
 		t.Fatalf("answer is %d, %q", w.Code, w.Header().Get("Content-Type"))
 	}
-	if got, want := w.Body.String(), e.sources[source].Connector.Answer; got != want {
+	if got, want := w.Body.String(), e.endpoint(source).Connector.Answer; got != want {
 		t.Errorf("answer %q, the vendor needs %q", got, want)
 	}
 }
@@ -379,7 +379,7 @@ func TestSenderHangsUpBeforeGunzip(t *testing.T) {
 		ctx, hangUp := context.WithCancel(t.Context())
 		compressed := zipped(t, sample(t, "retino", "shipping_ordered"))
 		// The budget has bytes only for the compressed body: there will be more once the webhook has begun to wait.
-		budget := e.sources["returns"].bodies.bytes
+		budget := e.endpoint("returns").bodies.bytes
 		const all = 64 * mebi
 		if !budget.TryAcquire(all - smallBody) {
 			t.Fatal("bytes are held")

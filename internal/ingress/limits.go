@@ -18,17 +18,35 @@ type limits struct {
 	rate *rate.Limiter // nil: no limit
 
 	daily int64 // 0: no limit
+	*quota
+}
+
+// quota counts the bytes of a day.
+type quota struct {
 	mu    sync.Mutex
 	day   int64 // days since 1970 in UTC that spent is about
 	spent int64
 }
 
 func newLimits(body int64, perSecond int, daily int64) *limits {
-	l := &limits{body: body, daily: daily}
+	l := &limits{body: body, daily: daily, quota: &quota{}}
 	if perSecond > 0 {
 		l.rate = rate.NewLimiter(rate.Limit(perSecond), perSecond)
 	}
 	return l
+}
+
+// continueFrom makes the limits go on with what others have counted. A new rate has as much left as the old one, if it may.
+func (l *limits) continueFrom(old *limits, now time.Time) {
+	l.quota = old.quota
+	switch {
+	case l.rate == nil || old.rate == nil:
+	case l.rate.Limit() == old.rate.Limit() && l.rate.Burst() == old.rate.Burst():
+		l.rate = old.rate
+	default:
+		left := max(0, min(int(old.rate.TokensAt(now)), l.rate.Burst()))
+		l.rate.ReserveN(now, l.rate.Burst()-left)
+	}
 }
 
 // limited says that the sender is over its rate or its daily quota, and when it may send again.

@@ -100,7 +100,7 @@ func TestInFlight(t *testing.T) {
 		synctest.Wait()
 		close(hold)
 		wg.Wait()
-		budget := e.sources["returns"].bodies.bytes
+		budget := e.endpoint("returns").bodies.bytes
 		if all := 2 * int64(110<<10+1); !budget.TryAcquire(all) || budget.TryAcquire(1) {
 			t.Error("bytes were lost, or made")
 		}
@@ -124,7 +124,7 @@ func TestBytesComeBack(t *testing.T) {
 	r := httptest.NewRequest(http.MethodPost, "/webhooks/returns", io.MultiReader(bytes.NewReader(large[:9]), failing{io.ErrUnexpectedEOF}))
 	r.Header = secretOf("returns")
 	e.ServeHTTP(httptest.NewRecorder(), r)
-	if budget := e.sources["returns"].bodies.bytes; !budget.TryAcquire(2 * (smallBody + 1)) {
+	if budget := e.endpoint("returns").bodies.bytes; !budget.TryAcquire(2 * (smallBody + 1)) {
 		t.Error("bytes were lost")
 	}
 }

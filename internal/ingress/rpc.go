@@ -28,7 +28,7 @@ const sourceMetadata = "bridge-source"
 // A call for a source that does not accept typed calls gets PermissionDenied. A wrong secret gets Unauthenticated, and an
 // internal error Unavailable.
 func (in *Ingress) RegisterGRPC(s grpc.ServiceRegistrar) error {
-	for _, g := range in.gateways {
+	for _, g := range in.current.Load().gateways {
 		desc, err := in.serviceDesc(g)
 		if err != nil {
 			return fmt.Errorf("ingress: %w", err)
@@ -125,7 +125,7 @@ func (t *typed) admit(ctx context.Context, now time.Time) (*endpoint, error) {
 	if len(names) != 1 {
 		return nil, errNoSource
 	}
-	src := t.in.sources[names[0]]
+	src := t.in.endpoint(names[0])
 	if src == nil {
 		return nil, errUnknownSource
 	}

@@ -166,7 +166,7 @@ func (c *counted) Read(p []byte) (int, error) {
 // wantReleased checks that no bytes of a source are reserved.
 func wantReleased(t *testing.T, e *edge, name string) {
 	t.Helper()
-	s := e.sources[name]
+	s := e.endpoint(name)
 	bodies := bodiesBudget(&s.Source)
 	if !s.bodies.bytes.TryAcquire(bodies) || !s.unverified.bytes.TryAcquire(max(bodies/4, maxBuffer(s.Limits.Body))) {
 		t.Error("bytes were lost")
@@ -290,7 +290,7 @@ func TestStrangersBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const size = 100 * kibi
 		e := newSigned(t, func(s *source.Source) { s.Limits.Body, s.Limits.InFlight = size, size }) // as much as must be
-		shop := e.sources["shop"]
+		shop := e.endpoint("shop")
 		post := func(body io.Reader, length int, h http.Header) int {
 			r := httptest.NewRequest(http.MethodPost, "/webhooks/shop", body)
 			r.ContentLength, r.Header = int64(length), h
@@ -354,8 +354,8 @@ func (f readerOf) Read(p []byte) (int, error) { return f(p) }
 func TestSignedWaitsForItsBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newSigned(t)
-		budget := e.sources["shop"].bodies.bytes
-		all := bodiesBudget(&e.sources["shop"].Source)
+		budget := e.endpoint("shop").bodies.bytes
+		all := bodiesBudget(&e.endpoint("shop").Source)
 		if !budget.TryAcquire(all) {
 			t.Fatal("bytes are held")
 		}
@@ -412,13 +412,13 @@ func TestCauseOfRefusedSignature(t *testing.T) {
 // TestSignedSourcesTakeNoTypedCalls: nothing in one is signed.
 func TestSignedSourcesTakeNoTypedCalls(t *testing.T) {
 	e := newSigned(t)
-	e.sources["shop"].GRPC = true // New would not take it
+	e.endpoint("shop").GRPC = true // New would not take it
 	ctx := metadata.AppendToOutgoingContext(t.Context(), "bridge-source", "shop")
 	_, err := retinov1.NewRetinoWebhookServiceClient(dial(t, e)).ShippingOrdered(ctx, shipmentMessage(t))
 	if status.Code(err) != codes.PermissionDenied {
 		t.Errorf("error %v", err)
 	}
-	if e.sources["shop"].verifier.verifyGRPC(metadata.MD{}, time.Now()) {
+	if e.endpoint("shop").verifier.verifyGRPC(metadata.MD{}, time.Now()) {
 		t.Error("a call without a signature passes")
 	}
 }

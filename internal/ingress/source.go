@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/semaphore"
@@ -60,9 +61,9 @@ func newEndpoint(s source.Source, v verifier, g *gateway, in *intake.Intake, edg
 		intake:     in.Source(s, g.Decode),
 		verifier:   v,
 		limits:     newLimits(s.Limits.Body, s.Limits.Rate, s.Limits.Daily),
-		bodies:     &budget{bytes: semaphore.NewWeighted(bodies)},
-		unverified: &budget{bytes: semaphore.NewWeighted(max(bodies/4, maxBuffer(s.Limits.Body)))},
-		decoding:   &budget{bytes: semaphore.NewWeighted(decodingBudget() / 2), edge: edge},
+		bodies:     newBudget(bodies, nil),
+		unverified: newBudget(max(bodies/4, maxBuffer(s.Limits.Body)), nil),
+		decoding:   newBudget(decodingBudget()/2, edge),
 		answer:     newSuccess(s.Connector.Answer),
 		received:   m.received.WithLabelValues(s.Name),
 		taken:      m.taken.WithLabelValues(s.Name),
@@ -81,6 +82,14 @@ func newEndpoint(s source.Source, v verifier, g *gateway, in *intake.Intake, edg
 		}
 	}
 	return src
+}
+
+// continueFrom takes over what an earlier endpoint of the source has counted, and what it has in use.
+func (s *endpoint) continueFrom(old *endpoint) {
+	s.limits.continueFrom(old.limits, time.Now())
+	s.bodies, s.unverified = s.bodies.continueFrom(old.bodies), s.unverified.continueFrom(old.unverified)
+	s.decoding = s.decoding.continueFrom(old.decoding)
+	s.refused = old.refused
 }
 
 const (

@@ -215,7 +215,7 @@ func TestLargestForm(t *testing.T) {
 			t.Errorf("%s, a byte more: %d", encoding, w.Code)
 		}
 	}
-	if !e.sources["shop"].bodies.bytes.TryAcquire(3 * (100*kibi + 1)) {
+	if !e.endpoint("shop").bodies.bytes.TryAcquire(3 * (100*kibi + 1)) {
 		t.Error("bytes were lost")
 	}
 }
@@ -462,7 +462,7 @@ func TestBatchRefused(t *testing.T) {
 // TestBatchWithAPanic: one webhook's panic costs the others nothing.
 func TestBatchWithAPanic(t *testing.T) {
 	e := newShop(t)
-	e.gateways["retino"].routes["shipping.ordered"].handle = nil
+	e.current.Load().gateways["retino"].routes["shipping.ordered"].handle = nil
 	wantSuccess(t, e, "shop", e.post("/webhooks/shop", nil, []byte("["+shipment("s1")+`,{"event_type":"new"}]`)))
 	wantStored(t, e, "shipping.ordered panic", "new retino/new")
 }
@@ -497,7 +497,7 @@ func TestDecodingOfBatches(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := newShop(t)
-			decoding, all := e.sources["shop"].decoding.bytes, decodingBudget()/2
+			decoding, all := e.endpoint("shop").decoding.bytes, decodingBudget()/2
 			e.book.Before = func(context.Context) error {
 				free := all - maxDecoding + tt.free
 				if !decoding.TryAcquire(free) {
