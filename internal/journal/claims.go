@@ -48,6 +48,9 @@ type Claim interface {
 	// RecordGap records that the reader was not given the events from one position up to, not including, another, and
 	// returns how many of them are newly recorded, once that is durable. Errors: those of Park.
 	RecordGap(ctx context.Context, from, to sinks.Position) (added uint64, err error)
+	// SaveReplay stores how far a replay of the reader is. One that has ended stays as it is: an operator may have cancelled it
+	// meanwhile. r is not kept and not changed. Errors: those of Park.
+	SaveReplay(ctx context.Context, r *journalv1.Replay) error
 	// Requests returns what operators asked for since. It is cheap, and asked often. Errors: ErrLost, ErrUnavailable,
 	// sinks.ErrClosed, ctx's.
 	Requests(ctx context.Context) (Requests, error)
@@ -70,6 +73,8 @@ type Requests struct {
 	Retry []*journalv1.Parked
 	// Pass are positions that a strictly ordered reader may leave behind, parked.
 	Pass []sinks.Position
+	// Replays are the replays that have not ended, in the order in which they were requested.
+	Replays []*journalv1.Replay
 }
 
 // ReaderState describes a reader to operators.
@@ -121,3 +126,24 @@ type DeadLetters interface {
 	// sinks.ErrClosed, ctx's.
 	Gaps(ctx context.Context, name string) ([]*journalv1.Gap, error)
 }
+
+// ReaderReplays deliver events to a reader once more. They move no cursor, and hold back no retention.
+type ReaderReplays interface {
+	// StartReplay stores a replay, durably. The reader's holder carries it out. Ids are unique, and greater than those of earlier
+	// replays. Of the replays that have ended, the latest [KeptReplays] of each reader are kept. r is not kept and not changed.
+	// Errors: ErrNotFound for a reader that does not exist, ErrLimit above [MaxReplays] that have not ended, ErrUnavailable,
+	// sinks.ErrClosed, ctx's.
+	StartReplay(ctx context.Context, r *journalv1.Replay) error
+	// ListReplays returns the replays of a reader, or of all readers when the name is empty, ordered by reader and id. They belong to
+	// the caller. Errors: ErrUnavailable, sinks.ErrClosed, ctx's.
+	ListReplays(ctx context.Context, name string) ([]*journalv1.Replay, error)
+	// CancelReplay ends a replay. Errors: ErrNotFound for one that has ended or does not exist, ErrUnavailable, sinks.ErrClosed,
+	// ctx's.
+	CancelReplay(ctx context.Context, name, id string) error
+}
+
+// Limits of a reader's replays.
+const (
+	MaxReplays  = 20
+	KeptReplays = 20
+)

@@ -111,6 +111,7 @@
 //   - The attempt of a retry changes nothing if the event is parked no more.
 //   - A gap that was recorded twice is counted once.
 //   - A note that a claim saved is there for every instance, and for the next holder of the name, while some instance runs.
+//   - A replay survives every crash, with what its reader's holder saved of it. One that has ended never goes on.
 //   - A pause, a move and a request survive every crash. A request stays until its reader carried it out.
 //
 // Groups:

@@ -20,8 +20,9 @@ var (
 	ErrLost = errors.New("journal: claim is lost")
 	// ErrConflict means that a group was changed in the meantime. Read it, and decide again.
 	ErrConflict = errors.New("journal: the group was changed in the meantime")
-	// ErrLimit means that a group, a member or a share is too large, or has no valid name, or that there are too many. Nothing was changed.
-	ErrLimit = errors.New("journal: a limit of groups is exceeded")
+	// ErrLimit means that a group, a member or a share is too large, or has no valid name, or that there are too many of them, or of
+	// replays. Nothing was changed.
+	ErrLimit = errors.New("journal: a limit is exceeded")
 	// ErrDataLoss means that the storage lost webhooks that the journal had confirmed. Nothing was changed. Put the missing
 	// files back, or restore a backup. An operator who has neither accepts the loss, and the journal continues without them.
 	ErrDataLoss = errors.New("journal: the storage lost data that was confirmed")

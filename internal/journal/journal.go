@@ -17,6 +17,7 @@ type Journal interface {
 	Claims
 	Operations
 	DeadLetters
+	ReaderReplays
 	Replicas
 	Groups
 	// Health returns the journal's state now. It does not wait.

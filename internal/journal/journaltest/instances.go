@@ -261,6 +261,7 @@ func (t *test) writesAreLost(c journal.Claim) {
 		"park":    func(ctx context.Context) error { return c.Park(ctx, parked(3, "late")) },
 		"attempt": func(ctx context.Context) error { return c.AddAttempt(ctx, parked(1, "late")) },
 		"unpark":  func(ctx context.Context) error { return c.Unpark(ctx, 1) },
+		"replay":  func(ctx context.Context) error { return c.SaveReplay(ctx, replay("reader", 1)) },
 		"gap":     func(ctx context.Context) error { _, err := c.RecordGap(ctx, 1, 3); return err },
 	} {
 		t.is(what+" of a holder that stopped", write(t.ctx), journal.ErrLost)

@@ -18,6 +18,7 @@ const (
 	whenLost     = "A claim is lost, at the latest, before another holder has the name, and when the reader is paused, moved or forgotten."
 	parkedStays  = "A parked event stays until its reader unparks it, an operator discards it, or its retention ends."
 	movedSaysSo  = "A cursor that an operator moved says so to every holder, until one of them saves it."
+	replaysGoOn  = "A replay survives every crash, with what its reader's holder saved of it. One that has ended never goes on."
 	noteStays    = "A note that a claim saved is there for every instance, and for the next holder of the name, while some instance runs."
 	everyReplica = "Every instance that has the log open is listed, with the names that it holds and the counts that it reported last, at every instance."
 	operatorsAsk = "A pause, a move and a request survive every crash. A request stays until its reader carried it out."
@@ -38,6 +39,8 @@ var readerCases = []testCase{
 	{"gaps", "A gap that was recorded twice is counted once.", gaps, []need{canCrash}},
 	{"notes", noteStays, notes, nil},
 	{"replicas", everyReplica, replicas, nil},
+	{"replays", replaysGoOn, replays, []need{canCrash}},
+	{"replays that have ended", replaysGoOn, endedReplays, []need{canReopen}},
 	{"operators' requests", operatorsAsk, requests, []need{canCrash}},
 }
 
@@ -117,6 +120,7 @@ func lostWrites(t *test) {
 			"attempt":  func() error { return c.AddAttempt(t.ctx, parked(1, "late")) },
 			"unpark":   func() error { return c.Unpark(t.ctx, 1) },
 			"gap":      func() error { _, err := c.RecordGap(t.ctx, 1, 3); return err },
+			"replay":   func() error { return c.SaveReplay(t.ctx, replay(name, 1)) },
 			"note":     func() error { return c.SaveNote(t.ctx, []byte("late")) },
 			"requests": func() error { _, err := c.Requests(t.ctx); return err },
 		} {

@@ -242,6 +242,9 @@ func (a *author) readers(j journal.Journal) {
 		must(c.Release(ctx))
 		must(j.RequestRetry(ctx, name, 2))
 		must(j.RequestPass(ctx, name, sinks.Position(3+len(name))))
+		must(j.StartReplay(ctx, &journalv1.Replay{Id: name + " 1", Sink: name, From: 1, To: 3, RequestedAt: timestamppb.Now()}))
+		must(j.StartReplay(ctx, &journalv1.Replay{Id: name + " 2", Sink: name, From: 2, To: 3, RequestedAt: timestamppb.Now()}))
+		must(j.CancelReplay(ctx, name, name+" 1"))
 	}
 	must(j.Pause(ctx, "paused"))
 	must(j.MoveTo(ctx, "moved", 5))
@@ -313,6 +316,7 @@ type contents struct {
 	Readers     []journal.ReaderState
 	Parked      []*journalv1.Parked
 	Gaps        []*journalv1.Gap
+	Again       []*journalv1.Replay
 	Moved       map[string]bool
 	Requests    map[string]journal.Requests
 	Groups      []*journal.GroupState
@@ -371,6 +375,8 @@ func contentsOf(t *testing.T, j journal.Journal) contents {
 		must(claim.Release(ctx))
 	}
 	c.Parked, err = j.Parked(ctx, "", 0, 1000)
+	must(err)
+	c.Again, err = j.ListReplays(ctx, "")
 	must(err)
 	c.Gaps, err = j.Gaps(ctx, "")
 	must(err)

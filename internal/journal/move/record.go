@@ -27,6 +27,7 @@ const (
 	Parked      Kind = "parked events"
 	Gaps        Kind = "gaps"
 	Requests    Kind = "requests"
+	Replays     Kind = "replays"
 	Groups      Kind = "groups"
 	Shares      Kind = "shares of groups"
 )
@@ -35,7 +36,7 @@ const (
 var Growing = []Kind{Events, Webhooks, Keys, Versions}
 
 // Changing are the kinds whose records change and go. They are copied as a whole, at the end.
-var Changing = []Kind{Quarantined, Corrections, Drift, Readers, Groups, Shares, Parked, Gaps, Requests}
+var Changing = []Kind{Quarantined, Corrections, Drift, Readers, Groups, Shares, Parked, Gaps, Requests, Replays}
 
 // Record is a record of any kind. Times are Unix nanoseconds, as the clock showed them in the record's epoch.
 type Record interface {
@@ -188,6 +189,12 @@ func (r *Request) Append(b []byte) []byte {
 	b = appendNumbers(b, uint64(r.Position), uint64(r.Kind), uint64(r.At))
 	return append(b, r.Reader...)
 }
+
+// Replay is a record of [Replays].
+type Replay struct{ *journalv1.Replay }
+
+// Append implements [Record].
+func (r Replay) Append(b []byte) []byte { return appendMessage(b, r.Replay) }
 
 // Group is a record of [Groups]. The one with an empty name is no group: no group that was deleted had an epoch or a version above its version. It is
 // there if a group was deleted.

@@ -98,6 +98,14 @@ var brokenEngines = []struct {
 	{"says that a cursor was moved after it was saved", "moved", func(h journaltest.Harness) journaltest.Harness {
 		return wrap(h, func(b *broken) { b.claim = func(c journal.Claim) journal.Claim { return &movedForGood{c, c.Moved()} } })
 	}},
+	{"goes on with a replay that was cancelled", "replays that have ended", func(h journaltest.Harness) journaltest.Harness {
+		return wrap(h, func(b *broken) {
+			b.claim = func(c journal.Claim) journal.Claim { return &revivesReplays{Claim: c, j: b.Journal} }
+		})
+	}},
+	{"forgets how far a replay is", "replays", func(h journaltest.Harness) journaltest.Harness {
+		return wrap(h, func(b *broken) { b.claim = func(c journal.Claim) journal.Claim { return &savesEndsOnly{c} } })
+	}},
 	{"lists no claims of replicas", "replicas", func(h journaltest.Harness) journaltest.Harness {
 		return wrap(h, func(b *broken) { b.replicas = func(r *journal.Replica) { r.Claims = nil } })
 	}},
@@ -476,6 +484,31 @@ type movedForGood struct {
 }
 
 func (c *movedForGood) Moved() bool { return c.moved }
+
+type revivesReplays struct {
+	journal.Claim
+	j journal.Journal
+}
+
+func (c *revivesReplays) Requests(ctx context.Context) (journal.Requests, error) {
+	all, err := c.Claim.Requests(ctx)
+	replays, listed := c.j.ListReplays(ctx, "")
+	for _, r := range replays {
+		if r.GetState() == journalv1.ReplayState_REPLAY_STATE_CANCELLED {
+			all.Replays = append(all.Replays, r)
+		}
+	}
+	return all, errors.Join(err, listed)
+}
+
+type savesEndsOnly struct{ journal.Claim }
+
+func (c *savesEndsOnly) SaveReplay(ctx context.Context, r *journalv1.Replay) error {
+	if r.GetEndedAt() == nil && r.GetDelivered() > 0 {
+		return nil
+	}
+	return c.Claim.SaveReplay(ctx, r)
+}
 
 type gapsTwice struct{ journal.Claim }
 

@@ -44,6 +44,7 @@ var movedKinds = map[move.Kind]movedKind{
 	move.Parked:      {prefixParked, readMovedParked},
 	move.Gaps:        {prefixGap, readMovedGap},
 	move.Requests:    {prefixRequest, readMovedRequest},
+	move.Replays:     {prefixReplay, readMovedReplay},
 }
 
 // Read implements [move.Source].
@@ -226,4 +227,9 @@ func readMovedRequest(k, v []byte, _ move.Stamp) (move.Record, error) {
 		return nil, errCorrupt
 	}
 	return &move.Request{Reader: name, Position: p, Kind: kind[0], At: int64(binary.BigEndian.Uint64(v))}, nil
+}
+
+func readMovedReplay(_, v []byte, _ move.Stamp) (move.Record, error) {
+	r := new(journalv1.Replay)
+	return move.Replay{Replay: r}, proto.Unmarshal(v, r)
 }

@@ -85,6 +85,8 @@ func (t *Transfer) writeMoved(b *pebble.Batch, r move.Record) error {
 		return setMessage(b, readerKey(prefixParked, r.GetSink(), sinks.Position(r.GetPosition())), r.Parked)
 	case move.Gap:
 		return setMessage(b, readerKey(prefixGap, r.GetSink(), sinks.Position(r.GetFrom())), r.Gap)
+	case move.Replay:
+		return setMessage(b, replayKey(r.GetSink(), r.GetId()), r.Replay)
 	case *move.Request:
 		key := requestKey(r.Reader, request{r.Position, requestKind(r.Kind)})
 		return b.Set(key, binary.BigEndian.AppendUint64(nil, uint64(r.At)), nil)

@@ -110,12 +110,13 @@ func (j *Journal) MoveTo(ctx context.Context, name string, p sinks.Position) err
 	})
 }
 
-// Forget implements [journal.Operations]. The reader's parked events and gaps stay.
+// Forget implements [journal.Operations]. The reader's parked events and gaps stay, its replays go.
 func (j *Journal) Forget(ctx context.Context, name string) error {
 	return j.changeAndRevoke(ctx, name, func(r *reader) error {
+		lower, upper := readerKeys(prefixReplay, name)
 		requests := j.readers.requestsOf(r, func(request) bool { return true })
 		err := j.update("forget", func(_ *store, b *pebble.Batch) error {
-			return errors.Join(b.Delete(cursorKey(name), nil), deleteRequests(b, name, requests))
+			return errors.Join(b.Delete(cursorKey(name), nil), deleteRequests(b, name, requests), b.DeleteRange(lower, upper, nil))
 		})
 		if err != nil {
 			return err
@@ -123,7 +124,7 @@ func (j *Journal) Forget(ctx context.Context, name string) error {
 		j.readers.forgetRequests(r, requests)
 		j.readers.mu.Lock()
 		defer j.readers.mu.Unlock()
-		r.cursor, r.registered, r.note = cursor{}, false, nil
+		r.cursor, r.registered, r.note, r.replays = cursor{}, false, nil, nil
 		return nil
 	})
 }

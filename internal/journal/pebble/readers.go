@@ -10,6 +10,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/internal/journal/letters"
 	"github.com/webhook-bridge/bridge/sinks"
@@ -34,6 +35,8 @@ type reader struct {
 	note []byte
 	// requests are the operators' requests that the holder has not carried out yet.
 	requests map[request]struct{}
+	// replays are in the order in which they were requested. The messages never change.
+	replays []*journalv1.Replay
 	// parkedChanges counts the writes of parked events, and parked is how many there were after parkedCounted of these, or nothing is known.
 	parkedChanges, parkedCounted, parked uint64
 }
@@ -138,7 +141,10 @@ func (j *Journal) loadReaders(st *store) error {
 			return fmt.Errorf("cursors: %w", err)
 		}
 	}
-	return j.loadRequests(st)
+	if err := j.loadRequests(st); err != nil {
+		return fmt.Errorf("requests: %w", err)
+	}
+	return j.loadReplays(st)
 }
 
 // get returns the reader with this name, and adds it if it is new.

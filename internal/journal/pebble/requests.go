@@ -117,6 +117,7 @@ func (c *claim) Requests(ctx context.Context) (journal.Requests, error) {
 	if err := c.check(); err != nil {
 		return all, err
 	}
+	all.Replays = letters.ActiveReplays(c.j.readers.replaysOf(c.r))
 	var retries []request
 	for _, q := range c.j.readers.requestsOf(c.r, func(request) bool { return true }) {
 		switch q.kind {

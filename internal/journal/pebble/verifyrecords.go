@@ -36,6 +36,7 @@ var recordKinds = map[byte]recordKind{
 	prefixEpoch:      {"epochs", func(_ *verifier, k, value []byte) error { _, err := parseEpoch(k, value); return err }},
 	prefixParked:     {"parked events", checkMessage(func() proto.Message { return new(journalv1.Parked) })},
 	prefixRequest:    {"requests", func(_ *verifier, k, _ []byte) error { _, _, _, err := parseReaderKey(k); return err }},
+	prefixReplay:     {"replays", checkMessage(func() proto.Message { return new(journalv1.Replay) })},
 	prefixShare:      {"shares of groups", (*verifier).checkShare},
 	prefixGroup:      {"groups", (*verifier).checkGroup},
 	prefixQuarantine: {"quarantined webhooks", (*verifier).checkWebhook},

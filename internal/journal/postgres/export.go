@@ -122,6 +122,9 @@ func (t *Transfer) queryOf(k move.Kind, since move.Stamp, from string) (q movedQ
 	case move.Requests:
 		q.sql, q.scan = `select reader, position, kind, at from bridge.request where (reader collate "C", position * 2 + (kind = 'r')::int) > ($1, $2)
 			order by reader collate "C", position * 2 + (kind = 'r')::int limit $3`, scanMovedRequest
+	case move.Replays:
+		q.sql, q.scan = `select id, encoded from bridge.replay where id > $1 order by id limit $2`, scanMovedReplay
+		q.args = []any{name}
 	case move.Groups, move.Shares:
 		return groupsQuery(k, from)
 	default:
@@ -331,4 +334,14 @@ func movedContents(v []byte) (all []journal.Seen, err error) {
 		})
 	}
 	return all, nil
+}
+
+func scanMovedReplay(row pgx.CollectableRow) (movedRow, error) {
+	var id string
+	var encoded []byte
+	if err := row.Scan(&id, &encoded); err != nil {
+		return movedRow{}, err
+	}
+	r, err := parseReplay(encoded)
+	return movedRow{move.Replay{Replay: r}, placeOf(id, 0), len(encoded)}, err
 }

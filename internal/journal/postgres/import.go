@@ -14,6 +14,7 @@ import (
 
 	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/internal/journal/commit"
+	"github.com/webhook-bridge/bridge/internal/journal/letters"
 	"github.com/webhook-bridge/bridge/internal/journal/move"
 )
 
@@ -66,6 +67,9 @@ var movedTables = map[move.Kind]movedTable{
 	},
 	move.Requests: {
 		name: "request", columns: "reader, position, kind, at", types: `text, bigint, "char", bigint`, key: "reader, position, kind", row: requestMovedRow,
+	},
+	move.Replays: {
+		name: "replay", columns: "id, reader, ended, encoded", types: "text, text, boolean, bytea", key: "id", row: replayMovedRow,
 	},
 	move.Groups: {
 		name: "groups", columns: "name, version, definition", types: "text, bigint, bytea", key: "name", row: groupMovedRow,
@@ -191,6 +195,15 @@ func requestMovedRow(r move.Record) ([]any, error) {
 		return nil, errMovedType
 	}
 	return []any{q.Reader, int64(q.Position), q.Kind, q.At}, nil
+}
+
+func replayMovedRow(r move.Record) ([]any, error) {
+	one, ok := r.(move.Replay)
+	if !ok {
+		return nil, errMovedType
+	}
+	encoded, err := proto.Marshal(one.Replay)
+	return []any{one.GetId(), one.GetSink(), letters.HasEnded(one.Replay), encoded}, err
 }
 
 // Prepare implements [move.Target].

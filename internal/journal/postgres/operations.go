@@ -86,15 +86,19 @@ func (j *Journal) MoveTo(ctx context.Context, name string, p sinks.Position) err
 	})
 }
 
-// Forget implements [journal.Operations]. The reader's parked events and gaps stay. So does its row, which has the lease's number.
+// Forget implements [journal.Operations]. The reader's parked events and gaps stay, its replays go. So does its row, which has the lease's number.
 func (j *Journal) Forget(ctx context.Context, name string) error {
 	return j.revoke(ctx, "forget", name, func(ctx context.Context, tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, j.sql(`update bridge.reader set position = 0, moved = 0, paused = false, registered = '-infinity' where name = $1`), name)
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, j.sql(`delete from bridge.request where reader = $1`), name)
-		return err
+		for _, table := range []string{"request", "replay"} {
+			if _, err := tx.Exec(ctx, j.sql(`delete from bridge.`+table+` where reader = $1`), name); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 

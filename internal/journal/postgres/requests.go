@@ -14,6 +14,8 @@ import (
 const (
 	requestPass  = "p"
 	requestRetry = "r"
+	// requestReplay is no request about one event: its row has a replay.
+	requestReplay = "y"
 )
 
 // addRequest adds an operator's request to a reader about one event.
@@ -23,11 +25,12 @@ func (j *Journal) addRequest(ctx context.Context, tx pgx.Tx, name string, p sink
 	return err
 }
 
-// requestRow is a request, with the parked event that it is about. A row of nothing says that the claim's lease is its own.
+// requestRow is a request, with the parked event that it is about, or a replay that has not ended. A row of nothing says that the claim's lease is its own.
 type requestRow struct {
 	position *int64
 	kind     *string
-	parked   []byte
+	// encoded is the parked event, or the replay.
+	encoded []byte
 }
 
 // Requests implements [journal.Claim]. It returns at most a hundred parked events. It waits for a confirmation only when there are
@@ -52,32 +55,43 @@ func (c *claim) Requests(ctx context.Context) (all journal.Requests, err error) 
 		case r.position == nil:
 		case *r.kind == requestPass:
 			all.Pass = append(all.Pass, sinks.Position(*r.position))
-		case r.parked != nil && len(all.Retry) < letters.MaxRetries:
-			p, err := parseParked(r.parked)
+		case *r.kind == requestReplay:
+			one, err := parseReplay(r.encoded)
+			if err != nil {
+				return journal.Requests{}, err
+			}
+			all.Replays = append(all.Replays, one)
+		case r.encoded != nil && len(all.Retry) < letters.MaxRetries:
+			p, err := parseParked(r.encoded)
 			if err != nil {
 				return journal.Requests{}, err
 			}
 			all.Retry = append(all.Retry, p)
 		}
 	}
-	if all.Pass == nil && all.Retry == nil {
+	if all.Pass == nil && all.Retry == nil && all.Replays == nil {
 		return all, nil
 	}
 	return all, c.j.answer(ctx, c.j.confirm(ctx))
 }
 
-// requestRows reads the requests of the reader, if the lease is the claim's.
+// requestRows reads the requests of the reader, its replays first, if the lease is the claim's.
 func (c *claim) requestRows(ctx context.Context) ([]requestRow, error) {
-	rows, err := c.j.pool.Query(ctx, c.j.sql(`select q.position, q.kind::text, p.encoded from bridge.reader r
-		left join bridge.request q on q.reader = r.name
-		left join bridge.parked p on q.kind = 'r' and p.reader = q.reader and p.position = q.position
+	rows, err := c.j.pool.Query(ctx, c.j.sql(`select q.position, q.kind, q.encoded from bridge.reader r
+		left join lateral (
+			select q.position, q.kind::text, p.encoded, '' as id from bridge.request q
+				left join bridge.parked p on q.kind = 'r' and p.reader = q.reader and p.position = q.position
+				where q.reader = r.name
+			union all
+			select 0, 'y', y.encoded, y.id from bridge.replay y where y.reader = r.name and not y.ended
+		) q on true
 		where r.name = $1 and r.owner = $2 and r.claim = $3
-		order by q.position, q.kind limit $4`), c.name, c.j.replica, c.number, maxRequests)
+		order by q.position, q.kind, q.id limit $4`), c.name, c.j.replica, c.number, maxRequests)
 	if err != nil {
 		return nil, err
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (r requestRow, err error) {
-		err = row.Scan(&r.position, &r.kind, &r.parked)
+		err = row.Scan(&r.position, &r.kind, &r.encoded)
 		return r, err
 	})
 }

@@ -179,7 +179,7 @@ func (t *Transfer) hold(ctx context.Context) (err error) {
 	case len(names) > 0:
 		return fmt.Errorf("%w: %s; an instance that did not stop cleanly counts for %d seconds", move.ErrInUse, strings.Join(names, ", "), runningSeconds)
 	}
-	_, err = t.tx.Exec(ctx, t.j.sql(`lock table bridge.reader, bridge.parked, bridge.gap, bridge.request, bridge.groups, bridge.share in share mode`))
+	_, err = t.tx.Exec(ctx, t.j.sql(`lock table bridge.reader, bridge.parked, bridge.gap, bridge.request, bridge.replay, bridge.groups, bridge.share in share mode`))
 	return err
 }
 
