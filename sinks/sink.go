@@ -28,6 +28,7 @@ type Sink interface {
 	//   - [ErrPermanent] in its chain: the destination will never accept this event; it may accept the others. The error is
 	//     about the event, never about the destination's condition.
 	//   - a [*RetryAfterError] in its chain: the destination asks for a pause before the next attempt.
+	//   - [ErrDisabled] in its chain: the destination wants no more events until an operator has changed something.
 	//   - [ErrClosed]: the sink is closed.
 	//   - ctx's error: ctx was done first.
 	//   - any other error: the caller may try the event again.
@@ -50,6 +51,10 @@ type Sink interface {
 // ErrPermanent marks an error as final for its event. A sink marks an error by [Permanent]. After any other error the event is
 // tried again, because losing an event is worse than repeating an attempt.
 var ErrPermanent = errors.New("refused for good")
+
+// ErrDisabled means that the destination has said that it wants no more events, such as by HTTP's status 410. The caller does not try
+// again by itself: it stops, tells the operator, and continues when the operator resumes the sink.
+var ErrDisabled = errors.New("the destination wants no more events")
 
 // Permanent returns err, marked with [ErrPermanent]. Its text is err's: operators read it beside the parked event.
 func Permanent(err error) error { return &permanentError{err} }

@@ -17,6 +17,7 @@
 //   - With [Config.StrictOrder] nothing overtakes a refused event until an operator lets it pass. (TestStrictOrder)
 //   - A write is not cut off: the sink's context is done only when [Config.Grace] has passed since Run's was, or since the
 //     claim was lost. (TestShutdown, TestLost)
+//   - A destination that wants no more events gets none until an operator resumes the sink. (TestDisabled)
 //   - Once the claim is lost, nothing is saved, and Run ends. (TestLost)
 //   - A reader past the log's end stops until an operator moves it. It never jumps. (TestPastTheEnd)
 //   - A reader stops before an event that the log cannot read, and continues when it can, or when an operator moves it. It

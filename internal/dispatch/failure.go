@@ -119,6 +119,21 @@ func (l *lane) passed(ctx context.Context, err error) bool {
 	return false
 }
 
+// disabled stops before the first event ahead: the destination wants no more events. A later run tries again, after an operator has
+// resumed the sink, or Bridge was started again. An operator can let the event pass. Errors: ErrLost, sinks.ErrClosed, ctx's.
+func (l *lane) disabled(ctx, work context.Context, err error) error {
+	l.tries.add(err)
+	pass, _ := l.d.blocked.add(l.head(), err, false)
+	l.d.cfg.Logger.Error("dispatch: the destination wants no more events; its lane stops until an operator resumes the sink",
+		"position", l.head(), "error", err)
+	select {
+	case <-pass:
+		return l.park(ctx, work, err)
+	case <-ctx.Done():
+		return nil
+	}
+}
+
 // park stores the first event ahead as a dead letter, and continues after it when that is durable. Errors: ErrLost,
 // sinks.ErrClosed, ctx's.
 func (l *lane) park(ctx, work context.Context, reason error) error {

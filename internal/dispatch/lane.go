@@ -303,6 +303,8 @@ func (l *lane) deliver(ctx, work context.Context) error {
 		return nil
 	case errors.Is(err, sinks.ErrPermanent):
 		return l.refused(ctx, work, err)
+	case errors.Is(err, sinks.ErrDisabled):
+		return l.disabled(ctx, work, err)
 	case errors.Is(err, sinks.ErrClosed):
 		return err
 	case work.Err() != nil:
@@ -315,9 +317,7 @@ func (l *lane) deliver(ctx, work context.Context) error {
 
 // dropFirst removes the first n events from ahead. They are delivered or parked.
 func (l *lane) dropFirst(n int) {
-	if l.d.cfg.StrictOrder {
-		l.d.blocked.remove(l.head())
-	}
+	l.d.blocked.remove(l.head())
 	for _, r := range l.ahead[:n] {
 		l.bytes -= len(r.Encoded)
 	}

@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -347,6 +348,41 @@ func TestStrictOrder(t *testing.T) {
 		diff(t, "received after the next was taken", r.received(), slices.Concat(through(1, 3), through(5, 10)))
 		diff(t, "stats", d.Stats(), Stats{Position: 11, Delivered: 9, Parked: 1})
 		stop()
+	})
+}
+
+// A destination that wants no more events stops its lane, without further attempts, until the sink is resumed or the event is passed.
+func TestDisabled(t *testing.T) {
+	run(t, func(t *testing.T, r *rig) {
+		r.append(t, orders(5, 2)...)
+		next := r.sink(t)
+		gone := fmt.Errorf("%w: it is gone", sinks.ErrDisabled)
+		s := newScript(func(ctx context.Context, events []sinks.Record) (int, error) {
+			if n, err := next.Deliver(ctx, events[:2]); err != nil {
+				return n, err
+			}
+			return 2, gone
+		})
+		refuse := newScript(func(context.Context, []sinks.Record) (int, error) { return 0, gone })
+		d := r.dispatcher(t, Config{Sinks: []sinks.Sink{s}})
+		began := time.Now()
+		stop := started(t, d)
+		sleep(time.Hour)
+		diff(t, "attempts", s.attempts(), []attempt{{0, through(1, 5)}})
+		diff(t, "stats", d.Stats(), Stats{
+			Position: 3, LagEvents: 3, Delivered: 2, Blocked: []Blocked{{Position: 3, Reason: gone.Error(), Since: began}},
+		}, cmpopts.IgnoreFields(Stats{}, "Lag"))
+		stop()
+
+		d = r.dispatcher(t, Config{Sinks: []sinks.Sink{refuse}})
+		stop = started(t, d)
+		synctest.Wait()
+		r.operate(t, func(ctx context.Context, j journal.Journal) error { return j.RequestPass(ctx, sinkName, 3) })
+		sleep(time.Minute)
+		diff(t, "parked", r.parkedAt(t), []sinks.Position{3})
+		diff(t, "waits at", d.Stats().Blocked[0].Position, 4)
+		stop()
+		diff(t, "cursor", r.saved(t), 4)
 	})
 }
 
