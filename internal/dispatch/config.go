@@ -13,7 +13,10 @@ import (
 
 // Log is the log whose events are delivered. [journal.Reader] implements it and documents the methods.
 type Log interface {
+	sinks.Marks
 	Bounds() sinks.Bounds
+	// Resolve reports whether a destination's mark belongs to the log as it is.
+	Resolve(ctx context.Context, m sinks.Mark) error
 	// Read waits for events from a position on.
 	Read(ctx context.Context, from sinks.Position, records []sinks.Record) ([]sinks.Record, error)
 	// CommittedAt returns the commit time of an event.
@@ -28,7 +31,7 @@ type Config struct {
 	// Claim is the right to the sink's cursor. It belongs to the caller, who releases it after Run.
 	Claim journal.Claim
 	// Sinks is one for each lane, all of them connections to the same destination. They belong to the caller, who closes them
-	// after Run.
+	// after Run. A [sinks.Resumer] is alone.
 	Sinks []sinks.Sink
 	// Choose reports whether an event is for the sink. The events that it leaves out are passed over, and counted. It is called by
 	// several goroutines, and keeps nothing of the record. Nil chooses all.
@@ -121,6 +124,7 @@ func (c Config) check() error {
 		{c.Log == nil, "no log given"},
 		{c.Claim == nil, "no claim given"},
 		{len(c.Sinks) == 0, "no sink given"},
+		{len(c.Sinks) > 1 && resumes(c.Sinks), "a sink whose destination stores its position has one lane"},
 		{c.Batch.Count < 0 || c.Batch.Bytes < 0 || c.Batch.Delay < 0, "a batch cannot be less than nothing"},
 		{c.Backoff.Min < 0 || c.Backoff.Max < c.Backoff.Min, "backoff must have 0 <= min <= max"},
 		{c.Breaker.Failures < 0 || c.Breaker.Pause < 0, "a breaker cannot have less than no failures or pause"},

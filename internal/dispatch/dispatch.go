@@ -55,6 +55,7 @@ func New(cfg Config) (*Dispatcher, error) {
 // [Config.Grace], and the cursor is saved. It is called once.
 //
 // Errors: [journal.ErrLost] when the claim is lost, after the Deliver under way has ended as above; nothing is saved then.
+// [sinks.ErrFenced] likewise: another opening has taken the destination over. Close the sinks, claim again, and open others.
 // Otherwise that of a log or a sink that was closed meanwhile, and that of the last save of the cursor, which then stands
 // where it was.
 func (d *Dispatcher) Run(ctx context.Context) error {
@@ -73,7 +74,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	err := lanes.Wait()
 	close(ended)
 	aides.Wait()
-	if errors.Is(err, journal.ErrLost) {
+	if errors.Is(err, journal.ErrLost) || errors.Is(err, sinks.ErrFenced) {
 		return err
 	}
 	last, done := context.WithTimeout(context.WithoutCancel(ctx), d.cfg.Grace)

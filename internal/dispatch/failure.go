@@ -45,13 +45,15 @@ func (l *lane) answered() {
 
 // failed waits after an attempt that failed, until it may be tried again.
 func (l *lane) failed(ctx context.Context, err error) {
-	l.tries.add(err)
+	if len(l.ahead) > 0 {
+		l.tries.add(err)
+	}
 	l.d.cfg.Counters.retries.Add(1)
 	var after *sinks.RetryAfterError
 	if errors.As(err, &after) && after.After > 0 {
 		// The destination is reachable, so the breaker stays as it is.
 		l.d.cfg.Logger.Log(ctx, l.loudness(slog.LevelWarn), "dispatch: the sink asks for a pause",
-			"position", l.head(), "error", err)
+			"position", l.position(), "error", err)
 		pause(ctx, after.After)
 		return
 	}
@@ -62,7 +64,7 @@ func (l *lane) failed(ctx context.Context, err error) {
 	}
 	wait := l.d.wait(l.failures)
 	l.d.cfg.Logger.Log(ctx, l.loudness(slog.LevelWarn), "dispatch: the sink fails; trying again",
-		"position", l.head(), "error", err, "attempts", l.tries.count, "wait", wait.String())
+		"position", l.position(), "error", err, "attempts", l.tries.count, "wait", wait.String())
 	pause(ctx, wait)
 }
 
@@ -73,7 +75,7 @@ func (l *lane) trip(ctx context.Context, err error) {
 		l.quiet = false
 	}
 	l.d.cfg.Logger.Log(ctx, l.loudness(slog.LevelError), "dispatch: the sink keeps failing; trying one event now and then",
-		"position", l.head(), "error", err, "attempts", l.tries.count, "wait", wait.String())
+		"position", l.position(), "error", err, "attempts", l.tries.count, "wait", wait.String())
 	if pause(ctx, wait) {
 		l.breaker.Store(int32(HalfOpen))
 		l.alone = true

@@ -36,6 +36,8 @@ type lane struct {
 	// scratch is the memory for reads.
 	scratch []sinks.Record
 
+	resumption
+
 	// requests guards the two fields below it, which other goroutines use too. requested are retries of parked events, and
 	// interrupt, if set, ends the wait for events.
 	requests  sync.Mutex
@@ -53,24 +55,16 @@ type lane struct {
 }
 
 func newLane(d *Dispatcher, index int, sink sinks.Sink, from sinks.Position) *lane {
-	return &lane{d: d, index: index, sink: sink, next: from, scratch: make([]sinks.Record, 0, d.cfg.Batch.Count)}
+	l := &lane{d: d, index: index, sink: sink, next: from, scratch: make([]sinks.Record, 0, d.cfg.Batch.Count)}
+	l.resumer, _ = sink.(sinks.Resumer)
+	l.stored = from
+	return l
 }
 
 // run delivers until ctx is done. The sink gets work as its context.
 func (l *lane) run(ctx, work context.Context) error {
 	for ctx.Err() == nil {
-		ready := false
-		paused, err := l.carryOutRetries(ctx, work)
-		switch {
-		case err != nil:
-		case paused: // New events have their turn before the next retry.
-			ready, err = l.readAvailable(ctx, work)
-		default:
-			ready, err = l.readBatch(ctx, work)
-		}
-		if err == nil && ready {
-			err = l.deliver(ctx, work)
-		}
+		err := l.step(ctx, work)
 		switch {
 		case err == nil || ctx.Err() != nil && !errors.Is(err, journal.ErrLost):
 		case errors.Is(err, sinks.ErrFuture):
@@ -83,7 +77,31 @@ func (l *lane) run(ctx, work context.Context) error {
 			return fmt.Errorf("dispatch: %s: %w", l.d.cfg.Name, err)
 		}
 	}
+	l.storeLast(work)
 	return nil
+}
+
+// step does one thing: it asks the destination for its position, or stores one there, or delivers a batch.
+func (l *lane) step(ctx, work context.Context) error {
+	switch {
+	case l.mustAsk():
+		return l.resume(ctx, work)
+	case l.mustStore():
+		return l.store(ctx, work)
+	}
+	ready := false
+	paused, err := l.carryOutRetries(ctx, work)
+	switch {
+	case err != nil, l.mustAsk():
+	case paused: // New events have their turn before the next retry.
+		ready, err = l.readAvailable(ctx, work)
+	default:
+		ready, err = l.readBatch(ctx, work)
+	}
+	if err == nil && ready {
+		err = l.deliver(ctx, work)
+	}
+	return err
 }
 
 // stopPastEnd waits until ctx is done. The package comment says why the lane does not go on.
@@ -114,21 +132,27 @@ func (l *lane) stopAtDamage(ctx, work context.Context, err error) error {
 func (l *lane) readBatch(ctx, work context.Context) (ready bool, err error) {
 	waiting, end := l.interruptible(ctx)
 	defer end()
-	for !l.full() {
-		enough, err := l.readMore(waiting, work)
-		if err != nil && waiting.Err() != nil && ctx.Err() == nil && errors.Is(err, waiting.Err()) {
+	for !l.full() && !l.mustStore() {
+		limited, cancel := l.untilStore(waiting)
+		enough, err := l.readMore(limited, work)
+		ended := limited.Err()
+		cancel()
+		if err != nil && ended != nil && ctx.Err() == nil && errors.Is(err, ended) {
 			return false, nil
 		}
 		if err != nil || enough {
 			return enough, err
 		}
 	}
-	return true, nil
+	return l.full(), nil
 }
 
 // readAvailable reads up to a batch of the events that are there. It does not wait for others.
 func (l *lane) readAvailable(ctx, work context.Context) (ready bool, err error) {
-	for !l.full() && l.next < l.d.cfg.Log.Bounds().Next && !l.farAhead() {
+	for !l.full() && l.next < l.d.cfg.Log.Bounds().Next {
+		if far, _ := l.farAhead(); far {
+			break
+		}
 		if err := l.read(ctx, work); err != nil {
 			return false, err
 		}
@@ -136,10 +160,10 @@ func (l *lane) readAvailable(ctx, work context.Context) (ready bool, err error) 
 	return len(l.ahead) > 0, nil
 }
 
-// farAhead reports whether the lane must wait for the others.
-func (l *lane) farAhead() bool {
-	lowest, _ := l.d.progress.get()
-	return uint64(l.next-lowest) >= l.d.cfg.Window
+// farAhead reports whether the lane must wait until the lowest position has moved, which its own may be.
+func (l *lane) farAhead() (far bool, moved <-chan struct{}) {
+	lowest, moved := l.d.progress.get()
+	return uint64(l.next-lowest) >= l.d.cfg.Window && (len(l.d.lanes) > 1 || len(l.ahead) > 0), moved
 }
 
 func (l *lane) full() bool {
@@ -148,7 +172,7 @@ func (l *lane) full() bool {
 
 // readMore reads once. It reports whether the events in ahead must be delivered now, also when they are no full batch.
 func (l *lane) readMore(ctx, work context.Context) (enough bool, err error) {
-	if lowest, moved := l.d.progress.get(); uint64(l.next-lowest) >= l.d.cfg.Window {
+	if far, moved := l.farAhead(); far {
 		if len(l.ahead) > 0 {
 			return true, nil
 		}
@@ -257,11 +281,15 @@ func (l *lane) leaveOut(ctx context.Context, cause error) error {
 
 // report tells the lane's position to the dispatcher's progress.
 func (l *lane) report() {
-	p := l.next
+	l.d.progress.set(l.index, l.reportable(l.position()))
+}
+
+// position is the first one that the lane has neither delivered nor parked.
+func (l *lane) position() sinks.Position {
 	if len(l.ahead) > 0 {
-		p = l.head()
+		return l.head()
 	}
-	l.d.progress.set(l.index, p)
+	return l.next
 }
 
 // head is the position of the first event ahead.
@@ -282,7 +310,7 @@ func (l *lane) batch() []sinks.Record {
 	return l.ahead
 }
 
-// deliver makes one attempt, and waits if it failed. Errors: ErrLost, sinks.ErrClosed, ctx's.
+// deliver makes one attempt, and waits if it failed. Errors: ErrLost, sinks.ErrClosed, sinks.ErrFenced, ctx's.
 func (l *lane) deliver(ctx, work context.Context) error {
 	batch := l.batch()
 	n, err := l.sink.Deliver(work, batch)
@@ -295,6 +323,7 @@ func (l *lane) deliver(ctx, work context.Context) error {
 	}
 	if n > 0 {
 		l.d.countDelivered(n)
+		l.stored = max(l.stored, batch[n-1].Position+1)
 		l.dropFirst(n)
 		l.answered()
 	}
@@ -304,15 +333,24 @@ func (l *lane) deliver(ctx, work context.Context) error {
 	case errors.Is(err, sinks.ErrPermanent):
 		return l.refused(ctx, work, err)
 	case errors.Is(err, sinks.ErrDisabled):
+		l.asked = false
 		return l.disabled(ctx, work, err)
-	case errors.Is(err, sinks.ErrClosed):
+	default:
+		return l.unanswered(ctx, work, err)
+	}
+}
+
+// unanswered waits after a call of the sink that failed. Errors: sinks.ErrClosed, sinks.ErrFenced.
+func (l *lane) unanswered(ctx, work context.Context, err error) error {
+	l.asked = false
+	switch {
+	case errors.Is(err, sinks.ErrClosed), errors.Is(err, sinks.ErrFenced):
 		return err
 	case work.Err() != nil:
-		return nil //nolint:nilerr // it was cut off, which is no failure
-	default:
-		l.failed(ctx, err)
-		return nil
+		return nil // it was cut off, which is no failure
 	}
+	l.failed(ctx, err)
+	return nil
 }
 
 // dropFirst removes the first n events from ahead. They are delivered or parked.

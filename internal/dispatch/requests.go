@@ -99,8 +99,14 @@ func (l *lane) nextRetry() (retry, bool) {
 func (l *lane) carryOutRetries(ctx, work context.Context) (paused bool, err error) {
 	for ctx.Err() == nil {
 		r, ok := l.nextRetry()
-		if !ok {
+		if !ok || l.mustAsk() {
 			return false, nil
+		}
+		if ready, err := l.hasPassed(ctx, work, sinks.Position(r.parked.GetPosition())); err != nil || l.mustAsk() {
+			return false, err
+		} else if !ready {
+			l.dropRetries(1)
+			continue
 		}
 		paused, err := l.retryParked(ctx, work, r)
 		switch {
@@ -113,6 +119,19 @@ func (l *lane) carryOutRetries(ctx, work context.Context) (paused bool, err erro
 		l.dropRetries(1)
 	}
 	return false, nil
+}
+
+// hasPassed reports whether a delivery of the event at p leaves the destination's position where it is, which is stored first if
+// need be. A Resumer moves forward with the events that it gets, so it gets none from there on out of turn.
+func (l *lane) hasPassed(ctx, work context.Context, p sinks.Position) (bool, error) {
+	if l.resumer == nil || p < l.stored {
+		return true, nil
+	}
+	if p >= l.position() {
+		return false, nil
+	}
+	err := l.store(ctx, work)
+	return err == nil && l.asked, err
 }
 
 // dropRetries removes the first n retries. The journal has the requests until they are carried out.
@@ -135,10 +154,13 @@ func (l *lane) retryParked(ctx, work context.Context, r retry) (paused bool, err
 	switch {
 	case n >= 1:
 		return false, l.unpark(ctx, work, r)
-	case errors.Is(err, sinks.ErrClosed):
+	case errors.Is(err, sinks.ErrClosed), errors.Is(err, sinks.ErrFenced):
 		return false, err
 	case work.Err() != nil:
 		return false, nil //nolint:nilerr // the attempt was cut off, and does not count
+	}
+	l.asked = l.asked && errors.Is(err, sinks.ErrPermanent)
+	switch {
 	case errors.As(err, &after) && after.After > 0:
 		pause(ctx, after.After)
 		return true, nil

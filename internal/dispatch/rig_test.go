@@ -54,6 +54,8 @@ type rig struct {
 	damagedAt sinks.Position
 	damaged   int
 	lost      sinks.LostError
+	// resolves are the answers to the next questions about marks with an epoch.
+	resolves []error
 }
 
 // damage has an event be unreadable; 0 repairs it.
@@ -178,7 +180,25 @@ func orders(n, subjects int) []string {
 	return all
 }
 
-// Bounds, Read and CommittedAt are the journal's.
+// ID, Mark, Resolve, Bounds, Read and CommittedAt are the journal's.
+
+func (r *rig) ID() string { return r.journal.ID() }
+
+func (r *rig) Mark(p sinks.Position) sinks.Mark { return r.journal.Mark(p) }
+
+// Resolve answers as a test says, or as the journal does.
+func (r *rig) Resolve(_ context.Context, m sinks.Mark) (err error) {
+	r.mu.Lock()
+	answers := r.resolves
+	if len(answers) > 0 && m.Epoch != 0 {
+		r.resolves = answers[1:]
+		r.mu.Unlock()
+		return answers[0]
+	}
+	r.mu.Unlock()
+	r.outside(func() { err = r.journal.Resolve(context.Background(), m) })
+	return err
+}
 
 func (r *rig) Bounds() sinks.Bounds { return r.journal.Bounds() }
 
@@ -360,6 +380,16 @@ func (r *rig) dispatcher(t *testing.T, cfg Config) *Dispatcher {
 func (r *rig) sink(t *testing.T) *memory.Sink {
 	t.Helper()
 	s, err := memory.Open(t.Context(), r.store, memory.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// resumer is a sink whose position is in the store, too.
+func (r *rig) resumer(t *testing.T) *memory.Resumer {
+	t.Helper()
+	s, err := memory.OpenResumer(t.Context(), r.store, sinks.Origin{Log: r, Sink: sinkName}, memory.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,17 +29,23 @@ func (s State) String() string {
 // Counters count what dispatchers of one sink did. The zero value is ready to use.
 type Counters struct {
 	delivered, retries, parked, skipped, leftOut atomic.Uint64
+
+	resumed [resumedKinds]atomic.Uint64
 }
 
 // Stats returns the counts, and nothing else.
 func (c *Counters) Stats() Stats {
-	return Stats{
+	s := Stats{
 		Delivered: c.delivered.Load(),
 		Retries:   c.retries.Load(),
 		Parked:    c.parked.Load(),
 		Skipped:   c.skipped.Load(),
 		LeftOut:   c.leftOut.Load(),
 	}
+	for i := range c.resumed {
+		s.Resumed[i] = c.resumed[i].Load()
+	}
+	return s
 }
 
 // Stats is a dispatcher's state at one moment. The counts are those of [Config.Counters].
@@ -52,6 +58,8 @@ type Stats struct {
 	// Delivered counts events, repeated ones again, Retries failed attempts that are tried again, Parked events, and Skipped
 	// events in newly recorded gaps. LeftOut counts events that [Config.Choose] did not choose, again when they are read again.
 	Delivered, Retries, Parked, Skipped, LeftOut uint64
+	// Resumed counts, by result, how often a [sinks.Resumer] was asked how far it is.
+	Resumed [resumedKinds]uint64
 	// Breaker is that of the lane that is worst off.
 	Breaker State
 	// Blocked are the events that lanes wait at, in order of their positions.
