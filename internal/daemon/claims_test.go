@@ -87,10 +87,11 @@ func (c *flakyClaim) Requests(context.Context) (journal.Requests, error) {
 }
 
 // pushing runs a sink over the journal until the test ends.
-func pushing(t *testing.T, j *flakyJournal, log *logBuffer) {
+func pushing(t *testing.T, j *flakyJournal, log *logBuffer, kinds ...SinkKind) {
 	t.Helper()
 	p := &push{
-		cfg: config.Sink{Name: "orders", Concurrency: 1, Batch: config.Batch{Count: 1, Bytes: 1}, BackoffMin: 1, BackoffMax: 1}, journal: j,
+		plugins: Plugins{Sinks: kinds},
+		cfg:     config.Sink{Name: "orders", File: &config.File{Path: "events"}, Concurrency: 1, Batch: config.Batch{Count: 1, Bytes: 1}, BackoffMin: 1, BackoffMax: 1}, journal: j,
 		grace: time.Second, log: slog.New(slog.NewTextHandler(log, nil)),
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -7,7 +7,45 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-// lazySink is opened by the first Deliver that can. Until then Deliver fails in a way that is tried again.
+// newLane returns a sink that opens when it is used. A sink that resumes is a [sinks.Resumer] before it is open, too.
+func newLane(resumes bool, open func(context.Context) (sinks.Sink, error)) sinks.Sink {
+	l := newLazySink(open)
+	if resumes {
+		return lazyResumer{l}
+	}
+	return l
+}
+
+// lazyResumer is a lazySink whose sink is a [sinks.Resumer]. Its first Resume opens it.
+type lazyResumer struct{ *lazySink }
+
+// Resume implements [sinks.Resumer].
+func (l lazyResumer) Resume(ctx context.Context) (sinks.Reached, bool, error) {
+	r, err := l.resumer(ctx)
+	if err != nil {
+		return sinks.Reached{}, false, err
+	}
+	return r.Resume(ctx)
+}
+
+// MoveTo implements [sinks.Resumer].
+func (l lazyResumer) MoveTo(ctx context.Context, p sinks.Position) error {
+	r, err := l.resumer(ctx)
+	if err != nil {
+		return err
+	}
+	return r.MoveTo(ctx, p)
+}
+
+func (l lazyResumer) resumer(ctx context.Context) (sinks.Resumer, error) {
+	s, err := l.opened(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s.(sinks.Resumer), nil // openSink has checked it.
+}
+
+// lazySink is opened by the first call that can. Until then calls fail in a way that is tried again.
 type lazySink struct {
 	open func(context.Context) (sinks.Sink, error)
 	life context.Context // done when closed

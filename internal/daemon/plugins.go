@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -27,7 +28,8 @@ type SinkKind struct {
 	Describe func(config.Sink) string
 	// Check returns the problems of a sink's settings. It contacts nothing.
 	Check func(config.Sink) []config.Fault
-	// Resumes reports whether Open returns a [sinks.Resumer]. Nil: never. Such a sink has one lane.
+	// Resumes reports whether a sink is a [sinks.Resumer], with these settings. Then Open must return one. Nil: never. Such a sink
+	// has one lane.
 	Resumes func(config.Sink) bool
 	// Open connects the sink, which gets the events of the origin.
 	Open func(context.Context, config.Sink, sinks.Origin) (sinks.Sink, error)
@@ -115,8 +117,28 @@ func (p Plugins) openSink(ctx context.Context, s config.Sink, from sinks.Origin)
 	if !known {
 		return nil, fmt.Errorf("there is no kind of sink %q", s.Kind())
 	}
-	return kind.Open(ctx, s, from)
+	sink, err := kind.Open(ctx, s, from)
+	if err != nil {
+		return nil, err
+	}
+	_, resumes := sink.(sinks.Resumer)
+	switch {
+	case kind.resumes(s) && !resumes:
+		return nil, errors.Join(fmt.Errorf("the %s sink does not store its position", s.Kind()), sink.Close())
+	case !kind.resumes(s) && resumes:
+		return plainSink{sink}, nil
+	}
+	return sink, nil
 }
+
+// resumes reports whether a configured sink stores its position at the destination.
+func (p Plugins) resumes(s config.Sink) bool {
+	kind, known := p.sinkKind(s)
+	return known && kind.resumes(s)
+}
+
+// plainSink hides that a sink could store its position.
+type plainSink struct{ sinks.Sink }
 
 func (p Plugins) sinkKind(s config.Sink) (SinkKind, bool) {
 	for _, k := range p.Sinks {

@@ -23,6 +23,7 @@ type sinkCollector struct {
 	pushes  []*push
 	gauges  []sinkGauge
 	parked  *prometheus.Desc
+	resumes *prometheus.Desc
 }
 
 // readers tells how far each sink has come, and how many events it has parked.
@@ -34,6 +35,8 @@ func newSinkCollector(j readers, pushes []*push) *sinkCollector {
 	c := &sinkCollector{journal: j, pushes: pushes}
 	c.parked = prometheus.NewDesc("bridge_sink_parked_events",
 		"Events that the sink refused permanently, and that are kept for operators.", []string{"sink"}, nil)
+	c.resumes = prometheus.NewDesc("bridge_sink_resumes_total",
+		"Times that a destination which stores its position was asked for it, by result.", []string{"sink", "result"}, nil)
 	c.add("bridge_sink_lag_events", "Events that the sink has not had.", prometheus.GaugeValue,
 		func(s dispatch.Stats) float64 { return float64(s.LagEvents) })
 	c.add("bridge_sink_lag_seconds", "Age of the oldest event that the sink has not had.", prometheus.GaugeValue,
@@ -62,6 +65,7 @@ func (c *sinkCollector) add(name, help string, kind prometheus.ValueType, read f
 // Describe implements [prometheus.Collector].
 func (c *sinkCollector) Describe(out chan<- *prometheus.Desc) {
 	out <- c.parked
+	out <- c.resumes
 	for _, g := range c.gauges {
 		out <- g.desc
 	}
@@ -87,6 +91,9 @@ func (c *sinkCollector) Collect(out chan<- prometheus.Metric) {
 		}
 		for _, g := range c.gauges {
 			out <- prometheus.MustNewConstMetric(g.desc, g.kind, g.read(s), p.name())
+		}
+		for result, n := range s.Resumed {
+			out <- prometheus.MustNewConstMetric(c.resumes, prometheus.CounterValue, float64(n), p.name(), dispatch.Resumed(result).String())
 		}
 	}
 }

@@ -44,7 +44,6 @@ type push struct {
 // journalReader is the part of the journal that deliveries need.
 type journalReader interface {
 	dispatch.Log
-	sinks.Marks
 	journal.Claims
 }
 
@@ -97,12 +96,15 @@ func (p *push) run(ctx context.Context) error {
 		backoff.begin()
 		err := p.runOnce(ctx, &backoff)
 		switch {
-		case ctx.Err() != nil && (err == nil || errors.Is(err, ctx.Err()) || errors.Is(err, journal.ErrLost) || errors.Is(err, journal.ErrUnavailable)):
+		case ctx.Err() != nil && (err == nil || errors.Is(err, ctx.Err()) || errors.Is(err, journal.ErrLost) || errors.Is(err, journal.ErrUnavailable) || errors.Is(err, sinks.ErrFenced)):
 			return nil
 		case errors.Is(err, sinks.ErrClosed), err != nil && ctx.Err() != nil:
 			return fmt.Errorf("sink %s: %w", p.name(), err)
 		case errors.Is(err, journal.ErrLost):
 			p.log.Info("the claim of the sink is lost", "sink", p.name())
+			backoff.lost()
+		case errors.Is(err, sinks.ErrFenced):
+			p.log.Warn("another opening of the sink has taken its destination over; opening the sink again", "sink", p.name())
 			backoff.lost()
 		case err != nil:
 			backoff.failed(err)
@@ -180,7 +182,9 @@ func (p *push) newDispatcher(claim journal.Claim) (*dispatch.Dispatcher, error) 
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for len(p.lanes) < p.cfg.Concurrency {
-		p.lanes = append(p.lanes, newLazySink(func(ctx context.Context) (sinks.Sink, error) { return p.plugins.openSink(ctx, p.cfg, p.origin()) }))
+		p.lanes = append(p.lanes, newLane(p.plugins.resumes(p.cfg), func(ctx context.Context) (sinks.Sink, error) {
+			return p.plugins.openSink(ctx, p.cfg, p.origin())
+		}))
 	}
 	d, err := dispatch.New(dispatch.Config{
 		Name:        p.name(),

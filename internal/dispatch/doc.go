@@ -7,6 +7,17 @@
 //
 //   - Every event from the cursor on is delivered at least once, or parked, or, if retention removed it first, recorded as
 //     part of a gap. None is dropped. (TestRestart, TestParked, TestGap, TestRandomFaults)
+//   - To a [sinks.Resumer] every event is delivered exactly once, across crashes of this process and of the destination, and across
+//     answers that are lost. (TestResume, TestAnswerLost)
+//   - Nothing is delivered to a Resumer before it has said what it has reached. (TestResumeWhileAway)
+//   - A Resumer that lost events gets them again. The ones that the journal no longer has are a gap. (TestDestinationRestored,
+//     TestDestinationRestoredMeanwhile, TestDestinationRestoredTooLate)
+//   - A Resumer's position that the log does not know leaves the sink at its cursor. The result is logged and counted, and the
+//     destination gets a position of this log before the first event. (TestOtherLog, TestLogRestored)
+//   - An operator's move counts more than a Resumer's position, once. (TestOperatorMoves)
+//   - The durable cursor never passes a Resumer's position. A retry does not move that position. (TestStoresWhatIsLeftOut,
+//     TestRetryBehindPosition)
+//   - Once a Resumer is fenced, nothing is saved, and Run ends. (TestFenced)
 //   - Events of one source and subject are delivered in the journal's order, except for repeated suffixes and parked events.
 //     (TestRetries, TestRandomFaults)
 //   - The durable cursor never passes an event that is neither delivered nor durably parked. (TestParkedBeforeCursor,
@@ -49,6 +60,16 @@
 // Operators' requests are durable, and [journal.Claim] has them. The dispatcher reads them every [Config.RequestInterval]. The
 // retry of a parked event is one attempt, by the lane of the event's subject, between two batches. Then the event leaves the dead
 // letters, or has one attempt more. While the lane's destination fails, retries wait.
+//
+// # Exactly once
+//
+// A [sinks.Resumer] stores its position in the step that stores the events. Its lane asks it before the first delivery, and again after
+// each call that failed: then the events before the answer are not delivered again. The cursor is at most what the destination has
+// stored, so a destination behind the cursor has lost events. Where no event moves the destination's position, because the events were
+// left out, parked or missing, the lane moves it by itself: [Config.SaveInterval] after it passed them, and when Run ends.
+//
+// Two exceptions repeat events, and both are an operator's: the retry of a parked event whose answer was lost, and a
+// restored backup of the destination or of the journal.
 //
 // # Past the log's end
 //
