@@ -54,7 +54,7 @@
 //
 //   - An event whose entry gives a version of its subject is stale if a greater version of the subject is known. The stored event
 //     then has the field stale, and the receipt counts it.
-//   - Versions compare as CompareVersions says. An equal version is not stale.
+//   - Versions compare as sinks.CompareVersions says. An equal version is not stale.
 //   - A version is known from the commit of its event on, in the order of positions: within an entry and an AppendAll, for entries
 //     that arrive at the same instant, and across crashes.
 //   - The versions of a subject are known until no event with one was committed for the window.

@@ -145,7 +145,7 @@ func (b *Book) markStale(w Written) (stale int) {
 			continue
 		}
 		v := w.Versions[i]
-		if known, ok := b.greatest[v.Subject]; ok && journal.CompareVersions(v.Text, known) < 0 {
+		if known, ok := b.greatest[v.Subject]; ok && sinks.CompareVersions(v.Text, known) < 0 {
 			e.Stale = true
 			stale++
 			continue

@@ -5,6 +5,7 @@ import (
 
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // SubjectVersion is the greatest version of a subject.
@@ -40,7 +41,7 @@ func (p *Plan) addVersion(v *journal.Version, known *Known) (stale bool) {
 		p.versions = append(p.versions, SubjectVersion{v.Subject, greatestKnown(v, known)})
 	}
 	greatest := &p.versions[at].Text
-	order := journal.CompareVersions(v.Text, *greatest)
+	order := sinks.CompareVersions(v.Text, *greatest)
 	if order > 0 {
 		*greatest = v.Text
 	}
@@ -51,7 +52,7 @@ func (p *Plan) addVersion(v *journal.Version, known *Known) (stale bool) {
 func greatestKnown(v *journal.Version, known *Known) string {
 	greatest, found := v.Text, false
 	for _, s := range known.Versions[v.Subject] {
-		if known.Now.Sub(s.At) < v.Window && (!found || journal.CompareVersions(s.Text, greatest) > 0) {
+		if known.Now.Sub(s.At) < v.Window && (!found || sinks.CompareVersions(s.Text, greatest) > 0) {
 			greatest, found = s.Text, true
 		}
 	}

@@ -13,7 +13,7 @@ import (
 
 const (
 	staleRule    = "An event whose entry gives a version of its subject is stale if a greater version of the subject is known. The stored event then has the field stale, and the receipt counts it."
-	compareRule  = "Versions compare as CompareVersions says. An equal version is not stale."
+	compareRule  = "Versions compare as sinks.CompareVersions says. An equal version is not stale."
 	inOrderRule  = "A version is known from the commit of its event on, in the order of positions: within an entry and an AppendAll, for entries that arrive at the same instant, and across crashes."
 	lapseRule    = "The versions of a subject are known until no event with one was committed for the window."
 	clockRule    = "The clock's rules hold for versions as they do for contents."

@@ -1,4 +1,4 @@
-package journal
+package sinks
 
 import (
 	"math/big"

@@ -1,0 +1,213 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/webhook-bridge/bridge/sinks"
+)
+
+// Deliver implements [sinks.Sink].
+func (s *Sink) Deliver(ctx context.Context, events []sinks.Record) (n int, err error) {
+	if len(events) == 0 {
+		if s.ctx.Err() != nil {
+			return 0, sinks.ErrClosed
+		}
+		return 0, nil
+	}
+	err = s.do(ctx, "deliver", func(ctx context.Context) error {
+		if err := s.ready(ctx); err != nil {
+			return err
+		}
+		n, err = s.deliver(ctx, newBatch(events))
+		return err
+	})
+	return n, err
+}
+
+// deliver writes events in one transaction. If the events are refused, it divides them, until it finds the first event that is refused alone.
+func (s *Sink) deliver(ctx context.Context, b *batch) (int, error) {
+	err := s.transact(ctx, b)
+	var refused *refusal
+	switch {
+	case err == nil:
+		return len(b.records), nil
+	case !errors.As(err, &refused):
+		return 0, err
+	case len(b.records) == 1:
+		return 0, sinks.Permanent(fmt.Errorf("postgres: deliver: event at %d: %w", b.records[0].Position, refused))
+	}
+	first, rest := b.halves()
+	n, err := s.deliver(ctx, first)
+	if err != nil {
+		return n, err
+	}
+	more, err := s.deliver(ctx, rest)
+	return n + more, err
+}
+
+// transact writes events, the current state and the position in one transaction. When the events are refused, the session goes on.
+func (s *Sink) transact(ctx context.Context, b *batch) error {
+	if s.conn == nil { // after a refusal whose transaction could not be ended
+		if err := s.connect(ctx); err != nil {
+			return err
+		}
+	}
+	err := classify(s.write(ctx, b))
+	if err == nil {
+		return nil
+	}
+	var refused *refusal
+	if !errors.As(err, &refused) {
+		return err
+	}
+	if _, failed := s.conn.Exec(ctx, "rollback"); failed != nil {
+		return failed
+	}
+	return err
+}
+
+func (s *Sink) write(ctx context.Context, b *batch) error {
+	err := s.writeOnce(ctx, b)
+	if code(err) != "23505" || s.repeats || s.events == nil {
+		return err
+	}
+	// The copy met an event that is there.
+	if _, err := s.conn.Exec(ctx, "rollback"); err != nil {
+		return err
+	}
+	s.repeats = true
+	return s.writeOnce(ctx, b)
+}
+
+// lockState has the tables of the current state changed by one sink at a time. It is a lock of the transaction.
+const lockState = "select pg_advisory_xact_lock(hashtextextended($1, 1))"
+
+func (s *Sink) writeOnce(ctx context.Context, b *batch) error {
+	var (
+		at      sinkRow
+		changed *change
+		begin   pgx.Batch
+		end     pgx.Batch
+		err     error
+	)
+	begin.Queue("begin")
+	begin.Queue(s.sql(lookAgain), s.origin.Sink).QueryRow(func(row pgx.Row) error {
+		at, err = scanSink(row)
+		return err
+	})
+	if s.state != nil {
+		if changed, err = s.state.newChange(b); err != nil {
+			return err
+		}
+		begin.Queue(lockState, "bridge postgres sink "+s.schema)
+		changed.find(&begin)
+	}
+	err = s.conn.SendBatch(ctx, &begin).Close()
+	switch {
+	case errors.Is(err, pgx.ErrNoRows), err == nil && at.fence != s.fence:
+		return sinks.ErrFenced
+	case err != nil:
+		return err
+	}
+	if err := s.writeEvents(ctx, &end, b); err != nil {
+		return err
+	}
+	if s.state != nil {
+		if err := changed.apply(b); err != nil {
+			return err
+		}
+		if err := changed.write(ctx, s.conn, &end); err != nil {
+			return err
+		}
+	}
+	inserted, err := s.commit(ctx, &end, max(at.positionIn(s.origin.Log.ID()), next(b.records)))
+	if s.repeats && inserted == int64(len(b.records)) {
+		s.repeats = false
+	}
+	return err
+}
+
+// writeEvents copies many events, and adds the statements for few.
+func (s *Sink) writeEvents(ctx context.Context, end *pgx.Batch, b *batch) error {
+	switch {
+	case s.events == nil:
+		return nil
+	case len(b.records) < copyFrom:
+		return s.events.queue(end, &eventRows{batch: b})
+	case s.repeats:
+		return s.events.copyStaged(ctx, s.conn, end, &eventRows{batch: b})
+	}
+	return s.events.copyDirect(ctx, s.conn, &eventRows{batch: b})
+}
+
+var errNoCommit = errors.New("the database did not commit")
+
+// commit runs the last statements of a transaction and its commit in one exchange. It returns how many rows the first statement inserted.
+func (s *Sink) commit(ctx context.Context, end *pgx.Batch, to sinks.Position) (inserted int64, err error) {
+	end.Queue(s.sql(setPosition), s.positionArgs(to)...)
+	end.Queue("commit")
+	results := s.conn.SendBatch(ctx, end)
+	for i := range end.Len() {
+		tag, err := results.Exec()
+		if err == nil && i == end.Len()-1 && tag.String() != "COMMIT" {
+			err = errNoCommit
+		}
+		if err != nil {
+			_ = results.Close() // the first error is the cause
+			return 0, err
+		}
+		if i == 0 {
+			inserted = tag.RowsAffected()
+		}
+	}
+	return inserted, results.Close()
+}
+
+// next is the position after the last of some events.
+func next(records []sinks.Record) sinks.Position {
+	var last sinks.Position
+	for _, r := range records {
+		last = max(last, r.Position)
+	}
+	return last + 1
+}
+
+// sinkRow is the sink's row in the table sink.
+type sinkRow struct {
+	fence int64
+	sinks.Reached
+	// found: the row has a position.
+	found bool
+}
+
+func scanSink(row pgx.Row) (r sinkRow, err error) {
+	var (
+		log             *string
+		epoch, position *int64
+	)
+	if err := row.Scan(&r.fence, &log, &epoch, &position); err != nil {
+		return r, err
+	}
+	if log == nil || epoch == nil || position == nil {
+		return r, nil
+	}
+	r.found = true
+	r.Reached = sinks.Reached{Log: *log, Mark: sinks.Mark{Epoch: sinks.Epoch(*epoch), Position: sinks.Position(*position)}} //nolint:gosec // stored as such
+	return r, nil
+}
+
+// positionIn is the position in a log, or 0.
+func (r sinkRow) positionIn(log string) sinks.Position {
+	if !r.found || r.Log != log {
+		return 0
+	}
+	return r.Mark.Position
+}
+
+// sql puts the schema in place of bridge.
+func (s *Sink) sql(query string) string { return strings.ReplaceAll(query, "bridge.", s.schema+".") }

@@ -1,0 +1,240 @@
+// Package postgres is a [sinks.Resumer] that writes to tables of PostgreSQL.
+//
+// The table events has a row for each event. When asked, each kind of data has a table of its current state, with a row for each source and
+// subject, such as orders or customers. Its columns follow from the descriptors of the canonical events. docs/sinks/postgres.md
+// describes them.
+//
+// # Delivery
+//
+// Exactly once. The events of a Deliver, the current state and the position are written in one transaction. A transaction whose end is
+// unknown is settled by Resume: it ends the session, waits for the transaction, and reads the position. Each event has one row, whose key is
+// the event's id. So an event that is delivered on purpose a second time, by an operator's retry or replay, is there once.
+//
+// The row of the sink in the table sink is locked by each transaction, and has the number of the opening that may write. So an opening
+// that was replaced writes nothing, however late it wakes up.
+//
+// # Ordering
+//
+// Total: one transaction after another. Who reads events by position sees none appear before one that it has seen, except for events that are
+// delivered later on purpose.
+//
+// An older event never overwrites newer state. The vendor's version decides, compared as [sinks.CompareVersions] does; without
+// versions, the log's order does.
+//
+// # Errors
+//
+// An event is refused permanently if its id is not a UUID, if it has no canonical JSON, or if PostgreSQL refuses what it holds (SQLSTATE classes
+// 22 and 23, and 54000): a value that is too large for an index, or a constraint that a user added. When a transaction is refused, the sink
+// divides its events until it finds the first one. U+0000, which PostgreSQL cannot store, is replaced by U+FFFD, and refuses no event.
+// All other errors may be retried: an unreachable or read-only server, a full disk, missing rights.
+//
+// # Configuration
+//
+// [Config]. docs/sinks/postgres.md describes each key.
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/webhook-bridge/bridge/sinks"
+)
+
+// Sink delivers to tables.
+type Sink struct {
+	config Config
+	origin sinks.Origin
+	schema string
+	events *table // Nil if no events are stored.
+	state  *state // Nil if no state is stored.
+	// allSessions and ownSessions name the sessions of all openings, and of this one.
+	allSessions, ownSessions string
+
+	mu     sync.Mutex      // Held by Deliver, Resume and MoveTo.
+	ctx    context.Context // Done when the sink is closed.
+	cancel context.CancelFunc
+
+	// Guarded by mu.
+	conn     *pgx.Conn // Nil if there is no session.
+	migrated bool
+	fence    int64 // The number of this opening; 0 before Resume.
+	fenced   bool
+	// repeats: some of the last events were there already, so they are not copied into the table directly.
+	repeats bool
+}
+
+// Open returns a sink for the events of an origin. If the configuration is wrong, the error joins all problems, each a [*KeyError]. Only with
+// [Config.Required] it connects: it then fails, within ctx, unless the database answers and has the tables or lets the sink make them.
+// Otherwise Open succeeds while the database is down, and the other calls return the error.
+func Open(ctx context.Context, from sinks.Origin, c Config) (*Sink, error) {
+	if problems := c.Check(); len(problems) > 0 {
+		return nil, fmt.Errorf("postgres: open: %w", errors.Join(problems...))
+	}
+	s := &Sink{config: c, origin: from, schema: c.schema(), state: newState(c.schema(), from.Log, c.State)}
+	if !c.WithoutEvents {
+		s.events = newEventTable(s.schema)
+	}
+	s.allSessions, s.ownSessions = sessions(s.schema, from.Sink, rand.Uint32()) //nolint:gosec // a name, not a secret
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	if c.Required {
+		err := s.do(ctx, "open", func(ctx context.Context) error { return s.connect(ctx) })
+		if err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+	}
+	return s, nil
+}
+
+// do runs one call to the database.
+func (s *Sink) do(ctx context.Context, what string, call func(ctx context.Context) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.ctx.Err() != nil:
+		return sinks.ErrClosed
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case s.fenced:
+		return fmt.Errorf("postgres: %s: %w", what, sinks.ErrFenced)
+	}
+	limited, cancel := context.WithTimeout(ctx, s.config.timeout())
+	defer cancel()
+	defer context.AfterFunc(s.ctx, cancel)()
+	err := call(limited)
+	if err == nil || errors.Is(err, sinks.ErrPermanent) {
+		return err
+	}
+	s.disconnect() // The session may be anywhere in a transaction.
+	s.fenced = errors.Is(err, sinks.ErrFenced)
+	switch {
+	case s.ctx.Err() != nil:
+		return sinks.ErrClosed
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case limited.Err() != nil:
+		err = fmt.Errorf("the database has not answered within %s: %w", s.config.timeout(), errTimeout)
+	}
+	return fmt.Errorf("postgres: %s: %w", what, classify(err))
+}
+
+var errTimeout = errors.New("time-out")
+
+// connect opens a session, unless there is one.
+func (s *Sink) connect(ctx context.Context) error {
+	if s.conn != nil {
+		return nil
+	}
+	url := s.config.URL
+	if s.config.Current != nil {
+		url = s.config.Current()
+	}
+	conn, err := connect(ctx, url, s.ownSessions)
+	if err != nil {
+		return err
+	}
+	if !s.migrated {
+		var kinds []*kind
+		if s.state != nil {
+			kinds = s.state.all
+		}
+		if err := migrate(ctx, conn, s.schema, kinds); err != nil {
+			disconnect(conn)
+			return err
+		}
+		s.migrated = true
+	}
+	s.conn = conn
+	return nil
+}
+
+func (s *Sink) disconnect() {
+	if s.conn != nil {
+		disconnect(s.conn)
+		s.conn = nil
+	}
+}
+
+// Resume implements [sinks.Resumer].
+func (s *Sink) Resume(ctx context.Context) (at sinks.Reached, found bool, err error) {
+	err = s.do(ctx, "resume", func(ctx context.Context) error {
+		at, found, err = s.resume(ctx)
+		return err
+	})
+	return at, found, err
+}
+
+const (
+	takeOver = `insert into bridge.sink (name, fence) values ($1, 1)
+		on conflict (name) do update set fence = bridge.sink.fence + 1, updated_at = now() returning fence, log, epoch, position`
+	lookAgain = "select fence, log, epoch, position from bridge.sink where name = $1 for update"
+)
+
+func (s *Sink) resume(ctx context.Context) (sinks.Reached, bool, error) {
+	s.disconnect()
+	if err := s.connect(ctx); err != nil {
+		return sinks.Reached{}, false, err
+	}
+	// The first call takes the sink over. A later one settles this opening's own last transaction.
+	query, prefix := takeOver, s.allSessions
+	if s.fence != 0 {
+		query, prefix = lookAgain, s.ownSessions
+	}
+	if _, err := s.conn.Exec(ctx, endSessions, prefix); err != nil {
+		return sinks.Reached{}, false, err
+	}
+	at, err := scanSink(s.conn.QueryRow(ctx, s.sql(query), s.origin.Sink))
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return sinks.Reached{}, false, sinks.ErrFenced // somebody removed the row
+	case err != nil:
+		return sinks.Reached{}, false, err
+	case s.fence != 0 && at.fence != s.fence:
+		return sinks.Reached{}, false, sinks.ErrFenced
+	}
+	s.fence = at.fence
+	return at.Reached, at.found, nil
+}
+
+// MoveTo implements [sinks.Resumer].
+func (s *Sink) MoveTo(ctx context.Context, p sinks.Position) error {
+	return s.do(ctx, "move", func(ctx context.Context) error {
+		if err := s.ready(ctx); err != nil {
+			return err
+		}
+		tag, err := s.conn.Exec(ctx, s.sql(setPosition), s.positionArgs(p)...)
+		if err == nil && tag.RowsAffected() == 0 {
+			return sinks.ErrFenced
+		}
+		return err
+	})
+}
+
+// ready makes sure that there is a session, and that this opening has taken the sink over.
+func (s *Sink) ready(ctx context.Context) error {
+	if s.fence == 0 {
+		_, _, err := s.resume(ctx)
+		return err
+	}
+	return s.connect(ctx)
+}
+
+const setPosition = "update bridge.sink set log = $3, epoch = $4, position = $5, updated_at = now() where name = $1 and fence = $2"
+
+func (s *Sink) positionArgs(p sinks.Position) []any {
+	at := s.origin.Reached(p)
+	return []any{s.origin.Sink, s.fence, at.Log, int64(at.Mark.Epoch), int64(at.Mark.Position)} //nolint:gosec // the columns are signed
+}
+
+// Close implements [sinks.Sink]. It waits for a running call, which ends soon.
+func (s *Sink) Close() error {
+	s.cancel()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.disconnect()
+	return nil
+}

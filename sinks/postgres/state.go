@@ -1,0 +1,254 @@
+package postgres
+
+import (
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
+	"github.com/webhook-bridge/bridge/sinks"
+)
+
+// state writes the tables of kinds.
+type state struct {
+	schema string
+	marks  sinks.Marks
+	kinds  map[protoreflect.Name]*stateKind
+	all    []*kind
+}
+
+// stateKind is a kind with its statements.
+type stateKind struct {
+	*kind
+	find             string
+	replace, combine *table
+}
+
+func newState(schema string, marks sinks.Marks, c *State) *state {
+	if c == nil {
+		return nil
+	}
+	names := c.Kinds
+	if len(names) == 0 {
+		names = Kinds()
+	}
+	s := &state{schema: schema, marks: marks, kinds: map[protoreflect.Name]*stateKind{}}
+	for _, name := range names {
+		k := kinds[name]
+		s.all = append(s.all, k)
+		s.kinds[protoreflect.Name(name)] = &stateKind{
+			kind: k,
+			find: "select source, subject, version, event_id, event_received_at, event_position, event_epoch from " + schema + "." + quote(k.table) +
+				" join unnest($1::text[], $2::text[]) as wanted (source, subject) using (source, subject)",
+			replace: k.replacing(schema),
+			combine: k.merging(schema),
+		}
+	}
+	return s
+}
+
+// key names a row.
+type key struct{ source, subject string }
+
+// version is where a row comes from: what decides whether an event is newer.
+type version struct {
+	text     string
+	id       [16]byte
+	received time.Time
+	position sinks.Position
+	epoch    sinks.Epoch
+}
+
+// row is the state of a subject, as far as a transaction knows it.
+type row struct {
+	version
+	exists bool
+	// event is the newest one of the transaction; nil if all are older than the row.
+	event *sinks.Record
+	data  protoreflect.Message
+	// replaces: data are the whole state. Otherwise they are set over what the table has.
+	replaces bool
+	// shared: data belong to an event, and must be copied before they are changed.
+	shared  bool
+	deleted time.Time
+}
+
+// change is what a transaction does to the tables of kinds.
+type change struct {
+	state *state
+	rows  map[*stateKind]map[key]*row
+	// events are the indexes of the events that have a row, and in order.
+	events []int
+}
+
+// newChange finds the subjects of a batch.
+func (s *state) newChange(b *batch) (*change, error) {
+	c := &change{state: s, rows: map[*stateKind]map[key]*row{}}
+	for i := range b.records {
+		e, err := b.event(i)
+		if err != nil {
+			return nil, err
+		}
+		f, _ := dataOf(e)
+		if f == nil || s.kinds[f.Name()] == nil {
+			continue
+		}
+		k := s.kinds[f.Name()]
+		if c.rows[k] == nil {
+			c.rows[k] = map[key]*row{}
+		}
+		c.rows[k][keyOf(&b.records[i])] = &row{}
+		c.events = append(c.events, i)
+	}
+	return c, nil
+}
+
+func keyOf(r *sinks.Record) key { return key{clean(r.Header.Source), clean(r.Header.Subject)} }
+
+// find adds the queries of the rows that are there to a batch of statements.
+func (c *change) find(b *pgx.Batch) {
+	for k, rows := range c.rows {
+		sources, subjects := make([]string, 0, len(rows)), make([]string, 0, len(rows))
+		for at := range rows {
+			sources, subjects = append(sources, at.source), append(subjects, at.subject)
+		}
+		b.Queue(k.find, sources, subjects).Query(func(found pgx.Rows) error {
+			defer found.Close()
+			for found.Next() {
+				if err := scanRow(found, rows); err != nil {
+					return err
+				}
+			}
+			return found.Err()
+		})
+	}
+}
+
+func scanRow(found pgx.Rows, rows map[key]*row) error {
+	var (
+		at              key
+		text            *string
+		id              pgtype.UUID
+		received        *time.Time
+		position, epoch *int64
+	)
+	if err := found.Scan(&at.source, &at.subject, &text, &id, &received, &position, &epoch); err != nil {
+		return err
+	}
+	r := rows[at]
+	r.exists, r.id = true, id.Bytes
+	if text != nil {
+		r.text = *text
+	}
+	if received != nil {
+		r.received = *received
+	}
+	if position != nil {
+		r.position = sinks.Position(*position) //nolint:gosec // stored as such
+	}
+	if epoch != nil {
+		r.epoch = sinks.Epoch(*epoch) //nolint:gosec // stored as such
+	}
+	return nil
+}
+
+// apply applies the events in order.
+func (c *change) apply(b *batch) error {
+	for _, i := range c.events {
+		e, err := b.event(i)
+		if err != nil {
+			return err
+		}
+		f, data := dataOf(e)
+		r := c.rows[c.state.kinds[f.Name()]][keyOf(&b.records[i])]
+		if err := c.state.apply(r, &b.records[i], e, data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *state) apply(r *row, record *sinks.Record, e *eventv1.Event, data protoreflect.Message) error {
+	h := &record.Header
+	id, err := parseID("id", h.ID)
+	if err != nil {
+		return err
+	}
+	if r.exists && !s.newer(h, record.Position, r.version) {
+		return nil
+	}
+	v := version{text: r.text, id: id.Bytes, received: h.ReceivedAt, position: record.Position, epoch: s.marks.Mark(record.Position + 1).Epoch}
+	if len(h.SubjectVersion) > 0 && (r.text == "" || sinks.CompareVersions(clean(h.SubjectVersion), r.text) > 0) {
+		v.text = clean(h.SubjectVersion)
+	}
+	deleted := strings.HasSuffix(e.GetType(), ".deleted")
+	r.deleted = time.Time{}
+	if deleted {
+		r.deleted = happened(h)
+	}
+	if deleted || isBare(data) {
+		r.merge(data)
+	} else {
+		r.data, r.replaces, r.shared = data, true, true
+	}
+	r.version, r.exists, r.event = v, true, record
+	return nil
+}
+
+// newer reports whether an event is applied to a row that has another one.
+//
+// The vendor's version decides where both have one. Otherwise the order of the log does, and a correction counts at the place of the event
+// that it corrects: it is applied where the row comes from that event. An event at a lower position than the row's is an old one that was
+// delivered again. Only where the row's event is not in the log any more, because the log was lost or restored, the time of receipt decides.
+func (s *state) newer(h *sinks.Header, position sinks.Position, r version) bool {
+	if len(h.SubjectVersion) > 0 && r.text != "" {
+		if order := sinks.CompareVersions(clean(h.SubjectVersion), r.text); order != 0 {
+			return order > 0
+		}
+	}
+	switch {
+	case len(h.Supersedes) > 0 && position != r.position:
+		corrects, err := parseID("supersedes", h.Supersedes)
+		return err == nil && corrects.Bytes == r.id
+	case position >= r.position:
+		return true
+	}
+	return s.marks.Mark(r.position+1).Epoch != r.epoch && h.ReceivedAt.After(r.received)
+}
+
+// happened is when an event happened, as far as it is known.
+func happened(h *sinks.Header) time.Time {
+	if h.OccurredAt.IsZero() {
+		return h.ReceivedAt
+	}
+	return h.OccurredAt
+}
+
+// isBare reports whether data name the subject and say nothing more. The other fields are unknown then, not erased.
+func isBare(data protoreflect.Message) bool {
+	bare := true
+	data.Range(func(f protoreflect.FieldDescriptor, _ protoreflect.Value) bool {
+		bare = f.Name() == "id"
+		return bare
+	})
+	return bare
+}
+
+// merge sets the fields that data have.
+func (r *row) merge(data protoreflect.Message) {
+	if r.data == nil {
+		r.data, r.shared = data, true
+		return
+	}
+	if r.shared {
+		r.data, r.shared = proto.Clone(r.data.Interface()).ProtoReflect(), false
+	}
+	data.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		r.data.Set(f, v)
+		return true
+	})
+}
