@@ -42,6 +42,10 @@ func FileSink() SinkKind { return SinkKind{daemon.FileSink()} }
 // KafkaSink is the kind of sink that writes events to topics of Apache Kafka, with the key `kafka` in the configuration.
 func KafkaSink() SinkKind { return SinkKind{daemon.KafkaSink()} }
 
+// PostgresSink is the kind of sink that writes events and the current state to tables of PostgreSQL, with the key `postgres` in the
+// configuration.
+func PostgresSink() SinkKind { return SinkKind{daemon.PostgresSink()} }
+
 // Environment is the part of the process that commands use.
 type Environment struct {
 	// LookupEnv finds environment variables, as [os.LookupEnv] does.

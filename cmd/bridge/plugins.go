@@ -24,6 +24,7 @@ func plugins() bridge.Plugins {
 	kinds := []bridge.SinkKind{
 		bridge.FileSink(),
 		bridge.KafkaSink(),
+		bridge.PostgresSink(),
 	}
 	return bridge.Plugins{Connectors: vendors, Sinks: kinds}
 }

@@ -210,6 +210,7 @@ var (
 		"journal.postgres.schema":  "must be lower case letters, digits and underscores, and begin with no digit",
 		"journal.postgres.replica": "must be 1 to 253 letters, digits and inner dots, dashes and underscores",
 		"sinks.replica":            "must be 1 to 253 letters, digits and inner dots, dashes and underscores",
+		"sinks.postgres.schema":    "must be lower case letters, digits and underscores, and begin with no digit",
 		"sinks.name":               "must be 1 to 64 lower case letters, digits and inner dashes",
 		"access.principals.name":   "must be 1 to 64 lower case letters, digits and inner dashes",
 		"sources.name":             "must be 1 to 64 lower case letters, digits and inner dashes",
@@ -231,7 +232,7 @@ func addViolation(r *report, v *protovalidate.Violation) {
 		// A oneof, whose name is not a key.
 		path, reason = path[:max(0, strings.LastIndexByte(path, '.'))], "must have exactly one of header, path_token, hmac and none"
 		if strings.HasPrefix(path, "sinks") {
-			reason = "must have exactly one of file and kafka"
+			reason = "must have exactly one kind: " + sinkKinds()
 		}
 	case id == "required", id == "string.min_len", id == "repeated.min_items":
 		reason = "is missing"

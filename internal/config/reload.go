@@ -34,6 +34,9 @@ func (c *Config) Secrets() []Secret {
 		all = append(all, Secret{"", v.Place(), v})
 	}
 	for _, s := range c.Sinks {
+		if s.Postgres != nil {
+			all = append(all, Secret{"", s.Postgres.URL.Place(), s.Postgres.URL})
+		}
 		if s.Kafka != nil && s.Kafka.SASL != nil {
 			all = append(all, Secret{"", s.Kafka.SASL.Password.Place(), s.Kafka.SASL.Password})
 		}

@@ -6,11 +6,13 @@ import (
 	configv1 "github.com/webhook-bridge/bridge/gen/bridge/config/v1"
 )
 
-// Sink is the configuration of one sink. Exactly one of Kafka and File is set.
+// Sink is the configuration of one sink. Exactly one of Kafka, File and Postgres is set.
 type Sink struct {
 	Name  string
 	Kafka *Kafka
 	File  *File
+	// Postgres is nil for other kinds.
+	Postgres *PostgresSink
 	// Latest starts a sink with a new name at the journal's end, not at its beginning.
 	Latest bool
 	// Skip lets retention go past the sink when the disk runs low.
@@ -30,8 +32,11 @@ type Sink struct {
 
 // Kind returns the key that has the settings of this kind of sink in the file.
 func (s Sink) Kind() string {
-	if s.Kafka != nil {
+	switch {
+	case s.Kafka != nil:
 		return "kafka"
+	case s.Postgres != nil:
+		return "postgres"
 	}
 	return "file"
 }
@@ -52,6 +57,7 @@ func (r resolver) sinks(files []*configv1.Sink, journal Journal) []Sink {
 		r.unique("sink", paths, path+".file.path", file.GetFile().GetPath())
 		s := r.sink(path, file)
 		s.Replica = r.pinned(path, file, journal)
+		r.besideJournal(path+".postgres", s.Postgres, journal.Postgres)
 		for _, fault := range r.checks.sink(s) {
 			r.addf(path+"."+fault.Key, "%s", fault.Reason)
 		}
@@ -92,6 +98,8 @@ func (r resolver) sink(path string, file *configv1.Sink) Sink {
 		s.File = r.file(path+".file", kind.File)
 	case *configv1.Sink_Kafka:
 		s.Kafka = r.kafka(path+".kafka", kind.Kafka)
+	case *configv1.Sink_Postgres:
+		s.Postgres = r.postgresSink(path+".postgres", kind.Postgres)
 	}
 	return s
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // Config configures a sink. URL has no default.
@@ -44,16 +46,8 @@ func (c Config) String() string { return Place(c.URL, c.schema()) }
 // GoString leaves the password out.
 func (c Config) GoString() string { return "postgres.Config{" + c.String() + "}" }
 
-// KeyError is a problem of a configuration, with its place. It never shows a secret.
-type KeyError struct {
-	// Key is the place, as in the configuration file below the sink: "url", "state.kinds[0]".
-	Key string
-	// Err is the problem.
-	Err error
-}
-
-func (e *KeyError) Error() string { return e.Key + ": " + e.Err.Error() }
-func (e *KeyError) Unwrap() error { return e.Err }
+// KeyError is a problem of a configuration, with its place.
+type KeyError = sinks.KeyError
 
 var (
 	// errURL is returned for a URL that cannot be read. What the parser says may hold the password.
@@ -65,7 +59,7 @@ var (
 // Check returns all problems of the configuration, each a [*KeyError]. It reads the files that the URL names, but does not connect.
 func (c Config) Check() []error {
 	var problems []error
-	add := func(key string, err error) { problems = append(problems, &KeyError{key, err}) }
+	add := func(key string, err error) { problems = append(problems, &KeyError{Key: key, Err: err}) }
 	if _, err := pgx.ParseConfig(c.URL); err != nil || c.URL == "" {
 		add("url", errURL)
 	}
@@ -108,36 +102,15 @@ func (c Config) timeout() time.Duration {
 
 // Place names the database and the schema to people, without the user and the password.
 func Place(url, schema string) string {
-	hosts, database, ok := database(url)
-	if !ok {
-		return "PostgreSQL, schema " + schema
-	}
-	return "postgres://" + strings.Join(hosts, ",") + "/" + database + ", schema " + schema
-}
-
-// SameDatabase reports whether two connection strings name a common server and the same database. Two names of one server are not known to be
-// one.
-func SameDatabase(a, b string) bool {
-	hosts, name, ok := database(a)
-	others, other, okToo := database(b)
-	return ok && okToo && name == other && slices.ContainsFunc(hosts, func(h string) bool { return slices.Contains(others, h) })
-}
-
-// database returns the hosts and the database of a connection string.
-func database(url string) (hosts []string, name string, ok bool) {
 	parsed, err := pgx.ParseConfig(url)
 	if err != nil {
-		return nil, "", false
+		return "PostgreSQL, schema " + schema
 	}
-	hosts = []string{net.JoinHostPort(parsed.Host, strconv.Itoa(int(parsed.Port)))}
+	hosts := []string{net.JoinHostPort(parsed.Host, strconv.Itoa(int(parsed.Port)))}
 	for _, f := range parsed.Fallbacks {
 		if host := net.JoinHostPort(f.Host, strconv.Itoa(int(f.Port))); !slices.Contains(hosts, host) {
 			hosts = append(hosts, host)
 		}
 	}
-	name = parsed.Database
-	if name == "" {
-		name = parsed.User // PostgreSQL's default
-	}
-	return hosts, name, true
+	return "postgres://" + strings.Join(hosts, ",") + "/" + parsed.Database + ", schema " + schema
 }

@@ -21,7 +21,7 @@ var eventColumns = []column{
 
 // newEventTable is the table of events. An event is stored once, whatever its position: a user may have another unique index.
 func newEventTable(schema string) *table {
-	return newTable(schema, "events", "bridge_events", "on conflict do nothing", eventColumns)
+	return newTable(schema, "events", "bridge_events", "position", "on conflict do nothing", eventColumns)
 }
 
 // eventRows yields the rows of events.

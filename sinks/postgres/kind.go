@@ -163,5 +163,5 @@ func (k *kind) merging(schema string) *table {
 
 func (k *kind) writing(schema, how string, set []string) *table {
 	conflict := "on conflict (source, subject) do update set " + strings.Join(set, ", ")
-	return newTable(schema, k.table, "bridge_"+how+"_"+k.table, conflict, k.columns())
+	return newTable(schema, k.table, "bridge_"+how+"_"+k.table, "source, subject", conflict, k.columns())
 }

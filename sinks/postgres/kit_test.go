@@ -17,7 +17,9 @@ func TestKit(t *testing.T) {
 		"events and state": func(*Config) {},
 	} {
 		t.Run(name, func(t *testing.T) {
-			sinktest.Run(t, func(tb testing.TB) sinktest.Harness { return harness(tb, change) }, sinktest.Features{TotalOrder: true, ExactlyOnce: true})
+			sinktest.Run(t, func(tb testing.TB) sinktest.Harness { return harness(tb, change) }, sinktest.Features{
+				TotalOrder: true, ExactlyOnce: true, SharedDestination: true,
+			})
 		})
 	}
 }
@@ -25,10 +27,10 @@ func TestKit(t *testing.T) {
 func harness(tb testing.TB, change func(*Config)) sinktest.Harness {
 	s := shared(tb)
 	return sinktest.Harness{
-		Open: func(ctx context.Context) (sinks.Sink, error) {
+		OpenFrom: func(ctx context.Context, from sinks.Origin) (sinks.Sink, error) {
 			c := s.config()
 			change(&c)
-			return Open(ctx, s.origin(), c)
+			return Open(ctx, from, c)
 		},
 		Received: s.received,
 		Break:    s.proxy.Refuse,

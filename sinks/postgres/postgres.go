@@ -41,6 +41,7 @@ import (
 	"sync"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/webhook-bridge/bridge/sinks"
 )
@@ -110,6 +111,9 @@ func (s *Sink) do(ctx context.Context, what string, call func(ctx context.Contex
 		return err
 	}
 	s.disconnect() // The session may be anywhere in a transaction.
+	if s.fence != 0 && isBroken(err) && s.isFenced(limited) {
+		err = sinks.ErrFenced
+	}
 	s.fenced = errors.Is(err, sinks.ErrFenced)
 	switch {
 	case s.ctx.Err() != nil:
@@ -123,6 +127,25 @@ func (s *Sink) do(ctx context.Context, what string, call func(ctx context.Contex
 }
 
 var errTimeout = errors.New("time-out")
+
+// isBroken reports whether the session ended by itself: another opening may have ended it.
+func isBroken(err error) bool {
+	var pg *pgconn.PgError
+	return !errors.As(err, &pg) && !errors.Is(err, sinks.ErrFenced) || code(err) == "57P01"
+}
+
+// isFenced asks whether another opening has taken the sink over. False: it has not, or the database does not answer.
+func (s *Sink) isFenced(ctx context.Context) bool {
+	if ctx.Err() != nil || s.connect(ctx) != nil {
+		return false
+	}
+	var fence int64
+	if err := s.conn.QueryRow(ctx, s.sql("select fence from bridge.opening where name = $1"), s.origin.Sink).Scan(&fence); err != nil {
+		s.disconnect()
+		return errors.Is(err, pgx.ErrNoRows)
+	}
+	return fence != s.fence
+}
 
 // connect opens a session, unless there is one.
 func (s *Sink) connect(ctx context.Context) error {
@@ -169,8 +192,11 @@ func (s *Sink) Resume(ctx context.Context) (at sinks.Reached, found bool, err er
 }
 
 const (
-	takeOver = `insert into bridge.sink (name, fence) values ($1, 1)
-		on conflict (name) do update set fence = bridge.sink.fence + 1, updated_at = now() returning fence, log, epoch, position`
+	announce = `insert into bridge.opening (name, fence) values ($1, 1)
+		on conflict (name) do update set fence = bridge.opening.fence + 1 returning fence`
+	takeOver = `insert into bridge.sink (name, fence) values ($1, $2)
+		on conflict (name) do update set fence = excluded.fence, updated_at = now() where bridge.sink.fence < excluded.fence
+		returning fence, log, epoch, position`
 	lookAgain = "select fence, log, epoch, position from bridge.sink where name = $1 for update"
 )
 
@@ -179,24 +205,37 @@ func (s *Sink) resume(ctx context.Context) (sinks.Reached, bool, error) {
 	if err := s.connect(ctx); err != nil {
 		return sinks.Reached{}, false, err
 	}
-	// The first call takes the sink over. A later one settles this opening's own last transaction.
-	query, prefix := takeOver, s.allSessions
-	if s.fence != 0 {
-		query, prefix = lookAgain, s.ownSessions
+	if s.fence == 0 {
+		return s.takeOver(ctx)
 	}
-	if _, err := s.conn.Exec(ctx, endSessions, prefix); err != nil {
+	// This settles this opening's own last transaction.
+	if _, err := s.conn.Exec(ctx, endSessions, s.ownSessions); err != nil {
 		return sinks.Reached{}, false, err
 	}
-	at, err := scanSink(s.conn.QueryRow(ctx, s.sql(query), s.origin.Sink))
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		return sinks.Reached{}, false, sinks.ErrFenced // somebody removed the row
-	case err != nil:
-		return sinks.Reached{}, false, err
-	case s.fence != 0 && at.fence != s.fence:
-		return sinks.Reached{}, false, sinks.ErrFenced
+	at, err := scanSink(s.conn.QueryRow(ctx, s.sql(lookAgain), s.origin.Sink))
+	if errors.Is(err, pgx.ErrNoRows) || err == nil && at.fence != s.fence {
+		err = sinks.ErrFenced // Without a row: somebody removed it.
 	}
-	s.fence = at.fence
+	return at.Reached, at.found, err
+}
+
+// takeOver makes this opening the one that may write. It is told before the sessions of the others end, so that they learn why.
+func (s *Sink) takeOver(ctx context.Context) (sinks.Reached, bool, error) {
+	var fence int64
+	if err := s.conn.QueryRow(ctx, s.sql(announce), s.origin.Sink).Scan(&fence); err != nil {
+		return sinks.Reached{}, false, err
+	}
+	if _, err := s.conn.Exec(ctx, endSessions, s.allSessions); err != nil {
+		return sinks.Reached{}, false, err
+	}
+	at, err := scanSink(s.conn.QueryRow(ctx, s.sql(takeOver), s.origin.Sink, fence))
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = sinks.ErrFenced
+	}
+	if err != nil {
+		return sinks.Reached{}, false, err
+	}
+	s.fence = fence
 	return at.Reached, at.found, nil
 }
 

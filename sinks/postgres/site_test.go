@@ -77,7 +77,7 @@ func (s *site) received(ctx context.Context) ([]*eventv1.Event, error) {
 	}
 	defer disconnect(conn)
 	rows, err := conn.Query(ctx, s.sql(`select id, type, kind, source, subject, coalesce(subject_version, ''), occurred_at, received_at, stale,
-		supersedes, connector, vendor_event, webhook_id, data, encoded from bridge.events order by ctid`))
+		supersedes, connector, vendor_event, webhook_id, data, encoded from bridge.events order by seq`))
 	if code(err) == "42P01" {
 		return nil, nil // no sink was open yet
 	}

@@ -17,6 +17,8 @@ type table struct {
 	columns      []column
 	// conflict is what happens to a row whose key is there: the clause of an insert.
 	conflict string
+	// order is the order in which rows that were copied are inserted.
+	order string
 	// staging is the session's temporary table for rows that are copied.
 	staging string
 	insert  string
@@ -25,8 +27,8 @@ type table struct {
 // copyFrom is the number of rows from which they are copied. Fewer are sent as statements, which need no answer in between.
 const copyFrom = 64
 
-func newTable(schema, name, staging, conflict string, columns []column) *table {
-	t := &table{schema: schema, name: name, columns: columns, conflict: conflict, staging: staging}
+func newTable(schema, name, staging, order, conflict string, columns []column) *table {
+	t := &table{schema: schema, name: name, columns: columns, conflict: conflict, order: order, staging: staging}
 	places := make([]string, len(columns))
 	for i := range columns {
 		places[i] = fmt.Sprintf("$%d", i+1)
@@ -81,7 +83,7 @@ func (t *table) copyStaged(ctx context.Context, conn *pgx.Conn, b *pgx.Batch, ro
 	if err := t.copyTo(ctx, conn, pgx.Identifier{"pg_temp", t.staging}, rows); err != nil {
 		return err
 	}
-	b.Queue(fmt.Sprintf("insert into %s (%s) select %s from pg_temp.%s %s", t.path(), t.list(), t.list(), t.staging, t.conflict))
+	b.Queue(fmt.Sprintf("insert into %s (%s) select %s from pg_temp.%s order by %s %s", t.path(), t.list(), t.list(), t.staging, t.order, t.conflict))
 	return nil
 }
 

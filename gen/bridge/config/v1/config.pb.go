@@ -1806,6 +1806,7 @@ type Sink struct {
 	//
 	//	*Sink_File
 	//	*Sink_Kafka
+	//	*Sink_Postgres
 	Kind isSink_Kind `protobuf_oneof:"kind"`
 	// Where a sink with a new name starts: `earliest` or `latest`.
 	From string `protobuf:"bytes,4,opt,name=from,proto3" json:"from,omitempty"`
@@ -1892,6 +1893,15 @@ func (x *Sink) GetKafka() *KafkaSink {
 	return nil
 }
 
+func (x *Sink) GetPostgres() *PostgresSink {
+	if x != nil {
+		if x, ok := x.Kind.(*Sink_Postgres); ok {
+			return x.Postgres
+		}
+	}
+	return nil
+}
+
 func (x *Sink) GetFrom() string {
 	if x != nil {
 		return x.From
@@ -1962,9 +1972,16 @@ type Sink_Kafka struct {
 	Kafka *KafkaSink `protobuf:"bytes,3,opt,name=kafka,proto3,oneof"`
 }
 
+type Sink_Postgres struct {
+	// Tables of PostgreSQL, see [sinks/postgres.md](sinks/postgres.md).
+	Postgres *PostgresSink `protobuf:"bytes,12,opt,name=postgres,proto3,oneof"`
+}
+
 func (*Sink_File) isSink_Kind() {}
 
 func (*Sink_Kafka) isSink_Kind() {}
+
+func (*Sink_Postgres) isSink_Kind() {}
 
 // SinkBatch says how much is pushed at once: what is reached first.
 type SinkBatch struct {
@@ -2560,6 +2577,135 @@ func (x *KafkaCreateTopics) GetReplication() uint32 {
 	return 0
 }
 
+// PostgresSink writes events, and when asked the current state, to tables of PostgreSQL 15 or newer.
+type PostgresSink struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Connection string of PostgreSQL's libpq, such as `postgres://bridge:PASSWORD@db1,db2/shop?sslmode=verify-full`. It says how the
+	// connection is encrypted, and may name several hosts; the one that takes writes is used. A new connection uses the newest value.
+	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
+	// Schema of the tables, which is made if it is missing. Not the journal's. Lower case letters, digits and underscores.
+	Schema string `protobuf:"bytes,2,opt,name=schema,proto3" json:"schema,omitempty"`
+	// Stores the current state too, in a table for each kind of data; `{}` for all kinds.
+	State *PostgresState `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
+	// Stores no events, only the current state.
+	WithoutEvents bool `protobuf:"varint,4,opt,name=without_events,json=withoutEvents,proto3" json:"without_events,omitempty"`
+	// How long a transaction may take.
+	Timeout       *durationpb.Duration `protobuf:"bytes,5,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PostgresSink) Reset() {
+	*x = PostgresSink{}
+	mi := &file_bridge_config_v1_config_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PostgresSink) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PostgresSink) ProtoMessage() {}
+
+func (x *PostgresSink) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_config_v1_config_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PostgresSink.ProtoReflect.Descriptor instead.
+func (*PostgresSink) Descriptor() ([]byte, []int) {
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *PostgresSink) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *PostgresSink) GetSchema() string {
+	if x != nil {
+		return x.Schema
+	}
+	return ""
+}
+
+func (x *PostgresSink) GetState() *PostgresState {
+	if x != nil {
+		return x.State
+	}
+	return nil
+}
+
+func (x *PostgresSink) GetWithoutEvents() bool {
+	if x != nil {
+		return x.WithoutEvents
+	}
+	return false
+}
+
+func (x *PostgresSink) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
+}
+
+// PostgresState says which kinds of data have a table of their current state.
+type PostgresState struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Kinds, by the names of the data in `bridge.event.v1.Event`, such as `order` and `customer`.
+	Kinds         []string `protobuf:"bytes,1,rep,name=kinds,proto3" json:"kinds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PostgresState) Reset() {
+	*x = PostgresState{}
+	mi := &file_bridge_config_v1_config_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PostgresState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PostgresState) ProtoMessage() {}
+
+func (x *PostgresState) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_config_v1_config_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PostgresState.ProtoReflect.Descriptor instead.
+func (*PostgresState) Descriptor() ([]byte, []int) {
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *PostgresState) GetKinds() []string {
+	if x != nil {
+		return x.Kinds
+	}
+	return nil
+}
+
 var File_bridge_config_v1_config_proto protoreflect.FileDescriptor
 
 const file_bridge_config_v1_config_proto_rawDesc = "" +
@@ -2744,11 +2890,12 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\x03Log\x12X\n" +
 	"\x06format\x18\x01 \x01(\tB@\xbaH\x11\xd8\x01\x01r\fR\x04textR\x04json\xb2\xaa\x19(\x1a&`text` on a terminal, `json` otherwiseR\x06format\x12B\n" +
 	"\x05level\x18\x02 \x01(\tB,\xbaH\x1f\xd8\x01\x01r\x1aR\x05debugR\x04infoR\x04warnR\x05error\xb2\xaa\x19\x06\n" +
-	"\x04infoR\x05level\"\x89\x05\n" +
+	"\x04infoR\x05level\"\xc7\x05\n" +
 	"\x04Sink\x12?\n" +
 	"\x04name\x18\x01 \x01(\tB+\xbaH(r&2$^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$R\x04name\x120\n" +
 	"\x04file\x18\x02 \x01(\v2\x1a.bridge.config.v1.FileSinkH\x00R\x04file\x123\n" +
-	"\x05kafka\x18\x03 \x01(\v2\x1b.bridge.config.v1.KafkaSinkH\x00R\x05kafka\x12;\n" +
+	"\x05kafka\x18\x03 \x01(\v2\x1b.bridge.config.v1.KafkaSinkH\x00R\x05kafka\x12<\n" +
+	"\bpostgres\x18\f \x01(\v2\x1e.bridge.config.v1.PostgresSinkH\x00R\bpostgres\x12;\n" +
 	"\x04from\x18\x04 \x01(\tB'\xbaH\x16r\x14R\x00R\bearliestR\x06latest\xb2\xaa\x19\n" +
 	"\n" +
 	"\bearliestR\x04from\x12:\n" +
@@ -2832,7 +2979,17 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\n" +
 	"partitions\x18\x01 \x01(\rB\x1a\xbaH\x05*\x03\x18\x90N\xb2\xaa\x19\x0e\x1a\fthe brokers'R\n" +
 	"partitions\x12;\n" +
-	"\vreplication\x18\x02 \x01(\rB\x19\xbaH\x04*\x02\x18d\xb2\xaa\x19\x0e\x1a\fthe brokers'R\vreplicationB\xc5\x01\n" +
+	"\vreplication\x18\x02 \x01(\rB\x19\xbaH\x04*\x02\x18d\xb2\xaa\x19\x0e\x1a\fthe brokers'R\vreplication\"\xaf\x02\n" +
+	"\fPostgresSink\x12(\n" +
+	"\x03url\x18\x01 \x01(\tB\x16\xbaH\x04r\x02\x10\x01\xb2\xaa\x19\b2\x06secret\x80\x01\x01R\x03url\x12E\n" +
+	"\x06schema\x18\x02 \x01(\tB-\xbaH\x1e\xd8\x01\x01r\x192\x17^[a-z_][a-z0-9_]{0,50}$\xb2\xaa\x19\b\n" +
+	"\x06bridgeR\x06schema\x12@\n" +
+	"\x05state\x18\x03 \x01(\v2\x1f.bridge.config.v1.PostgresStateB\t\xb2\xaa\x19\x05\x1a\x03offR\x05state\x12%\n" +
+	"\x0ewithout_events\x18\x04 \x01(\bR\rwithoutEvents\x12E\n" +
+	"\atimeout\x18\x05 \x01(\v2\x19.google.protobuf.DurationB\x10\xb2\xaa\x19\f\n" +
+	"\x021m\"\x021s*\x021hR\atimeout\">\n" +
+	"\rPostgresState\x12-\n" +
+	"\x05kinds\x18\x01 \x03(\tB\x17\xbaH\x05\x92\x01\x02\x10d\xb2\xaa\x19\v\x1a\tall kindsR\x05kindsB\xc5\x01\n" +
 	"\x14com.bridge.config.v1B\vConfigProtoP\x01Z>github.com/webhook-bridge/bridge/gen/bridge/config/v1;configv1\xa2\x02\x03BCX\xaa\x02\x10Bridge.Config.V1\xca\x02\x10Bridge\\Config\\V1\xe2\x02\x1cBridge\\Config\\V1\\GPBMetadata\xea\x02\x12Bridge::Config::V1b\x06proto3"
 
 var (
@@ -2847,7 +3004,7 @@ func file_bridge_config_v1_config_proto_rawDescGZIP() []byte {
 	return file_bridge_config_v1_config_proto_rawDescData
 }
 
-var file_bridge_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_bridge_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_bridge_config_v1_config_proto_goTypes = []any{
 	(*Config)(nil),              // 0: bridge.config.v1.Config
 	(*Streams)(nil),             // 1: bridge.config.v1.Streams
@@ -2879,7 +3036,9 @@ var file_bridge_config_v1_config_proto_goTypes = []any{
 	(*KafkaTLS)(nil),            // 27: bridge.config.v1.KafkaTLS
 	(*KafkaSASL)(nil),           // 28: bridge.config.v1.KafkaSASL
 	(*KafkaCreateTopics)(nil),   // 29: bridge.config.v1.KafkaCreateTopics
-	(*durationpb.Duration)(nil), // 30: google.protobuf.Duration
+	(*PostgresSink)(nil),        // 30: bridge.config.v1.PostgresSink
+	(*PostgresState)(nil),       // 31: bridge.config.v1.PostgresState
+	(*durationpb.Duration)(nil), // 32: google.protobuf.Duration
 }
 var file_bridge_config_v1_config_proto_depIdxs = []int32{
 	2,  // 0: bridge.config.v1.Config.listen:type_name -> bridge.config.v1.Listen
@@ -2887,11 +3046,11 @@ var file_bridge_config_v1_config_proto_depIdxs = []int32{
 	11, // 2: bridge.config.v1.Config.sources:type_name -> bridge.config.v1.Source
 	20, // 3: bridge.config.v1.Config.log:type_name -> bridge.config.v1.Log
 	6,  // 4: bridge.config.v1.Config.access:type_name -> bridge.config.v1.Access
-	30, // 5: bridge.config.v1.Config.shutdown_timeout:type_name -> google.protobuf.Duration
+	32, // 5: bridge.config.v1.Config.shutdown_timeout:type_name -> google.protobuf.Duration
 	21, // 6: bridge.config.v1.Config.sinks:type_name -> bridge.config.v1.Sink
-	30, // 7: bridge.config.v1.Config.shutdown_delay:type_name -> google.protobuf.Duration
+	32, // 7: bridge.config.v1.Config.shutdown_delay:type_name -> google.protobuf.Duration
 	1,  // 8: bridge.config.v1.Config.streams:type_name -> bridge.config.v1.Streams
-	30, // 9: bridge.config.v1.Streams.max_age:type_name -> google.protobuf.Duration
+	32, // 9: bridge.config.v1.Streams.max_age:type_name -> google.protobuf.Duration
 	4,  // 10: bridge.config.v1.Listen.tls:type_name -> bridge.config.v1.ListenTLS
 	3,  // 11: bridge.config.v1.Listen.connections:type_name -> bridge.config.v1.ListenConnections
 	5,  // 12: bridge.config.v1.ListenTLS.webhooks:type_name -> bridge.config.v1.TLS
@@ -2901,38 +3060,41 @@ var file_bridge_config_v1_config_proto_depIdxs = []int32{
 	7,  // 16: bridge.config.v1.Access.principals:type_name -> bridge.config.v1.Principal
 	10, // 17: bridge.config.v1.Journal.retention:type_name -> bridge.config.v1.Retention
 	9,  // 18: bridge.config.v1.Journal.postgres:type_name -> bridge.config.v1.Postgres
-	30, // 19: bridge.config.v1.Retention.age:type_name -> google.protobuf.Duration
-	30, // 20: bridge.config.v1.Retention.quarantine_age:type_name -> google.protobuf.Duration
-	30, // 21: bridge.config.v1.Retention.parked_age:type_name -> google.protobuf.Duration
+	32, // 19: bridge.config.v1.Retention.age:type_name -> google.protobuf.Duration
+	32, // 20: bridge.config.v1.Retention.quarantine_age:type_name -> google.protobuf.Duration
+	32, // 21: bridge.config.v1.Retention.parked_age:type_name -> google.protobuf.Duration
 	13, // 22: bridge.config.v1.Source.auth:type_name -> bridge.config.v1.Auth
 	19, // 23: bridge.config.v1.Source.limits:type_name -> bridge.config.v1.Limits
-	30, // 24: bridge.config.v1.Source.dedupe_window:type_name -> google.protobuf.Duration
+	32, // 24: bridge.config.v1.Source.dedupe_window:type_name -> google.protobuf.Duration
 	12, // 25: bridge.config.v1.Source.alarms:type_name -> bridge.config.v1.Alarms
-	30, // 26: bridge.config.v1.Alarms.silent_after:type_name -> google.protobuf.Duration
+	32, // 26: bridge.config.v1.Alarms.silent_after:type_name -> google.protobuf.Duration
 	14, // 27: bridge.config.v1.Auth.header:type_name -> bridge.config.v1.HeaderAuth
 	15, // 28: bridge.config.v1.Auth.path_token:type_name -> bridge.config.v1.PathTokenAuth
 	18, // 29: bridge.config.v1.Auth.none:type_name -> bridge.config.v1.NoAuth
 	16, // 30: bridge.config.v1.Auth.hmac:type_name -> bridge.config.v1.HMACAuth
 	17, // 31: bridge.config.v1.HMACAuth.timestamp:type_name -> bridge.config.v1.HMACTimestamp
-	30, // 32: bridge.config.v1.HMACTimestamp.tolerance:type_name -> google.protobuf.Duration
+	32, // 32: bridge.config.v1.HMACTimestamp.tolerance:type_name -> google.protobuf.Duration
 	24, // 33: bridge.config.v1.Sink.file:type_name -> bridge.config.v1.FileSink
 	26, // 34: bridge.config.v1.Sink.kafka:type_name -> bridge.config.v1.KafkaSink
-	22, // 35: bridge.config.v1.Sink.batch:type_name -> bridge.config.v1.SinkBatch
-	23, // 36: bridge.config.v1.Sink.backoff:type_name -> bridge.config.v1.SinkBackoff
-	30, // 37: bridge.config.v1.SinkBatch.delay:type_name -> google.protobuf.Duration
-	30, // 38: bridge.config.v1.SinkBackoff.min:type_name -> google.protobuf.Duration
-	30, // 39: bridge.config.v1.SinkBackoff.max:type_name -> google.protobuf.Duration
-	25, // 40: bridge.config.v1.FileSink.rotate:type_name -> bridge.config.v1.FileRotation
-	30, // 41: bridge.config.v1.FileRotation.age:type_name -> google.protobuf.Duration
-	27, // 42: bridge.config.v1.KafkaSink.tls:type_name -> bridge.config.v1.KafkaTLS
-	28, // 43: bridge.config.v1.KafkaSink.sasl:type_name -> bridge.config.v1.KafkaSASL
-	29, // 44: bridge.config.v1.KafkaSink.create_topics:type_name -> bridge.config.v1.KafkaCreateTopics
-	30, // 45: bridge.config.v1.KafkaSink.timeout:type_name -> google.protobuf.Duration
-	46, // [46:46] is the sub-list for method output_type
-	46, // [46:46] is the sub-list for method input_type
-	46, // [46:46] is the sub-list for extension type_name
-	46, // [46:46] is the sub-list for extension extendee
-	0,  // [0:46] is the sub-list for field type_name
+	30, // 35: bridge.config.v1.Sink.postgres:type_name -> bridge.config.v1.PostgresSink
+	22, // 36: bridge.config.v1.Sink.batch:type_name -> bridge.config.v1.SinkBatch
+	23, // 37: bridge.config.v1.Sink.backoff:type_name -> bridge.config.v1.SinkBackoff
+	32, // 38: bridge.config.v1.SinkBatch.delay:type_name -> google.protobuf.Duration
+	32, // 39: bridge.config.v1.SinkBackoff.min:type_name -> google.protobuf.Duration
+	32, // 40: bridge.config.v1.SinkBackoff.max:type_name -> google.protobuf.Duration
+	25, // 41: bridge.config.v1.FileSink.rotate:type_name -> bridge.config.v1.FileRotation
+	32, // 42: bridge.config.v1.FileRotation.age:type_name -> google.protobuf.Duration
+	27, // 43: bridge.config.v1.KafkaSink.tls:type_name -> bridge.config.v1.KafkaTLS
+	28, // 44: bridge.config.v1.KafkaSink.sasl:type_name -> bridge.config.v1.KafkaSASL
+	29, // 45: bridge.config.v1.KafkaSink.create_topics:type_name -> bridge.config.v1.KafkaCreateTopics
+	32, // 46: bridge.config.v1.KafkaSink.timeout:type_name -> google.protobuf.Duration
+	31, // 47: bridge.config.v1.PostgresSink.state:type_name -> bridge.config.v1.PostgresState
+	32, // 48: bridge.config.v1.PostgresSink.timeout:type_name -> google.protobuf.Duration
+	49, // [49:49] is the sub-list for method output_type
+	49, // [49:49] is the sub-list for method input_type
+	49, // [49:49] is the sub-list for extension type_name
+	49, // [49:49] is the sub-list for extension extendee
+	0,  // [0:49] is the sub-list for field type_name
 }
 
 func init() { file_bridge_config_v1_config_proto_init() }
@@ -2951,6 +3113,7 @@ func file_bridge_config_v1_config_proto_init() {
 	file_bridge_config_v1_config_proto_msgTypes[21].OneofWrappers = []any{
 		(*Sink_File)(nil),
 		(*Sink_Kafka)(nil),
+		(*Sink_Postgres)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2958,7 +3121,7 @@ func file_bridge_config_v1_config_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bridge_config_v1_config_proto_rawDesc), len(file_bridge_config_v1_config_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   30,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
