@@ -26,6 +26,17 @@ type active struct {
 // prepare opens a file for the next write: the open file, unless another program has moved or removed it, or its rotation is
 // due.
 func (s *Sink) prepare(ctx context.Context) error {
+	if err := s.openActive(ctx); err != nil {
+		return err
+	}
+	if s.durable > 0 && (s.durable >= s.config.RotateSize || time.Since(s.created) >= s.config.RotateAge) {
+		return s.rotate()
+	}
+	return nil
+}
+
+// openActive opens the active file, if it is not open.
+func (s *Sink) openActive(ctx context.Context) error {
 	if s.file != nil {
 		switch info, err := os.Lstat(s.config.Path); {
 		case err != nil && exists(err):
@@ -37,12 +48,7 @@ func (s *Sink) prepare(ctx context.Context) error {
 		}
 	}
 	if s.file == nil {
-		if err := s.reopen(ctx); err != nil {
-			return err
-		}
-	}
-	if s.durable > 0 && (s.durable >= s.config.RotateSize || time.Since(s.created) >= s.config.RotateAge) {
-		return s.rotate()
+		return s.reopen(ctx)
 	}
 	return nil
 }
@@ -64,6 +70,13 @@ func (s *Sink) reopen(ctx context.Context) error {
 		if exists(err) {
 			return err
 		}
+		s.active = active{created: s.created}
+		if err := s.locate(nil, reached{}); err != nil {
+			return err
+		}
+		if err := s.tell(nil, true); err != nil {
+			return err
+		}
 		return s.createActive()
 	}
 	if err := s.truncateToDurable(ctx, f); err != nil {
@@ -81,8 +94,9 @@ func (s *Sink) truncateToDurable(ctx context.Context, f handle) error {
 	if err != nil {
 		return err
 	}
+	var found *inspection
 	if s.info == nil || !os.SameFile(info, s.info) || info.Size() < s.durable {
-		found, err := s.inspect(ctx, f, info.Size())
+		found, err = s.inspect(ctx, f, info.Size())
 		if err != nil {
 			return err
 		}
@@ -102,7 +116,10 @@ func (s *Sink) truncateToDurable(ctx context.Context, f handle) error {
 	if err := f.Sync(); err != nil {
 		return err
 	}
-	return s.disk.syncDir(filepath.Dir(s.config.Path))
+	if err := s.disk.syncDir(filepath.Dir(s.config.Path)); err != nil || found == nil {
+		return err
+	}
+	return s.locate(f, found.reached)
 }
 
 // identify checks that f is the regular file at the path itself. A device or a pipe cannot be truncated, and a linked file may
@@ -124,7 +141,8 @@ func (s *Sink) identify(f handle) (os.FileInfo, error) {
 
 // rotate renames the active file and creates a new one. All its events are already durable.
 func (s *Sink) rotate() error {
-	err := s.file.Close()
+	err := s.tell(s.file, true)
+	err = errors.Join(err, s.file.Close())
 	s.file = nil
 	if err != nil {
 		return err

@@ -86,8 +86,12 @@ func (d *fragile) drop(p *platter) error {
 	return os.Remove(name)
 }
 
+// at returns the file with this name, or nil.
 func (d *fragile) at(name string) *platter {
 	i := slices.IndexFunc(d.files, func(p *platter) bool { return p.name == name })
+	if i < 0 {
+		return nil
+	}
 	return d.files[i]
 }
 
@@ -96,6 +100,11 @@ func (d *fragile) rename(from, to string) error {
 	defer d.mu.Unlock()
 	if err := d.ask("rename"); err != nil {
 		return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
+	}
+	if _, err := os.Lstat(to); err == nil {
+		if err := d.unlink(to); err != nil {
+			return err
+		}
 	}
 	p := d.at(from)
 	move := func(from, to string) error {
@@ -112,12 +121,25 @@ func (d *fragile) remove(name string) error {
 	if err := d.ask("remove"); err != nil {
 		return &os.PathError{Op: "remove", Path: name, Err: err}
 	}
+	return d.unlink(name)
+}
+
+func (d *fragile) unlink(name string) error {
+	content, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
 	p := d.at(name)
+	if p != nil {
+		p.name, content = "", p.bytes
+	}
 	d.undo = append(d.undo, func() error {
-		p.name = name
-		return os.WriteFile(name, nil, 0o600)
+		if p != nil {
+			p.name = name
+		}
+		return os.WriteFile(name, content, 0o600)
 	})
-	return d.drop(p)
+	return os.Remove(name)
 }
 
 func (d *fragile) syncDir(string) error {

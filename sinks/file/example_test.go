@@ -19,9 +19,15 @@ func Example() {
 	}
 	// Output:
 	// delivered 2
-	// {"id":"0d6f2a10-7f5e-5b7e-9d6c-000000000001","type":"shipment.ordered","subject":"shipment/1"}
-	// {"id":"0d6f2a10-7f5e-5b7e-9d6c-000000000002","type":"shipment.ordered","subject":"shipment/2"}
+	// {"id":"0d6f2a10-7f5e-5b7e-9d6c-000000000001","type":"shipment.ordered","subject":"shipment/1","logPosition":{"log":"0f5a","epoch":"7","position":"1"}}
+	// {"id":"0d6f2a10-7f5e-5b7e-9d6c-000000000002","type":"shipment.ordered","subject":"shipment/2","logPosition":{"log":"0f5a","epoch":"7","position":"2"}}
 }
+
+// log stands for the log that the events come from.
+type log struct{}
+
+func (log) ID() string                       { return "0f5a" }
+func (log) Mark(p sinks.Position) sinks.Mark { return sinks.Mark{Epoch: 7, Position: p} }
 
 func archive(ctx context.Context) error {
 	dir, err := os.MkdirTemp("", "archive")
@@ -31,7 +37,7 @@ func archive(ctx context.Context) error {
 	defer os.RemoveAll(dir)
 
 	path := filepath.Join(dir, "events.jsonl")
-	sink, err := file.Open(ctx, file.Config{Path: path})
+	sink, err := file.Open(ctx, file.Config{Path: path}, sinks.Origin{Log: log{}, Sink: "archive"})
 	if err != nil {
 		return err
 	}

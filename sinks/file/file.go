@@ -3,10 +3,14 @@
 //
 // # Delivery
 //
-// At least once. Deliver returns after the events are synced to the disk. After a file was created or renamed, its folder is
-// synced too. After a failed write the file is truncated to the last durable event. After a failed sync the sink does not trust
-// the tail of the file: it truncates the file in the same way, rotates it, and writes the events again, to a new file. Open
-// truncates an incomplete record at the end of the file; see [Open].
+// Exactly once: the sink is a [sinks.Resumer]. Every record has the event's position in the log, so the last whole record tells how
+// far the file is. Where no record does, a small file beside it, the note, tells it: the sink was moved, or the file is new. The
+// note holds for one state of the file. A file without positions, from an older version, tells nothing until the first Deliver.
+//
+// Deliver returns after the events are synced to the disk. After a file was created or renamed, its folder is synced too. After a
+// failed write the file is truncated to the last durable event. After a failed sync the sink does not trust the tail of the
+// file: it truncates the file in the same way, rotates it, and writes the events again, to a new file. Open truncates an incomplete
+// record at the end of the file; see [Open].
 //
 // Each Deliver syncs the file once, so larger batches are cheaper. Deliver checks its context between events. It cannot
 // interrupt a write or a sync, and waits for them. When a Deliver ends early, it syncs and counts the events that it has
@@ -14,8 +18,8 @@
 //
 // # Ordering
 //
-// The order of the log, within a file and across files in the order of their names, the active file last. After a failure a
-// suffix may be repeated.
+// The order of the log, within a file and across files in the order of their names, the active file last. Only events that an
+// operator asked for again are repeated.
 //
 // # Errors
 //
@@ -30,6 +34,7 @@ package file
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -121,9 +126,11 @@ func (c Config) withDefaults() (Config, error) {
 	return c, errors.Join(wrong...)
 }
 
-// Sink implements [sinks.Sink].
+// Sink implements [sinks.Resumer].
 type Sink struct {
 	config  Config
+	from    sinks.Origin
+	log     string // The id of from's log.
 	disk    disk
 	lock    *os.File
 	encoder *zstd.Encoder // Nil without compression.
@@ -132,10 +139,16 @@ type Sink struct {
 	mu     sync.Mutex // Held by Deliver, and by Close after the last Deliver.
 	active            // See type active.
 
-	plain, packed []byte // The bytes of the next write, and their compressed form.
+	// reached is what the sink has reached. The disk tells the same, by the last record of the active file or by the note.
+	reached reached
+	located bool // reached was read from the disk.
+	doubt   bool // The disk may tell something else.
+
+	plain, packed      []byte // The bytes of the next write, and their compressed form.
+	quotedLog, scratch []byte // The log's id in JSON. The fields of a position.
 }
 
-var _ sinks.Sink = (*Sink)(nil)
+var _ sinks.Resumer = (*Sink)(nil)
 
 // Open opens or creates the active file, with permissions 0600. It takes a lock that keeps other processes from writing the
 // file: the file Path with ".lock" added. The lock file stays. Its modification time is the creation time of the active file.
@@ -144,10 +157,12 @@ var _ sinks.Sink = (*Sink)(nil)
 // record are damage: Open moves them, with all bytes after them, to a separate file whose name ends in ".damaged". It rotates a
 // file of another format. To do this it reads the whole active file; ctx ends that.
 //
-// Open reports all problems of the configuration at once.
-func Open(ctx context.Context, c Config) (*Sink, error) { return open(ctx, c, local{}) }
+// The origin is of the events that the sink will get. Open reports all problems of the configuration at once.
+func Open(ctx context.Context, c Config, from sinks.Origin) (*Sink, error) {
+	return open(ctx, c, from, local{})
+}
 
-func open(ctx context.Context, c Config, d disk) (*Sink, error) {
+func open(ctx context.Context, c Config, from sinks.Origin, d disk) (*Sink, error) {
 	c, err := c.withDefaults()
 	if err != nil {
 		return nil, fmt.Errorf("file: open: %w", err)
@@ -156,7 +171,10 @@ func open(ctx context.Context, c Config, d disk) (*Sink, error) {
 	if c.Path, err = filepath.Abs(c.Path); err != nil {
 		return nil, fmt.Errorf("file: open: %w", err)
 	}
-	s := &Sink{config: c, disk: d}
+	s := &Sink{config: c, disk: d, from: from, log: from.Log.ID()}
+	if s.quotedLog, err = json.Marshal(s.log); err != nil {
+		return nil, fmt.Errorf("file: open: %w", err)
+	}
 	if c.Compression == Zstd {
 		if s.encoder, err = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(chunk)); err != nil {
 			return nil, fmt.Errorf("file: open: %w", err)
@@ -189,7 +207,7 @@ func (s *Sink) Deliver(ctx context.Context, events []sinks.Record) (int, error) 
 	if err := s.prepare(ctx); err != nil {
 		return 0, fmt.Errorf("file: deliver: %w", err)
 	}
-	n, stopped, err := s.write(ctx, events)
+	n, after, stopped, err := s.write(ctx, events)
 	if err != nil {
 		s.giveUpFile(false)
 		return 0, fmt.Errorf("file: deliver: %w", err)
@@ -201,8 +219,46 @@ func (s *Sink) Deliver(ctx context.Context, events []sinks.Record) (int, error) 
 		s.giveUpFile(true)
 		return 0, fmt.Errorf("file: deliver: %w", err)
 	}
-	s.durable = s.end
+	s.durable, s.reached = s.end, after
 	return n, stopped
+}
+
+// Resume implements [sinks.Resumer]. The lock of the file is the fence: while an earlier opening is alive, there is no other.
+func (s *Sink) Resume(ctx context.Context) (sinks.Reached, bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.interrupted(ctx); err != nil {
+		return sinks.Reached{}, false, err
+	}
+	err := s.openActive(ctx)
+	if err == nil {
+		err = s.settleNote(s.file)
+	}
+	if err != nil {
+		return sinks.Reached{}, false, fmt.Errorf("file: resume: %w", err)
+	}
+	return s.reached.Reached, s.reached.known, nil
+}
+
+// MoveTo implements [sinks.Resumer].
+func (s *Sink) MoveTo(ctx context.Context, p sinks.Position) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.interrupted(ctx); err != nil {
+		return err
+	}
+	if err := s.openActive(ctx); err != nil {
+		return fmt.Errorf("file: move: %w", err)
+	}
+	before := s.reached
+	if s.reached = (reached{s.from.Reached(p), true}); s.reached == before && !s.doubt {
+		return nil
+	}
+	if err := s.tell(s.file, false); err != nil {
+		s.reached = before
+		return fmt.Errorf("file: move: %w", err)
+	}
+	return nil
 }
 
 // Close implements [sinks.Sink]. It waits for a write or sync in progress.
@@ -229,18 +285,19 @@ func (s *Sink) interrupted(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// write writes events in chunks, up to the first that it must not write. It returns how many it has written, and why it
-// stopped. If a write failed, err is set: some events may be in the file, and one of them in part.
-func (s *Sink) write(ctx context.Context, events []sinks.Record) (n int, stopped, err error) {
-	s.plain = s.plain[:0]
+// write writes events in chunks, up to the first that it must not write. It returns how many it has written, what the sink
+// reaches with them, and why it stopped. If a write failed, err is set: some events may be in the file, and one of them in part.
+func (s *Sink) write(ctx context.Context, events []sinks.Record) (n int, now reached, stopped, err error) {
+	s.plain, now = s.plain[:0], s.reached
 	for n < len(events) && err == nil {
 		if stopped = s.interrupted(ctx); stopped != nil {
 			break
 		}
-		if s.plain, stopped = s.encode(s.plain, events[n]); stopped != nil {
+		at, after := s.placeOf(events[n], now)
+		if s.plain, stopped = s.encode(s.plain, events[n], at); stopped != nil {
 			break
 		}
-		n++
+		n, now = n+1, after
 		if len(s.plain) >= chunk {
 			err = s.flush()
 		}
@@ -248,7 +305,7 @@ func (s *Sink) write(ctx context.Context, events []sinks.Record) (n int, stopped
 	if err == nil {
 		err = s.flush()
 	}
-	return n, stopped, err
+	return n, now, stopped, err
 }
 
 // flush writes the encoded events. It keeps the buffers unless a large event has made them large.
@@ -279,6 +336,9 @@ func (s *Sink) createActive() error {
 	info, err := f.Stat()
 	if err == nil {
 		err = s.disk.syncDir(filepath.Dir(s.config.Path))
+	}
+	if err == nil {
+		err = s.tell(f, false)
 	}
 	if err != nil {
 		// The file's name may not be durable, so the next attempt starts again.

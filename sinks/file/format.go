@@ -1,7 +1,6 @@
 package file
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -12,24 +11,24 @@ import (
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
-// encode appends an event in the configured format. With an error it returns b unchanged.
-func (s *Sink) encode(b []byte, r sinks.Record) ([]byte, error) {
+// encode appends an event, at its place, in the configured format. With an error it returns b unchanged.
+func (s *Sink) encode(b []byte, r sinks.Record, at place) ([]byte, error) {
 	switch {
 	case len(r.Encoded) == 0:
 		return b, sinks.Permanent(fmt.Errorf("file: event at %d is empty", r.Position))
 	case len(r.Encoded) > sinks.LargestEvent:
 		return b, sinks.Permanent(fmt.Errorf("file: event at %d has %d bytes", r.Position, len(r.Encoded)))
 	case s.config.Format == JSONL:
-		return appendLine(b, r)
+		return s.appendLine(b, r, at)
 	}
 	// A later start must be able to tell records from damage.
 	if err := checkFields(r.Encoded); err != nil {
 		return b, sinks.Permanent(fmt.Errorf("file: event at %d: %w", r.Position, err))
 	}
-	return append(binary.AppendUvarint(b, uint64(len(r.Encoded))), r.Encoded...), nil
+	return s.appendDelimited(b, r.Encoded, at), nil
 }
 
-func appendLine(b []byte, r sinks.Record) ([]byte, error) {
+func (s *Sink) appendLine(b []byte, r sinks.Record, at place) ([]byte, error) {
 	e, err := r.Event()
 	if err != nil {
 		return b, sinks.Permanent(fmt.Errorf("file: %w", err))
@@ -38,7 +37,7 @@ func appendLine(b []byte, r sinks.Record) ([]byte, error) {
 	if err != nil {
 		return b, sinks.Permanent(fmt.Errorf("file: event at %d: %w", r.Position, err))
 	}
-	return append(compact(line, len(b)), '\n'), nil
+	return append(s.appendJSON(compact(line, len(b)), at), '\n'), nil
 }
 
 // compact removes the spaces between tokens, from b[from] on. protojson varies them between builds, but programs that compare

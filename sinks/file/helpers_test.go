@@ -39,7 +39,18 @@ func (c Config) in(dir string) Config {
 	return c
 }
 
-// numbered returns the nth record. The events have different sizes.
+// origin is where the events of the tests come from. Every hundred positions are an epoch of their own.
+var origin = sinks.Origin{Log: steps("0f5a"), Sink: "archive"}
+
+// steps is the id of a log.
+type steps string
+
+func (s steps) ID() string { return string(s) }
+func (steps) Mark(p sinks.Position) sinks.Mark {
+	return sinks.Mark{Epoch: sinks.Epoch(1<<63 + (uint64(p)-1)/100), Position: p}
+}
+
+// numbered returns the nth record, at position n+1. The events have different sizes.
 func numbered(tb testing.TB, n int) sinks.Record {
 	tb.Helper()
 	encoded, err := proto.Marshal(&eventv1.Event{
@@ -54,7 +65,7 @@ func numbered(tb testing.TB, n int) sinks.Record {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	r, err := sinks.NewRecord(sinks.Position(n), encoded)
+	r, err := sinks.NewRecord(sinks.Position(n)+1, encoded)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -78,7 +89,7 @@ func number(e *eventv1.Event) (n int) {
 
 func mustOpen(tb testing.TB, c Config) *Sink {
 	tb.Helper()
-	s, err := Open(tb.Context(), c)
+	s, err := Open(tb.Context(), c, origin)
 	if err != nil {
 		tb.Fatal(err)
 	}

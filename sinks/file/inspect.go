@@ -11,73 +11,124 @@ import (
 	"path/filepath"
 
 	"github.com/klauspost/compress/zstd"
-
-	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // zstdMagic is the start of a frame.
 var zstdMagic = []byte{0x28, 0xb5, 0x2f, 0xfd}
 
+// layout is how the records of a file are written.
+type layout struct {
+	format      Format
+	compression Compression
+}
+
+func (s *Sink) layout() layout { return layout{s.config.Format, s.config.Compression} }
+
 // inspection is the result of reading a file.
 type inspection struct {
-	whole       int64 // Number of bytes, from the start, that are whole records.
-	damaged     bool  // After the whole records there is more than an incomplete record.
-	otherFormat bool  // The file has another format. All its bytes then count as whole.
+	whole       int64   // Number of bytes, from the start, that are whole records.
+	last        int64   // Size of the last whole record, or of the last frame of records.
+	reached     reached // What the sink had reached with it.
+	damaged     bool    // After the whole records there is more than an incomplete record.
+	otherFormat bool    // The file has another format. All its bytes then count as whole.
 }
 
 // errDamaged means that the bytes after the last whole record are not just an incomplete record.
 var errDamaged = errors.New("damaged")
 
 // inspect reads a file of size bytes.
-func (s *Sink) inspect(ctx context.Context, f io.ReaderAt, size int64) (inspection, error) {
-	if other, err := s.isOtherFormat(f, size); other || err != nil {
-		return inspection{whole: size, otherFormat: other}, err
-	}
-	next, done, err := s.records(f, size)
+func (s *Sink) inspect(ctx context.Context, f io.ReaderAt, size int64) (*inspection, error) {
+	l, err := s.layoutOf(f, size)
 	if err != nil {
-		return inspection{}, err
+		return nil, err
+	}
+	found, err := s.scan(ctx, l, f, size)
+	if err != nil {
+		return nil, err
+	}
+	if found.reached, err = l.lastReached(f, found.whole-found.last, found.last); err != nil {
+		return nil, err
+	}
+	if l != s.layout() {
+		found.whole, found.damaged, found.otherFormat = size, false, true
+	}
+	return found, nil
+}
+
+// scan reads the records of a file with this layout.
+func (s *Sink) scan(ctx context.Context, l layout, f io.ReaderAt, size int64) (*inspection, error) {
+	next, done, err := l.records(f, size)
+	if err != nil {
+		return nil, err
 	}
 	defer done()
-	var found inspection
+	found := &inspection{}
 	for {
 		if err := s.interrupted(ctx); err != nil {
-			return inspection{}, err
+			return nil, err
 		}
 		n, err := next()
 		switch {
 		case err == nil:
-			found.whole += n
+			found.whole, found.last = found.whole+n, n
 		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 			return found, nil
 		case errors.Is(err, errDamaged):
 			found.damaged = true
 			return found, nil
 		default:
-			return inspection{}, err
+			return nil, err
 		}
 	}
 }
 
-// isOtherFormat reports whether a file has another format, as after a change of the configuration.
-func (s *Sink) isOtherFormat(f io.ReaderAt, size int64) (bool, error) {
+// layoutOf returns the layout of a file. It is another one than the sink's after a change of the configuration.
+func (s *Sink) layoutOf(f io.ReaderAt, size int64) (layout, error) {
+	l := s.layout()
 	head := make([]byte, min(size, int64(len(zstdMagic))))
 	if _, err := f.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
-		return false, err
+		return l, err
 	}
-	if s.config.Compression == Zstd {
-		if !bytes.HasPrefix(zstdMagic, head) {
-			return true, nil
-		}
+	switch {
+	case bytes.Equal(head, zstdMagic):
+		l.compression = Zstd
+	case !bytes.HasPrefix(zstdMagic, head):
+		l.compression = None
+	}
+	if l.compression == Zstd {
 		head = firstPlain(f, size)
-	} else if bytes.Equal(head, zstdMagic) {
-		return true, nil
 	}
-	if s.config.Format == JSONL {
-		// A crash may leave zeros in a file of any format.
-		return len(head) > 0 && head[0] != '{' && head[0] != 0, nil
-	}
+	switch {
+	// A crash may leave zeros in a file of any format.
+	case l.format == JSONL && len(head) > 0 && head[0] != '{' && head[0] != 0:
+		l.format = Protobuf
 	// As a protobuf record, this would have 123 bytes and start with another field than the event's id.
-	return bytes.HasPrefix(head, []byte(`{"`)), nil
+	case bytes.HasPrefix(head, []byte(`{"`)):
+		l.format = JSONL
+	}
+	return l, nil
+}
+
+// lastReached returns what the sink had reached with the last record, or frame of records.
+func (l layout) lastReached(f io.ReaderAt, at, size int64) (reached, error) {
+	if size == 0 {
+		return reached{}, nil
+	}
+	b := make([]byte, size)
+	if n, err := f.ReadAt(b, at); n < len(b) {
+		return reached{}, err
+	}
+	if l.compression == Zstd {
+		decoder, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1))
+		if err != nil {
+			return reached{}, err
+		}
+		defer decoder.Close()
+		if b, err = decoder.DecodeAll(b, nil); err != nil {
+			return reached{}, err
+		}
+	}
+	return l.reachedBy(b), nil
 }
 
 // firstPlain returns the first decompressed bytes of a compressed file, or nil if it cannot read them.
@@ -96,8 +147,8 @@ func firstPlain(f io.ReaderAt, size int64) []byte {
 
 // records returns a function that returns the size of the next whole record, or frame of records. After the last one the
 // function returns io.EOF; io.ErrUnexpectedEOF if there is an incomplete record with nothing whole after it; or errDamaged.
-func (s *Sink) records(f io.ReaderAt, size int64) (next func() (int64, error), done func(), err error) {
-	if s.config.Compression == Zstd {
+func (l layout) records(f io.ReaderAt, size int64) (next func() (int64, error), done func(), err error) {
+	if l.compression == Zstd {
 		decoder, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1))
 		if err != nil {
 			return nil, nil, err
@@ -106,7 +157,7 @@ func (s *Sink) records(f io.ReaderAt, size int64) (next func() (int64, error), d
 		return frames.next, decoder.Close, nil
 	}
 	r := bufio.NewReaderSize(io.NewSectionReader(f, 0, size), 256<<10)
-	if s.config.Format == JSONL {
+	if l.format == JSONL {
 		return func() (int64, error) { return nextLine(r) }, func() {}, nil
 	}
 	var record []byte
@@ -156,7 +207,7 @@ func nextDelimited(r *bufio.Reader, buffer []byte) (int64, []byte, error) {
 	switch {
 	case n == 0 && len(prefix) < binary.MaxVarintLen64:
 		return 0, buffer, io.ErrUnexpectedEOF
-	case n <= 0 || length == 0 || length > sinks.LargestEvent:
+	case n <= 0 || length == 0 || length > largestRecord:
 		return 0, buffer, errDamaged
 	}
 	if _, err := r.Discard(n); err != nil {
@@ -170,11 +221,14 @@ func nextDelimited(r *bufio.Reader, buffer []byte) (int64, []byte, error) {
 	if err != nil && !cut {
 		return 0, buffer, err
 	}
-	// A wrong length may also reach past the end of the file, and over whole records. The fields then do not add up.
-	switch fields := checkFields(buffer[:read]); {
-	case errors.Is(fields, errFields), fields != nil && !cut:
+	if !cut && checkRecord(buffer[:read]) != nil {
 		return 0, buffer, errDamaged
-	case cut:
+	}
+	// A wrong length may also reach past the end of the file, and over whole records. The fields then do not add up.
+	if cut && errors.Is(checkFields(buffer[:read]), errFields) {
+		return 0, buffer, errDamaged
+	}
+	if cut {
 		return 0, buffer, io.ErrUnexpectedEOF
 	}
 	return int64(n) + int64(length), buffer, nil

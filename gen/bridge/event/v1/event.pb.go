@@ -64,6 +64,9 @@ type Event struct {
 	// out of order: do not apply it over newer state. Never set on `unmapped`, whose subject is not a record. docs/guarantees.md
 	// says for how long versions are known.
 	Stale bool `protobuf:"varint,12,opt,name=stale,proto3" json:"stale,omitempty"`
+	// The event's place in Bridge's log. Only copies outside of the log have it, such as the records of a file sink. It is not
+	// part of the event: an event that is delivered again has the same id, and may have another one.
+	LogPosition *LogPosition `protobuf:"bytes,13,opt,name=log_position,json=logPosition,proto3" json:"log_position,omitempty"`
 	// The event's data, by kind. `type` says which kind to expect.
 	//
 	// Types that are valid to be assigned to Data:
@@ -208,6 +211,13 @@ func (x *Event) GetStale() bool {
 		return x.Stale
 	}
 	return false
+}
+
+func (x *Event) GetLogPosition() *LogPosition {
+	if x != nil {
+		return x.LogPosition
+	}
+	return nil
 }
 
 func (x *Event) GetData() isEvent_Data {
@@ -593,7 +603,7 @@ var File_bridge_event_v1_event_proto protoreflect.FileDescriptor
 
 const file_bridge_event_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x1bbridge/event/v1/event.proto\x12\x0fbridge.event.v1\x1a!bridge/event/v1/credit_note.proto\x1a\x1ebridge/event/v1/customer.proto\x1a\x1dbridge/event/v1/invoice.proto\x1a\x1dbridge/event/v1/loyalty.proto\x1a\x1bbridge/event/v1/order.proto\x1a\x1dbridge/event/v1/payment.proto\x1a\x1dbridge/event/v1/product.proto\x1a\x1ebridge/event/v1/purchase.proto\x1a!bridge/event/v1/return_case.proto\x1a\x1bbridge/event/v1/shift.proto\x1a\x1ebridge/event/v1/shipment.proto\x1a\x1bbridge/event/v1/stock.proto\x1a\x1ebridge/event/v1/unmapped.proto\x1a\x1fbridge/options/v1/options.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x86%\n" +
+	"\x1bbridge/event/v1/event.proto\x12\x0fbridge.event.v1\x1a!bridge/event/v1/credit_note.proto\x1a\x1ebridge/event/v1/customer.proto\x1a\x1dbridge/event/v1/invoice.proto\x1a\"bridge/event/v1/log_position.proto\x1a\x1dbridge/event/v1/loyalty.proto\x1a\x1bbridge/event/v1/order.proto\x1a\x1dbridge/event/v1/payment.proto\x1a\x1dbridge/event/v1/product.proto\x1a\x1ebridge/event/v1/purchase.proto\x1a!bridge/event/v1/return_case.proto\x1a\x1bbridge/event/v1/shift.proto\x1a\x1ebridge/event/v1/shipment.proto\x1a\x1bbridge/event/v1/stock.proto\x1a\x1ebridge/event/v1/unmapped.proto\x1a\x1fbridge/options/v1/options.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc7%\n" +
 	"\x05Event\x12\x18\n" +
 	"\x02id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x02id\x12<\n" +
 	"\x04type\x18\x02 \x01(\tB(\xbaH%r#(@2\x1f^[a-z][a-z_]*(\\.[a-z][a-z_]*)*$R\x04type\x12C\n" +
@@ -613,7 +623,8 @@ const file_bridge_event_v1_event_proto_rawDesc = "" +
 	"\n" +
 	"supersedes\x18\v \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\n" +
 	"supersedes\x12\x14\n" +
-	"\x05stale\x18\f \x01(\bR\x05stale\x12=\n" +
+	"\x05stale\x18\f \x01(\bR\x05stale\x12?\n" +
+	"\flog_position\x18\r \x01(\v2\x1c.bridge.event.v1.LogPositionR\vlogPosition\x12=\n" +
 	"\x05order\x18\x14 \x01(\v2\x16.bridge.event.v1.OrderB\r\xaa\xaa\x19\t*\aorder.*H\x00R\x05order\x12O\n" +
 	"\n" +
 	"order_line\x18\x15 \x01(\v2\x1a.bridge.event.v1.OrderLineB\x12\xaa\xaa\x19\x0e*\forder_line.*H\x00R\torderLine\x12I\n" +
@@ -671,61 +682,63 @@ var file_bridge_event_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
 var file_bridge_event_v1_event_proto_goTypes = []any{
 	(*Event)(nil),                   // 0: bridge.event.v1.Event
 	(*timestamppb.Timestamp)(nil),   // 1: google.protobuf.Timestamp
-	(*Order)(nil),                   // 2: bridge.event.v1.Order
-	(*OrderLine)(nil),               // 3: bridge.event.v1.OrderLine
-	(*Purchase)(nil),                // 4: bridge.event.v1.Purchase
-	(*Payment)(nil),                 // 5: bridge.event.v1.Payment
-	(*Customer)(nil),                // 6: bridge.event.v1.Customer
-	(*Supplier)(nil),                // 7: bridge.event.v1.Supplier
-	(*LoyaltyLevelChange)(nil),      // 8: bridge.event.v1.LoyaltyLevelChange
-	(*LoyaltyPointsChange)(nil),     // 9: bridge.event.v1.LoyaltyPointsChange
-	(*LoyaltyPointsTransfer)(nil),   // 10: bridge.event.v1.LoyaltyPointsTransfer
-	(*LoyaltyPointsExpiry)(nil),     // 11: bridge.event.v1.LoyaltyPointsExpiry
-	(*LoyaltyRewardRedemption)(nil), // 12: bridge.event.v1.LoyaltyRewardRedemption
-	(*Shipment)(nil),                // 13: bridge.event.v1.Shipment
-	(*Product)(nil),                 // 14: bridge.event.v1.Product
-	(*ProductVariant)(nil),          // 15: bridge.event.v1.ProductVariant
-	(*Category)(nil),                // 16: bridge.event.v1.Category
-	(*Invoice)(nil),                 // 17: bridge.event.v1.Invoice
-	(*StockMovement)(nil),           // 18: bridge.event.v1.StockMovement
-	(*Shift)(nil),                   // 19: bridge.event.v1.Shift
-	(*CreditNote)(nil),              // 20: bridge.event.v1.CreditNote
-	(*ReturnCase)(nil),              // 21: bridge.event.v1.ReturnCase
-	(*LoyaltyLevelExpiry)(nil),      // 22: bridge.event.v1.LoyaltyLevelExpiry
-	(*LoyaltyCouponExpiry)(nil),     // 23: bridge.event.v1.LoyaltyCouponExpiry
-	(*Unmapped)(nil),                // 24: bridge.event.v1.Unmapped
+	(*LogPosition)(nil),             // 2: bridge.event.v1.LogPosition
+	(*Order)(nil),                   // 3: bridge.event.v1.Order
+	(*OrderLine)(nil),               // 4: bridge.event.v1.OrderLine
+	(*Purchase)(nil),                // 5: bridge.event.v1.Purchase
+	(*Payment)(nil),                 // 6: bridge.event.v1.Payment
+	(*Customer)(nil),                // 7: bridge.event.v1.Customer
+	(*Supplier)(nil),                // 8: bridge.event.v1.Supplier
+	(*LoyaltyLevelChange)(nil),      // 9: bridge.event.v1.LoyaltyLevelChange
+	(*LoyaltyPointsChange)(nil),     // 10: bridge.event.v1.LoyaltyPointsChange
+	(*LoyaltyPointsTransfer)(nil),   // 11: bridge.event.v1.LoyaltyPointsTransfer
+	(*LoyaltyPointsExpiry)(nil),     // 12: bridge.event.v1.LoyaltyPointsExpiry
+	(*LoyaltyRewardRedemption)(nil), // 13: bridge.event.v1.LoyaltyRewardRedemption
+	(*Shipment)(nil),                // 14: bridge.event.v1.Shipment
+	(*Product)(nil),                 // 15: bridge.event.v1.Product
+	(*ProductVariant)(nil),          // 16: bridge.event.v1.ProductVariant
+	(*Category)(nil),                // 17: bridge.event.v1.Category
+	(*Invoice)(nil),                 // 18: bridge.event.v1.Invoice
+	(*StockMovement)(nil),           // 19: bridge.event.v1.StockMovement
+	(*Shift)(nil),                   // 20: bridge.event.v1.Shift
+	(*CreditNote)(nil),              // 21: bridge.event.v1.CreditNote
+	(*ReturnCase)(nil),              // 22: bridge.event.v1.ReturnCase
+	(*LoyaltyLevelExpiry)(nil),      // 23: bridge.event.v1.LoyaltyLevelExpiry
+	(*LoyaltyCouponExpiry)(nil),     // 24: bridge.event.v1.LoyaltyCouponExpiry
+	(*Unmapped)(nil),                // 25: bridge.event.v1.Unmapped
 }
 var file_bridge_event_v1_event_proto_depIdxs = []int32{
 	1,  // 0: bridge.event.v1.Event.occurred_at:type_name -> google.protobuf.Timestamp
 	1,  // 1: bridge.event.v1.Event.received_at:type_name -> google.protobuf.Timestamp
-	2,  // 2: bridge.event.v1.Event.order:type_name -> bridge.event.v1.Order
-	3,  // 3: bridge.event.v1.Event.order_line:type_name -> bridge.event.v1.OrderLine
-	4,  // 4: bridge.event.v1.Event.purchase:type_name -> bridge.event.v1.Purchase
-	5,  // 5: bridge.event.v1.Event.payment:type_name -> bridge.event.v1.Payment
-	6,  // 6: bridge.event.v1.Event.customer:type_name -> bridge.event.v1.Customer
-	7,  // 7: bridge.event.v1.Event.supplier:type_name -> bridge.event.v1.Supplier
-	8,  // 8: bridge.event.v1.Event.loyalty_level_change:type_name -> bridge.event.v1.LoyaltyLevelChange
-	9,  // 9: bridge.event.v1.Event.loyalty_points_change:type_name -> bridge.event.v1.LoyaltyPointsChange
-	10, // 10: bridge.event.v1.Event.loyalty_points_transfer:type_name -> bridge.event.v1.LoyaltyPointsTransfer
-	11, // 11: bridge.event.v1.Event.loyalty_points_expiry:type_name -> bridge.event.v1.LoyaltyPointsExpiry
-	12, // 12: bridge.event.v1.Event.loyalty_reward_redemption:type_name -> bridge.event.v1.LoyaltyRewardRedemption
-	13, // 13: bridge.event.v1.Event.shipment:type_name -> bridge.event.v1.Shipment
-	14, // 14: bridge.event.v1.Event.product:type_name -> bridge.event.v1.Product
-	15, // 15: bridge.event.v1.Event.product_variant:type_name -> bridge.event.v1.ProductVariant
-	16, // 16: bridge.event.v1.Event.category:type_name -> bridge.event.v1.Category
-	17, // 17: bridge.event.v1.Event.invoice:type_name -> bridge.event.v1.Invoice
-	18, // 18: bridge.event.v1.Event.stock_movement:type_name -> bridge.event.v1.StockMovement
-	19, // 19: bridge.event.v1.Event.shift:type_name -> bridge.event.v1.Shift
-	20, // 20: bridge.event.v1.Event.credit_note:type_name -> bridge.event.v1.CreditNote
-	21, // 21: bridge.event.v1.Event.return_case:type_name -> bridge.event.v1.ReturnCase
-	22, // 22: bridge.event.v1.Event.loyalty_level_expiry:type_name -> bridge.event.v1.LoyaltyLevelExpiry
-	23, // 23: bridge.event.v1.Event.loyalty_coupon_expiry:type_name -> bridge.event.v1.LoyaltyCouponExpiry
-	24, // 24: bridge.event.v1.Event.unmapped:type_name -> bridge.event.v1.Unmapped
-	25, // [25:25] is the sub-list for method output_type
-	25, // [25:25] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	2,  // 2: bridge.event.v1.Event.log_position:type_name -> bridge.event.v1.LogPosition
+	3,  // 3: bridge.event.v1.Event.order:type_name -> bridge.event.v1.Order
+	4,  // 4: bridge.event.v1.Event.order_line:type_name -> bridge.event.v1.OrderLine
+	5,  // 5: bridge.event.v1.Event.purchase:type_name -> bridge.event.v1.Purchase
+	6,  // 6: bridge.event.v1.Event.payment:type_name -> bridge.event.v1.Payment
+	7,  // 7: bridge.event.v1.Event.customer:type_name -> bridge.event.v1.Customer
+	8,  // 8: bridge.event.v1.Event.supplier:type_name -> bridge.event.v1.Supplier
+	9,  // 9: bridge.event.v1.Event.loyalty_level_change:type_name -> bridge.event.v1.LoyaltyLevelChange
+	10, // 10: bridge.event.v1.Event.loyalty_points_change:type_name -> bridge.event.v1.LoyaltyPointsChange
+	11, // 11: bridge.event.v1.Event.loyalty_points_transfer:type_name -> bridge.event.v1.LoyaltyPointsTransfer
+	12, // 12: bridge.event.v1.Event.loyalty_points_expiry:type_name -> bridge.event.v1.LoyaltyPointsExpiry
+	13, // 13: bridge.event.v1.Event.loyalty_reward_redemption:type_name -> bridge.event.v1.LoyaltyRewardRedemption
+	14, // 14: bridge.event.v1.Event.shipment:type_name -> bridge.event.v1.Shipment
+	15, // 15: bridge.event.v1.Event.product:type_name -> bridge.event.v1.Product
+	16, // 16: bridge.event.v1.Event.product_variant:type_name -> bridge.event.v1.ProductVariant
+	17, // 17: bridge.event.v1.Event.category:type_name -> bridge.event.v1.Category
+	18, // 18: bridge.event.v1.Event.invoice:type_name -> bridge.event.v1.Invoice
+	19, // 19: bridge.event.v1.Event.stock_movement:type_name -> bridge.event.v1.StockMovement
+	20, // 20: bridge.event.v1.Event.shift:type_name -> bridge.event.v1.Shift
+	21, // 21: bridge.event.v1.Event.credit_note:type_name -> bridge.event.v1.CreditNote
+	22, // 22: bridge.event.v1.Event.return_case:type_name -> bridge.event.v1.ReturnCase
+	23, // 23: bridge.event.v1.Event.loyalty_level_expiry:type_name -> bridge.event.v1.LoyaltyLevelExpiry
+	24, // 24: bridge.event.v1.Event.loyalty_coupon_expiry:type_name -> bridge.event.v1.LoyaltyCouponExpiry
+	25, // 25: bridge.event.v1.Event.unmapped:type_name -> bridge.event.v1.Unmapped
+	26, // [26:26] is the sub-list for method output_type
+	26, // [26:26] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_bridge_event_v1_event_proto_init() }
@@ -736,6 +749,7 @@ func file_bridge_event_v1_event_proto_init() {
 	file_bridge_event_v1_credit_note_proto_init()
 	file_bridge_event_v1_customer_proto_init()
 	file_bridge_event_v1_invoice_proto_init()
+	file_bridge_event_v1_log_position_proto_init()
 	file_bridge_event_v1_loyalty_proto_init()
 	file_bridge_event_v1_order_proto_init()
 	file_bridge_event_v1_payment_proto_init()
