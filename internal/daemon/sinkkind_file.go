@@ -13,14 +13,9 @@ func FileSink() SinkKind {
 	return SinkKind{
 		Name:     "file",
 		Describe: func(s config.Sink) string { return "file " + s.File.Path },
-		Check: func(s config.Sink) []config.Fault {
-			if s.Concurrency > 1 {
-				return []config.Fault{{Key: "concurrency", Reason: "must be 1: a file is written by one"}}
-			}
-			return nil
-		},
-		Open: func(ctx context.Context, s config.Sink, _ sinks.Origin) (sinks.Sink, error) {
-			return file.Open(ctx, fileConfig(s.File))
+		Resumes:  func(config.Sink) bool { return true },
+		Open: func(ctx context.Context, s config.Sink, from sinks.Origin) (sinks.Sink, error) {
+			return file.Open(ctx, fileConfig(s.File), from)
 		},
 	}
 }

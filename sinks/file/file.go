@@ -230,14 +230,22 @@ func (s *Sink) Resume(ctx context.Context) (sinks.Reached, bool, error) {
 	if err := s.interrupted(ctx); err != nil {
 		return sinks.Reached{}, false, err
 	}
-	err := s.openActive(ctx)
-	if err == nil {
-		err = s.settleNote(s.file)
-	}
-	if err != nil {
+	if err := s.askDisk(ctx); err != nil {
 		return sinks.Reached{}, false, fmt.Errorf("file: resume: %w", err)
 	}
 	return s.reached.Reached, s.reached.known, nil
+}
+
+// askDisk makes the disk tell what the sink has reached. It syncs the file: a disk that does not answer is an error.
+func (s *Sink) askDisk(ctx context.Context) error {
+	if err := s.openActive(ctx); err != nil {
+		return err
+	}
+	if err := s.file.Sync(); err != nil {
+		s.giveUpFile(true)
+		return err
+	}
+	return s.settleNote(s.file)
 }
 
 // MoveTo implements [sinks.Resumer].

@@ -23,22 +23,28 @@ import (
 func TestSink(t *testing.T) {
 	for _, c := range []Config{{Format: JSONL}, {Format: Protobuf, Compression: Zstd}} {
 		t.Run(c.String(), func(t *testing.T) {
-			sinktest.Run(t, func(tb testing.TB) sinktest.Harness { return harness(tb, c) }, sinktest.Features{TotalOrder: true})
+			sinktest.Run(t, func(tb testing.TB) sinktest.Harness { return harness(tb, c) }, sinktest.Features{
+				TotalOrder: true, OneOpening: true,
+			})
 		})
 	}
 }
 
 func harness(tb testing.TB, c Config) sinktest.Harness {
 	tb.Helper()
-	c = c.in(tb.TempDir())
+	dir, kept := tb.TempDir(), filepath.Join(tb.TempDir(), "kept")
+	c = c.in(dir)
 	c.RotateSize = 64 << 10
 	d := newFragile()
 	var last *Sink
 	h := sinktest.Harness{
-		Open: func(ctx context.Context) (sinks.Sink, error) {
-			s, err := open(ctx, c, origin, d)
+		OpenFrom: func(ctx context.Context, from sinks.Origin) (sinks.Sink, error) {
+			s, err := open(ctx, c, from, d)
+			if err != nil {
+				return nil, err
+			}
 			last = s
-			return s, err
+			return s, nil
 		},
 		Received: func(context.Context) ([]*eventv1.Event, error) {
 			events, err := read(c)
@@ -47,8 +53,8 @@ func harness(tb testing.TB, c Config) sinktest.Harness {
 			}
 			return events, err
 		},
-		Break:    func() { d.set(away, -1) },
-		Repair:   func() { d.set(nil, -1) },
+		Break:  func() { d.set(away, -1) },
+		Repair: func() { d.set(nil, -1) },
 		Crash: func() {
 			if err := last.lock.Close(); err != nil {
 				tb.Error(err)
@@ -57,7 +63,9 @@ func harness(tb testing.TB, c Config) sinktest.Harness {
 				tb.Error(err)
 			}
 		},
-		Poison: func() sinks.Record { return sinks.Record{Encoded: []byte("\n\x05half")} },
+		Backup:  func() { mustCopy(tb, dir, kept) },
+		Restore: func() { mustCopy(tb, kept, dir) },
+		Poison:  func() sinks.Record { return sinks.Record{Encoded: []byte("\n\x05half")} },
 	}
 	if c.Format == JSONL && c.Compression == None {
 		h.BreakAfter = func(events int) { d.set(nil, events) }
@@ -70,7 +78,9 @@ func BenchmarkSink(b *testing.B) {
 		b.Run(c.String(), func(b *testing.B) {
 			sinktest.Bench(b, func(tb testing.TB) sinktest.Harness {
 				h := harness(tb, c)
-				h.Open = func(ctx context.Context) (sinks.Sink, error) { return Open(ctx, c.in(tb.TempDir()), origin) }
+				h.OpenFrom = func(ctx context.Context, from sinks.Origin) (sinks.Sink, error) {
+					return Open(ctx, c.in(tb.TempDir()), from)
+				}
 				return h
 			})
 		})

@@ -196,3 +196,11 @@ func sequence(first, end int) []int {
 	}
 	return s
 }
+
+// mustCopy replaces a folder by a copy of another.
+func mustCopy(tb testing.TB, from, to string) {
+	tb.Helper()
+	if err := errors.Join(os.RemoveAll(to), os.CopyFS(to, os.DirFS(from))); err != nil {
+		tb.Fatal(err)
+	}
+}

@@ -40,12 +40,14 @@ type place struct {
 	at sinks.Mark
 	// next is where the sink goes on after an event that is delivered again. Otherwise it is 0: the sink goes on after at.
 	next sinks.Mark
+	// replay is the id of the replay that delivers the event again, if one does.
+	replay []byte
 }
 
 // placeOf returns the place of r's record, and what the sink has reached with it.
 func (s *Sink) placeOf(r sinks.Record, before reached) (place, reached) {
 	after := s.from.Log.Mark(r.Position + 1)
-	p := place{at: sinks.Mark{Epoch: after.Epoch, Position: r.Position}}
+	p := place{at: sinks.Mark{Epoch: after.Epoch, Position: r.Position}, replay: r.Header.Replay}
 	if before.known && before.Log == s.log && before.Mark.Position > r.Position {
 		p.next = before.Mark
 		return p, before
@@ -65,6 +67,9 @@ func (s *Sink) appendJSON(object []byte, p place) []byte {
 	if p.next.Position > 0 {
 		b = appendNumber(b, `,"nextPosition":"`, uint64(p.next.Position))
 		b = appendNumber(b, `,"nextEpoch":"`, uint64(p.next.Epoch))
+	}
+	if len(p.replay) > 0 {
+		b = strconv.AppendQuote(append(b, `,"replay":`...), string(p.replay))
 	}
 	return append(b, "}}"...)
 }
@@ -105,6 +110,9 @@ func appendFields(b []byte, log string, p place) []byte {
 	if p.next.Position > 0 {
 		b = protowire.AppendVarint(protowire.AppendTag(b, fieldNextPosition, protowire.VarintType), uint64(p.next.Position))
 		b = protowire.AppendFixed64(protowire.AppendTag(b, fieldNextEpoch, protowire.Fixed64Type), uint64(p.next.Epoch))
+	}
+	if len(p.replay) > 0 {
+		b = protowire.AppendBytes(protowire.AppendTag(b, fieldReplay, protowire.BytesType), p.replay)
 	}
 	return b
 }
