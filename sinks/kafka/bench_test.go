@@ -44,6 +44,10 @@ func drain(b *testing.B, brokers []string, to string) {
 		events[i] = records(b, all[i:i+1])[0]
 	}
 	s := openSink(b, kafka.Config{Brokers: brokers, Topic: to})
+	once := openTransactional(b, kafka.Config{Brokers: brokers, Topic: to}, origin)
+	if _, _, err := once.Resume(b.Context()); err != nil {
+		b.Fatal(err)
+	}
 	transport := &kafkago.Transport{}
 	defer transport.CloseIdleConnections()
 	w := &kafkago.Writer{
@@ -52,7 +56,8 @@ func drain(b *testing.B, brokers []string, to string) {
 	}
 	defer w.Close()
 	bare := messages(b, brokers, to, s, events)
-	var ours, theirs time.Duration
+	var ours, exactly, theirs time.Duration
+	position := sinks.Position(0)
 	turn := func(write func() error) time.Duration {
 		began := time.Now()
 		for range batches {
@@ -64,14 +69,25 @@ func drain(b *testing.B, brokers []string, to string) {
 	}
 	deliver := func() error { _, err := s.Deliver(b.Context(), events); return err }
 	write := func() error { return w.WriteMessages(b.Context(), bare...) }
+	deliverOnce := func() error {
+		position += drainBatch
+		for i := range events {
+			events[i].Position = position + sinks.Position(i)
+		}
+		_, err := once.Deliver(b.Context(), events)
+		return err
+	}
 	turns := 0
 	for b.Loop() {
 		ours += turn(deliver)
+		exactly += turn(deliverOnce)
 		theirs += turn(write)
 		turns++
 	}
 	records := float64(turns * batches * drainBatch)
 	b.ReportMetric(records/ours.Seconds(), "events/s")
+	b.ReportMetric(records/exactly.Seconds(), "once/s")
+	b.ReportMetric(theirs.Seconds()/exactly.Seconds(), "once-of-bare")
 	b.ReportMetric(records/theirs.Seconds(), "bare/s")
 	b.ReportMetric(theirs.Seconds()/ours.Seconds(), "of-bare")
 	b.ReportMetric(0, "ns/op")

@@ -51,6 +51,9 @@ type Config struct {
 	// permanently. 0 means 96 MiB: above its socket.request.max.bytes, by default 100 MiB, a broker closes the connection
 	// without an answer.
 	MaxRecordBytes int
+	// TransactionTimeout is the time after which brokers abort a transaction that was not ended; it matters to [OpenTransactional]
+	// only. 0 means one minute. Brokers allow 15 minutes by default (transaction.max.timeout.ms).
+	TransactionTimeout time.Duration
 	// ClientID is the sink's name in the brokers' logs and quotas. "" means "bridge".
 	ClientID string
 }
@@ -121,6 +124,8 @@ type resolved struct {
 	batchBytes     int
 	maxRecordBytes int
 	clientID       string
+
+	transactionTimeout time.Duration
 }
 
 // resolver collects problems.
@@ -144,6 +149,8 @@ func (c Config) resolve() (resolved, []error) {
 		batchBytes:     r.size("batch_bytes", c.BatchBytes, 1<<20),
 		maxRecordBytes: r.size("max_record_bytes", c.MaxRecordBytes, 96<<20),
 		clientID:       c.ClientID,
+
+		transactionTimeout: c.TransactionTimeout,
 	}
 	r.brokers(c.Brokers)
 	switch c.Format {
@@ -156,6 +163,12 @@ func (c Config) resolve() (resolved, []error) {
 	}
 	if out.timeout == 0 {
 		out.timeout = 30 * time.Second
+	}
+	if c.TransactionTimeout < 0 {
+		r.addf("transaction_timeout", "is negative")
+	}
+	if out.transactionTimeout == 0 {
+		out.transactionTimeout = time.Minute
 	}
 	if out.clientID == "" {
 		out.clientID = "bridge"

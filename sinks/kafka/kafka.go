@@ -98,36 +98,53 @@ func Open(ctx context.Context, c Config) (*Sink, error) {
 
 // Deliver implements [sinks.Sink].
 func (s *Sink) Deliver(ctx context.Context, events []sinks.Record) (int, error) {
+	if len(events) == 0 {
+		return 0, s.closed()
+	}
+	n := 0
+	err := s.call(ctx, func(ctx context.Context) (err error) {
+		n, err = s.deliver(ctx, events)
+		return err
+	})
+	return n, err
+}
+
+// call runs do with a context that is also done when the sink is closed. There is one call at a time. When the context is done,
+// the requests in progress have drainTimeout more. After an error that is not about an event, the next call begins with new
+// connections.
+func (s *Sink) call(ctx context.Context, do func(context.Context) error) error {
 	s.delivering.Lock()
 	defer s.delivering.Unlock()
-	if s.ctx.Err() != nil {
-		return 0, sinks.ErrClosed
-	}
-	if len(events) == 0 {
-		return 0, nil
+	if err := s.closed(); err != nil {
+		return err
 	}
 	if err := ctx.Err(); err != nil {
-		return 0, err
+		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.ctx, cancel)()
 	defer s.cluster.connections.CloseAfter(ctx, drainTimeout)()
 
-	n, err := s.deliver(ctx, events)
-	if err == nil {
-		return n, nil
+	err := do(ctx)
+	if err == nil || errors.Is(err, sinks.ErrPermanent) {
+		return err
 	}
-	if !errors.Is(err, sinks.ErrPermanent) {
-		s.cluster.reset()
-		if s.ctx.Err() != nil {
-			return n, sinks.ErrClosed
-		}
-		if done := ctx.Err(); done != nil {
-			return n, done
-		}
+	s.cluster.reset()
+	if err := s.closed(); err != nil {
+		return err
 	}
-	return n, err
+	if done := ctx.Err(); done != nil {
+		return done
+	}
+	return err
+}
+
+func (s *Sink) closed() error {
+	if s.ctx.Err() != nil {
+		return sinks.ErrClosed
+	}
+	return nil
 }
 
 // deliver sends the events before the first one that cannot be sent. So it finds the first problem: that event, or an earlier
@@ -138,10 +155,15 @@ func (s *Sink) deliver(ctx context.Context, events []sinks.Record) (int, error) 
 	if err == nil {
 		err = encodeErr
 	}
-	if n, failed := s.sendAll(ctx, batches, routed); n < routed {
+	if n, failed := s.sendAll(ctx, each(batches), routed, s.produce); n < routed {
 		return n, failed
 	}
 	return routed, err
+}
+
+// produce is a [writeFunc].
+func (s *Sink) produce(ctx context.Context, chunks []*chunk) {
+	s.cluster.produce(ctx, chunks, "", func(c *chunk) ([]byte, error) { return recordSet(c, s.compress, 0) })
 }
 
 // encodeAll returns the messages of the events before the first that cannot be encoded, and the error of that one.
@@ -159,25 +181,21 @@ func (s *Sink) encodeAll(events []sinks.Record) ([]message, error) {
 // route divides messages among partitions. It stops at the first message whose topic is unavailable, with the error.
 func (s *Sink) route(ctx context.Context, messages []message) ([]*partitionBatch, int, error) {
 	var batches []*partitionBatch
-	type topicPartition struct {
-		topic     string
-		partition int
-	}
 	byPartition := map[topicPartition]*partitionBatch{}
-	topics := map[string][]int{}
+	topics := map[string]partitions{}
 	for i := range messages {
 		m := &messages[i]
-		partitions, known := topics[m.topic]
+		led, known := topics[m.topic]
 		if !known {
 			var err error
-			if partitions, err = s.cluster.partitions(ctx, m.topic); err != nil {
+			if led, err = s.cluster.partitions(ctx, m.topic); err != nil {
 				return batches, i, fmt.Errorf("kafka: deliver: topic %s: %w", m.topic, err)
 			}
-			topics[m.topic] = partitions
+			topics[m.topic] = led
 		}
-		p := topicPartition{m.topic, partition(m.key, partitions)}
+		p := topicPartition{m.topic, partition(m.key, led.ids)}
 		if byPartition[p] == nil {
-			byPartition[p] = &partitionBatch{topic: p.topic, partition: p.partition}
+			byPartition[p] = &partitionBatch{topicPartition: p, leader: led.leaders[p.partition]}
 			batches = append(batches, byPartition[p])
 		}
 		byPartition[p].add(i, m)

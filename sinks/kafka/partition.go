@@ -1,26 +1,30 @@
 package kafka
 
 import (
-	"context"
 	"errors"
-	"fmt"
-	"sync"
+	"maps"
+	"slices"
 	"sync/atomic"
 
 	kafkago "github.com/segmentio/kafka-go"
-
-	"github.com/webhook-bridge/bridge/sinks"
 )
 
-// maxInFlight is the number of partitions that are written concurrently, each over its own connection.
-const maxInFlight = 16
+type topicPartition struct {
+	topic     string
+	partition int
+}
 
 // partitionBatch has the records of one Deliver for one partition, in order.
 type partitionBatch struct {
-	topic     string
-	partition int
-	messages  []*message
-	index     []int // Index of each record in the Deliver.
+	topicPartition
+
+	leader   int
+	messages []*message
+	index    []int // Index of each record in the Deliver.
+
+	// encoded is the record set of the first encodedCount records, if it is not nil.
+	encoded      []byte
+	encodedCount int
 
 	acked      int   // Number of acknowledged records, from the first on.
 	maxRecords int   // Most records in a request, after a larger one was refused; 0 means no limit.
@@ -50,6 +54,24 @@ func (b *partitionBatch) records(count int) []kafkago.Record {
 	return records
 }
 
+// each returns every batch as a group of its own. Brokers write the requests of several connections in parallel.
+func each(batches []*partitionBatch) [][]*partitionBatch {
+	groups := make([][]*partitionBatch, len(batches))
+	for i, b := range batches {
+		groups[i] = []*partitionBatch{b}
+	}
+	return groups
+}
+
+// byLeader returns the batches for one broker as a group.
+func byLeader(batches []*partitionBatch) [][]*partitionBatch {
+	led := map[int][]*partitionBatch{}
+	for _, b := range batches {
+		led[b.leader] = append(led[b.leader], b)
+	}
+	return slices.Collect(maps.Values(led))
+}
+
 // nextRequest returns the number of records, and of bytes, of the next request: as many as fit into limit bytes, at least one,
 // with an index below end.
 func (b *partitionBatch) nextRequest(limit, end int) (count, bytes int) {
@@ -61,64 +83,6 @@ func (b *partitionBatch) nextRequest(limit, end int) (count, bytes int) {
 		bytes += b.messages[i].size
 	}
 	return count, bytes
-}
-
-// sendAll sends the batches of total events concurrently. It returns the lowest index that is not acknowledged, with the error.
-// A batch stops where another failed at a lower index, because the records after that are sent again anyway. So the record at
-// the returned index was tried, unless ctx was done first.
-func (s *Sink) sendAll(ctx context.Context, batches []*partitionBatch, total int) (int, error) {
-	var lowestFailed atomic.Int64
-	lowestFailed.Store(int64(total))
-	slots := make(chan struct{}, maxInFlight)
-	var writers sync.WaitGroup
-	for _, b := range batches {
-		slots <- struct{}{}
-		writers.Go(func() {
-			defer func() { <-slots }()
-			s.sendBatch(ctx, b, &lowestFailed)
-		})
-	}
-	writers.Wait()
-
-	n, err := total, error(nil)
-	for _, b := range batches {
-		if i, left := b.firstUnacked(); left && i < n {
-			n, err = i, b.err
-		}
-	}
-	if n < total && err == nil {
-		err = ctx.Err()
-	}
-	return n, err
-}
-
-// sendBatch sends a batch, one request at a time, up to the lowest index that has failed in any batch.
-func (s *Sink) sendBatch(ctx context.Context, b *partitionBatch, lowestFailed *atomic.Int64) {
-	for ctx.Err() == nil {
-		count, bytes := b.nextRequest(s.requestLimit(b.topic), int(lowestFailed.Load()))
-		if count == 0 {
-			return
-		}
-		// A request in progress is not cancelled: it would then be unknown whether it arrived.
-		err := s.cluster.produce(context.WithoutCancel(ctx), b, count, s.compress)
-		switch {
-		case err == nil:
-			b.acked += count
-		case refusesContent(err) && count > 1:
-			// The broker stored none of it, so a smaller request first does not change the order.
-			b.maxRecords = count / 2
-			if refusesSize(err) {
-				s.lowerRequestLimit(b.topic, bytes/2)
-			}
-		default:
-			b.err = fmt.Errorf("kafka: deliver: topic %s, partition %d: %w", b.topic, b.partition, err)
-			if refusesContent(err) {
-				b.err = sinks.Permanent(fmt.Errorf("%w (the record has %d bytes)", b.err, bytes))
-			}
-			storeMin(lowestFailed, int64(b.index[b.acked]))
-			return
-		}
-	}
 }
 
 // requestLimit returns the largest request for a topic, in bytes.

@@ -10,15 +10,31 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Read returns all current records of topics, partition by partition, each in order. It uses another client than the sink.
+// Read returns all current records of topics, partition by partition, each in order. It uses another client than the sink. It
+// returns the records of transactions that were aborted, or are open, too.
 func Read(ctx context.Context, brokers []string, topics ...string) ([]*kgo.Record, error) {
-	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.FetchMaxBytes(128<<20), kgo.FetchMaxPartitionBytes(100<<20), kgo.BrokerMaxReadBytes(256<<20))
+	return readAll(ctx, kgo.ReadUncommitted(), brokers, topics)
+}
+
+// ReadCommitted behaves like Read for a consumer with isolation.level=read_committed.
+func ReadCommitted(ctx context.Context, brokers []string, topics ...string) ([]*kgo.Record, error) {
+	return readAll(ctx, kgo.ReadCommitted(), brokers, topics)
+}
+
+func readAll(ctx context.Context, level kgo.IsolationLevel, brokers, topics []string) ([]*kgo.Record, error) {
+	// The markers of transactions have offsets too: with them the end is seen.
+	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.FetchIsolationLevel(level), kgo.KeepControlRecords(),
+		kgo.FetchMaxBytes(128<<20), kgo.FetchMaxPartitionBytes(100<<20), kgo.BrokerMaxReadBytes(256<<20))
 	if err != nil {
 		return nil, fmt.Errorf("kafkatest: read: %w", err)
 	}
 	defer client.Close()
 	admin := kadm.NewClient(client)
-	ends, err := admin.ListEndOffsets(ctx, topics...)
+	list := admin.ListEndOffsets
+	if level == kgo.ReadCommitted() {
+		list = admin.ListCommittedOffsets
+	}
+	ends, err := list(ctx, topics...)
 	if err == nil {
 		err = ends.Error()
 	}
@@ -53,7 +69,9 @@ func Read(ctx context.Context, brokers []string, topics ...string) ([]*kgo.Recor
 		}
 		fetched.EachRecord(func(r *kgo.Record) {
 			p := topicPartition{r.Topic, r.Partition}
-			records[p] = append(records[p], r)
+			if !r.Attrs.IsControl() {
+				records[p] = append(records[p], r)
+			}
 			if r.Offset+1 >= left[p] {
 				delete(left, p)
 			}

@@ -1,0 +1,233 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/segmentio/kafka-go/protocol"
+
+	"github.com/webhook-bridge/bridge/sinks"
+)
+
+// abortWithin limits the time in which a failed Deliver aborts its transaction. If it cannot, Resume does, or the coordinator after
+// the transaction's time-out. Until then consumers that read committed records wait.
+const abortWithin = 500 * time.Millisecond
+
+// errNotResumed means that the last call left a transaction, or none was made.
+var errNotResumed = errors.New("kafka: the sink must be resumed first")
+
+// Transactional delivers to topics exactly once, for consumers with isolation.level=read_committed: the records of a Deliver are
+// one transaction. The position that it reaches is in the same transaction, as the offset of a group, with the log's id and epoch
+// as metadata. The transactional id and the group have one name, of the log and the sink.
+//
+// A group's offset needs a partition that exists, but does not have to concern it. The position is the offset of partition 0 of each
+// topic, so that it survives the deletion of one of several topics.
+type Transactional struct {
+	sink     *Sink
+	producer *producer
+	origin   sinks.Origin
+
+	// The fields below belong to the call under way, as the producer does.
+
+	// resumed: the producer has a session without an open transaction.
+	resumed bool
+	// position is the stored one. 0: none is.
+	position sinks.Position
+	// kept has the partitions with the position.
+	kept []topicPartition
+}
+
+var _ sinks.Resumer = (*Transactional)(nil)
+
+// OpenTransactional returns a sink that delivers exactly once. It behaves like [Open].
+func OpenTransactional(ctx context.Context, c Config, from sinks.Origin) (*Transactional, error) {
+	s, err := Open(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	parts, _ := c.resolve() // Open has checked it.
+	return &Transactional{sink: s, producer: newProducer(s.cluster, parts, transactionalID(from)), origin: from}, nil
+}
+
+// transactionalID returns the name of an origin's producer, and of its group.
+func transactionalID(from sinks.Origin) string { return "bridge." + from.Log.ID() + "." + from.Sink }
+
+// Resume implements [sinks.Resumer].
+func (t *Transactional) Resume(ctx context.Context) (reached sinks.Reached, found bool, err error) {
+	err = t.call(ctx, func(ctx, work context.Context) error {
+		t.resumed = false
+		if err := t.producer.start(ctx, work); err != nil {
+			return err
+		}
+		stored, err := t.producer.offsets(ctx, work)
+		if err != nil {
+			return err
+		}
+		reached, found = t.greatest(stored)
+		t.position = reached.Mark.Position
+		t.resumed = true
+		return nil
+	})
+	return reached, found, err
+}
+
+// MoveTo implements [sinks.Resumer]. While there is no topic, there is no place for a position either. Then MoveTo stores nothing:
+// without a position at the destination, that of the caller counts.
+func (t *Transactional) MoveTo(ctx context.Context, p sinks.Position) error {
+	return t.call(ctx, func(ctx, work context.Context) error {
+		if !t.resumed {
+			return errNotResumed
+		}
+		if fixed := t.sink.topic.fixed(); fixed != "" {
+			if _, err := t.sink.cluster.partitions(ctx, fixed); err != nil {
+				return fmt.Errorf("kafka: move: topic %s: %w", fixed, err)
+			}
+			t.keepIn(fixed)
+		}
+		if len(t.kept) == 0 {
+			t.position = p
+			return nil
+		}
+		t.resumed = false
+		if err := t.producer.addOffsets(ctx, work); err != nil {
+			return err
+		}
+		if err := t.storePosition(ctx, work, p); err != nil {
+			return errors.Join(err, t.abort(work))
+		}
+		if err := t.producer.end(ctx, work, true); err != nil {
+			return err
+		}
+		t.position, t.resumed = p, true
+		return nil
+	})
+}
+
+// Deliver implements [sinks.Sink].
+func (t *Transactional) Deliver(ctx context.Context, events []sinks.Record) (int, error) {
+	if len(events) == 0 {
+		return 0, t.sink.closed()
+	}
+	n := 0
+	err := t.call(ctx, func(ctx, work context.Context) (err error) {
+		n, err = t.deliver(ctx, work, events)
+		return err
+	})
+	return n, err
+}
+
+// Close implements [sinks.Sink].
+func (t *Transactional) Close() error { return t.sink.Close() }
+
+// call runs do as [Sink.call] does. The second context is that of requests: it is done some time after the first one, because a
+// request that is cut off may have succeeded.
+func (t *Transactional) call(ctx context.Context, do func(ctx, work context.Context) error) error {
+	return t.sink.call(ctx, func(ctx context.Context) error {
+		if t.producer.fenced.Load() {
+			return sinks.ErrFenced
+		}
+		work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		defer cancel()
+		defer context.AfterFunc(ctx, func() {
+			if pause(work, drainTimeout) {
+				cancel()
+			}
+		})()
+		return do(ctx, work)
+	})
+}
+
+// deliver commits the events before the first one that cannot be sent, or that a broker refuses.
+func (t *Transactional) deliver(ctx, work context.Context, events []sinks.Record) (int, error) {
+	if !t.resumed {
+		return 0, errNotResumed
+	}
+	messages, encodeErr := t.sink.encodeAll(events)
+	batches, end, err := t.sink.route(ctx, messages)
+	if err == nil {
+		err = encodeErr
+	}
+	for end > 0 {
+		n, failed := t.transact(ctx, work, batches, end, events[end-1].Position+1)
+		if n == end {
+			return n, err
+		}
+		if !errors.Is(failed, sinks.ErrPermanent) {
+			return 0, failed
+		}
+		end, err = n, failed
+	}
+	return 0, err
+}
+
+// transact writes the first total events in one transaction. It returns total after the commit. Otherwise it returns the index of
+// the event that the error is about, and the transaction is aborted. Unless the error is permanent, Resume must come next.
+func (t *Transactional) transact(ctx, work context.Context, batches []*partitionBatch, total int, next sinks.Position) (int, error) {
+	t.resumed = false
+	partitions := t.partitions(batches, total)
+	// Meanwhile the coordinator completes the last transaction.
+	t.sink.encodeAhead(batches, total, protocol.Transactional)
+	if err := t.producer.begin(ctx, work, partitions); err != nil {
+		return 0, err
+	}
+	n, err := t.write(ctx, work, batches, total, next)
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		if aborted := t.abort(work); aborted != nil && errors.Is(err, sinks.ErrPermanent) {
+			return 0, aborted
+		}
+		t.resumed = errors.Is(err, sinks.ErrPermanent)
+		return n, err
+	}
+	if err := t.producer.end(ctx, work, true); err != nil {
+		return 0, err
+	}
+	t.position, t.resumed = max(t.position, next), true
+	return total, nil
+}
+
+// partitions returns the partitions of the first total events, and prepares their batches.
+func (t *Transactional) partitions(batches []*partitionBatch, total int) []topicPartition {
+	var to []topicPartition
+	for _, b := range batches {
+		b.acked, b.err = 0, nil
+		if b.index[0] < total {
+			to = append(to, b.topicPartition)
+			t.keepIn(b.topic)
+		}
+	}
+	return to
+}
+
+// write writes the records, and meanwhile the position.
+func (t *Transactional) write(ctx, work context.Context, batches []*partitionBatch, total int, next sinks.Position) (int, error) {
+	stored := make(chan error, 1)
+	go func() { stored <- t.addPosition(ctx, work, next) }()
+	n, err := t.sink.sendAll(ctx, byLeader(batches), total, t.producer.produce)
+	if positionErr := <-stored; err == nil && positionErr != nil {
+		return 0, positionErr
+	}
+	return n, err
+}
+
+// addPosition writes the position in the transaction, unless it would move back.
+func (t *Transactional) addPosition(ctx, work context.Context, p sinks.Position) error {
+	if p <= t.position {
+		return nil
+	}
+	if err := t.producer.addOffsets(ctx, work); err != nil {
+		return err
+	}
+	return t.storePosition(ctx, work, p)
+}
+
+// abort aborts the transaction, without being stopped by the end of the call.
+func (t *Transactional) abort(work context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(work), abortWithin)
+	defer cancel()
+	return t.producer.end(ctx, ctx, false)
+}
