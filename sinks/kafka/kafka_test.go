@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -118,6 +119,16 @@ func countRecords(r *kmsg.ProduceRequest) int {
 // received returns the records of a topic as events.
 func received(ctx context.Context, config kafka.Config, from string) ([]*eventv1.Event, error) {
 	held, err := kafkatest.Read(ctx, config.Brokers, from)
+	return decoded(config, held, err)
+}
+
+// committed behaves like received for a consumer that reads committed records.
+func committed(ctx context.Context, config kafka.Config, from string) ([]*eventv1.Event, error) {
+	held, err := kafkatest.ReadCommitted(ctx, config.Brokers, from)
+	return decoded(config, held, err)
+}
+
+func decoded(config kafka.Config, held []*kgo.Record, err error) ([]*eventv1.Event, error) {
 	if err != nil {
 		return nil, err
 	}

@@ -80,7 +80,7 @@ func (t *Transactional) MoveTo(ctx context.Context, p sinks.Position) error {
 		if !t.resumed {
 			return errNotResumed
 		}
-		if fixed := t.sink.topic.fixed(); fixed != "" {
+		if fixed := t.sink.encode.topic.fixed(); fixed != "" {
 			if _, err := t.sink.cluster.partitions(ctx, fixed); err != nil {
 				return fmt.Errorf("kafka: move: topic %s: %w", fixed, err)
 			}
@@ -95,7 +95,8 @@ func (t *Transactional) MoveTo(ctx context.Context, p sinks.Position) error {
 			return err
 		}
 		if err := t.storePosition(ctx, work, p); err != nil {
-			return errors.Join(err, t.abort(work))
+			_, err = t.giveUp(work, 0, err)
+			return err
 		}
 		if err := t.producer.end(ctx, work, true); err != nil {
 			return err
@@ -177,17 +178,30 @@ func (t *Transactional) transact(ctx, work context.Context, batches []*partition
 		err = ctx.Err()
 	}
 	if err != nil {
-		if aborted := t.abort(work); aborted != nil && errors.Is(err, sinks.ErrPermanent) {
-			return 0, aborted
-		}
-		t.resumed = errors.Is(err, sinks.ErrPermanent)
-		return n, err
+		return t.giveUp(work, n, err)
 	}
 	if err := t.producer.end(ctx, work, true); err != nil {
 		return 0, err
 	}
 	t.position, t.resumed = max(t.position, next), true
 	return total, nil
+}
+
+// giveUp aborts the transaction because of an error about the event with index n.
+func (t *Transactional) giveUp(work context.Context, n int, err error) (int, error) {
+	// The abort tells whether another producer is the reason.
+	aborted := t.abort(work)
+	if t.producer.fenced.Load() && !errors.Is(err, sinks.ErrFenced) {
+		return 0, fmt.Errorf("%w: %w", sinks.ErrFenced, err)
+	}
+	if !errors.Is(err, sinks.ErrPermanent) {
+		return n, err
+	}
+	if aborted != nil {
+		return 0, aborted
+	}
+	t.resumed = true
+	return n, err
 }
 
 // partitions returns the partitions of the first total events, and prepares their batches.

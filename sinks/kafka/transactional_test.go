@@ -1,11 +1,15 @@
 package kafka_test
 
 import (
+	"context"
+	"strconv"
 	"testing"
 
+	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	"github.com/webhook-bridge/bridge/sinks"
 	"github.com/webhook-bridge/bridge/sinks/kafka"
-	"github.com/webhook-bridge/bridge/sinks/kafka/kafkatest"
+	"github.com/webhook-bridge/bridge/sinks/proxytest"
+	"github.com/webhook-bridge/bridge/sinks/sinktest"
 )
 
 // log is a log whose positions all have one epoch.
@@ -33,41 +37,31 @@ func openTransactional(tb testing.TB, config kafka.Config, from sinks.Origin) *k
 	return s
 }
 
+// transactionalHarness is that of a sink that delivers exactly once, judged by a consumer that reads committed records.
+func transactionalHarness(tb testing.TB, config kafka.Config, proxies func(do func(*proxytest.Proxy)) func(), most int) sinktest.Harness {
+	return sinktest.Harness{
+		OpenFrom: func(ctx context.Context, from sinks.Origin) (sinks.Sink, error) {
+			return kafka.OpenTransactional(ctx, config, from)
+		},
+		Received: func(ctx context.Context) ([]*eventv1.Event, error) {
+			return committed(ctx, config, config.Topic)
+		},
+		Break:  proxies((*proxytest.Proxy).Disconnect),
+		Stall:  proxies((*proxytest.Proxy).Stall),
+		Repair: proxies((*proxytest.Proxy).Resume),
+		Crash:  func() {},
+		Poison: func() sinks.Record { return large(tb, most) },
+	}
+}
+
 func TestTransactional(t *testing.T) {
-	f := newFake(t)
-	transactional(t, f.brokers())
-}
-
-func transactional(t *testing.T, brokers []string) {
-	config := kafka.Config{Brokers: brokers, Topic: "transactional", CreateTopics: &kafka.CreateTopics{}}
-	s := openTransactional(t, config, origin)
-	reached, found, err := s.Resume(t.Context())
-	t.Log(reached, found, err)
-	if err != nil {
-		t.Fatal(err)
-	}
-	events := records(t, numbered(40, "1"))
-	for range 3 {
-		n, err := s.Deliver(t.Context(), events)
-		t.Log(n, err)
-	}
-	reached, found, err = s.Resume(t.Context())
-	t.Log(reached, found, err)
-	held, err := kafkatest.ReadCommitted(t.Context(), brokers, "transactional")
-	t.Log(len(held), err)
-	s2 := openTransactional(t, config, origin)
-	reached, found, err = s2.Resume(t.Context())
-	t.Log(reached, found, err)
-	n, err := s.Deliver(t.Context(), events)
-	t.Log(n, err)
-	t.Log(s2.MoveTo(t.Context(), 7))
-	reached, found, err = s2.Resume(t.Context())
-	t.Log(reached, found, err)
-	n, err = s2.Deliver(t.Context(), events)
-	t.Log(n, err)
-}
-
-func TestRealTransactional(t *testing.T) {
-	b := kafkatest.Start(t)
-	transactional(t, b.Brokers())
+	t.Parallel()
+	const most = 200 << 10
+	sinktest.Run(t, func(tb testing.TB) sinktest.Harness {
+		f := newFake(tb)
+		if err := f.CreateTopic(topic, 6, map[string]string{"max.message.bytes": strconv.Itoa(most)}); err != nil {
+			tb.Fatal(err)
+		}
+		return transactionalHarness(tb, kafka.Config{Brokers: f.brokers(), Topic: topic, BatchBytes: 8 << 10}, f.each, most)
+	}, sinktest.Features{MaxEvent: most / 2, SharedDestination: true})
 }
