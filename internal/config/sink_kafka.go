@@ -20,6 +20,9 @@ type Kafka struct {
 	ClientID                   string
 	Key                        string
 	Tombstones                 bool
+	// Delivery is exactly_once or at_least_once.
+	Delivery           string
+	TransactionTimeout time.Duration
 }
 
 // KafkaTLS configures the encryption of connections to brokers.
@@ -38,6 +41,9 @@ type KafkaCreateTopics struct {
 	Partitions, Replication int
 }
 
+// ExactlyOnce reports whether events are delivered in transactions.
+func (k *Kafka) ExactlyOnce() bool { return k.Delivery == "exactly_once" }
+
 func (r resolver) kafka(path string, file *configv1.KafkaSink) *Kafka {
 	k := &Kafka{
 		Brokers:        file.GetBrokers(),
@@ -50,6 +56,9 @@ func (r resolver) kafka(path string, file *configv1.KafkaSink) *Kafka {
 		ClientID:       text(path+".client_id", file.GetClientId()),
 		Key:            text(path+".key", file.GetKey()),
 		Tombstones:     file.GetTombstones(),
+		Delivery:       text(path+".delivery", file.GetDelivery()),
+
+		TransactionTimeout: r.duration(path+".transaction_timeout", file.GetTransactionTimeout()),
 	}
 	for i, broker := range k.Brokers {
 		if broker == "" {

@@ -18,11 +18,17 @@ func KafkaSink() SinkKind {
 		Describe: func(s config.Sink) string {
 			return fmt.Sprintf("topic %s at %s", s.Kafka.Topic, strings.Join(s.Kafka.Brokers, ", "))
 		},
-		Check: func(s config.Sink) []config.Fault { return faults("kafka", kafkaConfig(s).Check()) },
-		Open: func(ctx context.Context, s config.Sink, _ sinks.Origin) (sinks.Sink, error) {
-			return kafka.Open(ctx, kafkaConfig(s))
-		},
+		Check:   func(s config.Sink) []config.Fault { return faults("kafka", kafkaConfig(s).Check()) },
+		Resumes: func(s config.Sink) bool { return s.Kafka.ExactlyOnce() },
+		Open:    openKafka,
 	}
+}
+
+func openKafka(ctx context.Context, s config.Sink, from sinks.Origin) (sinks.Sink, error) {
+	if s.Kafka.ExactlyOnce() {
+		return kafka.OpenTransactional(ctx, kafkaConfig(s), from)
+	}
+	return kafka.Open(ctx, kafkaConfig(s))
 }
 
 func kafkaConfig(s config.Sink) kafka.Config {
@@ -39,6 +45,8 @@ func kafkaConfig(s config.Sink) kafka.Config {
 		ClientID:       k.ClientID,
 		Key:            k.Key,
 		Tombstones:     k.Tombstones,
+
+		TransactionTimeout: k.TransactionTimeout,
 	}
 	if t := k.TLS; t != nil {
 		c.TLS = &kafka.TLS{CAFile: t.CAFile, CertFile: t.CertFile, KeyFile: t.KeyFile, ServerName: t.ServerName}

@@ -2259,9 +2259,13 @@ type KafkaSink struct {
 	// Key of the records. The event's values replace `{source}`, `{connector}`, `{type}`, `{kind}` and `{subject}` in it.
 	Key string `protobuf:"bytes,20,opt,name=key,proto3" json:"key,omitempty"`
 	// Sends a null value for types that end in `.deleted`, so that a compacted topic forgets the subject.
-	Tombstones    bool `protobuf:"varint,21,opt,name=tombstones,proto3" json:"tombstones,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Tombstones bool `protobuf:"varint,21,opt,name=tombstones,proto3" json:"tombstones,omitempty"`
+	// `exactly_once` (in transactions, for consumers with `isolation.level=read_committed`) or `at_least_once`.
+	Delivery string `protobuf:"bytes,30,opt,name=delivery,proto3" json:"delivery,omitempty"`
+	// How long a transaction may take before brokers abort it.
+	TransactionTimeout *durationpb.Duration `protobuf:"bytes,31,opt,name=transaction_timeout,json=transactionTimeout,proto3" json:"transaction_timeout,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *KafkaSink) Reset() {
@@ -2383,6 +2387,20 @@ func (x *KafkaSink) GetTombstones() bool {
 		return x.Tombstones
 	}
 	return false
+}
+
+func (x *KafkaSink) GetDelivery() string {
+	if x != nil {
+		return x.Delivery
+	}
+	return ""
+}
+
+func (x *KafkaSink) GetTransactionTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.TransactionTimeout
+	}
+	return nil
 }
 
 // KafkaTLS encrypts connections to brokers. Without keys it trusts the system's authorities.
@@ -2933,7 +2951,7 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\x04size\x18\x01 \x01(\tB\x16\xb2\xaa\x19\x12\n" +
 	"\x05256Mi\"\x031Mi2\x04sizeR\x04size\x12B\n" +
 	"\x03age\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x15\xb2\xaa\x19\x11\n" +
-	"\x0324h\"\x021m*\x0687600hR\x03age\"\xfc\x05\n" +
+	"\x0324h\"\x021m*\x0687600hR\x03age\"\xb0\a\n" +
 	"\tKafkaSink\x12$\n" +
 	"\abrokers\x18\x01 \x03(\tB\n" +
 	"\xbaH\a\x92\x01\x04\b\x01\x10@R\abrokers\x12\x1d\n" +
@@ -2961,7 +2979,11 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\x12{source}/{subject}R\x03key\x12\x1e\n" +
 	"\n" +
 	"tombstones\x18\x15 \x01(\bR\n" +
-	"tombstones\"\xb9\x01\n" +
+	"tombstones\x12S\n" +
+	"\bdelivery\x18\x1e \x01(\tB7\xbaH!r\x1fR\x00R\fexactly_onceR\rat_least_once\xb2\xaa\x19\x0f\n" +
+	"\rat_least_onceR\bdelivery\x12]\n" +
+	"\x13transaction_timeout\x18\x1f \x01(\v2\x19.google.protobuf.DurationB\x11\xb2\xaa\x19\r\n" +
+	"\x021m\"\x025s*\x0315mR\x12transactionTimeout\"\xb9\x01\n" +
 	"\bKafkaTLS\x12#\n" +
 	"\aca_file\x18\x01 \x01(\tB\n" +
 	"\xb2\xaa\x19\x062\x04pathR\x06caFile\x12'\n" +
@@ -3088,13 +3110,14 @@ var file_bridge_config_v1_config_proto_depIdxs = []int32{
 	28, // 44: bridge.config.v1.KafkaSink.sasl:type_name -> bridge.config.v1.KafkaSASL
 	29, // 45: bridge.config.v1.KafkaSink.create_topics:type_name -> bridge.config.v1.KafkaCreateTopics
 	32, // 46: bridge.config.v1.KafkaSink.timeout:type_name -> google.protobuf.Duration
-	31, // 47: bridge.config.v1.PostgresSink.state:type_name -> bridge.config.v1.PostgresState
-	32, // 48: bridge.config.v1.PostgresSink.timeout:type_name -> google.protobuf.Duration
-	49, // [49:49] is the sub-list for method output_type
-	49, // [49:49] is the sub-list for method input_type
-	49, // [49:49] is the sub-list for extension type_name
-	49, // [49:49] is the sub-list for extension extendee
-	0,  // [0:49] is the sub-list for field type_name
+	32, // 47: bridge.config.v1.KafkaSink.transaction_timeout:type_name -> google.protobuf.Duration
+	31, // 48: bridge.config.v1.PostgresSink.state:type_name -> bridge.config.v1.PostgresState
+	32, // 49: bridge.config.v1.PostgresSink.timeout:type_name -> google.protobuf.Duration
+	50, // [50:50] is the sub-list for method output_type
+	50, // [50:50] is the sub-list for method input_type
+	50, // [50:50] is the sub-list for extension type_name
+	50, // [50:50] is the sub-list for extension extendee
+	0,  // [0:50] is the sub-list for field type_name
 }
 
 func init() { file_bridge_config_v1_config_proto_init() }
