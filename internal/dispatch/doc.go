@@ -8,7 +8,7 @@
 //   - Every event from the cursor on is delivered at least once, or parked, or, if retention removed it first, recorded as
 //     part of a gap. None is dropped. (TestRestart, TestParked, TestGap, TestRandomFaults)
 //   - To a [sinks.Resumer] every event is delivered exactly once, across crashes of this process and of the destination, and across
-//     answers that are lost. (TestResume, TestAnswerLost)
+//     answers that are lost. (TestResume, TestAnswerLost, TestRandomResumes)
 //   - Nothing is delivered to a Resumer before it has said what it has reached. (TestResumeWhileAway)
 //   - A Resumer that lost events gets them again. The ones that the journal no longer has are a gap. (TestDestinationRestored,
 //     TestDestinationRestoredMeanwhile, TestDestinationRestoredTooLate)
@@ -16,7 +16,7 @@
 //     destination gets a position of this log before the first event. (TestOtherLog, TestLogRestored)
 //   - An operator's move counts more than a Resumer's position, once. (TestOperatorMoves)
 //   - The durable cursor never passes a Resumer's position. A retry does not move that position. (TestStoresWhatIsLeftOut,
-//     TestRetryBehindPosition)
+//     TestRetryBehindPosition, TestRandomResumes)
 //   - Once a Resumer is fenced, nothing is saved, and Run ends. (TestFenced)
 //   - Events of one source and subject are delivered in the journal's order, except for repeated suffixes and parked events.
 //     (TestRetries, TestRandomFaults)

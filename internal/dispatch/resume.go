@@ -262,9 +262,9 @@ func (l *lane) countResumed(result Resumed, attrs ...any) {
 	case Ahead:
 		level, message = slog.LevelInfo, "dispatch: the destination has events that the cursor had not passed; they are not repeated"
 	case NoPosition:
-		message = "dispatch: the destination has no position; the sink starts at its cursor"
-		if !l.known {
-			level = slog.LevelInfo
+		message = "dispatch: the destination has no position; the sink starts at its cursor, and the events before are not delivered again"
+		if !l.known && l.position() <= l.d.cfg.Log.Bounds().Earliest {
+			level, message = slog.LevelInfo, "dispatch: the destination has no position; the sink starts at the earliest event"
 		}
 	case Moved:
 		level, message = slog.LevelInfo, "dispatch: an operator moved the sink; its destination follows"

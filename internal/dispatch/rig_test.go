@@ -54,8 +54,10 @@ type rig struct {
 	damagedAt sinks.Position
 	damaged   int
 	lost      sinks.LostError
-	// resolves are the answers to the next questions about marks with an epoch.
+	// resolves are the answers to the next questions about marks with an epoch. While forked is set, every answer is
+	// ErrForked.
 	resolves []error
+	forked   bool
 }
 
 // damage has an event be unreadable; 0 repairs it.
@@ -186,6 +188,13 @@ func (r *rig) ID() string { return r.journal.ID() }
 
 func (r *rig) Mark(p sinks.Position) sinks.Mark { return r.journal.Mark(p) }
 
+// forks has the log be one that was restored to an earlier state, or not.
+func (r *rig) forks(forked bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.forked = forked
+}
+
 // Resolve answers as a test says, or as the journal does.
 func (r *rig) Resolve(_ context.Context, m sinks.Mark) (err error) {
 	r.mu.Lock()
@@ -195,7 +204,11 @@ func (r *rig) Resolve(_ context.Context, m sinks.Mark) (err error) {
 		r.mu.Unlock()
 		return answers[0]
 	}
+	forked := r.forked && m.Epoch != 0
 	r.mu.Unlock()
+	if forked {
+		return sinks.ErrForked
+	}
 	r.outside(func() { err = r.journal.Resolve(context.Background(), m) })
 	return err
 }
