@@ -37,8 +37,8 @@ func (c *Config) Secrets() []Secret {
 		if s.Postgres != nil {
 			all = append(all, Secret{"", s.Postgres.URL.Place(), s.Postgres.URL})
 		}
-		if s.Kafka != nil && s.Kafka.SASL != nil {
-			all = append(all, Secret{"", s.Kafka.SASL.Password.Place(), s.Kafka.SASL.Password})
+		for _, v := range s.Kafka.secrets() {
+			all = append(all, Secret{"", v.Place(), v})
 		}
 	}
 	return all

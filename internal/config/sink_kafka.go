@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	configv1 "github.com/webhook-bridge/bridge/gen/bridge/config/v1"
@@ -23,6 +24,15 @@ type Kafka struct {
 	// Delivery is exactly_once or at_least_once.
 	Delivery           string
 	TransactionTimeout time.Duration
+	SchemaRegistry     *KafkaSchemaRegistry
+}
+
+// KafkaSchemaRegistry is a registry of schemas. Its secrets have no text if they are not configured.
+type KafkaSchemaRegistry struct {
+	URL, Username   string
+	Password, Token secret.Value
+	TLS             *KafkaTLS
+	LookUpOnly      bool
 }
 
 // KafkaTLS configures the encryption of connections to brokers.
@@ -65,8 +75,13 @@ func (r resolver) kafka(path string, file *configv1.KafkaSink) *Kafka {
 			r.addf(fmt.Sprintf("%s.brokers[%d]", path, i), "is empty")
 		}
 	}
-	if t := file.GetTls(); t != nil {
-		k.TLS = &KafkaTLS{CAFile: t.GetCaFile(), CertFile: t.GetCertFile(), KeyFile: t.GetKeyFile(), ServerName: t.GetServerName()}
+	k.TLS = kafkaTLS(file.GetTls())
+	if g := file.GetSchemaRegistry(); g != nil {
+		at := path + ".schema_registry"
+		k.SchemaRegistry = &KafkaSchemaRegistry{
+			URL: g.GetUrl(), Username: g.GetUsername(), TLS: kafkaTLS(g.GetTls()), LookUpOnly: g.GetLookupOnly(),
+			Password: r.secret(at+".password", g.GetPassword()), Token: r.secret(at+".token", g.GetToken()),
+		}
 	}
 	if s := file.GetSasl(); s != nil {
 		k.SASL = &KafkaSASL{
@@ -77,4 +92,26 @@ func (r resolver) kafka(path string, file *configv1.KafkaSink) *Kafka {
 		k.CreateTopics = &KafkaCreateTopics{Partitions: int(c.GetPartitions()), Replication: int(c.GetReplication())}
 	}
 	return k
+}
+
+func kafkaTLS(t *configv1.KafkaTLS) *KafkaTLS {
+	if t == nil {
+		return nil
+	}
+	return &KafkaTLS{CAFile: t.GetCaFile(), CertFile: t.GetCertFile(), KeyFile: t.GetKeyFile(), ServerName: t.GetServerName()}
+}
+
+// secrets returns the configured secrets of a sink, or of none.
+func (k *Kafka) secrets() []secret.Value {
+	if k == nil {
+		return nil
+	}
+	var all []secret.Value
+	if s := k.SASL; s != nil {
+		all = append(all, s.Password)
+	}
+	if g := k.SchemaRegistry; g != nil {
+		all = append(all, g.Password, g.Token)
+	}
+	return slices.DeleteFunc(all, func(v secret.Value) bool { return v.Reveal() == "" })
 }

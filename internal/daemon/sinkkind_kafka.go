@@ -2,11 +2,14 @@ package daemon
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/webhook-bridge/bridge/internal/config"
+	"github.com/webhook-bridge/bridge/internal/jsonschema"
+	"github.com/webhook-bridge/bridge/internal/secret"
 	"github.com/webhook-bridge/bridge/sinks"
 	"github.com/webhook-bridge/bridge/sinks/kafka"
 )
@@ -48,17 +51,52 @@ func kafkaConfig(s config.Sink) kafka.Config {
 
 		TransactionTimeout: k.TransactionTimeout,
 	}
-	if t := k.TLS; t != nil {
-		c.TLS = &kafka.TLS{CAFile: t.CAFile, CertFile: t.CertFile, KeyFile: t.KeyFile, ServerName: t.ServerName}
-	}
+	c.TLS = kafkaTLS(k.TLS)
 	if a := k.SASL; a != nil {
-		c.SASL = &kafka.SASL{Mechanism: a.Mechanism, Username: a.Username, Password: a.Password.Reveal(), Current: func() string {
-			a.Password.Use(time.Now())
-			return a.Password.Reveal()
-		}}
+		c.SASL = &kafka.SASL{Mechanism: a.Mechanism, Username: a.Username, Password: a.Password.Reveal(), Current: current(a.Password)}
 	}
+	c.SchemaRegistry = kafkaRegistry(k.SchemaRegistry)
 	if t := k.CreateTopics; t != nil {
 		c.CreateTopics = &kafka.CreateTopics{Partitions: t.Partitions, Replication: t.Replication}
 	}
 	return c
+}
+
+func kafkaTLS(t *config.KafkaTLS) *kafka.TLS {
+	if t == nil {
+		return nil
+	}
+	return &kafka.TLS{CAFile: t.CAFile, CertFile: t.CertFile, KeyFile: t.KeyFile, ServerName: t.ServerName}
+}
+
+func kafkaRegistry(g *config.KafkaSchemaRegistry) *kafka.SchemaRegistry {
+	if g == nil {
+		return nil
+	}
+	to := &kafka.SchemaRegistry{
+		URL: g.URL, Username: g.Username, Password: g.Password.Reveal(), Token: g.Token.Reveal(), TLS: kafkaTLS(g.TLS),
+		LookUpOnly: g.LookUpOnly, JSONSchema: eventSchema, Current: current(g.Password),
+	}
+	if to.Token != "" {
+		to.Current = current(g.Token)
+	}
+	return to
+}
+
+// eventSchema returns the JSON Schema of all events.
+func eventSchema() (string, error) {
+	s, err := jsonschema.Event(jsonschema.Selection{})
+	if err != nil {
+		return "", err
+	}
+	text, err := json.Marshal(s)
+	return string(text), err
+}
+
+// current returns a function that returns the text of a secret, which may have changed, and notes its use.
+func current(v secret.Value) func() string {
+	return func() string {
+		v.Use(time.Now())
+		return v.Reveal()
+	}
 }

@@ -32,6 +32,8 @@ type Config struct {
 	// Tombstones makes the value of an event null if its type ends in ".deleted", unless the event is stale. So a compacted topic
 	// forgets its subject.
 	Tombstones bool
+	// SchemaRegistry makes the sink register its schema when it is not nil, and begin each value with the schema's id.
+	SchemaRegistry *SchemaRegistry
 	// Compression is "", "none", "gzip", "snappy", "lz4" or "zstd".
 	Compression string
 	// TLS enables TLS when it is not nil.
@@ -116,6 +118,7 @@ type resolved struct {
 	brokers        []string
 	topic          topicTemplate
 	key            keyTemplate
+	registry       *framer
 	compression    kafkago.Compression
 	tls            *tls.Config
 	sasl           sasl.Mechanism
@@ -142,7 +145,8 @@ func (c Config) resolve() (resolved, []error) {
 		topic:          r.topic(c.Topic),
 		key:            r.key(c.Key, c.Tombstones),
 		compression:    r.compression(c.Compression),
-		tls:            r.tls(c.TLS),
+		tls:            r.tls("tls", c.TLS),
+		registry:       r.registry(c.SchemaRegistry, c.Format, c.Timeout),
 		sasl:           r.sasl(c.SASL),
 		create:         c.CreateTopics,
 		timeout:        c.Timeout,
@@ -239,7 +243,8 @@ func (r *resolver) size(key string, n, fallback int) int {
 	return n
 }
 
-func (r *resolver) tls(t *TLS) *tls.Config {
+// tls has its keys below key.
+func (r *resolver) tls(key string, t *TLS) *tls.Config {
 	if t == nil {
 		return nil
 	}
@@ -248,17 +253,17 @@ func (r *resolver) tls(t *TLS) *tls.Config {
 		out.RootCAs = x509.NewCertPool()
 		text, err := os.ReadFile(t.CAFile)
 		if err != nil {
-			r.addf("tls.ca_file", "%w", err)
+			r.addf(key+".ca_file", "%w", err)
 		} else if !out.RootCAs.AppendCertsFromPEM(text) {
-			r.addf("tls.ca_file", "has no certificate in PEM")
+			r.addf(key+".ca_file", "has no certificate in PEM")
 		}
 	}
 	switch {
 	case t.CertFile == "" && t.KeyFile == "":
 	case t.CertFile == "":
-		r.addf("tls.cert_file", "is missing, with key_file given")
+		r.addf(key+".cert_file", "is missing, with key_file given")
 	case t.KeyFile == "":
-		r.addf("tls.key_file", "is missing, with cert_file given")
+		r.addf(key+".key_file", "is missing, with cert_file given")
 	default:
 		files := *t
 		show := func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
@@ -266,7 +271,7 @@ func (r *resolver) tls(t *TLS) *tls.Config {
 			return &pair, err
 		}
 		if _, err := show(nil); err != nil {
-			r.addf("tls.cert_file", "%w", err)
+			r.addf(key+".cert_file", "%w", err)
 		}
 		out.GetClientCertificate = show
 	}

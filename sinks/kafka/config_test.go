@@ -41,6 +41,16 @@ func TestConfig(t *testing.T) {
 		"default key":     {config(func(c *kafka.Config) { c.Key, c.Tombstones = "{source}/{subject}", true }), nil},
 		"too wide a key":  {config(func(c *kafka.Config) { c.Key, c.Tombstones = "{source}", true }), []string{"key"}},
 		"too close a key": {config(func(c *kafka.Config) { c.Key, c.Tombstones = "{type}/{subject}", true }), []string{"key"}},
+		"registry":        {config(func(c *kafka.Config) { c.SchemaRegistry = &kafka.SchemaRegistry{URL: "https://registry.example"} }), nil},
+		"no registry":     {config(func(c *kafka.Config) { c.SchemaRegistry = &kafka.SchemaRegistry{} }), []string{"schema_registry.url"}},
+		"registry, two forms": {config(func(c *kafka.Config) {
+			c.Format = kafka.FormatCloudEvents
+			c.SchemaRegistry = &kafka.SchemaRegistry{URL: "http://u:secret@a", Username: "u", Token: "secret", TLS: &kafka.TLS{CAFile: "/nowhere"}}
+		}), []string{"schema_registry.url", "schema_registry.token", "schema_registry", "schema_registry.tls.ca_file"}},
+		"registry, no user": {config(func(c *kafka.Config) {
+			c.Format = kafka.FormatJSON
+			c.SchemaRegistry = &kafka.SchemaRegistry{URL: "http://a", Password: "secret"}
+		}), []string{"schema_registry.username", "schema_registry"}},
 		"negative": {config(func(c *kafka.Config) {
 			c.Timeout, c.BatchBytes, c.MaxRecordBytes = -time.Second, -1, -1
 			c.CreateTopics = &kafka.CreateTopics{Partitions: -1, Replication: -1}
@@ -91,9 +101,12 @@ func config(change func(c *kafka.Config)) kafka.Config {
 }
 
 func TestPasswordIsNotPrinted(t *testing.T) {
-	c := kafka.Config{SASL: &kafka.SASL{Mechanism: "PLAIN", Username: "bridge", Password: "hunter2"}}
+	c := kafka.Config{
+		SASL:           &kafka.SASL{Mechanism: "PLAIN", Username: "bridge", Password: "hunter2"},
+		SchemaRegistry: &kafka.SchemaRegistry{URL: "https://registry.example", Username: "bridge", Password: "hunter2", Token: "hunter2"},
+	}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
-		for _, v := range []any{c, c.SASL, *c.SASL} {
+		for _, v := range []any{c, c.SASL, *c.SASL, c.SchemaRegistry, *c.SchemaRegistry} {
 			if text := fmt.Sprintf(verb, v); strings.Contains(text, "hunter2") {
 				t.Errorf("%s of %T prints %s", verb, v, text)
 			}

@@ -29,7 +29,8 @@
 // An event is refused permanently if it has no id, if its topic's name would be invalid, if it is larger than
 // [Config.MaxRecordBytes] or than the topic accepts, or if the broker calls it invalid. If the broker refuses a batch because
 // of its records, the sink divides the batch until it finds the event. All other errors may be retried: unreachable brokers,
-// missing topics, wrong credentials and permissions, which an operator can correct.
+// missing topics, wrong credentials and permissions, a schema registry that is away or refuses the schema. An operator can correct
+// them.
 //
 // # Configuration
 //
@@ -70,7 +71,7 @@ type Sink struct {
 
 // Open returns a sink. If the configuration is wrong, the error joins all problems, each a [*KeyError]. Only with
 // [Config.Required] it connects to brokers: it then fails, within ctx and [Config.Timeout], unless they answer and a fixed
-// topic exists or can be created. Otherwise Open succeeds while Kafka is down, and Deliver returns the error.
+// topic and its schema exist or can be created. Otherwise Open succeeds while Kafka is down, and Deliver returns the error.
 func Open(ctx context.Context, c Config) (*Sink, error) {
 	parts, problems := c.resolve()
 	if len(problems) > 0 {
@@ -80,6 +81,7 @@ func Open(ctx context.Context, c Config) (*Sink, error) {
 	s := &Sink{
 		encode: encoder{
 			topic: parts.topic, key: parts.key, format: c.Format, tombstones: c.Tombstones, largest: parts.maxRecordBytes,
+			registry: parts.registry,
 		},
 		cluster:       newCluster(parts),
 		batchBytes:    parts.batchBytes,
@@ -89,11 +91,23 @@ func Open(ctx context.Context, c Config) (*Sink, error) {
 		requestLimits: map[string]int{},
 	}
 	if c.Required {
-		if err := s.cluster.checkReachable(ctx, parts.topic.fixed()); err != nil {
+		if err := s.checkRequired(ctx, parts.topic.fixed()); err != nil {
 			return nil, fmt.Errorf("kafka: open: %w", errors.Join(err, s.Close()))
 		}
 	}
 	return s, nil
+}
+
+// checkRequired returns an error unless brokers answer, and a fixed topic and its schema exist or can be created.
+func (s *Sink) checkRequired(ctx context.Context, topic string) error {
+	if err := s.cluster.checkReachable(ctx, topic); err != nil {
+		return err
+	}
+	if s.encode.registry == nil || topic == "" {
+		return nil
+	}
+	_, err := s.encode.registry.frame(ctx, topic, nil)
+	return err
 }
 
 // Deliver implements [sinks.Sink].
@@ -150,7 +164,7 @@ func (s *Sink) closed() error {
 // deliver sends the events before the first one that cannot be sent. So it finds the first problem: that event, or an earlier
 // one that was not accepted.
 func (s *Sink) deliver(ctx context.Context, events []sinks.Record) (int, error) {
-	messages, encodeErr := s.encodeAll(events)
+	messages, encodeErr := s.encodeAll(ctx, events)
 	batches, routed, err := s.route(ctx, messages)
 	if err == nil {
 		err = encodeErr
@@ -167,11 +181,11 @@ func (s *Sink) produce(ctx context.Context, chunks []*chunk) {
 }
 
 // encodeAll returns the messages of the events before the first that cannot be encoded, and the error of that one.
-func (s *Sink) encodeAll(events []sinks.Record) ([]message, error) {
+func (s *Sink) encodeAll(ctx context.Context, events []sinks.Record) ([]message, error) {
 	messages := make([]message, len(events))
 	for i, e := range events {
 		var err error
-		if messages[i], err = s.encode.message(e); err != nil {
+		if messages[i], err = s.encode.message(ctx, e); err != nil {
 			return messages[:i], fmt.Errorf("kafka: deliver: event at %d: %w", e.Position, err)
 		}
 	}
@@ -209,5 +223,8 @@ func (s *Sink) Close() error {
 	s.delivering.Lock()
 	defer s.delivering.Unlock()
 	s.cluster.reset()
+	if s.encode.registry != nil {
+		s.encode.registry.client.Close()
+	}
 	return nil
 }

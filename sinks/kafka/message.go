@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -44,10 +45,12 @@ type encoder struct {
 	format     Format
 	tombstones bool
 	largest    int
+	registry   *framer // nil without a schema registry.
 }
 
-// message returns an event as a message, which shares the event's memory.
-func (c *encoder) message(r sinks.Record) (message, error) {
+// message returns an event as a message, which shares the event's memory. An error about the event is permanent; one of the schema
+// registry is not.
+func (c *encoder) message(ctx context.Context, r sinks.Record) (message, error) {
 	m, err := c.describe(&r.Header)
 	if err != nil {
 		return message{}, sinks.Permanent(err)
@@ -56,6 +59,11 @@ func (c *encoder) message(r sinks.Record) (message, error) {
 	if !c.tombstones || !deletes(&r.Header) {
 		if m.value, contentType, err = c.value(r); err != nil {
 			return message{}, sinks.Permanent(err)
+		}
+		if c.registry != nil {
+			if m.value, err = c.registry.frame(ctx, m.topic, m.value); err != nil {
+				return message{}, err
+			}
 		}
 	}
 	m.headers = headers(&r.Header, contentType)

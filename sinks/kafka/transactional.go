@@ -145,7 +145,7 @@ func (t *Transactional) deliver(ctx, work context.Context, events []sinks.Record
 	if !t.resumed {
 		return 0, errNotResumed
 	}
-	messages, encodeErr := t.sink.encodeAll(events)
+	messages, encodeErr := t.sink.encodeAll(ctx, events)
 	batches, end, err := t.sink.route(ctx, messages)
 	if err == nil {
 		err = encodeErr

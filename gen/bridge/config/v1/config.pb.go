@@ -2264,8 +2264,10 @@ type KafkaSink struct {
 	Delivery string `protobuf:"bytes,30,opt,name=delivery,proto3" json:"delivery,omitempty"`
 	// How long a transaction may take before brokers abort it.
 	TransactionTimeout *durationpb.Duration `protobuf:"bytes,31,opt,name=transaction_timeout,json=transactionTimeout,proto3" json:"transaction_timeout,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// Registers the schema of the values in a schema registry with Confluent's API, and begins each value with the schema's id.
+	SchemaRegistry *KafkaSchemaRegistry `protobuf:"bytes,22,opt,name=schema_registry,json=schemaRegistry,proto3" json:"schema_registry,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *KafkaSink) Reset() {
@@ -2403,6 +2405,104 @@ func (x *KafkaSink) GetTransactionTimeout() *durationpb.Duration {
 	return nil
 }
 
+func (x *KafkaSink) GetSchemaRegistry() *KafkaSchemaRegistry {
+	if x != nil {
+		return x.SchemaRegistry
+	}
+	return nil
+}
+
+// KafkaSchemaRegistry is a registry of schemas.
+type KafkaSchemaRegistry struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Address of the API, such as `https://registry.example:8081`.
+	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
+	// Name of the user, for Basic authentication.
+	Username string `protobuf:"bytes,2,opt,name=username,proto3" json:"username,omitempty"`
+	// Password of the user.
+	Password string `protobuf:"bytes,3,opt,name=password,proto3" json:"password,omitempty"`
+	// Token, for Bearer authentication.
+	Token string `protobuf:"bytes,4,opt,name=token,proto3" json:"token,omitempty"`
+	// Configures connections to an `https` address; without it they trust the system's authorities.
+	Tls *KafkaTLS `protobuf:"bytes,5,opt,name=tls,proto3" json:"tls,omitempty"`
+	// Registers nothing: somebody else registers the schemas.
+	LookupOnly    bool `protobuf:"varint,6,opt,name=lookup_only,json=lookupOnly,proto3" json:"lookup_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KafkaSchemaRegistry) Reset() {
+	*x = KafkaSchemaRegistry{}
+	mi := &file_bridge_config_v1_config_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KafkaSchemaRegistry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KafkaSchemaRegistry) ProtoMessage() {}
+
+func (x *KafkaSchemaRegistry) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_config_v1_config_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KafkaSchemaRegistry.ProtoReflect.Descriptor instead.
+func (*KafkaSchemaRegistry) Descriptor() ([]byte, []int) {
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *KafkaSchemaRegistry) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *KafkaSchemaRegistry) GetUsername() string {
+	if x != nil {
+		return x.Username
+	}
+	return ""
+}
+
+func (x *KafkaSchemaRegistry) GetPassword() string {
+	if x != nil {
+		return x.Password
+	}
+	return ""
+}
+
+func (x *KafkaSchemaRegistry) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *KafkaSchemaRegistry) GetTls() *KafkaTLS {
+	if x != nil {
+		return x.Tls
+	}
+	return nil
+}
+
+func (x *KafkaSchemaRegistry) GetLookupOnly() bool {
+	if x != nil {
+		return x.LookupOnly
+	}
+	return false
+}
+
 // KafkaTLS encrypts connections to brokers. Without keys it trusts the system's authorities.
 type KafkaTLS struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2420,7 +2520,7 @@ type KafkaTLS struct {
 
 func (x *KafkaTLS) Reset() {
 	*x = KafkaTLS{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[27]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2432,7 +2532,7 @@ func (x *KafkaTLS) String() string {
 func (*KafkaTLS) ProtoMessage() {}
 
 func (x *KafkaTLS) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[27]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2445,7 +2545,7 @@ func (x *KafkaTLS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaTLS.ProtoReflect.Descriptor instead.
 func (*KafkaTLS) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{27}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *KafkaTLS) GetCaFile() string {
@@ -2491,7 +2591,7 @@ type KafkaSASL struct {
 
 func (x *KafkaSASL) Reset() {
 	*x = KafkaSASL{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[28]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2503,7 +2603,7 @@ func (x *KafkaSASL) String() string {
 func (*KafkaSASL) ProtoMessage() {}
 
 func (x *KafkaSASL) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[28]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2516,7 +2616,7 @@ func (x *KafkaSASL) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaSASL.ProtoReflect.Descriptor instead.
 func (*KafkaSASL) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{28}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *KafkaSASL) GetMechanism() string {
@@ -2553,7 +2653,7 @@ type KafkaCreateTopics struct {
 
 func (x *KafkaCreateTopics) Reset() {
 	*x = KafkaCreateTopics{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[29]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2565,7 +2665,7 @@ func (x *KafkaCreateTopics) String() string {
 func (*KafkaCreateTopics) ProtoMessage() {}
 
 func (x *KafkaCreateTopics) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[29]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2578,7 +2678,7 @@ func (x *KafkaCreateTopics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaCreateTopics.ProtoReflect.Descriptor instead.
 func (*KafkaCreateTopics) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{29}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *KafkaCreateTopics) GetPartitions() uint32 {
@@ -2615,7 +2715,7 @@ type PostgresSink struct {
 
 func (x *PostgresSink) Reset() {
 	*x = PostgresSink{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[30]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2627,7 +2727,7 @@ func (x *PostgresSink) String() string {
 func (*PostgresSink) ProtoMessage() {}
 
 func (x *PostgresSink) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[30]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2640,7 +2740,7 @@ func (x *PostgresSink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PostgresSink.ProtoReflect.Descriptor instead.
 func (*PostgresSink) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{30}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *PostgresSink) GetUrl() string {
@@ -2689,7 +2789,7 @@ type PostgresState struct {
 
 func (x *PostgresState) Reset() {
 	*x = PostgresState{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[31]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2701,7 +2801,7 @@ func (x *PostgresState) String() string {
 func (*PostgresState) ProtoMessage() {}
 
 func (x *PostgresState) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[31]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2714,7 +2814,7 @@ func (x *PostgresState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PostgresState.ProtoReflect.Descriptor instead.
 func (*PostgresState) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{31}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *PostgresState) GetKinds() []string {
@@ -2951,7 +3051,7 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\x04size\x18\x01 \x01(\tB\x16\xb2\xaa\x19\x12\n" +
 	"\x05256Mi\"\x031Mi2\x04sizeR\x04size\x12B\n" +
 	"\x03age\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x15\xb2\xaa\x19\x11\n" +
-	"\x0324h\"\x021m*\x0687600hR\x03age\"\xb0\a\n" +
+	"\x0324h\"\x021m*\x0687600hR\x03age\"\x8c\b\n" +
 	"\tKafkaSink\x12$\n" +
 	"\abrokers\x18\x01 \x03(\tB\n" +
 	"\xbaH\a\x92\x01\x04\b\x01\x10@R\abrokers\x12\x1d\n" +
@@ -2983,7 +3083,17 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\bdelivery\x18\x1e \x01(\tB7\xbaH!r\x1fR\x00R\fexactly_onceR\rat_least_once\xb2\xaa\x19\x0f\n" +
 	"\rat_least_onceR\bdelivery\x12]\n" +
 	"\x13transaction_timeout\x18\x1f \x01(\v2\x19.google.protobuf.DurationB\x11\xb2\xaa\x19\r\n" +
-	"\x021m\"\x025s*\x0315mR\x12transactionTimeout\"\xb9\x01\n" +
+	"\x021m\"\x025s*\x0315mR\x12transactionTimeout\x12Z\n" +
+	"\x0fschema_registry\x18\x16 \x01(\v2%.bridge.config.v1.KafkaSchemaRegistryB\n" +
+	"\xb2\xaa\x19\x06\x1a\x04noneR\x0eschemaRegistry\"\xf8\x01\n" +
+	"\x13KafkaSchemaRegistry\x12\"\n" +
+	"\x03url\x18\x01 \x01(\tB\x10\xbaH\x04r\x02\x10\x01\xb2\xaa\x19\x052\x03URLR\x03url\x12\x1a\n" +
+	"\busername\x18\x02 \x01(\tR\busername\x12+\n" +
+	"\bpassword\x18\x03 \x01(\tB\x0f\xb2\xaa\x19\b2\x06secret\x80\x01\x01R\bpassword\x12%\n" +
+	"\x05token\x18\x04 \x01(\tB\x0f\xb2\xaa\x19\b2\x06secret\x80\x01\x01R\x05token\x12,\n" +
+	"\x03tls\x18\x05 \x01(\v2\x1a.bridge.config.v1.KafkaTLSR\x03tls\x12\x1f\n" +
+	"\vlookup_only\x18\x06 \x01(\bR\n" +
+	"lookupOnly\"\xb9\x01\n" +
 	"\bKafkaTLS\x12#\n" +
 	"\aca_file\x18\x01 \x01(\tB\n" +
 	"\xb2\xaa\x19\x062\x04pathR\x06caFile\x12'\n" +
@@ -3026,7 +3136,7 @@ func file_bridge_config_v1_config_proto_rawDescGZIP() []byte {
 	return file_bridge_config_v1_config_proto_rawDescData
 }
 
-var file_bridge_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_bridge_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_bridge_config_v1_config_proto_goTypes = []any{
 	(*Config)(nil),              // 0: bridge.config.v1.Config
 	(*Streams)(nil),             // 1: bridge.config.v1.Streams
@@ -3055,12 +3165,13 @@ var file_bridge_config_v1_config_proto_goTypes = []any{
 	(*FileSink)(nil),            // 24: bridge.config.v1.FileSink
 	(*FileRotation)(nil),        // 25: bridge.config.v1.FileRotation
 	(*KafkaSink)(nil),           // 26: bridge.config.v1.KafkaSink
-	(*KafkaTLS)(nil),            // 27: bridge.config.v1.KafkaTLS
-	(*KafkaSASL)(nil),           // 28: bridge.config.v1.KafkaSASL
-	(*KafkaCreateTopics)(nil),   // 29: bridge.config.v1.KafkaCreateTopics
-	(*PostgresSink)(nil),        // 30: bridge.config.v1.PostgresSink
-	(*PostgresState)(nil),       // 31: bridge.config.v1.PostgresState
-	(*durationpb.Duration)(nil), // 32: google.protobuf.Duration
+	(*KafkaSchemaRegistry)(nil), // 27: bridge.config.v1.KafkaSchemaRegistry
+	(*KafkaTLS)(nil),            // 28: bridge.config.v1.KafkaTLS
+	(*KafkaSASL)(nil),           // 29: bridge.config.v1.KafkaSASL
+	(*KafkaCreateTopics)(nil),   // 30: bridge.config.v1.KafkaCreateTopics
+	(*PostgresSink)(nil),        // 31: bridge.config.v1.PostgresSink
+	(*PostgresState)(nil),       // 32: bridge.config.v1.PostgresState
+	(*durationpb.Duration)(nil), // 33: google.protobuf.Duration
 }
 var file_bridge_config_v1_config_proto_depIdxs = []int32{
 	2,  // 0: bridge.config.v1.Config.listen:type_name -> bridge.config.v1.Listen
@@ -3068,11 +3179,11 @@ var file_bridge_config_v1_config_proto_depIdxs = []int32{
 	11, // 2: bridge.config.v1.Config.sources:type_name -> bridge.config.v1.Source
 	20, // 3: bridge.config.v1.Config.log:type_name -> bridge.config.v1.Log
 	6,  // 4: bridge.config.v1.Config.access:type_name -> bridge.config.v1.Access
-	32, // 5: bridge.config.v1.Config.shutdown_timeout:type_name -> google.protobuf.Duration
+	33, // 5: bridge.config.v1.Config.shutdown_timeout:type_name -> google.protobuf.Duration
 	21, // 6: bridge.config.v1.Config.sinks:type_name -> bridge.config.v1.Sink
-	32, // 7: bridge.config.v1.Config.shutdown_delay:type_name -> google.protobuf.Duration
+	33, // 7: bridge.config.v1.Config.shutdown_delay:type_name -> google.protobuf.Duration
 	1,  // 8: bridge.config.v1.Config.streams:type_name -> bridge.config.v1.Streams
-	32, // 9: bridge.config.v1.Streams.max_age:type_name -> google.protobuf.Duration
+	33, // 9: bridge.config.v1.Streams.max_age:type_name -> google.protobuf.Duration
 	4,  // 10: bridge.config.v1.Listen.tls:type_name -> bridge.config.v1.ListenTLS
 	3,  // 11: bridge.config.v1.Listen.connections:type_name -> bridge.config.v1.ListenConnections
 	5,  // 12: bridge.config.v1.ListenTLS.webhooks:type_name -> bridge.config.v1.TLS
@@ -3082,42 +3193,44 @@ var file_bridge_config_v1_config_proto_depIdxs = []int32{
 	7,  // 16: bridge.config.v1.Access.principals:type_name -> bridge.config.v1.Principal
 	10, // 17: bridge.config.v1.Journal.retention:type_name -> bridge.config.v1.Retention
 	9,  // 18: bridge.config.v1.Journal.postgres:type_name -> bridge.config.v1.Postgres
-	32, // 19: bridge.config.v1.Retention.age:type_name -> google.protobuf.Duration
-	32, // 20: bridge.config.v1.Retention.quarantine_age:type_name -> google.protobuf.Duration
-	32, // 21: bridge.config.v1.Retention.parked_age:type_name -> google.protobuf.Duration
+	33, // 19: bridge.config.v1.Retention.age:type_name -> google.protobuf.Duration
+	33, // 20: bridge.config.v1.Retention.quarantine_age:type_name -> google.protobuf.Duration
+	33, // 21: bridge.config.v1.Retention.parked_age:type_name -> google.protobuf.Duration
 	13, // 22: bridge.config.v1.Source.auth:type_name -> bridge.config.v1.Auth
 	19, // 23: bridge.config.v1.Source.limits:type_name -> bridge.config.v1.Limits
-	32, // 24: bridge.config.v1.Source.dedupe_window:type_name -> google.protobuf.Duration
+	33, // 24: bridge.config.v1.Source.dedupe_window:type_name -> google.protobuf.Duration
 	12, // 25: bridge.config.v1.Source.alarms:type_name -> bridge.config.v1.Alarms
-	32, // 26: bridge.config.v1.Alarms.silent_after:type_name -> google.protobuf.Duration
+	33, // 26: bridge.config.v1.Alarms.silent_after:type_name -> google.protobuf.Duration
 	14, // 27: bridge.config.v1.Auth.header:type_name -> bridge.config.v1.HeaderAuth
 	15, // 28: bridge.config.v1.Auth.path_token:type_name -> bridge.config.v1.PathTokenAuth
 	18, // 29: bridge.config.v1.Auth.none:type_name -> bridge.config.v1.NoAuth
 	16, // 30: bridge.config.v1.Auth.hmac:type_name -> bridge.config.v1.HMACAuth
 	17, // 31: bridge.config.v1.HMACAuth.timestamp:type_name -> bridge.config.v1.HMACTimestamp
-	32, // 32: bridge.config.v1.HMACTimestamp.tolerance:type_name -> google.protobuf.Duration
+	33, // 32: bridge.config.v1.HMACTimestamp.tolerance:type_name -> google.protobuf.Duration
 	24, // 33: bridge.config.v1.Sink.file:type_name -> bridge.config.v1.FileSink
 	26, // 34: bridge.config.v1.Sink.kafka:type_name -> bridge.config.v1.KafkaSink
-	30, // 35: bridge.config.v1.Sink.postgres:type_name -> bridge.config.v1.PostgresSink
+	31, // 35: bridge.config.v1.Sink.postgres:type_name -> bridge.config.v1.PostgresSink
 	22, // 36: bridge.config.v1.Sink.batch:type_name -> bridge.config.v1.SinkBatch
 	23, // 37: bridge.config.v1.Sink.backoff:type_name -> bridge.config.v1.SinkBackoff
-	32, // 38: bridge.config.v1.SinkBatch.delay:type_name -> google.protobuf.Duration
-	32, // 39: bridge.config.v1.SinkBackoff.min:type_name -> google.protobuf.Duration
-	32, // 40: bridge.config.v1.SinkBackoff.max:type_name -> google.protobuf.Duration
+	33, // 38: bridge.config.v1.SinkBatch.delay:type_name -> google.protobuf.Duration
+	33, // 39: bridge.config.v1.SinkBackoff.min:type_name -> google.protobuf.Duration
+	33, // 40: bridge.config.v1.SinkBackoff.max:type_name -> google.protobuf.Duration
 	25, // 41: bridge.config.v1.FileSink.rotate:type_name -> bridge.config.v1.FileRotation
-	32, // 42: bridge.config.v1.FileRotation.age:type_name -> google.protobuf.Duration
-	27, // 43: bridge.config.v1.KafkaSink.tls:type_name -> bridge.config.v1.KafkaTLS
-	28, // 44: bridge.config.v1.KafkaSink.sasl:type_name -> bridge.config.v1.KafkaSASL
-	29, // 45: bridge.config.v1.KafkaSink.create_topics:type_name -> bridge.config.v1.KafkaCreateTopics
-	32, // 46: bridge.config.v1.KafkaSink.timeout:type_name -> google.protobuf.Duration
-	32, // 47: bridge.config.v1.KafkaSink.transaction_timeout:type_name -> google.protobuf.Duration
-	31, // 48: bridge.config.v1.PostgresSink.state:type_name -> bridge.config.v1.PostgresState
-	32, // 49: bridge.config.v1.PostgresSink.timeout:type_name -> google.protobuf.Duration
-	50, // [50:50] is the sub-list for method output_type
-	50, // [50:50] is the sub-list for method input_type
-	50, // [50:50] is the sub-list for extension type_name
-	50, // [50:50] is the sub-list for extension extendee
-	0,  // [0:50] is the sub-list for field type_name
+	33, // 42: bridge.config.v1.FileRotation.age:type_name -> google.protobuf.Duration
+	28, // 43: bridge.config.v1.KafkaSink.tls:type_name -> bridge.config.v1.KafkaTLS
+	29, // 44: bridge.config.v1.KafkaSink.sasl:type_name -> bridge.config.v1.KafkaSASL
+	30, // 45: bridge.config.v1.KafkaSink.create_topics:type_name -> bridge.config.v1.KafkaCreateTopics
+	33, // 46: bridge.config.v1.KafkaSink.timeout:type_name -> google.protobuf.Duration
+	33, // 47: bridge.config.v1.KafkaSink.transaction_timeout:type_name -> google.protobuf.Duration
+	27, // 48: bridge.config.v1.KafkaSink.schema_registry:type_name -> bridge.config.v1.KafkaSchemaRegistry
+	28, // 49: bridge.config.v1.KafkaSchemaRegistry.tls:type_name -> bridge.config.v1.KafkaTLS
+	32, // 50: bridge.config.v1.PostgresSink.state:type_name -> bridge.config.v1.PostgresState
+	33, // 51: bridge.config.v1.PostgresSink.timeout:type_name -> google.protobuf.Duration
+	52, // [52:52] is the sub-list for method output_type
+	52, // [52:52] is the sub-list for method input_type
+	52, // [52:52] is the sub-list for extension type_name
+	52, // [52:52] is the sub-list for extension extendee
+	0,  // [0:52] is the sub-list for field type_name
 }
 
 func init() { file_bridge_config_v1_config_proto_init() }
@@ -3144,7 +3257,7 @@ func file_bridge_config_v1_config_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bridge_config_v1_config_proto_rawDesc), len(file_bridge_config_v1_config_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   32,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
