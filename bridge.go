@@ -45,6 +45,8 @@ func KafkaSink() SinkKind { return SinkKind{daemon.KafkaSink()} }
 // PostgresSink is the kind of sink that writes events and the current state to tables of PostgreSQL, with the key `postgres` in the
 // configuration.
 func PostgresSink() SinkKind { return SinkKind{daemon.PostgresSink()} }
+// WebhookSink is the kind of sink that sends events as HTTP requests, with the key `webhook` in the configuration.
+func WebhookSink() SinkKind { return SinkKind{daemon.WebhookSink()} }
 
 // Environment is the part of the process that commands use.
 type Environment struct {

@@ -25,6 +25,7 @@ func plugins() bridge.Plugins {
 		bridge.FileSink(),
 		bridge.KafkaSink(),
 		bridge.PostgresSink(),
+		bridge.WebhookSink(),
 	}
 	return bridge.Plugins{Connectors: vendors, Sinks: kinds}
 }

@@ -40,6 +40,11 @@ func (c *Config) Secrets() []Secret {
 		for _, v := range s.Kafka.secrets() {
 			all = append(all, Secret{"", v.Place(), v})
 		}
+		if s.Webhook != nil {
+			for _, v := range s.Webhook.credentials() {
+				all = append(all, Secret{"", v.Place(), v})
+			}
+		}
 	}
 	return all
 }

@@ -6,13 +6,13 @@ import (
 	configv1 "github.com/webhook-bridge/bridge/gen/bridge/config/v1"
 )
 
-// Sink is the configuration of one sink. Exactly one of Kafka, File and Postgres is set.
+// Sink is the configuration of one sink. Exactly one of the kinds is set.
 type Sink struct {
-	Name  string
-	Kafka *Kafka
-	File  *File
-	// Postgres is nil for other kinds.
+	Name     string
+	Kafka    *Kafka
+	File     *File
 	Postgres *PostgresSink
+	Webhook  *Webhook
 	// Latest starts a sink with a new name at the journal's end, not at its beginning.
 	Latest bool
 	// Skip lets retention go past the sink when the disk runs low.
@@ -37,6 +37,8 @@ func (s Sink) Kind() string {
 		return "kafka"
 	case s.Postgres != nil:
 		return "postgres"
+	case s.Webhook != nil:
+		return "webhook"
 	}
 	return "file"
 }
@@ -86,7 +88,6 @@ func (r resolver) sink(path string, file *configv1.Sink) Sink {
 		StrictOrder: file.GetStrictOrder(),
 		Concurrency: number(path+".concurrency", file.GetConcurrency()),
 		Required:    file.GetRequired(),
-		Batch:       r.batch(path+".batch", file.GetBatch()),
 		BackoffMin:  r.duration(path+".backoff.min", file.GetBackoff().GetMin()),
 		BackoffMax:  r.duration(path+".backoff.max", file.GetBackoff().GetMax()),
 	}
@@ -100,14 +101,33 @@ func (r resolver) sink(path string, file *configv1.Sink) Sink {
 		s.Kafka = r.kafka(path+".kafka", kind.Kafka)
 	case *configv1.Sink_Postgres:
 		s.Postgres = r.postgresSink(path+".postgres", kind.Postgres)
+	case *configv1.Sink_Webhook:
+		s.Webhook = r.webhook(path+".webhook", kind.Webhook)
 	}
+	s.Batch = r.batch(path+".batch", file.GetBatch(), kindBatches[s.Kind()])
 	return s
 }
 
-func (r resolver) batch(path string, file *configv1.SinkBatch) Batch {
-	return Batch{
+// kindBatches are the defaults of kinds of sinks that need others than the schema's. The schema says so in words.
+var kindBatches = map[string]Batch{
+	// Each event is a request. After a crash, at most a batch of requests is repeated.
+	"webhook": {Count: 100},
+}
+
+func (r resolver) batch(path string, file *configv1.SinkBatch, kind Batch) Batch {
+	b := Batch{
 		Count: number(path+".count", file.GetCount()),
 		Bytes: int(r.size(path+".bytes", file.GetBytes(), 0)),
 		Delay: r.duration(path+".delay", file.GetDelay()),
 	}
+	if file.GetCount() == 0 && kind.Count > 0 {
+		b.Count = kind.Count
+	}
+	if file.GetBytes() == "" && kind.Bytes > 0 {
+		b.Bytes = kind.Bytes
+	}
+	if file.GetDelay() == nil && kind.Delay > 0 {
+		b.Delay = kind.Delay
+	}
+	return b
 }

@@ -200,6 +200,9 @@ func (f *preflight) certificates() {
 		}
 	}
 	for i, s := range f.cfg.Sinks {
+		if w := s.Webhook; w != nil && w.TLS != nil && w.TLS.CertFile != "" {
+			f.certificate(fmt.Sprintf("sinks[%d].webhook.tls.", i), w.TLS.CertFile, w.TLS.KeyFile)
+		}
 		if s.Kafka != nil && s.Kafka.TLS != nil && s.Kafka.TLS.CertFile != "" {
 			f.certificate(fmt.Sprintf("sinks[%d].kafka.tls.", i), s.Kafka.TLS.CertFile, s.Kafka.TLS.KeyFile)
 		}

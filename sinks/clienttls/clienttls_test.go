@@ -25,12 +25,12 @@ func TestProblems(t *testing.T) {
 		files Files
 		want  []string
 	}{
-		"nothing set":         {Files{}, nil},
-		"no certificate":      {Files{CAFile: empty}, []string{"tls.ca_file"}},
-		"no file":             {Files{CAFile: missing}, []string{"tls.ca_file"}},
-		"only the key":        {Files{KeyFile: empty}, []string{"tls.cert_file"}},
-		"only the cert":       {Files{CertFile: empty}, []string{"tls.key_file"}},
-		"not a pair":          {Files{CertFile: empty, KeyFile: empty}, []string{"tls.cert_file"}},
+		"nothing set":          {Files{}, nil},
+		"no certificate":       {Files{CAFile: empty}, []string{"tls.ca_file"}},
+		"no file":              {Files{CAFile: missing}, []string{"tls.ca_file"}},
+		"only the key":         {Files{KeyFile: empty}, []string{"tls.cert_file"}},
+		"only the cert":        {Files{CertFile: empty}, []string{"tls.key_file"}},
+		"not a pair":           {Files{CertFile: empty, KeyFile: empty}, []string{"tls.cert_file"}},
 		"all are told at once": {Files{CAFile: missing, CertFile: missing, KeyFile: missing}, []string{"tls.ca_file", "tls.cert_file"}},
 	} {
 		_, problems := c.files.Config("tls")

@@ -1807,6 +1807,7 @@ type Sink struct {
 	//	*Sink_File
 	//	*Sink_Kafka
 	//	*Sink_Postgres
+	//	*Sink_Webhook
 	Kind isSink_Kind `protobuf_oneof:"kind"`
 	// Where a sink with a new name starts: `earliest` or `latest`.
 	From string `protobuf:"bytes,4,opt,name=from,proto3" json:"from,omitempty"`
@@ -1902,6 +1903,15 @@ func (x *Sink) GetPostgres() *PostgresSink {
 	return nil
 }
 
+func (x *Sink) GetWebhook() *WebhookSink {
+	if x != nil {
+		if x, ok := x.Kind.(*Sink_Webhook); ok {
+			return x.Webhook
+		}
+	}
+	return nil
+}
+
 func (x *Sink) GetFrom() string {
 	if x != nil {
 		return x.From
@@ -1977,11 +1987,18 @@ type Sink_Postgres struct {
 	Postgres *PostgresSink `protobuf:"bytes,12,opt,name=postgres,proto3,oneof"`
 }
 
+type Sink_Webhook struct {
+	// Requests by HTTP, see [sinks/webhook.md](sinks/webhook.md).
+	Webhook *WebhookSink `protobuf:"bytes,13,opt,name=webhook,proto3,oneof"`
+}
+
 func (*Sink_File) isSink_Kind() {}
 
 func (*Sink_Kafka) isSink_Kind() {}
 
 func (*Sink_Postgres) isSink_Kind() {}
+
+func (*Sink_Webhook) isSink_Kind() {}
 
 // SinkBatch says how much is pushed at once: what is reached first.
 type SinkBatch struct {
@@ -2824,6 +2841,261 @@ func (x *PostgresState) GetKinds() []string {
 	return nil
 }
 
+// WebhookSink sends each event as an HTTP POST request.
+type WebhookSink struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where to, with `https`. A URL is often a secret itself, so it is not printed: only its host is.
+	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
+	// Keys that sign each request: `whsec_` and 24 to 64 bytes in base64, or `whsk_` and an ed25519 key. All of them sign.
+	Secrets []string `protobuf:"bytes,2,rep,name=secrets,proto3" json:"secrets,omitempty"`
+	// `json`, the whole event; `cloudevents`, structured; or `cloudevents_binary`, the data alone.
+	Format string `protobuf:"bytes,3,opt,name=format,proto3" json:"format,omitempty"`
+	// Headers of each request.
+	Headers []*WebhookHeader `protobuf:"bytes,4,rep,name=headers,proto3" json:"headers,omitempty"`
+	// How long a request may take, with its connection and the headers of the answer.
+	Timeout *durationpb.Duration `protobuf:"bytes,5,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	// How long the connection may take, with TLS.
+	ConnectTimeout *durationpb.Duration `protobuf:"bytes,6,opt,name=connect_timeout,json=connectTimeout,proto3" json:"connect_timeout,omitempty"`
+	// Private addresses that the sink may connect to, such as `10.1.0.0/16`. All others that are not public are refused.
+	Allow []string `protobuf:"bytes,7,rep,name=allow,proto3" json:"allow,omitempty"`
+	// Allows a URL with `http`: events are then sent unencrypted.
+	AllowHttp bool `protobuf:"varint,8,opt,name=allow_http,json=allowHttp,proto3" json:"allow_http,omitempty"`
+	// URL of an HTTP proxy to send through. `allow` is then about the proxy's address, and the proxy decides about the others.
+	Proxy string `protobuf:"bytes,9,opt,name=proxy,proto3" json:"proxy,omitempty"`
+	// TLS of the destination, such as a client certificate.
+	Tls           *ClientTLS `protobuf:"bytes,10,opt,name=tls,proto3" json:"tls,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WebhookSink) Reset() {
+	*x = WebhookSink{}
+	mi := &file_bridge_config_v1_config_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WebhookSink) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WebhookSink) ProtoMessage() {}
+
+func (x *WebhookSink) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_config_v1_config_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WebhookSink.ProtoReflect.Descriptor instead.
+func (*WebhookSink) Descriptor() ([]byte, []int) {
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *WebhookSink) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *WebhookSink) GetSecrets() []string {
+	if x != nil {
+		return x.Secrets
+	}
+	return nil
+}
+
+func (x *WebhookSink) GetFormat() string {
+	if x != nil {
+		return x.Format
+	}
+	return ""
+}
+
+func (x *WebhookSink) GetHeaders() []*WebhookHeader {
+	if x != nil {
+		return x.Headers
+	}
+	return nil
+}
+
+func (x *WebhookSink) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
+}
+
+func (x *WebhookSink) GetConnectTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.ConnectTimeout
+	}
+	return nil
+}
+
+func (x *WebhookSink) GetAllow() []string {
+	if x != nil {
+		return x.Allow
+	}
+	return nil
+}
+
+func (x *WebhookSink) GetAllowHttp() bool {
+	if x != nil {
+		return x.AllowHttp
+	}
+	return false
+}
+
+func (x *WebhookSink) GetProxy() string {
+	if x != nil {
+		return x.Proxy
+	}
+	return ""
+}
+
+func (x *WebhookSink) GetTls() *ClientTLS {
+	if x != nil {
+		return x.Tls
+	}
+	return nil
+}
+
+// WebhookHeader is a header of requests.
+type WebhookHeader struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Its value.
+	Value         string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WebhookHeader) Reset() {
+	*x = WebhookHeader{}
+	mi := &file_bridge_config_v1_config_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WebhookHeader) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WebhookHeader) ProtoMessage() {}
+
+func (x *WebhookHeader) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_config_v1_config_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WebhookHeader.ProtoReflect.Descriptor instead.
+func (*WebhookHeader) Descriptor() ([]byte, []int) {
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *WebhookHeader) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *WebhookHeader) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+// ClientTLS configures TLS connections of a sink to its destination. Without keys it trusts the system's authorities.
+type ClientTLS struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// PEM file of authorities to trust in place of the system's.
+	CaFile string `protobuf:"bytes,1,opt,name=ca_file,json=caFile,proto3" json:"ca_file,omitempty"`
+	// PEM file of a client certificate.
+	CertFile string `protobuf:"bytes,2,opt,name=cert_file,json=certFile,proto3" json:"cert_file,omitempty"`
+	// PEM file of its private key.
+	KeyFile string `protobuf:"bytes,3,opt,name=key_file,json=keyFile,proto3" json:"key_file,omitempty"`
+	// Name to expect in the server's certificate.
+	ServerName    string `protobuf:"bytes,4,opt,name=server_name,json=serverName,proto3" json:"server_name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClientTLS) Reset() {
+	*x = ClientTLS{}
+	mi := &file_bridge_config_v1_config_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClientTLS) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClientTLS) ProtoMessage() {}
+
+func (x *ClientTLS) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_config_v1_config_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClientTLS.ProtoReflect.Descriptor instead.
+func (*ClientTLS) Descriptor() ([]byte, []int) {
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *ClientTLS) GetCaFile() string {
+	if x != nil {
+		return x.CaFile
+	}
+	return ""
+}
+
+func (x *ClientTLS) GetCertFile() string {
+	if x != nil {
+		return x.CertFile
+	}
+	return ""
+}
+
+func (x *ClientTLS) GetKeyFile() string {
+	if x != nil {
+		return x.KeyFile
+	}
+	return ""
+}
+
+func (x *ClientTLS) GetServerName() string {
+	if x != nil {
+		return x.ServerName
+	}
+	return ""
+}
+
 var File_bridge_config_v1_config_proto protoreflect.FileDescriptor
 
 const file_bridge_config_v1_config_proto_rawDesc = "" +
@@ -3008,12 +3280,13 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\x03Log\x12X\n" +
 	"\x06format\x18\x01 \x01(\tB@\xbaH\x11\xd8\x01\x01r\fR\x04textR\x04json\xb2\xaa\x19(\x1a&`text` on a terminal, `json` otherwiseR\x06format\x12B\n" +
 	"\x05level\x18\x02 \x01(\tB,\xbaH\x1f\xd8\x01\x01r\x1aR\x05debugR\x04infoR\x04warnR\x05error\xb2\xaa\x19\x06\n" +
-	"\x04infoR\x05level\"\xc7\x05\n" +
+	"\x04infoR\x05level\"\x82\x06\n" +
 	"\x04Sink\x12?\n" +
 	"\x04name\x18\x01 \x01(\tB+\xbaH(r&2$^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$R\x04name\x120\n" +
 	"\x04file\x18\x02 \x01(\v2\x1a.bridge.config.v1.FileSinkH\x00R\x04file\x123\n" +
 	"\x05kafka\x18\x03 \x01(\v2\x1b.bridge.config.v1.KafkaSinkH\x00R\x05kafka\x12<\n" +
-	"\bpostgres\x18\f \x01(\v2\x1e.bridge.config.v1.PostgresSinkH\x00R\bpostgres\x12;\n" +
+	"\bpostgres\x18\f \x01(\v2\x1e.bridge.config.v1.PostgresSinkH\x00R\bpostgres\x129\n" +
+	"\awebhook\x18\r \x01(\v2\x1d.bridge.config.v1.WebhookSinkH\x00R\awebhook\x12;\n" +
 	"\x04from\x18\x04 \x01(\tB'\xbaH\x16r\x14R\x00R\bearliestR\x06latest\xb2\xaa\x19\n" +
 	"\n" +
 	"\bearliestR\x04from\x12:\n" +
@@ -3027,10 +3300,10 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\abackoff\x18\n" +
 	" \x01(\v2\x1d.bridge.config.v1.SinkBackoffR\abackoff\x12t\n" +
 	"\areplica\x18\v \x01(\tBZ\xbaH7\xd8\x01\x01r220^[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$\xb2\xaa\x19\x1c\x1a\x1aany replica, one at a timeR\areplicaB\r\n" +
-	"\x04kind\x12\x05\xbaH\x02\b\x01\"\xab\x01\n" +
-	"\tSinkBatch\x12)\n" +
-	"\x05count\x18\x01 \x01(\rB\x13\xbaH\x06*\x04\x18\xa0\x8d\x06\xb2\xaa\x19\x06\n" +
-	"\x041000R\x05count\x120\n" +
+	"\x04kind\x12\x05\xbaH\x02\b\x01\"\xc2\x01\n" +
+	"\tSinkBatch\x12@\n" +
+	"\x05count\x18\x01 \x01(\rB*\xbaH\x06*\x04\x18\xa0\x8d\x06\xb2\xaa\x19\x1d\n" +
+	"\x041000\x1a\x15and 100 for `webhook`R\x05count\x120\n" +
 	"\x05bytes\x18\x02 \x01(\tB\x1a\xb2\xaa\x19\x16\n" +
 	"\x031Mi\"\x031Ki*\x0464Mi2\x04sizeR\x05bytes\x12A\n" +
 	"\x05delay\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x10\xb2\xaa\x19\f\n" +
@@ -3121,7 +3394,36 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\atimeout\x18\x05 \x01(\v2\x19.google.protobuf.DurationB\x10\xb2\xaa\x19\f\n" +
 	"\x021m\"\x021s*\x021hR\atimeout\">\n" +
 	"\rPostgresState\x12-\n" +
-	"\x05kinds\x18\x01 \x03(\tB\x17\xbaH\x05\x92\x01\x02\x10d\xb2\xaa\x19\v\x1a\tall kindsR\x05kindsB\xc5\x01\n" +
+	"\x05kinds\x18\x01 \x03(\tB\x17\xbaH\x05\x92\x01\x02\x10d\xb2\xaa\x19\v\x1a\tall kindsR\x05kinds\"\xed\x04\n" +
+	"\vWebhookSink\x12(\n" +
+	"\x03url\x18\x01 \x01(\tB\x16\xbaH\x04r\x02\x10\x01\xb2\xaa\x19\b2\x06secret\x80\x01\x01R\x03url\x12=\n" +
+	"\asecrets\x18\x02 \x03(\tB#\xbaH\x05\x92\x01\x02\x10\b\xb2\xaa\x19\x14\x1a\n" +
+	"not signed2\x06secret\x80\x01\x01R\asecrets\x12P\n" +
+	"\x06format\x18\x03 \x01(\tB8\xbaH+r)R\x00R\x04jsonR\vcloudeventsR\x12cloudevents_binary\xb2\xaa\x19\x06\n" +
+	"\x04jsonR\x06format\x12C\n" +
+	"\aheaders\x18\x04 \x03(\v2\x1f.bridge.config.v1.WebhookHeaderB\b\xbaH\x05\x92\x01\x02\x10 R\aheaders\x12G\n" +
+	"\atimeout\x18\x05 \x01(\v2\x19.google.protobuf.DurationB\x12\xb2\xaa\x19\x0e\n" +
+	"\x0330s\"\x021s*\x0310mR\atimeout\x12U\n" +
+	"\x0fconnect_timeout\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\x11\xb2\xaa\x19\r\n" +
+	"\x0310s\"\x021s*\x025mR\x0econnectTimeout\x12\x1e\n" +
+	"\x05allow\x18\a \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\x05allow\x12\x1d\n" +
+	"\n" +
+	"allow_http\x18\b \x01(\bR\tallowHttp\x12P\n" +
+	"\x05proxy\x18\t \x01(\tB:\xb2\xaa\x193\x1a)none, also not the one of the environment2\x06secret\x80\x01\x01R\x05proxy\x12-\n" +
+	"\x03tls\x18\n" +
+	" \x01(\v2\x1b.bridge.config.v1.ClientTLSR\x03tls\"Z\n" +
+	"\rWebhookHeader\x12\x1b\n" +
+	"\x04name\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\x04name\x12,\n" +
+	"\x05value\x18\x02 \x01(\tB\x16\xbaH\x04r\x02\x10\x01\xb2\xaa\x19\b2\x06secret\x80\x01\x01R\x05value\"\xc0\x01\n" +
+	"\tClientTLS\x12#\n" +
+	"\aca_file\x18\x01 \x01(\tB\n" +
+	"\xb2\xaa\x19\x062\x04pathR\x06caFile\x12'\n" +
+	"\tcert_file\x18\x02 \x01(\tB\n" +
+	"\xb2\xaa\x19\x062\x04pathR\bcertFile\x12%\n" +
+	"\bkey_file\x18\x03 \x01(\tB\n" +
+	"\xb2\xaa\x19\x062\x04pathR\akeyFile\x12>\n" +
+	"\vserver_name\x18\x04 \x01(\tB\x1d\xb2\xaa\x19\x19\x1a\x17the host of its addressR\n" +
+	"serverNameB\xc5\x01\n" +
 	"\x14com.bridge.config.v1B\vConfigProtoP\x01Z>github.com/webhook-bridge/bridge/gen/bridge/config/v1;configv1\xa2\x02\x03BCX\xaa\x02\x10Bridge.Config.V1\xca\x02\x10Bridge\\Config\\V1\xe2\x02\x1cBridge\\Config\\V1\\GPBMetadata\xea\x02\x12Bridge::Config::V1b\x06proto3"
 
 var (
@@ -3136,7 +3438,7 @@ func file_bridge_config_v1_config_proto_rawDescGZIP() []byte {
 	return file_bridge_config_v1_config_proto_rawDescData
 }
 
-var file_bridge_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_bridge_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_bridge_config_v1_config_proto_goTypes = []any{
 	(*Config)(nil),              // 0: bridge.config.v1.Config
 	(*Streams)(nil),             // 1: bridge.config.v1.Streams
@@ -3171,7 +3473,10 @@ var file_bridge_config_v1_config_proto_goTypes = []any{
 	(*KafkaCreateTopics)(nil),   // 30: bridge.config.v1.KafkaCreateTopics
 	(*PostgresSink)(nil),        // 31: bridge.config.v1.PostgresSink
 	(*PostgresState)(nil),       // 32: bridge.config.v1.PostgresState
-	(*durationpb.Duration)(nil), // 33: google.protobuf.Duration
+	(*WebhookSink)(nil),         // 33: bridge.config.v1.WebhookSink
+	(*WebhookHeader)(nil),       // 34: bridge.config.v1.WebhookHeader
+	(*ClientTLS)(nil),           // 35: bridge.config.v1.ClientTLS
+	(*durationpb.Duration)(nil), // 36: google.protobuf.Duration
 }
 var file_bridge_config_v1_config_proto_depIdxs = []int32{
 	2,  // 0: bridge.config.v1.Config.listen:type_name -> bridge.config.v1.Listen
@@ -3179,11 +3484,11 @@ var file_bridge_config_v1_config_proto_depIdxs = []int32{
 	11, // 2: bridge.config.v1.Config.sources:type_name -> bridge.config.v1.Source
 	20, // 3: bridge.config.v1.Config.log:type_name -> bridge.config.v1.Log
 	6,  // 4: bridge.config.v1.Config.access:type_name -> bridge.config.v1.Access
-	33, // 5: bridge.config.v1.Config.shutdown_timeout:type_name -> google.protobuf.Duration
+	36, // 5: bridge.config.v1.Config.shutdown_timeout:type_name -> google.protobuf.Duration
 	21, // 6: bridge.config.v1.Config.sinks:type_name -> bridge.config.v1.Sink
-	33, // 7: bridge.config.v1.Config.shutdown_delay:type_name -> google.protobuf.Duration
+	36, // 7: bridge.config.v1.Config.shutdown_delay:type_name -> google.protobuf.Duration
 	1,  // 8: bridge.config.v1.Config.streams:type_name -> bridge.config.v1.Streams
-	33, // 9: bridge.config.v1.Streams.max_age:type_name -> google.protobuf.Duration
+	36, // 9: bridge.config.v1.Streams.max_age:type_name -> google.protobuf.Duration
 	4,  // 10: bridge.config.v1.Listen.tls:type_name -> bridge.config.v1.ListenTLS
 	3,  // 11: bridge.config.v1.Listen.connections:type_name -> bridge.config.v1.ListenConnections
 	5,  // 12: bridge.config.v1.ListenTLS.webhooks:type_name -> bridge.config.v1.TLS
@@ -3193,44 +3498,49 @@ var file_bridge_config_v1_config_proto_depIdxs = []int32{
 	7,  // 16: bridge.config.v1.Access.principals:type_name -> bridge.config.v1.Principal
 	10, // 17: bridge.config.v1.Journal.retention:type_name -> bridge.config.v1.Retention
 	9,  // 18: bridge.config.v1.Journal.postgres:type_name -> bridge.config.v1.Postgres
-	33, // 19: bridge.config.v1.Retention.age:type_name -> google.protobuf.Duration
-	33, // 20: bridge.config.v1.Retention.quarantine_age:type_name -> google.protobuf.Duration
-	33, // 21: bridge.config.v1.Retention.parked_age:type_name -> google.protobuf.Duration
+	36, // 19: bridge.config.v1.Retention.age:type_name -> google.protobuf.Duration
+	36, // 20: bridge.config.v1.Retention.quarantine_age:type_name -> google.protobuf.Duration
+	36, // 21: bridge.config.v1.Retention.parked_age:type_name -> google.protobuf.Duration
 	13, // 22: bridge.config.v1.Source.auth:type_name -> bridge.config.v1.Auth
 	19, // 23: bridge.config.v1.Source.limits:type_name -> bridge.config.v1.Limits
-	33, // 24: bridge.config.v1.Source.dedupe_window:type_name -> google.protobuf.Duration
+	36, // 24: bridge.config.v1.Source.dedupe_window:type_name -> google.protobuf.Duration
 	12, // 25: bridge.config.v1.Source.alarms:type_name -> bridge.config.v1.Alarms
-	33, // 26: bridge.config.v1.Alarms.silent_after:type_name -> google.protobuf.Duration
+	36, // 26: bridge.config.v1.Alarms.silent_after:type_name -> google.protobuf.Duration
 	14, // 27: bridge.config.v1.Auth.header:type_name -> bridge.config.v1.HeaderAuth
 	15, // 28: bridge.config.v1.Auth.path_token:type_name -> bridge.config.v1.PathTokenAuth
 	18, // 29: bridge.config.v1.Auth.none:type_name -> bridge.config.v1.NoAuth
 	16, // 30: bridge.config.v1.Auth.hmac:type_name -> bridge.config.v1.HMACAuth
 	17, // 31: bridge.config.v1.HMACAuth.timestamp:type_name -> bridge.config.v1.HMACTimestamp
-	33, // 32: bridge.config.v1.HMACTimestamp.tolerance:type_name -> google.protobuf.Duration
+	36, // 32: bridge.config.v1.HMACTimestamp.tolerance:type_name -> google.protobuf.Duration
 	24, // 33: bridge.config.v1.Sink.file:type_name -> bridge.config.v1.FileSink
 	26, // 34: bridge.config.v1.Sink.kafka:type_name -> bridge.config.v1.KafkaSink
 	31, // 35: bridge.config.v1.Sink.postgres:type_name -> bridge.config.v1.PostgresSink
-	22, // 36: bridge.config.v1.Sink.batch:type_name -> bridge.config.v1.SinkBatch
-	23, // 37: bridge.config.v1.Sink.backoff:type_name -> bridge.config.v1.SinkBackoff
-	33, // 38: bridge.config.v1.SinkBatch.delay:type_name -> google.protobuf.Duration
-	33, // 39: bridge.config.v1.SinkBackoff.min:type_name -> google.protobuf.Duration
-	33, // 40: bridge.config.v1.SinkBackoff.max:type_name -> google.protobuf.Duration
-	25, // 41: bridge.config.v1.FileSink.rotate:type_name -> bridge.config.v1.FileRotation
-	33, // 42: bridge.config.v1.FileRotation.age:type_name -> google.protobuf.Duration
-	28, // 43: bridge.config.v1.KafkaSink.tls:type_name -> bridge.config.v1.KafkaTLS
-	29, // 44: bridge.config.v1.KafkaSink.sasl:type_name -> bridge.config.v1.KafkaSASL
-	30, // 45: bridge.config.v1.KafkaSink.create_topics:type_name -> bridge.config.v1.KafkaCreateTopics
-	33, // 46: bridge.config.v1.KafkaSink.timeout:type_name -> google.protobuf.Duration
-	33, // 47: bridge.config.v1.KafkaSink.transaction_timeout:type_name -> google.protobuf.Duration
-	27, // 48: bridge.config.v1.KafkaSink.schema_registry:type_name -> bridge.config.v1.KafkaSchemaRegistry
-	28, // 49: bridge.config.v1.KafkaSchemaRegistry.tls:type_name -> bridge.config.v1.KafkaTLS
-	32, // 50: bridge.config.v1.PostgresSink.state:type_name -> bridge.config.v1.PostgresState
-	33, // 51: bridge.config.v1.PostgresSink.timeout:type_name -> google.protobuf.Duration
-	52, // [52:52] is the sub-list for method output_type
-	52, // [52:52] is the sub-list for method input_type
-	52, // [52:52] is the sub-list for extension type_name
-	52, // [52:52] is the sub-list for extension extendee
-	0,  // [0:52] is the sub-list for field type_name
+	33, // 36: bridge.config.v1.Sink.webhook:type_name -> bridge.config.v1.WebhookSink
+	22, // 37: bridge.config.v1.Sink.batch:type_name -> bridge.config.v1.SinkBatch
+	23, // 38: bridge.config.v1.Sink.backoff:type_name -> bridge.config.v1.SinkBackoff
+	36, // 39: bridge.config.v1.SinkBatch.delay:type_name -> google.protobuf.Duration
+	36, // 40: bridge.config.v1.SinkBackoff.min:type_name -> google.protobuf.Duration
+	36, // 41: bridge.config.v1.SinkBackoff.max:type_name -> google.protobuf.Duration
+	25, // 42: bridge.config.v1.FileSink.rotate:type_name -> bridge.config.v1.FileRotation
+	36, // 43: bridge.config.v1.FileRotation.age:type_name -> google.protobuf.Duration
+	28, // 44: bridge.config.v1.KafkaSink.tls:type_name -> bridge.config.v1.KafkaTLS
+	29, // 45: bridge.config.v1.KafkaSink.sasl:type_name -> bridge.config.v1.KafkaSASL
+	30, // 46: bridge.config.v1.KafkaSink.create_topics:type_name -> bridge.config.v1.KafkaCreateTopics
+	36, // 47: bridge.config.v1.KafkaSink.timeout:type_name -> google.protobuf.Duration
+	36, // 48: bridge.config.v1.KafkaSink.transaction_timeout:type_name -> google.protobuf.Duration
+	27, // 49: bridge.config.v1.KafkaSink.schema_registry:type_name -> bridge.config.v1.KafkaSchemaRegistry
+	28, // 50: bridge.config.v1.KafkaSchemaRegistry.tls:type_name -> bridge.config.v1.KafkaTLS
+	32, // 51: bridge.config.v1.PostgresSink.state:type_name -> bridge.config.v1.PostgresState
+	36, // 52: bridge.config.v1.PostgresSink.timeout:type_name -> google.protobuf.Duration
+	34, // 53: bridge.config.v1.WebhookSink.headers:type_name -> bridge.config.v1.WebhookHeader
+	36, // 54: bridge.config.v1.WebhookSink.timeout:type_name -> google.protobuf.Duration
+	36, // 55: bridge.config.v1.WebhookSink.connect_timeout:type_name -> google.protobuf.Duration
+	35, // 56: bridge.config.v1.WebhookSink.tls:type_name -> bridge.config.v1.ClientTLS
+	57, // [57:57] is the sub-list for method output_type
+	57, // [57:57] is the sub-list for method input_type
+	57, // [57:57] is the sub-list for extension type_name
+	57, // [57:57] is the sub-list for extension extendee
+	0,  // [0:57] is the sub-list for field type_name
 }
 
 func init() { file_bridge_config_v1_config_proto_init() }
@@ -3250,6 +3560,7 @@ func file_bridge_config_v1_config_proto_init() {
 		(*Sink_File)(nil),
 		(*Sink_Kafka)(nil),
 		(*Sink_Postgres)(nil),
+		(*Sink_Webhook)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -3257,7 +3568,7 @@ func file_bridge_config_v1_config_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bridge_config_v1_config_proto_rawDesc), len(file_bridge_config_v1_config_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   33,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

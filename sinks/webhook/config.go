@@ -1,0 +1,243 @@
+package webhook
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/textproto"
+	"net/url"
+	"strings"
+	"time"
+
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/webhook-bridge/bridge/sinks"
+	"github.com/webhook-bridge/bridge/sinks/clienttls"
+)
+
+// Config configures a sink. URL has no default.
+type Config struct {
+	Credentials
+	// Current, if set, returns the credentials for the next Deliver, which may have changed since.
+	Current func() Credentials
+	// Format of the bodies. "" means FormatJSON.
+	Format Format
+	// Timeout is the time for a request, with its connection and the headers of the answer. 0 means 30 seconds.
+	Timeout time.Duration
+	// ConnectTimeout is the time for a connection, and again for its TLS. 0 means 10 seconds.
+	ConnectTimeout time.Duration
+	// Allow has networks and addresses that are not public, to which the sink may connect all the same.
+	Allow []string
+	// AllowHTTP allows a URL with http.
+	AllowHTTP bool
+	// Proxy is the URL of a proxy. "" means none: the environment is not read.
+	Proxy string
+	// TLS of the destination. Nil trusts the system's authorities.
+	TLS *clienttls.Files
+}
+
+// Credentials are the settings that may be secrets. Their String shows none of them.
+type Credentials struct {
+	// URL is the destination's.
+	URL string
+	// Secrets are keys in the notation of Standard Webhooks. All of them sign. Without any, requests are not signed.
+	Secrets []string
+	// Headers are sent with each request.
+	Headers []Header
+}
+
+// Header is a header of requests.
+type Header struct{ Name, Value string }
+
+// String shows nothing.
+func (Credentials) String() string { return "[redacted]" }
+
+// GoString shows nothing.
+func (Credentials) GoString() string { return "webhook.Credentials{[redacted]}" }
+
+// Format says what the body of a request is. In every format, the headers have the attributes of CloudEvents.
+type Format string
+
+const (
+	// FormatJSON is the whole event, a bridge.event.v1.Event, in protobuf's JSON mapping.
+	FormatJSON Format = "json"
+	// FormatCloudEvents is a CloudEvent in structured mode.
+	FormatCloudEvents Format = "cloudevents"
+	// FormatCloudEventsBinary is a CloudEvent in binary mode: the event's data alone, such as an order.
+	FormatCloudEventsBinary Format = "cloudevents_binary"
+)
+
+// Check returns all problems of the configuration, each a [*sinks.KeyError]. It reads the files that the configuration names, and
+// connects to nothing.
+func (c Config) Check() []error {
+	_, problems := c.resolve()
+	return problems
+}
+
+// target is where requests go, and what authenticates them.
+type target struct {
+	url *url.URL
+	// name is the part of the URL that may be printed.
+	name    string
+	keys    []key
+	headers []Header
+}
+
+// resolved is a Config, converted for the packages that use it.
+type resolved struct {
+	current   func() (target, error)
+	transport *http.Transport
+	timeout   time.Duration
+}
+
+// resolver collects problems.
+type resolver struct{ problems []error }
+
+func (r *resolver) addf(key, format string, args ...any) {
+	r.problems = append(r.problems, &sinks.KeyError{Key: key, Err: fmt.Errorf(format, args...)})
+}
+
+func (c Config) resolve() (resolved, []error) {
+	r := &resolver{}
+	first := r.target(c, c.Credentials)
+	switch c.Format {
+	case "", FormatJSON, FormatCloudEvents, FormatCloudEventsBinary:
+	default:
+		r.addf("format", "%q is none of json, cloudevents, cloudevents_binary", c.Format)
+	}
+	out := resolved{
+		timeout: r.duration("timeout", c.Timeout, 30*time.Second),
+		current: func() (target, error) { return first, nil },
+	}
+	out.transport = r.transport(c, first)
+	if c.Current != nil {
+		out.current = func() (target, error) {
+			r := &resolver{}
+			t := r.target(c, c.Current())
+			return t, errors.Join(r.problems...)
+		}
+	}
+	return out, r.problems
+}
+
+func (r *resolver) target(c Config, from Credentials) target {
+	t := target{headers: from.Headers, url: r.url("url", from.URL)}
+	switch t.name = t.url.Scheme + "://" + t.url.Host; t.url.Scheme {
+	case "", "https":
+	case "http":
+		if !c.AllowHTTP {
+			r.addf("url", "sends events unencrypted; use https, or set allow_http")
+		}
+	default:
+		r.addf("url", "is not a URL with https")
+	}
+	for i, text := range from.Secrets {
+		k, err := parseKey(text)
+		if err != nil {
+			r.addf(fmt.Sprintf("secrets[%d]", i), "%w", err)
+		}
+		t.keys = append(t.keys, k)
+	}
+	for i, h := range from.Headers {
+		at := fmt.Sprintf("headers[%d]", i)
+		if !httpguts.ValidHeaderFieldName(h.Name) {
+			r.addf(at+".name", "is not the name of a header")
+		} else if reserved(h.Name) {
+			r.addf(at+".name", "%s is set by the sink or by HTTP itself", h.Name)
+		}
+		if !httpguts.ValidHeaderFieldValue(h.Value) {
+			r.addf(at+".value", "has characters that a header cannot have")
+		}
+	}
+	return t
+}
+
+// url reads a URL whose text may be a secret. It returns an empty one if it cannot be used.
+func (r *resolver) url(key, text string) *url.URL {
+	u, err := url.Parse(text)
+	switch {
+	case text == "":
+		r.addf(key, "is missing")
+	case err != nil, u.Host == "", u.Hostname() == "":
+		r.addf(key, "is not a URL, such as https://example.com/hook")
+	case u.User != nil && key == "url":
+		r.addf(key, "has a user; use headers")
+	case u.Fragment != "":
+		r.addf(key, "has a fragment (#), which is never sent")
+	default:
+		return u
+	}
+	return &url.URL{}
+}
+
+// reserved reports whether a header belongs to the sink, or to a single connection.
+func reserved(name string) bool {
+	name = textproto.CanonicalMIMEHeaderKey(name)
+	switch name {
+	case "Host", "Content-Length", "Content-Type", "Content-Encoding", "Transfer-Encoding", "Connection", "Keep-Alive", "Te", "Trailer",
+		"Upgrade", "Expect", "Idempotency-Key":
+		return true
+	}
+	return strings.HasPrefix(name, "Webhook-") || strings.HasPrefix(name, "Ce-") || strings.HasPrefix(name, "Proxy-")
+}
+
+func (r *resolver) duration(key string, d, fallback time.Duration) time.Duration {
+	if d < 0 {
+		r.addf(key, "is negative")
+	}
+	if d == 0 {
+		return fallback
+	}
+	return d
+}
+
+func (r *resolver) transport(c Config, first target) *http.Transport {
+	var g guard
+	for i, text := range c.Allow {
+		p, err := parseNetwork(text)
+		if err != nil {
+			r.addf(fmt.Sprintf("allow[%d]", i), "%w", err)
+		}
+		g.allowed = append(g.allowed, p)
+	}
+	connect := r.duration("connect_timeout", c.ConnectTimeout, 10*time.Second)
+	dialer := &net.Dialer{Timeout: connect, Control: g.control}
+	t := &http.Transport{
+		DialContext:         dialer.DialContext,
+		TLSClientConfig:     r.tls(c.TLS),
+		TLSHandshakeTimeout: connect,
+		ForceAttemptHTTP2:   true,
+		DisableCompression:  true,
+		// The sink has one request under way. A second connection may replace one that is being closed.
+		MaxConnsPerHost:        2,
+		MaxIdleConnsPerHost:    1,
+		IdleConnTimeout:        90 * time.Second,
+		MaxResponseHeaderBytes: drainBytes,
+	}
+	if c.Proxy != "" {
+		proxy := r.url("proxy", c.Proxy)
+		if proxy.Scheme != "http" && proxy.Scheme != "https" && proxy.Host != "" {
+			r.addf("proxy", "is not a URL with http or https")
+		}
+		t.Proxy = http.ProxyURL(proxy)
+		return t
+	}
+	if addr, err := netip.ParseAddr(first.url.Hostname()); err == nil {
+		if err := g.check(addr); err != nil {
+			r.addf("url", "%w", err)
+		}
+	}
+	return t
+}
+
+func (r *resolver) tls(files *clienttls.Files) *tls.Config {
+	if files == nil {
+		return &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	config, problems := files.Config("tls")
+	r.problems = append(r.problems, problems...)
+	return config
+}
