@@ -257,7 +257,7 @@ func (c *clone) serve(block string) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if body, err := fetch(c.ctx, "http://"+c.ops+"/readyz", "", ""); err == nil && body == "ok\n" {
+		if body, err := fetch(c.ctx, "http://"+c.ops+"/readyz", "", ""); err == nil && strings.HasPrefix(body, "ok\n") {
 			return
 		}
 		select {

@@ -20,6 +20,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -155,7 +156,7 @@ func scriptReady(ts *testscript.TestScript, _ bool, args []string) {
 		url, ca = "https://"+args[0]+"/readyz", ts.MkAbs(args[1])
 	}
 	for {
-		if body, err := fetch(ctx, url, ca, ""); err == nil && body == "ok\n" {
+		if body, err := fetch(ctx, url, ca, ""); err == nil && strings.HasPrefix(body, "ok\n") {
 			return
 		}
 		select {

@@ -26,6 +26,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"buf.build/go/protovalidate"
@@ -81,10 +82,11 @@ type events interface {
 type Config struct {
 	Journal Journal
 	Intake  *intake.Intake
-	// Sources by name, from [intake.Intake.Source].
+	// Sources by name, from [intake.Intake.Source], and Sinks are those that are configured at first. See [Server.Configure].
 	Sources map[string]*intake.Source
-	// Sinks that are configured.
-	Sinks []Sink
+	Sinks   []Sink
+	// Instance is the server itself. nil answers UNIMPLEMENTED where it is asked.
+	Instance Instance
 	// Backup copies the journal. nil is a journal that cannot be copied so.
 	Backup Backup
 	// Logger for what is revealed and what is repaired. nil discards.
@@ -93,17 +95,23 @@ type Config struct {
 	Patience time.Duration
 }
 
+// configured are the parts of the configuration that the service knows.
+type configured struct {
+	sources map[string]*intake.Source
+	sinks   []Sink
+}
+
 // Server implements [adminv1.AdminServiceServer]. It is safe for concurrent use.
 type Server struct {
 	adminv1.UnimplementedAdminServiceServer
 
-	journal  Journal
-	repair   *repair.Repairer
-	sources  map[string]*intake.Source
-	sinks    []Sink
-	backup   Backup
-	log      *slog.Logger
-	patience time.Duration
+	journal    Journal
+	repair     *repair.Repairer
+	configured atomic.Pointer[configured]
+	instance   Instance
+	backup     Backup
+	log        *slog.Logger
+	patience   time.Duration
 }
 
 // maxAnswer is how large a page may become, in bytes, before it ends early. One webhook can make it larger.
@@ -117,11 +125,22 @@ func New(c Config) *Server {
 	if c.Patience == 0 {
 		c.Patience = 10 * time.Second
 	}
-	return &Server{
-		journal: c.Journal, repair: repair.New(c.Journal, c.Intake), sources: c.Sources, sinks: c.Sinks, backup: c.Backup,
+	s := &Server{
+		journal: c.Journal, repair: repair.New(c.Journal, c.Intake), instance: c.Instance, backup: c.Backup,
 		log: c.Logger, patience: c.Patience,
 	}
+	s.Configure(c.Sources, c.Sinks)
+	return s
 }
+
+// Configure replaces the sources and the sinks that are configured.
+func (s *Server) Configure(sources map[string]*intake.Source, sinks []Sink) {
+	s.configured.Store(&configured{sources, sinks})
+}
+
+func (s *Server) sources() map[string]*intake.Source { return s.configured.Load().sources }
+
+func (s *Server) sinks() []Sink { return s.configured.Load().sinks }
 
 // call checks a request and answers it, within a deadline. What goes wrong becomes a status, a panic included: it must not
 // end the process.
@@ -228,7 +247,7 @@ func caller(ctx context.Context) string {
 
 // source returns the source that a stored webhook came to, or why there is none to ask today.
 func (s *Server) source(w *journalv1.Webhook) (*intake.Source, *intake.Fault) {
-	src := s.sources[w.GetSource()]
+	src := s.sources()[w.GetSource()]
 	switch {
 	case src == nil:
 		return nil, &intake.Fault{Reason: "unknown_source", Problem: "no source of this name is configured any more", Offset: -1}

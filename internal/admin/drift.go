@@ -44,7 +44,7 @@ func (s *Server) knows(connector string) bool { return slices.Contains(s.connect
 
 // connectors are the names of the sources' connectors.
 func (s *Server) connectors() (names []string) {
-	for _, src := range s.sources {
+	for _, src := range s.sources() {
 		if !slices.Contains(names, src.Connector.Name) {
 			names = append(names, src.Connector.Name)
 		}

@@ -49,5 +49,6 @@ func replicaOf(r journal.Replica, now time.Time) *adminv1.Replica {
 	return &adminv1.Replica{
 		Id: r.ID, Name: r.Name, Version: r.Version, State: state, Self: r.Self, LagEvents: r.Lag, Claims: r.Claims,
 		StartedAt: timestamppb.New(r.Started), LastSeenAt: timestamppb.New(r.Seen),
+		Config: r.Config,
 	}
 }

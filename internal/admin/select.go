@@ -57,10 +57,10 @@ func (s *Server) query(f *adminv1.Filter) (journal.Query, error) {
 // removed from the configuration is found as long as its webhooks are. token is the request's, and next the answer's.
 func (s *Server) checkSource(f *adminv1.Filter, token string, found int, next string) error {
 	name := f.GetSource()
-	if _, configured := s.sources[name]; name == "" || configured || token != "" || found > 0 || next != "" {
+	if _, configured := s.sources()[name]; name == "" || configured || token != "" || found > 0 || next != "" {
 		return nil
 	}
-	return &answerError{codes.NotFound, fmt.Sprintf("there is no source %.64q%s", name, near.List(name, slices.Collect(maps.Keys(s.sources))))}
+	return &answerError{codes.NotFound, fmt.Sprintf("there is no source %.64q%s", name, near.List(name, slices.Collect(maps.Keys(s.sources()))))}
 }
 
 // maxYear is beyond what a webhook's id can say.

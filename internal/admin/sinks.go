@@ -157,7 +157,7 @@ func (s *Server) operate(ctx context.Context, done, name string, operation func(
 
 func (s *Server) noSink(name string) error {
 	var names []string
-	for _, sink := range s.sinks {
+	for _, sink := range s.sinks() {
 		names = append(names, sink.Name)
 	}
 	return &answerError{codes.NotFound, fmt.Sprintf("there is no sink %.64q%s", name, near.List(name, names))}
@@ -213,11 +213,12 @@ func (s *Server) sinkOf(ctx context.Context, r journal.ReaderState) *adminv1.Sin
 			v.LagSeconds = max(time.Since(at), 0).Seconds()
 		}
 	}
-	i := slices.IndexFunc(s.sinks, func(c Sink) bool { return c.Name == r.Name })
+	configured := s.sinks()
+	i := slices.IndexFunc(configured, func(c Sink) bool { return c.Name == r.Name })
 	var note *journalv1.SinkNote
 	if i >= 0 {
-		v.Kind, v.StrictOrder = s.sinks[i].Kind, s.sinks[i].StrictOrder
-		note = s.sinks[i].State()
+		v.Kind, v.StrictOrder = configured[i].Kind, configured[i].StrictOrder
+		note = configured[i].State()
 	}
 	if note == nil && r.Claimed {
 		note = s.noteOf(r)

@@ -324,7 +324,7 @@ func TestSinksByHTTP(t *testing.T) {
 func TestSinkOfAnotherReplica(t *testing.T) {
 	r, claims := withSinks(t)
 	ctx := t.Context()
-	r.server.sinks[0].State = func() *journalv1.SinkNote { return nil }
+	r.server.sinks()[0].State = func() *journalv1.SinkNote { return nil }
 	note, err := proto.Marshal(waits())
 	if err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -69,9 +70,17 @@ type Claim interface {
 
 // Monitor evaluates the alerts of all sources while it runs.
 type Monitor struct {
-	gatherer prometheus.Gatherer
-	log      *slog.Logger
-	sources  []*sourceMonitor
+	gatherer     prometheus.Gatherer
+	log          *slog.Logger
+	alarms, last *prometheus.GaugeVec
+
+	// mu guards running, next and, while Run does not run, sources. Otherwise only Run uses sources.
+	mu      sync.Mutex
+	running bool
+	// next are the sources that Replace gave, until they are the current ones.
+	next []source.Source
+
+	sources []*sourceMonitor
 	// sums are the counters of all instances together.
 	sums *sums
 	// unread says that the instances could not be read at the last look.
@@ -85,19 +94,19 @@ func New(c Config) (*Monitor, error) {
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)
 	}
-	raised := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+	m.alarms = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "bridge_source_alarm", Help: "1 while an alert about the source is raised. An alert that is turned off has no series.",
 	}, []string{"source", "alarm"})
-	last := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+	m.last = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "bridge_source_last_webhook_timestamp_seconds", Help: "When the last webhook was accepted, since 1970. 0 while none is known.",
 	}, []string{"source"})
 	for _, s := range c.Sources {
-		m.sources = append(m.sources, newSourceMonitor(s, m.log, raised, last))
+		m.sources = append(m.sources, newSourceMonitor(s, m.log, m.alarms, m.last))
 	}
 	if c.Registerer == nil {
 		return m, nil
 	}
-	if err := errors.Join(c.Registerer.Register(raised), c.Registerer.Register(last)); err != nil {
+	if err := errors.Join(c.Registerer.Register(m.alarms), c.Registerer.Register(m.last)); err != nil {
 		return nil, fmt.Errorf("alerts: metrics: %w", err)
 	}
 	return m, nil
@@ -107,6 +116,8 @@ func New(c Config) (*Monitor, error) {
 // stays raised, and is not logged again. It asks for the newest webhooks at the start, and before it calls a source silent. Run may
 // be called again after it has returned.
 func (m *Monitor) Run(ctx context.Context, log Log, claim Claim) {
+	m.begin()
+	defer m.end()
 	last, ok := m.ask(ctx, log)
 	now := time.Now()
 	m.start(now, last, claim.Note())
@@ -128,6 +139,7 @@ func (m *Monitor) Run(ctx context.Context, log Log, claim Claim) {
 			continue
 		}
 		now := time.Now()
+		m.refresh(now)
 		for _, s := range m.sources {
 			s.count(now, m.sums.total[s.Name])
 		}

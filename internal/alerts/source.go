@@ -30,25 +30,11 @@ type sourceMonitor struct {
 
 func newSourceMonitor(s source.Source, log *slog.Logger, raised, last *prometheus.GaugeVec) *sourceMonitor {
 	m := &sourceMonitor{
-		Source:      s,
 		gauge:       last.WithLabelValues(s.Name),
 		requests:    window{span: requestWindow, minRequests: minRequests, maxAge: requestLookBack},
 		quarantines: window{span: quarantineWindow},
 	}
-	log = log.With("source", s.Name)
-	for _, x := range []struct {
-		to   **alert
-		name string
-		set  bool
-	}{
-		{&m.silent, "silent", s.Alerts.SilentAfter > 0},
-		{&m.unauthorized, "unauthorized", s.Alerts.UnauthorizedPercent > 0},
-		{&m.quarantine, "quarantine", s.Alerts.Quarantined > 0},
-	} {
-		if x.set {
-			*x.to = &alert{name: x.name, log: log.With("alert", x.name), gauge: raised.WithLabelValues(s.Name, x.name)}
-		}
-	}
+	m.configure(s, log, raised)
 	return m
 }
 

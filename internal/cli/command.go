@@ -137,7 +137,7 @@ Exit codes, of all commands:
 	add(groupServer, checkCommand(env), serveCommand(env))
 	add(groupVendor, sendCommand(env), simulateCommand(env))
 	add(groupEvents, tailCommand(env), subscribeCommand(env), schemaCommand(env), protosCommand(env))
-	add(groupOperator, webhooksCommand(env), quarantineCommand(env), retranslateCommand(env), driftCommand(env), sinksCommand(env),
+	add(groupOperator, statusCommand(env), reloadCommand(env), webhooksCommand(env), quarantineCommand(env), retranslateCommand(env), driftCommand(env), sinksCommand(env),
 		parkedCommand(env), groupsCommand(env), replicasCommand(env), backupCommand(env), verifyCommand(env), journalCommand(env))
 	add(groupProgram, versionCommand(env))
 	root.SetHelpCommand(helpCommand())

@@ -19,7 +19,7 @@ func replicasCommand(env environment) *cobra.Command {
 		Use:   "replicas",
 		Short: "List the replicas over the journal, with version, lag, and the sinks that each delivers to",
 		Long: `List the replicas: the instances of the program over the journal. LAG is how many events of the journal a replica did not know when it
-was last heard of. HOLDS names what it alone does: the sinks that it delivers to, and tasks such as _alerts and _retention. With the
+was last heard of. CONFIG is the fingerprint of its configuration: two replicas with different ones have different settings. HOLDS names what it alone does: the sinks that it delivers to, and tasks such as _alerts and _retention. With the
 embedded journal there is one replica.`,
 		Example: `  bridge replicas
   bridge replicas --json`,
@@ -39,7 +39,7 @@ embedded journal there is one replica.`,
 
 func printReplicas(w io.Writer, asJSON, ended bool, all []*adminv1.Replica) error {
 	out := bufio.NewWriter(w)
-	t := newTable(out, "REPLICA", "VERSION", "STATE", "STARTED", "SEEN", "LAG", "HOLDS")
+	t := newTable(out, "REPLICA", "VERSION", "STATE", "STARTED", "SEEN", "LAG", "CONFIG", "HOLDS")
 	for _, r := range all {
 		switch {
 		case r.GetState() == "ended" && !ended:
@@ -48,7 +48,7 @@ func printReplicas(w io.Writer, asJSON, ended bool, all []*adminv1.Replica) erro
 				return err
 			}
 		default:
-			t.row(r.GetName(), r.GetVersion(), r.GetState(), timeText(r.GetStartedAt()), seenText(r), digits(r.GetLagEvents()),
+			t.row(r.GetName(), r.GetVersion(), r.GetState(), timeText(r.GetStartedAt()), seenText(r), digits(r.GetLagEvents()), r.GetConfig(),
 				strings.Join(r.GetClaims(), " "))
 		}
 	}

@@ -37,8 +37,8 @@ func serveCommand(env environment) *cobra.Command {
 		Short: "Receive webhooks, and serve their events to subscribers and sinks",
 		Long: `Receive webhooks, store them and their events in the journal, and serve the events to subscribers and sinks.
 
-SIGINT or SIGTERM ends the server in order; a second one, a second later or more, ends it at once. SIGHUP reads secrets and
-certificates again. SIGUSR2 starts the program's file again, and hands the sockets and the journal over to it: no request is refused.
+SIGINT or SIGTERM ends the server in order; a second one, a second later or more, ends it at once. SIGHUP reads the
+configuration again, with secrets and certificates, and applies it whole or not at all, as bridge reload does. SIGUSR2 starts the program's file again, and hands the sockets and the journal over to it: no request is refused.
 Sockets from systemd are used for the listeners that they are named after.`,
 		Example: "  bridge serve -c bridge.yaml",
 		Args:    noArgs,
@@ -82,7 +82,8 @@ func serve(ctx context.Context, env environment, file string, acceptLoss bool) e
 		place.Predecessor = predecessor
 	}
 	for again := false; ; again = true {
-		err := serveOnce(ctx, env, cfg, place, again, hangups, handovers, log)
+		var err error
+		cfg, err = serveOnce(ctx, env, cfg, place, again, hangups, handovers, log)
 		if !errors.Is(err, daemon.ErrTakeBack) {
 			return err
 		}
@@ -98,10 +99,11 @@ const reopenPause = time.Second
 
 // serveOnce opens the server and runs it. again says that a successor failed: what it failed at, a database that is away for example, may
 // also keep this process from opening. Then it tries until it can, because requests wait on its sockets.
+// It returns the configuration that was in effect last.
 func serveOnce(
 	ctx context.Context, env environment, cfg *config.Config, place daemon.Place, again bool, hangups, handovers <-chan os.Signal,
 	log *slog.Logger,
-) error {
+) (*config.Config, error) {
 	a, err := daemon.Open(ctx, cfg, env.plugins, place, log)
 	for err != nil && again && ctx.Err() == nil {
 		log.Error("the server cannot be opened again; trying again", "error", err)
@@ -112,11 +114,11 @@ func serveOnce(
 		a, err = daemon.Open(ctx, cfg, env.plugins, place, log)
 	}
 	if errors.Is(err, daemon.ErrAcceptableLoss) && !cfg.Journal.AcceptLoss {
-		return fmt.Errorf("%w\nNothing was changed. Put the missing files back, or restore a backup. bridge verify %s shows what is left.\n"+
+		return cfg, fmt.Errorf("%w\nNothing was changed. Put the missing files back, or restore a backup. bridge verify %s shows what is left.\n"+
 			"bridge serve --accept-loss starts without the lost data, and records the loss", err, cfg.Journal.Dir)
 	}
 	if err != nil {
-		return err
+		return cfg, err
 	}
 	running, stop := context.WithCancel(ctx)
 	defer stop()
@@ -132,7 +134,8 @@ func serveOnce(
 	})
 	// The start does not wait for name servers.
 	go logFindings(log, func() []daemon.Finding { return env.plugins.Preflight(running, cfg, daemon.Probes{Lookups: true}) })
-	return a.Run(ctx)
+	err = a.Run(ctx)
+	return a.Config(), err
 }
 
 // preflight refuses a start that must fail, with all reasons, and logs what will not work.

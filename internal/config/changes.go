@@ -27,10 +27,13 @@ type NamedChanges struct {
 // errNoFile means that a configuration was not read from a file.
 var errNoFile = errors.New("config: the configuration was not read from a file")
 
+// IsFile reports whether c was read from a file, by [Load] or [Config.Reread].
+func (c *Config) IsFile() bool { return c.origin != nil && c.origin.isFile }
+
 // Reread reads the file again that c was read from, with the same environment, connectors and checks. It changes nothing. It returns
 // all problems at once, as [*Error]. Keys that a running server cannot change are among them if they have another value.
 func (c *Config) Reread() (*Config, error) {
-	if c.origin == nil || !c.origin.isFile {
+	if !c.IsFile() {
 		return nil, errNoFile
 	}
 	o := c.origin
@@ -40,7 +43,10 @@ func (c *Config) Reread() (*Config, error) {
 	}
 	next.Journal.AcceptLoss = c.Journal.AcceptLoss
 	next.origin.checkRestart(c)
-	return next, next.origin.report.err()
+	if err := next.origin.report.err(); err != nil {
+		return nil, err
+	}
+	return next, nil
 }
 
 // checkRestart reports the keys that a running server cannot change.

@@ -67,11 +67,17 @@ func newOperatorAuthenticator(c config.Access) authenticator {
 
 // newAccess returns the authenticator of the gRPC port. authorities is nil if clients show no certificates.
 func newAccess(c config.Access, authorities *certs.Authorities, metrics prometheus.Registerer) *access.Authenticator {
-	settings := access.Config{Tokens: c.Tokens, AdminTokens: c.AdminTokens, Principals: c.Principals, Registerer: metrics}
+	settings := accessConfig(c)
+	settings.Registerer = metrics
 	if authorities != nil {
 		settings.Authorities = authorities.Pool
 	}
 	return access.New(settings)
+}
+
+// accessConfig returns who may call the gRPC port.
+func accessConfig(c config.Access) access.Config {
+	return access.Config{Tokens: c.Tokens, AdminTokens: c.AdminTokens, Principals: c.Principals}
 }
 
 // viewer returns the caller of a call, for subscriptions.

@@ -86,7 +86,8 @@ func TestAdminAsksForTheToken(t *testing.T) {
 // testAdminHandler is a handler without a journal, which no request here comes to.
 func testAdminHandler(t *testing.T, a authenticator, listen string) http.Handler {
 	t.Helper()
-	h, err := adminHandler(admin.New(admin.Config{}), []byte("{}"), a, listen)
+	document := []byte("{}")
+	h, err := adminHandler(admin.New(admin.Config{}), func() *[]byte { return &document }, func() *authenticator { return &a }, listen)
 	if err != nil {
 		t.Fatal(err)
 	}

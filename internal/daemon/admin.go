@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"log/slog"
 	"net/http"
 	"strings"
 
@@ -10,18 +9,6 @@ import (
 	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/source"
 )
-
-// newOperators makes the operator's service over the sources that receive, which are resolved.
-func newOperators(
-	j admin.Journal, backup admin.Backup, in *intake.Intake, sources []source.Source, pushes []*push, log *slog.Logger,
-) *admin.Server {
-	all := storedSources(in, sources)
-	sinksOf := make([]admin.Sink, 0, len(pushes))
-	for _, p := range pushes {
-		sinksOf = append(sinksOf, p.forOperators())
-	}
-	return admin.New(admin.Config{Journal: j, Intake: in, Sources: all, Sinks: sinksOf, Backup: backup, Logger: log})
-}
 
 // storedSources returns the sources, by name, as stored webhooks are read with them.
 func storedSources(in *intake.Intake, sources []source.Source) map[string]*intake.Source {
@@ -35,20 +22,23 @@ func storedSources(in *intake.Intake, sources []source.Source) map[string]*intak
 
 // adminHandler serves the operator's listener: the operator's service as JSON, and the OpenAPI documents of that and of what
 // this instance receives.
-func adminHandler(operators *admin.Server, document []byte, a authenticator, listen string) (http.Handler, error) {
+func adminHandler(operators *admin.Server, document func() *[]byte, admits func() *authenticator, listen string) (http.Handler, error) {
 	service, err := admin.Handler(operators)
 	if err != nil {
 		return nil, err
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/v1/", service)
-	for path, text := range map[string][]byte{"/openapi.json": document, "/openapi/admin.json": admin.OpenAPI} {
+	serve := func(path string, text func() []byte) {
 		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/json")
-			_, _ = w.Write(text)
+			_, _ = w.Write(text())
 		})
 	}
-	return sameOrigin(listen, a.middleware(mux)), nil
+	serve("/openapi.json", func() []byte { return *document() })
+	serve("/openapi/admin.json", func() []byte { return admin.OpenAPI })
+	admitted := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { admits().middleware(mux).ServeHTTP(w, r) })
+	return sameOrigin(listen, admitted), nil
 }
 
 // sameOrigin refuses requests that a foreign web page could make an operator's browser send: a request with another site's

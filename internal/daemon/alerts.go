@@ -80,7 +80,7 @@ func (a *Server) reportCounts(ctx context.Context) {
 func (a *Server) report(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, reportInterval)
 	defer cancel()
-	return a.journal.Report(ctx, alerts.ReadCounts(a.metrics))
+	return a.journal.Report(ctx, journal.Report{Counts: alerts.ReadCounts(a.metrics), Config: a.fingerprint()})
 }
 
 // sharedLog is the journal as the alerts see it.
@@ -88,11 +88,7 @@ type sharedLog struct{ *Server }
 
 // Newest implements [alerts.Log].
 func (s sharedLog) Newest(ctx context.Context) (map[string]time.Time, error) {
-	names := make([]string, 0, len(s.cfg.Sources))
-	for i := range s.cfg.Sources {
-		names = append(names, s.cfg.Sources[i].Name)
-	}
-	return s.journal.Newest(ctx, names)
+	return s.journal.Newest(ctx, sourceNames(s.config()))
 }
 
 // Instances implements [alerts.Log].

@@ -40,10 +40,17 @@ import (
 
 // Server is the program as a value. After Open it has its folder and its addresses; Run serves.
 type Server struct {
-	cfg     *config.Config
+	// current is the configuration that is in effect. [Server.reload] replaces it.
+	current atomic.Pointer[inEffect]
 	plugins Plugins
 	log     *slog.Logger
 	journal journal.Journal
+	intake  *intake.Intake
+	edge    *ingress.Ingress
+	// document describes the webhooks that the sources receive. admits admits operators.
+	document atomic.Pointer[[]byte]
+	admits   atomic.Pointer[authenticator]
+	payloads *payload.Store
 	streams *grpcstream.Server
 	newest  *tail.Log
 	// subscriptions is the service of subscribers, groups the manager of their groups, and managing its run.
@@ -52,13 +59,14 @@ type Server struct {
 	managing      managing
 	// operators is the operator's service.
 	operators *admin.Server
-	pushes    []*push
+	pushes    pushes
 	ready     *readiness
 	alerts    *alerts.Monitor
 	metrics   *prometheus.Registry
 	reloads   *reloads
 	access    *access.Authenticator
 
+	typed typedCalls
 	// grpc and web serve one listener, which shared divides between them.
 	grpc                 *grpc.Server
 	web                  *http.Server
@@ -107,9 +115,13 @@ type Place struct {
 // predecessor has let go of the journal. On an error nothing stays open but the place's sockets.
 func Open(ctx context.Context, cfg *config.Config, plugins Plugins, place Place, log *slog.Logger) (_ *Server, err error) {
 	a := &Server{
-		cfg: cfg, plugins: plugins, log: log, reloads: newReloads(cfg, log),
+		plugins: plugins, log: log, reloads: newReloads(cfg, log),
 		listeners: map[string]*listener.Listener{}, tls: map[string]*tls.Config{},
 		sockets: place.Sockets, predecessor: place.Predecessor, successors: make(chan *handover.Successor),
+	}
+	a.setConfig(cfg)
+	if cfg.IsFile() {
+		a.reloads.whole = a.reload
 	}
 	own := a.sockets == nil
 	if own {
@@ -135,13 +147,13 @@ func Open(ctx context.Context, cfg *config.Config, plugins Plugins, place Place,
 		return nil, err
 	}
 	a.connections = listener.NewMetrics(metrics)
-	a.ready = &readiness{journal: a.journal}
-	in, err := intake.New(intake.Config{Journal: a.journal, Logger: log, Registerer: metrics})
+	a.ready = &readiness{journal: a.journal, config: a.fingerprint}
+	a.intake, err = intake.New(intake.Config{Journal: a.journal, Logger: log, Registerer: metrics})
 	if err != nil {
 		return nil, err
 	}
-	edge, err := ingress.New(ingress.Config{
-		Intake:     in,
+	a.edge, err = ingress.New(ingress.Config{
+		Intake:     a.intake,
 		Sources:    cfg.Sources,
 		Logger:     log,
 		Registerer: metrics,
@@ -149,15 +161,12 @@ func Open(ctx context.Context, cfg *config.Config, plugins Plugins, place Place,
 	if err != nil {
 		return nil, err
 	}
-	names := []string{} // not nil: all are known
-	for i := range cfg.Sources {
-		names = append(names, cfg.Sources[i].Name)
-	}
 	streams := grpcstream.NewStreams(grpcstream.StreamsConfig{Max: cfg.Streams.MaxOpen, MaxAge: cfg.Streams.MaxAge})
 	a.newest = tail.New(a.journal, cfg.Streams.Tail)
+	stored := storedSources(a.intake, cfg.Sources)
+	a.payloads = payload.New(a.journal, stored)
 	a.streams = grpcstream.New(a.newest, grpcstream.Config{
-		Streams: streams, Sources: names, Logger: log, Viewer: viewer, Masked: masked,
-		Payloads: payload.New(a.journal, storedSources(in, cfg.Sources)),
+		Streams: streams, Sources: sourceNames(cfg), Logger: log, Viewer: viewer, Masked: masked, Payloads: a.payloads,
 	})
 	if err := a.openGroups(metrics); err != nil {
 		return nil, err
@@ -165,54 +174,66 @@ func Open(ctx context.Context, cfg *config.Config, plugins Plugins, place Place,
 	if err := a.openPushes(ctx); err != nil {
 		return nil, err
 	}
-	metrics.MustRegister(newCollector(a.streams, a.newest), newSinkCollector(a.journal, a.pushes))
+	metrics.MustRegister(newCollector(a.streams, a.newest), newSinkCollector(a.journal, &a.pushes))
 	document, err := openapi.Document(cfg.Sources)
 	if err != nil {
 		return nil, err
 	}
+	a.document.Store(&document)
 	a.alerts, err = alerts.New(alerts.Config{Sources: cfg.Sources, Gatherer: metrics, Registerer: metrics, Logger: log})
 	if err != nil {
 		return nil, err
 	}
-	a.operators = newOperators(a.journal, backup, in, cfg.Sources, a.pushes, log)
+	a.operators = admin.New(admin.Config{
+		Journal: a.journal, Intake: a.intake, Sources: stored, Sinks: a.pushes.forOperators(), Backup: backup, Instance: instance{a}, Logger: log,
+	})
 	if err := a.openAccess(metrics); err != nil {
 		return nil, err
 	}
-	if err := a.listenAll(ctx, edge, metrics, document); err != nil {
+	if err := a.listenAll(ctx, metrics); err != nil {
 		return nil, err
 	}
-	metrics.MustRegister(newSecretCollector(cfg, a.reloads.certificates))
+	metrics.MustRegister(newSecretCollector(a.config, a.reloads.certificates), newConfigCollector(a))
 	return a, nil
 }
 
 // openAccess makes the authenticator of the gRPC port, which follows secrets and authorities.
 func (a *Server) openAccess(metrics prometheus.Registerer) (err error) {
 	var authorities *certs.Authorities
-	if file := a.cfg.Access.ClientCAFile; file != "" {
+	cfg := a.config()
+	if file := cfg.Access.ClientCAFile; file != "" {
 		if authorities, err = certs.NewAuthorities(file, a.log.With("listener", "grpc")); err != nil {
 			return fmt.Errorf("access: %w", err)
 		}
 		a.reloads.authorities = authorities
 	}
-	a.access = newAccess(a.cfg.Access, authorities, metrics)
+	a.access = newAccess(cfg.Access, authorities, metrics)
+	a.admitOperators(cfg.Access)
 	a.reloads.recheck = a.access.Recheck
 	return nil
 }
 
+// admitOperators sets who may call the admin listener.
+func (a *Server) admitOperators(c config.Access) {
+	operators := newOperatorAuthenticator(c)
+	a.admits.Store(&operators)
+}
+
 // openPushes opens the configured sinks. It registers all their cursors in the journal first, so that retention knows them.
 func (a *Server) openPushes(ctx context.Context) error {
-	for _, s := range a.cfg.Sinks {
-		elsewhere := s.Replica != "" && a.cfg.Journal.Postgres != nil && s.Replica != a.cfg.Journal.Postgres.Replica
-		p := &push{elsewhere: elsewhere, cfg: s, plugins: a.plugins, journal: a.journal, grace: a.cfg.ShutdownTimeout / 5, log: a.log}
+	var all []*push
+	for _, s := range a.config().Sinks {
+		p := a.newPush(s, a.config())
 		if err := p.register(ctx); err != nil {
 			return err
 		}
-		a.pushes = append(a.pushes, p)
+		all = append(all, p)
 	}
+	a.pushes.set(all)
 	if a.predecessor != nil {
 		return nil // Vendors wait. The predecessor could open the sinks; here the first event opens them.
 	}
-	for _, p := range a.pushes {
+	for _, p := range all {
 		if err := p.openRequired(ctx); err != nil {
 			return err
 		}
@@ -221,8 +242,8 @@ func (a *Server) openPushes(ctx context.Context) error {
 }
 
 // listenAll opens the listeners, the vendors' last: when webhooks arrive, all else must be open.
-func (a *Server) listenAll(ctx context.Context, edge *ingress.Ingress, metrics prometheus.Gatherer, document []byte) error {
-	l := a.cfg.Listen
+func (a *Server) listenAll(ctx context.Context, metrics prometheus.Gatherer) error {
+	l := a.config().Listen
 	serve := func(s **http.Server, made *http.Server) {
 		listener.Protect(made)
 		*s = made
@@ -238,15 +259,15 @@ func (a *Server) listenAll(ctx context.Context, edge *ingress.Ingress, metrics p
 			return nil
 		}},
 		{"admin", l.Admin, func(*tls.Config) error {
-			h, err := adminHandler(a.operators, document, newOperatorAuthenticator(a.cfg.Access), l.Admin.Addr)
+			h, err := adminHandler(a.operators, a.document.Load, a.admits.Load, l.Admin.Addr)
 			serve(&a.admin, httpServer(h, a.log))
 			return err
 		}},
 		{"grpc", l.GRPC, func(t *tls.Config) error {
-			return a.openGRPC(t, edge)
+			return a.openGRPC(t)
 		}},
 		{"webhooks", l.Webhooks, func(*tls.Config) error {
-			a.door = &door{handler: edge}
+			a.door = &door{handler: a.edge}
 			serve(&a.webhooks, ingress.NewServer(a.door, a.log))
 			return nil
 		}},
@@ -284,7 +305,7 @@ func (a *Server) Run(ctx context.Context) error {
 	a.serveShared(group)
 	pushing, stopPushing := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopPushing()
-	pushed := a.startPushing(pushing)
+	pushed := a.pushes.start(pushing)
 	group.Go(func() error {
 		select {
 		case err := <-pushed: // Before ctx is done.
@@ -310,7 +331,7 @@ func (a *Server) Run(ctx context.Context) error {
 		return nil
 	})
 	a.ready.serving.Store(true)
-	a.log.Info("ready", "version", Version(), "sources", len(a.cfg.Sources), "pid", os.Getpid())
+	a.log.Info("ready", "version", Version(), "sources", len(a.config().Sources), "pid", os.Getpid(), "config", a.fingerprint())
 	if a.predecessor != nil {
 		a.predecessor.Serving()
 	}
@@ -347,23 +368,6 @@ func (a *Server) Run(ctx context.Context) error {
 	return err
 }
 
-// startPushing starts the sinks' dispatchers. The channel gets the first error, and is closed when all have ended. All end, too,
-// when one dispatcher fails before ctx is done.
-func (a *Server) startPushing(ctx context.Context) <-chan error {
-	group, ctx := errgroup.WithContext(ctx)
-	for _, p := range a.pushes {
-		group.Go(func() error { return p.run(ctx) })
-	}
-	ended := make(chan error, 1)
-	go func() {
-		defer close(ended)
-		if err := group.Wait(); err != nil {
-			ended <- err
-		}
-	}()
-	return ended
-}
-
 func serveHTTP(name string, s *http.Server, l net.Listener) error {
 	// A listener is closed when a successor takes over its socket.
 	if err := s.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
@@ -377,7 +381,7 @@ func serveHTTP(name string, s *http.Server, l net.Listener) error {
 func (a *Server) awaitBalancer() {
 	a.ready.serving.Store(false)
 	a.health.Shutdown()
-	if delay := a.cfg.ShutdownDelay; delay > 0 {
+	if delay := a.config().ShutdownDelay; delay > 0 {
 		a.log.Info("not ready any more; still serving", "for", delay.String())
 		<-time.After(delay)
 	}
@@ -391,7 +395,7 @@ func (a *Server) shutdown(ctx context.Context, stopPushing func(context.Context)
 	a.log.Info("shutting down")
 	a.ready.serving.Store(false)
 	a.health.Shutdown()
-	share := a.cfg.ShutdownTimeout / 4
+	share := a.config().ShutdownTimeout / 4
 
 	within(ctx, 2*share, func(ctx context.Context) {
 		a.listeners["webhooks"].Drain(ctx, min(lingerIdle, share/2))
@@ -405,7 +409,7 @@ func (a *Server) shutdown(ctx context.Context, stopPushing func(context.Context)
 
 // stopReaders says goodbye to streams, ends the sinks' deliveries, and closes the operators' listeners.
 func (a *Server) stopReaders(ctx context.Context, stopPushing func(context.Context)) {
-	share := a.cfg.ShutdownTimeout / 4
+	share := a.config().ShutdownTimeout / 4
 	within(ctx, share, func(ctx context.Context) {
 		var wg sync.WaitGroup
 		wg.Go(func() { _ = a.report(ctx) })
@@ -430,9 +434,7 @@ func (a *Server) closeSinks(ctx context.Context) {
 	closed := make(chan struct{})
 	go func() {
 		defer close(closed)
-		for _, p := range a.pushes {
-			p.close()
-		}
+		a.pushes.close()
 	}()
 	select {
 	case <-closed:
@@ -461,9 +463,7 @@ func (a *Server) release() {
 	for _, l := range a.listeners {
 		_ = l.Close()
 	}
-	for _, p := range a.pushes {
-		p.close()
-	}
+	a.pushes.close()
 	if a.journal != nil {
 		_ = a.journal.Close()
 	}

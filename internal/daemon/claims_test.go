@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/webhook-bridge/bridge/internal/config"
+	"github.com/webhook-bridge/bridge/internal/dispatch"
 	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/sinks"
 )
@@ -53,6 +54,8 @@ func (j *flakyJournal) Read(ctx context.Context, _ sinks.Position, _ []sinks.Rec
 	return nil, ctx.Err()
 }
 
+func (j *flakyJournal) Unregister(string) {}
+
 func (j *flakyJournal) Register(context.Context, string, sinks.Position, journal.WhenFull) error {
 	j.asked.Add(1)
 	if j.away.Load() {
@@ -92,7 +95,7 @@ func pushing(t *testing.T, j *flakyJournal, log *logBuffer, kinds ...SinkKind) {
 	p := &push{
 		plugins: Plugins{Sinks: kinds},
 		cfg:     config.Sink{Name: "orders", File: &config.File{Path: "events"}, Concurrency: 1, Batch: config.Batch{Count: 1, Bytes: 1}, BackoffMin: 1, BackoffMax: 1}, journal: j,
-		grace: time.Second, log: slog.New(slog.NewTextHandler(log, nil)),
+		grace: time.Second, counters: new(dispatch.Counters), log: slog.New(slog.NewTextHandler(log, nil)),
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)

@@ -16,7 +16,7 @@ import (
 func (a *Server) openGroups(metrics prometheus.Registerer) (err error) {
 	a.groups, err = groups.New(groups.Config{
 		Groups: a.journal, Letters: a.journal, Log: a.newest, Compile: subscribe.Compile(a.streams.Streams), Logger: a.log,
-		MaxGroups: a.cfg.Streams.MaxGroups, MaxMembers: a.cfg.Streams.MaxMembers,
+		MaxGroups: a.config().Streams.MaxGroups, MaxMembers: a.config().Streams.MaxMembers,
 	})
 	if err != nil {
 		return err

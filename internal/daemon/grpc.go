@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"strings"
 	"time"
 
@@ -19,7 +20,6 @@ import (
 	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
 	"github.com/webhook-bridge/bridge/internal/access"
 	"github.com/webhook-bridge/bridge/internal/config"
-	"github.com/webhook-bridge/bridge/internal/ingress"
 	"github.com/webhook-bridge/bridge/internal/listener"
 )
 
@@ -41,18 +41,19 @@ const (
 )
 
 // openGRPC makes the server for subscriptions, operators, typed calls, health and reflection.
-func (a *Server) openGRPC(t *tls.Config, edge *ingress.Ingress) error {
-	if t != nil && a.cfg.Access.ClientCAFile != "" {
+func (a *Server) openGRPC(t *tls.Config) error {
+	if t != nil && a.config().Access.ClientCAFile != "" {
 		t.ClientAuth = tls.RequestClientCert // which package access verifies
 	}
 	admit := &grpcAdmission{a.access}
+	a.typed = typedCallsOf(a.config())
 	a.shared = a.listeners["grpc"].Share(t, callLimits)
 	a.grpc = grpc.NewServer(append(a.shared.Options(),
 		grpc.InTapHandle(admit.tap),
 		grpc.ChainStreamInterceptor(a.access.StreamInterceptor),
 		grpc.ChainUnaryInterceptor(a.access.UnaryInterceptor),
 		grpc.ConnectionTimeout(grpcConnectionTimeout),
-		grpc.MaxRecvMsgSize(maxTypedCall(a.cfg)),
+		grpc.MaxRecvMsgSize(a.typed.largest),
 		grpc.ReadBufferSize(grpcReadBuffer),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idleTimeout, Time: time.Minute, Timeout: 20 * time.Second}),
@@ -63,21 +64,46 @@ func (a *Server) openGRPC(t *tls.Config, edge *ingress.Ingress) error {
 	a.health.SetServingStatus(streamv1.EventStreamService_ServiceDesc.ServiceName, healthv1.HealthCheckResponse_SERVING)
 	healthv1.RegisterHealthServer(a.grpc, knownHealth{a.health})
 	reflection.Register(a.grpc)
-	if err := edge.RegisterGRPC(a.grpc); err != nil {
+	if err := a.edge.RegisterGRPC(a.grpc); err != nil {
 		return err
 	}
 	return a.openWeb(admit)
 }
 
-// maxTypedCall returns the largest message of any call: the largest body that a source with typed calls allows.
-func maxTypedCall(cfg *config.Config) int {
-	largest := int64(maxOwnRequest)
+// typedCalls are what the gRPC server was made for. It cannot change while it serves.
+type typedCalls struct {
+	// connectors are those that had a source.
+	connectors map[string]bool
+	// largest is the largest message of any call: the largest body that a source with typed calls allows.
+	largest int
+}
+
+func typedCallsOf(cfg *config.Config) typedCalls {
+	t, largest := typedCalls{connectors: map[string]bool{}}, int64(maxOwnRequest)
 	for i := range cfg.Sources {
-		if cfg.Sources[i].GRPC {
-			largest = max(largest, cfg.Sources[i].Limits.Body)
+		s := &cfg.Sources[i]
+		t.connectors[s.Connector.Name] = true
+		if s.GRPC {
+			largest = max(largest, s.Limits.Body)
 		}
 	}
-	return int(min(largest, 1<<30))
+	t.largest = int(min(largest, 1<<30))
+	return t
+}
+
+// problems returns what keeps a source of another configuration from receiving typed calls.
+func (t typedCalls) problems(cfg *config.Config) (all []config.Problem) {
+	for i := range cfg.Sources {
+		s, key := &cfg.Sources[i], fmt.Sprintf("sources[%d].", i)
+		switch {
+		case !s.GRPC:
+		case !t.connectors[s.Connector.Name]:
+			all = append(all, cfg.ProblemAt(key+"grpc", "needs a restart: no source had this connector at the start, so the listener does not know its calls"))
+		case s.Limits.Body > int64(t.largest):
+			all = append(all, cfg.ProblemAt(key+"limits.body", "needs a restart: the listener of typed calls takes no message as large as this"))
+		}
+	}
+	return all
 }
 
 // callLimits bounds what a call may send. The typed calls of connectors have maxTypedCall: the edge checks their credential before it

@@ -60,7 +60,7 @@ func (a *Server) handOver(ctx, term context.Context, next *handover.Successor, s
 	a.log.Info("handing over", "pid", next.PID())
 	a.health.Shutdown()
 	a.stopReaders(ctx, stopPushing)
-	within(ctx, a.cfg.ShutdownTimeout/4, a.listeners["webhooks"].Calm)
+	within(ctx, a.config().ShutdownTimeout/4, a.listeners["webhooks"].Calm)
 
 	stopped := time.Now()
 	webhooks := a.listeners["webhooks"]
@@ -98,7 +98,7 @@ func (a *Server) leave(term context.Context) {
 	ctx, cancel := context.WithTimeout(term, leaveTimeout)
 	defer cancel()
 	stopHTTPWhenIdle(ctx, a.listeners["webhooks"].Open)
-	within(context.WithoutCancel(term), a.cfg.ShutdownTimeout/4, func(ctx context.Context) { stopHTTP(ctx, a.webhooks) })
+	within(context.WithoutCancel(term), a.config().ShutdownTimeout/4, func(ctx context.Context) { stopHTTP(ctx, a.webhooks) })
 	a.log.Info("stopped", "relayed", a.door.relayed.Load())
 }
 

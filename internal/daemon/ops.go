@@ -17,6 +17,8 @@ import (
 type readiness struct {
 	serving atomic.Bool
 	journal interface{ Health() journal.Health }
+	// config returns the fingerprint of the configuration.
+	config func() string
 	// webhooks is the vendors' listener.
 	webhooks interface {
 		Problem() string
@@ -64,11 +66,11 @@ func opsHandler(ready *readiness, metrics prometheus.Gatherer) http.Handler {
 			http.Error(w, p, http.StatusServiceUnavailable)
 			return
 		}
+		first := "ok"
 		if ready.webhooks.Full() {
-			_, _ = w.Write([]byte("ok, and the connection limit of webhooks is reached\n"))
-			return
+			first = "ok, and the connection limit of webhooks is reached"
 		}
-		_, _ = w.Write([]byte("ok\n"))
+		_, _ = fmt.Fprintf(w, "%s\nconfig: %s\n", first, ready.config())
 		for _, notice := range ready.notices() {
 			_, _ = fmt.Fprintln(w, notice)
 		}

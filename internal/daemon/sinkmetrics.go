@@ -20,7 +20,7 @@ type sinkGauge struct {
 // sinkCollector reads the state of the sinks when metrics are scraped.
 type sinkCollector struct {
 	journal readers
-	pushes  []*push
+	pushes  *pushes
 	gauges  []sinkGauge
 	parked  *prometheus.Desc
 	resumes *prometheus.Desc
@@ -31,7 +31,7 @@ type readers interface {
 	Readers(ctx context.Context) ([]journal.ReaderState, error)
 }
 
-func newSinkCollector(j readers, pushes []*push) *sinkCollector {
+func newSinkCollector(j readers, pushes *pushes) *sinkCollector {
 	c := &sinkCollector{journal: j, pushes: pushes}
 	c.parked = prometheus.NewDesc("bridge_sink_parked_events",
 		"Events that the sink refused permanently, and that are kept for operators.", []string{"sink"}, nil)
@@ -80,7 +80,7 @@ func (c *sinkCollector) Collect(out chan<- prometheus.Metric) {
 	for _, r := range all {
 		states[r.Name] = r
 	}
-	for _, p := range c.pushes {
+	for _, p := range c.pushes.list() {
 		state, known := states[p.name()]
 		if known {
 			out <- prometheus.MustNewConstMetric(c.parked, prometheus.GaugeValue, float64(state.Parked), p.name())

@@ -25,16 +25,19 @@ const noteInterval = time.Second
 
 // push delivers to one configured sink: whenever it has the claim, it opens the sink's lanes and runs a dispatcher.
 type push struct {
-	cfg      config.Sink
 	plugins  Plugins
 	journal  journalReader
-	grace    time.Duration
 	log      *slog.Logger
-	counters dispatch.Counters
+	counters *dispatch.Counters
 	// elsewhere says that only another replica may deliver to the sink.
 	elsewhere bool
 
 	mu sync.Mutex
+	// cfg and grace are the settings, which [push.change] replaces. The name stays.
+	cfg   config.Sink
+	grace time.Duration
+	// reopen ends the dispatcher's run, so that the sink is opened again, under the same claim. It is nil while there is none.
+	reopen context.CancelFunc
 	// lanes are the opened sinks, one for each of the dispatcher's lanes.
 	lanes []sinks.Sink
 	// dispatcher is nil while there is no claim.
@@ -47,18 +50,29 @@ type journalReader interface {
 	journal.Claims
 }
 
-func (p *push) name() string { return p.cfg.Name }
+func (p *push) settings() config.Sink {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cfg
+}
+
+func (p *push) name() string { return p.settings().Name }
 
 // origin tells the sink where its events come from.
 func (p *push) origin() sinks.Origin { return sinks.Origin{Log: p.journal, Sink: p.name()} }
 
 // register makes the sink's cursor known to the journal, which holds retention back from then on.
 func (p *push) register(ctx context.Context) error {
+	return p.registerAs(ctx, p.settings())
+}
+
+// registerAs is register with settings that may not be in effect yet.
+func (p *push) registerAs(ctx context.Context, cfg config.Sink) error {
 	from, full := p.journal.Bounds().Earliest, journal.Hold
-	if p.cfg.Latest {
+	if cfg.Latest {
 		from = p.journal.Bounds().Next
 	}
-	if p.cfg.Skip {
+	if cfg.Skip {
 		full = journal.Skip
 	}
 	if err := p.journal.Register(ctx, p.name(), from, full); err != nil {
@@ -70,11 +84,12 @@ func (p *push) register(ctx context.Context) error {
 // openRequired opens the lanes of a required sink. Otherwise the lanes are opened when events come for them: opening may take
 // long, and vendors do not wait for it.
 func (p *push) openRequired(ctx context.Context) error {
-	for range p.cfg.Concurrency {
-		if !p.cfg.Required || p.elsewhere {
+	cfg := p.settings()
+	for range cfg.Concurrency {
+		if !cfg.Required || p.elsewhere {
 			break
 		}
-		lane, err := p.plugins.openSink(ctx, p.cfg, p.origin())
+		lane, err := p.plugins.openSink(ctx, cfg, p.origin())
 		if err != nil {
 			p.close()
 			return fmt.Errorf("sink %s: %w", p.name(), err)
@@ -88,7 +103,7 @@ func (p *push) openRequired(ctx context.Context) error {
 // journal was away, it claims the sink again.
 func (p *push) run(ctx context.Context) error {
 	if p.elsewhere {
-		p.log.Info("sink is for another replica", "sink", p.name(), "replica", p.cfg.Replica)
+		p.log.Info("sink is for another replica", "sink", p.name(), "replica", p.settings().Replica)
 		return nil
 	}
 	backoff := claimBackoff{log: p.log, what: []any{"sink", p.name()}}
@@ -128,8 +143,21 @@ func (p *push) runOnce(ctx context.Context, backoff *claimBackoff) (err error) {
 	backoff.begin()
 	backoff.recovered()
 	defer func() { _ = claim.Release(context.WithoutCancel(ctx)) }()
+	for {
+		err := p.deliver(ctx, claim)
+		if err != nil || ctx.Err() != nil {
+			return err
+		}
+		p.log.Info("the sink has new settings, and is opened again", "sink", p.name())
+	}
+}
+
+// deliver opens the sink, and delivers until the claim is lost, ctx is done, or the settings change.
+func (p *push) deliver(ctx context.Context, claim journal.Claim) error {
+	ctx, reopen := context.WithCancel(ctx)
+	defer reopen()
 	defer p.close()
-	d, err := p.newDispatcher(claim)
+	d, err := p.newDispatcher(claim, reopen)
 	if err != nil {
 		return err
 	}
@@ -139,6 +167,21 @@ func (p *push) runOnce(ctx context.Context, backoff *claimBackoff) (err error) {
 	defer teller.Wait()
 	defer stop()
 	return d.Run(ctx)
+}
+
+// change gives the sink other settings. A dispatcher that runs ends as at a shutdown: the delivery under way ends, and the cursor is saved. Then
+// the sink is closed, and opened with the new settings. The claim stays.
+func (p *push) change(cfg config.Sink, grace time.Duration) {
+	p.mu.Lock()
+	p.cfg, p.grace = cfg, grace
+	var stale []sinks.Sink
+	if p.reopen != nil {
+		p.reopen()
+	} else {
+		stale, p.lanes = p.lanes, nil // opened for a claim that is still to come
+	}
+	p.mu.Unlock()
+	closeAll(stale)
 }
 
 // tell keeps the claim's note up to date, so that operators see the state of the deliveries at each replica, until ctx is done.
@@ -178,27 +221,30 @@ func noteOf(d *dispatch.Dispatcher) *journalv1.SinkNote {
 	return note
 }
 
-func (p *push) newDispatcher(claim journal.Claim) (*dispatch.Dispatcher, error) {
+// newDispatcher makes a dispatcher with the settings that are in effect. The function reopen ends its run.
+func (p *push) newDispatcher(claim journal.Claim, reopen context.CancelFunc) (*dispatch.Dispatcher, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for len(p.lanes) < p.cfg.Concurrency {
-		p.lanes = append(p.lanes, newLane(p.plugins.resumes(p.cfg), func(ctx context.Context) (sinks.Sink, error) {
-			return p.plugins.openSink(ctx, p.cfg, p.origin())
+	cfg := p.cfg
+	origin := sinks.Origin{Log: p.journal, Sink: cfg.Name}
+	for len(p.lanes) < cfg.Concurrency {
+		p.lanes = append(p.lanes, newLane(p.plugins.resumes(cfg), func(ctx context.Context) (sinks.Sink, error) {
+			return p.plugins.openSink(ctx, cfg, origin)
 		}))
 	}
 	d, err := dispatch.New(dispatch.Config{
-		Name:        p.name(),
+		Name:        cfg.Name,
 		Log:         p.journal,
 		Claim:       claim,
 		Sinks:       p.lanes,
-		Counters:    &p.counters,
-		Batch:       dispatch.Batch{Count: p.cfg.Batch.Count, Bytes: p.cfg.Batch.Bytes, Delay: p.cfg.Batch.Delay},
-		Backoff:     dispatch.Backoff{Min: p.cfg.BackoffMin, Max: p.cfg.BackoffMax},
-		StrictOrder: p.cfg.StrictOrder,
+		Counters:    p.counters,
+		Batch:       dispatch.Batch{Count: cfg.Batch.Count, Bytes: cfg.Batch.Bytes, Delay: cfg.Batch.Delay},
+		Backoff:     dispatch.Backoff{Min: cfg.BackoffMin, Max: cfg.BackoffMax},
+		StrictOrder: cfg.StrictOrder,
 		Grace:       p.grace,
 		Logger:      p.log,
 	})
-	p.dispatcher = d
+	p.dispatcher, p.reopen = d, reopen
 	return d, err
 }
 
@@ -206,8 +252,12 @@ func (p *push) newDispatcher(claim journal.Claim) (*dispatch.Dispatcher, error) 
 func (p *push) close() {
 	p.mu.Lock()
 	lanes := p.lanes
-	p.lanes, p.dispatcher = nil, nil
+	p.lanes, p.dispatcher, p.reopen = nil, nil, nil
 	p.mu.Unlock()
+	closeAll(lanes)
+}
+
+func closeAll(lanes []sinks.Sink) {
 	for _, s := range lanes {
 		_ = s.Close()
 	}
@@ -232,10 +282,11 @@ func (p *push) stats(ctx context.Context, at sinks.Position) (s dispatch.Stats, 
 
 // forOperators describes the sink to the operator's service.
 func (p *push) forOperators() admin.Sink {
+	cfg := p.settings()
 	return admin.Sink{
-		Name:        p.name(),
-		Kind:        p.cfg.Kind(),
-		StrictOrder: p.cfg.StrictOrder,
+		Name:        cfg.Name,
+		Kind:        cfg.Kind(),
+		StrictOrder: cfg.StrictOrder,
 		State: func() *journalv1.SinkNote {
 			if d := p.running(); d != nil {
 				return noteOf(d)

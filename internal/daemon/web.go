@@ -25,10 +25,11 @@ var webServices = []string{
 
 // openWeb makes the server for what comes to the gRPC port and is not gRPC.
 func (a *Server) openWeb(admit *grpcAdmission) error {
+	loopback := config.IsLoopback(a.config().Listen.GRPC.Addr)
 	h, err := web.New(web.Config{
 		RPC: a.grpc, Services: webServices, Limits: callLimits, Admit: admit.tap, Tail: a.tail,
-		Origins: a.cfg.Access.Origins,
-		Local:   a.access.Open() && config.IsLoopback(a.cfg.Listen.GRPC.Addr),
+		Origins: func() []string { return a.config().Access.Origins },
+		Local:   func() bool { return a.access.Open() && loopback },
 	})
 	if err != nil {
 		return err

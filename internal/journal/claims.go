@@ -23,6 +23,9 @@ type Claims interface {
 	// cursor stands at from, durably when Register returns: a reader that starts at the end misses nothing that comes after.
 	// Errors: sinks.ErrFuture, ErrUnavailable, sinks.ErrClosed, ctx's.
 	Register(ctx context.Context, name string, from sinks.Position, full WhenFull) error
+	// Unregister ends the registration by this run: the reader's cursor stays, and retention treats it as after a restart without the
+	// reader. The caller holds no claim of it. A name that is not registered stays so.
+	Unregister(name string)
 	// Claim waits until no other holder has the name, and until the reader is not paused. A name without a cursor can be
 	// claimed too; then only the exclusion counts. Errors: ErrUnavailable, sinks.ErrClosed, ctx's.
 	Claim(ctx context.Context, name string) (Claim, error)

@@ -12,9 +12,17 @@ type Replicas interface {
 	// Replicas returns the instances that were seen within the last hour, ordered by name, then by id. The instance that answers
 	// is among them. Errors: ErrUnavailable, sinks.ErrClosed, ctx's.
 	Replicas(ctx context.Context) ([]Replica, error)
-	// Report replaces the counts of this instance, which the others read as [Replica.Counts]. They stay for as long as the
-	// instance is listed, also after its end. Errors: those of Replicas; the next report makes up for one that failed.
-	Report(ctx context.Context, counts []*journalv1.SourceCounts) error
+	// Report replaces the report of this instance, which the others read in [Replica]. It stays for as long as the instance is
+	// listed, also after its end. Errors: those of Replicas; the next report makes up for one that failed.
+	Report(ctx context.Context, r Report) error
+}
+
+// Report is what an instance tells the others of itself.
+type Report struct {
+	// Counts are the counters of its sources.
+	Counts []*journalv1.SourceCounts
+	// Config is the fingerprint of its configuration.
+	Config string
 }
 
 // Replica is an instance of the program.
@@ -31,6 +39,6 @@ type Replica struct {
 	Lag uint64
 	// Claims are the names that the instance holds, in order.
 	Claims []string
-	// Counts are those of its last report. They belong to the caller.
-	Counts []*journalv1.SourceCounts
+	// Report is its last one. It belongs to the caller.
+	Report
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/proto"
@@ -31,13 +32,18 @@ type Archive interface {
 // Store is a [payload.Source]. It is safe for concurrent use.
 type Store struct {
 	archive Archive
-	sources map[string]*intake.Source
+	sources atomic.Pointer[map[string]*intake.Source]
 }
 
 // New returns a store over an archive that the caller keeps open. The sources are by name.
 func New(a Archive, sources map[string]*intake.Source) *Store {
-	return &Store{archive: a, sources: sources}
+	s := &Store{archive: a}
+	s.SetSources(sources)
+	return s
 }
+
+// SetSources replaces the sources.
+func (s *Store) SetSources(sources map[string]*intake.Source) { s.sources.Store(&sources) }
 
 // Lookup implements [payload.Source].
 func (s *Store) Lookup(
@@ -134,7 +140,7 @@ func (s *Store) payload(w *journalv1.Webhook, want streamv1.Payload, personal bo
 
 // message reads a stored webhook as the vendor's message, or says why that cannot be. It says nothing of the webhook's content.
 func (s *Store) message(w *journalv1.Webhook) (m proto.Message, missing string) {
-	src := s.sources[w.GetSource()]
+	src := (*s.sources.Load())[w.GetSource()]
 	switch {
 	case src == nil:
 		return nil, "the source is not configured any more"

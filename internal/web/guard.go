@@ -10,8 +10,8 @@ import (
 
 // guard keeps foreign web pages out: a page can make its visitor's browser send a request to an address that only the visitor reaches.
 type guard struct {
-	origins []string
-	local   bool
+	origins func() []string
+	local   func() bool
 }
 
 var (
@@ -30,15 +30,16 @@ var (
 // answers answers the requests that go no further: those of foreign pages, and those by which a browser asks what a page may send.
 func (g *guard) answers(w http.ResponseWriter, r *http.Request) bool {
 	origin := r.Header.Get("Origin")
-	allowed := origin != "" && g.allows(origin)
-	if len(g.origins) > 0 {
+	origins := g.origins()
+	allowed := origin != "" && (slices.Contains(origins, origin) || slices.Contains(origins, "*"))
+	if len(origins) > 0 {
 		w.Header().Add("Vary", "Origin")
 	}
 	if !allowed && isForeign(r, origin) {
 		http.Error(w, "this address is not for pages of other sites: see access.origins", http.StatusForbidden)
 		return true
 	}
-	if g.local && !config.IsLoopback(r.Host) {
+	if g.local() && !config.IsLoopback(r.Host) {
 		http.Error(w, "the Host header names another host: a loopback address answers only to localhost, 127.0.0.1 and [::1]", http.StatusForbidden)
 		return true
 	}
@@ -50,10 +51,6 @@ func (g *guard) answers(w http.ResponseWriter, r *http.Request) bool {
 		return true
 	}
 	return false
-}
-
-func (g *guard) allows(origin string) bool {
-	return slices.Contains(g.origins, origin) || slices.Contains(g.origins, "*")
 }
 
 // isForeign reports whether a page of another site makes the request. A browser says so by itself, and a page cannot change that.

@@ -11,8 +11,10 @@ import (
 func TestGuard(t *testing.T) {
 	t.Parallel()
 	const app, evil = "https://app.example", "https://evil.example"
-	none, listed, all := guard{}, guard{origins: []string{app}}, guard{origins: []string{"*"}}
-	local := guard{local: true}
+	from := func(local bool, origins ...string) guard {
+		return guard{func() []string { return origins }, func() bool { return local }}
+	}
+	none, listed, all, local := from(false), from(false, app), from(false, "*"), from(true)
 	for _, tt := range []struct {
 		name               string
 		guard              guard
@@ -65,7 +67,7 @@ func TestGuard(t *testing.T) {
 		if got := w.Header().Get("Access-Control-Allow-Headers") != ""; got != (tt.allowed != "") {
 			t.Errorf("%s: allowed headers: %t", tt.name, got)
 		}
-		if got := w.Header().Get("Vary"); (got == "Origin") != (len(tt.guard.origins) > 0) {
+		if got := w.Header().Get("Vary"); (got == "Origin") != (len(tt.guard.origins()) > 0) {
 			t.Errorf("%s: Vary %q", tt.name, got)
 		}
 		if w.Header().Get("Access-Control-Allow-Credentials") != "" {

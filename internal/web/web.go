@@ -55,9 +55,11 @@ type Config struct {
 	// Tail serves [EventsPath].
 	Tail Tail
 	// Origins are the origins of the web pages that may call, such as `https://app.example`, or `*`. Pages of the address itself always may.
-	Origins []string
-	// Local: requests must name an address of this machine. Without credentials, a name of a foreign page may lead here.
-	Local bool
+	// It is asked for each request. Nil: none.
+	Origins func() []string
+	// Local reports whether requests must name an address of this machine. Without credentials, a name of a foreign page may lead here. It is
+	// asked for each request. Nil: no.
+	Local func() bool
 }
 
 type handler struct {
@@ -70,8 +72,14 @@ type handler struct {
 
 // New returns the handler. The server must be one that [listener.Shared.Prepare] has prepared.
 func New(c Config) (http.Handler, error) {
+	if c.Origins == nil {
+		c.Origins = func() []string { return nil }
+	}
+	if c.Local == nil {
+		c.Local = func() bool { return false }
+	}
 	h := &handler{
-		Config: c, guard: guard{origins: c.Origins, local: c.Local}, events: events{c.Tail}, errors: connect.NewErrorWriter(),
+		Config: c, guard: guard{c.Origins, c.Local}, events: events{c.Tail}, errors: connect.NewErrorWriter(),
 	}
 	services := make([]*vanguard.Service, len(c.Services))
 	for i, name := range c.Services {

@@ -31,6 +31,7 @@ package grpcstream
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 
 	"google.golang.org/grpc"
 
@@ -43,7 +44,7 @@ import (
 type Config struct {
 	// Streams are the open streams, which several services may share. Nil: the server has its own, with the defaults.
 	Streams *Streams
-	// Sources are the names of the sources whose events the log gets. Nil: they are not known here.
+	// Sources are the names of the sources whose events the log gets. Nil: they are not known here. See [Server.SetSources].
 	Sources []string
 	// Logger gets the failures of the log. Nil discards them.
 	Logger *slog.Logger
@@ -68,7 +69,7 @@ type Server struct {
 
 	log     sinks.Log
 	logger  *slog.Logger
-	sources []string
+	sources atomic.Pointer[[]string]
 	viewer  func(context.Context) Viewer
 	masked  func(sinks.Record) ([]byte, error)
 
@@ -88,10 +89,12 @@ func New(log sinks.Log, c Config) *Server {
 	if c.Viewer == nil {
 		c.Viewer = func(context.Context) Viewer { return anyone{} }
 	}
-	return &Server{
-		Streams: c.Streams, log: log, logger: c.Logger, sources: c.Sources, viewer: c.Viewer, masked: c.Masked, payloads: c.Payloads,
+	s := &Server{
+		Streams: c.Streams, log: log, logger: c.Logger, viewer: c.Viewer, masked: c.Masked, payloads: c.Payloads,
 		pace: newPace(),
 	}
+	s.SetSources(c.Sources)
+	return s
 }
 
 // Tail implements [streamv1.EventStreamServiceServer]. It returns when the client or the server ends the stream, or when

@@ -70,14 +70,18 @@ func Interval(asked *durationpb.Duration) time.Duration {
 	return asked.AsDuration()
 }
 
+// SetSources replaces [Config.Sources]. Streams that are open are not told.
+func (s *Server) SetSources(names []string) { s.sources.Store(&names) }
+
 // NameUnknown tells the client, in the header, which sources of its filter are not known.
 func (s *Server) NameUnknown(out grpc.ServerStream, f *streamv1.Filter) error {
-	if s.sources == nil {
+	known := *s.sources.Load()
+	if known == nil {
 		return nil
 	}
 	md := metadata.MD{}
 	for _, name := range f.GetSources() {
-		if !slices.Contains(s.sources, name) {
+		if !slices.Contains(known, name) {
 			md.Append(UnknownSource, name)
 		}
 	}

@@ -218,6 +218,9 @@ func registeredAtEnd(t *test) {
 	t.register("reader", 4, journal.Hold)
 	t.equal("position", t.claim("reader").Position(), sinks.Position(3))
 	t.equal("reader", t.reader("reader"), journal.ReaderState{Name: "reader", Position: 3, Registered: true, Claimed: true})
+	t.journal().Unregister("reader")
+	t.journal().Unregister("nobody")
+	t.equal("position of a reader that is not registered any more", t.reader("reader").Position, sinks.Position(3))
 }
 
 func moved(t *test) {

@@ -1,6 +1,7 @@
 package journaltest
 
 import (
+	"fmt"
 	"slices"
 
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
@@ -33,8 +34,8 @@ func replicas(t *test) {
 		return []*journalv1.SourceCounts{{Source: "a", Received: n, Accepted: 2}, {Source: "b", Unauthorized: n + 1, Quarantined: 4, Pings: 5}}
 	}
 	for i, j := range t.h.Instances {
-		t.fail("report", j.Report(t.ctx, counts(100)))
-		t.fail("report", j.Report(t.ctx, counts(uint64(i))))
+		t.fail("report", j.Report(t.ctx, journal.Report{Counts: counts(100), Config: "first"}))
+		t.fail("report", j.Report(t.ctx, journal.Report{Counts: counts(uint64(i)), Config: fmt.Sprint("config ", i)}))
 		_, err := j.Claim(t.ctx, "held by "+string(rune('a'+i)))
 		t.fail("claim", err)
 	}
@@ -57,6 +58,7 @@ func replicas(t *test) {
 			r := all[at]
 			t.equal("claims", r.Claims, []string{"held by " + string(rune('a'+i))})
 			t.equal("counts", r.Counts, counts(uint64(i)))
+			t.equal("configuration", r.Config, fmt.Sprint("config ", i))
 			t.equal("ended", r.Ended, false)
 		}
 	}

@@ -270,6 +270,15 @@ func (j *Journal) Register(ctx context.Context, name string, from sinks.Position
 	})
 }
 
+// Unregister implements [journal.Claims].
+func (j *Journal) Unregister(name string) {
+	j.readers.mu.Lock()
+	defer j.readers.mu.Unlock()
+	if r := j.readers.named[name]; r != nil {
+		r.registered = false
+	}
+}
+
 // firstNeeded returns the first position that retention must leave, at most next. When the disk is low, only registered readers
 // that said Hold count.
 func (rs *readers) firstNeeded(next sinks.Position, now time.Time, low bool) sinks.Position {

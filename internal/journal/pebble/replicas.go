@@ -20,7 +20,7 @@ type instance struct {
 	started time.Time
 
 	mu     sync.Mutex
-	counts []*journalv1.SourceCounts
+	report journal.Report
 }
 
 func newInstance(now time.Time) *instance {
@@ -37,19 +37,19 @@ func (j *Journal) Replicas(ctx context.Context) ([]journal.Replica, error) {
 	defer i.mu.Unlock()
 	return []journal.Replica{{
 		ID: i.id, Name: j.cfg.Name, Version: j.cfg.Version, Started: i.started, Seen: j.cfg.Now(), Self: true,
-		Claims: j.readers.claimed(), Counts: cloneCounts(i.counts),
+		Claims: j.readers.claimed(), Report: cloneReport(i.report),
 	}}, nil
 }
 
 // Report implements [journal.Replicas].
-func (j *Journal) Report(ctx context.Context, counts []*journalv1.SourceCounts) error {
+func (j *Journal) Report(ctx context.Context, r journal.Report) error {
 	if err := j.open(ctx); err != nil {
 		return err
 	}
 	i := j.instance
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.counts = cloneCounts(counts)
+	i.report = cloneReport(r)
 	return nil
 }
 
@@ -59,6 +59,11 @@ func (j *Journal) open(ctx context.Context) error {
 		return sinks.ErrClosed
 	}
 	return ctx.Err()
+}
+
+func cloneReport(r journal.Report) journal.Report {
+	r.Counts = cloneCounts(r.Counts)
+	return r
 }
 
 func cloneCounts(counts []*journalv1.SourceCounts) []*journalv1.SourceCounts {

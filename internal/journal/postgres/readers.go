@@ -126,6 +126,13 @@ func (j *Journal) Register(ctx context.Context, name string, from sinks.Position
 	return nil
 }
 
+// Unregister implements [journal.Claims]. In the database the registration runs out by itself, unless another instance has it, too.
+func (j *Journal) Unregister(name string) {
+	j.readers.mu.Lock()
+	defer j.readers.mu.Unlock()
+	delete(j.readers.registered, name)
+}
+
 // touchRegistered makes a reader that has a cursor a registered one. It reports whether there is one.
 func (j *Journal) touchRegistered(ctx context.Context, tx pgx.Tx, name string, full journal.WhenFull) (known bool, err error) {
 	tag, err := tx.Exec(ctx, j.sql(`update bridge.reader

@@ -49,7 +49,7 @@ func (j *Journal) scanReplica(row pgx.CollectableRow) (r journal.Replica, err er
 	if err := proto.Unmarshal(counts, all); err != nil {
 		return r, fmt.Errorf("counts of replica %s: %w", strings.TrimSpace(r.Name), err)
 	}
-	r.Counts = all.GetCounts()
+	r.Report = journal.Report{Counts: all.GetCounts(), Config: all.GetConfig()}
 	return r, nil
 }
 
@@ -60,8 +60,8 @@ const reportTime = 5 * time.Second
 var errReporting = fmt.Errorf("%w: the last report is not confirmed yet", journal.ErrUnavailable)
 
 // Report implements [journal.Replicas]. At most one report is under way, so that a database that hangs does not cost a session for each.
-func (j *Journal) Report(ctx context.Context, counts []*journalv1.SourceCounts) error {
-	encoded, err := proto.Marshal(&journalv1.ReplicaCounts{Counts: counts})
+func (j *Journal) Report(ctx context.Context, r journal.Report) error {
+	encoded, err := proto.Marshal(&journalv1.ReplicaCounts{Counts: r.Counts, Config: r.Config})
 	if err != nil {
 		return fmt.Errorf("journal: report: %w", err)
 	}
