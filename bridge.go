@@ -48,6 +48,10 @@ func PostgresSink() SinkKind { return SinkKind{daemon.PostgresSink()} }
 // WebhookSink is the kind of sink that sends events as HTTP requests, with the key `webhook` in the configuration.
 func WebhookSink() SinkKind { return SinkKind{daemon.WebhookSink()} }
 
+// StdoutSink is the kind of sink that prints events to the standard output, with the key `stdout` in the configuration. A
+// configuration has at most one.
+func StdoutSink() SinkKind { return SinkKind{daemon.StdoutSink(os.Stdout)} }
+
 // Environment is the part of the process that commands use.
 type Environment struct {
 	// LookupEnv finds environment variables, as [os.LookupEnv] does.

@@ -24,6 +24,7 @@ func plugins() bridge.Plugins {
 	kinds := []bridge.SinkKind{
 		bridge.FileSink(),
 		bridge.KafkaSink(),
+		bridge.StdoutSink(),
 		bridge.PostgresSink(),
 		bridge.WebhookSink(),
 	}

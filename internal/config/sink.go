@@ -13,6 +13,7 @@ type Sink struct {
 	File     *File
 	Postgres *PostgresSink
 	Webhook  *Webhook
+	Stdout   bool
 	// Latest starts a sink with a new name at the journal's end, not at its beginning.
 	Latest bool
 	// Skip lets retention go past the sink when the disk runs low.
@@ -35,6 +36,8 @@ func (s Sink) Kind() string {
 	switch {
 	case s.Kafka != nil:
 		return "kafka"
+	case s.Stdout:
+		return "stdout"
 	case s.Postgres != nil:
 		return "postgres"
 	case s.Webhook != nil:
@@ -52,11 +55,14 @@ type Batch struct {
 // sinks resolves the sinks, and lets the checks look at each.
 func (r resolver) sinks(files []*configv1.Sink, journal Journal) []Sink {
 	sinks := make([]Sink, 0, len(files))
-	lines, paths := map[string]int{}, map[string]int{}
+	lines, paths, outputs := map[string]int{}, map[string]int{}, map[string]int{}
 	for i, file := range files {
 		path := element("sinks", i)
 		r.unique("sink", lines, path+".name", file.GetName())
 		r.unique("sink", paths, path+".file.path", file.GetFile().GetPath())
+		if file.GetStdout() != nil {
+			r.unique("sink", outputs, path+".stdout", "stdout")
+		}
 		s := r.sink(path, file)
 		s.Replica = r.pinned(path, file, journal)
 		r.besideJournal(path+".postgres", s.Postgres, journal.Postgres)
@@ -97,6 +103,8 @@ func (r resolver) sink(path string, file *configv1.Sink) Sink {
 	switch kind := file.GetKind().(type) {
 	case *configv1.Sink_File:
 		s.File = r.file(path+".file", kind.File)
+	case *configv1.Sink_Stdout:
+		s.Stdout = true
 	case *configv1.Sink_Kafka:
 		s.Kafka = r.kafka(path+".kafka", kind.Kafka)
 	case *configv1.Sink_Postgres:

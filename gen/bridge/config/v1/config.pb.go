@@ -1808,6 +1808,7 @@ type Sink struct {
 	//	*Sink_Kafka
 	//	*Sink_Postgres
 	//	*Sink_Webhook
+	//	*Sink_Stdout
 	Kind isSink_Kind `protobuf_oneof:"kind"`
 	// Where a sink with a new name starts: `earliest` or `latest`.
 	From string `protobuf:"bytes,4,opt,name=from,proto3" json:"from,omitempty"`
@@ -1912,6 +1913,15 @@ func (x *Sink) GetWebhook() *WebhookSink {
 	return nil
 }
 
+func (x *Sink) GetStdout() *StdoutSink {
+	if x != nil {
+		if x, ok := x.Kind.(*Sink_Stdout); ok {
+			return x.Stdout
+		}
+	}
+	return nil
+}
+
 func (x *Sink) GetFrom() string {
 	if x != nil {
 		return x.From
@@ -1992,6 +2002,11 @@ type Sink_Webhook struct {
 	Webhook *WebhookSink `protobuf:"bytes,13,opt,name=webhook,proto3,oneof"`
 }
 
+type Sink_Stdout struct {
+	// This process's standard output, see [sinks/stdout.md](sinks/stdout.md). At most one sink.
+	Stdout *StdoutSink `protobuf:"bytes,18,opt,name=stdout,proto3,oneof"`
+}
+
 func (*Sink_File) isSink_Kind() {}
 
 func (*Sink_Kafka) isSink_Kind() {}
@@ -1999,6 +2014,8 @@ func (*Sink_Kafka) isSink_Kind() {}
 func (*Sink_Postgres) isSink_Kind() {}
 
 func (*Sink_Webhook) isSink_Kind() {}
+
+func (*Sink_Stdout) isSink_Kind() {}
 
 // SinkBatch says how much is pushed at once: what is reached first.
 type SinkBatch struct {
@@ -2192,6 +2209,43 @@ func (x *FileSink) GetRotate() *FileRotation {
 	return nil
 }
 
+// StdoutSink prints events to the standard output, one a line. It has no settings.
+type StdoutSink struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StdoutSink) Reset() {
+	*x = StdoutSink{}
+	mi := &file_bridge_config_v1_config_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StdoutSink) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StdoutSink) ProtoMessage() {}
+
+func (x *StdoutSink) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_config_v1_config_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StdoutSink.ProtoReflect.Descriptor instead.
+func (*StdoutSink) Descriptor() ([]byte, []int) {
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{25}
+}
+
 // FileRotation says when a new file is begun.
 type FileRotation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2205,7 +2259,7 @@ type FileRotation struct {
 
 func (x *FileRotation) Reset() {
 	*x = FileRotation{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[25]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2217,7 +2271,7 @@ func (x *FileRotation) String() string {
 func (*FileRotation) ProtoMessage() {}
 
 func (x *FileRotation) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[25]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2230,7 +2284,7 @@ func (x *FileRotation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileRotation.ProtoReflect.Descriptor instead.
 func (*FileRotation) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{25}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *FileRotation) GetSize() string {
@@ -2289,7 +2343,7 @@ type KafkaSink struct {
 
 func (x *KafkaSink) Reset() {
 	*x = KafkaSink{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[26]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2301,7 +2355,7 @@ func (x *KafkaSink) String() string {
 func (*KafkaSink) ProtoMessage() {}
 
 func (x *KafkaSink) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[26]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2314,7 +2368,7 @@ func (x *KafkaSink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaSink.ProtoReflect.Descriptor instead.
 func (*KafkaSink) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{26}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *KafkaSink) GetBrokers() []string {
@@ -2450,7 +2504,7 @@ type KafkaSchemaRegistry struct {
 
 func (x *KafkaSchemaRegistry) Reset() {
 	*x = KafkaSchemaRegistry{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[27]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2462,7 +2516,7 @@ func (x *KafkaSchemaRegistry) String() string {
 func (*KafkaSchemaRegistry) ProtoMessage() {}
 
 func (x *KafkaSchemaRegistry) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[27]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2475,7 +2529,7 @@ func (x *KafkaSchemaRegistry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaSchemaRegistry.ProtoReflect.Descriptor instead.
 func (*KafkaSchemaRegistry) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{27}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *KafkaSchemaRegistry) GetUrl() string {
@@ -2537,7 +2591,7 @@ type KafkaTLS struct {
 
 func (x *KafkaTLS) Reset() {
 	*x = KafkaTLS{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[28]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2549,7 +2603,7 @@ func (x *KafkaTLS) String() string {
 func (*KafkaTLS) ProtoMessage() {}
 
 func (x *KafkaTLS) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[28]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2562,7 +2616,7 @@ func (x *KafkaTLS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaTLS.ProtoReflect.Descriptor instead.
 func (*KafkaTLS) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{28}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *KafkaTLS) GetCaFile() string {
@@ -2608,7 +2662,7 @@ type KafkaSASL struct {
 
 func (x *KafkaSASL) Reset() {
 	*x = KafkaSASL{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[29]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2620,7 +2674,7 @@ func (x *KafkaSASL) String() string {
 func (*KafkaSASL) ProtoMessage() {}
 
 func (x *KafkaSASL) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[29]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2633,7 +2687,7 @@ func (x *KafkaSASL) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaSASL.ProtoReflect.Descriptor instead.
 func (*KafkaSASL) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{29}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *KafkaSASL) GetMechanism() string {
@@ -2670,7 +2724,7 @@ type KafkaCreateTopics struct {
 
 func (x *KafkaCreateTopics) Reset() {
 	*x = KafkaCreateTopics{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[30]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2682,7 +2736,7 @@ func (x *KafkaCreateTopics) String() string {
 func (*KafkaCreateTopics) ProtoMessage() {}
 
 func (x *KafkaCreateTopics) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[30]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2695,7 +2749,7 @@ func (x *KafkaCreateTopics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaCreateTopics.ProtoReflect.Descriptor instead.
 func (*KafkaCreateTopics) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{30}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *KafkaCreateTopics) GetPartitions() uint32 {
@@ -2732,7 +2786,7 @@ type PostgresSink struct {
 
 func (x *PostgresSink) Reset() {
 	*x = PostgresSink{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[31]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2744,7 +2798,7 @@ func (x *PostgresSink) String() string {
 func (*PostgresSink) ProtoMessage() {}
 
 func (x *PostgresSink) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[31]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2757,7 +2811,7 @@ func (x *PostgresSink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PostgresSink.ProtoReflect.Descriptor instead.
 func (*PostgresSink) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{31}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *PostgresSink) GetUrl() string {
@@ -2806,7 +2860,7 @@ type PostgresState struct {
 
 func (x *PostgresState) Reset() {
 	*x = PostgresState{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[32]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2818,7 +2872,7 @@ func (x *PostgresState) String() string {
 func (*PostgresState) ProtoMessage() {}
 
 func (x *PostgresState) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[32]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2831,7 +2885,7 @@ func (x *PostgresState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PostgresState.ProtoReflect.Descriptor instead.
 func (*PostgresState) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{32}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *PostgresState) GetKinds() []string {
@@ -2870,7 +2924,7 @@ type WebhookSink struct {
 
 func (x *WebhookSink) Reset() {
 	*x = WebhookSink{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[33]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2882,7 +2936,7 @@ func (x *WebhookSink) String() string {
 func (*WebhookSink) ProtoMessage() {}
 
 func (x *WebhookSink) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[33]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2895,7 +2949,7 @@ func (x *WebhookSink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WebhookSink.ProtoReflect.Descriptor instead.
 func (*WebhookSink) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{33}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *WebhookSink) GetUrl() string {
@@ -2981,7 +3035,7 @@ type WebhookHeader struct {
 
 func (x *WebhookHeader) Reset() {
 	*x = WebhookHeader{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[34]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2993,7 +3047,7 @@ func (x *WebhookHeader) String() string {
 func (*WebhookHeader) ProtoMessage() {}
 
 func (x *WebhookHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[34]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3006,7 +3060,7 @@ func (x *WebhookHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WebhookHeader.ProtoReflect.Descriptor instead.
 func (*WebhookHeader) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{34}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *WebhookHeader) GetName() string {
@@ -3040,7 +3094,7 @@ type ClientTLS struct {
 
 func (x *ClientTLS) Reset() {
 	*x = ClientTLS{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[35]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3052,7 +3106,7 @@ func (x *ClientTLS) String() string {
 func (*ClientTLS) ProtoMessage() {}
 
 func (x *ClientTLS) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[35]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3065,7 +3119,7 @@ func (x *ClientTLS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientTLS.ProtoReflect.Descriptor instead.
 func (*ClientTLS) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{35}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ClientTLS) GetCaFile() string {
@@ -3280,13 +3334,14 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\x03Log\x12X\n" +
 	"\x06format\x18\x01 \x01(\tB@\xbaH\x11\xd8\x01\x01r\fR\x04textR\x04json\xb2\xaa\x19(\x1a&`text` on a terminal, `json` otherwiseR\x06format\x12B\n" +
 	"\x05level\x18\x02 \x01(\tB,\xbaH\x1f\xd8\x01\x01r\x1aR\x05debugR\x04infoR\x04warnR\x05error\xb2\xaa\x19\x06\n" +
-	"\x04infoR\x05level\"\x82\x06\n" +
+	"\x04infoR\x05level\"\xba\x06\n" +
 	"\x04Sink\x12?\n" +
 	"\x04name\x18\x01 \x01(\tB+\xbaH(r&2$^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$R\x04name\x120\n" +
 	"\x04file\x18\x02 \x01(\v2\x1a.bridge.config.v1.FileSinkH\x00R\x04file\x123\n" +
 	"\x05kafka\x18\x03 \x01(\v2\x1b.bridge.config.v1.KafkaSinkH\x00R\x05kafka\x12<\n" +
 	"\bpostgres\x18\f \x01(\v2\x1e.bridge.config.v1.PostgresSinkH\x00R\bpostgres\x129\n" +
-	"\awebhook\x18\r \x01(\v2\x1d.bridge.config.v1.WebhookSinkH\x00R\awebhook\x12;\n" +
+	"\awebhook\x18\r \x01(\v2\x1d.bridge.config.v1.WebhookSinkH\x00R\awebhook\x126\n" +
+	"\x06stdout\x18\x12 \x01(\v2\x1c.bridge.config.v1.StdoutSinkH\x00R\x06stdout\x12;\n" +
 	"\x04from\x18\x04 \x01(\tB'\xbaH\x16r\x14R\x00R\bearliestR\x06latest\xb2\xaa\x19\n" +
 	"\n" +
 	"\bearliestR\x04from\x12:\n" +
@@ -3319,7 +3374,9 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\x05jsonlR\x06format\x12?\n" +
 	"\vcompression\x18\x03 \x01(\tB\x1d\xbaH\x10r\x0eR\x00R\x04noneR\x04zstd\xb2\xaa\x19\x06\n" +
 	"\x04noneR\vcompression\x126\n" +
-	"\x06rotate\x18\x04 \x01(\v2\x1e.bridge.config.v1.FileRotationR\x06rotate\"~\n" +
+	"\x06rotate\x18\x04 \x01(\v2\x1e.bridge.config.v1.FileRotationR\x06rotate\"\f\n" +
+	"\n" +
+	"StdoutSink\"~\n" +
 	"\fFileRotation\x12*\n" +
 	"\x04size\x18\x01 \x01(\tB\x16\xb2\xaa\x19\x12\n" +
 	"\x05256Mi\"\x031Mi2\x04sizeR\x04size\x12B\n" +
@@ -3438,7 +3495,7 @@ func file_bridge_config_v1_config_proto_rawDescGZIP() []byte {
 	return file_bridge_config_v1_config_proto_rawDescData
 }
 
-var file_bridge_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_bridge_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_bridge_config_v1_config_proto_goTypes = []any{
 	(*Config)(nil),              // 0: bridge.config.v1.Config
 	(*Streams)(nil),             // 1: bridge.config.v1.Streams
@@ -3465,18 +3522,19 @@ var file_bridge_config_v1_config_proto_goTypes = []any{
 	(*SinkBatch)(nil),           // 22: bridge.config.v1.SinkBatch
 	(*SinkBackoff)(nil),         // 23: bridge.config.v1.SinkBackoff
 	(*FileSink)(nil),            // 24: bridge.config.v1.FileSink
-	(*FileRotation)(nil),        // 25: bridge.config.v1.FileRotation
-	(*KafkaSink)(nil),           // 26: bridge.config.v1.KafkaSink
-	(*KafkaSchemaRegistry)(nil), // 27: bridge.config.v1.KafkaSchemaRegistry
-	(*KafkaTLS)(nil),            // 28: bridge.config.v1.KafkaTLS
-	(*KafkaSASL)(nil),           // 29: bridge.config.v1.KafkaSASL
-	(*KafkaCreateTopics)(nil),   // 30: bridge.config.v1.KafkaCreateTopics
-	(*PostgresSink)(nil),        // 31: bridge.config.v1.PostgresSink
-	(*PostgresState)(nil),       // 32: bridge.config.v1.PostgresState
-	(*WebhookSink)(nil),         // 33: bridge.config.v1.WebhookSink
-	(*WebhookHeader)(nil),       // 34: bridge.config.v1.WebhookHeader
-	(*ClientTLS)(nil),           // 35: bridge.config.v1.ClientTLS
-	(*durationpb.Duration)(nil), // 36: google.protobuf.Duration
+	(*StdoutSink)(nil),          // 25: bridge.config.v1.StdoutSink
+	(*FileRotation)(nil),        // 26: bridge.config.v1.FileRotation
+	(*KafkaSink)(nil),           // 27: bridge.config.v1.KafkaSink
+	(*KafkaSchemaRegistry)(nil), // 28: bridge.config.v1.KafkaSchemaRegistry
+	(*KafkaTLS)(nil),            // 29: bridge.config.v1.KafkaTLS
+	(*KafkaSASL)(nil),           // 30: bridge.config.v1.KafkaSASL
+	(*KafkaCreateTopics)(nil),   // 31: bridge.config.v1.KafkaCreateTopics
+	(*PostgresSink)(nil),        // 32: bridge.config.v1.PostgresSink
+	(*PostgresState)(nil),       // 33: bridge.config.v1.PostgresState
+	(*WebhookSink)(nil),         // 34: bridge.config.v1.WebhookSink
+	(*WebhookHeader)(nil),       // 35: bridge.config.v1.WebhookHeader
+	(*ClientTLS)(nil),           // 36: bridge.config.v1.ClientTLS
+	(*durationpb.Duration)(nil), // 37: google.protobuf.Duration
 }
 var file_bridge_config_v1_config_proto_depIdxs = []int32{
 	2,  // 0: bridge.config.v1.Config.listen:type_name -> bridge.config.v1.Listen
@@ -3484,11 +3542,11 @@ var file_bridge_config_v1_config_proto_depIdxs = []int32{
 	11, // 2: bridge.config.v1.Config.sources:type_name -> bridge.config.v1.Source
 	20, // 3: bridge.config.v1.Config.log:type_name -> bridge.config.v1.Log
 	6,  // 4: bridge.config.v1.Config.access:type_name -> bridge.config.v1.Access
-	36, // 5: bridge.config.v1.Config.shutdown_timeout:type_name -> google.protobuf.Duration
+	37, // 5: bridge.config.v1.Config.shutdown_timeout:type_name -> google.protobuf.Duration
 	21, // 6: bridge.config.v1.Config.sinks:type_name -> bridge.config.v1.Sink
-	36, // 7: bridge.config.v1.Config.shutdown_delay:type_name -> google.protobuf.Duration
+	37, // 7: bridge.config.v1.Config.shutdown_delay:type_name -> google.protobuf.Duration
 	1,  // 8: bridge.config.v1.Config.streams:type_name -> bridge.config.v1.Streams
-	36, // 9: bridge.config.v1.Streams.max_age:type_name -> google.protobuf.Duration
+	37, // 9: bridge.config.v1.Streams.max_age:type_name -> google.protobuf.Duration
 	4,  // 10: bridge.config.v1.Listen.tls:type_name -> bridge.config.v1.ListenTLS
 	3,  // 11: bridge.config.v1.Listen.connections:type_name -> bridge.config.v1.ListenConnections
 	5,  // 12: bridge.config.v1.ListenTLS.webhooks:type_name -> bridge.config.v1.TLS
@@ -3498,49 +3556,50 @@ var file_bridge_config_v1_config_proto_depIdxs = []int32{
 	7,  // 16: bridge.config.v1.Access.principals:type_name -> bridge.config.v1.Principal
 	10, // 17: bridge.config.v1.Journal.retention:type_name -> bridge.config.v1.Retention
 	9,  // 18: bridge.config.v1.Journal.postgres:type_name -> bridge.config.v1.Postgres
-	36, // 19: bridge.config.v1.Retention.age:type_name -> google.protobuf.Duration
-	36, // 20: bridge.config.v1.Retention.quarantine_age:type_name -> google.protobuf.Duration
-	36, // 21: bridge.config.v1.Retention.parked_age:type_name -> google.protobuf.Duration
+	37, // 19: bridge.config.v1.Retention.age:type_name -> google.protobuf.Duration
+	37, // 20: bridge.config.v1.Retention.quarantine_age:type_name -> google.protobuf.Duration
+	37, // 21: bridge.config.v1.Retention.parked_age:type_name -> google.protobuf.Duration
 	13, // 22: bridge.config.v1.Source.auth:type_name -> bridge.config.v1.Auth
 	19, // 23: bridge.config.v1.Source.limits:type_name -> bridge.config.v1.Limits
-	36, // 24: bridge.config.v1.Source.dedupe_window:type_name -> google.protobuf.Duration
+	37, // 24: bridge.config.v1.Source.dedupe_window:type_name -> google.protobuf.Duration
 	12, // 25: bridge.config.v1.Source.alarms:type_name -> bridge.config.v1.Alarms
-	36, // 26: bridge.config.v1.Alarms.silent_after:type_name -> google.protobuf.Duration
+	37, // 26: bridge.config.v1.Alarms.silent_after:type_name -> google.protobuf.Duration
 	14, // 27: bridge.config.v1.Auth.header:type_name -> bridge.config.v1.HeaderAuth
 	15, // 28: bridge.config.v1.Auth.path_token:type_name -> bridge.config.v1.PathTokenAuth
 	18, // 29: bridge.config.v1.Auth.none:type_name -> bridge.config.v1.NoAuth
 	16, // 30: bridge.config.v1.Auth.hmac:type_name -> bridge.config.v1.HMACAuth
 	17, // 31: bridge.config.v1.HMACAuth.timestamp:type_name -> bridge.config.v1.HMACTimestamp
-	36, // 32: bridge.config.v1.HMACTimestamp.tolerance:type_name -> google.protobuf.Duration
+	37, // 32: bridge.config.v1.HMACTimestamp.tolerance:type_name -> google.protobuf.Duration
 	24, // 33: bridge.config.v1.Sink.file:type_name -> bridge.config.v1.FileSink
-	26, // 34: bridge.config.v1.Sink.kafka:type_name -> bridge.config.v1.KafkaSink
-	31, // 35: bridge.config.v1.Sink.postgres:type_name -> bridge.config.v1.PostgresSink
-	33, // 36: bridge.config.v1.Sink.webhook:type_name -> bridge.config.v1.WebhookSink
-	22, // 37: bridge.config.v1.Sink.batch:type_name -> bridge.config.v1.SinkBatch
-	23, // 38: bridge.config.v1.Sink.backoff:type_name -> bridge.config.v1.SinkBackoff
-	36, // 39: bridge.config.v1.SinkBatch.delay:type_name -> google.protobuf.Duration
-	36, // 40: bridge.config.v1.SinkBackoff.min:type_name -> google.protobuf.Duration
-	36, // 41: bridge.config.v1.SinkBackoff.max:type_name -> google.protobuf.Duration
-	25, // 42: bridge.config.v1.FileSink.rotate:type_name -> bridge.config.v1.FileRotation
-	36, // 43: bridge.config.v1.FileRotation.age:type_name -> google.protobuf.Duration
-	28, // 44: bridge.config.v1.KafkaSink.tls:type_name -> bridge.config.v1.KafkaTLS
-	29, // 45: bridge.config.v1.KafkaSink.sasl:type_name -> bridge.config.v1.KafkaSASL
-	30, // 46: bridge.config.v1.KafkaSink.create_topics:type_name -> bridge.config.v1.KafkaCreateTopics
-	36, // 47: bridge.config.v1.KafkaSink.timeout:type_name -> google.protobuf.Duration
-	36, // 48: bridge.config.v1.KafkaSink.transaction_timeout:type_name -> google.protobuf.Duration
-	27, // 49: bridge.config.v1.KafkaSink.schema_registry:type_name -> bridge.config.v1.KafkaSchemaRegistry
-	28, // 50: bridge.config.v1.KafkaSchemaRegistry.tls:type_name -> bridge.config.v1.KafkaTLS
-	32, // 51: bridge.config.v1.PostgresSink.state:type_name -> bridge.config.v1.PostgresState
-	36, // 52: bridge.config.v1.PostgresSink.timeout:type_name -> google.protobuf.Duration
-	34, // 53: bridge.config.v1.WebhookSink.headers:type_name -> bridge.config.v1.WebhookHeader
-	36, // 54: bridge.config.v1.WebhookSink.timeout:type_name -> google.protobuf.Duration
-	36, // 55: bridge.config.v1.WebhookSink.connect_timeout:type_name -> google.protobuf.Duration
-	35, // 56: bridge.config.v1.WebhookSink.tls:type_name -> bridge.config.v1.ClientTLS
-	57, // [57:57] is the sub-list for method output_type
-	57, // [57:57] is the sub-list for method input_type
-	57, // [57:57] is the sub-list for extension type_name
-	57, // [57:57] is the sub-list for extension extendee
-	0,  // [0:57] is the sub-list for field type_name
+	27, // 34: bridge.config.v1.Sink.kafka:type_name -> bridge.config.v1.KafkaSink
+	32, // 35: bridge.config.v1.Sink.postgres:type_name -> bridge.config.v1.PostgresSink
+	34, // 36: bridge.config.v1.Sink.webhook:type_name -> bridge.config.v1.WebhookSink
+	25, // 37: bridge.config.v1.Sink.stdout:type_name -> bridge.config.v1.StdoutSink
+	22, // 38: bridge.config.v1.Sink.batch:type_name -> bridge.config.v1.SinkBatch
+	23, // 39: bridge.config.v1.Sink.backoff:type_name -> bridge.config.v1.SinkBackoff
+	37, // 40: bridge.config.v1.SinkBatch.delay:type_name -> google.protobuf.Duration
+	37, // 41: bridge.config.v1.SinkBackoff.min:type_name -> google.protobuf.Duration
+	37, // 42: bridge.config.v1.SinkBackoff.max:type_name -> google.protobuf.Duration
+	26, // 43: bridge.config.v1.FileSink.rotate:type_name -> bridge.config.v1.FileRotation
+	37, // 44: bridge.config.v1.FileRotation.age:type_name -> google.protobuf.Duration
+	29, // 45: bridge.config.v1.KafkaSink.tls:type_name -> bridge.config.v1.KafkaTLS
+	30, // 46: bridge.config.v1.KafkaSink.sasl:type_name -> bridge.config.v1.KafkaSASL
+	31, // 47: bridge.config.v1.KafkaSink.create_topics:type_name -> bridge.config.v1.KafkaCreateTopics
+	37, // 48: bridge.config.v1.KafkaSink.timeout:type_name -> google.protobuf.Duration
+	37, // 49: bridge.config.v1.KafkaSink.transaction_timeout:type_name -> google.protobuf.Duration
+	28, // 50: bridge.config.v1.KafkaSink.schema_registry:type_name -> bridge.config.v1.KafkaSchemaRegistry
+	29, // 51: bridge.config.v1.KafkaSchemaRegistry.tls:type_name -> bridge.config.v1.KafkaTLS
+	33, // 52: bridge.config.v1.PostgresSink.state:type_name -> bridge.config.v1.PostgresState
+	37, // 53: bridge.config.v1.PostgresSink.timeout:type_name -> google.protobuf.Duration
+	35, // 54: bridge.config.v1.WebhookSink.headers:type_name -> bridge.config.v1.WebhookHeader
+	37, // 55: bridge.config.v1.WebhookSink.timeout:type_name -> google.protobuf.Duration
+	37, // 56: bridge.config.v1.WebhookSink.connect_timeout:type_name -> google.protobuf.Duration
+	36, // 57: bridge.config.v1.WebhookSink.tls:type_name -> bridge.config.v1.ClientTLS
+	58, // [58:58] is the sub-list for method output_type
+	58, // [58:58] is the sub-list for method input_type
+	58, // [58:58] is the sub-list for extension type_name
+	58, // [58:58] is the sub-list for extension extendee
+	0,  // [0:58] is the sub-list for field type_name
 }
 
 func init() { file_bridge_config_v1_config_proto_init() }
@@ -3561,6 +3620,7 @@ func file_bridge_config_v1_config_proto_init() {
 		(*Sink_Kafka)(nil),
 		(*Sink_Postgres)(nil),
 		(*Sink_Webhook)(nil),
+		(*Sink_Stdout)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -3568,7 +3628,7 @@ func file_bridge_config_v1_config_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bridge_config_v1_config_proto_rawDesc), len(file_bridge_config_v1_config_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   36,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
