@@ -124,6 +124,12 @@ func BenchmarkBacklog(b *testing.B) {
 
 func drain(b *testing.B, j journal.Journal, lanes int, left *atomic.Int64, peak *atomic.Uint64) {
 	b.Helper()
+	drainTo(b, j, lanes, left, func(end func()) sinks.Sink { return sampler{left, peak, end} })
+}
+
+// drainTo delivers all events to a sink in each lane. The sink calls end when there are no events left.
+func drainTo(b *testing.B, j journal.Journal, lanes int, left *atomic.Int64, sink func(end func()) sinks.Sink) {
+	b.Helper()
 	claim, err := j.Claim(b.Context(), sinkName)
 	if err != nil {
 		b.Fatal(err)
@@ -136,7 +142,7 @@ func drain(b *testing.B, j journal.Journal, lanes int, left *atomic.Int64, peak 
 	defer cancel()
 	all := make([]sinks.Sink, lanes)
 	for i := range all {
-		all[i] = sampler{left, peak, cancel}
+		all[i] = sink(cancel)
 	}
 	d, err := New(Config{Name: sinkName, Log: j, Claim: claim, Sinks: all})
 	if err != nil {
@@ -147,5 +153,51 @@ func drain(b *testing.B, j journal.Journal, lanes int, left *atomic.Int64, peak 
 	}
 	if left.Load() != 0 {
 		b.Fatalf("%d events were not delivered", left.Load())
+	}
+}
+
+// distant is a destination that is a round trip away.
+type distant struct {
+	sampler
+
+	trip time.Duration
+}
+
+func (d distant) Deliver(ctx context.Context, events []sinks.Record) (int, error) {
+	time.Sleep(d.trip)
+	return d.sampler.Deliver(ctx, events)
+}
+
+// BenchmarkRoundTrips delivers a backlog to a destination that answers after a while, as one does that commits a transaction for each
+// batch. The reference reads and delivers in turn, without a dispatcher.
+func BenchmarkRoundTrips(b *testing.B) {
+	const events, batch = 100_000, 1000
+	j := backlog(b, events)
+	for _, trip := range []time.Duration{time.Millisecond, 5 * time.Millisecond} {
+		b.Run(trip.String(), func(b *testing.B) {
+			var inTurn, dispatched time.Duration
+			var left atomic.Int64
+			var peak atomic.Uint64
+			sink := func(end func()) sinks.Sink { return distant{sampler{&left, &peak, end}, trip} }
+			records := make([]sinks.Record, 0, batch)
+			for b.Loop() {
+				left.Store(events)
+				began, s := time.Now(), sink(func() {})
+				for p, end := sinks.Position(1), j.Bounds().Next; p < end; p += sinks.Position(len(records)) {
+					var err error
+					if records, err = j.Read(b.Context(), p, records[:0]); err != nil {
+						b.Fatal(err)
+					}
+					_, _ = s.Deliver(b.Context(), records)
+				}
+				inTurn += time.Since(began)
+				left.Store(events)
+				began = time.Now()
+				drainTo(b, j, 1, &left, sink)
+				dispatched += time.Since(began)
+			}
+			b.ReportMetric(float64(events)*float64(b.N)/dispatched.Seconds(), "events/s")
+			b.ReportMetric(inTurn.Seconds()/dispatched.Seconds(), "of-in-turn")
+		})
 	}
 }

@@ -313,7 +313,7 @@ func (l *lane) batch() []sinks.Record {
 // deliver makes one attempt, and waits if it failed. Errors: ErrLost, sinks.ErrClosed, sinks.ErrFenced, ctx's.
 func (l *lane) deliver(ctx, work context.Context) error {
 	batch := l.batch()
-	n, err := l.sink.Deliver(work, batch)
+	n, err := l.deliverAndRead(ctx, work, batch)
 	n = min(max(n, 0), len(batch))
 	switch {
 	case n == len(batch):

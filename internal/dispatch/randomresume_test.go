@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,9 +19,13 @@ import (
 
 // model is what a destination must have: the events before position at that are for it, and what it got again on purpose.
 type model struct {
-	t    *testing.T
-	r    *rig
-	roll func(n int) int
+	t *testing.T
+	r *rig
+
+	// mu guards the two fields below it. done counts what happened, so that a test that tests nothing shows.
+	mu     sync.Mutex
+	random *rand.Rand
+	done   map[string]int
 
 	want []sinks.Position
 	at   sinks.Position
@@ -30,9 +36,8 @@ type model struct {
 	// frozen are openings of earlier runs.
 	frozen []*memory.Resumer
 	total  int
-	// seen counts the results of all runs, and done what happened, so that a test that tests nothing shows.
+	// seen counts the results of all runs.
 	seen [resumedKinds]uint64
-	done map[string]int
 }
 
 type backup struct {
@@ -44,8 +49,20 @@ type backup struct {
 func isPoison(p sinks.Position) bool   { return p%37 == 5 }
 func isForSink(r *sinks.Record) bool   { return r.Position%5 != 2 }
 func wanted(p sinks.Position) bool     { return p%5 != 2 && !isPoison(p) }
-func (m *model) happened(what string)  { m.done[what]++ }
 func (m *model) chance(oneIn int) bool { return m.roll(oneIn) == 0 }
+
+func (m *model) roll(n int) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.random.IntN(n)
+}
+
+func (m *model) happened(what string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.done[what]++
+}
+
 func (m *model) reached() sinks.Position {
 	if got, found := m.r.store.Reached(sinkName); found {
 		return got.Mark.Position
@@ -78,7 +95,7 @@ type flaky struct {
 	*memory.Resumer
 
 	m     *model
-	asked bool
+	asked atomic.Bool
 	// calm has it fail no more.
 	calm bool
 }
@@ -96,7 +113,7 @@ func (f *flaky) Resume(ctx context.Context) (sinks.Reached, bool, error) {
 	if err != nil {
 		return reached, found, err
 	}
-	f.asked = true
+	f.asked.Store(true)
 	if err := f.fails(); err != nil {
 		return reached, found, err
 	}
@@ -157,8 +174,7 @@ func TestRandomResumes(t *testing.T) {
 	for seed := range uint64(60) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			run(t, func(t *testing.T, r *rig) {
-				random := rand.New(rand.NewPCG(seed, 2))
-				m := &model{t: t, r: r, roll: random.IntN, at: 1, done: done}
+				m := &model{t: t, r: r, random: rand.New(rand.NewPCG(seed, 2)), at: 1, done: done}
 				for range 12 {
 					m.append()
 					m.interfere()
@@ -239,7 +255,7 @@ func (m *model) runOnce() {
 	go func() { ended <- d.Run(ctx) }()
 	for range 1 + m.roll(4) {
 		sleep(time.Duration(m.roll(4000)) * time.Millisecond)
-		if s.asked {
+		if s.asked.Load() {
 			m.thaw()
 		}
 		m.append()
