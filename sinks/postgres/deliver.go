@@ -121,7 +121,7 @@ func (s *Sink) writeOnce(ctx context.Context, b *batch) error {
 		if err := changed.apply(b); err != nil {
 			return err
 		}
-		if err := changed.write(ctx, s.conn, &end); err != nil {
+		if err := changed.write(func(t *table, rows source, n int) error { return s.writeRows(ctx, &end, t, rows, n) }); err != nil {
 			return err
 		}
 	}
@@ -132,17 +132,27 @@ func (s *Sink) writeOnce(ctx context.Context, b *batch) error {
 	return err
 }
 
-// writeEvents copies many events, and adds the statements for few.
+// writeEvents copies many events into the table, unless some may be there.
 func (s *Sink) writeEvents(ctx context.Context, end *pgx.Batch, b *batch) error {
+	rows := &eventRows{batch: b}
 	switch {
 	case s.events == nil:
 		return nil
-	case len(b.records) < copyFrom:
-		return s.events.queue(end, &eventRows{batch: b})
-	case s.repeats:
-		return s.events.copyStaged(ctx, s.conn, end, &eventRows{batch: b})
+	case len(b.records) < copyFrom || s.repeats:
+		return s.writeRows(ctx, end, s.events, rows, len(b.records))
 	}
-	return s.events.copyDirect(ctx, s.conn, &eventRows{batch: b})
+	return s.events.copyDirect(ctx, s.conn, rows)
+}
+
+// writeRows copies many rows to a temporary table, and adds the statements that insert them to a batch.
+func (s *Sink) writeRows(ctx context.Context, end *pgx.Batch, t *table, rows source, n int) error {
+	switch {
+	case n == 0:
+		return nil
+	case n < copyFrom || !s.staging:
+		return t.queue(end, rows)
+	}
+	return t.copyStaged(ctx, s.conn, end, rows)
 }
 
 var errNoCommit = errors.New("the database did not commit")

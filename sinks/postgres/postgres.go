@@ -63,6 +63,7 @@ type Sink struct {
 	// Guarded by mu.
 	conn     *pgx.Conn // Nil if there is no session.
 	migrated bool
+	staging  bool  // The user may make temporary tables.
 	fence    int64 // The number of this opening; 0 before Resume.
 	fenced   bool
 	// repeats: some of the last events were there already, so they are not copied into the table directly.
@@ -170,6 +171,11 @@ func (s *Sink) connect(ctx context.Context) error {
 			return err
 		}
 		s.migrated = true
+	}
+	const mayStage = "select has_database_privilege(current_database(), 'TEMP')"
+	if err := conn.QueryRow(ctx, mayStage).Scan(&s.staging); err != nil {
+		disconnect(conn)
+		return err
 	}
 	s.conn = conn
 	return nil

@@ -1,38 +1,26 @@
 package postgres
 
 import (
-	"context"
 	"encoding/json"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-// write adds the statements for the rows that change, and copies many.
-func (c *change) write(ctx context.Context, conn *pgx.Conn, b *pgx.Batch) error {
+// write writes the rows that change.
+func (c *change) write(writeRows func(t *table, rows source, n int) error) error {
 	for k, rows := range c.rows {
 		replacing, merging := sorted(rows)
-		if err := writeRows(ctx, conn, b, k.replace, &stateRows{kind: k.kind, rows: replacing}); err != nil {
+		if err := writeRows(k.replace, &stateRows{kind: k.kind, rows: replacing}, len(replacing)); err != nil {
 			return err
 		}
-		if err := writeRows(ctx, conn, b, k.combine, &stateRows{kind: k.kind, rows: merging}); err != nil {
+		if err := writeRows(k.combine, &stateRows{kind: k.kind, rows: merging}, len(merging)); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func writeRows(ctx context.Context, conn *pgx.Conn, b *pgx.Batch, t *table, rows *stateRows) error {
-	switch {
-	case len(rows.rows) == 0:
-		return nil
-	case len(rows.rows) < copyFrom:
-		return t.queue(b, rows)
-	}
-	return t.copyStaged(ctx, conn, b, rows)
 }
 
 // keyedRow is a row with its key.

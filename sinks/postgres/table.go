@@ -15,7 +15,7 @@ type column struct{ name, kind string }
 type table struct {
 	schema, name string
 	columns      []column
-	// conflict is what happens to a row whose key is there: the clause of an insert.
+	// conflict is what happens to a row whose key is there: the clause of an insert. The row that is there is old.
 	conflict string
 	// order is the order in which rows that were copied are inserted.
 	order string
@@ -33,7 +33,7 @@ func newTable(schema, name, staging, order, conflict string, columns []column) *
 	for i := range columns {
 		places[i] = fmt.Sprintf("$%d", i+1)
 	}
-	t.insert = fmt.Sprintf("insert into %s (%s) values (%s) %s", t.path(), t.list(), strings.Join(places, ", "), conflict)
+	t.insert = fmt.Sprintf("insert into %s as old (%s) values (%s) %s", t.path(), t.list(), strings.Join(places, ", "), conflict)
 	return t
 }
 
@@ -83,7 +83,7 @@ func (t *table) copyStaged(ctx context.Context, conn *pgx.Conn, b *pgx.Batch, ro
 	if err := t.copyTo(ctx, conn, pgx.Identifier{"pg_temp", t.staging}, rows); err != nil {
 		return err
 	}
-	b.Queue(fmt.Sprintf("insert into %s (%s) select %s from pg_temp.%s order by %s %s", t.path(), t.list(), t.list(), t.staging, t.order, t.conflict))
+	b.Queue(fmt.Sprintf("insert into %s as old (%s) select %s from pg_temp.%s order by %s %s", t.path(), t.list(), t.list(), t.staging, t.order, t.conflict))
 	return nil
 }
 
