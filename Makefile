@@ -89,6 +89,10 @@ bench: ## Measure, each figure against its reference in the same run
 	go test ./sinks/file ./sinks/kafka -run '^$$' -bench Drain -benchtime 20x # a million events; BRIDGE_TEST_KAFKA=1 adds a real Kafka
 	go test ./cmd/bridge ./internal/daemon -run '^$$' -bench . -benchtime 1x -v
 
+.PHONY: bench-postgres-sink
+bench-postgres-sink: ## Measure the PostgreSQL sink against a bare COPY, and the whole path from the journal, in one run
+	BRIDGE_TEST_POSTGRES=1 go test ./sinks/postgres -run '^$$' -bench . -benchtime 1x -v
+
 .PHONY: baseline
 baseline: ## Accept today's schemas as the ones to stay compatible with; at a release only
 	$(BUF) build proto -o tools/baseline.binpb

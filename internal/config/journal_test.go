@@ -73,3 +73,27 @@ func TestShutdownDelayOfTheFolder(t *testing.T) {
 		t.Errorf("delay %s, folder %q", c.ShutdownDelay, c.Journal.Dir)
 	}
 }
+
+// A sink in PostgreSQL may share the journal's database, but not its schema. Its URL is a secret.
+func TestPostgresSink(t *testing.T) {
+	const text = `
+journal:
+  postgres: {url: "postgres://bridge:s3cret@db1,db2/bridge", replica: one}
+sources: [{name: a, connector: retino, auth: {none: {}}}]
+sinks:
+  - name: warehouse
+    postgres: {url: "postgres://other:pass@db2/bridge", schema: %s}
+`
+	c, err := Parse("bridge.yaml", fmt.Appendf(nil, text, "shop"), os.LookupEnv, known)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secrets := c.Secrets()
+	if s := c.Sinks[0]; s.Kind() != "postgres" || s.Postgres.Timeout != time.Minute || secrets[len(secrets)-1].Value.Reveal() != s.Postgres.URL.Reveal() {
+		t.Errorf("the sink is %+v", s)
+	}
+	_, err = Parse("bridge.yaml", fmt.Appendf(nil, text, "bridge"), os.LookupEnv, known)
+	if err == nil || !strings.Contains(err.Error(), "sinks[0].postgres.schema: is the journal's, in line 3") || strings.Contains(err.Error(), "pass") {
+		t.Errorf("the journal's schema: %v", err)
+	}
+}

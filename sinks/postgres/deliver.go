@@ -207,7 +207,7 @@ func scanSink(row pgx.Row) (r sinkRow, err error) {
 		return r, nil
 	}
 	r.found = true
-	r.Reached = sinks.Reached{Log: *log, Mark: sinks.Mark{Epoch: sinks.Epoch(*epoch), Position: sinks.Position(*position)}} //nolint:gosec // stored as such
+	r.Reached = sinks.Reached{Log: *log, Mark: sinks.Mark{Epoch: sinks.Epoch(*epoch), Position: sinks.Position(*position)}}
 	return r, nil
 }
 

@@ -14,9 +14,22 @@ import (
 
 // eventColumns are the columns of the table of events, in the order of eventRow's values.
 var eventColumns = []column{
-	{"position", "bigint"}, {"id", "uuid"}, {"type", "text"}, {"kind", "text"}, {"source", "text"}, {"subject", "text"},
-	{"subject_version", "text"}, {"occurred_at", "timestamptz"}, {"received_at", "timestamptz"}, {"stale", "boolean"},
-	{"supersedes", "uuid"}, {"connector", "text"}, {"vendor_event", "text"}, {"webhook_id", "uuid"}, {"data", "jsonb"}, {"encoded", "bytea"},
+	{"position", "bigint"},
+	{"id", "uuid"},
+	{"type", "text"},
+	{"kind", "text"},
+	{"source", "text"},
+	{"subject", "text"},
+	{"subject_version", "text"},
+	{"occurred_at", "timestamptz"},
+	{"received_at", "timestamptz"},
+	{"stale", "boolean"},
+	{"supersedes", "uuid"},
+	{"connector", "text"},
+	{"vendor_event", "text"},
+	{"webhook_id", "uuid"},
+	{"data", "jsonb"},
+	{"encoded", "bytea"},
 }
 
 // newEventTable is the table of events. An event is stored once, whatever its position: a user may have another unique index.

@@ -176,8 +176,14 @@ func TestConditions(t *testing.T) {
 	sink := s.open(t)
 	mustResume(t, sink)
 	for i, c := range []struct{ state, hint string }{
-		{"53100", "disk is full"}, {"42501", "own the schema"}, {"25006", "read-only"}, {"57P03", "starts or shuts down"}, {"40P01", ""}, {"53300", "max_connections"},
-		{"55P03", "lock"}, {"XX001", ""},
+		{"53100", "disk is full"},
+		{"42501", "own the schema"},
+		{"25006", "read-only"},
+		{"57P03", "starts or shuts down"},
+		{"40P01", ""},
+		{"53300", "max_connections"},
+		{"55P03", "lock"},
+		{"XX001", ""},
 	} {
 		records := newRecords(t, i*200, 200, 50)
 		for _, part := range [][]sinks.Record{records[:3], records[3:]} {
@@ -206,7 +212,7 @@ func TestConditions(t *testing.T) {
 // TestTimeout: a server that does not answer does not hold a call for longer than the time-out, although nobody cancels it.
 func TestTimeout(t *testing.T) {
 	s := shared(t)
-	sink := s.open(t, func(c *Config) { c.Timeout = 300 * time.Millisecond })
+	sink := s.open(t, func(c *Config) { c.Timeout = 2 * time.Second })
 	mustResume(t, sink)
 	s.proxy.Freeze()
 	defer s.proxy.Thaw()

@@ -123,7 +123,7 @@ func parseNumeric(text string) (pgtype.Numeric, error) {
 	if !ok || len(text) > 128 || len(fraction) > 64 {
 		return pgtype.Numeric{}, refusef("a decimal of the event is not of the canonical form")
 	}
-	return pgtype.Numeric{Int: n, Exp: int32(-len(fraction)), Valid: true}, nil //nolint:gosec // at most 64
+	return pgtype.Numeric{Int: n, Exp: int32(-len(fraction)), Valid: true}, nil
 }
 
 // appendMoney appends the amount and its currency. An amount has two decimals at least.
@@ -142,7 +142,7 @@ func appendMoney(to []any, v protoreflect.Value) ([]any, error) {
 		}
 		n, exponent = shorter, exponent+1
 	}
-	return append(to, pgtype.Numeric{Int: n, Exp: int32(exponent), Valid: true}, optional([]byte(m.GetCurrencyCode()))), nil //nolint:gosec // between -9 and -2
+	return append(to, pgtype.Numeric{Int: n, Exp: int32(exponent), Valid: true}, optional([]byte(m.GetCurrencyCode()))), nil
 }
 
 // appendValues appends the values of a field's columns. text returns the JSON of a field of the data.

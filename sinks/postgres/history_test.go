@@ -129,7 +129,7 @@ func TestHistory(t *testing.T) {
 	for _, row := range query(t, s, `select subject, coalesce(version, ''), coalesce(total::text, ''), coalesce("table", ''), event_id::text,
 		deleted_at is not null, data from bridge.orders`, scanOrder) {
 		got[row.subject] = &row.now
-		if row.data.Table != row.now.Table || row.data.Id != strings.TrimPrefix(row.subject, "order/") {
+		if row.data.Table != row.now.Table || row.data.ID != strings.TrimPrefix(row.subject, "order/") {
 			t.Fatalf("%s has the table %q and the data %+v", row.subject, row.now.Table, row.data)
 		}
 	}
@@ -180,7 +180,7 @@ func deliverRoughly(t *testing.T, s *site, r *rand.Rand, records []sinks.Record)
 type orderRow struct {
 	subject string
 	now     orderNow
-	data    struct{ Id, Table string }
+	data    struct{ ID, Table string }
 }
 
 func scanOrder(row pgx.CollectableRow) (o orderRow, err error) {

@@ -29,8 +29,14 @@ type field struct {
 var (
 	keyColumns  = []column{{"source", "text"}, {"subject", "text"}}
 	metaColumns = []column{
-		{"deleted_at", "timestamptz"}, {"version", "text"}, {"event_id", "uuid"}, {"event_type", "text"}, {"event_at", "timestamptz"},
-		{"event_received_at", "timestamptz"}, {"event_position", "bigint"}, {"event_epoch", "bigint"},
+		{"deleted_at", "timestamptz"},
+		{"version", "text"},
+		{"event_id", "uuid"},
+		{"event_type", "text"},
+		{"event_at", "timestamptz"},
+		{"event_received_at", "timestamptz"},
+		{"event_position", "bigint"},
+		{"event_epoch", "bigint"},
 	}
 	dataColumn = column{"data", "jsonb"}
 )

@@ -14,7 +14,7 @@ import (
 func TestKit(t *testing.T) {
 	for name, change := range map[string]func(*Config){
 		"events":           func(c *Config) { c.State = nil },
-		"events and state": func(*Config) {},
+		"events and state": func(c *Config) { c.State = &State{Kinds: []string{"order", "payment", "loyalty_points_change"}} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			sinktest.Run(t, func(tb testing.TB) sinktest.Harness { return harness(tb, change) }, sinktest.Features{
@@ -33,6 +33,8 @@ func harness(tb testing.TB, change func(*Config)) sinktest.Harness {
 			return Open(ctx, from, c)
 		},
 		Received: s.received,
+		Backup:   func() { s.backUp(tb) },
+		Restore:  func() { s.restore(tb) },
 		Break:    s.proxy.Refuse,
 		Stall:    s.proxy.Freeze,
 		Repair:   func() { s.proxy.Accept(); s.proxy.Thaw() },

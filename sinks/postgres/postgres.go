@@ -198,8 +198,9 @@ func (s *Sink) Resume(ctx context.Context) (at sinks.Reached, found bool, err er
 }
 
 const (
-	announce = `insert into bridge.opening (name, fence) values ($1, 1)
-		on conflict (name) do update set fence = bridge.opening.fence + 1 returning fence`
+	// The numbers follow the clock, so that a database that was restored gives none again.
+	announce = `insert into bridge.opening (name, fence) values ($1, (extract(epoch from clock_timestamp()) * 1000000)::bigint)
+		on conflict (name) do update set fence = greatest(bridge.opening.fence + 1, excluded.fence) returning fence`
 	takeOver = `insert into bridge.sink (name, fence) values ($1, $2)
 		on conflict (name) do update set fence = excluded.fence, updated_at = now() where bridge.sink.fence < excluded.fence
 		returning fence, log, epoch, position`
@@ -272,7 +273,7 @@ const setPosition = "update bridge.sink set log = $3, epoch = $4, position = $5,
 
 func (s *Sink) positionArgs(p sinks.Position) []any {
 	at := s.origin.Reached(p)
-	return []any{s.origin.Sink, s.fence, at.Log, int64(at.Mark.Epoch), int64(at.Mark.Position)} //nolint:gosec // the columns are signed
+	return []any{s.origin.Sink, s.fence, at.Log, int64(at.Mark.Epoch), int64(at.Mark.Position)}
 }
 
 // Close implements [sinks.Sink]. It waits for a running call, which ends soon.

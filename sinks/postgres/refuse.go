@@ -40,13 +40,13 @@ func classify(err error) error {
 	if about := refusals[pg.Code]; about != "" {
 		reason += ": " + about
 	}
-	reason += " (SQLSTATE " + pg.Code
+	place := []string{"SQLSTATE " + pg.Code}
 	for _, part := range [][2]string{{"table", pg.TableName}, {"column", pg.ColumnName}, {"constraint", pg.ConstraintName}} {
 		if part[1] != "" {
-			reason += ", " + part[0] + " " + part[1]
+			place = append(place, part[0]+" "+part[1])
 		}
 	}
-	return &refusal{reason + ")"}
+	return &refusal{reason + " (" + strings.Join(place, ", ") + ")"}
 }
 
 // databaseError is a condition of the database, with a hint for operators.

@@ -39,7 +39,7 @@ func shared(tb testing.TB) *site {
 }
 
 func (s *site) config() Config {
-	return Config{URL: s.cluster.URLBy(s.proxy), Schema: s.schema, State: &State{}, Timeout: 10 * time.Second}
+	return Config{URL: s.cluster.URLBy(s.proxy), Schema: s.schema, State: &State{}, Timeout: 30 * time.Second}
 }
 
 func (s *site) origin() sinks.Origin { return sinks.Origin{Log: s.log, Sink: "warehouse"} }
@@ -159,5 +159,28 @@ func deliver(tb testing.TB, s *Sink, records ...sinks.Record) {
 	tb.Helper()
 	if n, err := s.Deliver(tb.Context(), records); n != len(records) || err != nil {
 		tb.Fatalf("delivered %d of %d: %v", n, len(records), err)
+	}
+}
+
+// tables are the tables of the site's schema.
+func (s *site) tables(tb testing.TB) []string {
+	tb.Helper()
+	return query(tb, s, "select tablename::text from pg_tables where schemaname = '"+s.schema+"'", pgx.RowTo[string])
+}
+
+// backUp copies all tables to another schema.
+func (s *site) backUp(tb testing.TB) {
+	tb.Helper()
+	s.cluster.Exec(tb, "drop schema if exists "+s.schema+"_saved cascade", "create schema "+s.schema+"_saved")
+	for _, name := range s.tables(tb) {
+		s.cluster.Exec(tb, fmt.Sprintf("create table %[1]s_saved.%[2]s as table %[1]s.%[2]s", s.schema, name))
+	}
+}
+
+// restore puts the copies back.
+func (s *site) restore(tb testing.TB) {
+	tb.Helper()
+	for _, name := range s.tables(tb) {
+		s.cluster.Exec(tb, fmt.Sprintf("truncate %s.%s", s.schema, name), fmt.Sprintf("insert into %[1]s.%[2]s select * from %[1]s_saved.%[2]s", s.schema, name))
 	}
 }

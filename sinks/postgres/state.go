@@ -148,10 +148,10 @@ func scanRow(found pgx.Rows, rows map[key]*row) error {
 		r.received = *received
 	}
 	if position != nil {
-		r.position = sinks.Position(*position) //nolint:gosec // stored as such
+		r.position = sinks.Position(*position)
 	}
 	if epoch != nil {
-		r.epoch = sinks.Epoch(*epoch) //nolint:gosec // stored as such
+		r.epoch = sinks.Epoch(*epoch)
 	}
 	return nil
 }

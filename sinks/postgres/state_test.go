@@ -79,7 +79,7 @@ func TestStateRules(t *testing.T) {
 		t.Run(c.rule, func(t *testing.T) {
 			for name, size := range map[string]int{"together": len(c.events), "one by one": 1} {
 				s := shared(t)
-				sink := s.open(t)
+				sink := s.open(t, func(c *Config) { c.State.Kinds = []string{"order"} })
 				for part := range slices.Chunk(c.events, size) {
 					var records []sinks.Record
 					for _, e := range part {

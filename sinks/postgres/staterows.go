@@ -85,8 +85,8 @@ func (r *stateRows) Values() ([]any, error) {
 	if at.deleted != (time.Time{}) {
 		deleted = at.deleted
 	}
-	r.values = append(r.values, deleted, optional([]byte(at.version.text)), pgtype.UUID{Bytes: at.id, Valid: true}, clean(h.Type),
-		optionalTime(happened(h)), optionalTime(h.ReceivedAt), int64(at.position), int64(at.epoch), text) //nolint:gosec // the column is signed
+	r.values = append(r.values, deleted, optional([]byte(at.text)), pgtype.UUID{Bytes: at.id, Valid: true}, clean(h.Type),
+		optionalTime(happened(h)), optionalTime(h.ReceivedAt), int64(at.position), int64(at.epoch), text)
 	return r.values, nil
 }
 
