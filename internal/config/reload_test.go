@@ -125,7 +125,7 @@ func TestReloadRefuses(t *testing.T) {
 		{"signed", "short", "sources[2].auth.hmac.secrets[0]", "is shorter than 8 bytes, without its prefix and once decoded"},
 		{"access", "not a token, is it", "access.tokens[0]", "may only hold A-Z, a-z, 0-9, and -._~+/="},
 		{"admin", "", "access.admin_tokens[0]", "every value is empty; one must be left"},
-		{"kafka", "", "sinks[0].kafka.sasl.password", "is missing"},
+		{"kafka", "", "sinks[0].kafka.sasl.password", "the file it refers to is empty"},
 		{"kafka", "gone", "sinks[0].kafka.sasl.password", "the file it refers to does not exist"},
 	} {
 		t.Run(tt.file+" "+tt.content, func(t *testing.T) {

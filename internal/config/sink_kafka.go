@@ -40,10 +40,20 @@ type KafkaTLS struct {
 	CAFile, CertFile, KeyFile, ServerName string
 }
 
-// KafkaSASL has the credentials for brokers.
+// KafkaSASL has the credentials for brokers. Its secrets have no text if they are not configured.
 type KafkaSASL struct {
 	Mechanism, Username string
-	Password            secret.Value
+	Password, Token     secret.Value
+	OAuth               *KafkaOAuth
+	Extensions          []string
+}
+
+// KafkaOAuth gets tokens for brokers.
+type KafkaOAuth struct {
+	TokenURL, ClientID string
+	ClientSecret       secret.Value
+	Scopes             []string
+	TLS                *KafkaTLS
 }
 
 // KafkaCreateTopics configures the creation of missing topics.
@@ -83,15 +93,28 @@ func (r resolver) kafka(path string, file *configv1.KafkaSink) *Kafka {
 			Password: r.secret(at+".password", g.GetPassword()), Token: r.secret(at+".token", g.GetToken()),
 		}
 	}
-	if s := file.GetSasl(); s != nil {
-		k.SASL = &KafkaSASL{
-			Mechanism: s.GetMechanism(), Username: s.GetUsername(), Password: r.secret(path+".sasl.password", s.GetPassword()),
-		}
-	}
+	k.SASL = r.kafkaSASL(path+".sasl", file.GetSasl())
 	if c := file.GetCreateTopics(); c != nil {
 		k.CreateTopics = &KafkaCreateTopics{Partitions: int(c.GetPartitions()), Replication: int(c.GetReplication())}
 	}
 	return k
+}
+
+func (r resolver) kafkaSASL(path string, file *configv1.KafkaSASL) *KafkaSASL {
+	if file == nil {
+		return nil
+	}
+	s := &KafkaSASL{
+		Mechanism: file.GetMechanism(), Username: file.GetUsername(), Extensions: file.GetExtensions(),
+		Password: r.secret(path+".password", file.GetPassword()), Token: r.secret(path+".token", file.GetToken()),
+	}
+	if o := file.GetOauth(); o != nil {
+		s.OAuth = &KafkaOAuth{
+			TokenURL: o.GetTokenUrl(), ClientID: o.GetClientId(), Scopes: o.GetScopes(), TLS: kafkaTLS(o.GetTls()),
+			ClientSecret: r.secret(path+".oauth.client_secret", o.GetClientSecret()),
+		}
+	}
+	return s
 }
 
 func kafkaTLS(t *configv1.KafkaTLS) *KafkaTLS {
@@ -108,7 +131,10 @@ func (k *Kafka) secrets() []secret.Value {
 	}
 	var all []secret.Value
 	if s := k.SASL; s != nil {
-		all = append(all, s.Password)
+		all = append(all, s.Password, s.Token)
+		if s.OAuth != nil {
+			all = append(all, s.OAuth.ClientSecret)
+		}
 	}
 	if g := k.SchemaRegistry; g != nil {
 		all = append(all, g.Password, g.Token)

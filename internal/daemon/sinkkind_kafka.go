@@ -52,9 +52,7 @@ func kafkaConfig(s config.Sink) kafka.Config {
 		TransactionTimeout: k.TransactionTimeout,
 	}
 	c.TLS = kafkaTLS(k.TLS)
-	if a := k.SASL; a != nil {
-		c.SASL = &kafka.SASL{Mechanism: a.Mechanism, Username: a.Username, Password: a.Password.Reveal(), Current: current(a.Password)}
-	}
+	c.SASL = kafkaSASL(k.SASL)
 	c.SchemaRegistry = kafkaRegistry(k.SchemaRegistry)
 	if t := k.CreateTopics; t != nil {
 		c.CreateTopics = &kafka.CreateTopics{Partitions: t.Partitions, Replication: t.Replication}
@@ -67,6 +65,26 @@ func kafkaTLS(t *config.KafkaTLS) *kafka.TLS {
 		return nil
 	}
 	return &kafka.TLS{CAFile: t.CAFile, CertFile: t.CertFile, KeyFile: t.KeyFile, ServerName: t.ServerName}
+}
+
+func kafkaSASL(a *config.KafkaSASL) *kafka.SASL {
+	if a == nil {
+		return nil
+	}
+	to := &kafka.SASL{
+		Mechanism: a.Mechanism, Username: a.Username, Password: a.Password.Reveal(), Token: a.Token.Reveal(), Extensions: a.Extensions,
+		Current: current(a.Password),
+	}
+	if to.Token != "" {
+		to.Current = current(a.Token)
+	}
+	if o := a.OAuth; o != nil {
+		to.OAuth = &kafka.OAuth{
+			TokenURL: o.TokenURL, ClientID: o.ClientID, ClientSecret: o.ClientSecret.Reveal(), Scopes: o.Scopes, TLS: kafkaTLS(o.TLS),
+		}
+		to.Current = current(o.ClientSecret)
+	}
+	return to
 }
 
 func kafkaRegistry(g *config.KafkaSchemaRegistry) *kafka.SchemaRegistry {

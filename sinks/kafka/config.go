@@ -1,12 +1,12 @@
 package kafka
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"net"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -83,21 +83,6 @@ type TLS struct {
 	ServerName string
 }
 
-// SASL has the client's credentials. Its String leaves the password out.
-type SASL struct {
-	// Mechanism is "PLAIN", "SCRAM-SHA-256" or "SCRAM-SHA-512".
-	Mechanism          string
-	Username, Password string
-	// Current, if set, returns the password for a new connection, which may have changed since.
-	Current func() string
-}
-
-// String leaves the password out.
-func (s SASL) String() string { return s.Mechanism + " as " + s.Username }
-
-// GoString leaves the password out.
-func (s SASL) GoString() string { return "kafka.SASL{" + s.String() + "}" }
-
 // CreateTopics configures new topics. Zeros mean the brokers' defaults.
 type CreateTopics struct {
 	Partitions, Replication int
@@ -140,16 +125,17 @@ func (r *resolver) addf(key, format string, args ...any) {
 
 func (c Config) resolve() (resolved, []error) {
 	r := &resolver{}
+	timeout := cmp.Or(c.Timeout, 30*time.Second)
 	out := resolved{
 		brokers:        c.Brokers,
 		topic:          r.topic(c.Topic),
 		key:            r.key(c.Key, c.Tombstones),
 		compression:    r.compression(c.Compression),
 		tls:            r.tls("tls", c.TLS),
-		registry:       r.registry(c.SchemaRegistry, c.Format, c.Timeout),
-		sasl:           r.sasl(c.SASL),
+		registry:       r.registry(c.SchemaRegistry, c.Format, timeout),
+		sasl:           r.sasl(c.SASL, timeout),
 		create:         c.CreateTopics,
-		timeout:        c.Timeout,
+		timeout:        timeout,
 		batchBytes:     r.size("batch_bytes", c.BatchBytes, 1<<20),
 		maxRecordBytes: r.size("max_record_bytes", c.MaxRecordBytes, 96<<20),
 		clientID:       c.ClientID,
@@ -164,9 +150,6 @@ func (c Config) resolve() (resolved, []error) {
 	}
 	if c.Timeout < 0 {
 		r.addf("timeout", "is negative")
-	}
-	if out.timeout == 0 {
-		out.timeout = 30 * time.Second
 	}
 	if c.TransactionTimeout < 0 {
 		r.addf("transaction_timeout", "is negative")
@@ -276,29 +259,4 @@ func (r *resolver) tls(key string, t *TLS) *tls.Config {
 		out.GetClientCertificate = show
 	}
 	return out
-}
-
-func (r *resolver) sasl(s *SASL) sasl.Mechanism {
-	if s == nil {
-		return nil
-	}
-	if s.Username == "" {
-		r.addf("sasl.username", "is missing")
-	}
-	if s.Password == "" {
-		r.addf("sasl.password", "is missing")
-	}
-	if !slices.Contains([]string{"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"}, s.Mechanism) {
-		r.addf("sasl.mechanism", "%q is none of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512", s.Mechanism)
-		return nil
-	}
-	mechanism, err := s.mechanism(s.Password)
-	if err != nil {
-		r.problems = append(r.problems, &KeyError{Key: "sasl", Err: err})
-		return nil
-	}
-	if s.Current != nil {
-		return renewedSASL{mechanism, *s}
-	}
-	return mechanism
 }

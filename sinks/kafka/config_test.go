@@ -45,11 +45,11 @@ func TestConfig(t *testing.T) {
 		"no registry":     {config(func(c *kafka.Config) { c.SchemaRegistry = &kafka.SchemaRegistry{} }), []string{"schema_registry.url"}},
 		"registry, two forms": {config(func(c *kafka.Config) {
 			c.Format = kafka.FormatCloudEvents
-			c.SchemaRegistry = &kafka.SchemaRegistry{URL: "http://u:secret@a", Username: "u", Token: "secret", TLS: &kafka.TLS{CAFile: "/nowhere"}}
+			c.SchemaRegistry = &kafka.SchemaRegistry{URL: "http://u:hunter2@a", Username: "u", Token: "hunter2", TLS: &kafka.TLS{CAFile: "/nowhere"}}
 		}), []string{"schema_registry.url", "schema_registry.token", "schema_registry", "schema_registry.tls.ca_file"}},
 		"registry, no user": {config(func(c *kafka.Config) {
 			c.Format = kafka.FormatJSON
-			c.SchemaRegistry = &kafka.SchemaRegistry{URL: "http://a", Password: "secret"}
+			c.SchemaRegistry = &kafka.SchemaRegistry{URL: "http://a", Password: "hunter2"}
 		}), []string{"schema_registry.username", "schema_registry"}},
 		"negative": {config(func(c *kafka.Config) {
 			c.Timeout, c.BatchBytes, c.MaxRecordBytes = -time.Second, -1, -1
@@ -62,8 +62,25 @@ func TestConfig(t *testing.T) {
 		"no pair":        {config(func(c *kafka.Config) { c.TLS = &kafka.TLS{CertFile: notPEM, KeyFile: notPEM} }), []string{"tls.cert_file"}},
 		"no credentials": {config(func(c *kafka.Config) { c.SASL = &kafka.SASL{Mechanism: "PLAIN"} }), []string{"sasl.username", "sasl.password"}},
 		"mechanism":      {config(func(c *kafka.Config) { c.SASL = &kafka.SASL{Mechanism: "GSSAPI", Username: "u", Password: "p"} }), []string{"sasl.mechanism"}},
+		"token": {config(func(c *kafka.Config) {
+			c.SASL = &kafka.SASL{Mechanism: "OAUTHBEARER", Token: "a-._~+/1==", Extensions: []string{"a=b c"}}
+		}), nil},
+		"no token":      {config(func(c *kafka.Config) { c.SASL = &kafka.SASL{Mechanism: "OAUTHBEARER", Username: "u"} }), []string{"sasl.username", "sasl.token"}},
+		"no such token": {config(func(c *kafka.Config) { c.SASL = &kafka.SASL{Mechanism: "OAUTHBEARER", Token: "hunter2\x01"} }), []string{"sasl.token"}},
+		"extensions": {config(func(c *kafka.Config) {
+			c.SASL = &kafka.SASL{Mechanism: "OAUTHBEARER", Token: "t", Extensions: []string{"a", "=b", "a=\x01", "auth=x", "a="}}
+		}), []string{"sasl.extensions[0]", "sasl.extensions[1]", "sasl.extensions[2]", "sasl.extensions[3]"}},
+		"no client": {config(func(c *kafka.Config) {
+			c.SASL = &kafka.SASL{Mechanism: "OAUTHBEARER", Token: "t", OAuth: &kafka.OAuth{TokenURL: "https://u:hunter2@a/"}}
+		}), []string{"sasl.token", "sasl.oauth.token_url", "sasl.oauth.client_id", "sasl.oauth.client_secret"}},
+		"client": {config(func(c *kafka.Config) {
+			c.SASL = &kafka.SASL{Mechanism: "OAUTHBEARER", OAuth: &kafka.OAuth{TokenURL: "https://a/token?v=1", ClientID: "c", ClientSecret: "s"}}
+		}), nil},
+		"token with PLAIN": {config(func(c *kafka.Config) {
+			c.SASL = &kafka.SASL{Mechanism: "PLAIN", Username: "u", Password: "p", Token: "t"}
+		}), []string{"sasl.mechanism"}},
 		"not for SCRAM": {config(func(c *kafka.Config) {
-			c.SASL = &kafka.SASL{Mechanism: "SCRAM-SHA-512", Username: "u", Password: "secret\x00"}
+			c.SASL = &kafka.SASL{Mechanism: "SCRAM-SHA-512", Username: "u", Password: "hunter2\x00"}
 		}), []string{"sasl"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -74,7 +91,7 @@ func TestConfig(t *testing.T) {
 					t.Fatalf("%v has no key", problem)
 				}
 				keys = append(keys, at.Key)
-				if strings.Contains(problem.Error(), "secret") {
+				if strings.Contains(problem.Error(), "hunter2") {
 					t.Errorf("%v shows the password", problem)
 				}
 			}
@@ -105,8 +122,9 @@ func TestPasswordIsNotPrinted(t *testing.T) {
 		SASL:           &kafka.SASL{Mechanism: "PLAIN", Username: "bridge", Password: "hunter2"},
 		SchemaRegistry: &kafka.SchemaRegistry{URL: "https://registry.example", Username: "bridge", Password: "hunter2", Token: "hunter2"},
 	}
+	oauth := &kafka.OAuth{TokenURL: "https://login.example", ClientID: "bridge", ClientSecret: "hunter2"}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
-		for _, v := range []any{c, c.SASL, *c.SASL, c.SchemaRegistry, *c.SchemaRegistry} {
+		for _, v := range []any{c, c.SASL, *c.SASL, oauth, *oauth, c.SchemaRegistry, *c.SchemaRegistry} {
 			if text := fmt.Sprintf(verb, v); strings.Contains(text, "hunter2") {
 				t.Errorf("%s of %T prints %s", verb, v, text)
 			}

@@ -92,7 +92,7 @@ func Open(ctx context.Context, c Config) (*Sink, error) {
 	}
 	if c.Required {
 		if err := s.checkRequired(ctx, parts.topic.fixed()); err != nil {
-			return nil, fmt.Errorf("kafka: open: %w", errors.Join(err, s.Close()))
+			return nil, fmt.Errorf("kafka: open: %w", errors.Join(explain(err), s.Close()))
 		}
 	}
 	return s, nil
@@ -151,7 +151,7 @@ func (s *Sink) call(ctx context.Context, do func(context.Context) error) error {
 	if done := ctx.Err(); done != nil {
 		return done
 	}
-	return err
+	return explain(err)
 }
 
 func (s *Sink) closed() error {

@@ -108,7 +108,7 @@ func (b *Broker) prepare(ctx context.Context, more []string) error {
 		return err
 	}
 	b.Proxy.Forward("127.0.0.1:" + ports[0])
-	lines := append([]string{
+	lines := extend([]string{
 		"process.roles=broker,controller",
 		"node.id=1",
 		"listeners=CLIENT://127.0.0.1:" + ports[0] + ",CONTROLLER://127.0.0.1:" + ports[1],
@@ -124,7 +124,7 @@ func (b *Broker) prepare(ctx context.Context, more []string) error {
 		"auto.create.topics.enable=false",
 		"group.initial.rebalance.delay.ms=0",
 		"num.partitions=6",
-	}, more...)
+	}, more)
 	if err := os.WriteFile(b.properties(), []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 		return fmt.Errorf("kafkatest: start: %w", err)
 	}

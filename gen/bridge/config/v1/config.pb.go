@@ -2650,12 +2650,18 @@ func (x *KafkaTLS) GetServerName() string {
 // KafkaSASL says who the client is.
 type KafkaSASL struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`.
+	// `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512` or `OAUTHBEARER`.
 	Mechanism string `protobuf:"bytes,1,opt,name=mechanism,proto3" json:"mechanism,omitempty"`
-	// Name of the user.
+	// Name of the user. Not for `OAUTHBEARER`.
 	Username string `protobuf:"bytes,2,opt,name=username,proto3" json:"username,omitempty"`
 	// Password of the user.
-	Password      string `protobuf:"bytes,3,opt,name=password,proto3" json:"password,omitempty"`
+	Password string `protobuf:"bytes,3,opt,name=password,proto3" json:"password,omitempty"`
+	// Token for `OAUTHBEARER`, from a file that something else renews.
+	Token string `protobuf:"bytes,4,opt,name=token,proto3" json:"token,omitempty"`
+	// Gets tokens for `OAUTHBEARER` by the grant of client credentials.
+	Oauth *KafkaOAuth `protobuf:"bytes,5,opt,name=oauth,proto3" json:"oauth,omitempty"`
+	// Extensions for `OAUTHBEARER` that a broker may want, as `name=value`.
+	Extensions    []string `protobuf:"bytes,6,rep,name=extensions,proto3" json:"extensions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2711,6 +2717,109 @@ func (x *KafkaSASL) GetPassword() string {
 	return ""
 }
 
+func (x *KafkaSASL) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *KafkaSASL) GetOauth() *KafkaOAuth {
+	if x != nil {
+		return x.Oauth
+	}
+	return nil
+}
+
+func (x *KafkaSASL) GetExtensions() []string {
+	if x != nil {
+		return x.Extensions
+	}
+	return nil
+}
+
+// KafkaOAuth gets tokens from an authorization server.
+type KafkaOAuth struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Address of the server's token endpoint.
+	TokenUrl string `protobuf:"bytes,1,opt,name=token_url,json=tokenUrl,proto3" json:"token_url,omitempty"`
+	// Id of the client.
+	ClientId string `protobuf:"bytes,2,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
+	// Secret of the client.
+	ClientSecret string `protobuf:"bytes,3,opt,name=client_secret,json=clientSecret,proto3" json:"client_secret,omitempty"`
+	// Scopes that the token should have.
+	Scopes []string `protobuf:"bytes,4,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	// Configures connections to an `https` address; without it they trust the system's authorities.
+	Tls           *KafkaTLS `protobuf:"bytes,5,opt,name=tls,proto3" json:"tls,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KafkaOAuth) Reset() {
+	*x = KafkaOAuth{}
+	mi := &file_bridge_config_v1_config_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KafkaOAuth) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KafkaOAuth) ProtoMessage() {}
+
+func (x *KafkaOAuth) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_config_v1_config_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KafkaOAuth.ProtoReflect.Descriptor instead.
+func (*KafkaOAuth) Descriptor() ([]byte, []int) {
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *KafkaOAuth) GetTokenUrl() string {
+	if x != nil {
+		return x.TokenUrl
+	}
+	return ""
+}
+
+func (x *KafkaOAuth) GetClientId() string {
+	if x != nil {
+		return x.ClientId
+	}
+	return ""
+}
+
+func (x *KafkaOAuth) GetClientSecret() string {
+	if x != nil {
+		return x.ClientSecret
+	}
+	return ""
+}
+
+func (x *KafkaOAuth) GetScopes() []string {
+	if x != nil {
+		return x.Scopes
+	}
+	return nil
+}
+
+func (x *KafkaOAuth) GetTls() *KafkaTLS {
+	if x != nil {
+		return x.Tls
+	}
+	return nil
+}
+
 // KafkaCreateTopics says how topics are created.
 type KafkaCreateTopics struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2724,7 +2833,7 @@ type KafkaCreateTopics struct {
 
 func (x *KafkaCreateTopics) Reset() {
 	*x = KafkaCreateTopics{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[31]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2736,7 +2845,7 @@ func (x *KafkaCreateTopics) String() string {
 func (*KafkaCreateTopics) ProtoMessage() {}
 
 func (x *KafkaCreateTopics) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[31]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2749,7 +2858,7 @@ func (x *KafkaCreateTopics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaCreateTopics.ProtoReflect.Descriptor instead.
 func (*KafkaCreateTopics) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{31}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *KafkaCreateTopics) GetPartitions() uint32 {
@@ -2786,7 +2895,7 @@ type PostgresSink struct {
 
 func (x *PostgresSink) Reset() {
 	*x = PostgresSink{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[32]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2798,7 +2907,7 @@ func (x *PostgresSink) String() string {
 func (*PostgresSink) ProtoMessage() {}
 
 func (x *PostgresSink) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[32]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2811,7 +2920,7 @@ func (x *PostgresSink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PostgresSink.ProtoReflect.Descriptor instead.
 func (*PostgresSink) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{32}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *PostgresSink) GetUrl() string {
@@ -2860,7 +2969,7 @@ type PostgresState struct {
 
 func (x *PostgresState) Reset() {
 	*x = PostgresState{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[33]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2872,7 +2981,7 @@ func (x *PostgresState) String() string {
 func (*PostgresState) ProtoMessage() {}
 
 func (x *PostgresState) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[33]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2885,7 +2994,7 @@ func (x *PostgresState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PostgresState.ProtoReflect.Descriptor instead.
 func (*PostgresState) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{33}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *PostgresState) GetKinds() []string {
@@ -2924,7 +3033,7 @@ type WebhookSink struct {
 
 func (x *WebhookSink) Reset() {
 	*x = WebhookSink{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[34]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2936,7 +3045,7 @@ func (x *WebhookSink) String() string {
 func (*WebhookSink) ProtoMessage() {}
 
 func (x *WebhookSink) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[34]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2949,7 +3058,7 @@ func (x *WebhookSink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WebhookSink.ProtoReflect.Descriptor instead.
 func (*WebhookSink) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{34}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *WebhookSink) GetUrl() string {
@@ -3035,7 +3144,7 @@ type WebhookHeader struct {
 
 func (x *WebhookHeader) Reset() {
 	*x = WebhookHeader{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[35]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3047,7 +3156,7 @@ func (x *WebhookHeader) String() string {
 func (*WebhookHeader) ProtoMessage() {}
 
 func (x *WebhookHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[35]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3060,7 +3169,7 @@ func (x *WebhookHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WebhookHeader.ProtoReflect.Descriptor instead.
 func (*WebhookHeader) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{35}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *WebhookHeader) GetName() string {
@@ -3094,7 +3203,7 @@ type ClientTLS struct {
 
 func (x *ClientTLS) Reset() {
 	*x = ClientTLS{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[36]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3106,7 +3215,7 @@ func (x *ClientTLS) String() string {
 func (*ClientTLS) ProtoMessage() {}
 
 func (x *ClientTLS) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[36]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3119,7 +3228,7 @@ func (x *ClientTLS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientTLS.ProtoReflect.Descriptor instead.
 func (*ClientTLS) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{36}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ClientTLS) GetCaFile() string {
@@ -3432,11 +3541,24 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\bkey_file\x18\x03 \x01(\tB\n" +
 	"\xb2\xaa\x19\x062\x04pathR\akeyFile\x128\n" +
 	"\vserver_name\x18\x04 \x01(\tB\x17\xb2\xaa\x19\x13\x1a\x11the broker's hostR\n" +
-	"serverName\"\xae\x01\n" +
-	"\tKafkaSASL\x12H\n" +
-	"\tmechanism\x18\x01 \x01(\tB*\xbaH'r%R\x05PLAINR\rSCRAM-SHA-256R\rSCRAM-SHA-512R\tmechanism\x12#\n" +
-	"\busername\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\busername\x122\n" +
-	"\bpassword\x18\x03 \x01(\tB\x16\xbaH\x04r\x02\x10\x01\xb2\xaa\x19\b2\x06secret\x80\x01\x01R\bpassword\"\x8c\x01\n" +
+	"serverName\"\xbc\x02\n" +
+	"\tKafkaSASL\x12U\n" +
+	"\tmechanism\x18\x01 \x01(\tB7\xbaH4r2R\x05PLAINR\rSCRAM-SHA-256R\rSCRAM-SHA-512R\vOAUTHBEARERR\tmechanism\x12\x1a\n" +
+	"\busername\x18\x02 \x01(\tR\busername\x12+\n" +
+	"\bpassword\x18\x03 \x01(\tB\x0f\xb2\xaa\x19\b2\x06secret\x80\x01\x01R\bpassword\x12%\n" +
+	"\x05token\x18\x04 \x01(\tB\x0f\xb2\xaa\x19\b2\x06secret\x80\x01\x01R\x05token\x12>\n" +
+	"\x05oauth\x18\x05 \x01(\v2\x1c.bridge.config.v1.KafkaOAuthB\n" +
+	"\xb2\xaa\x19\x06\x1a\x04noneR\x05oauth\x12(\n" +
+	"\n" +
+	"extensions\x18\x06 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10\x10R\n" +
+	"extensions\"\xee\x01\n" +
+	"\n" +
+	"KafkaOAuth\x12-\n" +
+	"\ttoken_url\x18\x01 \x01(\tB\x10\xbaH\x04r\x02\x10\x01\xb2\xaa\x19\x052\x03URLR\btokenUrl\x12$\n" +
+	"\tclient_id\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\bclientId\x12;\n" +
+	"\rclient_secret\x18\x03 \x01(\tB\x16\xbaH\x04r\x02\x10\x01\xb2\xaa\x19\b2\x06secret\x80\x01\x01R\fclientSecret\x12 \n" +
+	"\x06scopes\x18\x04 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\x06scopes\x12,\n" +
+	"\x03tls\x18\x05 \x01(\v2\x1a.bridge.config.v1.KafkaTLSR\x03tls\"\x8c\x01\n" +
 	"\x11KafkaCreateTopics\x12:\n" +
 	"\n" +
 	"partitions\x18\x01 \x01(\rB\x1a\xbaH\x05*\x03\x18\x90N\xb2\xaa\x19\x0e\x1a\fthe brokers'R\n" +
@@ -3495,7 +3617,7 @@ func file_bridge_config_v1_config_proto_rawDescGZIP() []byte {
 	return file_bridge_config_v1_config_proto_rawDescData
 }
 
-var file_bridge_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_bridge_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_bridge_config_v1_config_proto_goTypes = []any{
 	(*Config)(nil),              // 0: bridge.config.v1.Config
 	(*Streams)(nil),             // 1: bridge.config.v1.Streams
@@ -3528,13 +3650,14 @@ var file_bridge_config_v1_config_proto_goTypes = []any{
 	(*KafkaSchemaRegistry)(nil), // 28: bridge.config.v1.KafkaSchemaRegistry
 	(*KafkaTLS)(nil),            // 29: bridge.config.v1.KafkaTLS
 	(*KafkaSASL)(nil),           // 30: bridge.config.v1.KafkaSASL
-	(*KafkaCreateTopics)(nil),   // 31: bridge.config.v1.KafkaCreateTopics
-	(*PostgresSink)(nil),        // 32: bridge.config.v1.PostgresSink
-	(*PostgresState)(nil),       // 33: bridge.config.v1.PostgresState
-	(*WebhookSink)(nil),         // 34: bridge.config.v1.WebhookSink
-	(*WebhookHeader)(nil),       // 35: bridge.config.v1.WebhookHeader
-	(*ClientTLS)(nil),           // 36: bridge.config.v1.ClientTLS
-	(*durationpb.Duration)(nil), // 37: google.protobuf.Duration
+	(*KafkaOAuth)(nil),          // 31: bridge.config.v1.KafkaOAuth
+	(*KafkaCreateTopics)(nil),   // 32: bridge.config.v1.KafkaCreateTopics
+	(*PostgresSink)(nil),        // 33: bridge.config.v1.PostgresSink
+	(*PostgresState)(nil),       // 34: bridge.config.v1.PostgresState
+	(*WebhookSink)(nil),         // 35: bridge.config.v1.WebhookSink
+	(*WebhookHeader)(nil),       // 36: bridge.config.v1.WebhookHeader
+	(*ClientTLS)(nil),           // 37: bridge.config.v1.ClientTLS
+	(*durationpb.Duration)(nil), // 38: google.protobuf.Duration
 }
 var file_bridge_config_v1_config_proto_depIdxs = []int32{
 	2,  // 0: bridge.config.v1.Config.listen:type_name -> bridge.config.v1.Listen
@@ -3542,11 +3665,11 @@ var file_bridge_config_v1_config_proto_depIdxs = []int32{
 	11, // 2: bridge.config.v1.Config.sources:type_name -> bridge.config.v1.Source
 	20, // 3: bridge.config.v1.Config.log:type_name -> bridge.config.v1.Log
 	6,  // 4: bridge.config.v1.Config.access:type_name -> bridge.config.v1.Access
-	37, // 5: bridge.config.v1.Config.shutdown_timeout:type_name -> google.protobuf.Duration
+	38, // 5: bridge.config.v1.Config.shutdown_timeout:type_name -> google.protobuf.Duration
 	21, // 6: bridge.config.v1.Config.sinks:type_name -> bridge.config.v1.Sink
-	37, // 7: bridge.config.v1.Config.shutdown_delay:type_name -> google.protobuf.Duration
+	38, // 7: bridge.config.v1.Config.shutdown_delay:type_name -> google.protobuf.Duration
 	1,  // 8: bridge.config.v1.Config.streams:type_name -> bridge.config.v1.Streams
-	37, // 9: bridge.config.v1.Streams.max_age:type_name -> google.protobuf.Duration
+	38, // 9: bridge.config.v1.Streams.max_age:type_name -> google.protobuf.Duration
 	4,  // 10: bridge.config.v1.Listen.tls:type_name -> bridge.config.v1.ListenTLS
 	3,  // 11: bridge.config.v1.Listen.connections:type_name -> bridge.config.v1.ListenConnections
 	5,  // 12: bridge.config.v1.ListenTLS.webhooks:type_name -> bridge.config.v1.TLS
@@ -3556,50 +3679,52 @@ var file_bridge_config_v1_config_proto_depIdxs = []int32{
 	7,  // 16: bridge.config.v1.Access.principals:type_name -> bridge.config.v1.Principal
 	10, // 17: bridge.config.v1.Journal.retention:type_name -> bridge.config.v1.Retention
 	9,  // 18: bridge.config.v1.Journal.postgres:type_name -> bridge.config.v1.Postgres
-	37, // 19: bridge.config.v1.Retention.age:type_name -> google.protobuf.Duration
-	37, // 20: bridge.config.v1.Retention.quarantine_age:type_name -> google.protobuf.Duration
-	37, // 21: bridge.config.v1.Retention.parked_age:type_name -> google.protobuf.Duration
+	38, // 19: bridge.config.v1.Retention.age:type_name -> google.protobuf.Duration
+	38, // 20: bridge.config.v1.Retention.quarantine_age:type_name -> google.protobuf.Duration
+	38, // 21: bridge.config.v1.Retention.parked_age:type_name -> google.protobuf.Duration
 	13, // 22: bridge.config.v1.Source.auth:type_name -> bridge.config.v1.Auth
 	19, // 23: bridge.config.v1.Source.limits:type_name -> bridge.config.v1.Limits
-	37, // 24: bridge.config.v1.Source.dedupe_window:type_name -> google.protobuf.Duration
+	38, // 24: bridge.config.v1.Source.dedupe_window:type_name -> google.protobuf.Duration
 	12, // 25: bridge.config.v1.Source.alarms:type_name -> bridge.config.v1.Alarms
-	37, // 26: bridge.config.v1.Alarms.silent_after:type_name -> google.protobuf.Duration
+	38, // 26: bridge.config.v1.Alarms.silent_after:type_name -> google.protobuf.Duration
 	14, // 27: bridge.config.v1.Auth.header:type_name -> bridge.config.v1.HeaderAuth
 	15, // 28: bridge.config.v1.Auth.path_token:type_name -> bridge.config.v1.PathTokenAuth
 	18, // 29: bridge.config.v1.Auth.none:type_name -> bridge.config.v1.NoAuth
 	16, // 30: bridge.config.v1.Auth.hmac:type_name -> bridge.config.v1.HMACAuth
 	17, // 31: bridge.config.v1.HMACAuth.timestamp:type_name -> bridge.config.v1.HMACTimestamp
-	37, // 32: bridge.config.v1.HMACTimestamp.tolerance:type_name -> google.protobuf.Duration
+	38, // 32: bridge.config.v1.HMACTimestamp.tolerance:type_name -> google.protobuf.Duration
 	24, // 33: bridge.config.v1.Sink.file:type_name -> bridge.config.v1.FileSink
 	27, // 34: bridge.config.v1.Sink.kafka:type_name -> bridge.config.v1.KafkaSink
-	32, // 35: bridge.config.v1.Sink.postgres:type_name -> bridge.config.v1.PostgresSink
-	34, // 36: bridge.config.v1.Sink.webhook:type_name -> bridge.config.v1.WebhookSink
+	33, // 35: bridge.config.v1.Sink.postgres:type_name -> bridge.config.v1.PostgresSink
+	35, // 36: bridge.config.v1.Sink.webhook:type_name -> bridge.config.v1.WebhookSink
 	25, // 37: bridge.config.v1.Sink.stdout:type_name -> bridge.config.v1.StdoutSink
 	22, // 38: bridge.config.v1.Sink.batch:type_name -> bridge.config.v1.SinkBatch
 	23, // 39: bridge.config.v1.Sink.backoff:type_name -> bridge.config.v1.SinkBackoff
-	37, // 40: bridge.config.v1.SinkBatch.delay:type_name -> google.protobuf.Duration
-	37, // 41: bridge.config.v1.SinkBackoff.min:type_name -> google.protobuf.Duration
-	37, // 42: bridge.config.v1.SinkBackoff.max:type_name -> google.protobuf.Duration
+	38, // 40: bridge.config.v1.SinkBatch.delay:type_name -> google.protobuf.Duration
+	38, // 41: bridge.config.v1.SinkBackoff.min:type_name -> google.protobuf.Duration
+	38, // 42: bridge.config.v1.SinkBackoff.max:type_name -> google.protobuf.Duration
 	26, // 43: bridge.config.v1.FileSink.rotate:type_name -> bridge.config.v1.FileRotation
-	37, // 44: bridge.config.v1.FileRotation.age:type_name -> google.protobuf.Duration
+	38, // 44: bridge.config.v1.FileRotation.age:type_name -> google.protobuf.Duration
 	29, // 45: bridge.config.v1.KafkaSink.tls:type_name -> bridge.config.v1.KafkaTLS
 	30, // 46: bridge.config.v1.KafkaSink.sasl:type_name -> bridge.config.v1.KafkaSASL
-	31, // 47: bridge.config.v1.KafkaSink.create_topics:type_name -> bridge.config.v1.KafkaCreateTopics
-	37, // 48: bridge.config.v1.KafkaSink.timeout:type_name -> google.protobuf.Duration
-	37, // 49: bridge.config.v1.KafkaSink.transaction_timeout:type_name -> google.protobuf.Duration
+	32, // 47: bridge.config.v1.KafkaSink.create_topics:type_name -> bridge.config.v1.KafkaCreateTopics
+	38, // 48: bridge.config.v1.KafkaSink.timeout:type_name -> google.protobuf.Duration
+	38, // 49: bridge.config.v1.KafkaSink.transaction_timeout:type_name -> google.protobuf.Duration
 	28, // 50: bridge.config.v1.KafkaSink.schema_registry:type_name -> bridge.config.v1.KafkaSchemaRegistry
 	29, // 51: bridge.config.v1.KafkaSchemaRegistry.tls:type_name -> bridge.config.v1.KafkaTLS
-	33, // 52: bridge.config.v1.PostgresSink.state:type_name -> bridge.config.v1.PostgresState
-	37, // 53: bridge.config.v1.PostgresSink.timeout:type_name -> google.protobuf.Duration
-	35, // 54: bridge.config.v1.WebhookSink.headers:type_name -> bridge.config.v1.WebhookHeader
-	37, // 55: bridge.config.v1.WebhookSink.timeout:type_name -> google.protobuf.Duration
-	37, // 56: bridge.config.v1.WebhookSink.connect_timeout:type_name -> google.protobuf.Duration
-	36, // 57: bridge.config.v1.WebhookSink.tls:type_name -> bridge.config.v1.ClientTLS
-	58, // [58:58] is the sub-list for method output_type
-	58, // [58:58] is the sub-list for method input_type
-	58, // [58:58] is the sub-list for extension type_name
-	58, // [58:58] is the sub-list for extension extendee
-	0,  // [0:58] is the sub-list for field type_name
+	31, // 52: bridge.config.v1.KafkaSASL.oauth:type_name -> bridge.config.v1.KafkaOAuth
+	29, // 53: bridge.config.v1.KafkaOAuth.tls:type_name -> bridge.config.v1.KafkaTLS
+	34, // 54: bridge.config.v1.PostgresSink.state:type_name -> bridge.config.v1.PostgresState
+	38, // 55: bridge.config.v1.PostgresSink.timeout:type_name -> google.protobuf.Duration
+	36, // 56: bridge.config.v1.WebhookSink.headers:type_name -> bridge.config.v1.WebhookHeader
+	38, // 57: bridge.config.v1.WebhookSink.timeout:type_name -> google.protobuf.Duration
+	38, // 58: bridge.config.v1.WebhookSink.connect_timeout:type_name -> google.protobuf.Duration
+	37, // 59: bridge.config.v1.WebhookSink.tls:type_name -> bridge.config.v1.ClientTLS
+	60, // [60:60] is the sub-list for method output_type
+	60, // [60:60] is the sub-list for method input_type
+	60, // [60:60] is the sub-list for extension type_name
+	60, // [60:60] is the sub-list for extension extendee
+	0,  // [0:60] is the sub-list for field type_name
 }
 
 func init() { file_bridge_config_v1_config_proto_init() }
@@ -3628,7 +3753,7 @@ func file_bridge_config_v1_config_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bridge_config_v1_config_proto_rawDesc), len(file_bridge_config_v1_config_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   37,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
