@@ -160,16 +160,35 @@ func (r *reloads) noteRefused(done reloaded) {
 	r.last.Store(&last)
 }
 
+// changeAttributes are what changed, for the log.
+func changeAttributes(c config.Changes) (attributes []any) {
+	for _, x := range []struct {
+		what  string
+		names []string
+	}{
+		{"sources_added", c.Sources.Added},
+		{"sources_removed", c.Sources.Removed},
+		{"sources_changed", c.Sources.Changed},
+		{"sinks_added", c.Sinks.Added},
+		{"sinks_removed", c.Sinks.Removed},
+		{"sinks_changed", c.Sinks.Changed},
+		{"principals_added", c.Principals.Added},
+		{"principals_removed", c.Principals.Removed},
+		{"principals_changed", c.Principals.Changed},
+		{"keys", c.Keys},
+	} {
+		if len(x.names) > 0 {
+			attributes = append(attributes, x.what, x.names)
+		}
+	}
+	return attributes
+}
+
 func (r *reloads) noteApplied(done reloaded) {
 	for _, s := range done.changes.Secrets {
 		r.log.Info("secret changed", "source", s.Source, "secret", s.Key)
 	}
-	c := done.changes
-	r.log.Info("configuration reloaded",
-		"sources_added", c.Sources.Added, "sources_removed", c.Sources.Removed, "sources_changed", c.Sources.Changed,
-		"sinks_added", c.Sinks.Added, "sinks_removed", c.Sinks.Removed, "sinks_changed", c.Sinks.Changed,
-		"principals_added", c.Principals.Added, "principals_removed", c.Principals.Removed, "principals_changed", c.Principals.Changed,
-		"keys", c.Keys)
+	r.log.Info("configuration reloaded", changeAttributes(done.changes)...)
 	last := *r.last.Load()
 	last.reloaded, last.at, last.appliedAt = done, time.Now(), time.Now()
 	last.applied++
