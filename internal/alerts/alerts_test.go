@@ -32,6 +32,7 @@ type rig struct {
 	log         lockedBuffer
 	start       time.Time
 	newest      atomic.Pointer[func() map[string]time.Time]
+	monitor     *Monitor
 }
 
 // lockedBuffer receives the monitor's log while the test reads it.
@@ -75,6 +76,7 @@ func withMonitor(t *testing.T, last map[string]time.Duration, sources []source.S
 		if err != nil {
 			t.Fatal(err)
 		}
+		r.monitor = m
 		known := map[string]time.Time{}
 		for name, ago := range last {
 			known[name] = r.start.Add(-ago)

@@ -51,8 +51,8 @@ type Server struct {
 	document atomic.Pointer[[]byte]
 	admits   atomic.Pointer[authenticator]
 	payloads *payload.Store
-	streams *grpcstream.Server
-	newest  *tail.Log
+	streams  *grpcstream.Server
+	newest   *tail.Log
 	// subscriptions is the service of subscribers, groups the manager of their groups, and managing its run.
 	subscriptions *subscribe.Server
 	groups        *groups.Manager

@@ -108,7 +108,9 @@ type change struct {
 
 // prepare makes the parts of the next configuration. If there are problems, nothing stays open or registered that was not before.
 func (a *Server) prepare(ctx context.Context, next *config.Config, changes config.Changes) (c change, problems []config.Problem) {
-	failed := func(key string, err error) []config.Problem { return []config.Problem{next.ProblemAt(key, err.Error())} }
+	failed := func(key string, err error) []config.Problem {
+		return []config.Problem{next.ProblemAt(key, err.Error())}
+	}
 	var err error
 	if c.setSources, err = a.edge.Prepare(next.Sources); err != nil {
 		return c, failed("sources", err)
