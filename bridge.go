@@ -45,6 +45,16 @@ func KafkaSink() SinkKind { return SinkKind{daemon.KafkaSink()} }
 // PostgresSink is the kind of sink that writes events and the current state to tables of PostgreSQL, with the key `postgres` in the
 // configuration.
 func PostgresSink() SinkKind { return SinkKind{daemon.PostgresSink()} }
+
+// NATSSink is the kind of sink that publishes events to streams of NATS JetStream, with the key `nats` in the configuration.
+func NATSSink() SinkKind { return SinkKind{daemon.NATSSink()} }
+
+// AMQPSink is the kind of sink that publishes events to RabbitMQ, with the key `amqp` in the configuration.
+func AMQPSink() SinkKind { return SinkKind{daemon.AMQPSink()} }
+
+// RedisSink is the kind of sink that appends events to streams of Redis, with the key `redis` in the configuration.
+func RedisSink() SinkKind { return SinkKind{daemon.RedisSink()} }
+
 // WebhookSink is the kind of sink that sends events as HTTP requests, with the key `webhook` in the configuration.
 func WebhookSink() SinkKind { return SinkKind{daemon.WebhookSink()} }
 

@@ -27,6 +27,9 @@ func plugins() bridge.Plugins {
 		bridge.StdoutSink(),
 		bridge.PostgresSink(),
 		bridge.WebhookSink(),
+		bridge.NATSSink(),
+		bridge.AMQPSink(),
+		bridge.RedisSink(),
 	}
 	return bridge.Plugins{Connectors: vendors, Sinks: kinds}
 }

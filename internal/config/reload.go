@@ -34,16 +34,8 @@ func (c *Config) Secrets() []Secret {
 		all = append(all, Secret{"", v.Place(), v})
 	}
 	for _, s := range c.Sinks {
-		if s.Postgres != nil {
-			all = append(all, Secret{"", s.Postgres.URL.Place(), s.Postgres.URL})
-		}
-		for _, v := range s.Kafka.secrets() {
+		for _, v := range s.secrets() {
 			all = append(all, Secret{"", v.Place(), v})
-		}
-		if s.Webhook != nil {
-			for _, v := range s.Webhook.credentials() {
-				all = append(all, Secret{"", v.Place(), v})
-			}
 		}
 	}
 	return all

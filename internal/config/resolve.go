@@ -65,6 +65,14 @@ func (r resolver) secret(path, text string) secret.Value {
 	return secret.At(path, text, len(r.files[path]) > 0)
 }
 
+// optionalSecret returns the zero Value for a key that is not there.
+func (r resolver) optionalSecret(path, text string) secret.Value {
+	if text == "" && len(r.files[path]) == 0 {
+		return secret.Value{}
+	}
+	return r.secret(path, text)
+}
+
 // duration resolves an optional duration by the rules of its key.
 func (r resolver) duration(path string, d *durationpb.Duration) time.Duration {
 	return r.durationOf(path, schema.At(path), d)

@@ -1,10 +1,11 @@
 package config
 
 import (
+	"slices"
 	"time"
 
 	configv1 "github.com/webhook-bridge/bridge/gen/bridge/config/v1"
-	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
+	"github.com/webhook-bridge/bridge/internal/secret"
 )
 
 // Sink is the configuration of one sink. Exactly one of the kinds is set.
@@ -15,10 +16,11 @@ type Sink struct {
 	Postgres *PostgresSink
 	Webhook  *Webhook
 	Stdout   bool
-	// From is where a sink with a new name starts.
-	From Start
-	// Route chooses the sink's events. Nil chooses all.
-	Route *streamv1.Filter
+	NATS     *NATS
+	AMQP     *AMQP
+	Redis    *Redis
+	// Latest starts a sink with a new name at the journal's end, not at its beginning.
+	Latest bool
 	// Skip lets retention go past the sink when the disk runs low.
 	Skip bool
 	// StrictOrder stops the sink at an event that is refused permanently.
@@ -45,8 +47,49 @@ func (s Sink) Kind() string {
 		return "postgres"
 	case s.Webhook != nil:
 		return "webhook"
+	case s.NATS != nil:
+		return "nats"
+	case s.AMQP != nil:
+		return "amqp"
+	case s.Redis != nil:
+		return "redis"
 	}
 	return "file"
+}
+
+// secrets returns the secrets that the sink has.
+func (s Sink) secrets() []secret.Value {
+	var all []secret.Value
+	switch {
+	case s.Kafka != nil:
+		all = s.Kafka.secrets()
+	case s.Postgres != nil:
+		all = []secret.Value{s.Postgres.URL}
+	case s.Webhook != nil:
+		all = s.Webhook.credentials()
+	case s.NATS != nil:
+		all = []secret.Value{s.NATS.Password, s.NATS.Token}
+	case s.AMQP != nil:
+		all = []secret.Value{s.AMQP.Password}
+	case s.Redis != nil:
+		all = []secret.Value{s.Redis.Password}
+	}
+	return slices.DeleteFunc(all, func(v secret.Value) bool { return v == secret.Value{} })
+}
+
+// ClientTLS returns the TLS settings of the kinds that share them, or nil.
+func (s Sink) ClientTLS() *ClientTLS {
+	switch {
+	case s.Webhook != nil:
+		return s.Webhook.TLS
+	case s.NATS != nil:
+		return s.NATS.TLS
+	case s.AMQP != nil:
+		return s.AMQP.TLS
+	case s.Redis != nil:
+		return s.Redis.TLS
+	}
+	return nil
 }
 
 // Batch limits the events of one delivery.
@@ -70,7 +113,7 @@ func (r resolver) sinks(files []*configv1.Sink, journal Journal) []Sink {
 		s.Replica = r.pinned(path, file, journal)
 		r.besideJournal(path+".postgres", s.Postgres, journal.Postgres)
 		for _, fault := range r.checks.sink(s) {
-			r.addAtf(r.placeIn(path+"."+fault.Key, fault.Line, fault.Column), path+"."+fault.Key, "%s", fault.Reason)
+			r.addf(path+"."+fault.Key, "%s", fault.Reason)
 		}
 		sinks = append(sinks, s)
 	}
@@ -92,8 +135,7 @@ func (r resolver) unique(what string, lines map[string]int, path, value string) 
 func (r resolver) sink(path string, file *configv1.Sink) Sink {
 	s := Sink{
 		Name:        file.GetName(),
-		From:        r.from(path+".from", file.GetFrom()),
-		Route:       routeOf(file.GetRoute()),
+		Latest:      text(path+".from", file.GetFrom()) == "latest",
 		Skip:        text(path+".when_full", file.GetWhenFull()) == "skip",
 		StrictOrder: file.GetStrictOrder(),
 		Concurrency: number(path+".concurrency", file.GetConcurrency()),
@@ -115,6 +157,12 @@ func (r resolver) sink(path string, file *configv1.Sink) Sink {
 		s.Postgres = r.postgresSink(path+".postgres", kind.Postgres)
 	case *configv1.Sink_Webhook:
 		s.Webhook = r.webhook(path+".webhook", kind.Webhook)
+	case *configv1.Sink_Nats:
+		s.NATS = r.nats(path+".nats", kind.Nats)
+	case *configv1.Sink_Amqp:
+		s.AMQP = r.amqp(path+".amqp", kind.Amqp)
+	case *configv1.Sink_Redis:
+		s.Redis = r.redis(path+".redis", kind.Redis)
 	}
 	s.Batch = r.batch(path+".batch", file.GetBatch(), kindBatches[s.Kind()])
 	return s

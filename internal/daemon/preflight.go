@@ -77,7 +77,6 @@ func (p Plugins) Preflight(ctx context.Context, cfg *config.Config, probes Probe
 	}
 	for i, s := range cfg.Sinks {
 		f.sink(ctx, fmt.Sprintf("sinks[%d].", i), s)
-		f.route(fmt.Sprintf("sinks[%d].", i), s)
 	}
 	slices.SortStableFunc(f.findings, func(a, b Finding) int { return a.Compare(b.Problem) })
 	return f.findings
@@ -201,8 +200,8 @@ func (f *preflight) certificates() {
 		}
 	}
 	for i, s := range f.cfg.Sinks {
-		if w := s.Webhook; w != nil && w.TLS != nil && w.TLS.CertFile != "" {
-			f.certificate(fmt.Sprintf("sinks[%d].webhook.tls.", i), w.TLS.CertFile, w.TLS.KeyFile)
+		if t := s.ClientTLS(); t != nil && t.CertFile != "" {
+			f.certificate(fmt.Sprintf("sinks[%d].%s.tls.", i, s.Kind()), t.CertFile, t.KeyFile)
 		}
 		if s.Kafka != nil && s.Kafka.TLS != nil && s.Kafka.TLS.CertFile != "" {
 			f.certificate(fmt.Sprintf("sinks[%d].kafka.tls.", i), s.Kafka.TLS.CertFile, s.Kafka.TLS.KeyFile)

@@ -2,8 +2,10 @@ package daemon
 
 import (
 	"errors"
+	"time"
 
 	"github.com/webhook-bridge/bridge/internal/config"
+	"github.com/webhook-bridge/bridge/internal/secret"
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
@@ -18,4 +20,15 @@ func faults(kind string, problems []error) []config.Fault {
 		all = append(all, fault)
 	}
 	return all
+}
+
+// currentSecret returns a function that returns a secret for a new connection and notes its use, or nil if there is none.
+func currentSecret(v secret.Value) func() string {
+	if v == (secret.Value{}) {
+		return nil
+	}
+	return func() string {
+		v.Use(time.Now())
+		return v.Reveal()
+	}
 }

@@ -36,7 +36,6 @@ func (d *Dispatcher) hearRequests(ctx context.Context) {
 			d.cfg.Logger.Debug("dispatch: operators' requests cannot be read", "error", err)
 		default:
 			d.blocked.letPass(all.Pass)
-			d.replays.heard(all.Replays)
 			if idle {
 				d.handOut(all.Retry)
 			}
@@ -68,15 +67,11 @@ func (l *lane) requestRetry(r retry) {
 	}
 }
 
-// interruptible returns a context that is done, too, when a retry, or a part of a replay, can be carried out.
+// interruptible returns a context that is done, too, when a retry is requested that can be carried out now.
 func (l *lane) interruptible(ctx context.Context) (_ context.Context, end func()) {
+	ctx, cancel := context.WithCancel(ctx)
 	l.requests.Lock()
 	defer l.requests.Unlock()
-	limit := func() {}
-	if l.errand != nil && l.failures == 0 {
-		ctx, limit = context.WithDeadline(ctx, l.errand.notBefore)
-	}
-	ctx, cancel := context.WithCancel(ctx)
 	l.interrupt = cancel
 	if len(l.requested) > 0 && l.failures == 0 {
 		cancel()
@@ -86,7 +81,6 @@ func (l *lane) interruptible(ctx context.Context) (_ context.Context, end func()
 		defer l.requests.Unlock()
 		l.interrupt = nil
 		cancel()
-		limit()
 	}
 }
 

@@ -1809,9 +1809,11 @@ type Sink struct {
 	//	*Sink_Postgres
 	//	*Sink_Webhook
 	//	*Sink_Stdout
+	//	*Sink_Nats
+	//	*Sink_Amqp
+	//	*Sink_Redis
 	Kind isSink_Kind `protobuf_oneof:"kind"`
-	// Where a sink with a new name starts: `earliest`, `latest`, a time such as `2026-03-01T00:00:00Z`, a position, or the token of a
-	// subscription. See [where a sink starts](configuration.md#where-a-sink-starts).
+	// Where a sink with a new name starts: `earliest` or `latest`.
 	From string `protobuf:"bytes,4,opt,name=from,proto3" json:"from,omitempty"`
 	// When the disk runs low and the sink is behind: `hold` keeps its events, and webhooks are answered 503; `skip`
 	// gives up events past their retention, which is recorded as a gap.
@@ -1829,9 +1831,7 @@ type Sink struct {
 	Backoff *SinkBackoff `protobuf:"bytes,10,opt,name=backoff,proto3" json:"backoff,omitempty"`
 	// The only replica that delivers to the sink, by its `journal.postgres.replica`. A file sink needs it where the journal is in PostgreSQL,
 	// since its file is on one machine.
-	Replica string `protobuf:"bytes,11,opt,name=replica,proto3" json:"replica,omitempty"`
-	// Which events go to the sink: see [routes](configuration.md#routes).
-	Route         *Route `protobuf:"bytes,19,opt,name=route,proto3" json:"route,omitempty"`
+	Replica       string `protobuf:"bytes,11,opt,name=replica,proto3" json:"replica,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1925,6 +1925,33 @@ func (x *Sink) GetStdout() *StdoutSink {
 	return nil
 }
 
+func (x *Sink) GetNats() *NatsSink {
+	if x != nil {
+		if x, ok := x.Kind.(*Sink_Nats); ok {
+			return x.Nats
+		}
+	}
+	return nil
+}
+
+func (x *Sink) GetAmqp() *AmqpSink {
+	if x != nil {
+		if x, ok := x.Kind.(*Sink_Amqp); ok {
+			return x.Amqp
+		}
+	}
+	return nil
+}
+
+func (x *Sink) GetRedis() *RedisSink {
+	if x != nil {
+		if x, ok := x.Kind.(*Sink_Redis); ok {
+			return x.Redis
+		}
+	}
+	return nil
+}
+
 func (x *Sink) GetFrom() string {
 	if x != nil {
 		return x.From
@@ -1981,13 +2008,6 @@ func (x *Sink) GetReplica() string {
 	return ""
 }
 
-func (x *Sink) GetRoute() *Route {
-	if x != nil {
-		return x.Route
-	}
-	return nil
-}
-
 type isSink_Kind interface {
 	isSink_Kind()
 }
@@ -2017,6 +2037,21 @@ type Sink_Stdout struct {
 	Stdout *StdoutSink `protobuf:"bytes,18,opt,name=stdout,proto3,oneof"`
 }
 
+type Sink_Nats struct {
+	// Streams of NATS JetStream, see [sinks/nats.md](sinks/nats.md).
+	Nats *NatsSink `protobuf:"bytes,14,opt,name=nats,proto3,oneof"`
+}
+
+type Sink_Amqp struct {
+	// RabbitMQ, see [sinks/amqp.md](sinks/amqp.md).
+	Amqp *AmqpSink `protobuf:"bytes,15,opt,name=amqp,proto3,oneof"`
+}
+
+type Sink_Redis struct {
+	// Streams of Redis, see [sinks/redis.md](sinks/redis.md).
+	Redis *RedisSink `protobuf:"bytes,16,opt,name=redis,proto3,oneof"`
+}
+
 func (*Sink_File) isSink_Kind() {}
 
 func (*Sink_Kafka) isSink_Kind() {}
@@ -2027,80 +2062,11 @@ func (*Sink_Webhook) isSink_Kind() {}
 
 func (*Sink_Stdout) isSink_Kind() {}
 
-// Route chooses the events of a sink. An event goes to the sink if it matches one entry of each list that is not empty, and `where` if it is
-// set. A route never changes an event. See [routes](configuration.md#routes).
-type Route struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Patterns of canonical types, such as `order.*` or `**.deleted`.
-	Types []string `protobuf:"bytes,1,rep,name=types,proto3" json:"types,omitempty"`
-	// Names of sources.
-	Sources []string `protobuf:"bytes,2,rep,name=sources,proto3" json:"sources,omitempty"`
-	// Exact subjects, such as `customer/32c764d9-ddd5-401f-ac13-a7fcba0982ff`.
-	Subjects []string `protobuf:"bytes,3,rep,name=subjects,proto3" json:"subjects,omitempty"`
-	// A CEL expression over the variable `event` that gives true for the events to deliver, such as
-	// `event.order.total.currency_code == 'CZK'`. An event for which it fails is parked.
-	Where         string `protobuf:"bytes,4,opt,name=where,proto3" json:"where,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
+func (*Sink_Nats) isSink_Kind() {}
 
-func (x *Route) Reset() {
-	*x = Route{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[22]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
+func (*Sink_Amqp) isSink_Kind() {}
 
-func (x *Route) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Route) ProtoMessage() {}
-
-func (x *Route) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[22]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Route.ProtoReflect.Descriptor instead.
-func (*Route) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{22}
-}
-
-func (x *Route) GetTypes() []string {
-	if x != nil {
-		return x.Types
-	}
-	return nil
-}
-
-func (x *Route) GetSources() []string {
-	if x != nil {
-		return x.Sources
-	}
-	return nil
-}
-
-func (x *Route) GetSubjects() []string {
-	if x != nil {
-		return x.Subjects
-	}
-	return nil
-}
-
-func (x *Route) GetWhere() string {
-	if x != nil {
-		return x.Where
-	}
-	return ""
-}
+func (*Sink_Redis) isSink_Kind() {}
 
 // SinkBatch says how much is pushed at once: what is reached first.
 type SinkBatch struct {
@@ -2117,7 +2083,7 @@ type SinkBatch struct {
 
 func (x *SinkBatch) Reset() {
 	*x = SinkBatch{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[23]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2129,7 +2095,7 @@ func (x *SinkBatch) String() string {
 func (*SinkBatch) ProtoMessage() {}
 
 func (x *SinkBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[23]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2142,7 +2108,7 @@ func (x *SinkBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SinkBatch.ProtoReflect.Descriptor instead.
 func (*SinkBatch) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{23}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SinkBatch) GetCount() uint32 {
@@ -2179,7 +2145,7 @@ type SinkBackoff struct {
 
 func (x *SinkBackoff) Reset() {
 	*x = SinkBackoff{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[24]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2191,7 +2157,7 @@ func (x *SinkBackoff) String() string {
 func (*SinkBackoff) ProtoMessage() {}
 
 func (x *SinkBackoff) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[24]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2204,7 +2170,7 @@ func (x *SinkBackoff) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SinkBackoff.ProtoReflect.Descriptor instead.
 func (*SinkBackoff) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{24}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SinkBackoff) GetMin() *durationpb.Duration {
@@ -2238,7 +2204,7 @@ type FileSink struct {
 
 func (x *FileSink) Reset() {
 	*x = FileSink{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[25]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2250,7 +2216,7 @@ func (x *FileSink) String() string {
 func (*FileSink) ProtoMessage() {}
 
 func (x *FileSink) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[25]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2263,7 +2229,7 @@ func (x *FileSink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileSink.ProtoReflect.Descriptor instead.
 func (*FileSink) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{25}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *FileSink) GetPath() string {
@@ -2303,7 +2269,7 @@ type StdoutSink struct {
 
 func (x *StdoutSink) Reset() {
 	*x = StdoutSink{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[26]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2315,7 +2281,7 @@ func (x *StdoutSink) String() string {
 func (*StdoutSink) ProtoMessage() {}
 
 func (x *StdoutSink) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[26]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2328,7 +2294,7 @@ func (x *StdoutSink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StdoutSink.ProtoReflect.Descriptor instead.
 func (*StdoutSink) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{26}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{25}
 }
 
 // FileRotation says when a new file is begun.
@@ -2344,7 +2310,7 @@ type FileRotation struct {
 
 func (x *FileRotation) Reset() {
 	*x = FileRotation{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[27]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2356,7 +2322,7 @@ func (x *FileRotation) String() string {
 func (*FileRotation) ProtoMessage() {}
 
 func (x *FileRotation) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[27]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2369,7 +2335,7 @@ func (x *FileRotation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileRotation.ProtoReflect.Descriptor instead.
 func (*FileRotation) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{27}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *FileRotation) GetSize() string {
@@ -2428,7 +2394,7 @@ type KafkaSink struct {
 
 func (x *KafkaSink) Reset() {
 	*x = KafkaSink{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[28]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2440,7 +2406,7 @@ func (x *KafkaSink) String() string {
 func (*KafkaSink) ProtoMessage() {}
 
 func (x *KafkaSink) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[28]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2453,7 +2419,7 @@ func (x *KafkaSink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaSink.ProtoReflect.Descriptor instead.
 func (*KafkaSink) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{28}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *KafkaSink) GetBrokers() []string {
@@ -2589,7 +2555,7 @@ type KafkaSchemaRegistry struct {
 
 func (x *KafkaSchemaRegistry) Reset() {
 	*x = KafkaSchemaRegistry{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[29]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2601,7 +2567,7 @@ func (x *KafkaSchemaRegistry) String() string {
 func (*KafkaSchemaRegistry) ProtoMessage() {}
 
 func (x *KafkaSchemaRegistry) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[29]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2614,7 +2580,7 @@ func (x *KafkaSchemaRegistry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaSchemaRegistry.ProtoReflect.Descriptor instead.
 func (*KafkaSchemaRegistry) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{29}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *KafkaSchemaRegistry) GetUrl() string {
@@ -2676,7 +2642,7 @@ type KafkaTLS struct {
 
 func (x *KafkaTLS) Reset() {
 	*x = KafkaTLS{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[30]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2688,7 +2654,7 @@ func (x *KafkaTLS) String() string {
 func (*KafkaTLS) ProtoMessage() {}
 
 func (x *KafkaTLS) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[30]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2701,7 +2667,7 @@ func (x *KafkaTLS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaTLS.ProtoReflect.Descriptor instead.
 func (*KafkaTLS) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{30}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *KafkaTLS) GetCaFile() string {
@@ -2753,7 +2719,7 @@ type KafkaSASL struct {
 
 func (x *KafkaSASL) Reset() {
 	*x = KafkaSASL{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[31]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2765,7 +2731,7 @@ func (x *KafkaSASL) String() string {
 func (*KafkaSASL) ProtoMessage() {}
 
 func (x *KafkaSASL) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[31]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2778,7 +2744,7 @@ func (x *KafkaSASL) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaSASL.ProtoReflect.Descriptor instead.
 func (*KafkaSASL) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{31}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *KafkaSASL) GetMechanism() string {
@@ -2842,7 +2808,7 @@ type KafkaOAuth struct {
 
 func (x *KafkaOAuth) Reset() {
 	*x = KafkaOAuth{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[32]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2854,7 +2820,7 @@ func (x *KafkaOAuth) String() string {
 func (*KafkaOAuth) ProtoMessage() {}
 
 func (x *KafkaOAuth) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[32]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2867,7 +2833,7 @@ func (x *KafkaOAuth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaOAuth.ProtoReflect.Descriptor instead.
 func (*KafkaOAuth) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{32}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *KafkaOAuth) GetTokenUrl() string {
@@ -2918,7 +2884,7 @@ type KafkaCreateTopics struct {
 
 func (x *KafkaCreateTopics) Reset() {
 	*x = KafkaCreateTopics{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[33]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2930,7 +2896,7 @@ func (x *KafkaCreateTopics) String() string {
 func (*KafkaCreateTopics) ProtoMessage() {}
 
 func (x *KafkaCreateTopics) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[33]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2943,7 +2909,7 @@ func (x *KafkaCreateTopics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaCreateTopics.ProtoReflect.Descriptor instead.
 func (*KafkaCreateTopics) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{33}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *KafkaCreateTopics) GetPartitions() uint32 {
@@ -2980,7 +2946,7 @@ type PostgresSink struct {
 
 func (x *PostgresSink) Reset() {
 	*x = PostgresSink{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[34]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2992,7 +2958,7 @@ func (x *PostgresSink) String() string {
 func (*PostgresSink) ProtoMessage() {}
 
 func (x *PostgresSink) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[34]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3005,7 +2971,7 @@ func (x *PostgresSink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PostgresSink.ProtoReflect.Descriptor instead.
 func (*PostgresSink) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{34}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *PostgresSink) GetUrl() string {
@@ -3054,7 +3020,7 @@ type PostgresState struct {
 
 func (x *PostgresState) Reset() {
 	*x = PostgresState{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[35]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3066,7 +3032,7 @@ func (x *PostgresState) String() string {
 func (*PostgresState) ProtoMessage() {}
 
 func (x *PostgresState) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[35]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3079,7 +3045,7 @@ func (x *PostgresState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PostgresState.ProtoReflect.Descriptor instead.
 func (*PostgresState) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{35}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *PostgresState) GetKinds() []string {
@@ -3118,7 +3084,7 @@ type WebhookSink struct {
 
 func (x *WebhookSink) Reset() {
 	*x = WebhookSink{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[36]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3130,7 +3096,7 @@ func (x *WebhookSink) String() string {
 func (*WebhookSink) ProtoMessage() {}
 
 func (x *WebhookSink) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[36]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3143,7 +3109,7 @@ func (x *WebhookSink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WebhookSink.ProtoReflect.Descriptor instead.
 func (*WebhookSink) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{36}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *WebhookSink) GetUrl() string {
@@ -3229,7 +3195,7 @@ type WebhookHeader struct {
 
 func (x *WebhookHeader) Reset() {
 	*x = WebhookHeader{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[37]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3241,7 +3207,7 @@ func (x *WebhookHeader) String() string {
 func (*WebhookHeader) ProtoMessage() {}
 
 func (x *WebhookHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[37]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3254,7 +3220,7 @@ func (x *WebhookHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WebhookHeader.ProtoReflect.Descriptor instead.
 func (*WebhookHeader) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{37}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *WebhookHeader) GetName() string {
@@ -3288,7 +3254,7 @@ type ClientTLS struct {
 
 func (x *ClientTLS) Reset() {
 	*x = ClientTLS{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[38]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3300,7 +3266,7 @@ func (x *ClientTLS) String() string {
 func (*ClientTLS) ProtoMessage() {}
 
 func (x *ClientTLS) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[38]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3313,7 +3279,7 @@ func (x *ClientTLS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientTLS.ProtoReflect.Descriptor instead.
 func (*ClientTLS) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{38}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ClientTLS) GetCaFile() string {
@@ -3342,6 +3308,478 @@ func (x *ClientTLS) GetServerName() string {
 		return x.ServerName
 	}
 	return ""
+}
+
+// RedisSink appends events to streams of Redis, or of a server with the same protocol.
+type RedisSink struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Addresses as `host:port`. One is a server; with `master` they are sentinels; otherwise several are nodes of a cluster.
+	Addresses []string `protobuf:"bytes,1,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	// Name by which sentinels know the primary.
+	Master string `protobuf:"bytes,2,opt,name=master,proto3" json:"master,omitempty"`
+	// User to log in as.
+	Username string `protobuf:"bytes,3,opt,name=username,proto3" json:"username,omitempty"`
+	// Password.
+	Password string `protobuf:"bytes,4,opt,name=password,proto3" json:"password,omitempty"`
+	// Number of the database.
+	Database uint32 `protobuf:"varint,5,opt,name=database,proto3" json:"database,omitempty"`
+	// Encrypts connections; `{}` trusts the system's authorities.
+	Tls *ClientTLS `protobuf:"bytes,6,opt,name=tls,proto3" json:"tls,omitempty"`
+	// Key of the stream. The event's values replace `{source}`, `{connector}`, `{type}` and `{kind}` in it.
+	Stream string `protobuf:"bytes,7,opt,name=stream,proto3" json:"stream,omitempty"`
+	// `protobuf`, `json` or `cloudevents`.
+	Format string `protobuf:"bytes,8,opt,name=format,proto3" json:"format,omitempty"`
+	// How many entries a stream keeps, about. Older ones are removed, also unread ones.
+	MaxLength uint32 `protobuf:"varint,9,opt,name=max_length,json=maxLength,proto3" json:"max_length,omitempty"`
+	// How many replicas must have an event before it counts as delivered.
+	Replicas uint32 `protobuf:"varint,10,opt,name=replicas,proto3" json:"replicas,omitempty"`
+	// How long a call may take.
+	Timeout       *durationpb.Duration `protobuf:"bytes,11,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RedisSink) Reset() {
+	*x = RedisSink{}
+	mi := &file_bridge_config_v1_config_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RedisSink) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RedisSink) ProtoMessage() {}
+
+func (x *RedisSink) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_config_v1_config_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RedisSink.ProtoReflect.Descriptor instead.
+func (*RedisSink) Descriptor() ([]byte, []int) {
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *RedisSink) GetAddresses() []string {
+	if x != nil {
+		return x.Addresses
+	}
+	return nil
+}
+
+func (x *RedisSink) GetMaster() string {
+	if x != nil {
+		return x.Master
+	}
+	return ""
+}
+
+func (x *RedisSink) GetUsername() string {
+	if x != nil {
+		return x.Username
+	}
+	return ""
+}
+
+func (x *RedisSink) GetPassword() string {
+	if x != nil {
+		return x.Password
+	}
+	return ""
+}
+
+func (x *RedisSink) GetDatabase() uint32 {
+	if x != nil {
+		return x.Database
+	}
+	return 0
+}
+
+func (x *RedisSink) GetTls() *ClientTLS {
+	if x != nil {
+		return x.Tls
+	}
+	return nil
+}
+
+func (x *RedisSink) GetStream() string {
+	if x != nil {
+		return x.Stream
+	}
+	return ""
+}
+
+func (x *RedisSink) GetFormat() string {
+	if x != nil {
+		return x.Format
+	}
+	return ""
+}
+
+func (x *RedisSink) GetMaxLength() uint32 {
+	if x != nil {
+		return x.MaxLength
+	}
+	return 0
+}
+
+func (x *RedisSink) GetReplicas() uint32 {
+	if x != nil {
+		return x.Replicas
+	}
+	return 0
+}
+
+func (x *RedisSink) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
+}
+
+// NatsSink publishes events to streams of NATS JetStream.
+type NatsSink struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Servers to start from, as `host:port`.
+	Servers []string `protobuf:"bytes,1,rep,name=servers,proto3" json:"servers,omitempty"`
+	// Subject. The event's values replace `{source}`, `{connector}`, `{type}` and `{kind}` in it.
+	Subject string `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"`
+	// `protobuf`, `json` or `cloudevents`.
+	Format string `protobuf:"bytes,3,opt,name=format,proto3" json:"format,omitempty"`
+	// User to log in as.
+	Username string `protobuf:"bytes,4,opt,name=username,proto3" json:"username,omitempty"`
+	// The user's password.
+	Password string `protobuf:"bytes,5,opt,name=password,proto3" json:"password,omitempty"`
+	// Token to log in with, in place of a user.
+	Token string `protobuf:"bytes,6,opt,name=token,proto3" json:"token,omitempty"`
+	// File with a user's JWT and key, in place of a user.
+	CredentialsFile string `protobuf:"bytes,7,opt,name=credentials_file,json=credentialsFile,proto3" json:"credentials_file,omitempty"`
+	// Encrypts connections; `{}` trusts the system's authorities.
+	Tls *ClientTLS `protobuf:"bytes,8,opt,name=tls,proto3" json:"tls,omitempty"`
+	// Creates a missing stream. Otherwise a missing stream is an error.
+	CreateStream *NatsStream `protobuf:"bytes,9,opt,name=create_stream,json=createStream,proto3" json:"create_stream,omitempty"`
+	// How long to wait for an answer.
+	Timeout       *durationpb.Duration `protobuf:"bytes,10,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NatsSink) Reset() {
+	*x = NatsSink{}
+	mi := &file_bridge_config_v1_config_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NatsSink) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NatsSink) ProtoMessage() {}
+
+func (x *NatsSink) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_config_v1_config_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NatsSink.ProtoReflect.Descriptor instead.
+func (*NatsSink) Descriptor() ([]byte, []int) {
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *NatsSink) GetServers() []string {
+	if x != nil {
+		return x.Servers
+	}
+	return nil
+}
+
+func (x *NatsSink) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *NatsSink) GetFormat() string {
+	if x != nil {
+		return x.Format
+	}
+	return ""
+}
+
+func (x *NatsSink) GetUsername() string {
+	if x != nil {
+		return x.Username
+	}
+	return ""
+}
+
+func (x *NatsSink) GetPassword() string {
+	if x != nil {
+		return x.Password
+	}
+	return ""
+}
+
+func (x *NatsSink) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *NatsSink) GetCredentialsFile() string {
+	if x != nil {
+		return x.CredentialsFile
+	}
+	return ""
+}
+
+func (x *NatsSink) GetTls() *ClientTLS {
+	if x != nil {
+		return x.Tls
+	}
+	return nil
+}
+
+func (x *NatsSink) GetCreateStream() *NatsStream {
+	if x != nil {
+		return x.CreateStream
+	}
+	return nil
+}
+
+func (x *NatsSink) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
+}
+
+// NatsStream configures a new stream, which has the sink's subjects.
+type NatsStream struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// How many servers have it.
+	Replicas uint32 `protobuf:"varint,2,opt,name=replicas,proto3" json:"replicas,omitempty"`
+	// How long messages are kept.
+	MaxAge *durationpb.Duration `protobuf:"bytes,3,opt,name=max_age,json=maxAge,proto3" json:"max_age,omitempty"`
+	// How long the stream knows the ids of messages, and drops a second message with the same one.
+	Duplicates    *durationpb.Duration `protobuf:"bytes,4,opt,name=duplicates,proto3" json:"duplicates,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NatsStream) Reset() {
+	*x = NatsStream{}
+	mi := &file_bridge_config_v1_config_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NatsStream) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NatsStream) ProtoMessage() {}
+
+func (x *NatsStream) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_config_v1_config_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NatsStream.ProtoReflect.Descriptor instead.
+func (*NatsStream) Descriptor() ([]byte, []int) {
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *NatsStream) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *NatsStream) GetReplicas() uint32 {
+	if x != nil {
+		return x.Replicas
+	}
+	return 0
+}
+
+func (x *NatsStream) GetMaxAge() *durationpb.Duration {
+	if x != nil {
+		return x.MaxAge
+	}
+	return nil
+}
+
+func (x *NatsStream) GetDuplicates() *durationpb.Duration {
+	if x != nil {
+		return x.Duplicates
+	}
+	return nil
+}
+
+// AmqpSink publishes events to RabbitMQ, or to a broker with AMQP 0-9-1 and publisher confirms.
+type AmqpSink struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Brokers as `host:port`, tried in this order.
+	Brokers []string `protobuf:"bytes,1,rep,name=brokers,proto3" json:"brokers,omitempty"`
+	// The broker's name space.
+	VirtualHost string `protobuf:"bytes,2,opt,name=virtual_host,json=virtualHost,proto3" json:"virtual_host,omitempty"`
+	// User to log in as.
+	Username string `protobuf:"bytes,3,opt,name=username,proto3" json:"username,omitempty"`
+	// The user's password.
+	Password string `protobuf:"bytes,4,opt,name=password,proto3" json:"password,omitempty"`
+	// Encrypts connections; `{}` trusts the system's authorities.
+	Tls *ClientTLS `protobuf:"bytes,5,opt,name=tls,proto3" json:"tls,omitempty"`
+	// Exchange to publish to. Without it the routing key is a queue's name.
+	Exchange string `protobuf:"bytes,6,opt,name=exchange,proto3" json:"exchange,omitempty"`
+	// Declares the exchange, durable, with this type: `direct`, `fanout`, `topic` or `headers`.
+	Declare string `protobuf:"bytes,7,opt,name=declare,proto3" json:"declare,omitempty"`
+	// Routing key. The event's values replace `{source}`, `{connector}`, `{type}` and `{kind}` in it.
+	RoutingKey string `protobuf:"bytes,8,opt,name=routing_key,json=routingKey,proto3" json:"routing_key,omitempty"`
+	// When no queue takes an event: `wait` tries again until one does, and holds the later events back; `drop` counts it as delivered.
+	Unroutable string `protobuf:"bytes,9,opt,name=unroutable,proto3" json:"unroutable,omitempty"`
+	// `protobuf`, `json` or `cloudevents`.
+	Format string `protobuf:"bytes,10,opt,name=format,proto3" json:"format,omitempty"`
+	// How long to wait for a confirm.
+	Timeout       *durationpb.Duration `protobuf:"bytes,11,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AmqpSink) Reset() {
+	*x = AmqpSink{}
+	mi := &file_bridge_config_v1_config_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AmqpSink) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AmqpSink) ProtoMessage() {}
+
+func (x *AmqpSink) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_config_v1_config_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AmqpSink.ProtoReflect.Descriptor instead.
+func (*AmqpSink) Descriptor() ([]byte, []int) {
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *AmqpSink) GetBrokers() []string {
+	if x != nil {
+		return x.Brokers
+	}
+	return nil
+}
+
+func (x *AmqpSink) GetVirtualHost() string {
+	if x != nil {
+		return x.VirtualHost
+	}
+	return ""
+}
+
+func (x *AmqpSink) GetUsername() string {
+	if x != nil {
+		return x.Username
+	}
+	return ""
+}
+
+func (x *AmqpSink) GetPassword() string {
+	if x != nil {
+		return x.Password
+	}
+	return ""
+}
+
+func (x *AmqpSink) GetTls() *ClientTLS {
+	if x != nil {
+		return x.Tls
+	}
+	return nil
+}
+
+func (x *AmqpSink) GetExchange() string {
+	if x != nil {
+		return x.Exchange
+	}
+	return ""
+}
+
+func (x *AmqpSink) GetDeclare() string {
+	if x != nil {
+		return x.Declare
+	}
+	return ""
+}
+
+func (x *AmqpSink) GetRoutingKey() string {
+	if x != nil {
+		return x.RoutingKey
+	}
+	return ""
+}
+
+func (x *AmqpSink) GetUnroutable() string {
+	if x != nil {
+		return x.Unroutable
+	}
+	return ""
+}
+
+func (x *AmqpSink) GetFormat() string {
+	if x != nil {
+		return x.Format
+	}
+	return ""
+}
+
+func (x *AmqpSink) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
 }
 
 var File_bridge_config_v1_config_proto protoreflect.FileDescriptor
@@ -3528,15 +3966,18 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\x03Log\x12X\n" +
 	"\x06format\x18\x01 \x01(\tB@\xbaH\x11\xd8\x01\x01r\fR\x04textR\x04json\xb2\xaa\x19(\x1a&`text` on a terminal, `json` otherwiseR\x06format\x12B\n" +
 	"\x05level\x18\x02 \x01(\tB,\xbaH\x1f\xd8\x01\x01r\x1aR\x05debugR\x04infoR\x04warnR\x05error\xb2\xaa\x19\x06\n" +
-	"\x04infoR\x05level\"\xe2\x06\n" +
+	"\x04infoR\x05level\"\xd3\a\n" +
 	"\x04Sink\x12?\n" +
 	"\x04name\x18\x01 \x01(\tB+\xbaH(r&2$^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$R\x04name\x120\n" +
 	"\x04file\x18\x02 \x01(\v2\x1a.bridge.config.v1.FileSinkH\x00R\x04file\x123\n" +
 	"\x05kafka\x18\x03 \x01(\v2\x1b.bridge.config.v1.KafkaSinkH\x00R\x05kafka\x12<\n" +
 	"\bpostgres\x18\f \x01(\v2\x1e.bridge.config.v1.PostgresSinkH\x00R\bpostgres\x129\n" +
 	"\awebhook\x18\r \x01(\v2\x1d.bridge.config.v1.WebhookSinkH\x00R\awebhook\x126\n" +
-	"\x06stdout\x18\x12 \x01(\v2\x1c.bridge.config.v1.StdoutSinkH\x00R\x06stdout\x12\"\n" +
-	"\x04from\x18\x04 \x01(\tB\x0e\xb2\xaa\x19\n" +
+	"\x06stdout\x18\x12 \x01(\v2\x1c.bridge.config.v1.StdoutSinkH\x00R\x06stdout\x120\n" +
+	"\x04nats\x18\x0e \x01(\v2\x1a.bridge.config.v1.NatsSinkH\x00R\x04nats\x120\n" +
+	"\x04amqp\x18\x0f \x01(\v2\x1a.bridge.config.v1.AmqpSinkH\x00R\x04amqp\x123\n" +
+	"\x05redis\x18\x10 \x01(\v2\x1b.bridge.config.v1.RedisSinkH\x00R\x05redis\x12;\n" +
+	"\x04from\x18\x04 \x01(\tB'\xbaH\x16r\x14R\x00R\bearliestR\x06latest\xb2\xaa\x19\n" +
 	"\n" +
 	"\bearliestR\x04from\x12:\n" +
 	"\twhen_full\x18\x05 \x01(\tB\x1d\xbaH\x10r\x0eR\x00R\x04holdR\x04skip\xb2\xaa\x19\x06\n" +
@@ -3548,15 +3989,8 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\x05batch\x18\t \x01(\v2\x1b.bridge.config.v1.SinkBatchR\x05batch\x127\n" +
 	"\abackoff\x18\n" +
 	" \x01(\v2\x1d.bridge.config.v1.SinkBackoffR\abackoff\x12t\n" +
-	"\areplica\x18\v \x01(\tBZ\xbaH7\xd8\x01\x01r220^[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$\xb2\xaa\x19\x1c\x1a\x1aany replica, one at a timeR\areplica\x12?\n" +
-	"\x05route\x18\x13 \x01(\v2\x17.bridge.config.v1.RouteB\x10\xb2\xaa\x19\f\x1a\n" +
-	"all eventsR\x05routeB\r\n" +
-	"\x04kind\x12\x05\xbaH\x02\b\x01\"\xf5\x01\n" +
-	"\x05Route\x126\n" +
-	"\x05types\x18\x01 \x03(\tB \xbaH\x0e\x92\x01\v\x10d\"\ar\x05\x10\x01\x18\xc8\x01\xb2\xaa\x19\v\x1a\tall typesR\x05types\x12<\n" +
-	"\asources\x18\x02 \x03(\tB\"\xbaH\x0e\x92\x01\v\x10d\"\ar\x05\x10\x01\x18\xc8\x01\xb2\xaa\x19\r\x1a\vall sourcesR\asources\x12?\n" +
-	"\bsubjects\x18\x03 \x03(\tB#\xbaH\x0e\x92\x01\v\x10d\"\ar\x05\x10\x01\x18\x80\b\xb2\xaa\x19\x0e\x1a\fall subjectsR\bsubjects\x125\n" +
-	"\x05where\x18\x04 \x01(\tB\x1f\xbaH\x05r\x03\x18\x80 \xb2\xaa\x19\x13\x1a\x11no further choiceR\x05where\"\xc2\x01\n" +
+	"\areplica\x18\v \x01(\tBZ\xbaH7\xd8\x01\x01r220^[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$\xb2\xaa\x19\x1c\x1a\x1aany replica, one at a timeR\areplicaB\r\n" +
+	"\x04kind\x12\x05\xbaH\x02\b\x01\"\xc2\x01\n" +
 	"\tSinkBatch\x12@\n" +
 	"\x05count\x18\x01 \x01(\rB*\xbaH\x06*\x04\x18\xa0\x8d\x06\xb2\xaa\x19\x1d\n" +
 	"\x041000\x1a\x15and 100 for `webhook`R\x05count\x120\n" +
@@ -3694,7 +4128,77 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\bkey_file\x18\x03 \x01(\tB\n" +
 	"\xb2\xaa\x19\x062\x04pathR\akeyFile\x12>\n" +
 	"\vserver_name\x18\x04 \x01(\tB\x1d\xb2\xaa\x19\x19\x1a\x17the host of its addressR\n" +
-	"serverNameB\xc5\x01\n" +
+	"serverName\"\xb9\x04\n" +
+	"\tRedisSink\x12(\n" +
+	"\taddresses\x18\x01 \x03(\tB\n" +
+	"\xbaH\a\x92\x01\x04\b\x01\x10@R\taddresses\x12\x16\n" +
+	"\x06master\x18\x02 \x01(\tR\x06master\x12;\n" +
+	"\busername\x18\x03 \x01(\tB\x1f\xb2\xaa\x19\x1b\x1a\x19the server's default userR\busername\x125\n" +
+	"\bpassword\x18\x04 \x01(\tB\x19\xb2\xaa\x19\x12\x1a\bno login2\x06secret\x80\x01\x01R\bpassword\x12#\n" +
+	"\bdatabase\x18\x05 \x01(\rB\a\xb2\xaa\x19\x03\n" +
+	"\x010R\bdatabase\x12B\n" +
+	"\x03tls\x18\x06 \x01(\v2\x1b.bridge.config.v1.ClientTLSB\x13\xb2\xaa\x19\x0f\x1a\rnot encryptedR\x03tls\x12\x1f\n" +
+	"\x06stream\x18\a \x01(\tB\a\xbaH\x04r\x02\x10\x01R\x06stream\x12J\n" +
+	"\x06format\x18\b \x01(\tB2\xbaH!r\x1fR\x00R\bprotobufR\x04jsonR\vcloudevents\xb2\xaa\x19\n" +
+	"\n" +
+	"\bprotobufR\x06format\x12(\n" +
+	"\n" +
+	"max_length\x18\t \x01(\rB\t\xb2\xaa\x19\x05\x1a\x03allR\tmaxLength\x12*\n" +
+	"\breplicas\x18\n" +
+	" \x01(\rB\x0e\xbaH\x04*\x02\x18d\xb2\xaa\x19\x03\n" +
+	"\x010R\breplicas\x12J\n" +
+	"\atimeout\x18\v \x01(\v2\x19.google.protobuf.DurationB\x15\xb2\xaa\x19\x11\n" +
+	"\x0330s\"\x05100ms*\x0310mR\atimeout\"\xa4\x04\n" +
+	"\bNatsSink\x12$\n" +
+	"\aservers\x18\x01 \x03(\tB\n" +
+	"\xbaH\a\x92\x01\x04\b\x01\x10@R\aservers\x12!\n" +
+	"\asubject\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\asubject\x12J\n" +
+	"\x06format\x18\x03 \x01(\tB2\xbaH!r\x1fR\x00R\bprotobufR\x04jsonR\vcloudevents\xb2\xaa\x19\n" +
+	"\n" +
+	"\bprotobufR\x06format\x12\x1a\n" +
+	"\busername\x18\x04 \x01(\tR\busername\x12+\n" +
+	"\bpassword\x18\x05 \x01(\tB\x0f\xb2\xaa\x19\b2\x06secret\x80\x01\x01R\bpassword\x12%\n" +
+	"\x05token\x18\x06 \x01(\tB\x0f\xb2\xaa\x19\b2\x06secret\x80\x01\x01R\x05token\x125\n" +
+	"\x10credentials_file\x18\a \x01(\tB\n" +
+	"\xb2\xaa\x19\x062\x04pathR\x0fcredentialsFile\x12B\n" +
+	"\x03tls\x18\b \x01(\v2\x1b.bridge.config.v1.ClientTLSB\x13\xb2\xaa\x19\x0f\x1a\rnot encryptedR\x03tls\x12L\n" +
+	"\rcreate_stream\x18\t \x01(\v2\x1c.bridge.config.v1.NatsStreamB\t\xb2\xaa\x19\x05\x1a\x03offR\fcreateStream\x12J\n" +
+	"\atimeout\x18\n" +
+	" \x01(\v2\x19.google.protobuf.DurationB\x15\xb2\xaa\x19\x11\n" +
+	"\x0330s\"\x05100ms*\x0310mR\atimeout\"\xfb\x01\n" +
+	"\n" +
+	"NatsStream\x12\x1b\n" +
+	"\x04name\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\x04name\x12*\n" +
+	"\breplicas\x18\x02 \x01(\rB\x0e\xbaH\x04*\x02\x18\x05\xb2\xaa\x19\x03\n" +
+	"\x011R\breplicas\x12R\n" +
+	"\amax_age\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x1e\xb2\xaa\x19\x1a\n" +
+	"\x020s\x1a\bfor ever\"\x020s*\x0687600hR\x06maxAge\x12P\n" +
+	"\n" +
+	"duplicates\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\x15\xb2\xaa\x19\x11\n" +
+	"\x022m\"\x05100ms*\x04720hR\n" +
+	"duplicates\"\xac\x05\n" +
+	"\bAmqpSink\x12$\n" +
+	"\abrokers\x18\x01 \x03(\tB\n" +
+	"\xbaH\a\x92\x01\x04\b\x01\x10@R\abrokers\x12*\n" +
+	"\fvirtual_host\x18\x02 \x01(\tB\a\xb2\xaa\x19\x03\n" +
+	"\x01/R\vvirtualHost\x12D\n" +
+	"\busername\x18\x03 \x01(\tB(\xb2\xaa\x19$\x1a\"`guest`, with the password `guest`R\busername\x12+\n" +
+	"\bpassword\x18\x04 \x01(\tB\x0f\xb2\xaa\x19\b2\x06secret\x80\x01\x01R\bpassword\x12B\n" +
+	"\x03tls\x18\x05 \x01(\v2\x1b.bridge.config.v1.ClientTLSB\x13\xb2\xaa\x19\x0f\x1a\rnot encryptedR\x03tls\x126\n" +
+	"\bexchange\x18\x06 \x01(\tB\x1a\xb2\xaa\x19\x16\x1a\x14the default exchangeR\bexchange\x12^\n" +
+	"\adeclare\x18\a \x01(\tBD\xbaH$r\"R\x00R\x06directR\x06fanoutR\x05topicR\aheaders\xb2\xaa\x19\x19\x1a\x17the exchange must existR\adeclare\x12(\n" +
+	"\vrouting_key\x18\b \x01(\tB\a\xbaH\x04r\x02\x10\x01R\n" +
+	"routingKey\x12=\n" +
+	"\n" +
+	"unroutable\x18\t \x01(\tB\x1d\xbaH\x10r\x0eR\x00R\x04waitR\x04drop\xb2\xaa\x19\x06\n" +
+	"\x04waitR\n" +
+	"unroutable\x12J\n" +
+	"\x06format\x18\n" +
+	" \x01(\tB2\xbaH!r\x1fR\x00R\bprotobufR\x04jsonR\vcloudevents\xb2\xaa\x19\n" +
+	"\n" +
+	"\bprotobufR\x06format\x12J\n" +
+	"\atimeout\x18\v \x01(\v2\x19.google.protobuf.DurationB\x15\xb2\xaa\x19\x11\n" +
+	"\x0330s\"\x05100ms*\x0310mR\atimeoutB\xc5\x01\n" +
 	"\x14com.bridge.config.v1B\vConfigProtoP\x01Z>github.com/webhook-bridge/bridge/gen/bridge/config/v1;configv1\xa2\x02\x03BCX\xaa\x02\x10Bridge.Config.V1\xca\x02\x10Bridge\\Config\\V1\xe2\x02\x1cBridge\\Config\\V1\\GPBMetadata\xea\x02\x12Bridge::Config::V1b\x06proto3"
 
 var (
@@ -3709,7 +4213,7 @@ func file_bridge_config_v1_config_proto_rawDescGZIP() []byte {
 	return file_bridge_config_v1_config_proto_rawDescData
 }
 
-var file_bridge_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
+var file_bridge_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
 var file_bridge_config_v1_config_proto_goTypes = []any{
 	(*Config)(nil),              // 0: bridge.config.v1.Config
 	(*Streams)(nil),             // 1: bridge.config.v1.Streams
@@ -3733,24 +4237,27 @@ var file_bridge_config_v1_config_proto_goTypes = []any{
 	(*Limits)(nil),              // 19: bridge.config.v1.Limits
 	(*Log)(nil),                 // 20: bridge.config.v1.Log
 	(*Sink)(nil),                // 21: bridge.config.v1.Sink
-	(*Route)(nil),               // 22: bridge.config.v1.Route
-	(*SinkBatch)(nil),           // 23: bridge.config.v1.SinkBatch
-	(*SinkBackoff)(nil),         // 24: bridge.config.v1.SinkBackoff
-	(*FileSink)(nil),            // 25: bridge.config.v1.FileSink
-	(*StdoutSink)(nil),          // 26: bridge.config.v1.StdoutSink
-	(*FileRotation)(nil),        // 27: bridge.config.v1.FileRotation
-	(*KafkaSink)(nil),           // 28: bridge.config.v1.KafkaSink
-	(*KafkaSchemaRegistry)(nil), // 29: bridge.config.v1.KafkaSchemaRegistry
-	(*KafkaTLS)(nil),            // 30: bridge.config.v1.KafkaTLS
-	(*KafkaSASL)(nil),           // 31: bridge.config.v1.KafkaSASL
-	(*KafkaOAuth)(nil),          // 32: bridge.config.v1.KafkaOAuth
-	(*KafkaCreateTopics)(nil),   // 33: bridge.config.v1.KafkaCreateTopics
-	(*PostgresSink)(nil),        // 34: bridge.config.v1.PostgresSink
-	(*PostgresState)(nil),       // 35: bridge.config.v1.PostgresState
-	(*WebhookSink)(nil),         // 36: bridge.config.v1.WebhookSink
-	(*WebhookHeader)(nil),       // 37: bridge.config.v1.WebhookHeader
-	(*ClientTLS)(nil),           // 38: bridge.config.v1.ClientTLS
-	(*durationpb.Duration)(nil), // 39: google.protobuf.Duration
+	(*SinkBatch)(nil),           // 22: bridge.config.v1.SinkBatch
+	(*SinkBackoff)(nil),         // 23: bridge.config.v1.SinkBackoff
+	(*FileSink)(nil),            // 24: bridge.config.v1.FileSink
+	(*StdoutSink)(nil),          // 25: bridge.config.v1.StdoutSink
+	(*FileRotation)(nil),        // 26: bridge.config.v1.FileRotation
+	(*KafkaSink)(nil),           // 27: bridge.config.v1.KafkaSink
+	(*KafkaSchemaRegistry)(nil), // 28: bridge.config.v1.KafkaSchemaRegistry
+	(*KafkaTLS)(nil),            // 29: bridge.config.v1.KafkaTLS
+	(*KafkaSASL)(nil),           // 30: bridge.config.v1.KafkaSASL
+	(*KafkaOAuth)(nil),          // 31: bridge.config.v1.KafkaOAuth
+	(*KafkaCreateTopics)(nil),   // 32: bridge.config.v1.KafkaCreateTopics
+	(*PostgresSink)(nil),        // 33: bridge.config.v1.PostgresSink
+	(*PostgresState)(nil),       // 34: bridge.config.v1.PostgresState
+	(*WebhookSink)(nil),         // 35: bridge.config.v1.WebhookSink
+	(*WebhookHeader)(nil),       // 36: bridge.config.v1.WebhookHeader
+	(*ClientTLS)(nil),           // 37: bridge.config.v1.ClientTLS
+	(*RedisSink)(nil),           // 38: bridge.config.v1.RedisSink
+	(*NatsSink)(nil),            // 39: bridge.config.v1.NatsSink
+	(*NatsStream)(nil),          // 40: bridge.config.v1.NatsStream
+	(*AmqpSink)(nil),            // 41: bridge.config.v1.AmqpSink
+	(*durationpb.Duration)(nil), // 42: google.protobuf.Duration
 }
 var file_bridge_config_v1_config_proto_depIdxs = []int32{
 	2,  // 0: bridge.config.v1.Config.listen:type_name -> bridge.config.v1.Listen
@@ -3758,11 +4265,11 @@ var file_bridge_config_v1_config_proto_depIdxs = []int32{
 	11, // 2: bridge.config.v1.Config.sources:type_name -> bridge.config.v1.Source
 	20, // 3: bridge.config.v1.Config.log:type_name -> bridge.config.v1.Log
 	6,  // 4: bridge.config.v1.Config.access:type_name -> bridge.config.v1.Access
-	39, // 5: bridge.config.v1.Config.shutdown_timeout:type_name -> google.protobuf.Duration
+	42, // 5: bridge.config.v1.Config.shutdown_timeout:type_name -> google.protobuf.Duration
 	21, // 6: bridge.config.v1.Config.sinks:type_name -> bridge.config.v1.Sink
-	39, // 7: bridge.config.v1.Config.shutdown_delay:type_name -> google.protobuf.Duration
+	42, // 7: bridge.config.v1.Config.shutdown_delay:type_name -> google.protobuf.Duration
 	1,  // 8: bridge.config.v1.Config.streams:type_name -> bridge.config.v1.Streams
-	39, // 9: bridge.config.v1.Streams.max_age:type_name -> google.protobuf.Duration
+	42, // 9: bridge.config.v1.Streams.max_age:type_name -> google.protobuf.Duration
 	4,  // 10: bridge.config.v1.Listen.tls:type_name -> bridge.config.v1.ListenTLS
 	3,  // 11: bridge.config.v1.Listen.connections:type_name -> bridge.config.v1.ListenConnections
 	5,  // 12: bridge.config.v1.ListenTLS.webhooks:type_name -> bridge.config.v1.TLS
@@ -3772,53 +4279,64 @@ var file_bridge_config_v1_config_proto_depIdxs = []int32{
 	7,  // 16: bridge.config.v1.Access.principals:type_name -> bridge.config.v1.Principal
 	10, // 17: bridge.config.v1.Journal.retention:type_name -> bridge.config.v1.Retention
 	9,  // 18: bridge.config.v1.Journal.postgres:type_name -> bridge.config.v1.Postgres
-	39, // 19: bridge.config.v1.Retention.age:type_name -> google.protobuf.Duration
-	39, // 20: bridge.config.v1.Retention.quarantine_age:type_name -> google.protobuf.Duration
-	39, // 21: bridge.config.v1.Retention.parked_age:type_name -> google.protobuf.Duration
+	42, // 19: bridge.config.v1.Retention.age:type_name -> google.protobuf.Duration
+	42, // 20: bridge.config.v1.Retention.quarantine_age:type_name -> google.protobuf.Duration
+	42, // 21: bridge.config.v1.Retention.parked_age:type_name -> google.protobuf.Duration
 	13, // 22: bridge.config.v1.Source.auth:type_name -> bridge.config.v1.Auth
 	19, // 23: bridge.config.v1.Source.limits:type_name -> bridge.config.v1.Limits
-	39, // 24: bridge.config.v1.Source.dedupe_window:type_name -> google.protobuf.Duration
+	42, // 24: bridge.config.v1.Source.dedupe_window:type_name -> google.protobuf.Duration
 	12, // 25: bridge.config.v1.Source.alarms:type_name -> bridge.config.v1.Alarms
-	39, // 26: bridge.config.v1.Alarms.silent_after:type_name -> google.protobuf.Duration
+	42, // 26: bridge.config.v1.Alarms.silent_after:type_name -> google.protobuf.Duration
 	14, // 27: bridge.config.v1.Auth.header:type_name -> bridge.config.v1.HeaderAuth
 	15, // 28: bridge.config.v1.Auth.path_token:type_name -> bridge.config.v1.PathTokenAuth
 	18, // 29: bridge.config.v1.Auth.none:type_name -> bridge.config.v1.NoAuth
 	16, // 30: bridge.config.v1.Auth.hmac:type_name -> bridge.config.v1.HMACAuth
 	17, // 31: bridge.config.v1.HMACAuth.timestamp:type_name -> bridge.config.v1.HMACTimestamp
-	39, // 32: bridge.config.v1.HMACTimestamp.tolerance:type_name -> google.protobuf.Duration
-	25, // 33: bridge.config.v1.Sink.file:type_name -> bridge.config.v1.FileSink
-	28, // 34: bridge.config.v1.Sink.kafka:type_name -> bridge.config.v1.KafkaSink
-	34, // 35: bridge.config.v1.Sink.postgres:type_name -> bridge.config.v1.PostgresSink
-	36, // 36: bridge.config.v1.Sink.webhook:type_name -> bridge.config.v1.WebhookSink
-	26, // 37: bridge.config.v1.Sink.stdout:type_name -> bridge.config.v1.StdoutSink
-	23, // 38: bridge.config.v1.Sink.batch:type_name -> bridge.config.v1.SinkBatch
-	24, // 39: bridge.config.v1.Sink.backoff:type_name -> bridge.config.v1.SinkBackoff
-	22, // 40: bridge.config.v1.Sink.route:type_name -> bridge.config.v1.Route
-	39, // 41: bridge.config.v1.SinkBatch.delay:type_name -> google.protobuf.Duration
-	39, // 42: bridge.config.v1.SinkBackoff.min:type_name -> google.protobuf.Duration
-	39, // 43: bridge.config.v1.SinkBackoff.max:type_name -> google.protobuf.Duration
-	27, // 44: bridge.config.v1.FileSink.rotate:type_name -> bridge.config.v1.FileRotation
-	39, // 45: bridge.config.v1.FileRotation.age:type_name -> google.protobuf.Duration
-	30, // 46: bridge.config.v1.KafkaSink.tls:type_name -> bridge.config.v1.KafkaTLS
-	31, // 47: bridge.config.v1.KafkaSink.sasl:type_name -> bridge.config.v1.KafkaSASL
-	33, // 48: bridge.config.v1.KafkaSink.create_topics:type_name -> bridge.config.v1.KafkaCreateTopics
-	39, // 49: bridge.config.v1.KafkaSink.timeout:type_name -> google.protobuf.Duration
-	39, // 50: bridge.config.v1.KafkaSink.transaction_timeout:type_name -> google.protobuf.Duration
-	29, // 51: bridge.config.v1.KafkaSink.schema_registry:type_name -> bridge.config.v1.KafkaSchemaRegistry
-	30, // 52: bridge.config.v1.KafkaSchemaRegistry.tls:type_name -> bridge.config.v1.KafkaTLS
-	32, // 53: bridge.config.v1.KafkaSASL.oauth:type_name -> bridge.config.v1.KafkaOAuth
-	30, // 54: bridge.config.v1.KafkaOAuth.tls:type_name -> bridge.config.v1.KafkaTLS
-	35, // 55: bridge.config.v1.PostgresSink.state:type_name -> bridge.config.v1.PostgresState
-	39, // 56: bridge.config.v1.PostgresSink.timeout:type_name -> google.protobuf.Duration
-	37, // 57: bridge.config.v1.WebhookSink.headers:type_name -> bridge.config.v1.WebhookHeader
-	39, // 58: bridge.config.v1.WebhookSink.timeout:type_name -> google.protobuf.Duration
-	39, // 59: bridge.config.v1.WebhookSink.connect_timeout:type_name -> google.protobuf.Duration
-	38, // 60: bridge.config.v1.WebhookSink.tls:type_name -> bridge.config.v1.ClientTLS
-	61, // [61:61] is the sub-list for method output_type
-	61, // [61:61] is the sub-list for method input_type
-	61, // [61:61] is the sub-list for extension type_name
-	61, // [61:61] is the sub-list for extension extendee
-	0,  // [0:61] is the sub-list for field type_name
+	42, // 32: bridge.config.v1.HMACTimestamp.tolerance:type_name -> google.protobuf.Duration
+	24, // 33: bridge.config.v1.Sink.file:type_name -> bridge.config.v1.FileSink
+	27, // 34: bridge.config.v1.Sink.kafka:type_name -> bridge.config.v1.KafkaSink
+	33, // 35: bridge.config.v1.Sink.postgres:type_name -> bridge.config.v1.PostgresSink
+	35, // 36: bridge.config.v1.Sink.webhook:type_name -> bridge.config.v1.WebhookSink
+	25, // 37: bridge.config.v1.Sink.stdout:type_name -> bridge.config.v1.StdoutSink
+	39, // 38: bridge.config.v1.Sink.nats:type_name -> bridge.config.v1.NatsSink
+	41, // 39: bridge.config.v1.Sink.amqp:type_name -> bridge.config.v1.AmqpSink
+	38, // 40: bridge.config.v1.Sink.redis:type_name -> bridge.config.v1.RedisSink
+	22, // 41: bridge.config.v1.Sink.batch:type_name -> bridge.config.v1.SinkBatch
+	23, // 42: bridge.config.v1.Sink.backoff:type_name -> bridge.config.v1.SinkBackoff
+	42, // 43: bridge.config.v1.SinkBatch.delay:type_name -> google.protobuf.Duration
+	42, // 44: bridge.config.v1.SinkBackoff.min:type_name -> google.protobuf.Duration
+	42, // 45: bridge.config.v1.SinkBackoff.max:type_name -> google.protobuf.Duration
+	26, // 46: bridge.config.v1.FileSink.rotate:type_name -> bridge.config.v1.FileRotation
+	42, // 47: bridge.config.v1.FileRotation.age:type_name -> google.protobuf.Duration
+	29, // 48: bridge.config.v1.KafkaSink.tls:type_name -> bridge.config.v1.KafkaTLS
+	30, // 49: bridge.config.v1.KafkaSink.sasl:type_name -> bridge.config.v1.KafkaSASL
+	32, // 50: bridge.config.v1.KafkaSink.create_topics:type_name -> bridge.config.v1.KafkaCreateTopics
+	42, // 51: bridge.config.v1.KafkaSink.timeout:type_name -> google.protobuf.Duration
+	42, // 52: bridge.config.v1.KafkaSink.transaction_timeout:type_name -> google.protobuf.Duration
+	28, // 53: bridge.config.v1.KafkaSink.schema_registry:type_name -> bridge.config.v1.KafkaSchemaRegistry
+	29, // 54: bridge.config.v1.KafkaSchemaRegistry.tls:type_name -> bridge.config.v1.KafkaTLS
+	31, // 55: bridge.config.v1.KafkaSASL.oauth:type_name -> bridge.config.v1.KafkaOAuth
+	29, // 56: bridge.config.v1.KafkaOAuth.tls:type_name -> bridge.config.v1.KafkaTLS
+	34, // 57: bridge.config.v1.PostgresSink.state:type_name -> bridge.config.v1.PostgresState
+	42, // 58: bridge.config.v1.PostgresSink.timeout:type_name -> google.protobuf.Duration
+	36, // 59: bridge.config.v1.WebhookSink.headers:type_name -> bridge.config.v1.WebhookHeader
+	42, // 60: bridge.config.v1.WebhookSink.timeout:type_name -> google.protobuf.Duration
+	42, // 61: bridge.config.v1.WebhookSink.connect_timeout:type_name -> google.protobuf.Duration
+	37, // 62: bridge.config.v1.WebhookSink.tls:type_name -> bridge.config.v1.ClientTLS
+	37, // 63: bridge.config.v1.RedisSink.tls:type_name -> bridge.config.v1.ClientTLS
+	42, // 64: bridge.config.v1.RedisSink.timeout:type_name -> google.protobuf.Duration
+	37, // 65: bridge.config.v1.NatsSink.tls:type_name -> bridge.config.v1.ClientTLS
+	40, // 66: bridge.config.v1.NatsSink.create_stream:type_name -> bridge.config.v1.NatsStream
+	42, // 67: bridge.config.v1.NatsSink.timeout:type_name -> google.protobuf.Duration
+	42, // 68: bridge.config.v1.NatsStream.max_age:type_name -> google.protobuf.Duration
+	42, // 69: bridge.config.v1.NatsStream.duplicates:type_name -> google.protobuf.Duration
+	37, // 70: bridge.config.v1.AmqpSink.tls:type_name -> bridge.config.v1.ClientTLS
+	42, // 71: bridge.config.v1.AmqpSink.timeout:type_name -> google.protobuf.Duration
+	72, // [72:72] is the sub-list for method output_type
+	72, // [72:72] is the sub-list for method input_type
+	72, // [72:72] is the sub-list for extension type_name
+	72, // [72:72] is the sub-list for extension extendee
+	0,  // [0:72] is the sub-list for field type_name
 }
 
 func init() { file_bridge_config_v1_config_proto_init() }
@@ -3840,6 +4358,9 @@ func file_bridge_config_v1_config_proto_init() {
 		(*Sink_Postgres)(nil),
 		(*Sink_Webhook)(nil),
 		(*Sink_Stdout)(nil),
+		(*Sink_Nats)(nil),
+		(*Sink_Amqp)(nil),
+		(*Sink_Redis)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -3847,7 +4368,7 @@ func file_bridge_config_v1_config_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bridge_config_v1_config_proto_rawDesc), len(file_bridge_config_v1_config_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   39,
+			NumMessages:   42,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
