@@ -144,13 +144,19 @@ func TestRereadRefuses(t *testing.T) {
 		name, text string
 		keys       []string
 	}{
-		{"problems", strings.NewReplacer("retino", "nobody", "PLAIN", "none").Replace(running),
-			[]string{"sinks[1].kafka.sasl.mechanism", "sources[0].connector", "sources[1].connector"}},
+		{
+			"problems", strings.NewReplacer("retino", "nobody", "PLAIN", "none").Replace(running),
+			[]string{"sinks[1].kafka.sasl.mechanism", "sources[0].connector", "sources[1].connector"},
+		},
 		{"no YAML", "{", []string{""}},
-		{"fixed", strings.Replace(running, "8080", "8090", 1) + "journal: {dir: elsewhere, retention: {age: 2h}}\nlog: {level: debug}\n",
-			[]string{"journal.dir", "journal.retention.age", "listen.webhooks", "log.level"}},
-		{"postgres", strings.Replace(running, "name: disk", "name: disk, replica: r", 1) + "journal: {postgres: {url: 'postgres://localhost/'}}\n",
-			[]string{"journal.postgres"}},
+		{
+			"fixed", strings.Replace(running, "8080", "8090", 1) + "journal: {dir: elsewhere, retention: {age: 2h}}\nlog: {level: debug}\n",
+			[]string{"journal.dir", "journal.retention.age", "listen.webhooks", "log.level"},
+		},
+		{
+			"postgres", strings.Replace(running, "name: disk", "name: disk, replica: r", 1) + "journal: {postgres: {url: 'postgres://localhost/'}}\n",
+			[]string{"journal.postgres"},
+		},
 	} {
 		write(t, path, tt.text)
 		_, err := old.Reread()

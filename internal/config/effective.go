@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -106,7 +107,7 @@ func defaultText(field protoreflect.FieldDescriptor) string {
 func normalText(text string, field protoreflect.FieldDescriptor) string {
 	if schema.RulesOf(field).GetType() == "size" {
 		if n, ok := schema.ParseSize(text); ok {
-			return fmt.Sprint(n)
+			return strconv.FormatInt(n, 10)
 		}
 	}
 	return text

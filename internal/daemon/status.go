@@ -24,7 +24,7 @@ func (i instance) Reload(ctx context.Context) (*adminv1.ReloadConfigResponse, er
 	}
 	a := &adminv1.ReloadConfigResponse{
 		Applied: len(done.problems) == 0, Fingerprint: i.fingerprint(), Problems: problemMessages(done.problems),
-		SecretsChanged: uint32(len(done.changes.Secrets)), //nolint:gosec // a file has few
+		SecretsChanged: uint32(len(done.changes.Secrets)),
 	}
 	if a.GetApplied() {
 		c := done.changes
@@ -45,7 +45,7 @@ func namedMessage(c config.NamedChanges) *adminv1.NamedChanges {
 func problemMessages(problems []config.Problem) (all []*adminv1.ConfigProblem) {
 	for _, p := range problems {
 		all = append(all, &adminv1.ConfigProblem{
-			File: p.File, Line: uint32(max(p.Line, 0)), Column: uint32(max(p.Column, 0)), Key: p.Path, Reason: p.Reason, //nolint:gosec // places in a file of 1 MiB
+			File: p.File, Line: uint32(max(p.Line, 0)), Column: uint32(max(p.Column, 0)), Key: p.Path, Reason: p.Reason,
 		})
 	}
 	return all
@@ -63,7 +63,7 @@ func (i instance) Status(ctx context.Context) (*adminv1.GetStatusResponse, error
 		Config: &adminv1.ConfigStatus{
 			Fingerprint: current.fingerprint, AppliedAt: timestamppb.New(last.appliedAt), Problems: problemMessages(last.problems),
 		},
-		Streams: uint32(max(i.streams.Stats().Open, 0)), //nolint:gosec // their number is bounded
+		Streams: uint32(max(i.streams.Stats().Open, 0)),
 		Events:  uint64(bounds.Next - bounds.Earliest), NextPosition: uint64(bounds.Next),
 	}
 	if !last.at.IsZero() {
@@ -91,7 +91,7 @@ func (i instance) Status(ctx context.Context) (*adminv1.GetStatusResponse, error
 	if err != nil {
 		return nil, err
 	}
-	a.Groups = uint32(len(groups)) //nolint:gosec // at most maxCountedGroups
+	a.Groups = uint32(len(groups))
 	return a, nil
 }
 
