@@ -23,27 +23,39 @@ func TestReplace(t *testing.T) {
 		want          codes.Code
 	}{
 		{
-			"nothing changed", Config{Principals: []Rules{rules("a", token, "**")}},
-			Config{Principals: []Rules{rules("b", other, "**"), rules("a", token, "**")}}, token, codes.OK,
+			"nothing changed",
+			Config{Principals: []Rules{rules("a", token, "**")}},
+			Config{Principals: []Rules{rules("b", other, "**"), rules("a", token, "**")}},
+			token, codes.OK,
 		},
 		{
-			"another token beside it", Config{Principals: []Rules{rules("a", token, "**")}},
-			Config{Principals: []Rules{{Name: "a", Tokens: secret.List(other, token), Sources: []string{"*"}, Types: []string{"**"}}}}, token, codes.OK,
+			"another token beside it",
+			Config{Principals: []Rules{rules("a", token, "**")}},
+			Config{Principals: []Rules{{Name: "a", Tokens: secret.List(other, token), Sources: []string{"*"}, Types: []string{"**"}}}},
+			token, codes.OK,
 		},
 		{
-			"token withdrawn", Config{Principals: []Rules{rules("a", token, "**")}}, Config{Principals: []Rules{rules("a", other, "**")}},
+			"token withdrawn",
+			Config{Principals: []Rules{rules("a", token, "**")}},
+			Config{Principals: []Rules{rules("a", other, "**")}},
 			token, codes.Unauthenticated,
 		},
 		{
-			"principal removed", Config{Principals: []Rules{rules("a", token, "**")}}, Config{Principals: []Rules{rules("b", other, "**")}},
+			"principal removed",
+			Config{Principals: []Rules{rules("a", token, "**")}},
+			Config{Principals: []Rules{rules("b", other, "**")}},
 			token, codes.Unauthenticated,
 		},
 		{
-			"right withdrawn", Config{Principals: []Rules{rules("a", token, "**")}}, Config{Principals: []Rules{rules("a", token, "order.*")}},
+			"right withdrawn",
+			Config{Principals: []Rules{rules("a", token, "**")}},
+			Config{Principals: []Rules{rules("a", token, "order.*")}},
 			token, codes.Unavailable,
 		},
 		{
-			"token given to another", Config{Principals: []Rules{rules("a", token, "**")}}, Config{Principals: []Rules{rules("b", token, "**")}},
+			"token given to another",
+			Config{Principals: []Rules{rules("a", token, "**")}},
+			Config{Principals: []Rules{rules("b", token, "**")}},
 			token, codes.Unavailable,
 		},
 		{"token needed now", Config{}, Config{Tokens: secret.List(token)}, "", codes.Unauthenticated},
@@ -102,7 +114,8 @@ func TestReplaceAdmits(t *testing.T) {
 		{Config{}, codes.OK, codes.OK, codes.OK, codes.OK, codes.OK, codes.OK},
 		{Config{Tokens: secret.List(token)}, codes.Unauthenticated, codes.Unauthenticated, codes.OK, codes.OK, codes.Unauthenticated, codes.Unauthenticated},
 		{
-			Config{Tokens: secret.List(token), AdminTokens: secret.List(admin)}, codes.Unauthenticated, codes.Unauthenticated,
+			Config{Tokens: secret.List(token), AdminTokens: secret.List(admin)},
+			codes.Unauthenticated, codes.Unauthenticated,
 			codes.OK, codes.PermissionDenied, codes.PermissionDenied, codes.OK,
 		},
 		{Config{}, codes.OK, codes.OK, codes.OK, codes.OK, codes.OK, codes.OK},
@@ -112,8 +125,12 @@ func TestReplaceAdmits(t *testing.T) {
 			method, token string
 			want          codes.Code
 		}{
-			{tail, "", tt.open}, {list, "", tt.openAdmin}, {tail, token, tt.bearer}, {list, token, tt.bearerAdmin},
-			{tail, admin, tt.operator}, {list, admin, tt.operatorAdmin},
+			{tail, "", tt.open},
+			{list, "", tt.openAdmin},
+			{tail, token, tt.bearer},
+			{list, token, tt.bearerAdmin},
+			{tail, admin, tt.operator},
+			{list, admin, tt.operatorAdmin},
 		} {
 			if got := admit(x.method, x.token); got != x.want {
 				t.Errorf("%d tokens, call %d: %v, want %v", len(tt.config.Tokens), i, got, x.want)
