@@ -54,8 +54,15 @@ func TestFailover(t *testing.T) {
 	}
 	dense(t, cluster, len(f.events))
 	await(t, "the sink catches up", f.replicas.delivered)
-	c := &chaos{t: t, broker: broker}
-	c.compare("topic", f.events, c.topic())
+	order := newOrder()
+	for _, e := range f.events {
+		order.add(e.GetId(), e.GetSource(), e.GetSubject())
+	}
+	j := judgeTopic(t, broker, order)
+	t.Logf("topic: %s", j)
+	if j.missing() > 0 || j.skipped > 0 || j.strange > 0 {
+		t.Fail()
+	}
 }
 
 // TestFailoverControl is the same without synchronous standbys: it must lose webhooks. Otherwise TestFailover shows nothing.

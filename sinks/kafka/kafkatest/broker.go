@@ -89,6 +89,19 @@ func (b *Broker) Kill(tb testing.TB) {
 	}
 }
 
+// Freeze stops the broker's process in the middle of everything, until Thaw. Its connections stay open.
+func (b *Broker) Freeze(tb testing.TB) { b.signal(tb, syscall.SIGSTOP) }
+
+// Thaw lets a frozen broker continue.
+func (b *Broker) Thaw(tb testing.TB) { b.signal(tb, syscall.SIGCONT) }
+
+func (b *Broker) signal(tb testing.TB, signal syscall.Signal) {
+	tb.Helper()
+	if err := b.process.Process.Signal(signal); err != nil {
+		tb.Fatal(err)
+	}
+}
+
 // Restart starts the stopped broker with its data, and returns when it answers.
 func (b *Broker) Restart(tb testing.TB) {
 	tb.Helper()

@@ -1,8 +1,11 @@
 package kafkatest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -22,11 +25,33 @@ func ReadCommitted(ctx context.Context, brokers []string, topics ...string) ([]*
 }
 
 func readAll(ctx context.Context, level kgo.IsolationLevel, brokers, topics []string) ([]*kgo.Record, error) {
+	type topicPartition struct {
+		topic     string
+		partition int32
+	}
+	records := map[topicPartition][]*kgo.Record{}
+	err := Each(ctx, level, brokers, topics, func(r *kgo.Record) {
+		if p := (topicPartition{r.Topic, r.Partition}); !r.Attrs.IsControl() {
+			records[p] = append(records[p], r)
+		}
+	})
+	var all []*kgo.Record
+	for _, p := range slices.SortedFunc(maps.Keys(records), func(a, b topicPartition) int {
+		return cmp.Or(cmp.Compare(a.topic, b.topic), cmp.Compare(a.partition, b.partition))
+	}) {
+		all = append(all, records[p]...)
+	}
+	return all, err
+}
+
+// Each calls visit with each current record of topics, and with the markers of transactions, which are control records. It keeps the
+// order within a partition.
+func Each(ctx context.Context, level kgo.IsolationLevel, brokers, topics []string, visit func(*kgo.Record)) error {
 	// The markers of transactions have offsets too: with them the end is seen.
 	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.FetchIsolationLevel(level), kgo.KeepControlRecords(),
 		kgo.FetchMaxBytes(128<<20), kgo.FetchMaxPartitionBytes(100<<20), kgo.BrokerMaxReadBytes(256<<20))
 	if err != nil {
-		return nil, fmt.Errorf("kafkatest: read: %w", err)
+		return fmt.Errorf("kafkatest: read: %w", err)
 	}
 	defer client.Close()
 	admin := kadm.NewClient(client)
@@ -39,7 +64,7 @@ func readAll(ctx context.Context, level kgo.IsolationLevel, brokers, topics []st
 		err = ends.Error()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("kafkatest: read: %w", err)
+		return fmt.Errorf("kafkatest: read: %w", err)
 	}
 	type topicPartition struct {
 		topic     string
@@ -47,41 +72,31 @@ func readAll(ctx context.Context, level kgo.IsolationLevel, brokers, topics []st
 	}
 	left := map[topicPartition]int64{}
 	from := map[string]map[int32]kgo.Offset{}
-	var order []topicPartition
 	for _, o := range ends.Offsets().Sorted() {
 		if o.At == 0 {
 			continue
 		}
 		p := topicPartition{o.Topic, o.Partition}
 		left[p] = o.At
-		order = append(order, p)
 		if from[o.Topic] == nil {
 			from[o.Topic] = map[int32]kgo.Offset{}
 		}
 		from[o.Topic][o.Partition] = kgo.NewOffset().AtStart()
 	}
 	client.AddConsumePartitions(from)
-	records := map[topicPartition][]*kgo.Record{}
 	for len(left) > 0 {
 		fetched := client.PollFetches(ctx)
 		if err := fetched.Err(); err != nil {
-			return nil, fmt.Errorf("kafkatest: read: %w", err)
+			return fmt.Errorf("kafkatest: read: %w", err)
 		}
 		fetched.EachRecord(func(r *kgo.Record) {
-			p := topicPartition{r.Topic, r.Partition}
-			if !r.Attrs.IsControl() {
-				records[p] = append(records[p], r)
-			}
-			if r.Offset+1 >= left[p] {
+			visit(r)
+			if p := (topicPartition{r.Topic, r.Partition}); r.Offset+1 >= left[p] {
 				delete(left, p)
 			}
 		})
 	}
-	var all []*kgo.Record
-	for _, p := range order {
-		all = append(all, records[p]...)
-	}
-	return all, nil
+	return nil
 }
 
 // AwaitTopic returns when every partition of a new topic has a leader that knows it.
