@@ -351,27 +351,27 @@ func (c *chaos) awaitSinks() {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		behind := ""
+		var behind []string
 		for _, addr := range c.replicas.addrs("ops") {
 			metrics, err := fetch(ctx, "http://"+addr+"/metrics", "", "")
 			all := anyLag.FindAllStringSubmatch(metrics, -1)
 			for _, lag := range all {
 				if lag[1] != "0" {
-					behind += lag[0] + "\n"
+					behind = append(behind, lag[0])
 				}
 			}
 			if err != nil || len(all) == 0 {
-				behind += addr + " does not tell\n"
+				behind = append(behind, addr+" does not tell")
 			}
 		}
-		if behind == "" {
+		if len(behind) == 0 {
 			c.t.Logf("the sinks caught up within %v", time.Since(began).Round(100*time.Millisecond))
 			return
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			c.t.Fatalf("the sinks did not catch up:\n%s", behind)
+			c.t.Fatalf("the sinks did not catch up:\n%s", strings.Join(behind, "\n"))
 		}
 	}
 }

@@ -34,10 +34,7 @@ func (s *Sink) notePath() string { return s.config.Path + ".position" }
 // readNote returns the note. It returns nil if there is none, or if the file is not one.
 func (s *Sink) readNote() (*note, error) {
 	b, err := os.ReadFile(s.notePath())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	n := &note{}
