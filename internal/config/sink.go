@@ -172,6 +172,8 @@ func (r resolver) sink(path string, file *configv1.Sink) Sink {
 var kindBatches = map[string]Batch{
 	// Each event is a request. After a crash, at most a batch of requests is repeated.
 	"webhook": {Count: 100},
+	// A batch is a transaction.
+	"postgres": {Count: 5000, Bytes: 4 << 20},
 }
 
 func (r resolver) batch(path string, file *configv1.SinkBatch, kind Batch) Batch {

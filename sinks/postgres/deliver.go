@@ -95,6 +95,7 @@ func (s *Sink) writeOnce(ctx context.Context, b *batch) error {
 		end     pgx.Batch
 		err     error
 	)
+	s.making = nil
 	begin.Queue("begin")
 	begin.Queue(s.sql(lookAgain), s.origin.Sink).QueryRow(func(row pgx.Row) error {
 		at, err = scanSink(row)
@@ -126,10 +127,16 @@ func (s *Sink) writeOnce(ctx context.Context, b *batch) error {
 		}
 	}
 	inserted, err := s.commit(ctx, &end, max(at.positionIn(s.origin.Log.ID()), next(b.records)))
+	if err != nil {
+		return err
+	}
+	for _, t := range s.making {
+		s.staged[t] = true
+	}
 	if s.repeats && inserted == int64(len(b.records)) {
 		s.repeats = false
 	}
-	return err
+	return nil
 }
 
 // writeEvents copies many events into the table, unless some may be there.
@@ -151,6 +158,12 @@ func (s *Sink) writeRows(ctx context.Context, end *pgx.Batch, t *table, rows sou
 		return nil
 	case n < copyFrom || !s.staging:
 		return t.queue(end, rows)
+	}
+	if !s.staged[t] {
+		if err := t.stage(ctx, s.conn); err != nil {
+			return err
+		}
+		s.making = append(s.making, t)
 	}
 	return t.copyStaged(ctx, s.conn, end, rows)
 }

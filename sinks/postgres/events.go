@@ -76,6 +76,7 @@ func (r *eventRows) Values() ([]any, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.batch.texts[i] = text
 	var encoded any
 	if field == nil || !exact {
 		encoded = record.Encoded
@@ -132,10 +133,12 @@ func optionalTime(t time.Time) any {
 type batch struct {
 	records []sinks.Record
 	decoded []*eventv1.Event
+	// texts are the JSON of the data, as far as it was made.
+	texts [][]byte
 }
 
 func newBatch(records []sinks.Record) *batch {
-	return &batch{records, make([]*eventv1.Event, len(records))}
+	return &batch{records, make([]*eventv1.Event, len(records)), make([][]byte, len(records))}
 }
 
 // event returns the i-th event, which must not be changed.
@@ -153,5 +156,5 @@ func (b *batch) event(i int) (*eventv1.Event, error) {
 // halves divides a batch.
 func (b *batch) halves() (first, rest *batch) {
 	half := len(b.records) / 2
-	return &batch{b.records[:half], b.decoded[:half]}, &batch{b.records[half:], b.decoded[half:]}
+	return &batch{b.records[:half], b.decoded[:half], b.texts[:half]}, &batch{b.records[half:], b.decoded[half:], b.texts[half:]}
 }

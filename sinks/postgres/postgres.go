@@ -63,8 +63,10 @@ type Sink struct {
 	// Guarded by mu.
 	conn     *pgx.Conn // Nil if there is no session.
 	migrated bool
-	staging  bool  // The user may make temporary tables.
-	fence    int64 // The number of this opening; 0 before Resume.
+	staging  bool            // The user may make temporary tables.
+	staged   map[*table]bool // The temporary tables that the session has.
+	making   []*table        // Those that the transaction makes.
+	fence    int64           // The number of this opening; 0 before Resume.
 	fenced   bool
 	// repeats: some of the last events were there already, so they are not copied into the table directly.
 	repeats bool
@@ -177,7 +179,7 @@ func (s *Sink) connect(ctx context.Context) error {
 		disconnect(conn)
 		return err
 	}
-	s.conn = conn
+	s.conn, s.staged = conn, map[*table]bool{}
 	return nil
 }
 

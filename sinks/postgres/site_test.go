@@ -42,6 +42,9 @@ func (s *site) config() Config {
 	return Config{URL: s.cluster.URLBy(s.proxy), Schema: s.schema, State: &State{}, Timeout: 30 * time.Second}
 }
 
+// direct leaves the proxy out.
+func (s *site) direct(c *Config) { c.URL = s.cluster.Primary().URL(pgtest.User, pgtest.Database) }
+
 func (s *site) origin() sinks.Origin { return sinks.Origin{Log: s.log, Sink: "warehouse"} }
 
 func (s *site) open(tb testing.TB, change ...func(*Config)) *Sink {

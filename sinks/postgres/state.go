@@ -56,7 +56,7 @@ type key struct{ source, subject string }
 
 // version is where a row comes from: what decides whether an event is newer.
 type version struct {
-	text     string
+	number   string
 	id       [16]byte
 	received time.Time
 	position sinks.Position
@@ -70,6 +70,8 @@ type row struct {
 	// event is the newest one of the transaction; nil if all are older than the row.
 	event *sinks.Record
 	data  protoreflect.Message
+	// text is the JSON of data, if it was made.
+	text []byte
 	// replaces: data are the whole state. Otherwise they are set over what the table has.
 	replaces bool
 	// shared: data belong to an event, and must be copied before they are changed.
@@ -142,7 +144,7 @@ func scanRow(found pgx.Rows, rows map[key]*row) error {
 	r := rows[at]
 	r.exists, r.id = true, id.Bytes
 	if text != nil {
-		r.text = *text
+		r.number = *text
 	}
 	if received != nil {
 		r.received = *received
@@ -165,14 +167,14 @@ func (c *change) apply(b *batch) error {
 		}
 		f, data := dataOf(e)
 		r := c.rows[c.state.kinds[f.Name()]][keyOf(&b.records[i])]
-		if err := c.state.apply(r, &b.records[i], e, data); err != nil {
+		if err := c.state.apply(r, &b.records[i], e, data, b.texts[i]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *state) apply(r *row, record *sinks.Record, e *eventv1.Event, data protoreflect.Message) error {
+func (s *state) apply(r *row, record *sinks.Record, e *eventv1.Event, data protoreflect.Message, text []byte) error {
 	h := &record.Header
 	id, err := parseID("id", h.ID)
 	if err != nil {
@@ -181,9 +183,9 @@ func (s *state) apply(r *row, record *sinks.Record, e *eventv1.Event, data proto
 	if r.exists && !s.newer(h, record.Position, r.version) {
 		return nil
 	}
-	v := version{text: r.text, id: id.Bytes, received: h.ReceivedAt, position: record.Position, epoch: s.marks.Mark(record.Position + 1).Epoch}
-	if len(h.SubjectVersion) > 0 && (r.text == "" || sinks.CompareVersions(clean(h.SubjectVersion), r.text) > 0) {
-		v.text = clean(h.SubjectVersion)
+	v := version{number: r.number, id: id.Bytes, received: h.ReceivedAt, position: record.Position, epoch: s.marks.Mark(record.Position + 1).Epoch}
+	if len(h.SubjectVersion) > 0 && (r.number == "" || sinks.CompareVersions(clean(h.SubjectVersion), r.number) > 0) {
+		v.number = clean(h.SubjectVersion)
 	}
 	deleted := strings.HasSuffix(e.GetType(), ".deleted")
 	r.deleted = time.Time{}
@@ -191,9 +193,9 @@ func (s *state) apply(r *row, record *sinks.Record, e *eventv1.Event, data proto
 		r.deleted = happened(h)
 	}
 	if deleted || isBare(data) {
-		r.merge(data)
+		r.merge(data, text)
 	} else {
-		r.data, r.replaces, r.shared = data, true, true
+		r.data, r.text, r.replaces, r.shared = data, text, true, true
 	}
 	r.version, r.exists, r.event = v, true, record
 	return nil
@@ -205,8 +207,8 @@ func (s *state) apply(r *row, record *sinks.Record, e *eventv1.Event, data proto
 // that it corrects: it is applied where the row comes from that event. An event at a lower position than the row's is an old one that was
 // delivered again. Only where the row's event is not in the log any more, because the log was lost or restored, the time of receipt decides.
 func (s *state) newer(h *sinks.Header, position sinks.Position, r version) bool {
-	if len(h.SubjectVersion) > 0 && r.text != "" {
-		if order := sinks.CompareVersions(clean(h.SubjectVersion), r.text); order != 0 {
+	if len(h.SubjectVersion) > 0 && r.number != "" {
+		if order := sinks.CompareVersions(clean(h.SubjectVersion), r.number); order != 0 {
 			return order > 0
 		}
 	}
@@ -239,11 +241,12 @@ func isBare(data protoreflect.Message) bool {
 }
 
 // merge sets the fields that data have.
-func (r *row) merge(data protoreflect.Message) {
+func (r *row) merge(data protoreflect.Message, text []byte) {
 	if r.data == nil {
-		r.data, r.shared = data, true
+		r.data, r.text, r.shared = data, text, true
 		return
 	}
+	r.text = nil
 	if r.shared {
 		r.data, r.shared = proto.Clone(r.data.Interface()).ProtoReflect(), false
 	}

@@ -69,9 +69,11 @@ func (r *stateRows) Err() error { return nil }
 
 func (r *stateRows) Values() ([]any, error) {
 	at := r.rows[r.next-1]
-	text, _, err := jsonOf(at.data)
-	if err != nil {
-		return nil, err
+	text, err := at.text, error(nil)
+	if text == nil {
+		if text, _, err = jsonOf(at.data); err != nil {
+			return nil, err
+		}
 	}
 	parts := fieldTexts{text: text}
 	r.values = append(r.values[:0], at.source, at.subject)
@@ -85,7 +87,7 @@ func (r *stateRows) Values() ([]any, error) {
 	if at.deleted != (time.Time{}) {
 		deleted = at.deleted
 	}
-	r.values = append(r.values, deleted, optional([]byte(at.text)), pgtype.UUID{Bytes: at.id, Valid: true}, clean(h.Type),
+	r.values = append(r.values, deleted, optional([]byte(at.number)), pgtype.UUID{Bytes: at.id, Valid: true}, clean(h.Type),
 		optionalTime(happened(h)), optionalTime(h.ReceivedAt), int64(at.position), int64(at.epoch), text)
 	return r.values, nil
 }

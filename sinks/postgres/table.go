@@ -74,12 +74,15 @@ func (t *table) copyDirect(ctx context.Context, conn *pgx.Conn, rows source) err
 	return t.copyTo(ctx, conn, pgx.Identifier{t.schema, t.name}, rows)
 }
 
-// copyStaged copies rows to a temporary table, and adds their insert to a batch.
-func (t *table) copyStaged(ctx context.Context, conn *pgx.Conn, b *pgx.Batch, rows source) error {
+// stage makes the session's temporary table. Its rows last as long as a transaction.
+func (t *table) stage(ctx context.Context, conn *pgx.Conn) error {
 	const empty = "create temp table if not exists %s on commit delete rows as select %s from %s with no data"
-	if _, err := conn.Exec(ctx, fmt.Sprintf(empty, t.staging, t.list(), t.path())); err != nil {
-		return err
-	}
+	_, err := conn.Exec(ctx, fmt.Sprintf(empty, t.staging, t.list(), t.path()))
+	return err
+}
+
+// copyStaged copies rows to the temporary table, and adds their insert to a batch.
+func (t *table) copyStaged(ctx context.Context, conn *pgx.Conn, b *pgx.Batch, rows source) error {
 	if err := t.copyTo(ctx, conn, pgx.Identifier{"pg_temp", t.staging}, rows); err != nil {
 		return err
 	}

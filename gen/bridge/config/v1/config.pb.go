@@ -3990,12 +3990,12 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\abackoff\x18\n" +
 	" \x01(\v2\x1d.bridge.config.v1.SinkBackoffR\abackoff\x12t\n" +
 	"\areplica\x18\v \x01(\tBZ\xbaH7\xd8\x01\x01r220^[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$\xb2\xaa\x19\x1c\x1a\x1aany replica, one at a timeR\areplicaB\r\n" +
-	"\x04kind\x12\x05\xbaH\x02\b\x01\"\xc2\x01\n" +
-	"\tSinkBatch\x12@\n" +
-	"\x05count\x18\x01 \x01(\rB*\xbaH\x06*\x04\x18\xa0\x8d\x06\xb2\xaa\x19\x1d\n" +
-	"\x041000\x1a\x15and 100 for `webhook`R\x05count\x120\n" +
-	"\x05bytes\x18\x02 \x01(\tB\x1a\xb2\xaa\x19\x16\n" +
-	"\x031Mi\"\x031Ki*\x0464Mi2\x04sizeR\x05bytes\x12A\n" +
+	"\x04kind\x12\x05\xbaH\x02\b\x01\"\xef\x01\n" +
+	"\tSinkBatch\x12U\n" +
+	"\x05count\x18\x01 \x01(\rB?\xbaH\x06*\x04\x18\xa0\x8d\x06\xb2\xaa\x192\n" +
+	"\x041000\x1a*and 100 for `webhook`, 5000 for `postgres`R\x05count\x12H\n" +
+	"\x05bytes\x18\x02 \x01(\tB2\xb2\xaa\x19.\n" +
+	"\x031Mi\x1a\x16and 4Mi for `postgres`\"\x031Ki*\x0464Mi2\x04sizeR\x05bytes\x12A\n" +
 	"\x05delay\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x10\xb2\xaa\x19\f\n" +
 	"\x020s\"\x020s*\x021mR\x05delay\"\x92\x01\n" +
 	"\vSinkBackoff\x12A\n" +
