@@ -104,6 +104,11 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
+// exchanger is a message that kafka-go cannot encode.
+type exchanger interface {
+	exchange(rw io.ReadWriter, client string) (protocol.Message, error)
+}
+
 // atBroker is a request to a certain broker. It bypasses kafka-go's choice of the broker, which is part of the message's type.
 type atBroker struct {
 	protocol.Message
@@ -131,6 +136,9 @@ func (a *atBroker) Required(versions map[protocol.ApiKey]int16) bool {
 
 // RawExchange implements [protocol.RawExchanger].
 func (a *atBroker) RawExchange(rw io.ReadWriter) (protocol.Message, error) {
+	if own, ok := a.Message.(exchanger); ok {
+		return own.exchange(rw, a.client)
+	}
 	// A connection has one request at a time, so the correlation id does not matter.
 	return protocol.RoundTrip(rw, a.version, 1, a.client, a.Message)
 }

@@ -7,12 +7,15 @@
 //
 // # Delivery
 //
-// At least once. An event is delivered when all in-sync replicas have it (acks=all); the topic's min.insync.replicas sets their
-// number. kafka-go has no idempotent producer: if the answer to a request is lost, the sink sends the request again, and its
-// records are stored twice, with the same ce_id.
+// [Open] returns a sink that delivers at least once, [OpenTransactional] one that delivers exactly once, to consumers that read
+// committed records. An event is delivered when all in-sync replicas have it (acks=all); the topic's min.insync.replicas sets their
+// number.
 //
-// Deliver assigns events to partitions as Java's default partitioner does (murmur2 of the key). It returns the lowest event
-// that is not acknowledged. Some of the events after it may already be stored, and will be stored again.
+// At least once: if the answer to a request is lost, the sink sends the request again, and its records are stored twice, with the
+// same ce_id. Exactly once: see [Transactional].
+//
+// Deliver assigns events to partitions as Java's default partitioner does (murmur2 of the key). At least once, it returns the
+// lowest event that is not acknowledged. Some of the events after it may already be stored, and will be stored again.
 //
 // # Ordering
 //

@@ -15,7 +15,6 @@ import (
 	"github.com/segmentio/kafka-go/protocol/addpartitionstotxn"
 	"github.com/segmentio/kafka-go/protocol/endtxn"
 	"github.com/segmentio/kafka-go/protocol/initproducerid"
-	"github.com/segmentio/kafka-go/protocol/offsetfetch"
 	"github.com/segmentio/kafka-go/protocol/txnoffsetcommit"
 
 	"github.com/webhook-bridge/bridge/sinks"
@@ -60,6 +59,12 @@ func newProducer(c *cluster, parts resolved, name string) *producer {
 // start begins a session. It ends the transaction that the last session left open. A new producer takes the name from all
 // others; later, start fails if another one has taken it.
 func (p *producer) start(ctx, work context.Context) error {
+	if p.session.id >= 0 {
+		// A coordinator that aborts a transaction by itself, when a session starts, no longer knows the session before it.
+		if err := p.end(ctx, work, false); err != nil && !errors.Is(err, kafkago.InvalidTransactionState) {
+			return err
+		}
+	}
 	return p.result("start a producer", p.transactions.await(ctx, func() error {
 		answer, err := p.transactions.ask(work, &initproducerid.Request{
 			TransactionalID:      p.name,
@@ -209,37 +214,14 @@ func failedOffsets(answer *txnoffsetcommit.Response) (missing []topicPartition, 
 // offsets returns the group's committed offsets.
 func (p *producer) offsets(ctx, work context.Context) (stored []storedOffset, err error) {
 	err = p.group.await(ctx, func() error {
-		answer, err := p.group.ask(work, &offsetfetch.Request{GroupID: p.name})
+		answer, err := p.group.ask(work, stableOffsets{p.name})
 		if err != nil {
 			return err
 		}
-		got := answer.(*offsetfetch.Response)
-		switch code := kafkago.Error(got.ErrorCode); code {
-		case 0:
-		case kafkago.GroupIdNotFound:
-			return nil
-		default:
-			return code
-		}
-		stored, err = storedOffsets(got)
+		stored, err = answer.(offsetsAnswer).stored()
 		return err
 	})
 	return stored, p.result("read the position", err)
-}
-
-func storedOffsets(answer *offsetfetch.Response) (stored []storedOffset, err error) {
-	for _, topic := range answer.Topics {
-		for _, o := range topic.Partitions {
-			if o.ErrorCode != 0 {
-				return nil, kafkago.Error(o.ErrorCode)
-			}
-			if o.CommittedOffset >= 0 {
-				at := topicPartition{topic.Name, int(o.PartitionIndex)}
-				stored = append(stored, storedOffset{at, sinks.Position(o.CommittedOffset), o.Metadata})
-			}
-		}
-	}
-	return stored, nil
 }
 
 // end commits or aborts the transaction. After an error it is unknown whether it did.

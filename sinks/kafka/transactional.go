@@ -152,7 +152,7 @@ func (t *Transactional) deliver(ctx, work context.Context, events []sinks.Record
 	}
 	for end > 0 {
 		n, failed := t.transact(ctx, work, batches, end, events[end-1].Position+1)
-		if n == end {
+		if failed == nil {
 			return n, err
 		}
 		if !errors.Is(failed, sinks.ErrPermanent) {
@@ -195,7 +195,7 @@ func (t *Transactional) giveUp(work context.Context, n int, err error) (int, err
 		return 0, fmt.Errorf("%w: %w", sinks.ErrFenced, err)
 	}
 	if !errors.Is(err, sinks.ErrPermanent) {
-		return n, err
+		return 0, err
 	}
 	if aborted != nil {
 		return 0, aborted

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/webhook-bridge/bridge/sinks/proxytest"
 )
@@ -26,10 +27,15 @@ const Version = "4.3.1"
 // startWithin limits the time until a new broker answers.
 const startWithin = 2 * time.Minute
 
-// Broker is an Apache Kafka with one node on loopback, in its own process, behind a proxy.
+// Broker is a node of an Apache Kafka on loopback, in its own process, behind a proxy.
 type Broker struct {
+	// ID is the node's.
+	ID int
 	// Proxy is in front of the broker: clients connect to it.
 	Proxy *proxytest.Proxy
+
+	// direct and controller are the ports for clients that bypass the proxy, and for controllers; client is behind the proxy.
+	client, direct, controller, internal string
 
 	jars, dir string
 	process   *exec.Cmd
@@ -43,6 +49,12 @@ type Broker struct {
 // user's cache.
 func Start(tb testing.TB, properties ...string) *Broker {
 	tb.Helper()
+	return StartCluster(tb, 1, properties...)[0]
+}
+
+// StartCluster behaves like Start for several nodes. Each of them is a controller too, and has all topics of Kafka's own.
+func StartCluster(tb testing.TB, nodes int, properties ...string) []*Broker {
+	tb.Helper()
 	if os.Getenv("BRIDGE_TEST_KAFKA") != "1" {
 		tb.Skip("a real Apache Kafka is left out; BRIDGE_TEST_KAFKA=1 runs one (it takes Java and Maven)")
 	}
@@ -52,26 +64,67 @@ func Start(tb testing.TB, properties ...string) *Broker {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	proxy, err := proxytest.New()
-	if err != nil {
+	var cluster []*Broker
+	for i := range nodes {
+		b, err := newBroker(i+1, jars, tb.TempDir())
+		if err != nil {
+			tb.Fatal(err)
+		}
+		tb.Cleanup(b.Proxy.Close)
+		cluster = append(cluster, b)
+	}
+	if err := prepare(ctx, cluster, properties); err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(proxy.Close)
-	b := &Broker{Proxy: proxy, jars: jars, dir: tb.TempDir()}
-	if err := b.prepare(ctx, properties); err != nil {
-		tb.Fatal(err)
-	}
-	b.Restart(tb)
 	tb.Cleanup(func() {
-		if err := b.stop(syscall.SIGKILL); err != nil {
-			tb.Error(err)
+		for _, b := range cluster {
+			if err := b.stop(syscall.SIGKILL); err != nil {
+				tb.Error(err)
+			}
 		}
 	})
-	return b
+	for _, b := range cluster {
+		if err := b.launch(ctx); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	for _, b := range cluster {
+		if err := b.await(ctx); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	return cluster
+}
+
+// Addresses returns the addresses of several nodes for clients.
+func Addresses(cluster []*Broker) []string {
+	var all []string
+	for _, b := range cluster {
+		all = append(all, b.Brokers()...)
+	}
+	return all
+}
+
+func newBroker(id int, jars, dir string) (*Broker, error) {
+	ports, err := freePorts(4)
+	if err != nil {
+		return nil, err
+	}
+	proxy, err := proxytest.New()
+	if err != nil {
+		return nil, fmt.Errorf("kafkatest: start: %w", err)
+	}
+	b := &Broker{ID: id, Proxy: proxy, jars: jars, dir: dir}
+	b.client, b.direct, b.controller, b.internal = ports[0], ports[1], ports[2], ports[3]
+	proxy.Forward(b.client)
+	return b, nil
 }
 
 // Brokers returns the addresses for clients.
 func (b *Broker) Brokers() []string { return []string{b.Proxy.Addr().String()} }
+
+// Direct returns the addresses for clients that bypass the proxy.
+func (b *Broker) Direct() []string { return []string{b.direct} }
 
 // Stop shuts the broker down.
 func (b *Broker) Stop(tb testing.TB) {
@@ -107,46 +160,61 @@ func (b *Broker) Restart(tb testing.TB) {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), startWithin)
 	defer cancel()
-	if err := b.start(ctx); err != nil {
+	if err := b.launch(ctx); err != nil {
+		tb.Fatal(err)
+	}
+	if err := b.await(ctx); err != nil {
 		tb.Fatal(err)
 	}
 }
 
 func (b *Broker) properties() string { return filepath.Join(b.dir, "server.properties") }
 
-// prepare writes the configuration and formats the storage.
-func (b *Broker) prepare(ctx context.Context, more []string) error {
-	ports, err := freePorts(2)
-	if err != nil {
-		return err
+// prepare writes the nodes' configurations and formats their storages.
+func prepare(ctx context.Context, cluster []*Broker, more []string) error {
+	id := make([]byte, 16)
+	if _, err := rand.Read(id); err != nil {
+		return fmt.Errorf("kafkatest: start: %w", err)
 	}
-	b.Proxy.Forward("127.0.0.1:" + ports[0])
+	id[0] &= 0x7f // An id must not begin with a dash.
+	name := base64.RawURLEncoding.EncodeToString(id)
+	var voters []string
+	for _, b := range cluster {
+		voters = append(voters, fmt.Sprintf("%d@%s", b.ID, b.controller))
+	}
+	var formats errgroup.Group
+	for _, b := range cluster {
+		formats.Go(func() error { return b.prepare(ctx, name, strings.Join(voters, ","), len(cluster), more) })
+	}
+	return formats.Wait()
+}
+
+func (b *Broker) prepare(ctx context.Context, cluster, voters string, nodes int, more []string) error {
 	lines := extend([]string{
 		"process.roles=broker,controller",
-		"node.id=1",
-		"listeners=CLIENT://127.0.0.1:" + ports[0] + ",CONTROLLER://127.0.0.1:" + ports[1],
-		"advertised.listeners=CLIENT://" + b.Proxy.Addr().String(),
-		"listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+		fmt.Sprintf("node.id=%d", b.ID),
+		"listeners=CLIENT://" + b.client + ",DIRECT://" + b.direct + ",INTERNAL://" + b.internal + ",CONTROLLER://" + b.controller,
+		"advertised.listeners=CLIENT://" + b.Proxy.Addr().String() + ",DIRECT://" + b.direct + ",INTERNAL://" + b.internal,
+		"listener.security.protocol.map=CLIENT:PLAINTEXT,DIRECT:PLAINTEXT,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT",
 		"controller.listener.names=CONTROLLER",
-		"inter.broker.listener.name=CLIENT",
-		"controller.quorum.voters=1@127.0.0.1:" + ports[1],
+		"inter.broker.listener.name=INTERNAL",
+		"controller.quorum.voters=" + voters,
 		"log.dirs=" + filepath.Join(b.dir, "data"),
-		"offsets.topic.replication.factor=1",
-		"transaction.state.log.replication.factor=1",
-		"transaction.state.log.min.isr=1",
+		fmt.Sprintf("offsets.topic.replication.factor=%d", nodes),
+		fmt.Sprintf("transaction.state.log.replication.factor=%d", nodes),
+		fmt.Sprintf("transaction.state.log.min.isr=%d", (nodes+1)/2),
+		"offsets.topic.num.partitions=4",
+		"transaction.state.log.num.partitions=4",
 		"auto.create.topics.enable=false",
+		// A node that was killed may come back after this time.
+		"broker.session.timeout.ms=5000",
+		"broker.heartbeat.interval.ms=500",
 		"group.initial.rebalance.delay.ms=0",
 		"num.partitions=6",
 	}, more)
 	if err := os.WriteFile(b.properties(), []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 		return fmt.Errorf("kafkatest: start: %w", err)
 	}
-	id := make([]byte, 16)
-	if _, err := rand.Read(id); err != nil {
-		return fmt.Errorf("kafkatest: start: %w", err)
-	}
-	id[0] &= 0x7f // An id must not begin with a dash.
-	cluster := base64.RawURLEncoding.EncodeToString(id)
 	out, err := b.java(ctx, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", b.properties()).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("kafkatest: format storage: %w\n%s", err, out)
@@ -159,7 +227,8 @@ func (b *Broker) java(ctx context.Context, class string, args ...string) *exec.C
 	return exec.CommandContext(ctx, "java", args...) //nolint:gosec // The arguments are ours.
 }
 
-func (b *Broker) start(ctx context.Context) error {
+// launch starts the broker's process.
+func (b *Broker) launch(ctx context.Context) error {
 	log, err := os.OpenFile(filepath.Join(b.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600)
 	if err != nil {
 		return fmt.Errorf("kafkatest: start: %w", err)
@@ -177,7 +246,7 @@ func (b *Broker) start(ctx context.Context) error {
 		_ = process.Wait()
 		close(exited)
 	}(b.process, b.exited)
-	return b.await(ctx)
+	return nil
 }
 
 // await returns when the broker answers.
@@ -228,7 +297,7 @@ func (b *Broker) stop(signal os.Signal) error {
 	}
 }
 
-// freePorts returns loopback ports that were free a moment ago. Kafka cannot report a port that it selects itself.
+// freePorts returns loopback addresses that were free a moment ago. Kafka cannot report a port that it selects itself.
 func freePorts(n int) ([]string, error) {
 	var ports []string
 	for range n {
@@ -237,11 +306,7 @@ func freePorts(n int) ([]string, error) {
 			return nil, fmt.Errorf("kafkatest: free port: %w", err)
 		}
 		defer l.Close()
-		_, port, err := net.SplitHostPort(l.Addr().String())
-		if err != nil {
-			return nil, fmt.Errorf("kafkatest: free port: %w", err)
-		}
-		ports = append(ports, port)
+		ports = append(ports, l.Addr().String())
 	}
 	return ports, nil
 }

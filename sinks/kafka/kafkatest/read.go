@@ -19,7 +19,10 @@ func Read(ctx context.Context, brokers []string, topics ...string) ([]*kgo.Recor
 	return readAll(ctx, kgo.ReadUncommitted(), brokers, topics)
 }
 
-// ReadCommitted behaves like Read for a consumer with isolation.level=read_committed.
+// stableWithin limits the time in which the markers of a transaction that was just ended are awaited.
+const stableWithin = 5 * time.Second
+
+// ReadCommitted behaves like Read for a consumer with isolation.level=read_committed. It waits a while for the end of transactions.
 func ReadCommitted(ctx context.Context, brokers []string, topics ...string) ([]*kgo.Record, error) {
 	return readAll(ctx, kgo.ReadCommitted(), brokers, topics)
 }
@@ -55,11 +58,10 @@ func Each(ctx context.Context, level kgo.IsolationLevel, brokers, topics []strin
 	}
 	defer client.Close()
 	admin := kadm.NewClient(client)
-	list := admin.ListEndOffsets
-	if level == kgo.ReadCommitted() {
-		list = admin.ListCommittedOffsets
+	ends, err := admin.ListEndOffsets(ctx, topics...)
+	if err == nil && level == kgo.ReadCommitted() {
+		ends, err = awaitStable(ctx, admin, ends)
 	}
-	ends, err := list(ctx, topics...)
 	if err == nil {
 		err = ends.Error()
 	}
@@ -97,6 +99,29 @@ func Each(ctx context.Context, level kgo.IsolationLevel, brokers, topics []strin
 		})
 	}
 	return nil
+}
+
+// awaitStable returns the ends of committed records, when all records before ends are committed or aborted, or after stableWithin.
+func awaitStable(ctx context.Context, admin *kadm.Client, ends kadm.ListedOffsets) (kadm.ListedOffsets, error) {
+	late := time.Now().Add(stableWithin)
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	for {
+		stable, err := admin.ListCommittedOffsets(ctx, slices.Collect(maps.Keys(ends))...)
+		open := false
+		stable.Each(func(o kadm.ListedOffset) {
+			end, _ := ends.Lookup(o.Topic, o.Partition)
+			open = open || o.Offset < end.Offset
+		})
+		if err != nil || !open || time.Now().After(late) {
+			return stable, err
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 }
 
 // AwaitTopic returns when every partition of a new topic has a leader that knows it.
