@@ -26,12 +26,16 @@ const (
 type stableOffsets struct{ group string }
 
 // ApiKey implements [protocol.Message].
-func (stableOffsets) ApiKey() protocol.ApiKey { return protocol.OffsetFetch }
+func (stableOffsets) ApiKey() protocol.ApiKey { //nolint:revive // The interface is kafka-go's.
+	return protocol.OffsetFetch
+}
 
 type offsetsAnswer struct{ *kmsg.OffsetFetchResponse }
 
 // ApiKey implements [protocol.Message].
-func (offsetsAnswer) ApiKey() protocol.ApiKey { return protocol.OffsetFetch }
+func (offsetsAnswer) ApiKey() protocol.ApiKey { //nolint:revive // The interface is kafka-go's.
+	return protocol.OffsetFetch
+}
 
 func (f stableOffsets) exchange(rw io.ReadWriter, client string) (protocol.Message, error) {
 	request := kmsg.NewPtrOffsetFetchRequest()

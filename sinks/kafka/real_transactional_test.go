@@ -223,8 +223,8 @@ func TestFrozenChild(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := newStream(t, []string{setup[0]}, setup[1], n)
-	_, err = s.deliver(t.Context(), s.open(t), n, 20, func(at int) { fmt.Println("at", at) })
-	fmt.Println("ended:", errors.Is(err, sinks.ErrFenced), err)
+	_, err = s.deliver(t.Context(), s.open(t), n, 20, func(at int) { fmt.Fprintln(os.Stdout, "at", at) })
+	fmt.Fprintln(os.Stdout, "ended:", errors.Is(err, sinks.ErrFenced), err)
 }
 
 // frozen stops a process in the middle of a transaction, and lets it go on when another one has taken over.
