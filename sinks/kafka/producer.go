@@ -98,7 +98,7 @@ func (p *producer) begin(ctx, work context.Context, partitions []topicPartition)
 		}
 		for _, topic := range answer.(*addpartitionstotxn.Response).Results {
 			for _, r := range topic.Results {
-				if code := kafkago.Error(r.ErrorCode); code != 0 && code != operationNotAttempted {
+				if code := kafkago.Error(r.ErrorCode); code != 0 && code != errNotAttempted {
 					return fmt.Errorf("topic %s, partition %d: %w", topic.Name, r.PartitionIndex, code)
 				}
 			}
@@ -107,9 +107,9 @@ func (p *producer) begin(ctx, work context.Context, partitions []topicPartition)
 	}))
 }
 
-// operationNotAttempted is the code of a partition that was not added because of another one's error. kafka-go has another name
+// errNotAttempted is the code of a partition that was not added because of another one's error. kafka-go has another name
 // for it.
-const operationNotAttempted kafkago.Error = 55
+const errNotAttempted kafkago.Error = 55
 
 func byTopic(partitions []topicPartition) map[string][]int32 {
 	topics := map[string][]int32{}
