@@ -460,7 +460,10 @@ func brokerKilled(t *testing.T, b *kafkatest.Broker) {
 	defer cancel()
 	reached := make(chan int, len(s.records))
 	result := make(chan error, 1)
-	go func() { result <- s.deliverReopening(ctx, t, func(at int) { reached <- at }) }()
+	go func() {
+		defer close(reached)
+		result <- s.deliverReopening(ctx, t, func(at int) { reached <- at })
+	}()
 	awaitReached(reached, 2000)
 	b.Kill(t)
 	b.Restart(t)
@@ -496,7 +499,10 @@ func TestRealCoordinatorMoves(t *testing.T) {
 	defer cancel()
 	reached := make(chan int, len(s.records))
 	result := make(chan error, 1)
-	go func() { result <- s.deliverReopening(ctx, t, func(at int) { reached <- at }) }()
+	go func() {
+		defer close(reached)
+		result <- s.deliverReopening(ctx, t, func(at int) { reached <- at })
+	}()
 	for i, kind := range []kafkago.CoordinatorKeyType{kafkago.CoordinatorKeyTypeTransaction, kafkago.CoordinatorKeyTypeConsumer} {
 		awaitReached(reached, 1000+2500*i)
 		node := coordinates(t, nodes, s.origin, kind)
