@@ -2,10 +2,14 @@ package kafka_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
+	kafkago "github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	"github.com/webhook-bridge/bridge/sinks"
@@ -70,4 +74,61 @@ func TestTombstones(t *testing.T) {
 			}
 		})
 	}
+}
+
+// compaction shows that a compacted topic has the newest state of each subject, and nothing of a deleted one.
+func compaction(t *testing.T, b *kafkatest.Secure) {
+	const topic = "compacted"
+	client := &kafkago.Client{Addr: kafkago.TCP(b.Brokers()...), Transport: &kafkago.Transport{}}
+	answer, err := client.CreateTopics(t.Context(), &kafkago.CreateTopicsRequest{Topics: []kafkago.TopicConfig{{
+		Topic: topic, NumPartitions: 1, ReplicationFactor: 1, ConfigEntries: []kafkago.ConfigEntry{
+			{ConfigName: "cleanup.policy", ConfigValue: "compact"},
+			{ConfigName: "min.cleanable.dirty.ratio", ConfigValue: "0.0001"},
+			{ConfigName: "segment.ms", ConfigValue: "100"},
+			{ConfigName: "delete.retention.ms", ConfigValue: "0"},
+		},
+	}}})
+	if err == nil {
+		err = answer.Errors[topic]
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	client.Transport.(*kafkago.Transport).CloseIdleConnections()
+	kafkatest.AwaitTopic(t, b.Brokers(), topic)
+	s := openSink(t, kafka.Config{Brokers: b.Brokers(), Topic: topic, Tombstones: true})
+	now := time.Now()
+	send := func(kind, subject string) {
+		now = now.Add(time.Second) // A second is more than segment.ms: each event begins a segment, and the last one is not compacted.
+		e := numbered(1, subject)[0]
+		e.Type, e.ReceivedAt = "order."+kind, timestamppb.New(now)
+		push(t, s, records(t, []*eventv1.Event{e}))
+	}
+	for _, kind := range []string{"opened", "changed", "closed"} {
+		send(kind, "kept")
+		send(kind, "gone")
+	}
+	send("deleted", "gone")
+	states := ""
+	again := time.NewTicker(200 * time.Millisecond)
+	defer again.Stop()
+	for range 100 {
+		// A new record lets the cleaner take the one before it.
+		send("changed", "last")
+		held, err := kafkatest.Read(t.Context(), b.Brokers(), topic)
+		if err != nil {
+			t.Fatal(err)
+		}
+		states = ""
+		for _, r := range held {
+			if key := string(r.Key); key != "till/order/last" {
+				states += fmt.Sprintf("%s %s\n", key, r.Headers[2].Value)
+			}
+		}
+		if states == "till/order/kept order.closed\n" {
+			return
+		}
+		<-again.C
+	}
+	t.Errorf("the topic has\n%s", states)
 }

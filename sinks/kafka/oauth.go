@@ -56,11 +56,8 @@ func (o oauthBearer) Start(ctx context.Context) (sasl.StateMachine, []byte, erro
 		return nil, nil, errToken
 	}
 	const separator = "\x01"
-	first := "n,," + separator + "auth=Bearer " + token + separator
-	for _, extension := range o.extensions {
-		first += extension + separator
-	}
-	return &bearerExchange{}, []byte(first + separator), nil
+	pairs := append([]string{"n,,", "auth=Bearer " + token}, o.extensions...)
+	return &bearerExchange{}, []byte(strings.Join(pairs, separator) + separator + separator), nil
 }
 
 // isToken reports whether a text is a b64token of RFC 6750, the only form that cannot end the message.

@@ -61,7 +61,8 @@ func TestRealSecurity(t *testing.T) {
 		renewed := with(kafka.SASL{Mechanism: "OAUTHBEARER", Token: expired, Current: func() string { return token }})
 		deliver(t, renewed, numbered(1, "renewed"))
 	})
-	t.Run("client credentials", func(t *testing.T) { clientCredentials(t, secure, authority, files, signer) })
+	t.Run("client credentials", func(t *testing.T) { clientCredentials(t, secure, files, signer) })
+	t.Run("compaction", func(t *testing.T) { compaction(t, b) })
 	t.Run("certificates", func(t *testing.T) {
 		mutual := kafka.Config{Brokers: []string{b.Mutual}, Topic: "security", Required: true}
 		mutual.TLS = &kafka.TLS{CAFile: files.CA, CertFile: files.Cert, KeyFile: files.Key}
@@ -94,7 +95,7 @@ func refusedCredentials(t *testing.T, config kafka.Config, secret string) {
 }
 
 // clientCredentials gets tokens from an authorization server in this process.
-func clientCredentials(t *testing.T, config kafka.Config, authority *certstest.Authority, files kafkatest.SecureFiles, signer *signer) {
+func clientCredentials(t *testing.T, config kafka.Config, files kafkatest.SecureFiles, signer *signer) {
 	asked := 0
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked++

@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -99,7 +100,7 @@ func (s *SchemaRegistry) schema(format Format) (*schemaregistry.Schema, error) {
 	case format == FormatProtobuf || format == "":
 		return schemaregistry.Protobuf((*eventv1.Event)(nil).ProtoReflect().Descriptor())
 	case format == FormatCloudEvents:
-		return nil, fmt.Errorf("needs the format protobuf or json: a CloudEvent names its schema itself, in dataschema")
+		return nil, errors.New("needs the format protobuf or json: a CloudEvent names its schema itself, in dataschema")
 	default:
 		return nil, fmt.Errorf("has no schemas for the format %q", format)
 	}

@@ -5,14 +5,18 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
@@ -145,4 +149,43 @@ func lookUpOnly(t *testing.T, b *kafkatest.Broker, r *registrytest.Registry) {
 	config.SchemaRegistry = registry(r.URL)
 	deliver(t, config, numbered(1, "2"))
 	push(t, s, events)
+}
+
+// TestRegistryAway: the events of topics with a known schema are delivered while the registry is away. The others wait.
+func TestRegistryAway(t *testing.T) {
+	var away atomic.Bool
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if away.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = io.WriteString(w, `{"id":258,"version":1}`)
+	}))
+	defer server.Close()
+	f := newFake(t, kfake.SeedTopics(1, "order", "payment"))
+	s := openSink(t, kafka.Config{Brokers: f.brokers(), Topic: "{kind}", SchemaRegistry: registry(server.URL)})
+	events := append(numbered(2, "1"), numbered(2, "2")...)
+	push(t, s, records(t, events[:1]))
+	events[2].Subject, events[2].Type = "payment/2", "payment.created"
+	away.Store(true)
+	n, err := s.Deliver(t.Context(), records(t, events[1:]))
+	if n != 1 || err == nil || errors.Is(err, sinks.ErrPermanent) || !strings.Contains(err.Error(), "payment-value") {
+		t.Errorf("while the registry is away: %d, %v", n, err)
+	}
+	away.Store(false)
+	push(t, s, records(t, events[2:]))
+	for topic, count := range map[string]int{"order": 3, "payment": 1} {
+		held, err := kafkatest.Read(t.Context(), f.brokers(), topic)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(held) != count {
+			t.Errorf("%s has %d records, want %d", topic, len(held), count)
+		}
+		for _, r := range held {
+			if !bytes.HasPrefix(r.Value, []byte("\x00\x00\x00\x01\x02\x00\x0a")) {
+				t.Errorf("%s: value %q", topic, r.Value[:7])
+			}
+		}
+	}
 }

@@ -42,14 +42,14 @@ type registered struct {
 	Version int     `json:"version"`
 }
 
-// refusal is an answer other than 200.
-type refusal struct {
+// answerError is an answer other than 200.
+type answerError struct {
 	Status  int    `json:"-"`
 	Code    int    `json:"error_code"`
 	Message string `json:"message"`
 }
 
-func (e *refusal) Error() string {
+func (e *answerError) Error() string {
 	text := fmt.Sprintf("the registry answers %d", e.Status)
 	switch e.Status {
 	case http.StatusUnauthorized, http.StatusForbidden:
@@ -66,7 +66,7 @@ func (e *refusal) Error() string {
 
 // isNotFound reports whether the registry knows no such subject, or not this schema in it.
 func isNotFound(err error) bool {
-	at, ok := errors.AsType[*refusal](err)
+	at, ok := errors.AsType[*answerError](err)
 	return ok && at.Status == http.StatusNotFound
 }
 
@@ -110,7 +110,7 @@ func (c *Client) post(ctx context.Context, path string, body request) (registere
 
 // refused returns the error of an answer that is not 200.
 func refused(answer *http.Response, content []byte) error {
-	e := &refusal{}
+	e := &answerError{}
 	// An answer that is not JSON has no message.
 	_ = json.Unmarshal(content, e)
 	e.Status = answer.StatusCode

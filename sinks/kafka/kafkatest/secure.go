@@ -13,7 +13,7 @@ import (
 // User and Password are the credentials that a secure broker accepts with PLAIN and SCRAM.
 const (
 	User     = "bridge"
-	Password = "right, \"and\" long" //nolint:gosec // A password for a broker of a test.
+	Password = "right, \"and\" long"
 )
 
 // Secure is a broker that also has listeners with TLS.
@@ -32,7 +32,8 @@ type SecureFiles struct {
 	JWKS string
 }
 
-// StartSecure behaves like Start, for a secure broker. It sets an environment variable for the broker's process.
+// StartSecure behaves like Start, for a secure broker that compacts topics soon. It sets an environment variable for the broker's
+// process.
 func StartSecure(tb testing.TB, files SecureFiles) *Secure {
 	tb.Helper()
 	ports, err := freePorts(2)
@@ -67,6 +68,7 @@ func StartSecure(tb testing.TB, files SecureFiles) *Secure {
 		secure+"oauthbearer.sasl.jaas.config="+modules+"oauthbearer.OAuthBearerLoginModule required;",
 		secure+"oauthbearer.sasl.server.callback.handler.class="+modules+"oauthbearer.OAuthBearerValidatorCallbackHandler",
 		secure+"oauthbearer.sasl.oauthbearer.jwks.endpoint.url="+jwks,
+		"log.cleaner.backoff.ms=100",
 	)
 	s.addUser(tb)
 	return s

@@ -48,7 +48,6 @@ func Start(tb testing.TB) *Registry {
 		tb.Fatal(err)
 	}
 	// The process outlives ctx; the cleanup ends it.
-	//nolint:gosec // The arguments are ours.
 	process := exec.CommandContext(context.WithoutCancel(ctx), "java", "-Xmx384m", "-jar", "apicurio-registry-app-"+Version+"-runner.jar")
 	process.Dir = folder
 	process.Env = append(os.Environ(), "QUARKUS_HTTP_HOST=127.0.0.1", "QUARKUS_HTTP_PORT="+port)
