@@ -20,7 +20,7 @@ func messageBindings() MessageBindings {
 	return MessageBindings{Kafka: KafkaMessage{
 		Key: &jsonschema.Schema{
 			Type: "string", Pattern: "^[a-z0-9-]+/.",
-			Description: "`<source>/<subject>`: the events of one subject are in one partition, in order.",
+			Description: "`<source>/<subject>`, unless the sink has another `key`: the events of one subject are in one partition, in order.",
 		},
 		Version: bindingVersion,
 	}}

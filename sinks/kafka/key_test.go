@@ -120,11 +120,13 @@ func compaction(t *testing.T, b *kafkatest.Secure) {
 			t.Fatal(err)
 		}
 		states = ""
+		var statesSb123 strings.Builder
 		for _, r := range held {
 			if key := string(r.Key); key != "till/order/last" {
-				states += fmt.Sprintf("%s %s\n", key, r.Headers[2].Value)
+				statesSb123.WriteString(fmt.Sprintf("%s %s\n", key, r.Headers[2].Value))
 			}
 		}
+		states += statesSb123.String()
 		if states == "till/order/kept order.closed\n" {
 			return
 		}

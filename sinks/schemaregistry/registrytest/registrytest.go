@@ -155,8 +155,10 @@ func fetch(ctx context.Context) (string, error) {
 	archive := filepath.Join(work, "registry.tar.gz")
 	for _, command := range [][]string{
 		// This version of the plugin gets an artifact without its parent, which is not in every mirror.
-		{"mvn", "-q", "-B", "org.apache.maven.plugins:maven-dependency-plugin:2.8:get",
-			"-Dartifact=io.apicurio:apicurio-registry-app:" + Version + ":tar.gz:all", "-Dtransitive=false", "-Ddest=" + archive},
+		{
+			"mvn", "-q", "-B", "org.apache.maven.plugins:maven-dependency-plugin:2.8:get",
+			"-Dartifact=io.apicurio:apicurio-registry-app:" + Version + ":tar.gz:all", "-Dtransitive=false", "-Ddest=" + archive,
+		},
 		{"tar", "-xzf", archive, "-C", unpacked},
 	} {
 		//nolint:gosec // The arguments are ours.
