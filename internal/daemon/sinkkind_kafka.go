@@ -5,11 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/webhook-bridge/bridge/internal/config"
 	"github.com/webhook-bridge/bridge/internal/jsonschema"
-	"github.com/webhook-bridge/bridge/internal/secret"
 	"github.com/webhook-bridge/bridge/sinks"
 	"github.com/webhook-bridge/bridge/sinks/kafka"
 )
@@ -73,16 +71,16 @@ func kafkaSASL(a *config.KafkaSASL) *kafka.SASL {
 	}
 	to := &kafka.SASL{
 		Mechanism: a.Mechanism, Username: a.Username, Password: a.Password.Reveal(), Token: a.Token.Reveal(), Extensions: a.Extensions,
-		Current: current(a.Password),
+		Current: currentSecret(a.Password),
 	}
 	if to.Token != "" {
-		to.Current = current(a.Token)
+		to.Current = currentSecret(a.Token)
 	}
 	if o := a.OAuth; o != nil {
 		to.OAuth = &kafka.OAuth{
 			TokenURL: o.TokenURL, ClientID: o.ClientID, ClientSecret: o.ClientSecret.Reveal(), Scopes: o.Scopes, TLS: kafkaTLS(o.TLS),
 		}
-		to.Current = current(o.ClientSecret)
+		to.Current = currentSecret(o.ClientSecret)
 	}
 	return to
 }
@@ -93,10 +91,10 @@ func kafkaRegistry(g *config.KafkaSchemaRegistry) *kafka.SchemaRegistry {
 	}
 	to := &kafka.SchemaRegistry{
 		URL: g.URL, Username: g.Username, Password: g.Password.Reveal(), Token: g.Token.Reveal(), TLS: kafkaTLS(g.TLS),
-		LookUpOnly: g.LookUpOnly, JSONSchema: eventSchema, Current: current(g.Password),
+		LookUpOnly: g.LookUpOnly, JSONSchema: eventSchema, Current: currentSecret(g.Password),
 	}
 	if to.Token != "" {
-		to.Current = current(g.Token)
+		to.Current = currentSecret(g.Token)
 	}
 	return to
 }
@@ -109,12 +107,4 @@ func eventSchema() (string, error) {
 	}
 	text, err := json.Marshal(s)
 	return string(text), err
-}
-
-// current returns a function that returns the text of a secret, which may have changed, and notes its use.
-func current(v secret.Value) func() string {
-	return func() string {
-		v.Use(time.Now())
-		return v.Reveal()
-	}
 }
