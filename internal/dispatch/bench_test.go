@@ -164,7 +164,7 @@ type distant struct {
 }
 
 func (d distant) Deliver(ctx context.Context, events []sinks.Record) (int, error) {
-	time.Sleep(d.trip)
+	<-time.After(d.trip)
 	return d.sampler.Deliver(ctx, events)
 }
 

@@ -347,7 +347,7 @@ func (l *lane) unanswered(ctx, work context.Context, err error) error {
 	case errors.Is(err, sinks.ErrClosed), errors.Is(err, sinks.ErrFenced):
 		return err
 	case work.Err() != nil:
-		return nil // it was cut off, which is no failure
+		return nil //nolint:nilerr // it was cut off, which is no failure
 	}
 	l.failed(ctx, err)
 	return nil

@@ -18,7 +18,7 @@ func TestPrefetch(t *testing.T) {
 		fails.Store(true)
 		var d *Dispatcher
 		most := 0
-		s := newScript(func(ctx context.Context, events []sinks.Record) (int, error) {
+		s := newScript(func(_ context.Context, events []sinks.Record) (int, error) {
 			most = max(most, len(d.lanes[0].ahead))
 			if fails.Load() {
 				return 0, errDown

@@ -3,7 +3,6 @@ package dispatch
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"time"
 
 	"github.com/webhook-bridge/bridge/sinks"
@@ -255,29 +254,27 @@ func (l *lane) endAsking() {
 // countResumed counts a result, and logs it unless all is as expected.
 func (l *lane) countResumed(result Resumed, attrs ...any) {
 	l.d.cfg.Counters.resumed[result].Add(1)
-	level, message := slog.LevelWarn, ""
+	log := l.d.cfg.Logger
 	switch result {
-	case AtCursor:
-		return
 	case Ahead:
-		level, message = slog.LevelInfo, "dispatch: the destination has events that the cursor had not passed; they are not repeated"
+		log.Info("dispatch: the destination has events that the cursor had not passed; they are not repeated", attrs...)
 	case NoPosition:
-		message = "dispatch: the destination has no position; the sink starts at its cursor, and the events before are not delivered again"
 		if !l.known && l.position() <= l.d.cfg.Log.Bounds().Earliest {
-			level, message = slog.LevelInfo, "dispatch: the destination has no position; the sink starts at the earliest event"
+			log.Info("dispatch: the destination has no position; the sink starts at the earliest event", attrs...)
+			break
 		}
+		log.Warn("dispatch: the destination has no position; the sink starts at its cursor, and the events before are not delivered again", attrs...)
 	case Moved:
-		level, message = slog.LevelInfo, "dispatch: an operator moved the sink; its destination follows"
+		log.Info("dispatch: an operator moved the sink; its destination follows", attrs...)
 	case Behind:
-		message = "dispatch: the destination lost events; they are delivered again"
+		log.Warn("dispatch: the destination lost events; they are delivered again", attrs...)
 	case Expired:
-		message = "dispatch: the journal no longer has the events after the destination's position"
+		log.Warn("dispatch: the journal no longer has the events after the destination's position", attrs...)
 	case OtherLog:
-		message = "dispatch: the destination's position belongs to another log; the sink starts at its cursor"
+		log.Warn("dispatch: the destination's position belongs to another log; the sink starts at its cursor", attrs...)
 	case LogRestored:
-		message = "dispatch: the journal was restored to a state before the destination's position; the sink starts at its cursor, and events may be repeated"
+		log.Warn("dispatch: the journal was restored to a state before the destination's position; the sink starts at its cursor, and events may be repeated", attrs...)
 	}
-	l.d.cfg.Logger.Log(context.Background(), level, message, attrs...)
 }
 
 // resumes reports whether one of the sinks is a Resumer.

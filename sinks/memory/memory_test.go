@@ -64,7 +64,7 @@ func BenchmarkSink(b *testing.B) {
 }
 
 func TestResumer(t *testing.T) {
-	sinktest.Run(t, func(tb testing.TB) sinktest.Harness {
+	sinktest.Run(t, func(testing.TB) sinktest.Harness {
 		store := memory.NewStore()
 		h := harnessOf(store, memory.Config{})
 		h.OpenFrom = func(ctx context.Context, from sinks.Origin) (sinks.Sink, error) {

@@ -38,7 +38,7 @@ func fenced(ctx context.Context, t *fixture) error {
 		}
 	}
 	if _, _, err := frozen.Resume(ctx); !errors.Is(err, sinks.ErrFenced) {
-		return fmt.Errorf("an earlier opening resumes: %v, want %w", err, sinks.ErrFenced)
+		return fmt.Errorf("an earlier opening resumes: %s, want %w", said(err), sinks.ErrFenced)
 	}
 	if err := t.push(ctx, records); err != nil {
 		return err

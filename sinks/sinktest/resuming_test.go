@@ -176,7 +176,7 @@ var resumerFaults = []fault{
 		})
 	}},
 	{"fenced during", "looks for a later opening only when a Deliver begins", func(w *world) {
-		w.spoilResumer(func(good, spoiled *broken, from sinks.Origin) {
+		w.spoilResumer(func(good, spoiled *broken, _ sinks.Origin) {
 			spoiled.deliver = func(ctx context.Context, events []sinks.Record) (int, error) {
 				n, err := good.deliver(ctx, events)
 				if n > 0 && errors.Is(err, sinks.ErrFenced) {

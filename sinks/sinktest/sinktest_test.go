@@ -124,7 +124,8 @@ func (b broken) Close() error { return b.close() }
 type brokenResumer struct{ broken }
 
 func (b brokenResumer) Resume(ctx context.Context) (sinks.Reached, bool, error) { return b.resume(ctx) }
-func (b brokenResumer) MoveTo(ctx context.Context, p sinks.Position) error      { return b.moveTo(ctx, p) }
+
+func (b brokenResumer) MoveTo(ctx context.Context, p sinks.Position) error { return b.moveTo(ctx, p) }
 
 // spoil replaces the methods of every sink that is opened.
 func (w *world) spoil(replace func(good sinks.Sink) broken) {
