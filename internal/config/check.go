@@ -12,6 +12,8 @@ type Fault struct {
 	Key string
 	// Reason is text for people. It shows no value that may be a secret.
 	Reason string
+	// Line and Column are the place within the setting's text, counted from 1. 0 is not known.
+	Line, Column int
 }
 
 func (c Checks) sink(s Sink) []Fault {

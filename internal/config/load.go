@@ -87,7 +87,7 @@ type origin struct {
 // read makes the configuration. It may be incomplete, or nil, if there are problems in the report.
 func (o *origin) read() (*Config, *report, error) {
 	r := newReport(o.name)
-	o.report = r
+	o.report, r.source = r, o.data
 	root, ok := parseYAML(o.data, r)
 	if !ok {
 		return nil, r, nil

@@ -68,12 +68,16 @@ type report struct {
 	problems []Problem
 	// files are the files that values refer to, by the value's path.
 	files map[string][]string
+	// texts are the scalars that stand in the file as they are, by their paths, for places within them.
+	texts map[string]scalarSource
 	// contents are digests of the files that were read.
 	contents contents
+	// source is the text of the file.
+	source []byte
 }
 
 func newReport(file string) *report {
-	return &report{file: file, places: map[string]place{"": {1, 1}}, files: map[string][]string{}, contents: contents{}}
+	return &report{file: file, places: map[string]place{"": {1, 1}}, files: map[string][]string{}, texts: map[string]scalarSource{}, contents: contents{}}
 }
 
 // addf reports a problem with the field at path. It reports nothing when this field, a field around it or a field inside it

@@ -156,6 +156,7 @@ func (r reader) scalar(n *yaml.Node, path string, field protoreflect.FieldDescri
 	if text == "" {
 		return none, false
 	}
+	r.texts[path] = scalarSource{n.Value, n.Style}
 	value, want := scalarValue(text, field)
 	if want != "" {
 		r.addf(path, "must be %s", want)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	configv1 "github.com/webhook-bridge/bridge/gen/bridge/config/v1"
+	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
 	"github.com/webhook-bridge/bridge/internal/secret"
 )
 
@@ -19,8 +20,10 @@ type Sink struct {
 	NATS     *NATS
 	AMQP     *AMQP
 	Redis    *Redis
-	// Latest starts a sink with a new name at the journal's end, not at its beginning.
-	Latest bool
+	// From is where a sink with a new name starts.
+	From Start
+	// Route chooses the sink's events. Nil chooses all.
+	Route *streamv1.Filter
 	// Skip lets retention go past the sink when the disk runs low.
 	Skip bool
 	// StrictOrder stops the sink at an event that is refused permanently.
@@ -113,7 +116,7 @@ func (r resolver) sinks(files []*configv1.Sink, journal Journal) []Sink {
 		s.Replica = r.pinned(path, file, journal)
 		r.besideJournal(path+".postgres", s.Postgres, journal.Postgres)
 		for _, fault := range r.checks.sink(s) {
-			r.addf(path+"."+fault.Key, "%s", fault.Reason)
+			r.addAtf(r.placeIn(path+"."+fault.Key, fault.Line, fault.Column), path+"."+fault.Key, "%s", fault.Reason)
 		}
 		sinks = append(sinks, s)
 	}
@@ -135,7 +138,8 @@ func (r resolver) unique(what string, lines map[string]int, path, value string) 
 func (r resolver) sink(path string, file *configv1.Sink) Sink {
 	s := Sink{
 		Name:        file.GetName(),
-		Latest:      text(path+".from", file.GetFrom()) == "latest",
+		From:        r.from(path+".from", file.GetFrom()),
+		Route:       routeOf(file.GetRoute()),
 		Skip:        text(path+".when_full", file.GetWhenFull()) == "skip",
 		StrictOrder: file.GetStrictOrder(),
 		Concurrency: number(path+".concurrency", file.GetConcurrency()),

@@ -91,7 +91,7 @@ func (p Plugins) checkSink(s config.Sink) []config.Fault {
 	if !known {
 		return []config.Fault{{Key: s.Kind(), Reason: "this program has no such kind of sink; it has " + p.sinkNames()}}
 	}
-	var faults []config.Fault
+	faults := append(checkRoute(s), checkFrom(s)...)
 	if s.Concurrency > 1 && kind.resumes(s) {
 		faults = append(faults, config.Fault{Key: "concurrency", Reason: "must be 1: the destination stores one position"})
 	}

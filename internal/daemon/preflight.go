@@ -77,6 +77,7 @@ func (p Plugins) Preflight(ctx context.Context, cfg *config.Config, probes Probe
 	}
 	for i, s := range cfg.Sinks {
 		f.sink(ctx, fmt.Sprintf("sinks[%d].", i), s)
+		f.route(fmt.Sprintf("sinks[%d].", i), s)
 	}
 	slices.SortStableFunc(f.findings, func(a, b Finding) int { return a.Compare(b.Problem) })
 	return f.findings

@@ -51,6 +51,10 @@ func newSinkCollector(j readers, pushes *pushes) *sinkCollector {
 		func(s dispatch.Stats) float64 { return float64(s.Skipped) })
 	c.add("bridge_sink_left_out_total", "Events that the sink's route left out.", prometheus.CounterValue,
 		func(s dispatch.Stats) float64 { return float64(s.LeftOut) })
+	c.add("bridge_sink_undecided_total", "Events for which the expression of the sink's route failed. They are parked.", prometheus.CounterValue,
+		func(s dispatch.Stats) float64 { return float64(s.Undecided) })
+	c.add("bridge_sink_replayed_total", "Events that replays delivered once more.", prometheus.CounterValue,
+		func(s dispatch.Stats) float64 { return float64(s.Replayed) })
 	c.add("bridge_sink_held", "Refused events that the sink's order waits at.", prometheus.GaugeValue,
 		func(s dispatch.Stats) float64 { return float64(len(s.Blocked)) })
 	c.add("bridge_sink_breaker", "0 while attempts are made, 1 while one is tried, 2 while none is made.", prometheus.GaugeValue,

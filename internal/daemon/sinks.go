@@ -46,8 +46,11 @@ type push struct {
 
 // journalReader is the part of the journal that deliveries need.
 type journalReader interface {
+	sinks.Log
 	dispatch.Log
 	journal.Claims
+	// Readers returns the sinks that have a position.
+	Readers(ctx context.Context) ([]journal.ReaderState, error)
 }
 
 func (p *push) settings() config.Sink {
@@ -68,12 +71,13 @@ func (p *push) register(ctx context.Context) error {
 
 // registerAs is register with settings that may not be in effect yet.
 func (p *push) registerAs(ctx context.Context, cfg config.Sink) error {
-	from, full := p.journal.Bounds().Earliest, journal.Hold
-	if cfg.Latest {
-		from = p.journal.Bounds().Next
-	}
+	full := journal.Hold
 	if cfg.Skip {
 		full = journal.Skip
+	}
+	from, err := p.start(ctx, cfg)
+	if err != nil {
+		return fmt.Errorf("sink %s: %w", cfg.Name, err)
 	}
 	if err := p.journal.Register(ctx, p.name(), from, full); err != nil {
 		return fmt.Errorf("sink %s: %w", p.name(), err)
@@ -232,8 +236,13 @@ func (p *push) newDispatcher(claim journal.Claim, reopen context.CancelFunc) (*d
 			return p.plugins.openSink(ctx, cfg, origin)
 		}))
 	}
+	choose, err := choiceOf(cfg)
+	if err != nil {
+		return nil, err
+	}
 	d, err := dispatch.New(dispatch.Config{
 		Name:        cfg.Name,
+		Choose:      choose,
 		Log:         p.journal,
 		Claim:       claim,
 		Sinks:       p.lanes,

@@ -20,7 +20,7 @@ func TestChoose(t *testing.T) {
 				}
 				d := r.dispatcher(t, Config{
 					Sinks: all, Batch: Batch{Count: 6},
-					Choose: func(e *sinks.Record) bool { return e.Position%4 == 0 },
+					Choose: func(e *sinks.Record) (bool, error) { return e.Position%4 == 0, nil },
 				})
 				stop := started(t, d)
 				synctest.Wait()

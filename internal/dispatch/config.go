@@ -33,9 +33,10 @@ type Config struct {
 	// Sinks is one for each lane, all of them connections to the same destination. They belong to the caller, who closes them
 	// after Run. A [sinks.Resumer] is alone.
 	Sinks []sinks.Sink
-	// Choose reports whether an event is for the sink. The events that it leaves out are passed over, and counted. It is called by
-	// several goroutines, and keeps nothing of the record. Nil chooses all.
-	Choose func(*sinks.Record) bool
+	// Choose reports whether an event is for the sink. The events that it leaves out are passed over, and counted. An event for which
+	// it fails is treated as one that the sink refused permanently, without an attempt. Choose is called by several goroutines, and
+	// keeps nothing of the record. Nil chooses all.
+	Choose func(*sinks.Record) (bool, error)
 	// Counters are those of the sink, also of dispatchers before this one. Default is new ones.
 	Counters *Counters
 

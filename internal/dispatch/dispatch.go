@@ -19,6 +19,7 @@ type Dispatcher struct {
 	cfg      Config
 	lanes    []*lane
 	progress *progress
+	replays  replays
 	blocked  blockedEvents
 
 	// saved is the cursor's position, and unsaved counts deliveries since. enough has a buffer for one value; it gets one
@@ -43,6 +44,7 @@ func New(cfg Config) (*Dispatcher, error) {
 		saved:    from,
 		enough:   make(chan struct{}, 1),
 		blocked:  blockedEvents{all: map[sinks.Position]*blockedEvent{}},
+		replays:  replays{ended: map[string]bool{}, changed: make(chan struct{})},
 	}
 	d.cfg.Logger = cfg.Logger.With("sink", cfg.Name)
 	for i, s := range cfg.Sinks {
@@ -71,6 +73,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	aides.Go(func() { d.saveOften(ctx, ended) })
 	aides.Go(func() { cutOff(ctx, ended, d.cfg.Grace, cancel) })
 	aides.Go(func() { d.hearRequests(ctx) })
+	aides.Go(func() { d.runReplays(ctx, work) })
 	err := lanes.Wait()
 	close(ended)
 	aides.Wait()

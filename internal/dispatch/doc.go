@@ -33,6 +33,11 @@
 //   - A reader past the log's end stops until an operator moves it. It never jumps. (TestPastTheEnd)
 //   - A reader stops before an event that the log cannot read, and continues when it can, or when an operator moves it. It
 //     never leaves the event out by itself. (TestDamage)
+//   - An event about which the route cannot decide is parked, or waited at with StrictOrder. It is neither lost nor delivered.
+//     (TestUndecided)
+//   - A replay delivers the events that it chooses once more, marked, in order for each subject, after the sink's own deliveries of
+//     them. It goes on where it was after a crash, moves neither the cursor nor a destination's position, and holds up new events
+//     for one batch at a time. (TestReplay, TestReplayGoesOn, TestReplayHoldsUpNothing, TestReplayOfResumer)
 //   - A parked event that an operator asked to retry is delivered again. It stays parked unless the sink has delivered it.
 //     (TestRetryParked)
 //
@@ -74,6 +79,11 @@
 // Two exceptions repeat events, and both are an operator's: the retry of a parked event whose answer was lost, and a
 // restored backup of the destination or of the journal.
 //
+// A replay is one of these requests. A goroutine reads its events in chunks, and gives each lane its part of a chunk. A lane
+// delivers one batch of a replay between two of its own. When all lanes have delivered their parts, the next chunk begins, and
+// the progress is saved. So what is saved counts each event once, though a crash repeats the events after it. A replay that fails waits
+// with the backoff of attempts; the lane's breaker is for its own events alone.
+//
 // # Past the log's end
 //
 // A log returns [sinks.ErrFuture] only after it has asked its storage, so a cursor past the end means that the log has lost
@@ -88,4 +98,5 @@
 //     sink's to say.
 //   - Each lane reads all of the journal.
 //   - While a reader is paused, its operators' requests wait.
+//   - A replay delivers at least once, also to a destination that stores its position: the position is about the sink's own deliveries.
 package dispatch

@@ -94,6 +94,11 @@ func (l *lane) loudness(level slog.Level) slog.Level {
 // refused parks the first event ahead, or waits before it. Errors: ErrLost, sinks.ErrClosed, ctx's.
 func (l *lane) refused(ctx, work context.Context, err error) error {
 	l.answered()
+	return l.setAside(ctx, work, err)
+}
+
+// setAside parks the first event ahead, or waits before it, without a conclusion about the destination. Errors: those of refused.
+func (l *lane) setAside(ctx, work context.Context, err error) error {
 	l.tries.add(err)
 	if l.d.cfg.StrictOrder && !l.passed(ctx, err) {
 		return nil

@@ -38,10 +38,14 @@ type lane struct {
 
 	resumption
 
-	// requests guards the two fields below it, which other goroutines use too. requested are retries of parked events, and
-	// interrupt, if set, ends the wait for events.
+	// undecided are the events ahead for which [Config.Choose] failed.
+	undecided map[sinks.Position]error
+
+	// requests guards the three fields below it, which other goroutines use too. requested are retries of parked events, errand is
+	// the lane's part of a replay, or nil, and interrupt, if set, ends the wait for events.
 	requests  sync.Mutex
 	requested []retry
+	errand    *errand
 	interrupt context.CancelFunc
 
 	// failures counts attempts in a row that failed.
@@ -91,9 +95,12 @@ func (l *lane) step(ctx, work context.Context) error {
 	}
 	ready := false
 	paused, err := l.carryOutRetries(ctx, work)
+	if err == nil && !paused && !l.mustAsk() {
+		paused, err = l.replaySome(ctx, work)
+	}
 	switch {
 	case err != nil, l.mustAsk():
-	case paused: // New events have their turn before the next retry.
+	case paused: // New events have their turn before the next retry, and the next batch of a replay.
 		ready, err = l.readAvailable(ctx, work)
 	default:
 		ready, err = l.readBatch(ctx, work)
@@ -237,18 +244,20 @@ func (l *lane) addOwn(records []sinks.Record) {
 	if len(l.ahead) == 0 {
 		l.since = time.Now()
 	}
-	choose := l.d.cfg.Choose
 	for i := range records {
 		r := records[i]
 		l.next = r.Position + 1
 		if laneOf(&r.Header, len(l.d.lanes)) != l.index {
 			continue
 		}
-		if choose != nil && !choose(&records[i]) {
+		chosen, err := l.d.choose(&records[i])
+		if err != nil {
+			l.cannotDecide(r.Position, err)
+		} else if !chosen {
 			l.d.cfg.Counters.leftOut.Add(1)
 			continue
 		}
-		if len(l.d.lanes) > 1 || choose != nil {
+		if len(l.d.lanes) > 1 || l.d.cfg.Choose != nil {
 			// Records of one read share memory. A lane that keeps a few of them must not keep all of it.
 			r = r.Clone()
 		}
@@ -300,18 +309,26 @@ func (l *lane) batch() []sinks.Record {
 	if l.alone {
 		return l.ahead[:1]
 	}
+	return l.firstOf(l.ahead)
+}
+
+// firstOf returns the first of some records that are not too many for a batch, and at least one.
+func (l *lane) firstOf(records []sinks.Record) []sinks.Record {
 	bytes := 0
-	for i, r := range l.ahead {
+	for i, r := range records {
 		bytes += len(r.Encoded)
-		if i == l.d.cfg.Batch.Count || i > 0 && bytes > l.d.cfg.Batch.Bytes {
-			return l.ahead[:i]
+		if i == l.d.cfg.Batch.Count || i > 0 && (bytes > l.d.cfg.Batch.Bytes || l.undecided[r.Position] != nil) {
+			return records[:i]
 		}
 	}
-	return l.ahead
+	return records
 }
 
 // deliver makes one attempt, and waits if it failed. Errors: ErrLost, sinks.ErrClosed, sinks.ErrFenced, ctx's.
 func (l *lane) deliver(ctx, work context.Context) error {
+	if err := l.undecided[l.head()]; err != nil {
+		return l.setAside(ctx, work, err)
+	}
 	batch := l.batch()
 	n, err := l.deliverAndRead(ctx, work, batch)
 	n = min(max(n, 0), len(batch))
@@ -358,6 +375,7 @@ func (l *lane) dropFirst(n int) {
 	l.d.blocked.remove(l.head())
 	for _, r := range l.ahead[:n] {
 		l.bytes -= len(r.Encoded)
+		delete(l.undecided, r.Position)
 	}
 	l.ahead = slices.Delete(l.ahead, 0, n)
 	l.tries = tries{}

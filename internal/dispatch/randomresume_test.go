@@ -46,10 +46,10 @@ type backup struct {
 	at   sinks.Position
 }
 
-func isPoison(p sinks.Position) bool   { return p%37 == 5 }
-func isForSink(r *sinks.Record) bool   { return r.Position%5 != 2 }
-func wanted(p sinks.Position) bool     { return p%5 != 2 && !isPoison(p) }
-func (m *model) chance(oneIn int) bool { return m.roll(oneIn) == 0 }
+func isPoison(p sinks.Position) bool          { return p%37 == 5 }
+func isForSink(r *sinks.Record) (bool, error) { return r.Position%5 != 2, nil }
+func wanted(p sinks.Position) bool            { return p%5 != 2 && !isPoison(p) }
+func (m *model) chance(oneIn int) bool        { return m.roll(oneIn) == 0 }
 
 func (m *model) roll(n int) int {
 	m.mu.Lock()

@@ -36,6 +36,7 @@ func (d *Dispatcher) hearRequests(ctx context.Context) {
 			d.cfg.Logger.Debug("dispatch: operators' requests cannot be read", "error", err)
 		default:
 			d.blocked.letPass(all.Pass)
+			d.replays.heard(all.Replays)
 			if idle {
 				d.handOut(all.Retry)
 			}
@@ -67,11 +68,15 @@ func (l *lane) requestRetry(r retry) {
 	}
 }
 
-// interruptible returns a context that is done, too, when a retry is requested that can be carried out now.
+// interruptible returns a context that is done, too, when a retry, or a part of a replay, can be carried out.
 func (l *lane) interruptible(ctx context.Context) (_ context.Context, end func()) {
-	ctx, cancel := context.WithCancel(ctx)
 	l.requests.Lock()
 	defer l.requests.Unlock()
+	limit := func() {}
+	if l.errand != nil && l.failures == 0 {
+		ctx, limit = context.WithDeadline(ctx, l.errand.notBefore)
+	}
+	ctx, cancel := context.WithCancel(ctx)
 	l.interrupt = cancel
 	if len(l.requested) > 0 && l.failures == 0 {
 		cancel()
@@ -81,6 +86,7 @@ func (l *lane) interruptible(ctx context.Context) (_ context.Context, end func()
 		defer l.requests.Unlock()
 		l.interrupt = nil
 		cancel()
+		limit()
 	}
 }
 

@@ -217,7 +217,7 @@ func TestFenced(t *testing.T) {
 				}
 				cfg := Config{Sinks: []sinks.Sink{s}}
 				if when == "MoveTo" {
-					cfg.Choose = func(*sinks.Record) bool { return false }
+					cfg.Choose = func(*sinks.Record) (bool, error) { return false, nil }
 				}
 				if when == "retry" {
 					r.operate(t, func(ctx context.Context, j journal.Journal) error { return j.RequestRetry(ctx, sinkName, 2) })
@@ -392,7 +392,7 @@ func TestStoresWhatIsLeftOut(t *testing.T) {
 		r.append(t, orders(10, 3)...)
 		s := r.resumerScript(t)
 		s.deliver = refusing(s.Resumer, 6).Deliver
-		d := r.dispatcher(t, Config{Sinks: []sinks.Sink{s}, Choose: func(e *sinks.Record) bool { return e.Position < 7 }})
+		d := r.dispatcher(t, Config{Sinks: []sinks.Sink{s}, Choose: func(e *sinks.Record) (bool, error) { return e.Position < 7, nil }})
 		stop := started(t, d)
 		synctest.Wait()
 		diff(t, "position at once", d.Stats().Position, 6)

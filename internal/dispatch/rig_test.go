@@ -36,20 +36,22 @@ type rig struct {
 	journal journal.Journal
 	store   *memory.Store
 
-	calling       sync.Mutex
-	calls         chan func()
-	returned      chan struct{}
-	number        int
-	mu            sync.Mutex
-	more          chan struct{}
-	saves         []sinks.Position
-	parkFails     int
-	saveFails     int
-	beforeParking func()
-	afterGap      func()
-	longestStory  int
-	last          journal.Claim
-	commits       []time.Time
+	calling   sync.Mutex
+	calls     chan func()
+	returned  chan struct{}
+	number    int
+	mu        sync.Mutex
+	more      chan struct{}
+	saves     []sinks.Position
+	parkFails int
+	saveFails int
+	// replaySaveFails is how often saving the progress of a replay fails.
+	replaySaveFails int
+	beforeParking   func()
+	afterGap        func()
+	longestStory    int
+	last            journal.Claim
+	commits         []time.Time
 	// damagedAt is the position of an event that cannot be read, damaged how often that was tried, and lost what is lost.
 	damagedAt sinks.Position
 	damaged   int
@@ -296,6 +298,18 @@ func (c claim) AddAttempt(ctx context.Context, p *journalv1.Parked) (err error) 
 func (c claim) Unpark(ctx context.Context, p sinks.Position) (err error) {
 	outside := outsideOf(ctx)
 	c.rig.outside(func() { err = c.Claim.Unpark(outside, p) })
+	return err
+}
+
+func (c claim) SaveReplay(ctx context.Context, r *journalv1.Replay) (err error) {
+	c.rig.mu.Lock()
+	defer c.rig.mu.Unlock()
+	if c.rig.replaySaveFails > 0 && r.GetDelivered() > 0 {
+		c.rig.replaySaveFails--
+		return journal.ErrUnavailable
+	}
+	outside := outsideOf(ctx)
+	c.rig.outside(func() { err = c.Claim.SaveReplay(outside, r) })
 	return err
 }
 

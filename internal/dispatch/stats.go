@@ -28,7 +28,7 @@ func (s State) String() string {
 
 // Counters count what dispatchers of one sink did. The zero value is ready to use.
 type Counters struct {
-	delivered, retries, parked, skipped, leftOut atomic.Uint64
+	delivered, retries, parked, skipped, leftOut, undecided, replayed atomic.Uint64
 
 	resumed [resumedKinds]atomic.Uint64
 }
@@ -41,6 +41,8 @@ func (c *Counters) Stats() Stats {
 		Parked:    c.parked.Load(),
 		Skipped:   c.skipped.Load(),
 		LeftOut:   c.leftOut.Load(),
+		Undecided: c.undecided.Load(),
+		Replayed:  c.replayed.Load(),
 	}
 	for i := range c.resumed {
 		s.Resumed[i] = c.resumed[i].Load()
@@ -57,7 +59,8 @@ type Stats struct {
 	Lag       time.Duration
 	// Delivered counts events, repeated ones again, Retries failed attempts that are tried again, Parked events, and Skipped
 	// events in newly recorded gaps. LeftOut counts events that [Config.Choose] did not choose, again when they are read again.
-	Delivered, Retries, Parked, Skipped, LeftOut uint64
+	// Undecided counts the events for which it failed, and Replayed the ones that replays delivered.
+	Delivered, Retries, Parked, Skipped, LeftOut, Undecided, Replayed uint64
 	// Resumed counts, by result, how often a [sinks.Resumer] was asked how far it is.
 	Resumed [resumedKinds]uint64
 	// Breaker is that of the lane that is worst off.

@@ -74,7 +74,7 @@ func compile(text string, failed *atomic.Uint64) (*expression, error) {
 		return nil, fmt.Errorf("filter: prepare CEL: %w", err)
 	}
 	ast, issues := env.Compile(text)
-	if err := problems(issues); err != nil {
+	if err := problemsOf(issues); err != nil {
 		return nil, err
 	}
 	if !ast.OutputType().IsExactType(cel.BoolType) {
@@ -101,35 +101,77 @@ func estimated(cost uint64) string {
 	return strconv.FormatUint(cost, 10)
 }
 
-// problems returns what is wrong with an expression, with the places, or nil.
-func problems(issues *cel.Issues) error {
+// Problem is something that is wrong with an expression.
+type Problem struct {
+	// Line and Column say where, counted from 1.
+	Line, Column int
+	Text         string
+}
+
+// ExpressionError has what is wrong with an expression that does not compile.
+type ExpressionError struct{ Problems []Problem }
+
+func (e *ExpressionError) Error() string {
+	texts := make([]string, 0, len(e.Problems))
+	for _, p := range e.Problems {
+		texts = append(texts, fmt.Sprintf("%d:%d: %s", p.Line, p.Column, p.Text))
+	}
+	return strings.Join(texts, "; ")
+}
+
+// problemsOf returns what is wrong with an expression, as an [*ExpressionError] where the places are known, or nil.
+func problemsOf(issues *cel.Issues) error {
 	if issues.Err() == nil {
 		return nil
 	}
 	all := issues.Errors()
-	texts := make([]string, 0, maxProblems)
-	for _, p := range all[:min(len(all), maxProblems)] {
-		// Lines count from 1, columns from 0.
-		texts = append(texts, fmt.Sprintf("%d:%d: %.500s%s", p.Location.Line(), p.Location.Column()+1, p.Message, meant(p.Message)))
-	}
-	if len(texts) == 0 {
+	if len(all) == 0 {
 		return issues.Err()
 	}
-	return errors.New(strings.Join(texts, "; "))
+	e := &ExpressionError{}
+	for _, p := range all[:min(len(all), maxProblems)] {
+		// Lines count from 1, columns from 0.
+		e.Problems = append(e.Problems, Problem{p.Location.Line(), p.Location.Column() + 1, fmt.Sprintf("%.500s%s", p.Message, meant(p.Message))})
+	}
+	return e
 }
 
 func (e *expression) passes(r *sinks.Record) bool {
-	event, err := r.Decoded()
-	if err == nil {
-		var result any
-		if result, err = e.eval(event); err == nil {
-			return result == types.True
-		}
-	}
-	if e.failed != nil {
+	passes, err := e.decide(r)
+	if err != nil && e.failed != nil {
 		e.failed.Add(1)
 	}
-	return false
+	return passes
+}
+
+// decide reports whether the expression gives true. Its errors show nothing of the event.
+func (e *expression) decide(r *sinks.Record) (bool, error) {
+	event, err := r.Decoded()
+	if err != nil {
+		return false, errors.New("filter: the event cannot be decoded")
+	}
+	result, err := e.eval(event)
+	if err != nil {
+		return false, fmt.Errorf("filter: the expression fails: %s", causeOf(err))
+	}
+	return result == types.True, nil
+}
+
+// causes are the beginnings of CEL's messages that show nothing of an event.
+var causes = []string{
+	"actual cost limit exceeded", "division by zero", "modulus by zero", "index out of bounds", "no such key", "no such overload", "no such field",
+	"integer overflow", "unsigned integer overflow", "double overflow", "type conversion error", "timestamp overflow", "duration overflow",
+}
+
+// causeOf returns why an evaluation failed. CEL's own message may quote the event.
+func causeOf(err error) string {
+	text := err.Error()
+	for _, c := range causes {
+		if strings.Contains(text, c) {
+			return c
+		}
+	}
+	return "it cannot be evaluated for this event"
 }
 
 func (e *expression) eval(event *eventv1.Event) (any, error) {

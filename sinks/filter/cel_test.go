@@ -88,6 +88,13 @@ func TestCELFails(t *testing.T) {
 		if f.Passes(&r) || failed.Load() != 1 {
 			t.Errorf("%s: it passes, or %d failures are counted", c.name, failed.Load())
 		}
+		chosen, err := f.Decide(&r)
+		if chosen || err == nil || failed.Load() != 1 {
+			t.Errorf("%s: %v, %v, %d failures are counted", c.name, chosen, err, failed.Load())
+		}
+		if reference := many.GetShipment().GetReference(); err != nil && (strings.HasSuffix(err.Error(), "for this event") || reference != "" && strings.Contains(err.Error(), reference)) {
+			t.Errorf("%s: %v", c.name, err)
+		}
 	}
 	var failed atomic.Uint64
 	f, err := New(&streamv1.Filter{Cel: "true"}, &failed)

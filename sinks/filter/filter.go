@@ -38,7 +38,7 @@ type Filter struct {
 }
 
 // New returns the filter that f describes. Nil passes all events. Failed counts the events that do not pass because the CEL
-// expression fails for them; it may be nil. The errors are for the client, and name the field and the place in it.
+// expression fails for them; it may be nil. The errors are a [*FieldError] for the client, with the place in the field.
 func New(f *streamv1.Filter, failed *atomic.Uint64) (*Filter, error) {
 	c := &Filter{sources: set(f.GetSources()), subjects: set(f.GetSubjects()), canonical: canonical(f)}
 	c.hash = hash(c.canonical)
@@ -49,18 +49,28 @@ func New(f *streamv1.Filter, failed *atomic.Uint64) (*Filter, error) {
 	for i, text := range f.GetTypes() {
 		p, err := pattern.Parse(text)
 		if err != nil {
-			return nil, fmt.Errorf("filter.types[%d]: %w", i, err)
+			return nil, &FieldError{fmt.Sprintf("types[%d]", i), err}
 		}
 		c.patterns = append(c.patterns, p)
 	}
 	if text := f.GetCel(); text != "" {
 		var err error
 		if c.cel, err = compile(text, failed); err != nil {
-			return nil, fmt.Errorf("filter.cel: %w", err)
+			return nil, &FieldError{"cel", err}
 		}
 	}
 	return c, nil
 }
+
+// FieldError is the error of a field of a filter.
+type FieldError struct {
+	// Field is such as "types[0]" or "cel".
+	Field string
+	Err   error
+}
+
+func (e *FieldError) Error() string { return "filter." + e.Field + ": " + e.Err.Error() }
+func (e *FieldError) Unwrap() error { return e.Err }
 
 func set(values []string) map[string]struct{} {
 	s := make(map[string]struct{}, len(values))
@@ -72,6 +82,16 @@ func set(values []string) map[string]struct{} {
 
 // Passes reports whether the filter chooses an event.
 func (f *Filter) Passes(r *sinks.Record) bool { return f.PassesHeader(&r.Header) && f.PassesData(r) }
+
+// Decide behaves like [Filter.Passes], except that it returns an error if the expression fails for the event, and counts nothing.
+// The error shows nothing of the event.
+func (f *Filter) Decide(r *sinks.Record) (bool, error) {
+	passes := f.PassesHeader(&r.Header)
+	if !passes || f.cel == nil {
+		return passes, nil
+	}
+	return f.cel.decide(r)
+}
 
 // PassesHeader reports whether all of the filter except the CEL expression chooses an event.
 func (f *Filter) PassesHeader(h *sinks.Header) bool {

@@ -1,6 +1,7 @@
 package grpcstream
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
@@ -131,3 +132,28 @@ func hashLog(id string) [logHashLen]byte {
 	sum := sha256.Sum256([]byte(id))
 	return [logHashLen]byte(sum[:])
 }
+
+// CheckToken returns an error for a text that is no token, or that was damaged. The error is for the client.
+func CheckToken(text string) error {
+	_, err := parseToken(text)
+	return err
+}
+
+// Place returns the position at which a reader of a log continues with a token. The token may be that of any filter: all events before
+// the position count as dealt with. Errors: [ErrOtherLog], those of [CheckToken] and of [sinks.Log.Resolve].
+func Place(ctx context.Context, log sinks.Log, text string) (sinks.Position, error) {
+	k, err := parseToken(text)
+	if err != nil {
+		return 0, err
+	}
+	if k.log != hashLog(log.ID()) {
+		return 0, ErrOtherLog
+	}
+	if err := log.Resolve(ctx, k.mark); err != nil {
+		return 0, err
+	}
+	return k.mark.Position, nil
+}
+
+// ErrOtherLog means that a token belongs to another log.
+var ErrOtherLog = errors.New("the token belongs to another log")

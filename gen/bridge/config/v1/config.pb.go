@@ -1813,7 +1813,8 @@ type Sink struct {
 	//	*Sink_Amqp
 	//	*Sink_Redis
 	Kind isSink_Kind `protobuf_oneof:"kind"`
-	// Where a sink with a new name starts: `earliest` or `latest`.
+	// Where a sink with a new name starts: `earliest`, `latest`, a time such as `2026-03-01T00:00:00Z`, a position, or the token of a
+	// subscription. See [where a sink starts](configuration.md#where-a-sink-starts).
 	From string `protobuf:"bytes,4,opt,name=from,proto3" json:"from,omitempty"`
 	// When the disk runs low and the sink is behind: `hold` keeps its events, and webhooks are answered 503; `skip`
 	// gives up events past their retention, which is recorded as a gap.
@@ -1831,7 +1832,9 @@ type Sink struct {
 	Backoff *SinkBackoff `protobuf:"bytes,10,opt,name=backoff,proto3" json:"backoff,omitempty"`
 	// The only replica that delivers to the sink, by its `journal.postgres.replica`. A file sink needs it where the journal is in PostgreSQL,
 	// since its file is on one machine.
-	Replica       string `protobuf:"bytes,11,opt,name=replica,proto3" json:"replica,omitempty"`
+	Replica string `protobuf:"bytes,11,opt,name=replica,proto3" json:"replica,omitempty"`
+	// Which events go to the sink: see [routes](configuration.md#routes).
+	Route         *Route `protobuf:"bytes,19,opt,name=route,proto3" json:"route,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2008,6 +2011,13 @@ func (x *Sink) GetReplica() string {
 	return ""
 }
 
+func (x *Sink) GetRoute() *Route {
+	if x != nil {
+		return x.Route
+	}
+	return nil
+}
+
 type isSink_Kind interface {
 	isSink_Kind()
 }
@@ -2068,6 +2078,81 @@ func (*Sink_Amqp) isSink_Kind() {}
 
 func (*Sink_Redis) isSink_Kind() {}
 
+// Route chooses the events of a sink. An event goes to the sink if it matches one entry of each list that is not empty, and `where` if it is
+// set. A route never changes an event. See [routes](configuration.md#routes).
+type Route struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Patterns of canonical types, such as `order.*` or `**.deleted`.
+	Types []string `protobuf:"bytes,1,rep,name=types,proto3" json:"types,omitempty"`
+	// Names of sources.
+	Sources []string `protobuf:"bytes,2,rep,name=sources,proto3" json:"sources,omitempty"`
+	// Exact subjects, such as `customer/32c764d9-ddd5-401f-ac13-a7fcba0982ff`.
+	Subjects []string `protobuf:"bytes,3,rep,name=subjects,proto3" json:"subjects,omitempty"`
+	// A CEL expression over the variable `event` that gives true for the events to deliver, such as
+	// `event.order.total.currency_code == 'CZK'`. An event for which it fails is parked.
+	Where         string `protobuf:"bytes,4,opt,name=where,proto3" json:"where,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Route) Reset() {
+	*x = Route{}
+	mi := &file_bridge_config_v1_config_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Route) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Route) ProtoMessage() {}
+
+func (x *Route) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_config_v1_config_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Route.ProtoReflect.Descriptor instead.
+func (*Route) Descriptor() ([]byte, []int) {
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *Route) GetTypes() []string {
+	if x != nil {
+		return x.Types
+	}
+	return nil
+}
+
+func (x *Route) GetSources() []string {
+	if x != nil {
+		return x.Sources
+	}
+	return nil
+}
+
+func (x *Route) GetSubjects() []string {
+	if x != nil {
+		return x.Subjects
+	}
+	return nil
+}
+
+func (x *Route) GetWhere() string {
+	if x != nil {
+		return x.Where
+	}
+	return ""
+}
+
 // SinkBatch says how much is pushed at once: what is reached first.
 type SinkBatch struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2083,7 +2168,7 @@ type SinkBatch struct {
 
 func (x *SinkBatch) Reset() {
 	*x = SinkBatch{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[22]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2095,7 +2180,7 @@ func (x *SinkBatch) String() string {
 func (*SinkBatch) ProtoMessage() {}
 
 func (x *SinkBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[22]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2108,7 +2193,7 @@ func (x *SinkBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SinkBatch.ProtoReflect.Descriptor instead.
 func (*SinkBatch) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{22}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SinkBatch) GetCount() uint32 {
@@ -2145,7 +2230,7 @@ type SinkBackoff struct {
 
 func (x *SinkBackoff) Reset() {
 	*x = SinkBackoff{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[23]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2157,7 +2242,7 @@ func (x *SinkBackoff) String() string {
 func (*SinkBackoff) ProtoMessage() {}
 
 func (x *SinkBackoff) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[23]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2170,7 +2255,7 @@ func (x *SinkBackoff) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SinkBackoff.ProtoReflect.Descriptor instead.
 func (*SinkBackoff) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{23}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SinkBackoff) GetMin() *durationpb.Duration {
@@ -2204,7 +2289,7 @@ type FileSink struct {
 
 func (x *FileSink) Reset() {
 	*x = FileSink{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[24]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2216,7 +2301,7 @@ func (x *FileSink) String() string {
 func (*FileSink) ProtoMessage() {}
 
 func (x *FileSink) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[24]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2229,7 +2314,7 @@ func (x *FileSink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileSink.ProtoReflect.Descriptor instead.
 func (*FileSink) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{24}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *FileSink) GetPath() string {
@@ -2269,7 +2354,7 @@ type StdoutSink struct {
 
 func (x *StdoutSink) Reset() {
 	*x = StdoutSink{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[25]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2281,7 +2366,7 @@ func (x *StdoutSink) String() string {
 func (*StdoutSink) ProtoMessage() {}
 
 func (x *StdoutSink) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[25]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2294,7 +2379,7 @@ func (x *StdoutSink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StdoutSink.ProtoReflect.Descriptor instead.
 func (*StdoutSink) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{25}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{26}
 }
 
 // FileRotation says when a new file is begun.
@@ -2310,7 +2395,7 @@ type FileRotation struct {
 
 func (x *FileRotation) Reset() {
 	*x = FileRotation{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[26]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2322,7 +2407,7 @@ func (x *FileRotation) String() string {
 func (*FileRotation) ProtoMessage() {}
 
 func (x *FileRotation) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[26]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2335,7 +2420,7 @@ func (x *FileRotation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileRotation.ProtoReflect.Descriptor instead.
 func (*FileRotation) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{26}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *FileRotation) GetSize() string {
@@ -2394,7 +2479,7 @@ type KafkaSink struct {
 
 func (x *KafkaSink) Reset() {
 	*x = KafkaSink{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[27]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2406,7 +2491,7 @@ func (x *KafkaSink) String() string {
 func (*KafkaSink) ProtoMessage() {}
 
 func (x *KafkaSink) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[27]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2419,7 +2504,7 @@ func (x *KafkaSink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaSink.ProtoReflect.Descriptor instead.
 func (*KafkaSink) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{27}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *KafkaSink) GetBrokers() []string {
@@ -2555,7 +2640,7 @@ type KafkaSchemaRegistry struct {
 
 func (x *KafkaSchemaRegistry) Reset() {
 	*x = KafkaSchemaRegistry{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[28]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2567,7 +2652,7 @@ func (x *KafkaSchemaRegistry) String() string {
 func (*KafkaSchemaRegistry) ProtoMessage() {}
 
 func (x *KafkaSchemaRegistry) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[28]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2580,7 +2665,7 @@ func (x *KafkaSchemaRegistry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaSchemaRegistry.ProtoReflect.Descriptor instead.
 func (*KafkaSchemaRegistry) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{28}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *KafkaSchemaRegistry) GetUrl() string {
@@ -2642,7 +2727,7 @@ type KafkaTLS struct {
 
 func (x *KafkaTLS) Reset() {
 	*x = KafkaTLS{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[29]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2654,7 +2739,7 @@ func (x *KafkaTLS) String() string {
 func (*KafkaTLS) ProtoMessage() {}
 
 func (x *KafkaTLS) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[29]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2667,7 +2752,7 @@ func (x *KafkaTLS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaTLS.ProtoReflect.Descriptor instead.
 func (*KafkaTLS) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{29}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *KafkaTLS) GetCaFile() string {
@@ -2719,7 +2804,7 @@ type KafkaSASL struct {
 
 func (x *KafkaSASL) Reset() {
 	*x = KafkaSASL{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[30]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2731,7 +2816,7 @@ func (x *KafkaSASL) String() string {
 func (*KafkaSASL) ProtoMessage() {}
 
 func (x *KafkaSASL) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[30]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2744,7 +2829,7 @@ func (x *KafkaSASL) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaSASL.ProtoReflect.Descriptor instead.
 func (*KafkaSASL) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{30}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *KafkaSASL) GetMechanism() string {
@@ -2808,7 +2893,7 @@ type KafkaOAuth struct {
 
 func (x *KafkaOAuth) Reset() {
 	*x = KafkaOAuth{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[31]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2820,7 +2905,7 @@ func (x *KafkaOAuth) String() string {
 func (*KafkaOAuth) ProtoMessage() {}
 
 func (x *KafkaOAuth) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[31]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2833,7 +2918,7 @@ func (x *KafkaOAuth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaOAuth.ProtoReflect.Descriptor instead.
 func (*KafkaOAuth) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{31}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *KafkaOAuth) GetTokenUrl() string {
@@ -2884,7 +2969,7 @@ type KafkaCreateTopics struct {
 
 func (x *KafkaCreateTopics) Reset() {
 	*x = KafkaCreateTopics{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[32]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2896,7 +2981,7 @@ func (x *KafkaCreateTopics) String() string {
 func (*KafkaCreateTopics) ProtoMessage() {}
 
 func (x *KafkaCreateTopics) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[32]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2909,7 +2994,7 @@ func (x *KafkaCreateTopics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaCreateTopics.ProtoReflect.Descriptor instead.
 func (*KafkaCreateTopics) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{32}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *KafkaCreateTopics) GetPartitions() uint32 {
@@ -2946,7 +3031,7 @@ type PostgresSink struct {
 
 func (x *PostgresSink) Reset() {
 	*x = PostgresSink{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[33]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2958,7 +3043,7 @@ func (x *PostgresSink) String() string {
 func (*PostgresSink) ProtoMessage() {}
 
 func (x *PostgresSink) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[33]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2971,7 +3056,7 @@ func (x *PostgresSink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PostgresSink.ProtoReflect.Descriptor instead.
 func (*PostgresSink) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{33}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *PostgresSink) GetUrl() string {
@@ -3020,7 +3105,7 @@ type PostgresState struct {
 
 func (x *PostgresState) Reset() {
 	*x = PostgresState{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[34]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3032,7 +3117,7 @@ func (x *PostgresState) String() string {
 func (*PostgresState) ProtoMessage() {}
 
 func (x *PostgresState) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[34]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3045,7 +3130,7 @@ func (x *PostgresState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PostgresState.ProtoReflect.Descriptor instead.
 func (*PostgresState) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{34}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *PostgresState) GetKinds() []string {
@@ -3084,7 +3169,7 @@ type WebhookSink struct {
 
 func (x *WebhookSink) Reset() {
 	*x = WebhookSink{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[35]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3096,7 +3181,7 @@ func (x *WebhookSink) String() string {
 func (*WebhookSink) ProtoMessage() {}
 
 func (x *WebhookSink) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[35]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3109,7 +3194,7 @@ func (x *WebhookSink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WebhookSink.ProtoReflect.Descriptor instead.
 func (*WebhookSink) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{35}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *WebhookSink) GetUrl() string {
@@ -3195,7 +3280,7 @@ type WebhookHeader struct {
 
 func (x *WebhookHeader) Reset() {
 	*x = WebhookHeader{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[36]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3207,7 +3292,7 @@ func (x *WebhookHeader) String() string {
 func (*WebhookHeader) ProtoMessage() {}
 
 func (x *WebhookHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[36]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3220,7 +3305,7 @@ func (x *WebhookHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WebhookHeader.ProtoReflect.Descriptor instead.
 func (*WebhookHeader) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{36}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *WebhookHeader) GetName() string {
@@ -3254,7 +3339,7 @@ type ClientTLS struct {
 
 func (x *ClientTLS) Reset() {
 	*x = ClientTLS{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[37]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3266,7 +3351,7 @@ func (x *ClientTLS) String() string {
 func (*ClientTLS) ProtoMessage() {}
 
 func (x *ClientTLS) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[37]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3279,7 +3364,7 @@ func (x *ClientTLS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientTLS.ProtoReflect.Descriptor instead.
 func (*ClientTLS) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{37}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ClientTLS) GetCaFile() string {
@@ -3341,7 +3426,7 @@ type RedisSink struct {
 
 func (x *RedisSink) Reset() {
 	*x = RedisSink{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[38]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3353,7 +3438,7 @@ func (x *RedisSink) String() string {
 func (*RedisSink) ProtoMessage() {}
 
 func (x *RedisSink) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[38]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3366,7 +3451,7 @@ func (x *RedisSink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RedisSink.ProtoReflect.Descriptor instead.
 func (*RedisSink) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{38}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *RedisSink) GetAddresses() []string {
@@ -3475,7 +3560,7 @@ type NatsSink struct {
 
 func (x *NatsSink) Reset() {
 	*x = NatsSink{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[39]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3487,7 +3572,7 @@ func (x *NatsSink) String() string {
 func (*NatsSink) ProtoMessage() {}
 
 func (x *NatsSink) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[39]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3500,7 +3585,7 @@ func (x *NatsSink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NatsSink.ProtoReflect.Descriptor instead.
 func (*NatsSink) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{39}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *NatsSink) GetServers() []string {
@@ -3590,7 +3675,7 @@ type NatsStream struct {
 
 func (x *NatsStream) Reset() {
 	*x = NatsStream{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[40]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3602,7 +3687,7 @@ func (x *NatsStream) String() string {
 func (*NatsStream) ProtoMessage() {}
 
 func (x *NatsStream) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[40]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3615,7 +3700,7 @@ func (x *NatsStream) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NatsStream.ProtoReflect.Descriptor instead.
 func (*NatsStream) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{40}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *NatsStream) GetName() string {
@@ -3677,7 +3762,7 @@ type AmqpSink struct {
 
 func (x *AmqpSink) Reset() {
 	*x = AmqpSink{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[41]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3689,7 +3774,7 @@ func (x *AmqpSink) String() string {
 func (*AmqpSink) ProtoMessage() {}
 
 func (x *AmqpSink) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[41]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3702,7 +3787,7 @@ func (x *AmqpSink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AmqpSink.ProtoReflect.Descriptor instead.
 func (*AmqpSink) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{41}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *AmqpSink) GetBrokers() []string {
@@ -3966,7 +4051,7 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\x03Log\x12X\n" +
 	"\x06format\x18\x01 \x01(\tB@\xbaH\x11\xd8\x01\x01r\fR\x04textR\x04json\xb2\xaa\x19(\x1a&`text` on a terminal, `json` otherwiseR\x06format\x12B\n" +
 	"\x05level\x18\x02 \x01(\tB,\xbaH\x1f\xd8\x01\x01r\x1aR\x05debugR\x04infoR\x04warnR\x05error\xb2\xaa\x19\x06\n" +
-	"\x04infoR\x05level\"\xd3\a\n" +
+	"\x04infoR\x05level\"\xfb\a\n" +
 	"\x04Sink\x12?\n" +
 	"\x04name\x18\x01 \x01(\tB+\xbaH(r&2$^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$R\x04name\x120\n" +
 	"\x04file\x18\x02 \x01(\v2\x1a.bridge.config.v1.FileSinkH\x00R\x04file\x123\n" +
@@ -3976,8 +4061,8 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\x06stdout\x18\x12 \x01(\v2\x1c.bridge.config.v1.StdoutSinkH\x00R\x06stdout\x120\n" +
 	"\x04nats\x18\x0e \x01(\v2\x1a.bridge.config.v1.NatsSinkH\x00R\x04nats\x120\n" +
 	"\x04amqp\x18\x0f \x01(\v2\x1a.bridge.config.v1.AmqpSinkH\x00R\x04amqp\x123\n" +
-	"\x05redis\x18\x10 \x01(\v2\x1b.bridge.config.v1.RedisSinkH\x00R\x05redis\x12;\n" +
-	"\x04from\x18\x04 \x01(\tB'\xbaH\x16r\x14R\x00R\bearliestR\x06latest\xb2\xaa\x19\n" +
+	"\x05redis\x18\x10 \x01(\v2\x1b.bridge.config.v1.RedisSinkH\x00R\x05redis\x12\"\n" +
+	"\x04from\x18\x04 \x01(\tB\x0e\xb2\xaa\x19\n" +
 	"\n" +
 	"\bearliestR\x04from\x12:\n" +
 	"\twhen_full\x18\x05 \x01(\tB\x1d\xbaH\x10r\x0eR\x00R\x04holdR\x04skip\xb2\xaa\x19\x06\n" +
@@ -3989,8 +4074,15 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\x05batch\x18\t \x01(\v2\x1b.bridge.config.v1.SinkBatchR\x05batch\x127\n" +
 	"\abackoff\x18\n" +
 	" \x01(\v2\x1d.bridge.config.v1.SinkBackoffR\abackoff\x12t\n" +
-	"\areplica\x18\v \x01(\tBZ\xbaH7\xd8\x01\x01r220^[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$\xb2\xaa\x19\x1c\x1a\x1aany replica, one at a timeR\areplicaB\r\n" +
-	"\x04kind\x12\x05\xbaH\x02\b\x01\"\xef\x01\n" +
+	"\areplica\x18\v \x01(\tBZ\xbaH7\xd8\x01\x01r220^[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$\xb2\xaa\x19\x1c\x1a\x1aany replica, one at a timeR\areplica\x12?\n" +
+	"\x05route\x18\x13 \x01(\v2\x17.bridge.config.v1.RouteB\x10\xb2\xaa\x19\f\x1a\n" +
+	"all eventsR\x05routeB\r\n" +
+	"\x04kind\x12\x05\xbaH\x02\b\x01\"\xf5\x01\n" +
+	"\x05Route\x126\n" +
+	"\x05types\x18\x01 \x03(\tB \xbaH\x0e\x92\x01\v\x10d\"\ar\x05\x10\x01\x18\xc8\x01\xb2\xaa\x19\v\x1a\tall typesR\x05types\x12<\n" +
+	"\asources\x18\x02 \x03(\tB\"\xbaH\x0e\x92\x01\v\x10d\"\ar\x05\x10\x01\x18\xc8\x01\xb2\xaa\x19\r\x1a\vall sourcesR\asources\x12?\n" +
+	"\bsubjects\x18\x03 \x03(\tB#\xbaH\x0e\x92\x01\v\x10d\"\ar\x05\x10\x01\x18\x80\b\xb2\xaa\x19\x0e\x1a\fall subjectsR\bsubjects\x125\n" +
+	"\x05where\x18\x04 \x01(\tB\x1f\xbaH\x05r\x03\x18\x80 \xb2\xaa\x19\x13\x1a\x11no further choiceR\x05where\"\xef\x01\n" +
 	"\tSinkBatch\x12U\n" +
 	"\x05count\x18\x01 \x01(\rB?\xbaH\x06*\x04\x18\xa0\x8d\x06\xb2\xaa\x192\n" +
 	"\x041000\x1a*and 100 for `webhook`, 5000 for `postgres`R\x05count\x12H\n" +
@@ -4213,7 +4305,7 @@ func file_bridge_config_v1_config_proto_rawDescGZIP() []byte {
 	return file_bridge_config_v1_config_proto_rawDescData
 }
 
-var file_bridge_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
+var file_bridge_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
 var file_bridge_config_v1_config_proto_goTypes = []any{
 	(*Config)(nil),              // 0: bridge.config.v1.Config
 	(*Streams)(nil),             // 1: bridge.config.v1.Streams
@@ -4237,27 +4329,28 @@ var file_bridge_config_v1_config_proto_goTypes = []any{
 	(*Limits)(nil),              // 19: bridge.config.v1.Limits
 	(*Log)(nil),                 // 20: bridge.config.v1.Log
 	(*Sink)(nil),                // 21: bridge.config.v1.Sink
-	(*SinkBatch)(nil),           // 22: bridge.config.v1.SinkBatch
-	(*SinkBackoff)(nil),         // 23: bridge.config.v1.SinkBackoff
-	(*FileSink)(nil),            // 24: bridge.config.v1.FileSink
-	(*StdoutSink)(nil),          // 25: bridge.config.v1.StdoutSink
-	(*FileRotation)(nil),        // 26: bridge.config.v1.FileRotation
-	(*KafkaSink)(nil),           // 27: bridge.config.v1.KafkaSink
-	(*KafkaSchemaRegistry)(nil), // 28: bridge.config.v1.KafkaSchemaRegistry
-	(*KafkaTLS)(nil),            // 29: bridge.config.v1.KafkaTLS
-	(*KafkaSASL)(nil),           // 30: bridge.config.v1.KafkaSASL
-	(*KafkaOAuth)(nil),          // 31: bridge.config.v1.KafkaOAuth
-	(*KafkaCreateTopics)(nil),   // 32: bridge.config.v1.KafkaCreateTopics
-	(*PostgresSink)(nil),        // 33: bridge.config.v1.PostgresSink
-	(*PostgresState)(nil),       // 34: bridge.config.v1.PostgresState
-	(*WebhookSink)(nil),         // 35: bridge.config.v1.WebhookSink
-	(*WebhookHeader)(nil),       // 36: bridge.config.v1.WebhookHeader
-	(*ClientTLS)(nil),           // 37: bridge.config.v1.ClientTLS
-	(*RedisSink)(nil),           // 38: bridge.config.v1.RedisSink
-	(*NatsSink)(nil),            // 39: bridge.config.v1.NatsSink
-	(*NatsStream)(nil),          // 40: bridge.config.v1.NatsStream
-	(*AmqpSink)(nil),            // 41: bridge.config.v1.AmqpSink
-	(*durationpb.Duration)(nil), // 42: google.protobuf.Duration
+	(*Route)(nil),               // 22: bridge.config.v1.Route
+	(*SinkBatch)(nil),           // 23: bridge.config.v1.SinkBatch
+	(*SinkBackoff)(nil),         // 24: bridge.config.v1.SinkBackoff
+	(*FileSink)(nil),            // 25: bridge.config.v1.FileSink
+	(*StdoutSink)(nil),          // 26: bridge.config.v1.StdoutSink
+	(*FileRotation)(nil),        // 27: bridge.config.v1.FileRotation
+	(*KafkaSink)(nil),           // 28: bridge.config.v1.KafkaSink
+	(*KafkaSchemaRegistry)(nil), // 29: bridge.config.v1.KafkaSchemaRegistry
+	(*KafkaTLS)(nil),            // 30: bridge.config.v1.KafkaTLS
+	(*KafkaSASL)(nil),           // 31: bridge.config.v1.KafkaSASL
+	(*KafkaOAuth)(nil),          // 32: bridge.config.v1.KafkaOAuth
+	(*KafkaCreateTopics)(nil),   // 33: bridge.config.v1.KafkaCreateTopics
+	(*PostgresSink)(nil),        // 34: bridge.config.v1.PostgresSink
+	(*PostgresState)(nil),       // 35: bridge.config.v1.PostgresState
+	(*WebhookSink)(nil),         // 36: bridge.config.v1.WebhookSink
+	(*WebhookHeader)(nil),       // 37: bridge.config.v1.WebhookHeader
+	(*ClientTLS)(nil),           // 38: bridge.config.v1.ClientTLS
+	(*RedisSink)(nil),           // 39: bridge.config.v1.RedisSink
+	(*NatsSink)(nil),            // 40: bridge.config.v1.NatsSink
+	(*NatsStream)(nil),          // 41: bridge.config.v1.NatsStream
+	(*AmqpSink)(nil),            // 42: bridge.config.v1.AmqpSink
+	(*durationpb.Duration)(nil), // 43: google.protobuf.Duration
 }
 var file_bridge_config_v1_config_proto_depIdxs = []int32{
 	2,  // 0: bridge.config.v1.Config.listen:type_name -> bridge.config.v1.Listen
@@ -4265,11 +4358,11 @@ var file_bridge_config_v1_config_proto_depIdxs = []int32{
 	11, // 2: bridge.config.v1.Config.sources:type_name -> bridge.config.v1.Source
 	20, // 3: bridge.config.v1.Config.log:type_name -> bridge.config.v1.Log
 	6,  // 4: bridge.config.v1.Config.access:type_name -> bridge.config.v1.Access
-	42, // 5: bridge.config.v1.Config.shutdown_timeout:type_name -> google.protobuf.Duration
+	43, // 5: bridge.config.v1.Config.shutdown_timeout:type_name -> google.protobuf.Duration
 	21, // 6: bridge.config.v1.Config.sinks:type_name -> bridge.config.v1.Sink
-	42, // 7: bridge.config.v1.Config.shutdown_delay:type_name -> google.protobuf.Duration
+	43, // 7: bridge.config.v1.Config.shutdown_delay:type_name -> google.protobuf.Duration
 	1,  // 8: bridge.config.v1.Config.streams:type_name -> bridge.config.v1.Streams
-	42, // 9: bridge.config.v1.Streams.max_age:type_name -> google.protobuf.Duration
+	43, // 9: bridge.config.v1.Streams.max_age:type_name -> google.protobuf.Duration
 	4,  // 10: bridge.config.v1.Listen.tls:type_name -> bridge.config.v1.ListenTLS
 	3,  // 11: bridge.config.v1.Listen.connections:type_name -> bridge.config.v1.ListenConnections
 	5,  // 12: bridge.config.v1.ListenTLS.webhooks:type_name -> bridge.config.v1.TLS
@@ -4279,64 +4372,65 @@ var file_bridge_config_v1_config_proto_depIdxs = []int32{
 	7,  // 16: bridge.config.v1.Access.principals:type_name -> bridge.config.v1.Principal
 	10, // 17: bridge.config.v1.Journal.retention:type_name -> bridge.config.v1.Retention
 	9,  // 18: bridge.config.v1.Journal.postgres:type_name -> bridge.config.v1.Postgres
-	42, // 19: bridge.config.v1.Retention.age:type_name -> google.protobuf.Duration
-	42, // 20: bridge.config.v1.Retention.quarantine_age:type_name -> google.protobuf.Duration
-	42, // 21: bridge.config.v1.Retention.parked_age:type_name -> google.protobuf.Duration
+	43, // 19: bridge.config.v1.Retention.age:type_name -> google.protobuf.Duration
+	43, // 20: bridge.config.v1.Retention.quarantine_age:type_name -> google.protobuf.Duration
+	43, // 21: bridge.config.v1.Retention.parked_age:type_name -> google.protobuf.Duration
 	13, // 22: bridge.config.v1.Source.auth:type_name -> bridge.config.v1.Auth
 	19, // 23: bridge.config.v1.Source.limits:type_name -> bridge.config.v1.Limits
-	42, // 24: bridge.config.v1.Source.dedupe_window:type_name -> google.protobuf.Duration
+	43, // 24: bridge.config.v1.Source.dedupe_window:type_name -> google.protobuf.Duration
 	12, // 25: bridge.config.v1.Source.alarms:type_name -> bridge.config.v1.Alarms
-	42, // 26: bridge.config.v1.Alarms.silent_after:type_name -> google.protobuf.Duration
+	43, // 26: bridge.config.v1.Alarms.silent_after:type_name -> google.protobuf.Duration
 	14, // 27: bridge.config.v1.Auth.header:type_name -> bridge.config.v1.HeaderAuth
 	15, // 28: bridge.config.v1.Auth.path_token:type_name -> bridge.config.v1.PathTokenAuth
 	18, // 29: bridge.config.v1.Auth.none:type_name -> bridge.config.v1.NoAuth
 	16, // 30: bridge.config.v1.Auth.hmac:type_name -> bridge.config.v1.HMACAuth
 	17, // 31: bridge.config.v1.HMACAuth.timestamp:type_name -> bridge.config.v1.HMACTimestamp
-	42, // 32: bridge.config.v1.HMACTimestamp.tolerance:type_name -> google.protobuf.Duration
-	24, // 33: bridge.config.v1.Sink.file:type_name -> bridge.config.v1.FileSink
-	27, // 34: bridge.config.v1.Sink.kafka:type_name -> bridge.config.v1.KafkaSink
-	33, // 35: bridge.config.v1.Sink.postgres:type_name -> bridge.config.v1.PostgresSink
-	35, // 36: bridge.config.v1.Sink.webhook:type_name -> bridge.config.v1.WebhookSink
-	25, // 37: bridge.config.v1.Sink.stdout:type_name -> bridge.config.v1.StdoutSink
-	39, // 38: bridge.config.v1.Sink.nats:type_name -> bridge.config.v1.NatsSink
-	41, // 39: bridge.config.v1.Sink.amqp:type_name -> bridge.config.v1.AmqpSink
-	38, // 40: bridge.config.v1.Sink.redis:type_name -> bridge.config.v1.RedisSink
-	22, // 41: bridge.config.v1.Sink.batch:type_name -> bridge.config.v1.SinkBatch
-	23, // 42: bridge.config.v1.Sink.backoff:type_name -> bridge.config.v1.SinkBackoff
-	42, // 43: bridge.config.v1.SinkBatch.delay:type_name -> google.protobuf.Duration
-	42, // 44: bridge.config.v1.SinkBackoff.min:type_name -> google.protobuf.Duration
-	42, // 45: bridge.config.v1.SinkBackoff.max:type_name -> google.protobuf.Duration
-	26, // 46: bridge.config.v1.FileSink.rotate:type_name -> bridge.config.v1.FileRotation
-	42, // 47: bridge.config.v1.FileRotation.age:type_name -> google.protobuf.Duration
-	29, // 48: bridge.config.v1.KafkaSink.tls:type_name -> bridge.config.v1.KafkaTLS
-	30, // 49: bridge.config.v1.KafkaSink.sasl:type_name -> bridge.config.v1.KafkaSASL
-	32, // 50: bridge.config.v1.KafkaSink.create_topics:type_name -> bridge.config.v1.KafkaCreateTopics
-	42, // 51: bridge.config.v1.KafkaSink.timeout:type_name -> google.protobuf.Duration
-	42, // 52: bridge.config.v1.KafkaSink.transaction_timeout:type_name -> google.protobuf.Duration
-	28, // 53: bridge.config.v1.KafkaSink.schema_registry:type_name -> bridge.config.v1.KafkaSchemaRegistry
-	29, // 54: bridge.config.v1.KafkaSchemaRegistry.tls:type_name -> bridge.config.v1.KafkaTLS
-	31, // 55: bridge.config.v1.KafkaSASL.oauth:type_name -> bridge.config.v1.KafkaOAuth
-	29, // 56: bridge.config.v1.KafkaOAuth.tls:type_name -> bridge.config.v1.KafkaTLS
-	34, // 57: bridge.config.v1.PostgresSink.state:type_name -> bridge.config.v1.PostgresState
-	42, // 58: bridge.config.v1.PostgresSink.timeout:type_name -> google.protobuf.Duration
-	36, // 59: bridge.config.v1.WebhookSink.headers:type_name -> bridge.config.v1.WebhookHeader
-	42, // 60: bridge.config.v1.WebhookSink.timeout:type_name -> google.protobuf.Duration
-	42, // 61: bridge.config.v1.WebhookSink.connect_timeout:type_name -> google.protobuf.Duration
-	37, // 62: bridge.config.v1.WebhookSink.tls:type_name -> bridge.config.v1.ClientTLS
-	37, // 63: bridge.config.v1.RedisSink.tls:type_name -> bridge.config.v1.ClientTLS
-	42, // 64: bridge.config.v1.RedisSink.timeout:type_name -> google.protobuf.Duration
-	37, // 65: bridge.config.v1.NatsSink.tls:type_name -> bridge.config.v1.ClientTLS
-	40, // 66: bridge.config.v1.NatsSink.create_stream:type_name -> bridge.config.v1.NatsStream
-	42, // 67: bridge.config.v1.NatsSink.timeout:type_name -> google.protobuf.Duration
-	42, // 68: bridge.config.v1.NatsStream.max_age:type_name -> google.protobuf.Duration
-	42, // 69: bridge.config.v1.NatsStream.duplicates:type_name -> google.protobuf.Duration
-	37, // 70: bridge.config.v1.AmqpSink.tls:type_name -> bridge.config.v1.ClientTLS
-	42, // 71: bridge.config.v1.AmqpSink.timeout:type_name -> google.protobuf.Duration
-	72, // [72:72] is the sub-list for method output_type
-	72, // [72:72] is the sub-list for method input_type
-	72, // [72:72] is the sub-list for extension type_name
-	72, // [72:72] is the sub-list for extension extendee
-	0,  // [0:72] is the sub-list for field type_name
+	43, // 32: bridge.config.v1.HMACTimestamp.tolerance:type_name -> google.protobuf.Duration
+	25, // 33: bridge.config.v1.Sink.file:type_name -> bridge.config.v1.FileSink
+	28, // 34: bridge.config.v1.Sink.kafka:type_name -> bridge.config.v1.KafkaSink
+	34, // 35: bridge.config.v1.Sink.postgres:type_name -> bridge.config.v1.PostgresSink
+	36, // 36: bridge.config.v1.Sink.webhook:type_name -> bridge.config.v1.WebhookSink
+	26, // 37: bridge.config.v1.Sink.stdout:type_name -> bridge.config.v1.StdoutSink
+	40, // 38: bridge.config.v1.Sink.nats:type_name -> bridge.config.v1.NatsSink
+	42, // 39: bridge.config.v1.Sink.amqp:type_name -> bridge.config.v1.AmqpSink
+	39, // 40: bridge.config.v1.Sink.redis:type_name -> bridge.config.v1.RedisSink
+	23, // 41: bridge.config.v1.Sink.batch:type_name -> bridge.config.v1.SinkBatch
+	24, // 42: bridge.config.v1.Sink.backoff:type_name -> bridge.config.v1.SinkBackoff
+	22, // 43: bridge.config.v1.Sink.route:type_name -> bridge.config.v1.Route
+	43, // 44: bridge.config.v1.SinkBatch.delay:type_name -> google.protobuf.Duration
+	43, // 45: bridge.config.v1.SinkBackoff.min:type_name -> google.protobuf.Duration
+	43, // 46: bridge.config.v1.SinkBackoff.max:type_name -> google.protobuf.Duration
+	27, // 47: bridge.config.v1.FileSink.rotate:type_name -> bridge.config.v1.FileRotation
+	43, // 48: bridge.config.v1.FileRotation.age:type_name -> google.protobuf.Duration
+	30, // 49: bridge.config.v1.KafkaSink.tls:type_name -> bridge.config.v1.KafkaTLS
+	31, // 50: bridge.config.v1.KafkaSink.sasl:type_name -> bridge.config.v1.KafkaSASL
+	33, // 51: bridge.config.v1.KafkaSink.create_topics:type_name -> bridge.config.v1.KafkaCreateTopics
+	43, // 52: bridge.config.v1.KafkaSink.timeout:type_name -> google.protobuf.Duration
+	43, // 53: bridge.config.v1.KafkaSink.transaction_timeout:type_name -> google.protobuf.Duration
+	29, // 54: bridge.config.v1.KafkaSink.schema_registry:type_name -> bridge.config.v1.KafkaSchemaRegistry
+	30, // 55: bridge.config.v1.KafkaSchemaRegistry.tls:type_name -> bridge.config.v1.KafkaTLS
+	32, // 56: bridge.config.v1.KafkaSASL.oauth:type_name -> bridge.config.v1.KafkaOAuth
+	30, // 57: bridge.config.v1.KafkaOAuth.tls:type_name -> bridge.config.v1.KafkaTLS
+	35, // 58: bridge.config.v1.PostgresSink.state:type_name -> bridge.config.v1.PostgresState
+	43, // 59: bridge.config.v1.PostgresSink.timeout:type_name -> google.protobuf.Duration
+	37, // 60: bridge.config.v1.WebhookSink.headers:type_name -> bridge.config.v1.WebhookHeader
+	43, // 61: bridge.config.v1.WebhookSink.timeout:type_name -> google.protobuf.Duration
+	43, // 62: bridge.config.v1.WebhookSink.connect_timeout:type_name -> google.protobuf.Duration
+	38, // 63: bridge.config.v1.WebhookSink.tls:type_name -> bridge.config.v1.ClientTLS
+	38, // 64: bridge.config.v1.RedisSink.tls:type_name -> bridge.config.v1.ClientTLS
+	43, // 65: bridge.config.v1.RedisSink.timeout:type_name -> google.protobuf.Duration
+	38, // 66: bridge.config.v1.NatsSink.tls:type_name -> bridge.config.v1.ClientTLS
+	41, // 67: bridge.config.v1.NatsSink.create_stream:type_name -> bridge.config.v1.NatsStream
+	43, // 68: bridge.config.v1.NatsSink.timeout:type_name -> google.protobuf.Duration
+	43, // 69: bridge.config.v1.NatsStream.max_age:type_name -> google.protobuf.Duration
+	43, // 70: bridge.config.v1.NatsStream.duplicates:type_name -> google.protobuf.Duration
+	38, // 71: bridge.config.v1.AmqpSink.tls:type_name -> bridge.config.v1.ClientTLS
+	43, // 72: bridge.config.v1.AmqpSink.timeout:type_name -> google.protobuf.Duration
+	73, // [73:73] is the sub-list for method output_type
+	73, // [73:73] is the sub-list for method input_type
+	73, // [73:73] is the sub-list for extension type_name
+	73, // [73:73] is the sub-list for extension extendee
+	0,  // [0:73] is the sub-list for field type_name
 }
 
 func init() { file_bridge_config_v1_config_proto_init() }
@@ -4368,7 +4462,7 @@ func file_bridge_config_v1_config_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bridge_config_v1_config_proto_rawDesc), len(file_bridge_config_v1_config_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   42,
+			NumMessages:   43,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
