@@ -113,8 +113,9 @@ func dispatchAll(b *testing.B, j journal.Journal, s *site, n int, change func(*C
 	left.Store(int64(n))
 	mustResume(b, sink) // makes the tables
 	began := time.Now()
-	d, err := dispatch.New(dispatch.Config{Name: "warehouse", Log: j, Claim: claim, Sinks: []sinks.Sink{lastTold{sink, &left, cancel}},
-		Batch: dispatch.Batch{Count: 5000, Bytes: 4 << 20}})
+	d, err := dispatch.New(dispatch.Config{
+		Name: "warehouse", Log: j, Claim: claim, Sinks: []sinks.Sink{lastTold{sink, &left, cancel}}, Batch: dispatch.Batch{Count: 5000, Bytes: 4 << 20},
+	})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -69,7 +69,8 @@ func (r *stateRows) Err() error { return nil }
 
 func (r *stateRows) Values() ([]any, error) {
 	at := r.rows[r.next-1]
-	text, err := at.text, error(nil)
+	text := at.text
+	var err error
 	if text == nil {
 		if text, _, err = jsonOf(at.data); err != nil {
 			return nil, err
