@@ -58,6 +58,7 @@ type Journal interface {
 	log
 	journal.Operations
 	journal.DeadLetters
+	journal.ReaderReplays
 	Replicas(ctx context.Context) ([]journal.Replica, error)
 }
 
@@ -65,6 +66,7 @@ type log interface {
 	Bounds() sinks.Bounds
 	Seek(ctx context.Context, t time.Time) (sinks.Position, error)
 	CommittedAt(ctx context.Context, p sinks.Position) (time.Time, error)
+	Read(ctx context.Context, from sinks.Position, records []sinks.Record) ([]sinks.Record, error)
 }
 
 type webhooks interface {
@@ -87,6 +89,9 @@ type Config struct {
 	Sinks   []Sink
 	// Instance is the server itself. nil answers UNIMPLEMENTED where it is asked.
 	Instance Instance
+	// Token returns the position at which a subscription's token resumes. Its errors are for the caller, except for those of
+	// [sinks.Log.Resolve]. nil: no token is accepted.
+	Token func(ctx context.Context, token string) (sinks.Position, error)
 	// Backup copies the journal. nil is a journal that cannot be copied so.
 	Backup Backup
 	// Logger for what is revealed and what is repaired. nil discards.
@@ -110,6 +115,7 @@ type Server struct {
 	configured atomic.Pointer[configured]
 	instance   Instance
 	backup     Backup
+	token      func(ctx context.Context, token string) (sinks.Position, error)
 	log        *slog.Logger
 	patience   time.Duration
 }
@@ -126,7 +132,7 @@ func New(c Config) *Server {
 		c.Patience = 10 * time.Second
 	}
 	s := &Server{
-		journal: c.Journal, repair: repair.New(c.Journal, c.Intake), instance: c.Instance, backup: c.Backup,
+		journal: c.Journal, repair: repair.New(c.Journal, c.Intake), instance: c.Instance, backup: c.Backup, token: c.Token,
 		log: c.Logger, patience: c.Patience,
 	}
 	s.Configure(c.Sources, c.Sinks)

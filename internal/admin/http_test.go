@@ -95,12 +95,12 @@ func TestOpenAPI(t *testing.T) {
 	if err := json.Unmarshal(OpenAPI, &document); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{"/v1/webhooks", "/v1/webhooks/{id}", "/v1/quarantine:retry", "/v1/quarantine:discard", "/v1/webhooks:retranslate", "/v1/drift", "/v1/replicas"} {
+	for _, path := range []string{"/v1/webhooks", "/v1/webhooks/{id}", "/v1/quarantine:retry", "/v1/quarantine:discard", "/v1/webhooks:retranslate", "/v1/drift", "/v1/replays", "/v1/replicas"} {
 		if document.Paths[path] == nil {
 			t.Errorf("the document lacks %s", path)
 		}
 	}
-	if len(document.Paths) != 21 {
+	if len(document.Paths) != 23 {
 		t.Errorf("the document has %d paths", len(document.Paths))
 	}
 }

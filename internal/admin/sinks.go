@@ -28,6 +28,8 @@ type Sink struct {
 	StrictOrder bool
 	// State returns what this instance knows of its deliveries, or nil while it makes none.
 	State func() *journalv1.SinkNote
+	// Choose is the sink's route, or nil.
+	Choose func(*sinks.Record) (bool, error)
 }
 
 // Backup writes a copy of the journal to a new folder, and returns the position of the first event that may be missing and
@@ -132,6 +134,8 @@ func (s *Server) target(ctx context.Context, r *adminv1.SeekSinkRequest) (sinks.
 			return 0, invalid(fmt.Errorf("time: %w", err))
 		}
 		return s.journal.Seek(ctx, to.Time.AsTime())
+	case *adminv1.SeekSinkRequest_Token:
+		return s.placeOf(ctx, "token", to.Token)
 	case *adminv1.SeekSinkRequest_Earliest:
 		return s.journal.Bounds().Earliest, nil
 	default:

@@ -138,7 +138,7 @@ Exit codes, of all commands:
 	add(groupVendor, sendCommand(env), simulateCommand(env))
 	add(groupEvents, tailCommand(env), subscribeCommand(env), schemaCommand(env), protosCommand(env))
 	add(groupOperator, statusCommand(env), reloadCommand(env), webhooksCommand(env), quarantineCommand(env), retranslateCommand(env), driftCommand(env), sinksCommand(env),
-		parkedCommand(env), groupsCommand(env), replicasCommand(env), backupCommand(env), verifyCommand(env), journalCommand(env))
+		replayCommand(env), parkedCommand(env), groupsCommand(env), replicasCommand(env), backupCommand(env), verifyCommand(env), journalCommand(env))
 	add(groupProgram, versionCommand(env))
 	root.SetHelpCommand(helpCommand())
 	root.SetHelpCommandGroupID(groupProgram)
@@ -228,7 +228,7 @@ func commandNames(cmd *cobra.Command) (names []string) {
 // of its commands.
 func findCommand(root *cobra.Command, args []string) error {
 	cmd, rest, err := root.Find(args)
-	if err == nil && !cmd.HasAvailableSubCommands() {
+	if err == nil && (cmd.Runnable() || !cmd.HasAvailableSubCommands()) {
 		return nil
 	}
 	if i := slices.IndexFunc(rest, func(arg string) bool { return !strings.HasPrefix(arg, "-") }); i >= 0 {

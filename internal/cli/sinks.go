@@ -184,16 +184,16 @@ func (o *operator) changing(
 	return cmd
 }
 
-const seekUsage = "a sink, and earliest, latest, a position or " + timeForms
+const seekUsage = "a sink, and earliest, latest, a position, a token or " + timeForms
 
 func seekSinkCommand(env environment) *cobra.Command {
 	o := newOperator(env)
 	r := &adminv1.SeekSinkRequest{}
 	return o.changing(&cobra.Command{
-		Use:   "seek SINK earliest|latest|POSITION|TIME",
+		Use:   "seek SINK earliest|latest|POSITION|TIME|TOKEN",
 		Short: "Continue the deliveries at another event, forwards or back",
 		Long: `Continue the deliveries to a sink at another event. A sink that is moved back gets events a second time; one that is moved
-forwards never gets the events in between. TIME is ` + timeForms + ".",
+forwards never gets the events in between. TIME is ` + timeForms + "; TOKEN is that of a subscription.",
 		Example: `  bridge sinks seek archive earliest
   bridge sinks seek archive 24h`,
 		Args: between(2, 2, seekUsage),
@@ -222,7 +222,10 @@ func seekTarget(r *adminv1.SeekSinkRequest, to string) error {
 		return nil
 	}
 	var at timeFlag
-	if err := at.Set(to); err != nil {
+	if err := at.Set(to); err != nil && isToken(to) {
+		r.To = &adminv1.SeekSinkRequest_Token{Token: to}
+		return nil
+	} else if err != nil {
 		return &usageError{"takes " + seekUsage}
 	}
 	r.To = &adminv1.SeekSinkRequest_Time{Time: at.at}

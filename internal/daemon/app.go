@@ -34,6 +34,7 @@ import (
 	"github.com/webhook-bridge/bridge/internal/openapi"
 	"github.com/webhook-bridge/bridge/internal/payload"
 	"github.com/webhook-bridge/bridge/internal/subscribe"
+	"github.com/webhook-bridge/bridge/sinks"
 	"github.com/webhook-bridge/bridge/sinks/grpcstream"
 	"github.com/webhook-bridge/bridge/sinks/tail"
 )
@@ -186,6 +187,9 @@ func Open(ctx context.Context, cfg *config.Config, plugins Plugins, place Place,
 	}
 	a.operators = admin.New(admin.Config{
 		Journal: a.journal, Intake: a.intake, Sources: stored, Sinks: a.pushes.forOperators(), Backup: backup, Instance: instance{a}, Logger: log,
+		Token: func(ctx context.Context, token string) (sinks.Position, error) {
+			return grpcstream.Place(ctx, a.journal, token)
+		},
 	})
 	if err := a.openAccess(metrics); err != nil {
 		return nil, err

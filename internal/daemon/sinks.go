@@ -292,7 +292,9 @@ func (p *push) stats(ctx context.Context, at sinks.Position) (s dispatch.Stats, 
 // forOperators describes the sink to the operator's service.
 func (p *push) forOperators() admin.Sink {
 	cfg := p.settings()
+	choose, _ := choiceOf(cfg) // The configuration's check has compiled the route.
 	return admin.Sink{
+		Choose:      choose,
 		Name:        cfg.Name,
 		Kind:        cfg.Kind(),
 		StrictOrder: cfg.StrictOrder,

@@ -1766,7 +1766,7 @@ var File_bridge_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_bridge_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1bbridge/admin/v1/admin.proto\x12\x0fbridge.admin.v1\x1a\x1ebridge/admin/v1/replicas.proto\x1a\x1bbridge/admin/v1/sinks.proto\x1a\x1cbridge/admin/v1/status.proto\x1a\x1bbridge/event/v1/event.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfd\x01\n" +
+	"\x1bbridge/admin/v1/admin.proto\x12\x0fbridge.admin.v1\x1a\x1dbridge/admin/v1/replays.proto\x1a\x1ebridge/admin/v1/replicas.proto\x1a\x1bbridge/admin/v1/sinks.proto\x1a\x1cbridge/admin/v1/status.proto\x1a\x1bbridge/event/v1/event.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfd\x01\n" +
 	"\x06Filter\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12!\n" +
 	"\fvendor_event\x18\x02 \x01(\tR\vvendorEvent\x12<\n" +
@@ -1909,7 +1909,7 @@ const file_bridge_admin_v1_admin_proto_rawDesc = "" +
 	"\x13OUTCOME_QUARANTINED\x10\x03\x12\x14\n" +
 	"\x10OUTCOME_RELEASED\x10\x04\x12\x15\n" +
 	"\x11OUTCOME_DUPLICATE\x10\x05\x12\x10\n" +
-	"\fOUTCOME_PING\x10\x062\xd2\x13\n" +
+	"\fOUTCOME_PING\x10\x062\xb4\x16\n" +
 	"\fAdminService\x12q\n" +
 	"\fListWebhooks\x12$.bridge.admin.v1.ListWebhooksRequest\x1a%.bridge.admin.v1.ListWebhooksResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/webhooks\x12p\n" +
 	"\n" +
@@ -1926,7 +1926,10 @@ const file_bridge_admin_v1_admin_proto_rawDesc = "" +
 	"\bSeekSink\x12 .bridge.admin.v1.SeekSinkRequest\x1a!.bridge.admin.v1.SeekSinkResponse\" \x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/sinks/{name}:seek\x12t\n" +
 	"\tPassEvent\x12!.bridge.admin.v1.PassEventRequest\x1a\".bridge.admin.v1.PassEventResponse\" \x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/sinks/{name}:pass\x12y\n" +
 	"\n" +
-	"ForgetSink\x12\".bridge.admin.v1.ForgetSinkRequest\x1a#.bridge.admin.v1.ForgetSinkResponse\"\"\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/v1/sinks/{name}:forget\x12i\n" +
+	"ForgetSink\x12\".bridge.admin.v1.ForgetSinkRequest\x1a#.bridge.admin.v1.ForgetSinkResponse\"\"\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/v1/sinks/{name}:forget\x12p\n" +
+	"\vStartReplay\x12#.bridge.admin.v1.StartReplayRequest\x1a$.bridge.admin.v1.StartReplayResponse\"\x16\x82\xd3\xe4\x93\x02\x10:\x01*\"\v/v1/replays\x12m\n" +
+	"\vListReplays\x12#.bridge.admin.v1.ListReplaysRequest\x1a$.bridge.admin.v1.ListReplaysResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\v/v1/replays\x12\x7f\n" +
+	"\fCancelReplay\x12$.bridge.admin.v1.CancelReplayRequest\x1a%.bridge.admin.v1.CancelReplayResponse\"\"\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/v1/replays/{id}:cancel\x12i\n" +
 	"\n" +
 	"ListParked\x12\".bridge.admin.v1.ListParkedRequest\x1a#.bridge.admin.v1.ListParkedResponse\"\x12\x82\xd3\xe4\x93\x02\f\x12\n" +
 	"/v1/parked\x12x\n" +
@@ -1988,29 +1991,35 @@ var file_bridge_admin_v1_admin_proto_goTypes = []any{
 	(*SeekSinkRequest)(nil),             // 29: bridge.admin.v1.SeekSinkRequest
 	(*PassEventRequest)(nil),            // 30: bridge.admin.v1.PassEventRequest
 	(*ForgetSinkRequest)(nil),           // 31: bridge.admin.v1.ForgetSinkRequest
-	(*ListParkedRequest)(nil),           // 32: bridge.admin.v1.ListParkedRequest
-	(*GetParkedRequest)(nil),            // 33: bridge.admin.v1.GetParkedRequest
-	(*RetryParkedRequest)(nil),          // 34: bridge.admin.v1.RetryParkedRequest
-	(*DiscardParkedRequest)(nil),        // 35: bridge.admin.v1.DiscardParkedRequest
-	(*ListReplicasRequest)(nil),         // 36: bridge.admin.v1.ListReplicasRequest
-	(*GetStatusRequest)(nil),            // 37: bridge.admin.v1.GetStatusRequest
-	(*ReloadConfigRequest)(nil),         // 38: bridge.admin.v1.ReloadConfigRequest
-	(*BackupJournalRequest)(nil),        // 39: bridge.admin.v1.BackupJournalRequest
-	(*ListSinksResponse)(nil),           // 40: bridge.admin.v1.ListSinksResponse
-	(*GetSinkResponse)(nil),             // 41: bridge.admin.v1.GetSinkResponse
-	(*PauseSinkResponse)(nil),           // 42: bridge.admin.v1.PauseSinkResponse
-	(*ResumeSinkResponse)(nil),          // 43: bridge.admin.v1.ResumeSinkResponse
-	(*SeekSinkResponse)(nil),            // 44: bridge.admin.v1.SeekSinkResponse
-	(*PassEventResponse)(nil),           // 45: bridge.admin.v1.PassEventResponse
-	(*ForgetSinkResponse)(nil),          // 46: bridge.admin.v1.ForgetSinkResponse
-	(*ListParkedResponse)(nil),          // 47: bridge.admin.v1.ListParkedResponse
-	(*GetParkedResponse)(nil),           // 48: bridge.admin.v1.GetParkedResponse
-	(*RetryParkedResponse)(nil),         // 49: bridge.admin.v1.RetryParkedResponse
-	(*DiscardParkedResponse)(nil),       // 50: bridge.admin.v1.DiscardParkedResponse
-	(*ListReplicasResponse)(nil),        // 51: bridge.admin.v1.ListReplicasResponse
-	(*GetStatusResponse)(nil),           // 52: bridge.admin.v1.GetStatusResponse
-	(*ReloadConfigResponse)(nil),        // 53: bridge.admin.v1.ReloadConfigResponse
-	(*BackupJournalResponse)(nil),       // 54: bridge.admin.v1.BackupJournalResponse
+	(*StartReplayRequest)(nil),          // 32: bridge.admin.v1.StartReplayRequest
+	(*ListReplaysRequest)(nil),          // 33: bridge.admin.v1.ListReplaysRequest
+	(*CancelReplayRequest)(nil),         // 34: bridge.admin.v1.CancelReplayRequest
+	(*ListParkedRequest)(nil),           // 35: bridge.admin.v1.ListParkedRequest
+	(*GetParkedRequest)(nil),            // 36: bridge.admin.v1.GetParkedRequest
+	(*RetryParkedRequest)(nil),          // 37: bridge.admin.v1.RetryParkedRequest
+	(*DiscardParkedRequest)(nil),        // 38: bridge.admin.v1.DiscardParkedRequest
+	(*ListReplicasRequest)(nil),         // 39: bridge.admin.v1.ListReplicasRequest
+	(*GetStatusRequest)(nil),            // 40: bridge.admin.v1.GetStatusRequest
+	(*ReloadConfigRequest)(nil),         // 41: bridge.admin.v1.ReloadConfigRequest
+	(*BackupJournalRequest)(nil),        // 42: bridge.admin.v1.BackupJournalRequest
+	(*ListSinksResponse)(nil),           // 43: bridge.admin.v1.ListSinksResponse
+	(*GetSinkResponse)(nil),             // 44: bridge.admin.v1.GetSinkResponse
+	(*PauseSinkResponse)(nil),           // 45: bridge.admin.v1.PauseSinkResponse
+	(*ResumeSinkResponse)(nil),          // 46: bridge.admin.v1.ResumeSinkResponse
+	(*SeekSinkResponse)(nil),            // 47: bridge.admin.v1.SeekSinkResponse
+	(*PassEventResponse)(nil),           // 48: bridge.admin.v1.PassEventResponse
+	(*ForgetSinkResponse)(nil),          // 49: bridge.admin.v1.ForgetSinkResponse
+	(*StartReplayResponse)(nil),         // 50: bridge.admin.v1.StartReplayResponse
+	(*ListReplaysResponse)(nil),         // 51: bridge.admin.v1.ListReplaysResponse
+	(*CancelReplayResponse)(nil),        // 52: bridge.admin.v1.CancelReplayResponse
+	(*ListParkedResponse)(nil),          // 53: bridge.admin.v1.ListParkedResponse
+	(*GetParkedResponse)(nil),           // 54: bridge.admin.v1.GetParkedResponse
+	(*RetryParkedResponse)(nil),         // 55: bridge.admin.v1.RetryParkedResponse
+	(*DiscardParkedResponse)(nil),       // 56: bridge.admin.v1.DiscardParkedResponse
+	(*ListReplicasResponse)(nil),        // 57: bridge.admin.v1.ListReplicasResponse
+	(*GetStatusResponse)(nil),           // 58: bridge.admin.v1.GetStatusResponse
+	(*ReloadConfigResponse)(nil),        // 59: bridge.admin.v1.ReloadConfigResponse
+	(*BackupJournalResponse)(nil),       // 60: bridge.admin.v1.BackupJournalResponse
 }
 var file_bridge_admin_v1_admin_proto_depIdxs = []int32{
 	0,  // 0: bridge.admin.v1.Filter.outcome:type_name -> bridge.admin.v1.Outcome
@@ -2054,37 +2063,43 @@ var file_bridge_admin_v1_admin_proto_depIdxs = []int32{
 	29, // 38: bridge.admin.v1.AdminService.SeekSink:input_type -> bridge.admin.v1.SeekSinkRequest
 	30, // 39: bridge.admin.v1.AdminService.PassEvent:input_type -> bridge.admin.v1.PassEventRequest
 	31, // 40: bridge.admin.v1.AdminService.ForgetSink:input_type -> bridge.admin.v1.ForgetSinkRequest
-	32, // 41: bridge.admin.v1.AdminService.ListParked:input_type -> bridge.admin.v1.ListParkedRequest
-	33, // 42: bridge.admin.v1.AdminService.GetParked:input_type -> bridge.admin.v1.GetParkedRequest
-	34, // 43: bridge.admin.v1.AdminService.RetryParked:input_type -> bridge.admin.v1.RetryParkedRequest
-	35, // 44: bridge.admin.v1.AdminService.DiscardParked:input_type -> bridge.admin.v1.DiscardParkedRequest
-	36, // 45: bridge.admin.v1.AdminService.ListReplicas:input_type -> bridge.admin.v1.ListReplicasRequest
-	37, // 46: bridge.admin.v1.AdminService.GetStatus:input_type -> bridge.admin.v1.GetStatusRequest
-	38, // 47: bridge.admin.v1.AdminService.ReloadConfig:input_type -> bridge.admin.v1.ReloadConfigRequest
-	39, // 48: bridge.admin.v1.AdminService.BackupJournal:input_type -> bridge.admin.v1.BackupJournalRequest
-	8,  // 49: bridge.admin.v1.AdminService.ListWebhooks:output_type -> bridge.admin.v1.ListWebhooksResponse
-	10, // 50: bridge.admin.v1.AdminService.GetWebhook:output_type -> bridge.admin.v1.GetWebhookResponse
-	12, // 51: bridge.admin.v1.AdminService.RetryWebhooks:output_type -> bridge.admin.v1.RetryWebhooksResponse
-	15, // 52: bridge.admin.v1.AdminService.DiscardWebhooks:output_type -> bridge.admin.v1.DiscardWebhooksResponse
-	17, // 53: bridge.admin.v1.AdminService.RetranslateWebhooks:output_type -> bridge.admin.v1.RetranslateWebhooksResponse
-	22, // 54: bridge.admin.v1.AdminService.ListDrift:output_type -> bridge.admin.v1.ListDriftResponse
-	40, // 55: bridge.admin.v1.AdminService.ListSinks:output_type -> bridge.admin.v1.ListSinksResponse
-	41, // 56: bridge.admin.v1.AdminService.GetSink:output_type -> bridge.admin.v1.GetSinkResponse
-	42, // 57: bridge.admin.v1.AdminService.PauseSink:output_type -> bridge.admin.v1.PauseSinkResponse
-	43, // 58: bridge.admin.v1.AdminService.ResumeSink:output_type -> bridge.admin.v1.ResumeSinkResponse
-	44, // 59: bridge.admin.v1.AdminService.SeekSink:output_type -> bridge.admin.v1.SeekSinkResponse
-	45, // 60: bridge.admin.v1.AdminService.PassEvent:output_type -> bridge.admin.v1.PassEventResponse
-	46, // 61: bridge.admin.v1.AdminService.ForgetSink:output_type -> bridge.admin.v1.ForgetSinkResponse
-	47, // 62: bridge.admin.v1.AdminService.ListParked:output_type -> bridge.admin.v1.ListParkedResponse
-	48, // 63: bridge.admin.v1.AdminService.GetParked:output_type -> bridge.admin.v1.GetParkedResponse
-	49, // 64: bridge.admin.v1.AdminService.RetryParked:output_type -> bridge.admin.v1.RetryParkedResponse
-	50, // 65: bridge.admin.v1.AdminService.DiscardParked:output_type -> bridge.admin.v1.DiscardParkedResponse
-	51, // 66: bridge.admin.v1.AdminService.ListReplicas:output_type -> bridge.admin.v1.ListReplicasResponse
-	52, // 67: bridge.admin.v1.AdminService.GetStatus:output_type -> bridge.admin.v1.GetStatusResponse
-	53, // 68: bridge.admin.v1.AdminService.ReloadConfig:output_type -> bridge.admin.v1.ReloadConfigResponse
-	54, // 69: bridge.admin.v1.AdminService.BackupJournal:output_type -> bridge.admin.v1.BackupJournalResponse
-	49, // [49:70] is the sub-list for method output_type
-	28, // [28:49] is the sub-list for method input_type
+	32, // 41: bridge.admin.v1.AdminService.StartReplay:input_type -> bridge.admin.v1.StartReplayRequest
+	33, // 42: bridge.admin.v1.AdminService.ListReplays:input_type -> bridge.admin.v1.ListReplaysRequest
+	34, // 43: bridge.admin.v1.AdminService.CancelReplay:input_type -> bridge.admin.v1.CancelReplayRequest
+	35, // 44: bridge.admin.v1.AdminService.ListParked:input_type -> bridge.admin.v1.ListParkedRequest
+	36, // 45: bridge.admin.v1.AdminService.GetParked:input_type -> bridge.admin.v1.GetParkedRequest
+	37, // 46: bridge.admin.v1.AdminService.RetryParked:input_type -> bridge.admin.v1.RetryParkedRequest
+	38, // 47: bridge.admin.v1.AdminService.DiscardParked:input_type -> bridge.admin.v1.DiscardParkedRequest
+	39, // 48: bridge.admin.v1.AdminService.ListReplicas:input_type -> bridge.admin.v1.ListReplicasRequest
+	40, // 49: bridge.admin.v1.AdminService.GetStatus:input_type -> bridge.admin.v1.GetStatusRequest
+	41, // 50: bridge.admin.v1.AdminService.ReloadConfig:input_type -> bridge.admin.v1.ReloadConfigRequest
+	42, // 51: bridge.admin.v1.AdminService.BackupJournal:input_type -> bridge.admin.v1.BackupJournalRequest
+	8,  // 52: bridge.admin.v1.AdminService.ListWebhooks:output_type -> bridge.admin.v1.ListWebhooksResponse
+	10, // 53: bridge.admin.v1.AdminService.GetWebhook:output_type -> bridge.admin.v1.GetWebhookResponse
+	12, // 54: bridge.admin.v1.AdminService.RetryWebhooks:output_type -> bridge.admin.v1.RetryWebhooksResponse
+	15, // 55: bridge.admin.v1.AdminService.DiscardWebhooks:output_type -> bridge.admin.v1.DiscardWebhooksResponse
+	17, // 56: bridge.admin.v1.AdminService.RetranslateWebhooks:output_type -> bridge.admin.v1.RetranslateWebhooksResponse
+	22, // 57: bridge.admin.v1.AdminService.ListDrift:output_type -> bridge.admin.v1.ListDriftResponse
+	43, // 58: bridge.admin.v1.AdminService.ListSinks:output_type -> bridge.admin.v1.ListSinksResponse
+	44, // 59: bridge.admin.v1.AdminService.GetSink:output_type -> bridge.admin.v1.GetSinkResponse
+	45, // 60: bridge.admin.v1.AdminService.PauseSink:output_type -> bridge.admin.v1.PauseSinkResponse
+	46, // 61: bridge.admin.v1.AdminService.ResumeSink:output_type -> bridge.admin.v1.ResumeSinkResponse
+	47, // 62: bridge.admin.v1.AdminService.SeekSink:output_type -> bridge.admin.v1.SeekSinkResponse
+	48, // 63: bridge.admin.v1.AdminService.PassEvent:output_type -> bridge.admin.v1.PassEventResponse
+	49, // 64: bridge.admin.v1.AdminService.ForgetSink:output_type -> bridge.admin.v1.ForgetSinkResponse
+	50, // 65: bridge.admin.v1.AdminService.StartReplay:output_type -> bridge.admin.v1.StartReplayResponse
+	51, // 66: bridge.admin.v1.AdminService.ListReplays:output_type -> bridge.admin.v1.ListReplaysResponse
+	52, // 67: bridge.admin.v1.AdminService.CancelReplay:output_type -> bridge.admin.v1.CancelReplayResponse
+	53, // 68: bridge.admin.v1.AdminService.ListParked:output_type -> bridge.admin.v1.ListParkedResponse
+	54, // 69: bridge.admin.v1.AdminService.GetParked:output_type -> bridge.admin.v1.GetParkedResponse
+	55, // 70: bridge.admin.v1.AdminService.RetryParked:output_type -> bridge.admin.v1.RetryParkedResponse
+	56, // 71: bridge.admin.v1.AdminService.DiscardParked:output_type -> bridge.admin.v1.DiscardParkedResponse
+	57, // 72: bridge.admin.v1.AdminService.ListReplicas:output_type -> bridge.admin.v1.ListReplicasResponse
+	58, // 73: bridge.admin.v1.AdminService.GetStatus:output_type -> bridge.admin.v1.GetStatusResponse
+	59, // 74: bridge.admin.v1.AdminService.ReloadConfig:output_type -> bridge.admin.v1.ReloadConfigResponse
+	60, // 75: bridge.admin.v1.AdminService.BackupJournal:output_type -> bridge.admin.v1.BackupJournalResponse
+	52, // [52:76] is the sub-list for method output_type
+	28, // [28:52] is the sub-list for method input_type
 	28, // [28:28] is the sub-list for extension type_name
 	28, // [28:28] is the sub-list for extension extendee
 	0,  // [0:28] is the sub-list for field type_name
@@ -2095,6 +2110,7 @@ func file_bridge_admin_v1_admin_proto_init() {
 	if File_bridge_admin_v1_admin_proto != nil {
 		return
 	}
+	file_bridge_admin_v1_replays_proto_init()
 	file_bridge_admin_v1_replicas_proto_init()
 	file_bridge_admin_v1_sinks_proto_init()
 	file_bridge_admin_v1_status_proto_init()

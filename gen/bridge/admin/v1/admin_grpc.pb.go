@@ -37,6 +37,9 @@ const (
 	AdminService_SeekSink_FullMethodName            = "/bridge.admin.v1.AdminService/SeekSink"
 	AdminService_PassEvent_FullMethodName           = "/bridge.admin.v1.AdminService/PassEvent"
 	AdminService_ForgetSink_FullMethodName          = "/bridge.admin.v1.AdminService/ForgetSink"
+	AdminService_StartReplay_FullMethodName         = "/bridge.admin.v1.AdminService/StartReplay"
+	AdminService_ListReplays_FullMethodName         = "/bridge.admin.v1.AdminService/ListReplays"
+	AdminService_CancelReplay_FullMethodName        = "/bridge.admin.v1.AdminService/CancelReplay"
 	AdminService_ListParked_FullMethodName          = "/bridge.admin.v1.AdminService/ListParked"
 	AdminService_GetParked_FullMethodName           = "/bridge.admin.v1.AdminService/GetParked"
 	AdminService_RetryParked_FullMethodName         = "/bridge.admin.v1.AdminService/RetryParked"
@@ -84,6 +87,13 @@ type AdminServiceClient interface {
 	// ForgetSink removes the position of a sink that is no longer configured, so that it holds back no retention. Its parked events
 	// stay. FAILED_PRECONDITION if the sink is configured or in use, NOT_FOUND if there is none.
 	ForgetSink(ctx context.Context, in *ForgetSinkRequest, opts ...grpc.CallOption) (*ForgetSinkResponse, error)
+	// StartReplay has events of the log delivered to a sink once more, soon after, between its own deliveries. The events are marked, the
+	// sink's position stays. OUT_OF_RANGE for a position that is no longer kept, or if the sink has had none of the events.
+	StartReplay(ctx context.Context, in *StartReplayRequest, opts ...grpc.CallOption) (*StartReplayResponse, error)
+	// ListReplays lists replays, with their progress.
+	ListReplays(ctx context.Context, in *ListReplaysRequest, opts ...grpc.CallOption) (*ListReplaysResponse, error)
+	// CancelReplay ends a replay. NOT_FOUND if there is none of this id, FAILED_PRECONDITION if it has ended.
+	CancelReplay(ctx context.Context, in *CancelReplayRequest, opts ...grpc.CallOption) (*CancelReplayResponse, error)
 	// ListParked lists parked events.
 	ListParked(ctx context.Context, in *ListParkedRequest, opts ...grpc.CallOption) (*ListParkedResponse, error)
 	// GetParked returns one parked event with its attempts. NOT_FOUND if it is not parked.
@@ -242,6 +252,36 @@ func (c *adminServiceClient) ForgetSink(ctx context.Context, in *ForgetSinkReque
 	return out, nil
 }
 
+func (c *adminServiceClient) StartReplay(ctx context.Context, in *StartReplayRequest, opts ...grpc.CallOption) (*StartReplayResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(StartReplayResponse)
+	err := c.cc.Invoke(ctx, AdminService_StartReplay_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListReplays(ctx context.Context, in *ListReplaysRequest, opts ...grpc.CallOption) (*ListReplaysResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListReplaysResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListReplays_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) CancelReplay(ctx context.Context, in *CancelReplayRequest, opts ...grpc.CallOption) (*CancelReplayResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CancelReplayResponse)
+	err := c.cc.Invoke(ctx, AdminService_CancelReplay_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) ListParked(ctx context.Context, in *ListParkedRequest, opts ...grpc.CallOption) (*ListParkedResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListParkedResponse)
@@ -359,6 +399,13 @@ type AdminServiceServer interface {
 	// ForgetSink removes the position of a sink that is no longer configured, so that it holds back no retention. Its parked events
 	// stay. FAILED_PRECONDITION if the sink is configured or in use, NOT_FOUND if there is none.
 	ForgetSink(context.Context, *ForgetSinkRequest) (*ForgetSinkResponse, error)
+	// StartReplay has events of the log delivered to a sink once more, soon after, between its own deliveries. The events are marked, the
+	// sink's position stays. OUT_OF_RANGE for a position that is no longer kept, or if the sink has had none of the events.
+	StartReplay(context.Context, *StartReplayRequest) (*StartReplayResponse, error)
+	// ListReplays lists replays, with their progress.
+	ListReplays(context.Context, *ListReplaysRequest) (*ListReplaysResponse, error)
+	// CancelReplay ends a replay. NOT_FOUND if there is none of this id, FAILED_PRECONDITION if it has ended.
+	CancelReplay(context.Context, *CancelReplayRequest) (*CancelReplayResponse, error)
 	// ListParked lists parked events.
 	ListParked(context.Context, *ListParkedRequest) (*ListParkedResponse, error)
 	// GetParked returns one parked event with its attempts. NOT_FOUND if it is not parked.
@@ -425,6 +472,15 @@ func (UnimplementedAdminServiceServer) PassEvent(context.Context, *PassEventRequ
 }
 func (UnimplementedAdminServiceServer) ForgetSink(context.Context, *ForgetSinkRequest) (*ForgetSinkResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ForgetSink not implemented")
+}
+func (UnimplementedAdminServiceServer) StartReplay(context.Context, *StartReplayRequest) (*StartReplayResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method StartReplay not implemented")
+}
+func (UnimplementedAdminServiceServer) ListReplays(context.Context, *ListReplaysRequest) (*ListReplaysResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListReplays not implemented")
+}
+func (UnimplementedAdminServiceServer) CancelReplay(context.Context, *CancelReplayRequest) (*CancelReplayResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CancelReplay not implemented")
 }
 func (UnimplementedAdminServiceServer) ListParked(context.Context, *ListParkedRequest) (*ListParkedResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListParked not implemented")
@@ -705,6 +761,60 @@ func _AdminService_ForgetSink_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_StartReplay_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(StartReplayRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).StartReplay(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_StartReplay_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).StartReplay(ctx, req.(*StartReplayRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListReplays_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListReplaysRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListReplays(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListReplays_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListReplays(ctx, req.(*ListReplaysRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_CancelReplay_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CancelReplayRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).CancelReplay(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_CancelReplay_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).CancelReplay(ctx, req.(*CancelReplayRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_ListParked_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListParkedRequest)
 	if err := dec(in); err != nil {
@@ -907,6 +1017,18 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ForgetSink",
 			Handler:    _AdminService_ForgetSink_Handler,
+		},
+		{
+			MethodName: "StartReplay",
+			Handler:    _AdminService_StartReplay_Handler,
+		},
+		{
+			MethodName: "ListReplays",
+			Handler:    _AdminService_ListReplays_Handler,
+		},
+		{
+			MethodName: "CancelReplay",
+			Handler:    _AdminService_CancelReplay_Handler,
 		},
 		{
 			MethodName: "ListParked",

@@ -699,6 +699,7 @@ type SeekSinkRequest struct {
 	//	*SeekSinkRequest_Time
 	//	*SeekSinkRequest_Earliest
 	//	*SeekSinkRequest_Latest
+	//	*SeekSinkRequest_Token
 	To            isSeekSinkRequest_To `protobuf_oneof:"to"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -784,6 +785,15 @@ func (x *SeekSinkRequest) GetLatest() bool {
 	return false
 }
 
+func (x *SeekSinkRequest) GetToken() string {
+	if x != nil {
+		if x, ok := x.To.(*SeekSinkRequest_Token); ok {
+			return x.Token
+		}
+	}
+	return ""
+}
+
 type isSeekSinkRequest_To interface {
 	isSeekSinkRequest_To()
 }
@@ -808,6 +818,11 @@ type SeekSinkRequest_Latest struct {
 	Latest bool `protobuf:"varint,5,opt,name=latest,proto3,oneof"`
 }
 
+type SeekSinkRequest_Token struct {
+	// The event at which this token of a subscription resumes.
+	Token string `protobuf:"bytes,6,opt,name=token,proto3,oneof"`
+}
+
 func (*SeekSinkRequest_Position) isSeekSinkRequest_To() {}
 
 func (*SeekSinkRequest_Time) isSeekSinkRequest_To() {}
@@ -815,6 +830,8 @@ func (*SeekSinkRequest_Time) isSeekSinkRequest_To() {}
 func (*SeekSinkRequest_Earliest) isSeekSinkRequest_To() {}
 
 func (*SeekSinkRequest_Latest) isSeekSinkRequest_To() {}
+
+func (*SeekSinkRequest_Token) isSeekSinkRequest_To() {}
 
 type SeekSinkResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1901,13 +1918,14 @@ const file_bridge_admin_v1_sinks_proto_rawDesc = "" +
 	"\x11ResumeSinkRequest\x12\x1b\n" +
 	"\x04name\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\x04name\"?\n" +
 	"\x12ResumeSinkResponse\x12)\n" +
-	"\x04sink\x18\x01 \x01(\v2\x15.bridge.admin.v1.SinkR\x04sink\"\xd5\x01\n" +
+	"\x04sink\x18\x01 \x01(\v2\x15.bridge.admin.v1.SinkR\x04sink\"\xf6\x01\n" +
 	"\x0fSeekSinkRequest\x12\x1b\n" +
 	"\x04name\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\x04name\x12\x1c\n" +
 	"\bposition\x18\x02 \x01(\x04H\x00R\bposition\x120\n" +
 	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\x04time\x12%\n" +
 	"\bearliest\x18\x04 \x01(\bB\a\xbaH\x04j\x02\b\x01H\x00R\bearliest\x12!\n" +
-	"\x06latest\x18\x05 \x01(\bB\a\xbaH\x04j\x02\b\x01H\x00R\x06latestB\v\n" +
+	"\x06latest\x18\x05 \x01(\bB\a\xbaH\x04j\x02\b\x01H\x00R\x06latest\x12\x1f\n" +
+	"\x05token\x18\x06 \x01(\tB\a\xbaH\x04r\x02\x10\x01H\x00R\x05tokenB\v\n" +
 	"\x02to\x12\x05\xbaH\x02\b\x01\"=\n" +
 	"\x10SeekSinkResponse\x12)\n" +
 	"\x04sink\x18\x01 \x01(\v2\x15.bridge.admin.v1.SinkR\x04sink\"0\n" +
@@ -2066,6 +2084,7 @@ func file_bridge_admin_v1_sinks_proto_init() {
 		(*SeekSinkRequest_Time)(nil),
 		(*SeekSinkRequest_Earliest)(nil),
 		(*SeekSinkRequest_Latest)(nil),
+		(*SeekSinkRequest_Token)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
