@@ -62,6 +62,9 @@ func WebhookSink() SinkKind { return SinkKind{daemon.WebhookSink()} }
 // configuration has at most one.
 func StdoutSink() SinkKind { return SinkKind{daemon.StdoutSink(os.Stdout)} }
 
+// S3Sink is the kind of sink that writes events as objects to S3, with the key `s3` in the configuration.
+func S3Sink() SinkKind { return SinkKind{daemon.S3Sink()} }
+
 // Environment is the part of the process that commands use.
 type Environment struct {
 	// LookupEnv finds environment variables, as [os.LookupEnv] does.

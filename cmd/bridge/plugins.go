@@ -27,6 +27,7 @@ func plugins() bridge.Plugins {
 		bridge.StdoutSink(),
 		bridge.PostgresSink(),
 		bridge.WebhookSink(),
+		bridge.S3Sink(),
 		bridge.NATSSink(),
 		bridge.AMQPSink(),
 		bridge.RedisSink(),

@@ -16,6 +16,7 @@ type Sink struct {
 	File     *File
 	Postgres *PostgresSink
 	Webhook  *Webhook
+	S3       *S3
 	Stdout   bool
 	NATS     *NATS
 	AMQP     *AMQP
@@ -50,6 +51,8 @@ func (s Sink) Kind() string {
 		return "postgres"
 	case s.Webhook != nil:
 		return "webhook"
+	case s.S3 != nil:
+		return "s3"
 	case s.NATS != nil:
 		return "nats"
 	case s.AMQP != nil:
@@ -70,6 +73,8 @@ func (s Sink) secrets() []secret.Value {
 		all = []secret.Value{s.Postgres.URL}
 	case s.Webhook != nil:
 		all = s.Webhook.credentials()
+	case s.S3 != nil && s.S3.AccessKeyID != "":
+		all = []secret.Value{s.S3.SecretAccessKey}
 	case s.NATS != nil:
 		all = []secret.Value{s.NATS.Password, s.NATS.Token}
 	case s.AMQP != nil:
@@ -85,6 +90,8 @@ func (s Sink) ClientTLS() *ClientTLS {
 	switch {
 	case s.Webhook != nil:
 		return s.Webhook.TLS
+	case s.S3 != nil:
+		return s.S3.TLS
 	case s.NATS != nil:
 		return s.NATS.TLS
 	case s.AMQP != nil:
@@ -161,6 +168,8 @@ func (r resolver) sink(path string, file *configv1.Sink) Sink {
 		s.Postgres = r.postgresSink(path+".postgres", kind.Postgres)
 	case *configv1.Sink_Webhook:
 		s.Webhook = r.webhook(path+".webhook", kind.Webhook)
+	case *configv1.Sink_S3:
+		s.S3 = r.s3(path+".s3", kind.S3)
 	case *configv1.Sink_Nats:
 		s.NATS = r.nats(path+".nats", kind.Nats)
 	case *configv1.Sink_Amqp:
@@ -176,6 +185,8 @@ func (r resolver) sink(path string, file *configv1.Sink) Sink {
 var kindBatches = map[string]Batch{
 	// Each event is a request. After a crash, at most a batch of requests is repeated.
 	"webhook": {Count: 100},
+	// Each batch is an object, and objects should be large.
+	"s3": {Count: 100_000, Bytes: 64 << 20, Delay: 5 * time.Minute},
 	// A batch is a transaction.
 	"postgres": {Count: 5000, Bytes: 4 << 20},
 }

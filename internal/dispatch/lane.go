@@ -16,6 +16,9 @@ import (
 // errShort replaces the missing error of a sink that has delivered fewer events than it was given.
 var errShort = errors.New("dispatch: sink took only part of a batch, without an error")
 
+// maxRead bounds the events of one read, and so the memory of a lane with large batches.
+const maxRead = 1000
+
 // lane delivers the events whose source and subject belong to it. Only its goroutine uses it, except breaker and requests.
 type lane struct {
 	d     *Dispatcher
@@ -59,7 +62,7 @@ type lane struct {
 }
 
 func newLane(d *Dispatcher, index int, sink sinks.Sink, from sinks.Position) *lane {
-	l := &lane{d: d, index: index, sink: sink, next: from, scratch: make([]sinks.Record, 0, d.cfg.Batch.Count)}
+	l := &lane{d: d, index: index, sink: sink, next: from, scratch: make([]sinks.Record, 0, min(d.cfg.Batch.Count, maxRead))}
 	l.resumer, _ = sink.(sinks.Resumer)
 	l.stored = from
 	return l

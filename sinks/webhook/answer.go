@@ -10,10 +10,10 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"time"
 
 	"github.com/webhook-bridge/bridge/sinks"
+	"github.com/webhook-bridge/bridge/sinks/retryafter"
 )
 
 // maxPause bounds the pause that a receiver may ask for.
@@ -33,7 +33,7 @@ func judge(name string, p sinks.Position, answer *http.Response, now time.Time) 
 	case code == http.StatusGone:
 		return fmt.Errorf("%w: %w", sinks.ErrDisabled, err)
 	case code == http.StatusTooManyRequests, code == http.StatusServiceUnavailable:
-		if pause := retryAfter(answer.Header.Get("Retry-After"), now); pause > 0 {
+		if pause := retryafter.Parse(answer.Header.Get("Retry-After"), now, maxPause); pause > 0 {
 			return &sinks.RetryAfterError{After: pause, Err: err}
 		}
 	}
@@ -47,23 +47,6 @@ func redirectedTo(answer *http.Response) string {
 		return ""
 	}
 	return fmt.Sprintf(", a redirect to %q", to.Hostname())
-}
-
-// retryAfter returns the pause that a header asks for, in seconds or as a date, at most maxPause. It is 0 if there is none.
-func retryAfter(text string, now time.Time) time.Duration {
-	if seconds, err := strconv.ParseUint(text, 10, 63); err == nil {
-		if seconds > uint64(maxPause/time.Second) {
-			return maxPause
-		}
-		return time.Duration(seconds) * time.Second
-	} else if errors.Is(err, strconv.ErrRange) {
-		return maxPause
-	}
-	at, err := http.ParseTime(text)
-	if err != nil {
-		return 0
-	}
-	return min(max(at.Sub(now), 0), maxPause)
 }
 
 // connectionError is the error of a request without an answer. Its text has no part of the URL but the host, and nothing that the

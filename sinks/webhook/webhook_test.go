@@ -170,7 +170,7 @@ func TestAnswers(t *testing.T) {
 			if followed {
 				t.Error("the redirect was followed")
 			}
-			if err != nil && !strings.Contains(err.Error(), fmt.Sprintf("http://127.0.0.1:%s", portOf(err.Error()))) {
+			if err != nil && !strings.Contains(err.Error(), "http://127.0.0.1:"+portOf(err.Error())) {
 				t.Errorf("the error does not name the host: %v", err)
 			}
 		})

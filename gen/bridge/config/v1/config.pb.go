@@ -1808,6 +1808,7 @@ type Sink struct {
 	//	*Sink_Kafka
 	//	*Sink_Postgres
 	//	*Sink_Webhook
+	//	*Sink_S3
 	//	*Sink_Stdout
 	//	*Sink_Nats
 	//	*Sink_Amqp
@@ -1914,6 +1915,15 @@ func (x *Sink) GetWebhook() *WebhookSink {
 	if x != nil {
 		if x, ok := x.Kind.(*Sink_Webhook); ok {
 			return x.Webhook
+		}
+	}
+	return nil
+}
+
+func (x *Sink) GetS3() *S3Sink {
+	if x != nil {
+		if x, ok := x.Kind.(*Sink_S3); ok {
+			return x.S3
 		}
 	}
 	return nil
@@ -2042,6 +2052,11 @@ type Sink_Webhook struct {
 	Webhook *WebhookSink `protobuf:"bytes,13,opt,name=webhook,proto3,oneof"`
 }
 
+type Sink_S3 struct {
+	// Objects in S3, see [sinks/s3.md](sinks/s3.md).
+	S3 *S3Sink `protobuf:"bytes,17,opt,name=s3,proto3,oneof"`
+}
+
 type Sink_Stdout struct {
 	// This process's standard output, see [sinks/stdout.md](sinks/stdout.md). At most one sink.
 	Stdout *StdoutSink `protobuf:"bytes,18,opt,name=stdout,proto3,oneof"`
@@ -2069,6 +2084,8 @@ func (*Sink_Kafka) isSink_Kind() {}
 func (*Sink_Postgres) isSink_Kind() {}
 
 func (*Sink_Webhook) isSink_Kind() {}
+
+func (*Sink_S3) isSink_Kind() {}
 
 func (*Sink_Stdout) isSink_Kind() {}
 
@@ -3867,6 +3884,188 @@ func (x *AmqpSink) GetTimeout() *durationpb.Duration {
 	return nil
 }
 
+// S3Sink writes events as objects to S3, or to storage with the same protocol.
+type S3Sink struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name.
+	Bucket string `protobuf:"bytes,1,opt,name=bucket,proto3" json:"bucket,omitempty"`
+	// What the objects' names begin with.
+	Prefix string `protobuf:"bytes,2,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	// Region of the bucket.
+	Region string `protobuf:"bytes,3,opt,name=region,proto3" json:"region,omitempty"`
+	// URL of storage that is not AWS.
+	Endpoint string `protobuf:"bytes,4,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
+	// Puts the bucket's name into the path, not into the host.
+	PathStyle bool `protobuf:"varint,5,opt,name=path_style,json=pathStyle,proto3" json:"path_style,omitempty"`
+	// Who the client is.
+	Credentials *S3Credentials `protobuf:"bytes,6,opt,name=credentials,proto3" json:"credentials,omitempty"`
+	// `jsonl`, one event a line, or `parquet`.
+	Format string `protobuf:"bytes,7,opt,name=format,proto3" json:"format,omitempty"`
+	// `exactly_once`, which needs conditional writes, or `at_least_once`.
+	Delivery string `protobuf:"bytes,8,opt,name=delivery,proto3" json:"delivery,omitempty"`
+	// How long a request may take.
+	Timeout *durationpb.Duration `protobuf:"bytes,9,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	// TLS of the storage, such as its own authority.
+	Tls           *ClientTLS `protobuf:"bytes,10,opt,name=tls,proto3" json:"tls,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *S3Sink) Reset() {
+	*x = S3Sink{}
+	mi := &file_bridge_config_v1_config_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *S3Sink) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*S3Sink) ProtoMessage() {}
+
+func (x *S3Sink) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_config_v1_config_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use S3Sink.ProtoReflect.Descriptor instead.
+func (*S3Sink) Descriptor() ([]byte, []int) {
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *S3Sink) GetBucket() string {
+	if x != nil {
+		return x.Bucket
+	}
+	return ""
+}
+
+func (x *S3Sink) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *S3Sink) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+func (x *S3Sink) GetEndpoint() string {
+	if x != nil {
+		return x.Endpoint
+	}
+	return ""
+}
+
+func (x *S3Sink) GetPathStyle() bool {
+	if x != nil {
+		return x.PathStyle
+	}
+	return false
+}
+
+func (x *S3Sink) GetCredentials() *S3Credentials {
+	if x != nil {
+		return x.Credentials
+	}
+	return nil
+}
+
+func (x *S3Sink) GetFormat() string {
+	if x != nil {
+		return x.Format
+	}
+	return ""
+}
+
+func (x *S3Sink) GetDelivery() string {
+	if x != nil {
+		return x.Delivery
+	}
+	return ""
+}
+
+func (x *S3Sink) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
+}
+
+func (x *S3Sink) GetTls() *ClientTLS {
+	if x != nil {
+		return x.Tls
+	}
+	return nil
+}
+
+// S3Credentials are a key of a user.
+type S3Credentials struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the key.
+	AccessKeyId string `protobuf:"bytes,1,opt,name=access_key_id,json=accessKeyId,proto3" json:"access_key_id,omitempty"`
+	// The key itself.
+	SecretAccessKey string `protobuf:"bytes,2,opt,name=secret_access_key,json=secretAccessKey,proto3" json:"secret_access_key,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *S3Credentials) Reset() {
+	*x = S3Credentials{}
+	mi := &file_bridge_config_v1_config_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *S3Credentials) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*S3Credentials) ProtoMessage() {}
+
+func (x *S3Credentials) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_config_v1_config_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use S3Credentials.ProtoReflect.Descriptor instead.
+func (*S3Credentials) Descriptor() ([]byte, []int) {
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *S3Credentials) GetAccessKeyId() string {
+	if x != nil {
+		return x.AccessKeyId
+	}
+	return ""
+}
+
+func (x *S3Credentials) GetSecretAccessKey() string {
+	if x != nil {
+		return x.SecretAccessKey
+	}
+	return ""
+}
+
 var File_bridge_config_v1_config_proto protoreflect.FileDescriptor
 
 const file_bridge_config_v1_config_proto_rawDesc = "" +
@@ -4051,13 +4250,14 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\x03Log\x12X\n" +
 	"\x06format\x18\x01 \x01(\tB@\xbaH\x11\xd8\x01\x01r\fR\x04textR\x04json\xb2\xaa\x19(\x1a&`text` on a terminal, `json` otherwiseR\x06format\x12B\n" +
 	"\x05level\x18\x02 \x01(\tB,\xbaH\x1f\xd8\x01\x01r\x1aR\x05debugR\x04infoR\x04warnR\x05error\xb2\xaa\x19\x06\n" +
-	"\x04infoR\x05level\"\xfb\a\n" +
+	"\x04infoR\x05level\"\xa7\b\n" +
 	"\x04Sink\x12?\n" +
 	"\x04name\x18\x01 \x01(\tB+\xbaH(r&2$^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$R\x04name\x120\n" +
 	"\x04file\x18\x02 \x01(\v2\x1a.bridge.config.v1.FileSinkH\x00R\x04file\x123\n" +
 	"\x05kafka\x18\x03 \x01(\v2\x1b.bridge.config.v1.KafkaSinkH\x00R\x05kafka\x12<\n" +
 	"\bpostgres\x18\f \x01(\v2\x1e.bridge.config.v1.PostgresSinkH\x00R\bpostgres\x129\n" +
-	"\awebhook\x18\r \x01(\v2\x1d.bridge.config.v1.WebhookSinkH\x00R\awebhook\x126\n" +
+	"\awebhook\x18\r \x01(\v2\x1d.bridge.config.v1.WebhookSinkH\x00R\awebhook\x12*\n" +
+	"\x02s3\x18\x11 \x01(\v2\x18.bridge.config.v1.S3SinkH\x00R\x02s3\x126\n" +
 	"\x06stdout\x18\x12 \x01(\v2\x1c.bridge.config.v1.StdoutSinkH\x00R\x06stdout\x120\n" +
 	"\x04nats\x18\x0e \x01(\v2\x1a.bridge.config.v1.NatsSinkH\x00R\x04nats\x120\n" +
 	"\x04amqp\x18\x0f \x01(\v2\x1a.bridge.config.v1.AmqpSinkH\x00R\x04amqp\x123\n" +
@@ -4082,14 +4282,14 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\x05types\x18\x01 \x03(\tB \xbaH\x0e\x92\x01\v\x10d\"\ar\x05\x10\x01\x18\xc8\x01\xb2\xaa\x19\v\x1a\tall typesR\x05types\x12<\n" +
 	"\asources\x18\x02 \x03(\tB\"\xbaH\x0e\x92\x01\v\x10d\"\ar\x05\x10\x01\x18\xc8\x01\xb2\xaa\x19\r\x1a\vall sourcesR\asources\x12?\n" +
 	"\bsubjects\x18\x03 \x03(\tB#\xbaH\x0e\x92\x01\v\x10d\"\ar\x05\x10\x01\x18\x80\b\xb2\xaa\x19\x0e\x1a\fall subjectsR\bsubjects\x125\n" +
-	"\x05where\x18\x04 \x01(\tB\x1f\xbaH\x05r\x03\x18\x80 \xb2\xaa\x19\x13\x1a\x11no further choiceR\x05where\"\xef\x01\n" +
-	"\tSinkBatch\x12U\n" +
-	"\x05count\x18\x01 \x01(\rB?\xbaH\x06*\x04\x18\xa0\x8d\x06\xb2\xaa\x192\n" +
-	"\x041000\x1a*and 100 for `webhook`, 5000 for `postgres`R\x05count\x12H\n" +
-	"\x05bytes\x18\x02 \x01(\tB2\xb2\xaa\x19.\n" +
-	"\x031Mi\x1a\x16and 4Mi for `postgres`\"\x031Ki*\x0464Mi2\x04sizeR\x05bytes\x12A\n" +
-	"\x05delay\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x10\xb2\xaa\x19\f\n" +
-	"\x020s\"\x020s*\x021mR\x05delay\"\x92\x01\n" +
+	"\x05where\x18\x04 \x01(\tB\x1f\xbaH\x05r\x03\x18\x80 \xb2\xaa\x19\x13\x1a\x11no further choiceR\x05where\"\xa0\x02\n" +
+	"\tSinkBatch\x12f\n" +
+	"\x05count\x18\x01 \x01(\rBP\xbaH\x06*\x04\x18\xa0\x8d\x06\xb2\xaa\x19C\n" +
+	"\x041000\x1a;and 100 for `webhook`, 5000 for `postgres`, 100000 for `s3`R\x05count\x12W\n" +
+	"\x05bytes\x18\x02 \x01(\tBA\xb2\xaa\x19=\n" +
+	"\x031Mi\x1a%and 4Mi for `postgres`, 64Mi for `s3`\"\x031Ki*\x0464Mi2\x04sizeR\x05bytes\x12R\n" +
+	"\x05delay\x18\x03 \x01(\v2\x19.google.protobuf.DurationB!\xb2\xaa\x19\x1d\n" +
+	"\x020s\x1a\x0fand 5m for `s3`\"\x020s*\x021hR\x05delay\"\x92\x01\n" +
 	"\vSinkBackoff\x12A\n" +
 	"\x03min\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x14\xb2\xaa\x19\x10\n" +
 	"\x05100ms\"\x031ms*\x021hR\x03min\x12@\n" +
@@ -4290,7 +4490,28 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\n" +
 	"\bprotobufR\x06format\x12J\n" +
 	"\atimeout\x18\v \x01(\v2\x19.google.protobuf.DurationB\x15\xb2\xaa\x19\x11\n" +
-	"\x0330s\"\x05100ms*\x0310mR\atimeoutB\xc5\x01\n" +
+	"\x0330s\"\x05100ms*\x0310mR\atimeout\"\xc9\x04\n" +
+	"\x06S3Sink\x12\x1f\n" +
+	"\x06bucket\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\x06bucket\x12%\n" +
+	"\x06prefix\x18\x02 \x01(\tB\r\xb2\xaa\x19\t\x1a\anothingR\x06prefix\x12'\n" +
+	"\x06region\x18\x03 \x01(\tB\x0f\xb2\xaa\x19\v\n" +
+	"\tus-east-1R\x06region\x12*\n" +
+	"\bendpoint\x18\x04 \x01(\tB\x0e\xb2\xaa\x19\n" +
+	"\x1a\x03AWS2\x03URLR\bendpoint\x12\x1d\n" +
+	"\n" +
+	"path_style\x18\x05 \x01(\bR\tpathStyle\x12|\n" +
+	"\vcredentials\x18\x06 \x01(\v2\x1f.bridge.config.v1.S3CredentialsB9\xb2\xaa\x195\x1a3those that AWS gives the machine or the environmentR\vcredentials\x12:\n" +
+	"\x06format\x18\a \x01(\tB\"\xbaH\x14r\x12R\x00R\x05jsonlR\aparquet\xb2\xaa\x19\a\n" +
+	"\x05jsonlR\x06format\x12R\n" +
+	"\bdelivery\x18\b \x01(\tB6\xbaH!r\x1fR\x00R\fexactly_onceR\rat_least_once\xb2\xaa\x19\x0e\n" +
+	"\fexactly_onceR\bdelivery\x12F\n" +
+	"\atimeout\x18\t \x01(\v2\x19.google.protobuf.DurationB\x11\xb2\xaa\x19\r\n" +
+	"\x021m\"\x021s*\x0310mR\atimeout\x12-\n" +
+	"\x03tls\x18\n" +
+	" \x01(\v2\x1b.bridge.config.v1.ClientTLSR\x03tls\"\x80\x01\n" +
+	"\rS3Credentials\x12+\n" +
+	"\raccess_key_id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\vaccessKeyId\x12B\n" +
+	"\x11secret_access_key\x18\x02 \x01(\tB\x16\xbaH\x04r\x02\x10\x01\xb2\xaa\x19\b2\x06secret\x80\x01\x01R\x0fsecretAccessKeyB\xc5\x01\n" +
 	"\x14com.bridge.config.v1B\vConfigProtoP\x01Z>github.com/webhook-bridge/bridge/gen/bridge/config/v1;configv1\xa2\x02\x03BCX\xaa\x02\x10Bridge.Config.V1\xca\x02\x10Bridge\\Config\\V1\xe2\x02\x1cBridge\\Config\\V1\\GPBMetadata\xea\x02\x12Bridge::Config::V1b\x06proto3"
 
 var (
@@ -4305,7 +4526,7 @@ func file_bridge_config_v1_config_proto_rawDescGZIP() []byte {
 	return file_bridge_config_v1_config_proto_rawDescData
 }
 
-var file_bridge_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
+var file_bridge_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
 var file_bridge_config_v1_config_proto_goTypes = []any{
 	(*Config)(nil),              // 0: bridge.config.v1.Config
 	(*Streams)(nil),             // 1: bridge.config.v1.Streams
@@ -4350,7 +4571,9 @@ var file_bridge_config_v1_config_proto_goTypes = []any{
 	(*NatsSink)(nil),            // 40: bridge.config.v1.NatsSink
 	(*NatsStream)(nil),          // 41: bridge.config.v1.NatsStream
 	(*AmqpSink)(nil),            // 42: bridge.config.v1.AmqpSink
-	(*durationpb.Duration)(nil), // 43: google.protobuf.Duration
+	(*S3Sink)(nil),              // 43: bridge.config.v1.S3Sink
+	(*S3Credentials)(nil),       // 44: bridge.config.v1.S3Credentials
+	(*durationpb.Duration)(nil), // 45: google.protobuf.Duration
 }
 var file_bridge_config_v1_config_proto_depIdxs = []int32{
 	2,  // 0: bridge.config.v1.Config.listen:type_name -> bridge.config.v1.Listen
@@ -4358,11 +4581,11 @@ var file_bridge_config_v1_config_proto_depIdxs = []int32{
 	11, // 2: bridge.config.v1.Config.sources:type_name -> bridge.config.v1.Source
 	20, // 3: bridge.config.v1.Config.log:type_name -> bridge.config.v1.Log
 	6,  // 4: bridge.config.v1.Config.access:type_name -> bridge.config.v1.Access
-	43, // 5: bridge.config.v1.Config.shutdown_timeout:type_name -> google.protobuf.Duration
+	45, // 5: bridge.config.v1.Config.shutdown_timeout:type_name -> google.protobuf.Duration
 	21, // 6: bridge.config.v1.Config.sinks:type_name -> bridge.config.v1.Sink
-	43, // 7: bridge.config.v1.Config.shutdown_delay:type_name -> google.protobuf.Duration
+	45, // 7: bridge.config.v1.Config.shutdown_delay:type_name -> google.protobuf.Duration
 	1,  // 8: bridge.config.v1.Config.streams:type_name -> bridge.config.v1.Streams
-	43, // 9: bridge.config.v1.Streams.max_age:type_name -> google.protobuf.Duration
+	45, // 9: bridge.config.v1.Streams.max_age:type_name -> google.protobuf.Duration
 	4,  // 10: bridge.config.v1.Listen.tls:type_name -> bridge.config.v1.ListenTLS
 	3,  // 11: bridge.config.v1.Listen.connections:type_name -> bridge.config.v1.ListenConnections
 	5,  // 12: bridge.config.v1.ListenTLS.webhooks:type_name -> bridge.config.v1.TLS
@@ -4372,65 +4595,69 @@ var file_bridge_config_v1_config_proto_depIdxs = []int32{
 	7,  // 16: bridge.config.v1.Access.principals:type_name -> bridge.config.v1.Principal
 	10, // 17: bridge.config.v1.Journal.retention:type_name -> bridge.config.v1.Retention
 	9,  // 18: bridge.config.v1.Journal.postgres:type_name -> bridge.config.v1.Postgres
-	43, // 19: bridge.config.v1.Retention.age:type_name -> google.protobuf.Duration
-	43, // 20: bridge.config.v1.Retention.quarantine_age:type_name -> google.protobuf.Duration
-	43, // 21: bridge.config.v1.Retention.parked_age:type_name -> google.protobuf.Duration
+	45, // 19: bridge.config.v1.Retention.age:type_name -> google.protobuf.Duration
+	45, // 20: bridge.config.v1.Retention.quarantine_age:type_name -> google.protobuf.Duration
+	45, // 21: bridge.config.v1.Retention.parked_age:type_name -> google.protobuf.Duration
 	13, // 22: bridge.config.v1.Source.auth:type_name -> bridge.config.v1.Auth
 	19, // 23: bridge.config.v1.Source.limits:type_name -> bridge.config.v1.Limits
-	43, // 24: bridge.config.v1.Source.dedupe_window:type_name -> google.protobuf.Duration
+	45, // 24: bridge.config.v1.Source.dedupe_window:type_name -> google.protobuf.Duration
 	12, // 25: bridge.config.v1.Source.alarms:type_name -> bridge.config.v1.Alarms
-	43, // 26: bridge.config.v1.Alarms.silent_after:type_name -> google.protobuf.Duration
+	45, // 26: bridge.config.v1.Alarms.silent_after:type_name -> google.protobuf.Duration
 	14, // 27: bridge.config.v1.Auth.header:type_name -> bridge.config.v1.HeaderAuth
 	15, // 28: bridge.config.v1.Auth.path_token:type_name -> bridge.config.v1.PathTokenAuth
 	18, // 29: bridge.config.v1.Auth.none:type_name -> bridge.config.v1.NoAuth
 	16, // 30: bridge.config.v1.Auth.hmac:type_name -> bridge.config.v1.HMACAuth
 	17, // 31: bridge.config.v1.HMACAuth.timestamp:type_name -> bridge.config.v1.HMACTimestamp
-	43, // 32: bridge.config.v1.HMACTimestamp.tolerance:type_name -> google.protobuf.Duration
+	45, // 32: bridge.config.v1.HMACTimestamp.tolerance:type_name -> google.protobuf.Duration
 	25, // 33: bridge.config.v1.Sink.file:type_name -> bridge.config.v1.FileSink
 	28, // 34: bridge.config.v1.Sink.kafka:type_name -> bridge.config.v1.KafkaSink
 	34, // 35: bridge.config.v1.Sink.postgres:type_name -> bridge.config.v1.PostgresSink
 	36, // 36: bridge.config.v1.Sink.webhook:type_name -> bridge.config.v1.WebhookSink
-	26, // 37: bridge.config.v1.Sink.stdout:type_name -> bridge.config.v1.StdoutSink
-	40, // 38: bridge.config.v1.Sink.nats:type_name -> bridge.config.v1.NatsSink
-	42, // 39: bridge.config.v1.Sink.amqp:type_name -> bridge.config.v1.AmqpSink
-	39, // 40: bridge.config.v1.Sink.redis:type_name -> bridge.config.v1.RedisSink
-	23, // 41: bridge.config.v1.Sink.batch:type_name -> bridge.config.v1.SinkBatch
-	24, // 42: bridge.config.v1.Sink.backoff:type_name -> bridge.config.v1.SinkBackoff
-	22, // 43: bridge.config.v1.Sink.route:type_name -> bridge.config.v1.Route
-	43, // 44: bridge.config.v1.SinkBatch.delay:type_name -> google.protobuf.Duration
-	43, // 45: bridge.config.v1.SinkBackoff.min:type_name -> google.protobuf.Duration
-	43, // 46: bridge.config.v1.SinkBackoff.max:type_name -> google.protobuf.Duration
-	27, // 47: bridge.config.v1.FileSink.rotate:type_name -> bridge.config.v1.FileRotation
-	43, // 48: bridge.config.v1.FileRotation.age:type_name -> google.protobuf.Duration
-	30, // 49: bridge.config.v1.KafkaSink.tls:type_name -> bridge.config.v1.KafkaTLS
-	31, // 50: bridge.config.v1.KafkaSink.sasl:type_name -> bridge.config.v1.KafkaSASL
-	33, // 51: bridge.config.v1.KafkaSink.create_topics:type_name -> bridge.config.v1.KafkaCreateTopics
-	43, // 52: bridge.config.v1.KafkaSink.timeout:type_name -> google.protobuf.Duration
-	43, // 53: bridge.config.v1.KafkaSink.transaction_timeout:type_name -> google.protobuf.Duration
-	29, // 54: bridge.config.v1.KafkaSink.schema_registry:type_name -> bridge.config.v1.KafkaSchemaRegistry
-	30, // 55: bridge.config.v1.KafkaSchemaRegistry.tls:type_name -> bridge.config.v1.KafkaTLS
-	32, // 56: bridge.config.v1.KafkaSASL.oauth:type_name -> bridge.config.v1.KafkaOAuth
-	30, // 57: bridge.config.v1.KafkaOAuth.tls:type_name -> bridge.config.v1.KafkaTLS
-	35, // 58: bridge.config.v1.PostgresSink.state:type_name -> bridge.config.v1.PostgresState
-	43, // 59: bridge.config.v1.PostgresSink.timeout:type_name -> google.protobuf.Duration
-	37, // 60: bridge.config.v1.WebhookSink.headers:type_name -> bridge.config.v1.WebhookHeader
-	43, // 61: bridge.config.v1.WebhookSink.timeout:type_name -> google.protobuf.Duration
-	43, // 62: bridge.config.v1.WebhookSink.connect_timeout:type_name -> google.protobuf.Duration
-	38, // 63: bridge.config.v1.WebhookSink.tls:type_name -> bridge.config.v1.ClientTLS
-	38, // 64: bridge.config.v1.RedisSink.tls:type_name -> bridge.config.v1.ClientTLS
-	43, // 65: bridge.config.v1.RedisSink.timeout:type_name -> google.protobuf.Duration
-	38, // 66: bridge.config.v1.NatsSink.tls:type_name -> bridge.config.v1.ClientTLS
-	41, // 67: bridge.config.v1.NatsSink.create_stream:type_name -> bridge.config.v1.NatsStream
-	43, // 68: bridge.config.v1.NatsSink.timeout:type_name -> google.protobuf.Duration
-	43, // 69: bridge.config.v1.NatsStream.max_age:type_name -> google.protobuf.Duration
-	43, // 70: bridge.config.v1.NatsStream.duplicates:type_name -> google.protobuf.Duration
-	38, // 71: bridge.config.v1.AmqpSink.tls:type_name -> bridge.config.v1.ClientTLS
-	43, // 72: bridge.config.v1.AmqpSink.timeout:type_name -> google.protobuf.Duration
-	73, // [73:73] is the sub-list for method output_type
-	73, // [73:73] is the sub-list for method input_type
-	73, // [73:73] is the sub-list for extension type_name
-	73, // [73:73] is the sub-list for extension extendee
-	0,  // [0:73] is the sub-list for field type_name
+	43, // 37: bridge.config.v1.Sink.s3:type_name -> bridge.config.v1.S3Sink
+	26, // 38: bridge.config.v1.Sink.stdout:type_name -> bridge.config.v1.StdoutSink
+	40, // 39: bridge.config.v1.Sink.nats:type_name -> bridge.config.v1.NatsSink
+	42, // 40: bridge.config.v1.Sink.amqp:type_name -> bridge.config.v1.AmqpSink
+	39, // 41: bridge.config.v1.Sink.redis:type_name -> bridge.config.v1.RedisSink
+	23, // 42: bridge.config.v1.Sink.batch:type_name -> bridge.config.v1.SinkBatch
+	24, // 43: bridge.config.v1.Sink.backoff:type_name -> bridge.config.v1.SinkBackoff
+	22, // 44: bridge.config.v1.Sink.route:type_name -> bridge.config.v1.Route
+	45, // 45: bridge.config.v1.SinkBatch.delay:type_name -> google.protobuf.Duration
+	45, // 46: bridge.config.v1.SinkBackoff.min:type_name -> google.protobuf.Duration
+	45, // 47: bridge.config.v1.SinkBackoff.max:type_name -> google.protobuf.Duration
+	27, // 48: bridge.config.v1.FileSink.rotate:type_name -> bridge.config.v1.FileRotation
+	45, // 49: bridge.config.v1.FileRotation.age:type_name -> google.protobuf.Duration
+	30, // 50: bridge.config.v1.KafkaSink.tls:type_name -> bridge.config.v1.KafkaTLS
+	31, // 51: bridge.config.v1.KafkaSink.sasl:type_name -> bridge.config.v1.KafkaSASL
+	33, // 52: bridge.config.v1.KafkaSink.create_topics:type_name -> bridge.config.v1.KafkaCreateTopics
+	45, // 53: bridge.config.v1.KafkaSink.timeout:type_name -> google.protobuf.Duration
+	45, // 54: bridge.config.v1.KafkaSink.transaction_timeout:type_name -> google.protobuf.Duration
+	29, // 55: bridge.config.v1.KafkaSink.schema_registry:type_name -> bridge.config.v1.KafkaSchemaRegistry
+	30, // 56: bridge.config.v1.KafkaSchemaRegistry.tls:type_name -> bridge.config.v1.KafkaTLS
+	32, // 57: bridge.config.v1.KafkaSASL.oauth:type_name -> bridge.config.v1.KafkaOAuth
+	30, // 58: bridge.config.v1.KafkaOAuth.tls:type_name -> bridge.config.v1.KafkaTLS
+	35, // 59: bridge.config.v1.PostgresSink.state:type_name -> bridge.config.v1.PostgresState
+	45, // 60: bridge.config.v1.PostgresSink.timeout:type_name -> google.protobuf.Duration
+	37, // 61: bridge.config.v1.WebhookSink.headers:type_name -> bridge.config.v1.WebhookHeader
+	45, // 62: bridge.config.v1.WebhookSink.timeout:type_name -> google.protobuf.Duration
+	45, // 63: bridge.config.v1.WebhookSink.connect_timeout:type_name -> google.protobuf.Duration
+	38, // 64: bridge.config.v1.WebhookSink.tls:type_name -> bridge.config.v1.ClientTLS
+	38, // 65: bridge.config.v1.RedisSink.tls:type_name -> bridge.config.v1.ClientTLS
+	45, // 66: bridge.config.v1.RedisSink.timeout:type_name -> google.protobuf.Duration
+	38, // 67: bridge.config.v1.NatsSink.tls:type_name -> bridge.config.v1.ClientTLS
+	41, // 68: bridge.config.v1.NatsSink.create_stream:type_name -> bridge.config.v1.NatsStream
+	45, // 69: bridge.config.v1.NatsSink.timeout:type_name -> google.protobuf.Duration
+	45, // 70: bridge.config.v1.NatsStream.max_age:type_name -> google.protobuf.Duration
+	45, // 71: bridge.config.v1.NatsStream.duplicates:type_name -> google.protobuf.Duration
+	38, // 72: bridge.config.v1.AmqpSink.tls:type_name -> bridge.config.v1.ClientTLS
+	45, // 73: bridge.config.v1.AmqpSink.timeout:type_name -> google.protobuf.Duration
+	44, // 74: bridge.config.v1.S3Sink.credentials:type_name -> bridge.config.v1.S3Credentials
+	45, // 75: bridge.config.v1.S3Sink.timeout:type_name -> google.protobuf.Duration
+	38, // 76: bridge.config.v1.S3Sink.tls:type_name -> bridge.config.v1.ClientTLS
+	77, // [77:77] is the sub-list for method output_type
+	77, // [77:77] is the sub-list for method input_type
+	77, // [77:77] is the sub-list for extension type_name
+	77, // [77:77] is the sub-list for extension extendee
+	0,  // [0:77] is the sub-list for field type_name
 }
 
 func init() { file_bridge_config_v1_config_proto_init() }
@@ -4451,6 +4678,7 @@ func file_bridge_config_v1_config_proto_init() {
 		(*Sink_Kafka)(nil),
 		(*Sink_Postgres)(nil),
 		(*Sink_Webhook)(nil),
+		(*Sink_S3)(nil),
 		(*Sink_Stdout)(nil),
 		(*Sink_Nats)(nil),
 		(*Sink_Amqp)(nil),
@@ -4462,7 +4690,7 @@ func file_bridge_config_v1_config_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bridge_config_v1_config_proto_rawDesc), len(file_bridge_config_v1_config_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   43,
+			NumMessages:   45,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
