@@ -150,8 +150,8 @@ func (r *replay) run(ctx context.Context) (err error) {
 	}
 	r.save(ctx)
 	for r.GetNext() < r.GetTo() {
-		if ready, err := r.await(ctx); err != nil || !ready {
-			return err
+		if !r.await(ctx) {
+			return nil
 		}
 		c, err := r.read(ctx)
 		if err != nil || ctx.Err() != nil {
@@ -181,12 +181,12 @@ func (r *replay) limit() (limit sinks.Position, moved <-chan struct{}) {
 }
 
 // await waits until the sink is past the replay's next event. It reports false when the replay does not go on.
-func (r *replay) await(ctx context.Context) (bool, error) {
+func (r *replay) await(ctx context.Context) bool {
 	for {
 		goesOn, changed := r.d.replays.goesOn(r.GetId())
 		limit, moved := r.limit()
 		if !goesOn || ctx.Err() != nil || sinks.Position(r.GetNext()) < limit {
-			return goesOn && ctx.Err() == nil, nil
+			return goesOn && ctx.Err() == nil
 		}
 		select {
 		case <-changed:
@@ -216,7 +216,7 @@ func (r *replay) read(ctx context.Context) (c chunk, err error) {
 			continue
 		case ctx.Err() != nil, errors.Is(err, sinks.ErrClosed):
 			<-ctx.Done() // The lanes end, too, when the log is closed.
-			return c, nil
+			return c, nil //nolint:nilerr // the run ends
 		case errors.Is(err, sinks.ErrDamaged):
 			if c.count > 0 {
 				return c, nil
