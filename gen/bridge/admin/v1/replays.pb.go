@@ -30,9 +30,11 @@ const (
 type ReplayState int32
 
 const (
+	// Not used.
 	ReplayState_REPLAY_STATE_UNSPECIFIED ReplayState = 0
 	// The sink's deliveries have not begun with it.
 	ReplayState_REPLAY_STATE_WAITING ReplayState = 1
+	// Its events are being delivered.
 	ReplayState_REPLAY_STATE_RUNNING ReplayState = 2
 	// All its events were dealt with.
 	ReplayState_REPLAY_STATE_DONE ReplayState = 3
@@ -215,12 +217,14 @@ type Replay struct {
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Name of the sink.
 	Sink string `protobuf:"bytes,2,opt,name=sink,proto3" json:"sink,omitempty"`
-	// The first position, and the first one behind the last.
+	// The first position.
 	From uint64 `protobuf:"varint,3,opt,name=from,proto3" json:"from,omitempty"`
-	To   uint64 `protobuf:"varint,4,opt,name=to,proto3" json:"to,omitempty"`
+	// The first position behind the last one.
+	To uint64 `protobuf:"varint,4,opt,name=to,proto3" json:"to,omitempty"`
 	// Which of the events there. The sink's route chooses further.
-	Filter *v1.Filter  `protobuf:"bytes,5,opt,name=filter,proto3" json:"filter,omitempty"`
-	State  ReplayState `protobuf:"varint,6,opt,name=state,proto3,enum=bridge.admin.v1.ReplayState" json:"state,omitempty"`
+	Filter *v1.Filter `protobuf:"bytes,5,opt,name=filter,proto3" json:"filter,omitempty"`
+	// How far it is.
+	State ReplayState `protobuf:"varint,6,opt,name=state,proto3,enum=bridge.admin.v1.ReplayState" json:"state,omitempty"`
 	// The first position that it has not dealt with.
 	Next uint64 `protobuf:"varint,7,opt,name=next,proto3" json:"next,omitempty"`
 	// Events that were delivered.
@@ -230,12 +234,15 @@ type Replay struct {
 	// Positions that were no longer kept.
 	Expired uint64 `protobuf:"varint,10,opt,name=expired,proto3" json:"expired,omitempty"`
 	// Events for which an expression failed, that of the filter or of the sink's route. They were not delivered.
-	Undecided   uint64                 `protobuf:"varint,11,opt,name=undecided,proto3" json:"undecided,omitempty"`
+	Undecided uint64 `protobuf:"varint,11,opt,name=undecided,proto3" json:"undecided,omitempty"`
+	// When it was asked for.
 	RequestedAt *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=requested_at,json=requestedAt,proto3" json:"requested_at,omitempty"`
 	// Who asked for it.
-	RequestedBy string                 `protobuf:"bytes,13,opt,name=requested_by,json=requestedBy,proto3" json:"requested_by,omitempty"`
-	StartedAt   *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
-	EndedAt     *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
+	RequestedBy string `protobuf:"bytes,13,opt,name=requested_by,json=requestedBy,proto3" json:"requested_by,omitempty"`
+	// When the first event was read. Not set before.
+	StartedAt *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
+	// When it ended. Not set before.
+	EndedAt *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
 	// Why it failed.
 	Problem       string `protobuf:"bytes,16,opt,name=problem,proto3" json:"problem,omitempty"`
 	unknownFields protoimpl.UnknownFields

@@ -82,8 +82,9 @@ type GetStatusResponse struct {
 	Groups uint32 `protobuf:"varint,9,opt,name=groups,proto3" json:"groups,omitempty"`
 	// Subscriptions that are open at this server.
 	Streams uint32 `protobuf:"varint,10,opt,name=streams,proto3" json:"streams,omitempty"`
-	// Events of the journal that can be read, and the position of the next one.
-	Events        uint64 `protobuf:"varint,11,opt,name=events,proto3" json:"events,omitempty"`
+	// Events of the journal that can be read.
+	Events uint64 `protobuf:"varint,11,opt,name=events,proto3" json:"events,omitempty"`
+	// Position that the next event will have.
 	NextPosition  uint64 `protobuf:"varint,12,opt,name=next_position,json=nextPosition,proto3" json:"next_position,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -278,9 +279,11 @@ func (x *ConfigStatus) GetProblems() []*ConfigProblem {
 
 // SourceStatus is a configured source.
 type SourceStatus struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	Name      string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Connector string                 `protobuf:"bytes,2,opt,name=connector,proto3" json:"connector,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The configured name.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Name of its connector.
+	Connector string `protobuf:"bytes,2,opt,name=connector,proto3" json:"connector,omitempty"`
 	// When its newest stored webhook was received, by any server. Not set: none is known. The journal looks at a bounded number of recent webhooks.
 	LastWebhookAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=last_webhook_at,json=lastWebhookAt,proto3" json:"last_webhook_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -458,9 +461,11 @@ func (x *ReloadConfigResponse) GetSecretsChanged() uint32 {
 // ConfigProblem is a problem of a configuration file. It shows no value.
 type ConfigProblem struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	File  string                 `protobuf:"bytes,1,opt,name=file,proto3" json:"file,omitempty"`
-	// Place in the file, counted from 1. 0 is not known.
-	Line   uint32 `protobuf:"varint,2,opt,name=line,proto3" json:"line,omitempty"`
+	// Path of the file.
+	File string `protobuf:"bytes,1,opt,name=file,proto3" json:"file,omitempty"`
+	// Line, counted from 1. 0: not known.
+	Line uint32 `protobuf:"varint,2,opt,name=line,proto3" json:"line,omitempty"`
+	// Column, counted from 1. 0: not known.
 	Column uint32 `protobuf:"varint,3,opt,name=column,proto3" json:"column,omitempty"`
 	// Key, such as `sources[3].time_zone`. Empty: the problem is about the whole file.
 	Key string `protobuf:"bytes,4,opt,name=key,proto3" json:"key,omitempty"`
@@ -537,10 +542,13 @@ func (x *ConfigProblem) GetReason() string {
 
 // ConfigChanges is the difference of two configurations, without values.
 type ConfigChanges struct {
-	state      protoimpl.MessageState `protogen:"open.v1"`
-	Sources    *NamedChanges          `protobuf:"bytes,1,opt,name=sources,proto3" json:"sources,omitempty"`
-	Sinks      *NamedChanges          `protobuf:"bytes,2,opt,name=sinks,proto3" json:"sinks,omitempty"`
-	Principals *NamedChanges          `protobuf:"bytes,3,opt,name=principals,proto3" json:"principals,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Sources, by name.
+	Sources *NamedChanges `protobuf:"bytes,1,opt,name=sources,proto3" json:"sources,omitempty"`
+	// Sinks, by name.
+	Sinks *NamedChanges `protobuf:"bytes,2,opt,name=sinks,proto3" json:"sinks,omitempty"`
+	// Principals, by name.
+	Principals *NamedChanges `protobuf:"bytes,3,opt,name=principals,proto3" json:"principals,omitempty"`
 	// Other keys that have another value.
 	Keys          []string `protobuf:"bytes,4,rep,name=keys,proto3" json:"keys,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -607,10 +615,13 @@ func (x *ConfigChanges) GetKeys() []string {
 
 // NamedChanges are names in a list of the configuration.
 type NamedChanges struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Added         []string               `protobuf:"bytes,1,rep,name=added,proto3" json:"added,omitempty"`
-	Removed       []string               `protobuf:"bytes,2,rep,name=removed,proto3" json:"removed,omitempty"`
-	Changed       []string               `protobuf:"bytes,3,rep,name=changed,proto3" json:"changed,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only the new configuration has them.
+	Added []string `protobuf:"bytes,1,rep,name=added,proto3" json:"added,omitempty"`
+	// Only the old configuration has them.
+	Removed []string `protobuf:"bytes,2,rep,name=removed,proto3" json:"removed,omitempty"`
+	// Both have them, with other settings.
+	Changed       []string `protobuf:"bytes,3,rep,name=changed,proto3" json:"changed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

@@ -29,9 +29,11 @@ const (
 type ReplayState int32
 
 const (
+	// Not used.
 	ReplayState_REPLAY_STATE_UNSPECIFIED ReplayState = 0
 	// The sink's holder has not begun.
 	ReplayState_REPLAY_STATE_WAITING ReplayState = 1
+	// The holder is delivering its events.
 	ReplayState_REPLAY_STATE_RUNNING ReplayState = 2
 	// All its events were dealt with.
 	ReplayState_REPLAY_STATE_DONE ReplayState = 3
