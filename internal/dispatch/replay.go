@@ -215,7 +215,7 @@ func (r *replay) read(ctx context.Context) (c chunk, err error) {
 			c.next = to
 			continue
 		case ctx.Err() != nil, errors.Is(err, sinks.ErrClosed):
-			<-ctx.Done() // The lanes end, too, when the log is closed.
+			<-ctx.Done()  // The lanes end, too, when the log is closed.
 			return c, nil //nolint:nilerr // the run ends
 		case errors.Is(err, sinks.ErrDamaged):
 			if c.count > 0 {
