@@ -38,8 +38,8 @@ func (s *Sink) readNote() (*note, error) {
 		return nil, err
 	}
 	n := &note{}
-	if json.Unmarshal(b, n) != nil || n.Log == "" {
-		return nil, nil
+	if broken := json.Unmarshal(b, n); broken != nil || n.Log == "" {
+		return nil, nil //nolint:nilerr // it is no note
 	}
 	return n, nil
 }

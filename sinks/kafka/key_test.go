@@ -119,14 +119,13 @@ func compaction(t *testing.T, b *kafkatest.Secure) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		states = ""
-		var statesSb123 strings.Builder
+		var left strings.Builder
 		for _, r := range held {
 			if key := string(r.Key); key != "till/order/last" {
-				statesSb123.WriteString(fmt.Sprintf("%s %s\n", key, r.Headers[2].Value))
+				fmt.Fprintf(&left, "%s %s\n", key, r.Headers[2].Value)
 			}
 		}
-		states += statesSb123.String()
+		states = left.String()
 		if states == "till/order/kept order.closed\n" {
 			return
 		}
