@@ -58,6 +58,7 @@ var pages = []page{
 		not: map[string]string{
 			"mv /var/lib/bridge /var/lib/bridge.lost      # delete it after you have checked the restored journal":         "moves a folder of the system; TestScripts/operators restores a backup",
 			"bridge journal move --from bridge.yaml --to next.yaml      # the server runs: this copies, and may take long": "needs PostgreSQL; TestMoveUnderLoad does it",
+			"bridge replay --sink events --since 2h --type 'order.*' --dry-run":                                            "needs a sink with events; TestScripts/replay does it",
 			"bridge groups list                       # position, lag, outstanding deliveries, dead letters, members":      "needs a group with dead letters; TestScripts/groups does it",
 		},
 	},
