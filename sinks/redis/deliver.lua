@@ -2,17 +2,19 @@
 -- and to its replicas, as one transaction.
 --
 -- KEYS: the position's hash, then each stream.
--- ARGV: the opening, the log, the limit of entries of a stream or '0', then for each event: the number of its stream in KEYS, its
--- epoch, the position after it, the number of its fields and values, and these.
--- Returns {events appended, error or ''}. Below 0: another opening has taken over.
+-- ARGV: the opening, the log, the position in it that is stored, the limit of entries of a stream or '0', then for each event: the number
+-- of its stream in KEYS, its epoch, the position after it, the number of its fields and values, and these.
+-- Returns {events appended, error or ''}. -1: another opening has taken over. -2: another position is stored, because the client has sent
+-- the script a second time.
 local at = redis.call('HMGET', KEYS[1], 'opening', 'log', 'position')
 if at[1] ~= ARGV[1] then return {-1, ''} end
 local stored = 0
 if at[2] == ARGV[2] then stored = tonumber(at[3]) or 0 end
+if stored ~= tonumber(ARGV[3]) then return {-2, ''} end
 
-local limit, done, failure = tonumber(ARGV[3]), 0, ''
+local limit, done, failure = tonumber(ARGV[4]), 0, ''
 local epoch, position
-local i = 4
+local i = 5
 while i <= #ARGV do
 	local stream, size = KEYS[tonumber(ARGV[i])], tonumber(ARGV[i + 3])
 	local answer
@@ -25,7 +27,10 @@ while i <= #ARGV do
 		failure = answer.err
 		break
 	end
-	if tonumber(ARGV[i + 2]) > stored then epoch, position = ARGV[i + 1], ARGV[i + 2] end
+	if tonumber(ARGV[i + 2]) > stored then
+		epoch, position = ARGV[i + 1], ARGV[i + 2]
+		stored = tonumber(position)
+	end
 	done = done + 1
 	i = i + 4 + size
 end

@@ -23,7 +23,7 @@ type batch struct {
 func (s *Sink) encode(events []sinks.Record) (batch, error) {
 	b := batch{
 		keys:    []string{s.key},
-		args:    []any{s.opening, s.origin.Log.ID(), s.maxLength},
+		args:    []any{s.opening, s.origin.Log.ID(), positionText(s.reached), s.maxLength},
 		streams: map[string]int{},
 	}
 	for _, r := range events {

@@ -10,7 +10,8 @@
 // a new random name of the opening into it; a script of an earlier opening finds another name and does nothing.
 //
 // When the answer of a script is lost, the next Deliver reads the position, and leaves out what had arrived. Only an event that an
-// operator retries or replays may arrive twice then, since it lies before the position.
+// operator retries or replays may arrive twice then, since it lies before the position. In a cluster the client library sends a script
+// again by itself; so a script does nothing unless the position is the one that the sink knows.
 //
 // # Ordering
 //
@@ -144,6 +145,8 @@ func (s *Sink) call(ctx context.Context, f func(context.Context) error) error {
 		return sinks.ErrClosed
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case goredis.HasErrorPrefix(err, "MOVED "):
+		return fmt.Errorf("%w: the server is a node of a cluster: name two or more of its nodes in addresses", err)
 	}
 	return err
 }
@@ -182,7 +185,10 @@ func (s *Sink) resume(ctx context.Context) (sinks.Reached, bool, error) {
 		return sinks.Reached{}, false, fmt.Errorf("redis: resume: key %s: %w", s.key, err)
 	}
 	s.learn(reached)
-	return reached, ok, nil
+	if !ok {
+		return reached, false, nil
+	}
+	return reached, true, s.awaitReplicas(ctx)
 }
 
 // learn records what the destination has.
@@ -309,10 +315,14 @@ func (s *Sink) send(ctx context.Context, events []sinks.Record) (int, error) {
 	case err != nil:
 		s.unsure = true
 		return 0, err
-	case done < 0:
+	case done == -1:
 		return 0, sinks.ErrFenced
-	case done > 0:
-		s.reached = max(s.reached, events[done-1].Position+1)
+	case done < 0:
+		s.unsure = true
+		return 0, errors.New("redis: deliver: the answer was lost")
+	}
+	for _, r := range events[:done] {
+		s.reached = max(s.reached, r.Position+1)
 	}
 	if err := s.awaitReplicas(ctx); err != nil {
 		s.reached, s.unsure = min(s.reached, events[0].Position), true
@@ -328,22 +338,31 @@ func parseDelivered(answer []any) (done int, failure string, err error) {
 	if len(answer) == 2 {
 		n, isNumber := answer[0].(int64)
 		text, isText := answer[1].(string)
-		if isNumber && isText {
+		if isNumber && isText && n <= scriptEvents {
 			return int(n), text, nil
 		}
 	}
 	return 0, "", errors.New("redis: deliver: the server's answer is not the script's")
 }
 
-// awaitReplicas returns when enough replicas have what was written.
+// awaitReplicas returns when enough replicas have what was written. WAIT is about the last write of its own connection, which may be a new
+// one. So a write goes before it.
 func (s *Sink) awaitReplicas(ctx context.Context) error {
 	if s.replicas == 0 {
 		return nil
 	}
 	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
 	defer cancel()
-	got, err := s.client.Do(within, "WAIT", s.replicas, (s.timeout / 2).Milliseconds()).Int()
-	switch {
+	var answer *goredis.Cmd
+	_, err := s.client.Pipelined(within, func(p goredis.Pipeliner) error {
+		p.HSet(within, s.key, "awaited", s.replicas)
+		answer = p.Do(within, "WAIT", s.replicas, (s.timeout / 2).Milliseconds())
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("redis: await replicas: %w", err)
+	}
+	switch got, err := answer.Int(); {
 	case err != nil:
 		return fmt.Errorf("redis: await replicas: %w", err)
 	case got < s.replicas:

@@ -25,15 +25,15 @@ import (
 )
 
 // start runs a real Redis that syncs each write, if the environment asks for it.
-func start(tb testing.TB) *servertest.Server {
+func start(tb testing.TB, more ...string) *servertest.Server {
 	tb.Helper()
 	if os.Getenv("BRIDGE_TEST_REDIS") == "" {
 		tb.Skip("BRIDGE_TEST_REDIS is not set: needs redis-server")
 	}
 	return servertest.Start(tb, servertest.Spec{
 		Command: func(dir string, port int) *exec.Cmd {
-			return exec.Command("redis-server", "--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--dir", dir, "--save", "",
-				"--appendonly", "yes", "--appendfsync", "always", "--proto-max-bulk-len", "512mb")
+			return exec.Command("redis-server", append([]string{"--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--dir", dir, "--save", "",
+				"--appendonly", "yes", "--appendfsync", "always", "--proto-max-bulk-len", "512mb"}, more...)...)
 		},
 		Ready: func(ctx context.Context, address string) error {
 			client := goredis.NewClient(&goredis.Options{Addr: address})
@@ -215,7 +215,7 @@ func length(t *testing.T, server *servertest.Server, from sinks.Origin) {
 
 // replicas shows that an event that too few replicas have is not delivered, and comes once all the same.
 func replicas(t *testing.T, server *servertest.Server, from sinks.Origin) {
-	c := redis.Config{Addresses: []string{server.Address}, Stream: "replicated", Replicas: 1, Timeout: 200 * time.Millisecond}
+	c := redis.Config{Addresses: []string{server.Address}, Stream: "replicated", Replicas: 1, Timeout: time.Second}
 	s := open(t, c, from)
 	for range 2 {
 		if n, err := s.Deliver(t.Context(), events(t, 3)); n != 0 || err == nil || !strings.Contains(err.Error(), "0 of 1 replicas") {
