@@ -170,6 +170,32 @@ func TestConstraint(t *testing.T) {
 	}
 }
 
+// TestValuesStayOut: no error shows a value: neither the text of a trigger, whose author may quote the row, nor the client's about a value that
+// does not fit a column that was altered, in statements and in copies.
+func TestValuesStayOut(t *testing.T) {
+	for name, alter := range map[string][]string{
+		"trigger": {
+			"create function bridge.quote() returns trigger language plpgsql as $$ begin raise 'no %', to_jsonb(new)::text using errcode = '55000'; end $$",
+			"create trigger quote before insert on bridge.customers for each row execute function bridge.quote()",
+		},
+		"type":   {"alter table bridge.customers alter column email type bigint using 0"},
+		"column": {"alter table bridge.customers add column tax text not null"},
+	} {
+		s := shared(t)
+		sink := s.open(t)
+		mustResume(t, sink)
+		for _, statement := range alter {
+			s.cluster.Exec(t, s.sql(statement))
+		}
+		for _, count := range []int{20, 400} {
+			_, err := sink.Deliver(t.Context(), newRecords(t, 0, count, 100))
+			if err == nil || errors.Is(err, sinks.ErrPermanent) || strings.Contains(err.Error(), "jana") || strings.Contains(err.Error(), "@") {
+				t.Errorf("%s, %d events: %v", name, count, err)
+			}
+		}
+	}
+}
+
 // TestConditions: what is wrong with the database is never an event's fault, and nothing is lost by it.
 func TestConditions(t *testing.T) {
 	s := shared(t)

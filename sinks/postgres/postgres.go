@@ -24,7 +24,8 @@
 // # Errors
 //
 // An event is refused permanently if its id is not a UUID, if it has no canonical JSON, or if PostgreSQL refuses what it holds (SQLSTATE classes
-// 22 and 23, and 54000): a value that is too large for an index, or a constraint that a user added. When a transaction is refused, the sink
+// 22 and 23, and 54000): a value that is too large for an index, or a constraint that a user added. A column that a user added or altered
+// is no fault of an event (22P02, 23502). When a transaction is refused, the sink
 // divides its events until it finds the first one. U+0000, which PostgreSQL cannot store, is replaced by U+FFFD, and refuses no event.
 // All other errors may be retried: an unreachable or read-only server, a full disk, missing rights.
 //
