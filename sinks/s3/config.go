@@ -141,9 +141,13 @@ func (c Config) resolve(ctx context.Context) (resolved, []error) {
 		return out, r.problems
 	}
 	options := s3.Options{
-		Region:       region,
-		Credentials:  who,
-		HTTPClient:   &http.Client{Transport: transport},
+		Region:      region,
+		Credentials: who,
+		HTTPClient: &http.Client{
+			Transport: bounded{transport},
+			// A redirect could send a session's token elsewhere.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
 		Retryer:      aws.NopRetryer{},
 		UsePathStyle: c.PathStyle,
 		// Other makers do not know the newer checksums. The signature covers the content.

@@ -23,6 +23,8 @@ const (
 	maxPause = time.Hour
 	// maxState bounds what is read of a sink's state.
 	maxState = 64 << 10
+	// maxAnswer bounds every answer. The client reads all of an error.
+	maxAnswer = 2 * maxState
 	// givenUp is the metadata of an object that takes the place of one that was never written.
 	givenUp = "bridge-given-up"
 )
@@ -33,6 +35,18 @@ var (
 	// errMissing means that there is no such object.
 	errMissing = errors.New("there is no such object")
 )
+
+// bounded ends the bodies of answers after maxAnswer bytes.
+type bounded struct{ *http.Transport }
+
+// RoundTrip implements [http.RoundTripper].
+func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
+	answer, err := b.Transport.RoundTrip(r)
+	if err == nil {
+		answer.Body = http.MaxBytesReader(nil, answer.Body, maxAnswer)
+	}
+	return answer, err
+}
 
 // condition says when an object is written.
 type condition struct {
