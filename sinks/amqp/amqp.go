@@ -154,6 +154,9 @@ func (s *Sink) deliver(ctx context.Context, events []sinks.Record, inFlight int)
 		return 0, err
 	}
 	f := flight{conn: s.conn, drop: s.config.Unroutable == Drop, timeout: s.parts.timeout}
+	// A broker with an alarm for memory or disk stops reading, and the client's writes have no limit.
+	stuck := time.AfterFunc(s.parts.timeout, s.connections.CloseAll)
+	defer stuck.Stop()
 	for i := range events {
 		key, m, err := s.message(events[i])
 		if err != nil {
@@ -162,7 +165,11 @@ func (s *Sink) deliver(ctx context.Context, events []sinks.Record, inFlight int)
 		if ctx.Err() != nil {
 			return f.landAll(ctx.Err())
 		}
+		stuck.Reset(s.parts.timeout)
 		confirm, err := s.conn.channel.PublishWithDeferredConfirm(s.config.Exchange, key, true, false, m)
+		if !stuck.Stop() {
+			return f.landAll(fmt.Errorf("the broker has not read for %s: it may have an alarm for memory or disk", s.parts.timeout))
+		}
 		if err != nil {
 			return f.landAll(s.conn.reason(err))
 		}
@@ -277,6 +284,7 @@ func (s *Sink) connect(ctx context.Context) error {
 			}
 			s.disconnect()
 		}
+		s.connections.CloseAll() // The client leaves a connection open that the broker did not accept.
 		errs = append(errs, fmt.Errorf("connect to %s: %w", broker, err))
 	}
 	return errors.Join(errs...)

@@ -145,12 +145,12 @@ const (
 	heartbeat     = 10 * time.Second
 )
 
-// dialing is how the client connects.
+// dialing is how the client connects to one broker. The client writes the broker's name into the settings of TLS.
 func (p resolved) dialing(ctx context.Context, c Config) rabbit.Config {
 	d := rabbit.Config{
 		Vhost:           cmp.Or(c.VirtualHost, "/"),
 		Heartbeat:       heartbeat,
-		TLSClientConfig: p.tls,
+		TLSClientConfig: p.tls.Clone(),
 		Properties:      rabbit.Table{"connection_name": "bridge", "product": "bridge"},
 		SASL:            []rabbit.Authentication{&rabbit.PlainAuth{Username: "guest", Password: "guest"}},
 		Dial: func(network, address string) (net.Conn, error) {
