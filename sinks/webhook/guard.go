@@ -29,13 +29,14 @@ func (g guard) control(_, address string, _ syscall.RawConn) error {
 // one.
 func (g guard) check(addr netip.Addr) error {
 	addr = addr.Unmap()
+	inner, carries := embedded(addr)
 	for _, p := range g.allowed {
 		// A network that is allowed as a whole does not include the credentials of the machine.
-		if p.Contains(addr) && (p.IsSingleIP() || !contains(metadata, addr)) {
+		if p.Contains(addr) && (p.IsSingleIP() || !contains(metadata, addr) && !contains(metadata, inner)) {
 			return nil
 		}
 	}
-	if inner, carries := embedded(addr); carries {
+	if carries {
 		return g.check(inner)
 	}
 	if addr.Zone() != "" || !addr.IsGlobalUnicast() || contains(notPublic, addr) || addr.Is6() && !global6.Contains(addr) {
@@ -44,7 +45,8 @@ func (g guard) check(addr netip.Addr) error {
 	return nil
 }
 
-// embedded returns the IPv4 address that packets to an IPv6 address reach in the end, by NAT64 (RFC 6052) or 6to4 (RFC 3056).
+// embedded returns the IPv4 address that packets to an IPv6 address reach in the end, by NAT64 (RFC 6052) or 6to4 (RFC 3056). Without one,
+// the address that it returns is in no network.
 func embedded(addr netip.Addr) (netip.Addr, bool) {
 	raw := addr.As16()
 	switch {
@@ -72,15 +74,17 @@ var (
 	nat64     = netip.MustParsePrefix("64:ff9b::/96")
 	sixToFour = netip.MustParsePrefix("2002::/16")
 
-	// notPublic are IANA's special-purpose registries, without the entries that are globally reachable.
+	// notPublic are IANA's special-purpose registries, without the entries that are globally reachable, and Azure's address for its own
+	// machines, which looks public.
 	notPublic = prefixes(
 		"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24",
 		"192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4",
-		"2001::/23", "2001:db8::/32", "3fff::/20",
+		"2001::/23", "2001:db8::/32", "3fff::/20", "168.63.129.16/32",
 	)
-	// metadata are addresses at which clouds give credentials to their machines: AWS, Azure, Google and others; AWS over IPv6;
-	// Alibaba; Oracle.
-	metadata = prefixes("169.254.169.254/32", "169.254.170.2/32", "fd00:ec2::254/128", "100.100.100.200/32", "192.0.0.192/32")
+	// metadata are addresses at which clouds give credentials to their machines: AWS, Azure, Google and others; AWS's containers; both over
+	// IPv6; Google over IPv6; Alibaba; Oracle; Azure's agent.
+	metadata = prefixes("169.254.169.254/32", "169.254.170.2/32", "169.254.170.23/32", "fd00:ec2::254/128", "fd00:ec2::23/128",
+		"fd20:ce::254/128", "100.100.100.200/32", "192.0.0.192/32", "168.63.129.16/32")
 )
 
 func prefixes(texts ...string) []netip.Prefix {

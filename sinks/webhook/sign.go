@@ -19,7 +19,7 @@ type key struct {
 
 var (
 	errNoKey     = errors.New("is not whsec_ and 24 to 64 bytes in base64, such as of openssl rand -base64 32")
-	errNoPrivate = errors.New("is not whsk_ and an ed25519 key of 32 or 64 bytes in base64")
+	errNoPrivate = errors.New("is not whsk_ and an ed25519 key of 32 bytes, or of 64 with its public half, in base64")
 )
 
 // parseKey reads a key in the notation of Standard Webhooks. Its errors do not show it.
@@ -30,7 +30,8 @@ func parseKey(text string) (key, error) {
 		case err != nil:
 		case len(raw) == ed25519.SeedSize:
 			return key{private: ed25519.NewKeyFromSeed(raw)}, nil
-		case len(raw) == ed25519.PrivateKeySize:
+		// With another public half, Go would make signatures that give the key away.
+		case len(raw) == ed25519.PrivateKeySize && ed25519.NewKeyFromSeed(raw[:ed25519.SeedSize]).Equal(ed25519.PrivateKey(raw)):
 			return key{private: raw}, nil
 		}
 		return key{}, errNoPrivate
