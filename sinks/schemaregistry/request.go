@@ -8,11 +8,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/webhook-bridge/bridge/sinks"
+	"github.com/webhook-bridge/bridge/sinks/retryafter"
 )
 
 const (
@@ -21,6 +21,8 @@ const (
 	maxAnswer = 4 << 20
 	// maxMessage is the length of the longest part of a registry's message in an error.
 	maxMessage = 300
+	// maxPause bounds the pause that a registry may ask for.
+	maxPause = time.Hour
 )
 
 // request is a schema as the registry gets it.
@@ -114,9 +116,10 @@ func refused(answer *http.Response, content []byte) error {
 	// An answer that is not JSON has no message.
 	_ = json.Unmarshal(content, e)
 	e.Status = answer.StatusCode
-	seconds, err := strconv.ParseUint(answer.Header.Get("Retry-After"), 10, 16)
-	if err == nil && (e.Status == http.StatusTooManyRequests || e.Status == http.StatusServiceUnavailable) {
-		return &sinks.RetryAfterError{After: time.Duration(seconds) * time.Second, Err: e}
+	if e.Status == http.StatusTooManyRequests || e.Status == http.StatusServiceUnavailable {
+		if pause := retryafter.Parse(answer.Header.Get("Retry-After"), time.Now(), maxPause); pause > 0 {
+			return &sinks.RetryAfterError{After: pause, Err: e}
+		}
 	}
 	return e
 }
