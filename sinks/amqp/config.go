@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"strings"
 	"time"
 
 	rabbit "github.com/rabbitmq/amqp091-go"
@@ -17,6 +16,7 @@ import (
 	"github.com/webhook-bridge/bridge/sinks/clienttls"
 	"github.com/webhook-bridge/bridge/sinks/connections"
 	"github.com/webhook-bridge/bridge/sinks/content"
+	"github.com/webhook-bridge/bridge/sinks/endpoint"
 	"github.com/webhook-bridge/bridge/sinks/template"
 )
 
@@ -87,9 +87,9 @@ func (r *resolver) add(key string, err error) {
 func (c Config) resolve() (resolved, []error) {
 	r := &resolver{}
 	out := resolved{scheme: "amqp://", timeout: cmp.Or(c.Timeout, 30*time.Second)}
-	r.brokers(c.Brokers)
+	r.problems = append(r.problems, endpoint.Addresses("brokers", c.Brokers)...)
+	r.problems = append(r.problems, endpoint.Login(c.Username, c.Password)...)
 	r.exchange(c)
-	r.login(c)
 	var err error
 	out.key, err = template.Parse(c.RoutingKey, "source", "connector", "type", "kind")
 	r.add("routing_key", err)
@@ -107,17 +107,6 @@ func (c Config) resolve() (resolved, []error) {
 	return out, r.problems
 }
 
-func (r *resolver) brokers(brokers []string) {
-	if len(brokers) == 0 {
-		r.add("brokers", errors.New("none is named"))
-	}
-	for i, b := range brokers {
-		if host, _, err := net.SplitHostPort(b); err != nil || host == "" || strings.ContainsAny(b, "/@ ") {
-			r.add(fmt.Sprintf("brokers[%d]", i), errors.New("is not host:port, without a scheme or a user"))
-		}
-	}
-}
-
 func (r *resolver) exchange(c Config) {
 	if types := []string{"", "direct", "fanout", "topic", "headers"}; !slices.Contains(types, c.Declare) {
 		r.add("declare", fmt.Errorf("%q is none of direct, fanout, topic, headers", c.Declare))
@@ -127,15 +116,6 @@ func (r *resolver) exchange(c Config) {
 	}
 	if !slices.Contains([]Unroutable{"", Wait, Drop}, c.Unroutable) {
 		r.add("unroutable", fmt.Errorf("%q is neither wait nor drop", string(c.Unroutable)))
-	}
-}
-
-func (r *resolver) login(c Config) {
-	switch {
-	case c.Username == "" && c.Password != nil:
-		r.add("username", errors.New("is missing, with password given"))
-	case c.Username != "" && c.Password == nil:
-		r.add("password", errors.New("is missing, with username given"))
 	}
 }
 

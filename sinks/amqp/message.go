@@ -1,7 +1,6 @@
 package amqp
 
 import (
-	"errors"
 	"fmt"
 
 	rabbit "github.com/rabbitmq/amqp091-go"
@@ -13,16 +12,11 @@ import (
 // maxKey is the largest routing key, in bytes.
 const maxKey = 255
 
-var errNoID = errors.New("the event has no id, which CloudEvents demand")
-
 //nolint:gochecknoglobals // a constant that Go cannot write as such
 var headers = cloudevents.NewHeaders("cloudEvents:")
 
 // message returns an event as a message, and its routing key. Its errors are permanent.
 func (s *Sink) message(r sinks.Record) (key string, m rabbit.Publishing, err error) {
-	if len(r.Header.ID) == 0 {
-		return "", m, errNoID
-	}
 	if key, err = s.parts.key.Expand(&r.Header, nil); err == nil && len(key) > maxKey {
 		err = fmt.Errorf("it has %d bytes, more than %d", len(key), maxKey)
 	}

@@ -2,6 +2,7 @@
 package content
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/webhook-bridge/bridge/sinks"
@@ -29,8 +30,14 @@ func (f Format) Check() error {
 	return fmt.Errorf("%q is none of protobuf, json, cloudevents", string(f))
 }
 
-// Encode returns an event and its media type. The result may share the record's memory. An error is about the event, and final.
+var errNoID = errors.New("the event has no id, which CloudEvents demand")
+
+// Encode returns an event and its media type. The result may share the record's memory. An error is about the event, and final: an event
+// without an id too, since consumers tell duplicates by it.
 func (f Format) Encode(r sinks.Record) (value []byte, mediaType string, err error) {
+	if len(r.Header.ID) == 0 {
+		return nil, "", errNoID
+	}
 	switch f {
 	case JSON:
 		e, err := r.Event()

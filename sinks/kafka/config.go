@@ -5,16 +5,14 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"net"
 	"os"
-	"strconv"
-	"strings"
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/sasl"
 
 	"github.com/webhook-bridge/bridge/sinks"
+	"github.com/webhook-bridge/bridge/sinks/endpoint"
 )
 
 // Config configures a sink. Brokers and Topic have no defaults.
@@ -142,7 +140,7 @@ func (c Config) resolve() (resolved, []error) {
 
 		transactionTimeout: c.TransactionTimeout,
 	}
-	r.brokers(c.Brokers)
+	r.problems = append(r.problems, endpoint.Addresses("brokers", c.Brokers)...)
 	switch c.Format {
 	case "", FormatProtobuf, FormatJSON, FormatCloudEvents:
 	default:
@@ -169,26 +167,6 @@ func (c Config) resolve() (resolved, []error) {
 		}
 	}
 	return out, r.problems
-}
-
-func (r *resolver) brokers(brokers []string) {
-	if len(brokers) == 0 {
-		r.addf("brokers", "none is named")
-	}
-	for i, b := range brokers {
-		key := fmt.Sprintf("brokers[%d]", i)
-		host, port, err := net.SplitHostPort(b)
-		if err != nil || host == "" {
-			r.addf(key, "is not host:port")
-			continue
-		}
-		if strings.ContainsAny(host, "/,@ ") {
-			r.addf(key, "is not host:port, without a scheme or a user")
-		}
-		if p, err := strconv.ParseUint(port, 10, 16); err != nil || p == 0 {
-			r.addf(key, "its port is not between 1 and 65535")
-		}
-	}
 }
 
 func (r *resolver) topic(text string) topicTemplate {

@@ -18,7 +18,7 @@ func ExampleConfig_Check() {
 	// Output:
 	// topic: {vendor} is none of {source}, {connector}, {type}, {kind}
 	// sasl.password: is missing
-	// brokers[0]: is not host:port
+	// brokers[0]: is not host:port, without a scheme or a user
 }
 
 func ExampleKey() {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"github.com/webhook-bridge/bridge/sinks/clienttls"
 	"github.com/webhook-bridge/bridge/sinks/connections"
 	"github.com/webhook-bridge/bridge/sinks/content"
+	"github.com/webhook-bridge/bridge/sinks/endpoint"
 	"github.com/webhook-bridge/bridge/sinks/template"
 )
 
@@ -109,14 +109,8 @@ func (r *resolver) options(c Config, timeout time.Duration) natsgo.Options {
 		scheme = "tls://"
 		o.Secure, o.TLSConfig = true, r.tls(c.TLS)
 	}
-	if len(c.Servers) == 0 {
-		r.add("servers", errors.New("none is named"))
-	}
-	for i, server := range c.Servers {
-		if host, _, err := net.SplitHostPort(server); err != nil || host == "" || strings.ContainsAny(server, "/@ ") {
-			r.add(fmt.Sprintf("servers[%d]", i), errors.New("is not host:port, without a scheme or a user"))
-			continue
-		}
+	r.problems = append(r.problems, endpoint.Addresses("servers", c.Servers)...)
+	for _, server := range c.Servers {
 		o.Servers = append(o.Servers, scheme+server)
 	}
 	r.login(c, &o)
@@ -127,12 +121,7 @@ func (r *resolver) login(c Config, o *natsgo.Options) {
 	ways := 0
 	if c.Username != "" || c.Password != nil {
 		ways++
-		if c.Username == "" {
-			r.add("username", errors.New("is missing, with password given"))
-		}
-		if c.Password == nil {
-			r.add("password", errors.New("is missing, with username given"))
-		}
+		r.problems = append(r.problems, endpoint.Login(c.Username, c.Password)...)
 		o.UserInfo = func() (string, string) { return c.Username, c.Password() }
 	}
 	if c.Token != nil {

@@ -18,16 +18,11 @@ func (d dialer) Dial(network, address string) (net.Conn, error) {
 	return d.set.Dial(d.ctx, network, address)
 }
 
-var errNoID = errors.New("the event has no id, which CloudEvents demand")
-
 //nolint:gochecknoglobals // a constant that Go cannot write as such
 var headers = cloudevents.NewHeaders("ce-")
 
 // message returns an event as a message. Its errors are permanent.
 func (s *Sink) message(r sinks.Record) (*natsgo.Msg, error) {
-	if len(r.Header.ID) == 0 {
-		return nil, errNoID
-	}
 	subject, err := s.parts.subject.Expand(&r.Header, nil)
 	if err == nil {
 		err = checkSubject(subject)

@@ -5,9 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"net"
-	"strings"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -16,6 +14,7 @@ import (
 	"github.com/webhook-bridge/bridge/sinks/clienttls"
 	"github.com/webhook-bridge/bridge/sinks/connections"
 	"github.com/webhook-bridge/bridge/sinks/content"
+	"github.com/webhook-bridge/bridge/sinks/endpoint"
 	"github.com/webhook-bridge/bridge/sinks/template"
 )
 
@@ -67,13 +66,9 @@ type resolved struct {
 func (c Config) resolve() (resolved, []error) {
 	var problems []error
 	add := func(key string, err error) { problems = append(problems, &sinks.KeyError{Key: key, Err: err}) }
-	for i, a := range c.Addresses {
-		if host, _, err := net.SplitHostPort(a); err != nil || host == "" || strings.ContainsAny(a, "/@ ") {
-			add(fmt.Sprintf("addresses[%d]", i), errors.New("is not host:port, without a scheme or a user"))
-		}
-	}
-	if len(c.Addresses) == 0 {
-		add("addresses", errors.New("none is named"))
+	problems = append(problems, endpoint.Addresses("addresses", c.Addresses)...)
+	if c.Username != "" { // A password alone is the default user's.
+		problems = append(problems, endpoint.Login(c.Username, c.Password)...)
 	}
 	cluster := len(c.Addresses) > 1 && c.Master == ""
 	stream, err := template.Parse(c.Stream, "source", "connector", "type", "kind")

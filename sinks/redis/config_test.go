@@ -14,7 +14,7 @@ import (
 
 // TestCheck: all problems are reported at once, each with its key.
 func TestCheck(t *testing.T) {
-	c := redis.Config{Addresses: []string{"redis://h:1", "h:2"}, Stream: "s.{source}", Format: "xml", MaxLength: -1, Database: 3, TLS: &clienttls.Files{CertFile: "c.pem"}}
+	c := redis.Config{Addresses: []string{"redis://h:1", "h:2"}, Stream: "s.{source}", Username: "u", Format: "xml", MaxLength: -1, Database: 3, TLS: &clienttls.Files{CertFile: "c.pem"}}
 	var keys []string
 	for _, err := range c.Check() {
 		var at *sinks.KeyError
@@ -25,7 +25,7 @@ func TestCheck(t *testing.T) {
 		keys = append(keys, at.Key)
 	}
 	slices.Sort(keys)
-	if diff := cmp.Diff([]string{"addresses[0]", "database", "format", "max_length", "stream", "tls.key_file"}, keys); diff != "" {
+	if diff := cmp.Diff([]string{"addresses[0]", "database", "format", "max_length", "password", "stream", "tls.key_file"}, keys); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -1,7 +1,6 @@
 package redis
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/webhook-bridge/bridge/sinks"
@@ -37,12 +36,7 @@ func (s *Sink) encode(events []sinks.Record) (batch, error) {
 	return b, nil
 }
 
-var errNoID = errors.New("the event has no id, which CloudEvents demand")
-
 func (s *Sink) add(b *batch, r sinks.Record) error {
-	if len(r.Header.ID) == 0 {
-		return errNoID
-	}
 	stream, err := s.stream.Expand(&r.Header, nil)
 	if err != nil {
 		return fmt.Errorf("stream: %w", err)
