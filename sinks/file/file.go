@@ -301,8 +301,8 @@ func (s *Sink) write(ctx context.Context, events []sinks.Record) (n int, now rea
 		if stopped = s.interrupted(ctx); stopped != nil {
 			break
 		}
-		at, after := s.placeOf(events[n], now)
-		if s.plain, stopped = s.encode(s.plain, events[n], at); stopped != nil {
+		at, after := s.placeOf(&events[n], now)
+		if s.plain, stopped = s.encode(s.plain, &events[n], at); stopped != nil {
 			break
 		}
 		n, now = n+1, after

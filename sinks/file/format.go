@@ -12,7 +12,7 @@ import (
 )
 
 // encode appends an event, at its place, in the configured format. With an error it returns b unchanged.
-func (s *Sink) encode(b []byte, r sinks.Record, at place) ([]byte, error) {
+func (s *Sink) encode(b []byte, r *sinks.Record, at place) ([]byte, error) {
 	switch {
 	case len(r.Encoded) == 0:
 		return b, sinks.Permanent(fmt.Errorf("file: event at %d is empty", r.Position))
@@ -28,7 +28,7 @@ func (s *Sink) encode(b []byte, r sinks.Record, at place) ([]byte, error) {
 	return s.appendDelimited(b, r.Encoded, at), nil
 }
 
-func (s *Sink) appendLine(b []byte, r sinks.Record, at place) ([]byte, error) {
+func (s *Sink) appendLine(b []byte, r *sinks.Record, at place) ([]byte, error) {
 	e, err := r.Event()
 	if err != nil {
 		return b, sinks.Permanent(fmt.Errorf("file: %w", err))
@@ -69,6 +69,11 @@ var errFields = errors.New("not a protobuf message")
 // checks only the outermost fields.
 func checkFields(b []byte) error {
 	for len(b) > 0 {
+		// Most fields have a tag and a length of one byte each.
+		if len(b) > 1 && b[0] < 1<<7 && b[0] >= 1<<3 && protowire.Type(b[0]&7) == protowire.BytesType && b[1] < 1<<7 && len(b)-2 >= int(b[1]) {
+			b = b[2+int(b[1]):]
+			continue
+		}
 		_, _, n := protowire.ConsumeField(b)
 		if n < 0 && errors.Is(protowire.ParseError(n), io.ErrUnexpectedEOF) {
 			return io.ErrUnexpectedEOF

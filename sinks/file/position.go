@@ -45,7 +45,7 @@ type place struct {
 }
 
 // placeOf returns the place of r's record, and what the sink has reached with it.
-func (s *Sink) placeOf(r sinks.Record, before reached) (place, reached) {
+func (s *Sink) placeOf(r *sinks.Record, before reached) (place, reached) {
 	after := s.from.Log.Mark(r.Position + 1)
 	p := place{at: sinks.Mark{Epoch: after.Epoch, Position: r.Position}, replay: r.Header.Replay}
 	if before.known && before.Log == s.log && before.Mark.Position > r.Position {

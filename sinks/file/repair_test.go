@@ -192,8 +192,9 @@ func TestUnfinishedRecordsAreSynced(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustDeliver(t, s, numbers(t, 0, 3))
-	at, _ := s.placeOf(numbered(t, 3), s.reached)
-	line, err := s.encode(nil, numbered(t, 3), at)
+	third := numbered(t, 3)
+	at, _ := s.placeOf(&third, s.reached)
+	line, err := s.encode(nil, &third, at)
 	if err != nil {
 		t.Fatal(err)
 	}
