@@ -180,7 +180,14 @@ func (s *Sink) deliver(ctx context.Context, events []sinks.Record) (int, error) 
 
 // produce is a [writeFunc].
 func (s *Sink) produce(ctx context.Context, chunks []*chunk) {
-	s.cluster.produce(ctx, chunks, "", func(c *chunk) ([]byte, error) { return recordSet(c, s.compress, 0) })
+	s.cluster.produce(ctx, chunks, "", func(c *chunk) ([]byte, error) {
+		set, err := recordSet(c, s.compress, 0)
+		if err != nil {
+			return nil, err
+		}
+		seal(set, noSession, -1)
+		return set, nil
+	})
 }
 
 // encodeAll returns the messages of the events before the first that cannot be encoded, and the error of that one.

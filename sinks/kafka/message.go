@@ -7,6 +7,7 @@ import (
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/webhook-bridge/bridge/sinks"
 	"github.com/webhook-bridge/bridge/sinks/cloudevents"
@@ -17,18 +18,13 @@ type message struct {
 	topic   string
 	key     []byte
 	value   []byte // nil for a tombstone.
-	headers []kafkago.Header
+	headers []kmsg.Header
 	time    time.Time
 	size    int // Size in a batch, before compression; an upper bound.
 }
 
-func (m *message) record() kafkago.Record {
-	r := kafkago.Record{Key: kafkago.NewBytes(m.key), Headers: m.headers, Time: m.time}
-	if m.value != nil {
-		r.Value = kafkago.NewBytes(m.value)
-	}
-	return r
-}
+// timestamp returns the time as a record has it.
+func (m *message) timestamp() int64 { return m.time.UnixMilli() }
 
 // partition returns the partition that Java's default partitioner selects for a key.
 func partition(key []byte, partitions []int) int {
@@ -118,16 +114,16 @@ var headerNames = cloudevents.NewHeaders("ce_")
 
 // headers returns the headers of CloudEvents' binary mode. The structured format has them too, as its binding allows, so
 // consumers can drop duplicates and select events in the same way for every format. A tombstone has no content type.
-func headers(h *sinks.Header, contentType []byte) []kafkago.Header {
+func headers(h *sinks.Header, contentType []byte) []kmsg.Header {
 	attributes := cloudevents.Attributes(h)
-	to := make([]kafkago.Header, 0, len(attributes)+1)
+	to := make([]kmsg.Header, 0, len(attributes)+1)
 	for _, a := range attributes {
-		to = append(to, kafkago.Header{Key: headerNames.Of(a), Value: a.Value})
+		to = append(to, kmsg.Header{Key: headerNames.Of(a), Value: a.Value})
 	}
 	if contentType == nil {
 		return to
 	}
-	return append(to, kafkago.Header{Key: "content-type", Value: contentType})
+	return append(to, kmsg.Header{Key: "content-type", Value: contentType})
 }
 
 // measure returns an upper bound of the record's size in a batch: every length field counts as its longest form.

@@ -44,16 +44,6 @@ func (b *partitionBatch) firstUnacked() (int, bool) {
 	return b.index[b.acked], true
 }
 
-// records returns the next count records. Each request needs new ones: kafka-go empties the records that it writes, and would
-// write them without keys and values the next time.
-func (b *partitionBatch) records(count int) []kafkago.Record {
-	records := make([]kafkago.Record, count)
-	for i, m := range b.messages[b.acked : b.acked+count] {
-		records[i] = m.record()
-	}
-	return records
-}
-
 // each returns every batch as a group of its own. Brokers write the requests of several connections in parallel.
 func each(batches []*partitionBatch) [][]*partitionBatch {
 	groups := make([][]*partitionBatch, len(batches))

@@ -150,7 +150,7 @@ func (p *producer) encode(c *chunk) ([]byte, error) {
 	p.mu.Lock()
 	sequence := p.next[c.topicPartition]
 	p.mu.Unlock()
-	setProducer(set, p.session, sequence)
+	seal(set, p.session, sequence)
 	return set, nil
 }
 

@@ -3,41 +3,81 @@ package kafka
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"hash/crc32"
 	"sync"
 
 	kafkago "github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Offsets in a record set of format version 2, as the Produce request has it: a length of four bytes, and one batch of records.
-// kafka-go encodes it, but without a producer. See "Record Batch" at https://kafka.apache.org/documentation/#messageformat.
+// A record set of format version 2, as the Produce request has it, is a length of four bytes and one batch of records. See "Record
+// Batch" at https://kafka.apache.org/documentation/#messageformat. kafka-go can encode one, but without a producer, and in several times
+// the time; kmsg encodes the parts.
 const (
-	setCRC        = 4 + 17
-	setAttributes = 4 + 21 // The checksum covers the bytes from here on.
-	setProducerID = 4 + 43
-	setEpoch      = 4 + 51
-	setSequence   = 4 + 53
+	lengthSize = 4
+	batchSize  = 61 // Of a batch without records.
+
+	setBatchLength = lengthSize + 8
+	setCRC         = lengthSize + 17
+	setAttributes  = lengthSize + 21 // The checksum covers the bytes from here on.
+	setProducerID  = lengthSize + 43
+	setEpoch       = lengthSize + 51
+	setSequence    = lengthSize + 53
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// recordSet returns a chunk as a record set.
+// noSession is that of records without a producer.
+var noSession = session{-1, -1}
+
+// recordSet returns a chunk as a record set, which must be sealed.
 func recordSet(c *chunk, compress kafkago.Compression, more protocol.Attributes) ([]byte, error) {
 	if c.encoded != nil && c.acked == 0 && c.count == c.encodedCount {
 		return c.encoded, nil
 	}
-	set := protocol.RecordSet{
-		Version:    2,
-		Attributes: protocol.Attributes(compress) | more,
-		Records:    kafkago.NewRecordReader(c.records(c.count)...),
+	messages := c.messages[c.acked : c.acked+c.count]
+	batch := kmsg.RecordBatch{
+		PartitionLeaderEpoch: -1,
+		Magic:                2,
+		Attributes:           int16(protocol.Attributes(compress) | more),
+		LastOffsetDelta:      int32(c.count - 1),
+		FirstTimestamp:       messages[0].timestamp(),
+		NumRecords:           int32(c.count),
 	}
-	var to bytes.Buffer
-	to.Grow(c.bytes + 128)
-	if _, err := set.WriteTo(&to); err != nil {
-		return nil, err
+	for _, m := range messages {
+		batch.MaxTimestamp = max(batch.MaxTimestamp, m.timestamp())
 	}
-	return to.Bytes(), nil
+	set := make([]byte, lengthSize, lengthSize+batchSize+c.bytes)
+	set = batch.AppendTo(set)
+	if codec := compress.Codec(); codec == nil {
+		set = appendRecords(set, messages)
+	} else {
+		to := bytes.NewBuffer(set)
+		w := codec.NewWriter(to)
+		_, err := w.Write(appendRecords(make([]byte, 0, c.bytes), messages))
+		if err := errors.Join(err, w.Close()); err != nil {
+			return nil, err
+		}
+		set = to.Bytes()
+	}
+	binary.BigEndian.PutUint32(set, uint32(len(set)-lengthSize))
+	binary.BigEndian.PutUint32(set[setBatchLength:], uint32(len(set)-setBatchLength-4))
+	return set, nil
+}
+
+// appendRecords appends messages as the records of a batch.
+func appendRecords(to []byte, messages []*message) []byte {
+	var body []byte
+	first := messages[0].timestamp()
+	for i, m := range messages {
+		r := kmsg.Record{TimestampDelta64: m.timestamp() - first, OffsetDelta: int32(i), Key: m.key, Value: m.value, Headers: m.headers}
+		body = r.AppendTo(body[:0])[1:] // Without the length, which is 0 here.
+		to = binary.AppendVarint(to, int64(len(body)))
+		to = append(to, body...)
+	}
+	return to
 }
 
 // encodeAhead encodes the first chunk of each batch, concurrently.
@@ -57,8 +97,8 @@ func (s *Sink) encodeAhead(batches []*partitionBatch, end int, more protocol.Att
 	encoders.Wait()
 }
 
-// setProducer makes a record set a part of a session. The first record has the given sequence number.
-func setProducer(set []byte, by session, sequence int32) {
+// seal makes a record set a part of a session, and complete. The first record has the given sequence number.
+func seal(set []byte, by session, sequence int32) {
 	binary.BigEndian.PutUint64(set[setProducerID:], uint64(by.id))
 	binary.BigEndian.PutUint16(set[setEpoch:], uint16(by.epoch))
 	binary.BigEndian.PutUint32(set[setSequence:], uint32(sequence))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/segmentio/kafka-go/protocol"
@@ -168,9 +169,12 @@ func (t *Transactional) deliver(ctx, work context.Context, events []sinks.Record
 func (t *Transactional) transact(ctx, work context.Context, batches []*partitionBatch, total int, next sinks.Position) (int, error) {
 	t.resumed = false
 	partitions := t.partitions(batches, total)
-	// Meanwhile the coordinator completes the last transaction.
-	t.sink.encodeAhead(batches, total, protocol.Transactional)
-	if err := t.producer.begin(ctx, work, partitions); err != nil {
+	var encoding sync.WaitGroup
+	encoding.Go(func() { t.sink.encodeAhead(batches, total, protocol.Transactional) })
+	// It waits until the coordinator has completed the last transaction.
+	err := t.producer.begin(ctx, work, partitions)
+	encoding.Wait()
+	if err != nil {
 		return 0, err
 	}
 	n, err := t.write(ctx, work, batches, total, next)
