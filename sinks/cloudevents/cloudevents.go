@@ -22,7 +22,6 @@ package cloudevents
 
 import (
 	"encoding/json"
-	"slices"
 	"time"
 
 	"github.com/webhook-bridge/bridge/sinks"
@@ -76,30 +75,45 @@ var names = [nameCount]string{
 
 var specVersion = []byte("1.0")
 
+// MaxAttributes is the greatest number of attributes of an event.
+const MaxAttributes = int(nameCount)
+
 // Attributes returns the attributes that the event has. `dataschema` and `datacontenttype` are not among them: they are about the
 // content that a sink sends.
 func Attributes(h *sinks.Header) []Attribute {
+	return AppendAttributes(make([]Attribute, 0, MaxAttributes), h)
+}
+
+// AppendAttributes appends the [Attributes] to a list. A list with room for [MaxAttributes] saves memory.
+func AppendAttributes(to []Attribute, h *sinks.Header) []Attribute {
 	happened := h.OccurredAt
 	if happened.IsZero() {
 		happened = h.ReceivedAt
 	}
-	all := [...]Attribute{
-		{specVersion, nameSpecVersion},
-		{h.ID, nameID},
-		{h.Type, nameType},
-		{h.Source, nameSource},
-		{h.Subject, nameSubject},
-		{formatTime(happened), nameTime},
-		{h.Connector, nameConnector},
-		{h.VendorEvent, nameVendorEvent},
-		{h.SubjectVersion, nameSubjectVersion},
-		{h.WebhookID, nameWebhookID},
-		{formatTime(h.ReceivedAt), nameReceivedTime},
-		{h.Supersedes, nameSupersedes},
-		{formatTrue(h.Stale), nameStale},
-		{h.Replay, nameReplay},
+	times := make([]byte, 0, 2*len(time.RFC3339Nano))
+	times = appendTime(times, happened)
+	split := len(times)
+	times = appendTime(times, h.ReceivedAt)
+	add := func(name name, value []byte) {
+		if len(value) > 0 {
+			to = append(to, Attribute{value, name})
+		}
 	}
-	return slices.DeleteFunc(all[:], func(a Attribute) bool { return len(a.Value) == 0 })
+	add(nameSpecVersion, specVersion)
+	add(nameID, h.ID)
+	add(nameType, h.Type)
+	add(nameSource, h.Source)
+	add(nameSubject, h.Subject)
+	add(nameTime, times[:split:split])
+	add(nameConnector, h.Connector)
+	add(nameVendorEvent, h.VendorEvent)
+	add(nameSubjectVersion, h.SubjectVersion)
+	add(nameWebhookID, h.WebhookID)
+	add(nameReceivedTime, times[split:])
+	add(nameSupersedes, h.Supersedes)
+	add(nameStale, formatTrue(h.Stale))
+	add(nameReplay, h.Replay)
+	return to
 }
 
 // formatTrue returns the canonical text of a true CloudEvents Boolean. An event that is not stale has no such attribute.
@@ -110,11 +124,11 @@ func formatTrue(b bool) []byte {
 	return []byte("true")
 }
 
-func formatTime(t time.Time) []byte {
+func appendTime(to []byte, t time.Time) []byte {
 	if t.IsZero() {
-		return nil
+		return to
 	}
-	return t.AppendFormat(make([]byte, 0, len(time.RFC3339Nano)), time.RFC3339Nano)
+	return t.AppendFormat(to, time.RFC3339Nano)
 }
 
 // Structured returns the CloudEvent in the JSON event format, without white space. A repeated event has the same bytes. Its errors are

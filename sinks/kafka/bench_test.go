@@ -19,7 +19,7 @@ import (
 
 // Events in a Deliver: the defaults of the daemon.
 const (
-	drainBatch     = 1000
+	drainBatch     = 5000
 	drainBatchOnce = 10_000
 )
 

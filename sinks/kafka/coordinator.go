@@ -17,6 +17,8 @@ const (
 	coordinateWithin = 10 * time.Second
 	// knowTopicWithin limits the time in which a coordinator must learn of a topic that was just created.
 	knowTopicWithin = time.Second
+	// endWithin limits the time in which a coordinator must say why it does not end a transaction.
+	endWithin = time.Second
 
 	leastCoordinatorWait    = time.Millisecond
 	greatestCoordinatorWait = 100 * time.Millisecond

@@ -190,18 +190,6 @@ func (s *Sink) produce(ctx context.Context, chunks []*chunk) {
 	})
 }
 
-// encodeAll returns the messages of the events before the first that cannot be encoded, and the error of that one.
-func (s *Sink) encodeAll(ctx context.Context, events []sinks.Record) ([]message, error) {
-	messages := make([]message, len(events))
-	for i, e := range events {
-		var err error
-		if messages[i], err = s.encode.message(ctx, e); err != nil {
-			return messages[:i], fmt.Errorf("kafka: deliver: event at %d: %w", e.Position, err)
-		}
-	}
-	return messages, nil
-}
-
 // route divides messages among partitions. It stops at the first message whose topic is unavailable, with the error.
 func (s *Sink) route(ctx context.Context, messages []message) ([]*partitionBatch, int, error) {
 	var batches []*partitionBatch

@@ -44,9 +44,12 @@ type encoder struct {
 	registry   *framer // nil without a schema registry.
 }
 
-// message returns an event as a message, which shares the event's memory. An error about the event is permanent; one of the schema
+// maxHeaders is the greatest number of headers of a message.
+const maxHeaders = cloudevents.MaxAttributes + 1
+
+// message returns an event as a message, which shares the event's memory. Its headers are appended to room. An error about the event is permanent; one of the schema
 // registry is not.
-func (c *encoder) message(ctx context.Context, r sinks.Record) (message, error) {
+func (c *encoder) message(ctx context.Context, r sinks.Record, room []kmsg.Header) (message, error) {
 	m, err := c.describe(&r.Header)
 	if err != nil {
 		return message{}, sinks.Permanent(err)
@@ -62,7 +65,7 @@ func (c *encoder) message(ctx context.Context, r sinks.Record) (message, error) 
 			}
 		}
 	}
-	m.headers = headers(&r.Header, contentType)
+	m.headers = headers(room, &r.Header, contentType)
 	m.size = m.measure()
 	if m.size > c.largest {
 		return message{}, sinks.Permanent(fmt.Errorf("the record has %d bytes, more than %d (max_record_bytes)", m.size, c.largest))
@@ -112,12 +115,11 @@ func eventJSON(r sinks.Record) ([]byte, error) {
 
 var headerNames = cloudevents.NewHeaders("ce_")
 
-// headers returns the headers of CloudEvents' binary mode. The structured format has them too, as its binding allows, so
+// headers appends the headers of CloudEvents' binary mode. The structured format has them too, as its binding allows, so
 // consumers can drop duplicates and select events in the same way for every format. A tombstone has no content type.
-func headers(h *sinks.Header, contentType []byte) []kmsg.Header {
-	attributes := cloudevents.Attributes(h)
-	to := make([]kmsg.Header, 0, len(attributes)+1)
-	for _, a := range attributes {
+func headers(to []kmsg.Header, h *sinks.Header, contentType []byte) []kmsg.Header {
+	var room [cloudevents.MaxAttributes]cloudevents.Attribute
+	for _, a := range cloudevents.AppendAttributes(room[:0], h) {
 		to = append(to, kmsg.Header{Key: headerNames.Of(a), Value: a.Value})
 	}
 	if contentType == nil {

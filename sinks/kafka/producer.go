@@ -224,8 +224,10 @@ func (p *producer) offsets(ctx, work context.Context) (stored []storedOffset, er
 	return stored, p.result("read the position", err)
 }
 
-// end commits or aborts the transaction. After an error it is unknown whether it did.
+// end commits or aborts the transaction. After an error it is unknown whether it did. A coordinator that gives the name to another
+// producer at that moment may answer with an error that says nothing, and tells the reason the next time.
 func (p *producer) end(ctx, work context.Context, commit bool) error {
+	began := time.Now()
 	return p.result("end the transaction", p.transactions.await(ctx, func() error {
 		answer, err := p.transactions.ask(work, &endtxn.Request{
 			TransactionalID: p.name, ProducerID: p.session.id, ProducerEpoch: p.session.epoch, Committed: commit,
@@ -233,7 +235,11 @@ func (p *producer) end(ctx, work context.Context, commit bool) error {
 		if err != nil {
 			return err
 		}
-		return asError(answer.(*endtxn.Response).ErrorCode)
+		err = asError(answer.(*endtxn.Response).ErrorCode)
+		if errors.Is(err, kafkago.Unknown) && time.Since(began) < endWithin {
+			return fmt.Errorf("%w: %w", kafkago.ConcurrentTransactions, err)
+		}
+		return err
 	}))
 }
 
