@@ -32,8 +32,10 @@ func start(tb testing.TB, more ...string) *servertest.Server {
 	}
 	return servertest.Start(tb, servertest.Spec{
 		Command: func(dir string, port int) *exec.Cmd {
-			return exec.Command("redis-server", append([]string{"--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--dir", dir, "--save", "",
-				"--appendonly", "yes", "--appendfsync", "always", "--proto-max-bulk-len", "512mb"}, more...)...)
+			return exec.Command("redis-server", append([]string{
+				"--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--dir", dir, "--save", "",
+				"--appendonly", "yes", "--appendfsync", "always", "--proto-max-bulk-len", "512mb",
+			}, more...)...)
 		},
 		Ready: func(ctx context.Context, address string) error {
 			client := goredis.NewClient(&goredis.Options{Addr: address})
