@@ -46,7 +46,7 @@ func (r resolver) webhook(path string, file *configv1.WebhookSink) *Webhook {
 
 // credentials returns the secrets that may change while the program runs.
 func (w *Webhook) credentials() []secret.Value {
-	all := slices.Concat([]secret.Value{w.URL}, w.Secrets)
+	all := slices.Concat([]secret.Value{w.URL, w.Proxy}, w.Secrets)
 	for _, h := range w.Headers {
 		all = append(all, h.Value)
 	}

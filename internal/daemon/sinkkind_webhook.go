@@ -50,13 +50,12 @@ func webhookConfig(w *config.Webhook) webhook.Config {
 		ConnectTimeout: w.ConnectTimeout,
 		Allow:          w.Allow,
 		AllowHTTP:      w.AllowHTTP,
-		Proxy:          w.Proxy.Reveal(),
 		TLS:            clientTLSFiles(w.TLS),
 	}
 }
 
 func webhookCredentials(w *config.Webhook) webhook.Credentials {
-	c := webhook.Credentials{URL: w.URL.Reveal()}
+	c := webhook.Credentials{URL: w.URL.Reveal(), Proxy: w.Proxy.Reveal()}
 	for _, v := range w.Secrets {
 		c.Secrets = append(c.Secrets, v.Reveal())
 	}

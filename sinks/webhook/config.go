@@ -33,8 +33,6 @@ type Config struct {
 	Allow []string
 	// AllowHTTP allows a URL with http.
 	AllowHTTP bool
-	// Proxy is the URL of a proxy. "" means none: the environment is not read.
-	Proxy string
 	// TLS of the destination. Nil trusts the system's authorities.
 	TLS *clienttls.Files
 }
@@ -47,6 +45,8 @@ type Credentials struct {
 	Secrets []string
 	// Headers are sent with each request.
 	Headers []Header
+	// Proxy is the URL of a proxy. "" means none: the environment is not read.
+	Proxy string
 }
 
 // Header is a header of requests.
@@ -84,6 +84,7 @@ type target struct {
 	name    string
 	keys    []key
 	headers []Header
+	proxy   *url.URL // Nil without one.
 }
 
 // resolved is a Config, converted for the packages that use it.
@@ -113,6 +114,12 @@ func (c Config) resolve() (resolved, []error) {
 		current: func() (target, error) { return first, nil },
 	}
 	out.transport = r.transport(c, first)
+	if first.proxy != nil {
+		out.transport.Proxy = func(*http.Request) (*url.URL, error) {
+			now, err := out.current()
+			return now.proxy, err
+		}
+	}
 	if c.Current != nil {
 		out.current = func() (target, error) {
 			r := &resolver{}
@@ -150,6 +157,12 @@ func (r *resolver) target(c Config, from Credentials) target {
 		}
 		if !httpguts.ValidHeaderFieldValue(h.Value) {
 			r.addf(at+".value", "has characters that a header cannot have")
+		}
+	}
+	if from.Proxy != "" {
+		t.proxy = r.url("proxy", from.Proxy)
+		if t.proxy.Scheme != "http" && t.proxy.Scheme != "https" && t.proxy.Host != "" {
+			r.addf("proxy", "is not a URL with http or https")
 		}
 	}
 	return t
@@ -217,12 +230,7 @@ func (r *resolver) transport(c Config, first target) *http.Transport {
 		IdleConnTimeout:        90 * time.Second,
 		MaxResponseHeaderBytes: drainBytes,
 	}
-	if c.Proxy != "" {
-		proxy := r.url("proxy", c.Proxy)
-		if proxy.Scheme != "http" && proxy.Scheme != "https" && proxy.Host != "" {
-			r.addf("proxy", "is not a URL with http or https")
-		}
-		t.Proxy = http.ProxyURL(proxy)
+	if first.proxy != nil {
 		return t
 	}
 	if addr, err := netip.ParseAddr(first.url.Hostname()); err == nil {

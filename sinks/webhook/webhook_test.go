@@ -407,6 +407,19 @@ func TestProxy(t *testing.T) {
 	if err := deliver(t, s, order(t)); err != nil || asked != "http://hooks.example.com/"+canary {
 		t.Errorf("the proxy was asked for %q: %v", asked, err)
 	}
+	// Its URL may change while the sink runs.
+	asked = ""
+	now := webhook.Credentials{URL: "http://hooks.example.com/", Proxy: "http://127.0.0.1:1"}
+	s = openTo(t, "http://hooks.example.com", func(c *webhook.Config) {
+		c.Proxy, c.Current = now.Proxy, func() webhook.Credentials { return now }
+	})
+	if err := deliver(t, s, order(t)); err == nil {
+		t.Error("a proxy that is away was not used")
+	}
+	now.Proxy = proxy.URL
+	if err := deliver(t, s, order(t)); err != nil || asked != "http://hooks.example.com/" {
+		t.Errorf("the new proxy was asked for %q: %v", asked, err)
+	}
 	s = openTo(t, "http://hooks.example.com", func(c *webhook.Config) { c.Proxy, c.Allow = proxy.URL, nil })
 	if err := deliver(t, s, order(t)); err == nil || !strings.Contains(err.Error(), "is not public") {
 		t.Error(err)
@@ -461,17 +474,18 @@ func TestCheck(t *testing.T) {
 		"scheme":      {webhook.Config{Credentials: webhook.Credentials{URL: "ftp://b.example"}, AllowHTTP: true}, []string{"url"}},
 		"private":     {webhook.Config{Credentials: webhook.Credentials{URL: "https://10.1.2.3"}}, []string{"url"}},
 		"allowed":     {webhook.Config{Credentials: webhook.Credentials{URL: "https://10.1.2.3"}, Allow: []string{"10.0.0.0/8"}}, nil},
-		"proxied":     {webhook.Config{Credentials: webhook.Credentials{URL: "https://10.1.2.3"}, Proxy: "http://u:p@proxy.example"}, nil},
+		"proxied":     {webhook.Config{Credentials: webhook.Credentials{URL: "https://10.1.2.3", Proxy: "http://u:p@proxy.example"}}, nil},
 		"all": {webhook.Config{
 			Credentials: webhook.Credentials{
 				URL: "gopher://b.example", Secrets: []string{canary, "whsec_" + canary, "whsec_" + base64.StdEncoding.EncodeToString([]byte(canary)), "whsk_" + canary},
 				Headers: []webhook.Header{{"a b", canary}, {"Host", canary}, {"webhook-id", canary}, {"X-Good", canary + "\n"}},
+				Proxy:   "socks5://" + canary,
 			},
-			Format: "xml", Timeout: -1, ConnectTimeout: -1, Allow: []string{"10.0.0.0/33", "10.0.0.1"}, Proxy: "socks5://" + canary,
+			Format: "xml", Timeout: -1, ConnectTimeout: -1, Allow: []string{"10.0.0.0/33", "10.0.0.1"},
 			TLS: &clienttls.Files{CAFile: missing},
 		}, []string{
 			"url", "secrets[0]", "secrets[1]", "secrets[2]", "secrets[3]", "headers[0].name", "headers[1].name", "headers[2].name", "headers[3].value",
-			"format", "timeout", "allow[0]", "connect_timeout", "tls.ca_file", "proxy",
+			"proxy", "format", "timeout", "allow[0]", "connect_timeout", "tls.ca_file",
 		}},
 	} {
 		var keys []string
