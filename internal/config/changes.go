@@ -14,7 +14,7 @@ type Changes struct {
 	Sources, Sinks, Principals NamedChanges
 	// Keys are the other keys with another value, in order.
 	Keys []string
-	// Secrets are the secrets with another text.
+	// Secrets are the secrets with another text. Those of an added source, sink or principal are not among them.
 	Secrets []Secret
 }
 
@@ -88,7 +88,10 @@ func (o *origin) comparable(s setting) string {
 // ChangesFrom returns what is different in c. Both were read by this package.
 func (c *Config) ChangesFrom(old *Config) Changes {
 	before, after := old.byOwner(), c.byOwner()
-	changes := Changes{Secrets: c.secretsFrom(old)}
+	changes := Changes{Secrets: slices.DeleteFunc(c.secretsFrom(old), func(s Secret) bool {
+		o, _ := c.ownerOf(s.Value.Place())
+		return before[o] == nil // It came with its owner.
+	})}
 	named := map[string]*NamedChanges{"sources": &changes.Sources, "sinks": &changes.Sinks, "access.principals": &changes.Principals}
 	for o, keys := range after {
 		switch was, known := before[o]; {
