@@ -285,6 +285,7 @@ func (f *preflight) sources() {
 // listeners listens on each address for a moment.
 func (f *preflight) listeners(ctx context.Context) {
 	l := f.cfg.Listen
+	var inUse []string
 	for _, x := range []struct{ name, addr string }{
 		{"webhooks", l.Webhooks.Addr}, {"ops", l.Ops.Addr}, {"grpc", l.GRPC.Addr}, {"admin", l.Admin.Addr},
 	} {
@@ -303,7 +304,7 @@ func (f *preflight) listeners(ctx context.Context) {
 		dns, isDNS := errors.AsType[*net.DNSError](err)
 		switch {
 		case errors.Is(err, syscall.EADDRINUSE):
-			f.addf(Warning, key, "the address is in use now, perhaps by a running server")
+			inUse = append(inUse, key)
 		case errors.Is(err, syscall.EADDRNOTAVAIL):
 			f.addf(Refusal, key, "is not an address of this machine")
 		case errors.Is(err, fs.ErrPermission):
@@ -313,6 +314,18 @@ func (f *preflight) listeners(ctx context.Context) {
 		default:
 			f.addf(Refusal, key, "cannot be listened on: %s", errnoText(err))
 		}
+	}
+	f.inUse(inUse)
+}
+
+// inUse warns once of the addresses of listeners that another process listens on.
+func (f *preflight) inUse(keys []string) {
+	switch len(keys) {
+	case 0:
+	case 1:
+		f.addf(Warning, keys[0], "the address is in use now, perhaps by a running server")
+	default:
+		f.addf(Warning, "listen", "the addresses of %s are in use now, perhaps by a running server", strings.ReplaceAll(strings.Join(keys, ", "), "listen.", ""))
 	}
 }
 
