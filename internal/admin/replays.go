@@ -62,9 +62,15 @@ func (s *Server) newReplay(ctx context.Context, r *adminv1.StartReplayRequest) (
 	}
 	to := reader.Position
 	if r.GetUntil() != nil {
+		if since, until := r.GetSince().GetTime(), r.GetUntil().GetTime(); since != nil && until != nil && until.AsTime().Before(since.AsTime()) {
+			return nil, nil, invalid(errors.New("until: is before since"))
+		}
 		until, err := s.place(ctx, "until", r.GetUntil())
-		if err != nil {
+		switch {
+		case err != nil:
 			return nil, nil, err
+		case until < from:
+			return nil, nil, invalid(fmt.Errorf("until: is before since: since is position %d, until is position %d", from, until))
 		}
 		to = min(to, until)
 	}

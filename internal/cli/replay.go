@@ -13,6 +13,7 @@ import (
 
 	adminv1 "github.com/webhook-bridge/bridge/gen/bridge/admin/v1"
 	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
+	"github.com/webhook-bridge/bridge/internal/jsonschema"
 )
 
 // placeForms describes the values of a place in the log.
@@ -103,6 +104,7 @@ between those of the replay. A replay survives restarts. It contains only events
 			if err != nil {
 				return err
 			}
+			f.nameMissing(env.stderr)
 			switch {
 			case o.asJSON:
 				return printJSON(env.stdout, a)
@@ -119,6 +121,15 @@ between those of the replay. A replay survives restarts. It contains only events
 	o.register(cmd)
 	cmd.AddCommand(listReplaysCommand(env), cancelReplayCommand(env))
 	return cmd
+}
+
+// nameMissing warns of patterns of types that can choose no event that this program knows. The server may be newer.
+func (f *replayFlags) nameMissing(w io.Writer) {
+	for _, text := range f.filter.GetTypes() {
+		if missing := jsonschema.Missing(text); missing != "" {
+			fmt.Fprintf(w, "warning: --type %q %s\n", text, missing)
+		}
+	}
 }
 
 func printDryRun(w io.Writer, a *adminv1.StartReplayResponse) {
