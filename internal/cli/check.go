@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -90,12 +91,7 @@ func printConfig(env environment, cfg *config.Config) error {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Name, schema.FormatSize(s.Limits.Body), schema.FormatSize(s.Limits.InFlight),
 			rate, daily, schema.FormatDuration(s.Window), alarmsText(s.Alerts))
 	}
-	if len(cfg.Sinks) > 0 {
-		fmt.Fprintln(w, "\nSINK\tTO")
-	}
-	for _, s := range cfg.Sinks {
-		fmt.Fprintf(w, "%s\t%s\n", s.Name, env.plugins.DescribeSink(s))
-	}
+	printSinkConfigs(w, env, cfg.Sinks)
 	if len(cfg.Access.Principals) > 0 {
 		fmt.Fprintln(w, "\nPRINCIPAL\tKNOWN BY\tSOURCES\tTYPES\tGROUPS\tPERSONAL DATA\tRAW")
 	}
@@ -123,6 +119,49 @@ func printConfig(env environment, cfg *config.Config) error {
 	fmt.Fprintf(w, "streams\t%d at once, each for %s\tthe newest %s of events in memory\n", s.MaxOpen, schema.FormatDuration(s.MaxAge), schema.FormatSize(int64(s.Tail)))
 	fmt.Fprintf(w, "groups\t%d\t%d members each\n", s.MaxGroups, s.MaxMembers)
 	return w.Flush()
+}
+
+// printSinkConfigs prints where the sinks deliver to, which events they get, and how.
+func printSinkConfigs(w io.Writer, env environment, all []config.Sink) {
+	if len(all) > 0 {
+		fmt.Fprintln(w, "\nSINK\tTO\tROUTE\tFROM\tLANES")
+	}
+	for _, s := range all {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\n", s.Name, env.plugins.DescribeSink(s), routeText(s), fromText(s.From), s.Concurrency)
+	}
+}
+
+// routeText says which events a sink gets. Of an expression it says only that there is one: it may be long.
+func routeText(s config.Sink) string {
+	var all []string
+	for _, x := range []struct {
+		what   string
+		values []string
+	}{{"types ", s.Route.GetTypes()}, {"sources ", s.Route.GetSources()}, {"subjects ", s.Route.GetSubjects()}} {
+		if len(x.values) > 0 {
+			all = append(all, x.what+strings.Join(x.values, ", "))
+		}
+	}
+	if s.Route.GetCel() != "" {
+		all = append(all, "where …")
+	}
+	return printable(cmp.Or(strings.Join(all, "; "), "all events"))
+}
+
+// fromText says where a sink with a new name starts.
+func fromText(s config.Start) string {
+	switch {
+	case s.Latest:
+		return "latest"
+	case !s.Time.IsZero():
+		return s.Time.Format(time.RFC3339)
+	case s.Position > 0:
+		return digits(s.Position)
+	case s.Token != "":
+		return "a token"
+	default:
+		return "earliest"
+	}
 }
 
 // credentialsText says by what a principal is known.

@@ -80,8 +80,12 @@ func (f *preflight) route(key string, s config.Sink) {
 		}
 	}
 	for n, subject := range s.Route.GetSubjects() {
-		if strings.TrimSpace(subject) != subject {
-			f.addf(Warning, fmt.Sprintf("%sroute.subjects[%d]", key, n), "begins or ends with a space; subjects match exactly")
+		at := fmt.Sprintf("%sroute.subjects[%d]", key, n)
+		switch {
+		case strings.TrimSpace(subject) != subject:
+			f.addf(Warning, at, "begins or ends with a space; subjects match exactly")
+		case !strings.Contains(subject, "/"):
+			f.addf(Warning, at, "is no subject of an event: those have a kind and an id, such as order/1234")
 		}
 	}
 }
