@@ -67,6 +67,9 @@ func (r *eventRows) Values() ([]any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if h.ReceivedAt.IsZero() {
+		return nil, refusef("the event has no time of receipt")
+	}
 	event, err := r.batch.event(i)
 	if err != nil {
 		return nil, err

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	"github.com/webhook-bridge/bridge/sinks"
@@ -51,6 +54,6 @@ func tooLong() *eventv1.Event {
 	}
 	return &eventv1.Event{
 		Id: "0d6f2a10-7f5e-5b7e-9d6c-ffffffffffff", Type: "unmapped", Source: "shop", Subject: "x/" + noise.String(),
-		ReceivedAt: nil, Data: &eventv1.Event_Unmapped{Unmapped: &eventv1.Unmapped{Json: "{}"}},
+		ReceivedAt: timestamppb.New(time.Unix(1, 0)), Data: &eventv1.Event_Unmapped{Unmapped: &eventv1.Unmapped{Json: "{}"}},
 	}
 }
