@@ -29,7 +29,7 @@ type WebhookHeader struct {
 func (r resolver) webhook(path string, file *configv1.WebhookSink) *Webhook {
 	w := &Webhook{
 		URL:            r.secret(path+".url", file.GetUrl()),
-		Proxy:          r.secret(path+".proxy", file.GetProxy()),
+		Proxy:          r.optionalSecret(path+".proxy", file.GetProxy()),
 		Secrets:        r.secrets(path+".secrets", file.GetSecrets()),
 		Format:         text(path+".format", file.GetFormat()),
 		Timeout:        r.duration(path+".timeout", file.GetTimeout()),

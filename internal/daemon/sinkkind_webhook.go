@@ -37,6 +37,8 @@ func webhookConfig(w *config.Webhook) webhook.Config {
 		Credentials: webhookCredentials(w),
 		Current: func() webhook.Credentials {
 			now := time.Now()
+			w.URL.Use(now)
+			w.Proxy.Use(now)
 			for _, v := range w.Secrets {
 				v.Use(now)
 			}
