@@ -107,6 +107,34 @@ func TestRetryParked(t *testing.T) {
 	}
 }
 
+// A retry obeys the route, which may be another one than when the event was parked. What the route does not choose is not delivered, and is no
+// longer parked; what it cannot decide about stays.
+func TestRetryParkedRoute(t *testing.T) {
+	run(t, func(t *testing.T, r *rig) {
+		r.append(t, orders(4, 4)...)
+		stop := started(t, r.dispatcher(t, Config{Sinks: []sinks.Sink{refusing(r.sink(t), 1, 2, 3)}}))
+		synctest.Wait()
+		stop()
+		diff(t, "parked", r.parkedAt(t), through(1, 3))
+		d := r.dispatcher(t, Config{Choose: func(e *sinks.Record) (bool, error) {
+			if e.Position == 3 {
+				return false, errors.New("no such field")
+			}
+			return e.Position == 2, nil
+		}})
+		stop = started(t, d)
+		r.operate(t, func(ctx context.Context, j journal.Journal) error {
+			return errors.Join(j.RequestRetry(ctx, sinkName, 1), j.RequestRetry(ctx, sinkName, 2), j.RequestRetry(ctx, sinkName, 3))
+		})
+		sleep(time.Minute)
+		stop()
+		diff(t, "received", r.received(), []sinks.Position{4, 2})
+		diff(t, "parked", r.parkedAt(t), through(3, 3))
+		diff(t, "reason", r.parked(t)[0].GetReason(), "dispatch: the route cannot decide about the event: no such field")
+		diff(t, "left out", d.Stats().LeftOut, 1)
+	})
+}
+
 // While the destination fails, retries wait, and when it asks for a pause, the retry is made after that. A request outlives
 // the run that could not carry it out.
 func TestRetryWaits(t *testing.T) {

@@ -253,7 +253,7 @@ func (l *lane) addOwn(records []sinks.Record) {
 		if laneOf(&r.Header, len(l.d.lanes)) != l.index {
 			continue
 		}
-		chosen, err := l.d.choose(&records[i])
+		chosen, err := l.d.decide(&records[i])
 		if err != nil {
 			l.cannotDecide(r.Position, err)
 		} else if !chosen {

@@ -149,17 +149,24 @@ func (l *lane) dropRetries(n int) {
 	l.d.retrying.Add(-int64(n))
 }
 
-// retryParked makes one attempt. An attempt that is cut off does not count. Neither does one that the destination answers
-// with a request for a pause: retryParked waits that long, and reports true.
+// retryParked makes one attempt, if the event is still for the sink. An attempt that is cut off does not count. Neither does one that the
+// destination answers with a request for a pause: retryParked waits that long, and reports true.
 func (l *lane) retryParked(ctx, work context.Context, r retry) (paused bool, err error) {
-	n, err := 0, r.broken
+	chosen, err := false, r.broken
 	if err == nil {
-		n, err = l.sink.Deliver(work, []sinks.Record{r.record})
+		chosen, err = l.d.decide(&r.record)
 	}
+	switch {
+	case err != nil:
+		return false, l.addAttempt(ctx, work, r, err)
+	case !chosen:
+		return false, l.unparkLeftOut(ctx, work, r)
+	}
+	n, err := l.sink.Deliver(work, []sinks.Record{r.record})
 	var after *sinks.RetryAfterError
 	switch {
 	case n >= 1:
-		return false, l.unpark(ctx, work, r)
+		return false, l.unparkDelivered(ctx, work, r)
 	case errors.Is(err, sinks.ErrClosed), errors.Is(err, sinks.ErrFenced):
 		return false, err
 	case work.Err() != nil:
@@ -176,12 +183,23 @@ func (l *lane) retryParked(ctx, work context.Context, r retry) (paused bool, err
 	return false, l.addAttempt(ctx, work, r, err)
 }
 
-// unpark removes a parked event that was delivered.
-func (l *lane) unpark(ctx, work context.Context, r retry) error {
+// unparkDelivered removes a parked event that was delivered.
+func (l *lane) unparkDelivered(ctx, work context.Context, r retry) error {
 	l.d.countDelivered(1)
 	l.answered()
 	l.d.cfg.Logger.Info("dispatch: parked event delivered", "position", r.record.Position)
-	return l.d.persist(ctx, work, "that a parked event was delivered", r.record.Position, func(ctx context.Context) error {
+	return l.unpark(ctx, work, "that a parked event was delivered", r)
+}
+
+// unparkLeftOut removes a parked event that the sink's route, which may have changed since, does not choose.
+func (l *lane) unparkLeftOut(ctx, work context.Context, r retry) error {
+	l.d.cfg.Counters.leftOut.Add(1)
+	l.d.cfg.Logger.Info("dispatch: parked event is not for the sink: its route does not choose it; it is no longer parked", "position", r.record.Position)
+	return l.unpark(ctx, work, "that a parked event is not for the sink", r)
+}
+
+func (l *lane) unpark(ctx, work context.Context, what string, r retry) error {
+	return l.d.persist(ctx, work, what, r.record.Position, func(ctx context.Context) error {
 		return l.d.cfg.Claim.Unpark(ctx, r.record.Position)
 	})
 }
