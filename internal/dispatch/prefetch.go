@@ -14,19 +14,37 @@ func (l *lane) deliverAndRead(ctx, work context.Context, batch []sinks.Record) (
 	if !behind {
 		return l.sink.Deliver(work, batch)
 	}
-	type result struct {
-		records []sinks.Record
-		err     error
-	}
-	next := make(chan result, 1)
-	go func() {
-		records, err := l.d.cfg.Log.Read(ctx, l.next, l.scratch[:0])
-		next <- result{records, err}
-	}()
+	delivered := make(chan struct{})
+	next := make(chan []sinks.Record, 1)
+	go func() { next <- l.readBatchFrom(ctx, l.next, delivered) }()
 	n, err := l.sink.Deliver(work, batch)
-	if read := <-next; read.err == nil {
-		l.addOwn(read.records)
+	close(delivered)
+	if records := <-next; len(records) > 0 {
+		l.addOwn(records)
 		l.since = time.Now()
 	}
 	return n, err
+}
+
+// readBatchFrom reads the events that are there from a position on: about a batch, or fewer when the channel is closed.
+func (l *lane) readBatchFrom(ctx context.Context, at sinks.Position, enough <-chan struct{}) []sinks.Record {
+	var all []sinks.Record
+	for bytes := 0; len(all) < l.d.cfg.Batch.Count && bytes < l.d.cfg.Batch.Bytes && at < l.d.cfg.Log.Bounds().Next; {
+		records, err := l.d.cfg.Log.Read(ctx, at, l.scratch[:0])
+		if err != nil || len(records) == 0 {
+			break
+		}
+		for i := range records {
+			bytes += len(records[i].Encoded)
+		}
+		at = records[len(records)-1].Position + 1
+		all = append(all, records...)
+		clear(records)
+		select {
+		case <-enough:
+			return all
+		default:
+		}
+	}
+	return all
 }
