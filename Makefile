@@ -93,6 +93,11 @@ bench: ## Measure, each figure against its reference in the same run
 bench-postgres-sink: ## Measure the PostgreSQL sink against a bare COPY, and the whole path from the journal, in one run
 	BRIDGE_TEST_POSTGRES=1 go test ./sinks/postgres -run '^$$' -bench . -benchtime 1x -v
 
+.PHONY: bench-kafka-sink
+bench-kafka-sink: ## Measure the Kafka sink against a bare kafka-go writer on a real Kafka, and the whole path from the journal, a million events each
+	BRIDGE_TEST_KAFKA=1 go test ./sinks/kafka -run '^$$' -bench Drain/real -benchtime 20x
+	BRIDGE_TEST_KAFKA=1 go test ./sinks/kafka -run '^$$' -bench Path -benchtime 3x
+
 .PHONY: baseline
 baseline: ## Accept today's schemas as the ones to stay compatible with; at a release only
 	$(BUF) build proto -o tools/baseline.binpb

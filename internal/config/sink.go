@@ -177,7 +177,7 @@ func (r resolver) sink(path string, file *configv1.Sink) Sink {
 	case *configv1.Sink_Redis:
 		s.Redis = r.redis(path+".redis", kind.Redis)
 	}
-	s.Batch = r.batch(path+".batch", file.GetBatch(), kindBatches[s.Kind()])
+	s.Batch = r.batch(path+".batch", file.GetBatch(), kindBatch(s))
 	return s
 }
 
@@ -189,6 +189,17 @@ var kindBatches = map[string]Batch{
 	"s3": {Count: 100_000, Bytes: 64 << 20, Delay: 5 * time.Minute},
 	// A batch is a transaction.
 	"postgres": {Count: 5000, Bytes: 4 << 20},
+	// Smaller ones do not keep the brokers busy.
+	"kafka": {Count: 5000, Bytes: 4 << 20},
+}
+
+// kindBatch returns the default of a sink's kind.
+func kindBatch(s Sink) Batch {
+	if s.Kafka != nil && s.Kafka.ExactlyOnce() {
+		// A batch is a transaction, and its requests take time.
+		return Batch{Count: 10_000, Bytes: 8 << 20}
+	}
+	return kindBatches[s.Kind()]
 }
 
 func (r resolver) batch(path string, file *configv1.SinkBatch, kind Batch) Batch {

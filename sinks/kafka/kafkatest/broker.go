@@ -211,6 +211,8 @@ func (b *Broker) prepare(ctx context.Context, cluster, voters string, nodes int,
 		"broker.heartbeat.interval.ms=500",
 		"group.initial.rebalance.delay.ms=0",
 		"num.partitions=6",
+		// Tests' events are from the past. Retention would delete them, for the first time half a minute after the start.
+		"log.retention.ms=-1",
 	}, more)
 	if err := os.WriteFile(b.properties(), []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 		return fmt.Errorf("kafkatest: start: %w", err)
