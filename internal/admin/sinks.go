@@ -227,7 +227,7 @@ func (s *Server) sinkOf(ctx context.Context, r journal.ReaderState) *adminv1.Sin
 	if note == nil && r.Claimed {
 		note = s.noteOf(r)
 	}
-	v.Breaker = note.GetBreaker()
+	v.Breaker, v.Problem = note.GetBreaker(), note.GetProblem()
 	for _, b := range note.GetBlocked() {
 		v.Blocked = append(v.Blocked, &adminv1.BlockedEvent{
 			Position: b.GetPosition(), Reason: b.GetReason(), Since: b.GetSince(), PastEnd: b.GetPastEnd(),

@@ -29,7 +29,7 @@ import (
 // waits is the state of a sink that waits at an event.
 func waits() *journalv1.SinkNote {
 	since := timestamppb.New(time.Date(2026, 3, 4, 0, 0, 0, 0, time.UTC))
-	return &journalv1.SinkNote{Breaker: "open", Blocked: []*journalv1.BlockedEvent{
+	return &journalv1.SinkNote{Breaker: "open", Problem: "no topic", Blocked: []*journalv1.BlockedEvent{
 		{Position: 1, Reason: "no room", Since: since},
 		{Position: 9, Reason: "past the end", Since: since, PastEnd: true},
 	}}
@@ -99,7 +99,7 @@ func TestSinks(t *testing.T) {
 	}
 	since := timestamppb.New(time.Date(2026, 3, 4, 0, 0, 0, 0, time.UTC))
 	orders := &adminv1.Sink{
-		Name: "orders", Kind: "kafka", Position: 1, Claimed: true, Breaker: "open", StrictOrder: true, Missed: 3,
+		Name: "orders", Kind: "kafka", Position: 1, Claimed: true, Breaker: "open", Problem: "no topic", StrictOrder: true, Missed: 3,
 		Blocked: []*adminv1.BlockedEvent{
 			{Position: 1, Reason: "no room", Since: since}, {Position: 9, Reason: "past the end", Since: since, PastEnd: true},
 		},

@@ -51,15 +51,26 @@ func printSinks(w io.Writer, asJSON bool, all []*adminv1.Sink) error {
 		}
 		return out.Flush()
 	}
-	t := newTable(out, "SINK", "KIND", "STATE", "POSITION", "LAG", "BEHIND", "PARKED", "MISSED")
+	t := newTable(out, "SINK", "KIND", "STATE", "POSITION", "LAG", "BEHIND", "PARKED", "MISSED", "PROBLEM")
 	for _, s := range all {
 		t.row(s.GetName(), s.GetKind(), sinkState(s), digits(s.GetPosition()), digits(s.GetLagEvents()), lagText(s),
-			digits(s.GetParked()), digits(s.GetMissed()))
+			digits(s.GetParked()), digits(s.GetMissed()), shortText(s.GetProblem()))
 	}
 	if err := t.flush(); err != nil {
 		return err
 	}
 	return out.Flush()
+}
+
+// maxShort is how many characters of a problem a table has room for.
+const maxShort = 60
+
+// shortText is the begin of a text that is too long for a table.
+func shortText(s string) string {
+	if r := []rune(s); len(r) > maxShort {
+		return string(r[:maxShort-1]) + "…"
+	}
+	return s
 }
 
 func digits(n uint64) string { return strconv.FormatUint(n, 10) }
@@ -79,7 +90,7 @@ func sinkState(s *adminv1.Sink) string {
 		return "blocked"
 	case !s.GetClaimed():
 		return "unclaimed"
-	case s.GetBreaker() == "open", s.GetBreaker() == "half-open":
+	case s.GetProblem() != "", s.GetBreaker() == "open", s.GetBreaker() == "half-open":
 		return "failing"
 	default:
 		return "delivering"
@@ -122,6 +133,7 @@ func printSink(out io.Writer, st styles, a *adminv1.GetSinkResponse) {
 	}
 	line("sink", strings.TrimSpace(s.GetName()+" "+s.GetKind()))
 	line("state", sinkState(s))
+	line("problem", s.GetProblem())
 	line("position", digits(s.GetPosition()))
 	line("lag", number(s.GetLagEvents(), "event")+", "+lagText(s))
 	line("replica", s.GetReplica())

@@ -216,7 +216,7 @@ func (p *push) tell(ctx context.Context, claim journal.Claim, d *dispatch.Dispat
 
 func noteOf(d *dispatch.Dispatcher) *journalv1.SinkNote {
 	breaker, blocked := d.State()
-	note := &journalv1.SinkNote{Breaker: breaker.String()}
+	note := &journalv1.SinkNote{Breaker: breaker.String(), Problem: d.Problem()}
 	for _, b := range blocked {
 		note.Blocked = append(note.Blocked, &journalv1.BlockedEvent{
 			Position: uint64(b.Position), Reason: b.Reason, Since: timestamppb.New(b.Since), PastEnd: b.PastEnd,

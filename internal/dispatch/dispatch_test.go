@@ -12,6 +12,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -35,6 +36,39 @@ func TestDelivers(t *testing.T) {
 		diff(t, "cursor", r.saved(t), 24)
 		got := d.Stats()
 		diff(t, "stats", got, Stats{Position: 24, Delivered: 23})
+	})
+}
+
+// Operators see why the sink fails, from the first attempt that failed until one succeeds.
+func TestProblem(t *testing.T) {
+	run(t, func(t *testing.T, r *rig) {
+		r.append(t, orders(2, 2)...)
+		var fails atomic.Pointer[error]
+		next := r.sink(t)
+		s := newScript(func(ctx context.Context, events []sinks.Record) (int, error) {
+			if err := fails.Load(); err != nil {
+				return 0, *err
+			}
+			return next.Deliver(ctx, events)
+		})
+		long := fmt.Errorf("wrong \xff password %s", strings.Repeat("ž", 300))
+		fails.Store(&long)
+		d := r.dispatcher(t, Config{Sinks: []sinks.Sink{s}})
+		stop := started(t, d)
+		synctest.Wait()
+		diff(t, "attempts", len(s.attempts()), 1)
+		problem := d.Problem()
+		if !strings.HasPrefix(problem, "wrong \uFFFD password ž") || !strings.HasSuffix(problem, "ž…") || len(problem) > maxProblem || !utf8.ValidString(problem) {
+			t.Errorf("the problem is %q", problem)
+		}
+		pause := error(&sinks.RetryAfterError{After: time.Minute, Err: errDown})
+		fails.Store(&pause)
+		sleep(50 * time.Second)
+		diff(t, "problem", d.Problem(), pause.Error())
+		fails.Store(nil)
+		sleep(5 * time.Minute)
+		diff(t, "problem after a success", d.Problem(), "")
+		stop()
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -41,6 +42,19 @@ func (l *lane) answered() {
 		l.d.cfg.Logger.Info("dispatch: the sink answers again", "position", l.next)
 	}
 	l.failures, l.alone, l.quiet = 0, false, false
+	l.problem.Store(nil)
+}
+
+// maxProblem bounds the text of a problem, in bytes.
+const maxProblem = 300
+
+// problemText is an error's text, for operators.
+func problemText(err error) *string {
+	text := strings.ToValidUTF8(err.Error(), "\uFFFD")
+	if len(text) > maxProblem {
+		text = strings.ToValidUTF8(text[:maxProblem-len("…")], "") + "…"
+	}
+	return &text
 }
 
 // failed waits after an attempt that failed, until it may be tried again.
@@ -49,6 +63,7 @@ func (l *lane) failed(ctx context.Context, err error) {
 		l.tries.add(err)
 	}
 	l.d.cfg.Counters.retries.Add(1)
+	l.problem.Store(problemText(err))
 	var after *sinks.RetryAfterError
 	if errors.As(err, &after) && after.After > 0 {
 		// The destination is reachable, so the breaker stays as it is.

@@ -19,13 +19,15 @@ var errShort = errors.New("dispatch: sink took only part of a batch, without an 
 // maxRead bounds the events of one read, and so the memory of a lane with large batches.
 const maxRead = 1000
 
-// lane delivers the events whose source and subject belong to it. Only its goroutine uses it, except breaker and requests.
+// lane delivers the events whose source and subject belong to it. Only its goroutine uses it, except breaker, problem and requests.
 type lane struct {
 	d     *Dispatcher
 	index int
 	sink  sinks.Sink
 	// breaker is its State.
 	breaker atomic.Int32
+	// problem is why the latest attempt failed, or nil after one that succeeded.
+	problem atomic.Pointer[string]
 
 	// next is the position to read next. The lane's events before it are delivered, parked, or in ahead.
 	next sinks.Position

@@ -97,6 +97,17 @@ func (d *Dispatcher) State() (worst State, blocked []Blocked) {
 	return worst, d.blocked.list()
 }
 
+// Problem returns why the latest attempt of the lane that is worst off failed. It is empty while attempts succeed.
+func (d *Dispatcher) Problem() (problem string) {
+	worst := State(-1)
+	for _, l := range d.lanes {
+		if p, state := l.problem.Load(), State(l.breaker.Load()); p != nil && state > worst {
+			worst, problem = state, *p
+		}
+	}
+	return problem
+}
+
 // Lag returns how many events lie from a position to the log's end, and how long ago the first of them was committed. The
 // time is 0 when the log cannot tell now.
 func Lag(ctx context.Context, log Log, p sinks.Position) (events uint64, behind time.Duration) {

@@ -55,7 +55,9 @@ type Sink struct {
 	// Number of events that retention removed before the sink got them.
 	Missed uint64 `protobuf:"varint,12,opt,name=missed,proto3" json:"missed,omitempty"`
 	// Name of the replica that delivers to it, where the journal is made for several. Empty while none does.
-	Replica       string `protobuf:"bytes,13,opt,name=replica,proto3" json:"replica,omitempty"`
+	Replica string `protobuf:"bytes,13,opt,name=replica,proto3" json:"replica,omitempty"`
+	// Why the latest attempt to deliver failed, for people, at most 300 bytes. Empty while attempts succeed, and while no instance delivers to it.
+	Problem       string `protobuf:"bytes,14,opt,name=problem,proto3" json:"problem,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -177,6 +179,13 @@ func (x *Sink) GetMissed() uint64 {
 func (x *Sink) GetReplica() string {
 	if x != nil {
 		return x.Replica
+	}
+	return ""
+}
+
+func (x *Sink) GetProblem() string {
+	if x != nil {
+		return x.Problem
 	}
 	return ""
 }
@@ -1875,7 +1884,7 @@ var File_bridge_admin_v1_sinks_proto protoreflect.FileDescriptor
 
 const file_bridge_admin_v1_sinks_proto_rawDesc = "" +
 	"\n" +
-	"\x1bbridge/admin/v1/sinks.proto\x12\x0fbridge.admin.v1\x1a\x1bbridge/event/v1/event.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfc\x02\n" +
+	"\x1bbridge/admin/v1/sinks.proto\x12\x0fbridge.admin.v1\x1a\x1bbridge/event/v1/event.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x96\x03\n" +
 	"\x04Sink\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x1a\n" +
@@ -1892,7 +1901,8 @@ const file_bridge_admin_v1_sinks_proto_rawDesc = "" +
 	" \x03(\v2\x1d.bridge.admin.v1.BlockedEventR\ablocked\x12\x16\n" +
 	"\x06parked\x18\v \x01(\x04R\x06parked\x12\x16\n" +
 	"\x06missed\x18\f \x01(\x04R\x06missed\x12\x18\n" +
-	"\areplica\x18\r \x01(\tR\areplica\"\x8f\x01\n" +
+	"\areplica\x18\r \x01(\tR\areplica\x12\x18\n" +
+	"\aproblem\x18\x0e \x01(\tR\aproblem\"\x8f\x01\n" +
 	"\fBlockedEvent\x12\x1a\n" +
 	"\bposition\x18\x01 \x01(\x04R\bposition\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x120\n" +

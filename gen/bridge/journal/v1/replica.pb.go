@@ -120,7 +120,9 @@ type SinkNote struct {
 	// `closed`, `half-open` or `open`.
 	Breaker string `protobuf:"bytes,1,opt,name=breaker,proto3" json:"breaker,omitempty"`
 	// Events that the sink waits at, in order of their positions.
-	Blocked       []*BlockedEvent `protobuf:"bytes,2,rep,name=blocked,proto3" json:"blocked,omitempty"`
+	Blocked []*BlockedEvent `protobuf:"bytes,2,rep,name=blocked,proto3" json:"blocked,omitempty"`
+	// Why the latest attempt failed, for people. Empty while attempts succeed.
+	Problem       string `protobuf:"bytes,3,opt,name=problem,proto3" json:"problem,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -167,6 +169,13 @@ func (x *SinkNote) GetBlocked() []*BlockedEvent {
 		return x.Blocked
 	}
 	return nil
+}
+
+func (x *SinkNote) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
 }
 
 // BlockedEvent is an event that a sink does not go past.
@@ -592,10 +601,11 @@ const file_bridge_journal_v1_replica_proto_rawDesc = "" +
 	"\baccepted\x18\x03 \x01(\x04R\baccepted\x12\"\n" +
 	"\funauthorized\x18\x04 \x01(\x04R\funauthorized\x12 \n" +
 	"\vquarantined\x18\x05 \x01(\x04R\vquarantined\x12\x14\n" +
-	"\x05pings\x18\x06 \x01(\x04R\x05pings\"_\n" +
+	"\x05pings\x18\x06 \x01(\x04R\x05pings\"y\n" +
 	"\bSinkNote\x12\x18\n" +
 	"\abreaker\x18\x01 \x01(\tR\abreaker\x129\n" +
-	"\ablocked\x18\x02 \x03(\v2\x1f.bridge.journal.v1.BlockedEventR\ablocked\"\x8f\x01\n" +
+	"\ablocked\x18\x02 \x03(\v2\x1f.bridge.journal.v1.BlockedEventR\ablocked\x12\x18\n" +
+	"\aproblem\x18\x03 \x01(\tR\aproblem\"\x8f\x01\n" +
 	"\fBlockedEvent\x12\x1a\n" +
 	"\bposition\x18\x01 \x01(\x04R\bposition\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x120\n" +
