@@ -58,22 +58,25 @@ func (c *clientFlags) register(fs *pflag.FlagSet) {
 }
 
 // serverConfig returns the configuration of the server to call: the one that -c names, otherwise bridge.yaml if it is there and no
-// address is given. It is nil if there is none.
-func (c *clientFlags) serverConfig(env environment) (*config.Config, error) {
-	if c.flags.Changed("config") {
-		return loadConfig(c.config, env)
+// address is given. It is nil if there is none. Only what a client needs is read: the rest is the server's to judge. The problems are those
+// of tokens.
+func (c *clientFlags) serverConfig(env environment) (*config.Config, []config.Problem, error) {
+	named := c.flags.Changed("config")
+	if !named && c.addr != "" {
+		return nil, nil, nil
 	}
-	if c.addr != "" {
-		return nil, nil
+	if _, err := os.Stat(c.config); err != nil && !named {
+		return nil, nil, nil //nolint:nilerr // no file, no configuration
 	}
-	if _, err := os.Stat(c.config); err != nil {
-		return nil, nil //nolint:nilerr // no file, no configuration
+	cfg, problems, err := config.LoadClient(c.config, env.lookup)
+	if err == nil {
+		return cfg, problems, nil
 	}
-	cfg, err := loadConfig(c.config, env)
-	if err != nil {
+	err = configRefused(c.config, env, err)
+	if !named {
 		fmt.Fprintf(env.stderr, "%s is read because it is in this folder; --addr ADDRESS calls a server without it\n", c.config)
 	}
-	return cfg, err
+	return nil, nil, err
 }
 
 // server is a connection to a server, and what is known of it.
@@ -92,7 +95,7 @@ type server struct {
 
 // dial returns a connection to the server. A bearer token comes from BRIDGE_TOKEN, otherwise from the configuration.
 func (c *clientFlags) dial(env environment) (*server, error) {
-	cfg, err := c.serverConfig(env)
+	cfg, problems, err := c.serverConfig(env)
 	if err != nil {
 		return nil, err
 	}
@@ -127,6 +130,11 @@ func (c *clientFlags) dial(env environment) (*server, error) {
 	// The server judges a call with a token by the token alone.
 	if t, ok := env.lookup("BRIDGE_TOKEN"); ok && t != "" && !s.certificate && c.principal == "" {
 		token, s.token = t, "from BRIDGE_TOKEN"
+	}
+	if token == "" && !s.certificate {
+		for _, problem := range problems {
+			fmt.Fprintf(env.stderr, "warning: no token is sent: %s\n", problem)
+		}
 	}
 	s.secure = c.tls || ca != "" || s.certificate
 	if token != "" && !s.secure && !config.IsLoopback(s.addr) {
@@ -255,13 +263,18 @@ func dialable(listen string) string {
 func loadConfig(path string, env environment) (*config.Config, error) {
 	cfg, err := env.plugins.LoadConfig(path, env.lookup)
 	if err != nil {
-		fmt.Fprintln(env.stderr, err)
-		if _, missing := os.Stat(path); errors.Is(missing, fs.ErrNotExist) {
-			fmt.Fprintln(env.stderr, "-c FILE names another configuration, and bridge init writes a new one")
-		}
-		return nil, &reportedError{exitUsage}
+		return nil, configRefused(path, env, err)
 	}
 	return cfg, nil
+}
+
+// configRefused prints why a configuration cannot be used.
+func configRefused(path string, env environment, err error) error {
+	fmt.Fprintln(env.stderr, err)
+	if _, missing := os.Stat(path); errors.Is(missing, fs.ErrNotExist) {
+		fmt.Fprintln(env.stderr, "-c FILE names another configuration, and bridge init writes a new one")
+	}
+	return &reportedError{exitUsage}
 }
 
 // bearer is the token as a client's credentials.

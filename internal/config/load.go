@@ -29,6 +29,20 @@ func Load(path string, env func(string) (string, bool), all map[string]*connecto
 }
 
 func load(path string, x expander, all map[string]*connectors.Connector, checks ...Checks) (*Config, error) {
+	data, err := readConfig(path)
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := parse(path, data, x, all, checks...)
+	if err != nil {
+		return nil, err
+	}
+	cfg.origin.isFile = true
+	return cfg, nil
+}
+
+// readConfig returns the contents of a configuration file, or a little more than may be in one.
+func readConfig(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
@@ -38,12 +52,7 @@ func load(path string, x expander, all map[string]*connectors.Connector, checks 
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}
-	cfg, err := parse(path, data, x, all, checks...)
-	if err != nil {
-		return nil, err
-	}
-	cfg.origin.isFile = true
-	return cfg, nil
+	return data, nil
 }
 
 // Parse reads a configuration from data. Errors name the file by name. env looks up environment variables, as [os.LookupEnv]

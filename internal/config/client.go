@@ -1,0 +1,62 @@
+package config
+
+import (
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	configv1 "github.com/webhook-bridge/bridge/gen/bridge/config/v1"
+)
+
+// LoadClient reads from a server's configuration file what a client of the server needs: where the server listens, and the tokens. The other
+// settings are not in the result. Their problems are the server's to report, and stop no client: not even references that only the server can
+// resolve. A secret that cannot be read is left out, and is among the problems. The error is as of [Load]; it says that the file does not tell
+// for sure where the server is.
+func LoadClient(path string, env func(string) (string, bool)) (*Config, []Problem, error) {
+	data, err := readConfig(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	r := newReport(path)
+	r.source = data
+	file := new(configv1.Config)
+	root, ok := parseYAML(data, r)
+	if !ok || !(reader{report: r, expander: expander{env: env, readFile: readBounded}}).root(root, file.ProtoReflect()) {
+		return nil, nil, r.err()
+	}
+	var secrets []Problem
+	unsure := newReport(path)
+	for _, p := range r.problems {
+		switch {
+		case hidesAddress(file, p.Path):
+			unsure.problems = append(unsure.problems, p)
+		case within(p.Path, "access"):
+			secrets = append(secrets, p)
+		}
+	}
+	if err := unsure.err(); err != nil {
+		return nil, nil, err
+	}
+	rs := resolver{report: r, readFile: readBounded}
+	listen := rs.listen(file.GetListen(), file.GetAccess())
+	return &Config{Listen: listen, Access: rs.access(file.GetAccess(), listen)}, secrets, nil
+}
+
+// hidesAddress reports whether a problem of the value at path may be the reason that the server's address is not the one that file has.
+func hidesAddress(file *configv1.Config, path string) bool {
+	keys := strings.Split(path, ".")
+	if slices.Contains([]string{"", "listen", "listen.grpc", "listen.tls", "listen.tls.grpc"}, path) || within(path, "listen.tls.grpc") {
+		return true
+	}
+	// A misspelt key may be one of these.
+	unknown := func(d protoreflect.MessageDescriptor, key string) bool { return d.Fields().ByName(protoreflect.Name(key)) == nil }
+	listen := (*configv1.Listen)(nil).ProtoReflect().Descriptor()
+	switch {
+	case len(keys) == 1:
+		return file.GetListen().GetGrpc() == "" && !strings.Contains(path, "[") && unknown(file.ProtoReflect().Descriptor(), path)
+	case len(keys) == 2 && keys[0] == "listen":
+		return unknown(listen, keys[1])
+	}
+	return false
+}
