@@ -66,7 +66,7 @@ func (c *clientFlags) serverConfig(env environment) (*config.Config, []config.Pr
 		return nil, nil, nil
 	}
 	if _, err := os.Stat(c.config); err != nil && !named {
-		return nil, nil, nil //nolint:nilerr // no file, no configuration
+		return nil, nil, nil // no file, no configuration
 	}
 	cfg, problems, err := config.LoadClient(c.config, env.lookup)
 	if err == nil {

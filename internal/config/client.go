@@ -50,7 +50,9 @@ func hidesAddress(file *configv1.Config, path string) bool {
 		return true
 	}
 	// A misspelt key may be one of these.
-	unknown := func(d protoreflect.MessageDescriptor, key string) bool { return d.Fields().ByName(protoreflect.Name(key)) == nil }
+	unknown := func(d protoreflect.MessageDescriptor, key string) bool {
+		return d.Fields().ByName(protoreflect.Name(key)) == nil
+	}
 	listen := (*configv1.Listen)(nil).ProtoReflect().Descriptor()
 	switch {
 	case len(keys) == 1:
