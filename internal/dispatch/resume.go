@@ -240,6 +240,7 @@ func (l *lane) forget() {
 		l.d.blocked.remove(l.head())
 	}
 	l.ahead, l.bytes, l.tries = nil, 0, tries{}
+	l.undecided = nil // The route decides again. An old error must not park an event that it now lets through.
 }
 
 // endAsking notes that the destination's position is known. While there are events to try, only their delivery shows that the
