@@ -55,7 +55,7 @@ func TestRealTransactions(t *testing.T) {
 	t.Run("topic made again", func(t *testing.T) { topicMadeAgain(t, b) })
 	t.Run("one of several topics deleted", func(t *testing.T) { topicDeleted(t, b) })
 	t.Run("timed out", func(t *testing.T) { timedOut(t, b) })
-	t.Run("killed", func(t *testing.T) { brokerKilled(t, b) })
+	t.Run("killed", func(t *testing.T) { brokerKilled(t, kafkatest.Start(t)) })
 }
 
 // stream is a log of events of several subjects, and a reader of it that behaves as a dispatcher does.

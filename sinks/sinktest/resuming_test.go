@@ -212,22 +212,22 @@ var resumerFaults = []fault{
 		})
 	}},
 	{"restored", "stores its position elsewhere", func(w *world) {
-		var elsewhere *sinks.Reached
+		var elsewhere atomic.Pointer[sinks.Reached]
 		w.spoilResumer(func(good, spoiled *broken, from sinks.Origin) {
 			spoiled.resume = func(ctx context.Context) (sinks.Reached, bool, error) {
 				r, found, err := good.resume(ctx)
-				if found && elsewhere != nil && elsewhere.Log == r.Log && elsewhere.Mark.Position > r.Mark.Position {
-					return *elsewhere, true, err
+				if at := elsewhere.Load(); found && at != nil && at.Log == r.Log && at.Mark.Position > r.Mark.Position {
+					return *at, true, err
 				}
 				return r, found, err
 			}
 			spoiled.moveTo = func(ctx context.Context, p sinks.Position) error {
-				elsewhere = nil
+				elsewhere.Store(nil)
 				return good.moveTo(ctx, p)
 			}
 			spoiled.close = func() error {
 				if r, found := w.store.Reached(from.Sink); found && from.Sink == "orders" {
-					elsewhere = &r
+					elsewhere.Store(&r)
 				}
 				return good.close()
 			}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/webhook-bridge/bridge/sinks"
 	"github.com/webhook-bridge/bridge/sinks/clienttls"
+	"github.com/webhook-bridge/bridge/sinks/connections"
 )
 
 // Config configures a sink. URL has no default.
@@ -91,6 +92,7 @@ type target struct {
 type resolved struct {
 	current   func() (target, error)
 	transport *http.Transport
+	open      *connections.Set
 	timeout   time.Duration
 }
 
@@ -113,7 +115,7 @@ func (c Config) resolve() (resolved, []error) {
 		timeout: r.duration("timeout", c.Timeout, 30*time.Second),
 		current: func() (target, error) { return first, nil },
 	}
-	out.transport = r.transport(c, first)
+	out.transport, out.open = r.transport(c, first)
 	if first.proxy != nil {
 		out.transport.Proxy = func(*http.Request) (*url.URL, error) {
 			now, err := out.current()
@@ -207,7 +209,7 @@ func (r *resolver) duration(key string, d, fallback time.Duration) time.Duration
 	return d
 }
 
-func (r *resolver) transport(c Config, first target) *http.Transport {
+func (r *resolver) transport(c Config, first target) (*http.Transport, *connections.Set) {
 	var g guard
 	for i, text := range c.Allow {
 		p, err := parseNetwork(text)
@@ -217,9 +219,9 @@ func (r *resolver) transport(c Config, first target) *http.Transport {
 		g.allowed = append(g.allowed, p)
 	}
 	connect := r.duration("connect_timeout", c.ConnectTimeout, 10*time.Second)
-	dialer := &net.Dialer{Timeout: connect, Control: g.control}
+	open := connections.New(&net.Dialer{Timeout: connect, Control: g.control})
 	t := &http.Transport{
-		DialContext:         dialer.DialContext,
+		DialContext:         open.Dial,
 		TLSClientConfig:     r.tls(c.TLS),
 		TLSHandshakeTimeout: connect,
 		ForceAttemptHTTP2:   true,
@@ -231,14 +233,14 @@ func (r *resolver) transport(c Config, first target) *http.Transport {
 		MaxResponseHeaderBytes: drainBytes,
 	}
 	if first.proxy != nil {
-		return t
+		return t, open
 	}
 	if addr, err := netip.ParseAddr(first.url.Hostname()); err == nil {
 		if err := g.check(addr); err != nil {
 			r.addf("url", "%w", err)
 		}
 	}
-	return t
+	return t, open
 }
 
 func (r *resolver) tls(files *clienttls.Files) *tls.Config {

@@ -50,6 +50,7 @@ import (
 
 	"github.com/webhook-bridge/bridge/sinks"
 	"github.com/webhook-bridge/bridge/sinks/cloudevents"
+	"github.com/webhook-bridge/bridge/sinks/connections"
 )
 
 const (
@@ -64,6 +65,7 @@ type Sink struct {
 	timeout   time.Duration
 	current   func() (target, error)
 	transport *http.Transport
+	open      *connections.Set
 
 	delivering sync.Mutex      // Held by Deliver.
 	ctx        context.Context // Done when the sink is closed.
@@ -77,7 +79,7 @@ func Open(_ context.Context, c Config) (*Sink, error) {
 	if len(problems) > 0 {
 		return nil, fmt.Errorf("webhook: open: %w", errors.Join(problems...))
 	}
-	s := &Sink{format: c.Format, timeout: parts.timeout, current: parts.current, transport: parts.transport}
+	s := &Sink{format: c.Format, timeout: parts.timeout, current: parts.current, transport: parts.transport, open: parts.open}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil
 }
@@ -207,5 +209,6 @@ func (s *Sink) Close() error {
 	s.delivering.Lock()
 	defer s.delivering.Unlock()
 	s.transport.CloseIdleConnections()
+	s.open.CloseAll() // A connection whose last answer was just read counts as busy for a moment.
 	return nil
 }
