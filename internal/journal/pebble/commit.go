@@ -261,10 +261,12 @@ func (j *Journal) barrier(ctx context.Context, st *store) error {
 	target := j.applied.Load()
 	for {
 		changed := j.changed()
-		if err := st.fs.err(); err != nil {
+		// A write that fails says why before it counts as ended. So what has ended is read first.
+		ended := j.synced.Load() >= target
+		if st.fs.err() != nil {
 			return journal.ErrUnavailable
 		}
-		if j.synced.Load() >= target {
+		if ended {
 			return nil
 		}
 		select {
