@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -349,6 +350,21 @@ func (f *preflight) sink(ctx context.Context, key string, s config.Sink) {
 		}
 	case s.Kafka != nil && f.probes.Lookups:
 		f.brokers(ctx, key+"kafka.brokers", severity, s.Kafka.Brokers)
+	case s.Webhook != nil && f.probes.Lookups:
+		f.receiver(ctx, key+"webhook.", s.Webhook)
+	}
+}
+
+// receiver warns of a webhook sink whose host has only addresses that the sink refuses. The sink looks again at each connection.
+func (f *preflight) receiver(ctx context.Context, key string, w *config.Webhook) {
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
+	at, err := webhookConfig(w).Unreachable(func(host string) []netip.Addr {
+		addrs, _ := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		return addrs
+	})
+	if err != nil {
+		f.addf(Warning, key+at, "the host has no address that the sink would connect to: %s", err)
 	}
 }
 

@@ -77,6 +77,33 @@ func TestPreflightFolders(t *testing.T) {
 	}
 }
 
+// TestPreflightReceiver: the host of a webhook sink must have an address that the sink does not refuse.
+func TestPreflightReceiver(t *testing.T) {
+	plugins := Plugins{Connectors: []*connectors.Connector{{Name: "acme", EventField: "type"}}, Sinks: []SinkKind{WebhookSink()}}
+	for _, tt := range []struct{ settings, path string }{
+		{"{url: https://localhost/CANARY}", "sinks[0].webhook.url"},
+		{"{url: https://localhost/CANARY, allow: [127.0.0.1, \"::1\"]}", ""},
+		{"{url: https://nowhere.invalid/, proxy: http://CANARY@localhost/}", "sinks[0].webhook.proxy"},
+		{"{url: https://localhost/, proxy: http://localhost/, allow: [127.0.0.0/8, \"::1\"]}", ""},
+	} {
+		file := "sources: [{name: a, connector: acme, auth: {none: {}}}]\nsinks:\n  - name: out\n    webhook: " + tt.settings
+		cfg, err := plugins.ParseConfig("bridge.yaml", []byte(file), os.LookupEnv)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var paths []string
+		for _, found := range plugins.Preflight(t.Context(), cfg, Probes{Lookups: true}) {
+			paths = append(paths, found.Path)
+			if found.Severity != Warning || !strings.Contains(found.Reason, "webhook.allow") || strings.Contains(found.Reason, "CANARY") {
+				t.Errorf("%s: %v", tt.settings, found)
+			}
+		}
+		if got := strings.Join(paths, " "); got != tt.path {
+			t.Errorf("%s: findings at %q, want %q", tt.settings, got, tt.path)
+		}
+	}
+}
+
 // TestPreflightUnwritable: a folder that another user owns.
 func TestPreflightUnwritable(t *testing.T) {
 	dir := t.TempDir()

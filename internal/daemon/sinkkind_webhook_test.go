@@ -46,6 +46,9 @@ sinks:
 	var paths []string
 	for _, p := range bad.Problems {
 		paths = append(paths, strings.TrimPrefix(p.Path, "sinks[0].webhook."))
+		if strings.HasSuffix(p.Path, ".url") && (!strings.Contains(p.Reason, "allow_http") || !strings.Contains(p.Reason, "webhook.allow")) {
+			t.Errorf("not both problems of the URL: %s", p.Reason)
+		}
 		if strings.Contains(strings.ReplaceAll(p.Reason, `"CANARY/8"`, ""), "CANARY") || p.Line < 4 {
 			t.Errorf("line %d: %s", p.Line, p.Reason)
 		}

@@ -78,6 +78,26 @@ func (c Config) Check() []error {
 	return problems
 }
 
+// Unreachable returns the key and the host that the sink connects to, which is a proxy if there is one, and why it refuses all of the host's
+// addresses. The error is nil if it may connect to one of them, or if look finds none. Only for a configuration that [Config.Check] accepts.
+func (c Config) Unreachable(look func(host string) []netip.Addr) (key string, err error) {
+	key, text := "url", c.URL
+	if c.Proxy != "" {
+		key, text = "proxy", c.Proxy
+	}
+	u, err := url.Parse(text)
+	if err != nil {
+		return key, nil //nolint:nilerr // Check reports it.
+	}
+	g, _ := newGuard(c.Allow)
+	for _, addr := range look(u.Hostname()) {
+		if err = g.check(addr); err == nil {
+			return key, nil
+		}
+	}
+	return key, err
+}
+
 // target is where requests go, and what authenticates them.
 type target struct {
 	url *url.URL
@@ -99,8 +119,16 @@ type resolved struct {
 // resolver collects problems.
 type resolver struct{ problems []error }
 
+// addf adds a problem. A second one of the same key is added to the first: reports have one line for each key.
 func (r *resolver) addf(key, format string, args ...any) {
-	r.problems = append(r.problems, &sinks.KeyError{Key: key, Err: fmt.Errorf(format, args...)})
+	err := fmt.Errorf(format, args...)
+	for _, problem := range r.problems {
+		if at, ok := errors.AsType[*sinks.KeyError](problem); ok && at.Key == key {
+			at.Err = fmt.Errorf("%w; and %w", at.Err, err)
+			return
+		}
+	}
+	r.problems = append(r.problems, &sinks.KeyError{Key: key, Err: err})
 }
 
 func (c Config) resolve() (resolved, []error) {
@@ -210,14 +238,8 @@ func (r *resolver) duration(key string, d, fallback time.Duration) time.Duration
 }
 
 func (r *resolver) transport(c Config, first target) (*http.Transport, *connections.Set) {
-	var g guard
-	for i, text := range c.Allow {
-		p, err := parseNetwork(text)
-		if err != nil {
-			r.addf(fmt.Sprintf("allow[%d]", i), "%w", err)
-		}
-		g.allowed = append(g.allowed, p)
-	}
+	g, problems := newGuard(c.Allow)
+	r.problems = append(r.problems, problems...)
 	connect := r.duration("connect_timeout", c.ConnectTimeout, 10*time.Second)
 	open := connections.New(&net.Dialer{Timeout: connect, Control: g.control})
 	t := &http.Transport{

@@ -4,10 +4,25 @@ import (
 	"fmt"
 	"net/netip"
 	"syscall"
+
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // guard decides which addresses the sink may connect to.
 type guard struct{ allowed []netip.Prefix }
+
+// newGuard returns the problems of allow, each a [*sinks.KeyError].
+func newGuard(allow []string) (g guard, problems []error) {
+	for i, text := range allow {
+		p, err := parseNetwork(text)
+		if err != nil {
+			problems = append(problems, &sinks.KeyError{Key: fmt.Sprintf("allow[%d]", i), Err: err})
+			continue
+		}
+		g.allowed = append(g.allowed, p)
+	}
+	return g, problems
+}
 
 // addressError refuses an address.
 type addressError struct{ addr netip.Addr }
