@@ -115,6 +115,8 @@ func TestCELRefused(t *testing.T) {
 		{"a name of JSON below", "event.shipment.charges.exists(c, c.invoiceUrl == '')", "undefined field 'invoiceUrl'; did you mean invoice_url?"},
 		{"unknown name", "order.stale", "1:1: undeclared reference to 'order'"},
 		{"types", "event.type == 1", "1:12: found no matching overload"},
+		{"an enumeration", "event.order.status == 'closed'", "bridge.event.v1.OrderStatus.ORDER_STATUS_CLOSED"},
+		{"one of enumerations", "event.order.status in ['closed', 'open']", "bridge.event.v1.OrderStatus.ORDER_STATUS_CLOSED"},
 		{"not bool", "event.type", "gives string"},
 		{"dynamic", "dyn(event.type)", "gives dyn"},
 		{"literal", "event.received_at > timestamp('yesterday')", "1:31: invalid timestamp argument"},

@@ -12,9 +12,15 @@ import (
 // undefined matches the text with which CEL refuses a field.
 var undefined = regexp.MustCompile(`undefined field '(\w+)'`)
 
-// meant names the field whose JSON name a problem complains of; it is empty for other problems. Expressions have the names of the .proto files, and
+// enumeration matches the text with which CEL refuses to compare an enumeration, an int to CEL, with texts.
+var enumeration = regexp.MustCompile(`no matching overload for '(?:_==_|_!=_|@in)' applied to '\(int, (?:string|list\(string\))\)'`)
+
+// meant says what the author of an expression may have meant; it is empty for most problems. Expressions have the names of the .proto files, and
 // people read events as JSON.
 func meant(problem string) string {
+	if enumeration.MatchString(problem) {
+		return "; if it is an enumeration, write the value like bridge.event.v1.OrderStatus.ORDER_STATUS_CLOSED"
+	}
 	match := undefined.FindStringSubmatch(problem)
 	if match == nil {
 		return ""
