@@ -2,6 +2,7 @@ package schema
 
 import (
 	"cmp"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -12,8 +13,10 @@ import (
 	"testing"
 
 	"buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	"buf.build/go/protovalidate"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/dynamicpb"
 
 	configv1 "github.com/webhook-bridge/bridge/gen/bridge/config/v1"
 )
@@ -227,6 +230,9 @@ func (k key) standard() string {
 	if k.field.Kind() == protoreflect.BoolKind {
 		text = "`false`"
 	}
+	if text == "" && required(k.field) {
+		text = "required"
+	}
 	if rules.GetDefaultOpen() != "" {
 		text += "; with `auth: {none: {}}`, " + quoted(rules.GetDefaultOpen())
 	}
@@ -234,6 +240,18 @@ func (k key) standard() string {
 		text += "; with `journal.postgres`, " + quoted(rules.GetDefaultShared())
 	}
 	return text
+}
+
+// required reports whether the schema refuses the key's mapping without the key.
+func required(f protoreflect.FieldDescriptor) bool {
+	var refused *protovalidate.ValidationError
+	if !errors.As(protovalidate.Validate(dynamicpb.NewMessage(f.ContainingMessage())), &refused) {
+		return false
+	}
+	return slices.ContainsFunc(refused.Violations, func(v *protovalidate.Violation) bool {
+		at := v.Proto.GetField().GetElements()
+		return len(at) > 0 && at[0].GetFieldName() == string(f.Name())
+	})
 }
 
 // quoted is a value as one writes it in YAML.

@@ -2727,7 +2727,7 @@ func (x *KafkaSchemaRegistry) GetLookupOnly() bool {
 	return false
 }
 
-// KafkaTLS encrypts connections to brokers. Without keys it trusts the system's authorities.
+// KafkaTLS encrypts connections to brokers, to a schema registry or to an authorization server. Without keys it trusts the system's authorities.
 type KafkaTLS struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// PEM file of authorities to trust in place of the system's.
@@ -2736,7 +2736,7 @@ type KafkaTLS struct {
 	CertFile string `protobuf:"bytes,2,opt,name=cert_file,json=certFile,proto3" json:"cert_file,omitempty"`
 	// PEM file of its private key.
 	KeyFile string `protobuf:"bytes,3,opt,name=key_file,json=keyFile,proto3" json:"key_file,omitempty"`
-	// Name to expect in the brokers' certificates.
+	// Name to expect in the server's certificate.
 	ServerName    string `protobuf:"bytes,4,opt,name=server_name,json=serverName,proto3" json:"server_name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -4204,15 +4204,15 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"path_token\x18\x02 \x01(\v2\x1f.bridge.config.v1.PathTokenAuthH\x00R\tpathToken\x12.\n" +
 	"\x04none\x18\x03 \x01(\v2\x18.bridge.config.v1.NoAuthH\x00R\x04none\x120\n" +
 	"\x04hmac\x18\x04 \x01(\v2\x1a.bridge.config.v1.HMACAuthH\x00R\x04hmacB\x0f\n" +
-	"\x06scheme\x12\x05\xbaH\x02\b\x01\"\x87\x01\n" +
+	"\x06scheme\x12\x05\xbaH\x02\b\x01\"\x91\x01\n" +
 	"\n" +
 	"HeaderAuth\x12P\n" +
-	"\x04name\x18\x01 \x01(\tB<\xbaH$\xd8\x01\x01r\x1f2\x1d^[A-Za-z0-9!#$%&'*+.^_`|~-]+$\xb2\xaa\x19\x11\x1a\x0fthe connector'sR\x04name\x12'\n" +
-	"\x06values\x18\x02 \x03(\tB\x0f\xb2\xaa\x19\b2\x06secret\x80\x01\x01R\x06values\"8\n" +
-	"\rPathTokenAuth\x12'\n" +
-	"\x06values\x18\x01 \x03(\tB\x0f\xb2\xaa\x19\b2\x06secret\x80\x01\x01R\x06values\"\x9a\x05\n" +
-	"\bHMACAuth\x12)\n" +
-	"\asecrets\x18\x01 \x03(\tB\x0f\xb2\xaa\x19\b2\x06secret\x80\x01\x01R\asecrets\x12T\n" +
+	"\x04name\x18\x01 \x01(\tB<\xbaH$\xd8\x01\x01r\x1f2\x1d^[A-Za-z0-9!#$%&'*+.^_`|~-]+$\xb2\xaa\x19\x11\x1a\x0fthe connector'sR\x04name\x121\n" +
+	"\x06values\x18\x02 \x03(\tB\x19\xb2\xaa\x19\x12\x1a\brequired2\x06secret\x80\x01\x01R\x06values\"B\n" +
+	"\rPathTokenAuth\x121\n" +
+	"\x06values\x18\x01 \x03(\tB\x19\xb2\xaa\x19\x12\x1a\brequired2\x06secret\x80\x01\x01R\x06values\"\xa4\x05\n" +
+	"\bHMACAuth\x123\n" +
+	"\asecrets\x18\x01 \x03(\tB\x19\xb2\xaa\x19\x12\x1a\brequired2\x06secret\x80\x01\x01R\asecrets\x12T\n" +
 	"\x06header\x18\x02 \x01(\tB<\xbaH$\xd8\x01\x01r\x1f2\x1d^[A-Za-z0-9!#$%&'*+.^_`|~-]+$\xb2\xaa\x19\x11\x1a\x0fthe connector'sR\x06header\x12G\n" +
 	"\talgorithm\x18\x03 \x01(\tB)\xbaH\x1ar\x18R\x00R\x04sha1R\x06sha256R\x06sha512\xb2\xaa\x19\b\n" +
 	"\x06sha256R\talgorithm\x129\n" +
@@ -4350,15 +4350,15 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\x05token\x18\x04 \x01(\tB\x0f\xb2\xaa\x19\b2\x06secret\x80\x01\x01R\x05token\x12,\n" +
 	"\x03tls\x18\x05 \x01(\v2\x1a.bridge.config.v1.KafkaTLSR\x03tls\x12\x1f\n" +
 	"\vlookup_only\x18\x06 \x01(\bR\n" +
-	"lookupOnly\"\xb9\x01\n" +
+	"lookupOnly\"\xbf\x01\n" +
 	"\bKafkaTLS\x12#\n" +
 	"\aca_file\x18\x01 \x01(\tB\n" +
 	"\xb2\xaa\x19\x062\x04pathR\x06caFile\x12'\n" +
 	"\tcert_file\x18\x02 \x01(\tB\n" +
 	"\xb2\xaa\x19\x062\x04pathR\bcertFile\x12%\n" +
 	"\bkey_file\x18\x03 \x01(\tB\n" +
-	"\xb2\xaa\x19\x062\x04pathR\akeyFile\x128\n" +
-	"\vserver_name\x18\x04 \x01(\tB\x17\xb2\xaa\x19\x13\x1a\x11the broker's hostR\n" +
+	"\xb2\xaa\x19\x062\x04pathR\akeyFile\x12>\n" +
+	"\vserver_name\x18\x04 \x01(\tB\x1d\xb2\xaa\x19\x19\x1a\x17the host of its addressR\n" +
 	"serverName\"\xbc\x02\n" +
 	"\tKafkaSASL\x12U\n" +
 	"\tmechanism\x18\x01 \x01(\tB7\xbaH4r2R\x05PLAINR\rSCRAM-SHA-256R\rSCRAM-SHA-512R\vOAUTHBEARERR\tmechanism\x12\x1a\n" +
