@@ -96,7 +96,7 @@ var hints = map[string]string{
 	"28P01": "check the password of the sink's url",
 	"28000": "check the user of the sink's url, and pg_hba.conf",
 	"3D000": "make the database first",
-	"42501": "the user must own the schema and its tables, or have CREATE in the database to make them",
+	"42501": "the user must own the schema, and the tables and the sequence in it; to make a schema that is missing, it needs CREATE in the database",
 	"42703": "a table of the sink has lost a column; a restart adds it",
 	"42P01": "a table of the sink is missing; a restart makes it",
 	"25006": "the server is a standby, or read-only",
