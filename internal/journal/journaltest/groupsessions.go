@@ -33,6 +33,7 @@ var sessionCases = []testCase{
 var groupFailureCases = []testCase{
 	{"failed writes of groups", whenWritesFail, failedGroupWrites, []need{canFail}},
 	{"groups that are not durable", "Nothing is shown, and no append returns, before it is durable.", unshownGroups, []need{canStall}},
+	{"removed, but not durable", "Nothing is said to be gone before that is durable.", removedButNotDurable, []need{canStall, canCrash}},
 	{"contexts of groups", "When the context of a call ends, the call returns its error, also while it waits.", groupContexts, []need{canStall}},
 	{"groups of a closed journal", "Every call that waits, and every later one, gets sinks.ErrClosed.", closedGroups, nil},
 }
@@ -398,6 +399,33 @@ func failedGroupWrites(t *test) {
 		taken, err := t.session(t.store()).Take(t.ctx, "a", []int{77})
 		return err == nil && len(taken) == 1
 	})
+}
+
+// removedButNotDurable asks for a parked event while the write that removes it is under way, and fails. Who hears that the event is not parked
+// finds it gone for good.
+func removedButNotDurable(t *test) {
+	t.someGroup("a")
+	c := next(t.share("a", 3), "failing")
+	c.Unpark = []sinks.Position{7}
+	s := t.store()
+	held, resume := t.stall()
+	saving, asking := make(chan error, 1), make(chan error, 1)
+	go func() {
+		_, err := s.SaveShares(t.ctx, "a", []journal.ShareChange{c})
+		saving <- err
+	}()
+	<-held
+	go func() { asking <- s.RequestRetry(t.ctx, journal.GroupReader("a"), 7) }()
+	var saved, answer error
+	t.crash(0, func() {
+		resume(true)
+		saved, answer = <-saving, <-asking
+	})
+	left, err := t.store().Parked(t.ctx, journal.GroupReader("a"), 7, 1)
+	t.fail("parked", err)
+	if errors.Is(answer, journal.ErrNotFound) && left[0].GetPosition() == 7 {
+		t.fatalf("an event is parked of which was said that it is not: %v; its removal: %v", answer, saved)
+	}
 }
 
 func unshownGroups(t *test) {

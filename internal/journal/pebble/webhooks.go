@@ -94,8 +94,8 @@ func (j *Journal) Newest(ctx context.Context, sources []string) (map[string]time
 	return page.Newest(ctx, j.cfg.Now(), sources, j.Find)
 }
 
-// view reads from the store, then waits until everything that read may have seen is durable, also that something is not there: a write that
-// removed it may fail still.
+// view reads from the store, then waits until everything that read may have seen is durable, also when it returns an error: what it did not
+// find was perhaps removed by a write that fails still, and a store that lost a write may look damaged.
 func (j *Journal) view(ctx context.Context, read func(*store) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -106,13 +106,13 @@ func (j *Journal) view(ctx context.Context, read func(*store) error) error {
 	}
 	err = readSafely(st, read)
 	release() // not held while waiting: the store may be lost meanwhile
-	if err != nil && !errors.Is(err, journal.ErrNotFound) {
-		return j.viewError(err)
-	}
 	if unconfirmed := j.barrier(ctx, st); unconfirmed != nil {
 		return unconfirmed
 	}
-	return err
+	if errors.Is(err, journal.ErrNotFound) {
+		return err
+	}
+	return j.viewError(err)
 }
 
 func readSafely(st *store, read func(*store) error) (err error) {
