@@ -28,6 +28,7 @@ func NATSSink() SinkKind {
 func natsConfig(s config.Sink) nats.Config {
 	n := s.NATS
 	c := nats.Config{
+		Sink:            s.Name,
 		Servers:         n.Servers,
 		Subject:         n.Subject,
 		Format:          content.Format(n.Format),

@@ -22,6 +22,8 @@ import (
 
 // Config configures a sink. Servers and Subject have no defaults.
 type Config struct {
+	// Sink is the sink's name. A stream does not take the events of one sink for duplicates of another's.
+	Sink string
 	// Servers are the host:port addresses to connect to first; the cluster names the others.
 	Servers []string
 	// Subject is the subject of the messages. {source}, {connector}, {type} and {kind} (the kind of the event's subject, such as

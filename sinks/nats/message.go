@@ -39,7 +39,7 @@ func (s *Sink) message(r sinks.Record) (*natsgo.Msg, error) {
 		m.Header[headers.Of(a)] = []string{cloudevents.HeaderValue(a.Value)}
 	}
 	m.Header["Content-Type"] = []string{mediaType}
-	m.Header[jetstream.MsgIDHeader] = []string{messageID(&r.Header)}
+	m.Header[jetstream.MsgIDHeader] = []string{s.messageID(&r.Header)}
 	if size, most := int64(m.Size()), s.conn.nats.MaxPayload(); size > most {
 		return nil, fmt.Errorf("the message has %d bytes, more than the server's max_payload of %d", size, most)
 	}
@@ -59,9 +59,12 @@ func checkSubject(subject string) error {
 	return nil
 }
 
-// messageID is the id by which a stream knows a message that it has. An operator's replay is no duplicate.
-func messageID(h *sinks.Header) string {
+// messageID is the id by which a stream knows a message that it has. An operator's replay is no duplicate, nor is what another sink publishes.
+func (s *Sink) messageID(h *sinks.Header) string {
 	id := cloudevents.HeaderValue(h.ID)
+	if s.config.Sink != "" {
+		id = s.config.Sink + "/" + id
+	}
 	if len(h.Replay) > 0 {
 		id += "/" + cloudevents.HeaderValue(h.Replay)
 	}

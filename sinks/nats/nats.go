@@ -1,7 +1,7 @@
 // Package nats is a [sinks.Sink] that publishes to streams of NATS JetStream.
 //
 // A message's headers are the attributes of CloudEvents in their binding for NATS (ce-id, ce-type, …), Content-Type, and Nats-Msg-Id,
-// which is the event's id. Its data is the event in the configured format.
+// which has the sink's name and the event's id. Its data is the event in the configured format.
 //
 // # Delivery
 //

@@ -163,9 +163,9 @@ func open(tb testing.TB, c nats.Config) *nats.Sink {
 	return s
 }
 
-// duplicates shows that a stream drops what it has, except for replays.
+// duplicates shows that a stream drops what it has, except for replays and what another sink publishes.
 func duplicates(t *testing.T, server *servertest.Server) {
-	c := nats.Config{Servers: []string{server.Address}, Subject: "dup.{source}.{type}", CreateStream: &nats.CreateStream{Name: "dup"}}
+	c := nats.Config{Sink: "orders", Servers: []string{server.Address}, Subject: "dup.{source}.{type}", CreateStream: &nats.CreateStream{Name: "dup"}}
 	all := events(t, 100)
 	for _, batch := range [][]sinks.Record{all[:60], all} {
 		if n, err := open(t, c).Deliver(t.Context(), batch); n != len(batch) {
@@ -185,13 +185,20 @@ func duplicates(t *testing.T, server *servertest.Server) {
 		t.Errorf("%d messages, want %d and the replay", len(messages), len(all))
 	}
 	last := messages[len(messages)-1]
-	for header, want := range map[string]string{"ce-id": "7", "ce-type": "order.created", "ce-replay": "r1", "Content-Type": "application/protobuf", "Nats-Msg-Id": "7/r1"} {
+	for header, want := range map[string]string{"ce-id": "7", "ce-type": "order.created", "ce-replay": "r1", "Content-Type": "application/protobuf", "Nats-Msg-Id": "orders/7/r1"} {
 		if got := last.Header.Get(header); got != want {
 			t.Errorf("%s: %q, want %q", header, got, want)
 		}
 	}
 	if want := "dup.till.order.created"; last.Subject != want {
 		t.Errorf("subject %s, want %s", last.Subject, want)
+	}
+	c.Sink = "another"
+	if n, err := open(t, c).Deliver(t.Context(), all); n != len(all) {
+		t.Fatal(err)
+	}
+	if messages, err = stored(t.Context(), server.Address, "dup"); err != nil || len(messages) != 2*len(all)+1 {
+		t.Errorf("%d messages, %v; want those of both sinks and the replay", len(messages), err)
 	}
 }
 
