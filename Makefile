@@ -21,6 +21,10 @@ build: ## Build one static binary, bin/bridge
 man: ## Write the manual pages to bin/man
 	go run ./tools/man bin/man
 
+.PHONY: site
+site: ## Generate the web site in bin/site/html
+	.ci/site
+
 .PHONY: archives
 archives: ## Make a release's archives in bin: the source at HEAD, and the schemas for other languages
 	mkdir -p bin
