@@ -68,7 +68,7 @@ func (c *clientFlags) serverConfig(env environment) (*config.Config, []config.Pr
 	if _, err := os.Stat(c.config); err != nil && !named {
 		return nil, nil, nil // no file, no configuration
 	}
-	cfg, problems, err := config.LoadClient(c.config, env.lookup)
+	cfg, problems, err := config.LoadClient(c.config, "grpc", env.lookup)
 	if err == nil {
 		return cfg, problems, nil
 	}

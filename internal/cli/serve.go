@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"slices"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -81,9 +82,13 @@ func serve(ctx context.Context, env environment, file string, acceptLoss bool) e
 	if predecessor != nil {
 		place.Predecessor = predecessor
 	}
+	var current atomic.Pointer[daemon.Server]
+	watched, stopWatch := context.WithCancel(context.WithoutCancel(ctx)) // a shutdown is watched, too
+	defer stopWatch()
+	go feedWatchdog(watched, &current)
 	for again := false; ; again = true {
 		var err error
-		cfg, err = serveOnce(ctx, env, cfg, place, again, hangups, handovers, log)
+		cfg, err = serveOnce(ctx, env, cfg, place, again, &current, hangups, handovers, log)
 		if !errors.Is(err, daemon.ErrTakeBack) {
 			return err
 		}
@@ -101,8 +106,8 @@ const reopenPause = time.Second
 // also keep this process from opening. Then it tries until it can, because requests wait on its sockets.
 // It returns the configuration that was in effect last.
 func serveOnce(
-	ctx context.Context, env environment, cfg *config.Config, place daemon.Place, again bool, hangups, handovers <-chan os.Signal,
-	log *slog.Logger,
+	ctx context.Context, env environment, cfg *config.Config, place daemon.Place, again bool, current *atomic.Pointer[daemon.Server],
+	hangups, handovers <-chan os.Signal, log *slog.Logger,
 ) (*config.Config, error) {
 	a, err := daemon.Open(ctx, cfg, env.plugins, place, log)
 	for err != nil && again && ctx.Err() == nil {
@@ -120,6 +125,8 @@ func serveOnce(
 	if err != nil {
 		return cfg, err
 	}
+	current.Store(a)
+	defer current.Store(nil)
 	running, stop := context.WithCancel(ctx)
 	defer stop()
 	go callOn(running, hangups, a.Reload)
@@ -136,6 +143,28 @@ func serveOnce(
 	go logFindings(log, func() []daemon.Finding { return env.plugins.Preflight(running, cfg, daemon.Probes{Lookups: true}) })
 	err = a.Run(ctx)
 	return a.Config(), err
+}
+
+// feedWatchdog tells the service manager again and again that this process is alive, if the manager asks for that. It stops telling while a
+// server does not answer.
+func feedWatchdog(ctx context.Context, current *atomic.Pointer[daemon.Server]) {
+	limit := handover.Watchdog()
+	if limit == 0 {
+		return
+	}
+	tick := time.NewTicker(limit / 3)
+	defer tick.Stop()
+	for {
+		if server := current.Load(); server != nil {
+			server.Alive()
+		}
+		handover.Notify(handover.AliveState)
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // preflight refuses a start that must fail, with all reasons, and logs what will not work.

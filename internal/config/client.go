@@ -9,11 +9,11 @@ import (
 	configv1 "github.com/webhook-bridge/bridge/gen/bridge/config/v1"
 )
 
-// LoadClient reads from a server's configuration file what a client of the server needs: where the server listens, and the tokens. The other
-// settings are not in the result. Their problems are the server's to report, and stop no client: not even references that only the server can
+// LoadClient reads from a server's configuration file what a client of one of the server's listeners needs, grpc or ops: where the server
+// listens, and the tokens. The other settings are not in the result. Their problems are the server's to report, and stop no client: not even references that only the server can
 // resolve. A secret that cannot be read is left out, and is among the problems. The error is as of [Load]; it says that the file does not tell
 // for sure where the server is.
-func LoadClient(path string, env func(string) (string, bool)) (*Config, []Problem, error) {
+func LoadClient(path, listener string, env func(string) (string, bool)) (*Config, []Problem, error) {
 	data, err := readConfig(path)
 	if err != nil {
 		return nil, nil, err
@@ -29,7 +29,7 @@ func LoadClient(path string, env func(string) (string, bool)) (*Config, []Proble
 	unsure := newReport(path)
 	for _, p := range r.problems {
 		switch {
-		case hidesAddress(file, p.Path):
+		case hidesAddress(file, listener, p.Path):
 			unsure.problems = append(unsure.problems, p)
 		case within(p.Path, "access"):
 			secrets = append(secrets, p)
@@ -43,22 +43,22 @@ func LoadClient(path string, env func(string) (string, bool)) (*Config, []Proble
 	return &Config{Listen: listen, Access: rs.access(file.GetAccess(), listen)}, secrets, nil
 }
 
-// hidesAddress reports whether a problem of the value at path may be the reason that the server's address is not the one that file has.
-func hidesAddress(file *configv1.Config, path string) bool {
+// hidesAddress reports whether a problem of the value at path may be the reason that a listener's address is not the one that file has.
+func hidesAddress(file *configv1.Config, listener, path string) bool {
 	keys := strings.Split(path, ".")
-	if slices.Contains([]string{"", "listen", "listen.grpc", "listen.tls", "listen.tls.grpc"}, path) || within(path, "listen.tls.grpc") {
+	if slices.Contains([]string{"", "listen", "listen." + listener, "listen.tls"}, path) || within(path, "listen.tls."+listener) {
 		return true
 	}
 	// A misspelt key may be one of these.
 	unknown := func(d protoreflect.MessageDescriptor, key string) bool {
 		return d.Fields().ByName(protoreflect.Name(key)) == nil
 	}
-	listen := (*configv1.Listen)(nil).ProtoReflect().Descriptor()
+	listen := file.GetListen().ProtoReflect()
 	switch {
 	case len(keys) == 1:
-		return file.GetListen().GetGrpc() == "" && !strings.Contains(path, "[") && unknown(file.ProtoReflect().Descriptor(), path)
+		return listen.Get(listen.Descriptor().Fields().ByName(protoreflect.Name(listener))).String() == "" && !strings.Contains(path, "[") && unknown(file.ProtoReflect().Descriptor(), path)
 	case len(keys) == 2 && keys[0] == "listen":
-		return unknown(listen, keys[1])
+		return unknown(listen.Descriptor(), keys[1])
 	}
 	return false
 }

@@ -23,7 +23,7 @@ access: {admin_tokens: ["${NOT_SET}", a-token-of-operators], tokens: ["${file:no
 		"listen: {grpc: 127.0.0.1:1, webhooks: '${NOT_SET}'}", "listen: {grpc: 127.0.0.1:1}\nlog: {format: 3}", "listen: {grpc: 127.0.0.1:1}\nsoures: []",
 	} {
 		write(t, path, start+tail)
-		cfg, problems, err := LoadClient(path, none)
+		cfg, problems, err := LoadClient(path, "grpc", none)
 		if err != nil {
 			t.Errorf("%s: %v", start, err)
 			continue
@@ -40,10 +40,19 @@ access: {admin_tokens: ["${NOT_SET}", a-token-of-operators], tokens: ["${file:no
 		"listen: {grpc: 127.0.0.1:1, grpc: 127.0.0.1:2}": "listen.grpc", "listen: {tls: {grpc: {cert: x}}}": "listen.tls.grpc.cert",
 	} {
 		write(t, path, start+tail)
-		_, _, err := LoadClient(path, none)
+		_, _, err := LoadClient(path, "grpc", none)
 		var e *Error
 		if !errors.As(err, &e) || len(e.Problems) != 1 || e.Problems[0].Path != key {
 			t.Errorf("%s: %v", start, err)
 		}
+	}
+	// The ops listener is another one: what hides one address does not hide the other.
+	write(t, path, "listen: {grpc: '${NOT_SET}', ops: 127.0.0.1:2}"+tail)
+	if cfg, _, err := LoadClient(path, "ops", none); err != nil || cfg.Listen.Ops.Addr != "127.0.0.1:2" {
+		t.Errorf("ops: %v", err)
+	}
+	write(t, path, "listen: {ops: '${NOT_SET}', grpc: 127.0.0.1:2}"+tail)
+	if _, _, err := LoadClient(path, "ops", none); err == nil {
+		t.Error("the address of ops is not known")
 	}
 }

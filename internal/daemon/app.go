@@ -90,6 +90,7 @@ type Server struct {
 	handing    atomic.Bool
 	// ownSockets: the sockets end with this server.
 	ownSockets bool
+	manager    serviceManager
 	// stopped is since when vendors wait for this process, or the zero time.
 	stopped time.Time
 	// waited is how long vendors waited for this process to take over, and waiting how many of their connections did.
@@ -129,6 +130,8 @@ func Open(ctx context.Context, cfg *config.Config, plugins Plugins, place Place,
 		a.sockets = handover.NewSockets()
 	}
 	a.ownSockets = own
+	a.manager = serviceManager{silent: own}
+	a.reloads.manager = a.manager
 	defer func() {
 		if err != nil {
 			a.release()
@@ -339,9 +342,7 @@ func (a *Server) Run(ctx context.Context) error {
 	if a.predecessor != nil {
 		a.predecessor.Serving()
 	}
-	if !a.ownSockets {
-		handover.Notify(handover.ReadyState)
-	}
+	a.manager.tell(handover.ReadyState)
 	stopPushes := func(ctx context.Context) {
 		stopPushing()
 		select {
@@ -356,6 +357,7 @@ func (a *Server) Run(ctx context.Context) error {
 	group.Go(func() error {
 		select {
 		case <-ctx.Done():
+			a.stopping()
 			if term.Err() != nil {
 				a.awaitBalancer()
 			}

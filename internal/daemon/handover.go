@@ -87,7 +87,7 @@ func (a *Server) handOver(ctx, term context.Context, next *handover.Successor, s
 		return fmt.Errorf("%w: %w", ErrTakeBack, err)
 	}
 	a.log.Info("handed over", "pid", next.PID(), "took", time.Since(began).String(), "waited", time.Since(stopped).String())
-	handover.Notify(fmt.Sprintf("MAINPID=%d", next.PID()))
+	a.manager.tell(fmt.Sprintf("MAINPID=%d", next.PID()))
 	a.leave(term)
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/webhook-bridge/bridge/internal/certs"
 	"github.com/webhook-bridge/bridge/internal/config"
+	"github.com/webhook-bridge/bridge/internal/handover"
 )
 
 // reloadInterval is the time between two looks at the files that hold secrets. A change is taken when two looks agree, so within
@@ -37,6 +38,8 @@ type reloads struct {
 	calls chan reloadCall
 	ended chan struct{}
 	last  atomic.Pointer[lastReload]
+	// manager hears when a reload begins and ends.
+	manager serviceManager
 }
 
 // reloadCall is a reload that somebody waits for.
@@ -58,7 +61,7 @@ type lastReload struct {
 func newReloads(cfg *config.Config, log *slog.Logger) *reloads {
 	r := &reloads{
 		log: log, secrets: config.NewReloader(cfg), certificates: map[string]*certs.Reloader{}, recheck: func() {},
-		asked: make(chan struct{}, 1), calls: make(chan reloadCall), ended: make(chan struct{}),
+		asked: make(chan struct{}, 1), calls: make(chan reloadCall), ended: make(chan struct{}), manager: serviceManager{silent: true},
 	}
 	r.last.Store(&lastReload{appliedAt: time.Now()}) // the start
 	return r
@@ -111,6 +114,8 @@ func (r *reloads) run(ctx context.Context) {
 // all reads everything again, and logs it without values. A configuration that is refused leaves everything as it was: then certificates and
 // secrets are not read either, until the next tick.
 func (r *reloads) all(ctx context.Context) (done reloaded) {
+	r.manager.tell(handover.ReloadingState())
+	defer r.manager.tell(handover.ReadyState)
 	secretsRefused := 0
 	if r.whole != nil {
 		if done = r.whole(ctx); len(done.problems) > 0 {

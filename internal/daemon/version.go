@@ -1,22 +1,19 @@
 package daemon
 
 import (
-	"cmp"
-	"runtime/debug"
-	"strings"
+	"github.com/webhook-bridge/bridge/internal/build"
+	"github.com/webhook-bridge/bridge/internal/journal/pebble"
+	"github.com/webhook-bridge/bridge/internal/journal/postgres"
 )
 
-// Version is the module's version, or the commit it was built from, as the Go tool recorded it.
-func Version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	parts := []string{cmp.Or(info.Main.Version, "(devel)")}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			parts = append(parts, s.Value)
-		}
-	}
-	return strings.Join(append(parts, info.GoVersion), " ")
+// Version is the version, commit and Go version of the build, in one line.
+func Version() string { return build.Read().String() }
+
+// Formats are the newest formats of the journal that this program reads and writes. docs/upgrading.md says what they mean for an upgrade.
+type Formats struct {
+	Folder   int `json:"folder"`
+	Postgres int `json:"postgres"`
 }
+
+// JournalFormats returns the program's formats.
+func JournalFormats() Formats { return Formats{Folder: pebble.Format, Postgres: postgres.Format} }

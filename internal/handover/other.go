@@ -74,5 +74,17 @@ func (*Successor) Kill() {}
 // ReadyState tells the service manager that the server serves.
 const ReadyState = "READY=1"
 
+// AliveState tells its watchdog that the server is alive.
+const AliveState = "WATCHDOG=1"
+
+// ReloadingState is empty: there is no such service manager.
+func ReloadingState() string { return "" }
+
+// StoppingState is empty.
+func StoppingState(time.Duration) string { return "" }
+
+// Watchdog returns 0.
+func Watchdog() time.Duration { return 0 }
+
 // Notify does nothing.
 func Notify(string) {}

@@ -57,7 +57,7 @@ func Start(ctx context.Context, p Program, s *Sockets) (*Successor, error) {
 	for _, fd := range descriptors {
 		files = append(files, uintptr(fd))
 	}
-	env := append(without(p.Env, variable), variable+"="+strings.Join(names, " "))
+	env := append(without(without(p.Env, variable), watchdogPID), variable+"="+strings.Join(names, " "))
 	// An os.File would make the sockets blocking: they are shared with the listeners.
 	args := append([]string{p.Path}, p.Args...)
 	pid, err := syscall.ForkExec(p.Path, args, &syscall.ProcAttr{Env: env, Files: files}) //nolint:gosec // this program

@@ -45,6 +45,9 @@ var (
 // Format 1 had no epochs, and one content a dedupe key.
 const format = 2
 
+// Format is the newest version of the layout that this program reads, and the one that it writes.
+const Format = format
+
 // formatMoving is the format of a folder that no program may open: its log has moved away, or the move to it is not complete. Programs
 // that do not know it refuse it as a newer one.
 const formatMoving = 1 << 31

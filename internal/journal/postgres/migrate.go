@@ -20,6 +20,9 @@ const (
 	format       = groupsFormat
 )
 
+// Format is the newest format of a log that this program reads and writes.
+const Format = format
+
 // migrations are the files of the folder schema, by number. Each is run once, in order, in a transaction of its own.
 //
 //go:embed schema/*.sql
