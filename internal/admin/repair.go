@@ -282,6 +282,6 @@ func ofQuarantine(f *adminv1.Filter) error {
 }
 
 func selectsNothing(f *adminv1.Filter) bool {
-	return f.GetSource() == "" && f.GetVendorEvent() == "" && f.GetReason() == "" && f.GetSince() == nil && f.GetUntil() == nil &&
+	return f.GetSource() == "" && f.GetVendorEvent() == "" && f.GetReason() == "" && f.GetText() == "" && f.GetSince() == nil && f.GetUntil() == nil &&
 		f.GetOutcome() == adminv1.Outcome_OUTCOME_UNSPECIFIED
 }

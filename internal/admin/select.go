@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -23,6 +24,9 @@ const readingTime = time.Hour
 // query makes a journal's query of a filter. Without a limit and a token it begins at the selection's end that comes first.
 func (s *Server) query(f *adminv1.Filter) (journal.Query, error) {
 	var q journal.Query
+	if f.GetSubject() != "" {
+		return q, invalid(errors.New("filter.subject: only lists of webhooks can select by subject"))
+	}
 	since, until := f.GetSince(), f.GetUntil()
 	if since != nil {
 		if err := since.CheckValid(); err != nil {
@@ -47,6 +51,7 @@ func (s *Server) query(f *adminv1.Filter) (journal.Query, error) {
 			(until == nil || at.Before(until.AsTime())) &&
 			(f.GetSource() == "" || f.GetSource() == w.GetSource()) &&
 			(f.GetVendorEvent() == "" || f.GetVendorEvent() == w.GetVendorEvent()) &&
+			(f.GetText() == "" || bytes.Contains(w.GetBody(), []byte(f.GetText()))) &&
 			(f.GetReason() == "" || f.GetReason() == w.GetQuarantine().GetReason()) &&
 			(f.GetOutcome() == adminv1.Outcome_OUTCOME_UNSPECIFIED || f.GetOutcome() == s.outcome(w))
 	}

@@ -8,11 +8,14 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
+	"github.com/google/uuid"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	adminv1 "github.com/webhook-bridge/bridge/gen/bridge/admin/v1"
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
@@ -37,11 +40,14 @@ func (s *Server) ListWebhooks(ctx context.Context, r *adminv1.ListWebhooksReques
 }
 
 func (s *Server) listWebhooks(ctx context.Context, r *adminv1.ListWebhooksRequest) (*adminv1.ListWebhooksResponse, error) {
+	if r.GetFilter().GetSubject() != "" {
+		return s.listSubject(ctx, r)
+	}
 	q, err := s.query(r.GetFilter())
 	if err != nil {
 		return nil, err
 	}
-	q.Backwards, q.Limit = true, sizeOf(r.GetPageSize(), defaultList)
+	q.Backwards, q.Limit, q.Deadline = true, sizeOf(r.GetPageSize(), defaultList), time.Now().Add(s.patienceOf(r.GetPatienceMs()))
 	if err := resume(&q, r.GetPageToken()); err != nil {
 		return nil, err
 	}
@@ -49,11 +55,21 @@ func (s *Server) listWebhooks(ctx context.Context, r *adminv1.ListWebhooksReques
 	if err != nil {
 		return nil, err
 	}
-	a := &adminv1.ListWebhooksResponse{NextPageToken: newToken(page.Next)}
+	a := &adminv1.ListWebhooksResponse{NextPageToken: newToken(page.Next), Examined: uint64(page.Examined), ExaminedTo: timeOfID(page.Next)}
 	for _, w := range page.Webhooks {
 		a.Webhooks = append(a.Webhooks, s.short(w))
 	}
 	return a, s.checkSource(r.GetFilter(), r.GetPageToken(), len(a.GetWebhooks()), a.GetNextPageToken())
+}
+
+// timeOfID returns the time in a webhook's id, or nil.
+func timeOfID(id string) *timestamppb.Timestamp {
+	u, err := uuid.Parse(id)
+	if err != nil {
+		return nil
+	}
+	seconds, nanos := u.Time().UnixTime()
+	return &timestamppb.Timestamp{Seconds: seconds, Nanos: int32(nanos)}
 }
 
 // short is a stored webhook without what is in it.
@@ -110,7 +126,9 @@ func (s *Server) webhook(ctx context.Context, r *adminv1.GetWebhookRequest) (*ad
 	if err != nil {
 		return nil, err
 	}
-	a := &adminv1.GetWebhookResponse{Webhook: s.short(w), Encoding: encodingName(w.GetEncoding()), Headers: s.headers(w, r.GetReveal())}
+	a := &adminv1.GetWebhookResponse{
+		Webhook: s.short(w), Encoding: encodingName(w.GetEncoding()), Headers: s.headers(w, r.GetReveal()), BodyOffset: -1,
+	}
 	for _, d := range w.GetDrift() {
 		a.Drift = append(a.Drift, &adminv1.DriftField{
 			Connector:   w.GetConnector(),
@@ -166,6 +184,7 @@ func (s *Server) showBody(a *adminv1.GetWebhookResponse, w *journalv1.Webhook, r
 	switch w.GetEncoding() {
 	case journalv1.Encoding_ENCODING_JSON, journalv1.Encoding_ENCODING_FORM:
 		a.Body = bodyText(w.GetBody(), decoded.Document, declared, reveal)
+		a.BodyOffset = bodyOffset(w, decoded.Document, declared, reveal)
 	case journalv1.Encoding_ENCODING_RAW:
 		if decoded.Document != nil { // today it can be decoded
 			a.Body = bodyText(decoded.Document, decoded.Document, declared, reveal)
@@ -195,6 +214,22 @@ func bodyText(body, document []byte, declared protoreflect.MessageDescriptor, re
 	return string(mask.JSON(document, declared))
 }
 
+// bodyOffset is where in its shown body a webhook's problem is, or -1. The masked text of a body's beginning is the beginning of its masked text.
+func bodyOffset(w *journalv1.Webhook, document []byte, declared protoreflect.MessageDescriptor, reveal bool) int64 {
+	q, isForm := w.GetQuarantine(), w.GetEncoding() == journalv1.Encoding_ENCODING_FORM
+	if document == nil {
+		document, declared = w.GetBody(), nil
+	}
+	at := q.GetOffset()
+	switch {
+	case q == nil, at < 0, at > int64(len(document)), isForm && (reveal || len(document) == len(w.GetBody())):
+		return -1 // The offset of a form's problem is in its JSON.
+	case reveal:
+		return at
+	}
+	return int64(len(mask.JSON(document[:at], declared)))
+}
+
 // jsonText is a message as protobuf's JSON.
 func jsonText(m proto.Message) string {
 	text, err := protojson.Marshal(m)
@@ -219,6 +254,10 @@ func (s *Server) showEvents(ctx context.Context, w *journalv1.Webhook, reveal bo
 	if err != nil {
 		return nil, err
 	}
+	readers, err := s.journal.Readers(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var shown []*adminv1.PublishedEvent
 	size := 0
 	for _, p := range places {
@@ -232,10 +271,16 @@ func (s *Server) showEvents(ctx context.Context, w *journalv1.Webhook, reveal bo
 		if size += proto.Size(e); size > maxEvents {
 			break
 		}
-		if !reveal {
-			e = mask.Message(e).(*eventv1.Event)
+		published := &adminv1.PublishedEvent{Event: e, Position: uint64(p.Position)}
+		if len(shown) < maxDeliveries {
+			if published.Deliveries, err = s.deliveries(ctx, readers, p.Position, e); err != nil {
+				return nil, err
+			}
 		}
-		shown = append(shown, &adminv1.PublishedEvent{Event: e, Position: uint64(p.Position)})
+		if !reveal {
+			published.Event = mask.Message(e).(*eventv1.Event)
+		}
+		shown = append(shown, published)
 	}
 	return shown, nil
 }

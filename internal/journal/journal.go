@@ -116,6 +116,8 @@ type Query struct {
 	// Limit is how many webhooks to return, Scan how many to examine. At most about 64 MiB of them are read. 0 is 100, and ten
 	// thousand.
 	Limit, Scan int
+	// Deadline ends the page early once it has passed. It examines a few webhooks at least. The zero time is none.
+	Deadline time.Time
 }
 
 // Page is a part of a selection.
@@ -125,4 +127,6 @@ type Page struct {
 	Webhooks []*journalv1.Webhook
 	// Next is the id to continue after, or before. Empty at the end.
 	Next string
+	// Examined is how many webhooks were looked at to find these.
+	Examined int
 }

@@ -54,7 +54,7 @@ func (s *Search) Wants() int {
 
 // Offer adds the next webhook, of this size in bytes, if the query selects it. It returns false when the page ends before it.
 func (s *Search) Offer(id uuid.UUID, size int, decode func() (*journalv1.Webhook, error)) (more bool, err error) {
-	if len(s.page.Webhooks) == s.limit || s.looked == s.scan || s.read >= ScanBytes {
+	if len(s.page.Webhooks) == s.limit || s.looked == s.scan || s.read >= ScanBytes || s.late() {
 		s.page.Next = s.last.String()
 		return false, nil
 	}
@@ -75,8 +75,19 @@ func (s *Search) Offer(id uuid.UUID, size int, decode func() (*journalv1.Webhook
 	return true, nil
 }
 
+// clockEvery is how many webhooks are looked at between two looks at the clock.
+const clockEvery = 32
+
+// late reports whether the query's deadline has passed.
+func (s *Search) late() bool {
+	return s.looked > 0 && s.looked%clockEvery == 0 && !s.q.Deadline.IsZero() && time.Now().After(s.q.Deadline)
+}
+
 // Page returns the page, once no webhook is left to offer or the page has ended.
-func (s *Search) Page() journal.Page { return s.page }
+func (s *Search) Page() journal.Page {
+	s.page.Examined = s.looked
+	return s.page
+}
 
 func selects(q *journal.Query, w *journalv1.Webhook) bool {
 	if q.Quarantined && (w.GetQuarantine() == nil || w.GetReleasedAt() != nil) {

@@ -115,7 +115,12 @@ type Filter struct {
 	// Received before this time.
 	Until *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=until,proto3" json:"until,omitempty"`
 	// Reason for the quarantine, such as `malformed_json`.
-	Reason        string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	// An event of the webhook is about this subject, such as `order/4711`. Only ListWebhooks can select so: it goes back through
+	// the log.
+	Subject string `protobuf:"bytes,7,opt,name=subject,proto3" json:"subject,omitempty"`
+	// The stored body has this text, byte by byte, with capital letters as they are.
+	Text          string `protobuf:"bytes,8,opt,name=text,proto3" json:"text,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -188,6 +193,20 @@ func (x *Filter) GetUntil() *timestamppb.Timestamp {
 func (x *Filter) GetReason() string {
 	if x != nil {
 		return x.Reason
+	}
+	return ""
+}
+
+func (x *Filter) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *Filter) GetText() string {
+	if x != nil {
+		return x.Text
 	}
 	return ""
 }
@@ -472,7 +491,9 @@ type PublishedEvent struct {
 	// The event, masked unless revealed.
 	Event *v1.Event `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
 	// Its place in the journal, for people: clients resume by tokens.
-	Position      uint64 `protobuf:"varint,2,opt,name=position,proto3" json:"position,omitempty"`
+	Position uint64 `protobuf:"varint,2,opt,name=position,proto3" json:"position,omitempty"`
+	// Where it went, in order of the sinks' names.
+	Deliveries    []*Delivery `protobuf:"bytes,3,rep,name=deliveries,proto3" json:"deliveries,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -521,6 +542,78 @@ func (x *PublishedEvent) GetPosition() uint64 {
 	return 0
 }
 
+func (x *PublishedEvent) GetDeliveries() []*Delivery {
+	if x != nil {
+		return x.Deliveries
+	}
+	return nil
+}
+
+// Delivery is what became of an event at one sink.
+type Delivery struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the sink.
+	Sink string `protobuf:"bytes,1,opt,name=sink,proto3" json:"sink,omitempty"`
+	// `pending`: the sink has not come to it. `delivered`: the sink is past it. `parked`: it is a dead letter. `left_out`: the sink's route does
+	// not choose it. `missed`: it was no longer kept when the sink came to it.
+	State string `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
+	// Why it is parked.
+	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Delivery) Reset() {
+	*x = Delivery{}
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Delivery) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Delivery) ProtoMessage() {}
+
+func (x *Delivery) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
+func (*Delivery) Descriptor() ([]byte, []int) {
+	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Delivery) GetSink() string {
+	if x != nil {
+		return x.Sink
+	}
+	return ""
+}
+
+func (x *Delivery) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Delivery) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // DriftField is how often a field of one event differed from what the vendor documents.
 type DriftField struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -548,7 +641,7 @@ type DriftField struct {
 
 func (x *DriftField) Reset() {
 	*x = DriftField{}
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[5]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -560,7 +653,7 @@ func (x *DriftField) String() string {
 func (*DriftField) ProtoMessage() {}
 
 func (x *DriftField) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[5]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -573,7 +666,7 @@ func (x *DriftField) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DriftField.ProtoReflect.Descriptor instead.
 func (*DriftField) Descriptor() ([]byte, []int) {
-	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{5}
+	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *DriftField) GetConnector() string {
@@ -646,14 +739,17 @@ type ListWebhooksRequest struct {
 	// How many to return. Default 50, at most 1000. Fewer may come back though there are more: next_page_token tells.
 	PageSize uint32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before.
-	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// The page ends early when it has needed this long, in milliseconds; next_page_token then goes on. Default ten seconds, which is also the
+	// most.
+	PatienceMs    uint32 `protobuf:"varint,4,opt,name=patience_ms,json=patienceMs,proto3" json:"patience_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListWebhooksRequest) Reset() {
 	*x = ListWebhooksRequest{}
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[6]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -665,7 +761,7 @@ func (x *ListWebhooksRequest) String() string {
 func (*ListWebhooksRequest) ProtoMessage() {}
 
 func (x *ListWebhooksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[6]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -678,7 +774,7 @@ func (x *ListWebhooksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWebhooksRequest.ProtoReflect.Descriptor instead.
 func (*ListWebhooksRequest) Descriptor() ([]byte, []int) {
-	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{6}
+	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListWebhooksRequest) GetFilter() *Filter {
@@ -702,19 +798,30 @@ func (x *ListWebhooksRequest) GetPageToken() string {
 	return ""
 }
 
+func (x *ListWebhooksRequest) GetPatienceMs() uint32 {
+	if x != nil {
+		return x.PatienceMs
+	}
+	return 0
+}
+
 type ListWebhooksResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The newest first.
 	Webhooks []*Webhook `protobuf:"bytes,1,rep,name=webhooks,proto3" json:"webhooks,omitempty"`
 	// Of the next page. Empty at the end.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// How many webhooks were looked at to find these, or events where filter.subject is set.
+	Examined uint64 `protobuf:"varint,3,opt,name=examined,proto3" json:"examined,omitempty"`
+	// When the oldest of them was received. Not set if nothing was looked at, or if the page is the last.
+	ExaminedTo    *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=examined_to,json=examinedTo,proto3" json:"examined_to,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListWebhooksResponse) Reset() {
 	*x = ListWebhooksResponse{}
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[7]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -726,7 +833,7 @@ func (x *ListWebhooksResponse) String() string {
 func (*ListWebhooksResponse) ProtoMessage() {}
 
 func (x *ListWebhooksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[7]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -739,7 +846,7 @@ func (x *ListWebhooksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWebhooksResponse.ProtoReflect.Descriptor instead.
 func (*ListWebhooksResponse) Descriptor() ([]byte, []int) {
-	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{7}
+	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListWebhooksResponse) GetWebhooks() []*Webhook {
@@ -756,6 +863,20 @@ func (x *ListWebhooksResponse) GetNextPageToken() string {
 	return ""
 }
 
+func (x *ListWebhooksResponse) GetExamined() uint64 {
+	if x != nil {
+		return x.Examined
+	}
+	return 0
+}
+
+func (x *ListWebhooksResponse) GetExaminedTo() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExaminedTo
+	}
+	return nil
+}
+
 type GetWebhookRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Id of the webhook.
@@ -768,7 +889,7 @@ type GetWebhookRequest struct {
 
 func (x *GetWebhookRequest) Reset() {
 	*x = GetWebhookRequest{}
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[8]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -780,7 +901,7 @@ func (x *GetWebhookRequest) String() string {
 func (*GetWebhookRequest) ProtoMessage() {}
 
 func (x *GetWebhookRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[8]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -793,7 +914,7 @@ func (x *GetWebhookRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetWebhookRequest.ProtoReflect.Descriptor instead.
 func (*GetWebhookRequest) Descriptor() ([]byte, []int) {
-	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{8}
+	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetWebhookRequest) GetId() string {
@@ -829,14 +950,16 @@ type GetWebhookResponse struct {
 	// What was published of it, corrections last. Events that are no longer kept are left out.
 	Events []*PublishedEvent `protobuf:"bytes,8,rep,name=events,proto3" json:"events,omitempty"`
 	// How the body differed from what the vendor documents.
-	Drift         []*DriftField `protobuf:"bytes,9,rep,name=drift,proto3" json:"drift,omitempty"`
+	Drift []*DriftField `protobuf:"bytes,9,rep,name=drift,proto3" json:"drift,omitempty"`
+	// Byte offset in `body` of the place that webhook.fault is about. -1 when it is not about one place, or the place is not in `body`.
+	BodyOffset    int64 `protobuf:"varint,10,opt,name=body_offset,json=bodyOffset,proto3" json:"body_offset,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetWebhookResponse) Reset() {
 	*x = GetWebhookResponse{}
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[9]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -848,7 +971,7 @@ func (x *GetWebhookResponse) String() string {
 func (*GetWebhookResponse) ProtoMessage() {}
 
 func (x *GetWebhookResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[9]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -861,7 +984,7 @@ func (x *GetWebhookResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetWebhookResponse.ProtoReflect.Descriptor instead.
 func (*GetWebhookResponse) Descriptor() ([]byte, []int) {
-	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{9}
+	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GetWebhookResponse) GetWebhook() *Webhook {
@@ -927,6 +1050,13 @@ func (x *GetWebhookResponse) GetDrift() []*DriftField {
 	return nil
 }
 
+func (x *GetWebhookResponse) GetBodyOffset() int64 {
+	if x != nil {
+		return x.BodyOffset
+	}
+	return 0
+}
+
 type RetryWebhooksRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Which, by id. Without ids, all quarantined webhooks that the filter selects.
@@ -947,7 +1077,7 @@ type RetryWebhooksRequest struct {
 
 func (x *RetryWebhooksRequest) Reset() {
 	*x = RetryWebhooksRequest{}
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[10]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -959,7 +1089,7 @@ func (x *RetryWebhooksRequest) String() string {
 func (*RetryWebhooksRequest) ProtoMessage() {}
 
 func (x *RetryWebhooksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[10]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -972,7 +1102,7 @@ func (x *RetryWebhooksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryWebhooksRequest.ProtoReflect.Descriptor instead.
 func (*RetryWebhooksRequest) Descriptor() ([]byte, []int) {
-	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{10}
+	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *RetryWebhooksRequest) GetIds() []string {
@@ -1029,7 +1159,7 @@ type RetryWebhooksResponse struct {
 
 func (x *RetryWebhooksResponse) Reset() {
 	*x = RetryWebhooksResponse{}
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[11]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1041,7 +1171,7 @@ func (x *RetryWebhooksResponse) String() string {
 func (*RetryWebhooksResponse) ProtoMessage() {}
 
 func (x *RetryWebhooksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[11]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1054,7 +1184,7 @@ func (x *RetryWebhooksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryWebhooksResponse.ProtoReflect.Descriptor instead.
 func (*RetryWebhooksResponse) Descriptor() ([]byte, []int) {
-	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{11}
+	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RetryWebhooksResponse) GetResults() []*RetryResult {
@@ -1090,7 +1220,7 @@ type RetryResult struct {
 
 func (x *RetryResult) Reset() {
 	*x = RetryResult{}
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[12]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1102,7 +1232,7 @@ func (x *RetryResult) String() string {
 func (*RetryResult) ProtoMessage() {}
 
 func (x *RetryResult) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[12]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1115,7 +1245,7 @@ func (x *RetryResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryResult.ProtoReflect.Descriptor instead.
 func (*RetryResult) Descriptor() ([]byte, []int) {
-	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{12}
+	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RetryResult) GetWebhookId() string {
@@ -1161,7 +1291,7 @@ type DiscardWebhooksRequest struct {
 
 func (x *DiscardWebhooksRequest) Reset() {
 	*x = DiscardWebhooksRequest{}
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[13]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1173,7 +1303,7 @@ func (x *DiscardWebhooksRequest) String() string {
 func (*DiscardWebhooksRequest) ProtoMessage() {}
 
 func (x *DiscardWebhooksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[13]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1186,7 +1316,7 @@ func (x *DiscardWebhooksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardWebhooksRequest.ProtoReflect.Descriptor instead.
 func (*DiscardWebhooksRequest) Descriptor() ([]byte, []int) {
-	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{13}
+	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *DiscardWebhooksRequest) GetIds() []string {
@@ -1222,7 +1352,7 @@ type DiscardWebhooksResponse struct {
 
 func (x *DiscardWebhooksResponse) Reset() {
 	*x = DiscardWebhooksResponse{}
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[14]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1234,7 +1364,7 @@ func (x *DiscardWebhooksResponse) String() string {
 func (*DiscardWebhooksResponse) ProtoMessage() {}
 
 func (x *DiscardWebhooksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[14]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1247,7 +1377,7 @@ func (x *DiscardWebhooksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardWebhooksResponse.ProtoReflect.Descriptor instead.
 func (*DiscardWebhooksResponse) Descriptor() ([]byte, []int) {
-	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{14}
+	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DiscardWebhooksResponse) GetDiscarded() uint64 {
@@ -1282,7 +1412,7 @@ type RetranslateWebhooksRequest struct {
 
 func (x *RetranslateWebhooksRequest) Reset() {
 	*x = RetranslateWebhooksRequest{}
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[15]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1294,7 +1424,7 @@ func (x *RetranslateWebhooksRequest) String() string {
 func (*RetranslateWebhooksRequest) ProtoMessage() {}
 
 func (x *RetranslateWebhooksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[15]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1307,7 +1437,7 @@ func (x *RetranslateWebhooksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetranslateWebhooksRequest.ProtoReflect.Descriptor instead.
 func (*RetranslateWebhooksRequest) Descriptor() ([]byte, []int) {
-	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{15}
+	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RetranslateWebhooksRequest) GetFilter() *Filter {
@@ -1363,7 +1493,7 @@ type RetranslateWebhooksResponse struct {
 
 func (x *RetranslateWebhooksResponse) Reset() {
 	*x = RetranslateWebhooksResponse{}
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[16]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1375,7 +1505,7 @@ func (x *RetranslateWebhooksResponse) String() string {
 func (*RetranslateWebhooksResponse) ProtoMessage() {}
 
 func (x *RetranslateWebhooksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[16]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1388,7 +1518,7 @@ func (x *RetranslateWebhooksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetranslateWebhooksResponse.ProtoReflect.Descriptor instead.
 func (*RetranslateWebhooksResponse) Descriptor() ([]byte, []int) {
-	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{16}
+	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RetranslateWebhooksResponse) GetExamined() uint64 {
@@ -1445,7 +1575,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[17]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1457,7 +1587,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[17]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1470,7 +1600,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{17}
+	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Change) GetWebhookId() string {
@@ -1525,7 +1655,7 @@ type EventChange struct {
 
 func (x *EventChange) Reset() {
 	*x = EventChange{}
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[18]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1537,7 +1667,7 @@ func (x *EventChange) String() string {
 func (*EventChange) ProtoMessage() {}
 
 func (x *EventChange) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[18]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1550,7 +1680,7 @@ func (x *EventChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventChange.ProtoReflect.Descriptor instead.
 func (*EventChange) Descriptor() ([]byte, []int) {
-	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{18}
+	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *EventChange) GetIndex() uint32 {
@@ -1596,7 +1726,7 @@ type FieldChange struct {
 
 func (x *FieldChange) Reset() {
 	*x = FieldChange{}
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[19]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1608,7 +1738,7 @@ func (x *FieldChange) String() string {
 func (*FieldChange) ProtoMessage() {}
 
 func (x *FieldChange) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[19]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1621,7 +1751,7 @@ func (x *FieldChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FieldChange.ProtoReflect.Descriptor instead.
 func (*FieldChange) Descriptor() ([]byte, []int) {
-	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{19}
+	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *FieldChange) GetPath() string {
@@ -1661,7 +1791,7 @@ type ListDriftRequest struct {
 
 func (x *ListDriftRequest) Reset() {
 	*x = ListDriftRequest{}
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[20]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1673,7 +1803,7 @@ func (x *ListDriftRequest) String() string {
 func (*ListDriftRequest) ProtoMessage() {}
 
 func (x *ListDriftRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[20]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1686,7 +1816,7 @@ func (x *ListDriftRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDriftRequest.ProtoReflect.Descriptor instead.
 func (*ListDriftRequest) Descriptor() ([]byte, []int) {
-	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{20}
+	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListDriftRequest) GetConnector() string {
@@ -1727,7 +1857,7 @@ type ListDriftResponse struct {
 
 func (x *ListDriftResponse) Reset() {
 	*x = ListDriftResponse{}
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[21]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1739,7 +1869,7 @@ func (x *ListDriftResponse) String() string {
 func (*ListDriftResponse) ProtoMessage() {}
 
 func (x *ListDriftResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[21]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1752,7 +1882,7 @@ func (x *ListDriftResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDriftResponse.ProtoReflect.Descriptor instead.
 func (*ListDriftResponse) Descriptor() ([]byte, []int) {
-	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{21}
+	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListDriftResponse) GetFields() []*DriftField {
@@ -1766,14 +1896,16 @@ var File_bridge_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_bridge_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1bbridge/admin/v1/admin.proto\x12\x0fbridge.admin.v1\x1a\x1dbridge/admin/v1/replays.proto\x1a\x1ebridge/admin/v1/replicas.proto\x1a\x1bbridge/admin/v1/sinks.proto\x1a\x1cbridge/admin/v1/status.proto\x1a\x1bbridge/event/v1/event.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfd\x01\n" +
+	"\x1bbridge/admin/v1/admin.proto\x12\x0fbridge.admin.v1\x1a\x1dbridge/admin/v1/replays.proto\x1a\x1ebridge/admin/v1/replicas.proto\x1a\x1bbridge/admin/v1/sinks.proto\x1a\x1cbridge/admin/v1/status.proto\x1a\x1bbridge/event/v1/event.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbf\x02\n" +
 	"\x06Filter\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12!\n" +
 	"\fvendor_event\x18\x02 \x01(\tR\vvendorEvent\x12<\n" +
 	"\aoutcome\x18\x03 \x01(\x0e2\x18.bridge.admin.v1.OutcomeB\b\xbaH\x05\x82\x01\x02\x10\x01R\aoutcome\x120\n" +
 	"\x05since\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
 	"\x05until\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x16\n" +
-	"\x06reason\x18\x06 \x01(\tR\x06reason\"e\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\x12\"\n" +
+	"\asubject\x18\a \x01(\tB\b\xbaH\x05r\x03(\x80\x04R\asubject\x12\x1c\n" +
+	"\x04text\x18\b \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\x04text\"e\n" +
 	"\x05Fault\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n" +
 	"\aproblem\x18\x02 \x01(\tR\aproblem\x12\x12\n" +
@@ -1799,10 +1931,17 @@ const file_bridge_admin_v1_admin_proto_rawDesc = "" +
 	"\x04ping\x18\f \x01(\tR\x04ping\"2\n" +
 	"\x06Header\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value\"Z\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"\x95\x01\n" +
 	"\x0ePublishedEvent\x12,\n" +
 	"\x05event\x18\x01 \x01(\v2\x16.bridge.event.v1.EventR\x05event\x12\x1a\n" +
-	"\bposition\x18\x02 \x01(\x04R\bposition\"\xb0\x02\n" +
+	"\bposition\x18\x02 \x01(\x04R\bposition\x129\n" +
+	"\n" +
+	"deliveries\x18\x03 \x03(\v2\x19.bridge.admin.v1.DeliveryR\n" +
+	"deliveries\"L\n" +
+	"\bDelivery\x12\x12\n" +
+	"\x04sink\x18\x01 \x01(\tR\x04sink\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\tR\x05state\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xb0\x02\n" +
 	"\n" +
 	"DriftField\x12\x1c\n" +
 	"\tconnector\x18\x01 \x01(\tR\tconnector\x12!\n" +
@@ -1814,18 +1953,23 @@ const file_bridge_admin_v1_admin_proto_rawDesc = "" +
 	"\alast_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x06lastAt\x12\x16\n" +
 	"\x06sample\x18\b \x01(\tR\x06sample\x12\x1d\n" +
 	"\n" +
-	"webhook_id\x18\t \x01(\tR\twebhookId\"\x8c\x01\n" +
+	"webhook_id\x18\t \x01(\tR\twebhookId\"\xb7\x01\n" +
 	"\x13ListWebhooksRequest\x12/\n" +
 	"\x06filter\x18\x01 \x01(\v2\x17.bridge.admin.v1.FilterR\x06filter\x12%\n" +
 	"\tpage_size\x18\x02 \x01(\rB\b\xbaH\x05*\x03\x18\xe8\aR\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x03 \x01(\tR\tpageToken\"t\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\x12)\n" +
+	"\vpatience_ms\x18\x04 \x01(\rB\b\xbaH\x05*\x03\x18\x90NR\n" +
+	"patienceMs\"\xcd\x01\n" +
 	"\x14ListWebhooksResponse\x124\n" +
 	"\bwebhooks\x18\x01 \x03(\v2\x18.bridge.admin.v1.WebhookR\bwebhooks\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"E\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1a\n" +
+	"\bexamined\x18\x03 \x01(\x04R\bexamined\x12;\n" +
+	"\vexamined_to\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"examinedTo\"E\n" +
 	"\x11GetWebhookRequest\x12\x18\n" +
 	"\x02id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x02id\x12\x16\n" +
-	"\x06reveal\x18\x02 \x01(\bR\x06reveal\"\xef\x02\n" +
+	"\x06reveal\x18\x02 \x01(\bR\x06reveal\"\x90\x03\n" +
 	"\x12GetWebhookResponse\x122\n" +
 	"\awebhook\x18\x01 \x01(\v2\x18.bridge.admin.v1.WebhookR\awebhook\x12\x1a\n" +
 	"\bencoding\x18\x02 \x01(\tR\bencoding\x12\x12\n" +
@@ -1835,7 +1979,10 @@ const file_bridge_admin_v1_admin_proto_rawDesc = "" +
 	"\fmessage_type\x18\x06 \x01(\tR\vmessageType\x12\x18\n" +
 	"\amessage\x18\a \x01(\tR\amessage\x127\n" +
 	"\x06events\x18\b \x03(\v2\x1f.bridge.admin.v1.PublishedEventR\x06events\x121\n" +
-	"\x05drift\x18\t \x03(\v2\x1b.bridge.admin.v1.DriftFieldR\x05drift\"\xed\x01\n" +
+	"\x05drift\x18\t \x03(\v2\x1b.bridge.admin.v1.DriftFieldR\x05drift\x12\x1f\n" +
+	"\vbody_offset\x18\n" +
+	" \x01(\x03R\n" +
+	"bodyOffset\"\xed\x01\n" +
 	"\x14RetryWebhooksRequest\x12\"\n" +
 	"\x03ids\x18\x01 \x03(\tB\x10\xbaH\r\x92\x01\n" +
 	"\x10\xe8\a\"\x05r\x03\xb0\x01\x01R\x03ids\x12/\n" +
@@ -1957,7 +2104,7 @@ func file_bridge_admin_v1_admin_proto_rawDescGZIP() []byte {
 }
 
 var file_bridge_admin_v1_admin_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_bridge_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_bridge_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_bridge_admin_v1_admin_proto_goTypes = []any{
 	(Outcome)(0),                        // 0: bridge.admin.v1.Outcome
 	(*Filter)(nil),                      // 1: bridge.admin.v1.Filter
@@ -1965,144 +2112,147 @@ var file_bridge_admin_v1_admin_proto_goTypes = []any{
 	(*Webhook)(nil),                     // 3: bridge.admin.v1.Webhook
 	(*Header)(nil),                      // 4: bridge.admin.v1.Header
 	(*PublishedEvent)(nil),              // 5: bridge.admin.v1.PublishedEvent
-	(*DriftField)(nil),                  // 6: bridge.admin.v1.DriftField
-	(*ListWebhooksRequest)(nil),         // 7: bridge.admin.v1.ListWebhooksRequest
-	(*ListWebhooksResponse)(nil),        // 8: bridge.admin.v1.ListWebhooksResponse
-	(*GetWebhookRequest)(nil),           // 9: bridge.admin.v1.GetWebhookRequest
-	(*GetWebhookResponse)(nil),          // 10: bridge.admin.v1.GetWebhookResponse
-	(*RetryWebhooksRequest)(nil),        // 11: bridge.admin.v1.RetryWebhooksRequest
-	(*RetryWebhooksResponse)(nil),       // 12: bridge.admin.v1.RetryWebhooksResponse
-	(*RetryResult)(nil),                 // 13: bridge.admin.v1.RetryResult
-	(*DiscardWebhooksRequest)(nil),      // 14: bridge.admin.v1.DiscardWebhooksRequest
-	(*DiscardWebhooksResponse)(nil),     // 15: bridge.admin.v1.DiscardWebhooksResponse
-	(*RetranslateWebhooksRequest)(nil),  // 16: bridge.admin.v1.RetranslateWebhooksRequest
-	(*RetranslateWebhooksResponse)(nil), // 17: bridge.admin.v1.RetranslateWebhooksResponse
-	(*Change)(nil),                      // 18: bridge.admin.v1.Change
-	(*EventChange)(nil),                 // 19: bridge.admin.v1.EventChange
-	(*FieldChange)(nil),                 // 20: bridge.admin.v1.FieldChange
-	(*ListDriftRequest)(nil),            // 21: bridge.admin.v1.ListDriftRequest
-	(*ListDriftResponse)(nil),           // 22: bridge.admin.v1.ListDriftResponse
-	(*timestamppb.Timestamp)(nil),       // 23: google.protobuf.Timestamp
-	(*v1.Event)(nil),                    // 24: bridge.event.v1.Event
-	(*ListSinksRequest)(nil),            // 25: bridge.admin.v1.ListSinksRequest
-	(*GetSinkRequest)(nil),              // 26: bridge.admin.v1.GetSinkRequest
-	(*PauseSinkRequest)(nil),            // 27: bridge.admin.v1.PauseSinkRequest
-	(*ResumeSinkRequest)(nil),           // 28: bridge.admin.v1.ResumeSinkRequest
-	(*SeekSinkRequest)(nil),             // 29: bridge.admin.v1.SeekSinkRequest
-	(*PassEventRequest)(nil),            // 30: bridge.admin.v1.PassEventRequest
-	(*ForgetSinkRequest)(nil),           // 31: bridge.admin.v1.ForgetSinkRequest
-	(*StartReplayRequest)(nil),          // 32: bridge.admin.v1.StartReplayRequest
-	(*ListReplaysRequest)(nil),          // 33: bridge.admin.v1.ListReplaysRequest
-	(*CancelReplayRequest)(nil),         // 34: bridge.admin.v1.CancelReplayRequest
-	(*ListParkedRequest)(nil),           // 35: bridge.admin.v1.ListParkedRequest
-	(*GetParkedRequest)(nil),            // 36: bridge.admin.v1.GetParkedRequest
-	(*RetryParkedRequest)(nil),          // 37: bridge.admin.v1.RetryParkedRequest
-	(*DiscardParkedRequest)(nil),        // 38: bridge.admin.v1.DiscardParkedRequest
-	(*ListReplicasRequest)(nil),         // 39: bridge.admin.v1.ListReplicasRequest
-	(*GetStatusRequest)(nil),            // 40: bridge.admin.v1.GetStatusRequest
-	(*ReloadConfigRequest)(nil),         // 41: bridge.admin.v1.ReloadConfigRequest
-	(*BackupJournalRequest)(nil),        // 42: bridge.admin.v1.BackupJournalRequest
-	(*ListSinksResponse)(nil),           // 43: bridge.admin.v1.ListSinksResponse
-	(*GetSinkResponse)(nil),             // 44: bridge.admin.v1.GetSinkResponse
-	(*PauseSinkResponse)(nil),           // 45: bridge.admin.v1.PauseSinkResponse
-	(*ResumeSinkResponse)(nil),          // 46: bridge.admin.v1.ResumeSinkResponse
-	(*SeekSinkResponse)(nil),            // 47: bridge.admin.v1.SeekSinkResponse
-	(*PassEventResponse)(nil),           // 48: bridge.admin.v1.PassEventResponse
-	(*ForgetSinkResponse)(nil),          // 49: bridge.admin.v1.ForgetSinkResponse
-	(*StartReplayResponse)(nil),         // 50: bridge.admin.v1.StartReplayResponse
-	(*ListReplaysResponse)(nil),         // 51: bridge.admin.v1.ListReplaysResponse
-	(*CancelReplayResponse)(nil),        // 52: bridge.admin.v1.CancelReplayResponse
-	(*ListParkedResponse)(nil),          // 53: bridge.admin.v1.ListParkedResponse
-	(*GetParkedResponse)(nil),           // 54: bridge.admin.v1.GetParkedResponse
-	(*RetryParkedResponse)(nil),         // 55: bridge.admin.v1.RetryParkedResponse
-	(*DiscardParkedResponse)(nil),       // 56: bridge.admin.v1.DiscardParkedResponse
-	(*ListReplicasResponse)(nil),        // 57: bridge.admin.v1.ListReplicasResponse
-	(*GetStatusResponse)(nil),           // 58: bridge.admin.v1.GetStatusResponse
-	(*ReloadConfigResponse)(nil),        // 59: bridge.admin.v1.ReloadConfigResponse
-	(*BackupJournalResponse)(nil),       // 60: bridge.admin.v1.BackupJournalResponse
+	(*Delivery)(nil),                    // 6: bridge.admin.v1.Delivery
+	(*DriftField)(nil),                  // 7: bridge.admin.v1.DriftField
+	(*ListWebhooksRequest)(nil),         // 8: bridge.admin.v1.ListWebhooksRequest
+	(*ListWebhooksResponse)(nil),        // 9: bridge.admin.v1.ListWebhooksResponse
+	(*GetWebhookRequest)(nil),           // 10: bridge.admin.v1.GetWebhookRequest
+	(*GetWebhookResponse)(nil),          // 11: bridge.admin.v1.GetWebhookResponse
+	(*RetryWebhooksRequest)(nil),        // 12: bridge.admin.v1.RetryWebhooksRequest
+	(*RetryWebhooksResponse)(nil),       // 13: bridge.admin.v1.RetryWebhooksResponse
+	(*RetryResult)(nil),                 // 14: bridge.admin.v1.RetryResult
+	(*DiscardWebhooksRequest)(nil),      // 15: bridge.admin.v1.DiscardWebhooksRequest
+	(*DiscardWebhooksResponse)(nil),     // 16: bridge.admin.v1.DiscardWebhooksResponse
+	(*RetranslateWebhooksRequest)(nil),  // 17: bridge.admin.v1.RetranslateWebhooksRequest
+	(*RetranslateWebhooksResponse)(nil), // 18: bridge.admin.v1.RetranslateWebhooksResponse
+	(*Change)(nil),                      // 19: bridge.admin.v1.Change
+	(*EventChange)(nil),                 // 20: bridge.admin.v1.EventChange
+	(*FieldChange)(nil),                 // 21: bridge.admin.v1.FieldChange
+	(*ListDriftRequest)(nil),            // 22: bridge.admin.v1.ListDriftRequest
+	(*ListDriftResponse)(nil),           // 23: bridge.admin.v1.ListDriftResponse
+	(*timestamppb.Timestamp)(nil),       // 24: google.protobuf.Timestamp
+	(*v1.Event)(nil),                    // 25: bridge.event.v1.Event
+	(*ListSinksRequest)(nil),            // 26: bridge.admin.v1.ListSinksRequest
+	(*GetSinkRequest)(nil),              // 27: bridge.admin.v1.GetSinkRequest
+	(*PauseSinkRequest)(nil),            // 28: bridge.admin.v1.PauseSinkRequest
+	(*ResumeSinkRequest)(nil),           // 29: bridge.admin.v1.ResumeSinkRequest
+	(*SeekSinkRequest)(nil),             // 30: bridge.admin.v1.SeekSinkRequest
+	(*PassEventRequest)(nil),            // 31: bridge.admin.v1.PassEventRequest
+	(*ForgetSinkRequest)(nil),           // 32: bridge.admin.v1.ForgetSinkRequest
+	(*StartReplayRequest)(nil),          // 33: bridge.admin.v1.StartReplayRequest
+	(*ListReplaysRequest)(nil),          // 34: bridge.admin.v1.ListReplaysRequest
+	(*CancelReplayRequest)(nil),         // 35: bridge.admin.v1.CancelReplayRequest
+	(*ListParkedRequest)(nil),           // 36: bridge.admin.v1.ListParkedRequest
+	(*GetParkedRequest)(nil),            // 37: bridge.admin.v1.GetParkedRequest
+	(*RetryParkedRequest)(nil),          // 38: bridge.admin.v1.RetryParkedRequest
+	(*DiscardParkedRequest)(nil),        // 39: bridge.admin.v1.DiscardParkedRequest
+	(*ListReplicasRequest)(nil),         // 40: bridge.admin.v1.ListReplicasRequest
+	(*GetStatusRequest)(nil),            // 41: bridge.admin.v1.GetStatusRequest
+	(*ReloadConfigRequest)(nil),         // 42: bridge.admin.v1.ReloadConfigRequest
+	(*BackupJournalRequest)(nil),        // 43: bridge.admin.v1.BackupJournalRequest
+	(*ListSinksResponse)(nil),           // 44: bridge.admin.v1.ListSinksResponse
+	(*GetSinkResponse)(nil),             // 45: bridge.admin.v1.GetSinkResponse
+	(*PauseSinkResponse)(nil),           // 46: bridge.admin.v1.PauseSinkResponse
+	(*ResumeSinkResponse)(nil),          // 47: bridge.admin.v1.ResumeSinkResponse
+	(*SeekSinkResponse)(nil),            // 48: bridge.admin.v1.SeekSinkResponse
+	(*PassEventResponse)(nil),           // 49: bridge.admin.v1.PassEventResponse
+	(*ForgetSinkResponse)(nil),          // 50: bridge.admin.v1.ForgetSinkResponse
+	(*StartReplayResponse)(nil),         // 51: bridge.admin.v1.StartReplayResponse
+	(*ListReplaysResponse)(nil),         // 52: bridge.admin.v1.ListReplaysResponse
+	(*CancelReplayResponse)(nil),        // 53: bridge.admin.v1.CancelReplayResponse
+	(*ListParkedResponse)(nil),          // 54: bridge.admin.v1.ListParkedResponse
+	(*GetParkedResponse)(nil),           // 55: bridge.admin.v1.GetParkedResponse
+	(*RetryParkedResponse)(nil),         // 56: bridge.admin.v1.RetryParkedResponse
+	(*DiscardParkedResponse)(nil),       // 57: bridge.admin.v1.DiscardParkedResponse
+	(*ListReplicasResponse)(nil),        // 58: bridge.admin.v1.ListReplicasResponse
+	(*GetStatusResponse)(nil),           // 59: bridge.admin.v1.GetStatusResponse
+	(*ReloadConfigResponse)(nil),        // 60: bridge.admin.v1.ReloadConfigResponse
+	(*BackupJournalResponse)(nil),       // 61: bridge.admin.v1.BackupJournalResponse
 }
 var file_bridge_admin_v1_admin_proto_depIdxs = []int32{
 	0,  // 0: bridge.admin.v1.Filter.outcome:type_name -> bridge.admin.v1.Outcome
-	23, // 1: bridge.admin.v1.Filter.since:type_name -> google.protobuf.Timestamp
-	23, // 2: bridge.admin.v1.Filter.until:type_name -> google.protobuf.Timestamp
-	23, // 3: bridge.admin.v1.Webhook.received_at:type_name -> google.protobuf.Timestamp
+	24, // 1: bridge.admin.v1.Filter.since:type_name -> google.protobuf.Timestamp
+	24, // 2: bridge.admin.v1.Filter.until:type_name -> google.protobuf.Timestamp
+	24, // 3: bridge.admin.v1.Webhook.received_at:type_name -> google.protobuf.Timestamp
 	0,  // 4: bridge.admin.v1.Webhook.outcome:type_name -> bridge.admin.v1.Outcome
 	2,  // 5: bridge.admin.v1.Webhook.fault:type_name -> bridge.admin.v1.Fault
-	23, // 6: bridge.admin.v1.Webhook.released_at:type_name -> google.protobuf.Timestamp
-	24, // 7: bridge.admin.v1.PublishedEvent.event:type_name -> bridge.event.v1.Event
-	23, // 8: bridge.admin.v1.DriftField.first_at:type_name -> google.protobuf.Timestamp
-	23, // 9: bridge.admin.v1.DriftField.last_at:type_name -> google.protobuf.Timestamp
-	1,  // 10: bridge.admin.v1.ListWebhooksRequest.filter:type_name -> bridge.admin.v1.Filter
-	3,  // 11: bridge.admin.v1.ListWebhooksResponse.webhooks:type_name -> bridge.admin.v1.Webhook
-	3,  // 12: bridge.admin.v1.GetWebhookResponse.webhook:type_name -> bridge.admin.v1.Webhook
-	4,  // 13: bridge.admin.v1.GetWebhookResponse.headers:type_name -> bridge.admin.v1.Header
-	5,  // 14: bridge.admin.v1.GetWebhookResponse.events:type_name -> bridge.admin.v1.PublishedEvent
-	6,  // 15: bridge.admin.v1.GetWebhookResponse.drift:type_name -> bridge.admin.v1.DriftField
-	1,  // 16: bridge.admin.v1.RetryWebhooksRequest.filter:type_name -> bridge.admin.v1.Filter
-	13, // 17: bridge.admin.v1.RetryWebhooksResponse.results:type_name -> bridge.admin.v1.RetryResult
-	0,  // 18: bridge.admin.v1.RetryResult.outcome:type_name -> bridge.admin.v1.Outcome
-	2,  // 19: bridge.admin.v1.RetryResult.fault:type_name -> bridge.admin.v1.Fault
-	1,  // 20: bridge.admin.v1.DiscardWebhooksRequest.filter:type_name -> bridge.admin.v1.Filter
-	1,  // 21: bridge.admin.v1.RetranslateWebhooksRequest.filter:type_name -> bridge.admin.v1.Filter
-	18, // 22: bridge.admin.v1.RetranslateWebhooksResponse.changes:type_name -> bridge.admin.v1.Change
-	19, // 23: bridge.admin.v1.Change.events:type_name -> bridge.admin.v1.EventChange
-	2,  // 24: bridge.admin.v1.Change.fault:type_name -> bridge.admin.v1.Fault
-	20, // 25: bridge.admin.v1.EventChange.fields:type_name -> bridge.admin.v1.FieldChange
-	23, // 26: bridge.admin.v1.ListDriftRequest.since:type_name -> google.protobuf.Timestamp
-	6,  // 27: bridge.admin.v1.ListDriftResponse.fields:type_name -> bridge.admin.v1.DriftField
-	7,  // 28: bridge.admin.v1.AdminService.ListWebhooks:input_type -> bridge.admin.v1.ListWebhooksRequest
-	9,  // 29: bridge.admin.v1.AdminService.GetWebhook:input_type -> bridge.admin.v1.GetWebhookRequest
-	11, // 30: bridge.admin.v1.AdminService.RetryWebhooks:input_type -> bridge.admin.v1.RetryWebhooksRequest
-	14, // 31: bridge.admin.v1.AdminService.DiscardWebhooks:input_type -> bridge.admin.v1.DiscardWebhooksRequest
-	16, // 32: bridge.admin.v1.AdminService.RetranslateWebhooks:input_type -> bridge.admin.v1.RetranslateWebhooksRequest
-	21, // 33: bridge.admin.v1.AdminService.ListDrift:input_type -> bridge.admin.v1.ListDriftRequest
-	25, // 34: bridge.admin.v1.AdminService.ListSinks:input_type -> bridge.admin.v1.ListSinksRequest
-	26, // 35: bridge.admin.v1.AdminService.GetSink:input_type -> bridge.admin.v1.GetSinkRequest
-	27, // 36: bridge.admin.v1.AdminService.PauseSink:input_type -> bridge.admin.v1.PauseSinkRequest
-	28, // 37: bridge.admin.v1.AdminService.ResumeSink:input_type -> bridge.admin.v1.ResumeSinkRequest
-	29, // 38: bridge.admin.v1.AdminService.SeekSink:input_type -> bridge.admin.v1.SeekSinkRequest
-	30, // 39: bridge.admin.v1.AdminService.PassEvent:input_type -> bridge.admin.v1.PassEventRequest
-	31, // 40: bridge.admin.v1.AdminService.ForgetSink:input_type -> bridge.admin.v1.ForgetSinkRequest
-	32, // 41: bridge.admin.v1.AdminService.StartReplay:input_type -> bridge.admin.v1.StartReplayRequest
-	33, // 42: bridge.admin.v1.AdminService.ListReplays:input_type -> bridge.admin.v1.ListReplaysRequest
-	34, // 43: bridge.admin.v1.AdminService.CancelReplay:input_type -> bridge.admin.v1.CancelReplayRequest
-	35, // 44: bridge.admin.v1.AdminService.ListParked:input_type -> bridge.admin.v1.ListParkedRequest
-	36, // 45: bridge.admin.v1.AdminService.GetParked:input_type -> bridge.admin.v1.GetParkedRequest
-	37, // 46: bridge.admin.v1.AdminService.RetryParked:input_type -> bridge.admin.v1.RetryParkedRequest
-	38, // 47: bridge.admin.v1.AdminService.DiscardParked:input_type -> bridge.admin.v1.DiscardParkedRequest
-	39, // 48: bridge.admin.v1.AdminService.ListReplicas:input_type -> bridge.admin.v1.ListReplicasRequest
-	40, // 49: bridge.admin.v1.AdminService.GetStatus:input_type -> bridge.admin.v1.GetStatusRequest
-	41, // 50: bridge.admin.v1.AdminService.ReloadConfig:input_type -> bridge.admin.v1.ReloadConfigRequest
-	42, // 51: bridge.admin.v1.AdminService.BackupJournal:input_type -> bridge.admin.v1.BackupJournalRequest
-	8,  // 52: bridge.admin.v1.AdminService.ListWebhooks:output_type -> bridge.admin.v1.ListWebhooksResponse
-	10, // 53: bridge.admin.v1.AdminService.GetWebhook:output_type -> bridge.admin.v1.GetWebhookResponse
-	12, // 54: bridge.admin.v1.AdminService.RetryWebhooks:output_type -> bridge.admin.v1.RetryWebhooksResponse
-	15, // 55: bridge.admin.v1.AdminService.DiscardWebhooks:output_type -> bridge.admin.v1.DiscardWebhooksResponse
-	17, // 56: bridge.admin.v1.AdminService.RetranslateWebhooks:output_type -> bridge.admin.v1.RetranslateWebhooksResponse
-	22, // 57: bridge.admin.v1.AdminService.ListDrift:output_type -> bridge.admin.v1.ListDriftResponse
-	43, // 58: bridge.admin.v1.AdminService.ListSinks:output_type -> bridge.admin.v1.ListSinksResponse
-	44, // 59: bridge.admin.v1.AdminService.GetSink:output_type -> bridge.admin.v1.GetSinkResponse
-	45, // 60: bridge.admin.v1.AdminService.PauseSink:output_type -> bridge.admin.v1.PauseSinkResponse
-	46, // 61: bridge.admin.v1.AdminService.ResumeSink:output_type -> bridge.admin.v1.ResumeSinkResponse
-	47, // 62: bridge.admin.v1.AdminService.SeekSink:output_type -> bridge.admin.v1.SeekSinkResponse
-	48, // 63: bridge.admin.v1.AdminService.PassEvent:output_type -> bridge.admin.v1.PassEventResponse
-	49, // 64: bridge.admin.v1.AdminService.ForgetSink:output_type -> bridge.admin.v1.ForgetSinkResponse
-	50, // 65: bridge.admin.v1.AdminService.StartReplay:output_type -> bridge.admin.v1.StartReplayResponse
-	51, // 66: bridge.admin.v1.AdminService.ListReplays:output_type -> bridge.admin.v1.ListReplaysResponse
-	52, // 67: bridge.admin.v1.AdminService.CancelReplay:output_type -> bridge.admin.v1.CancelReplayResponse
-	53, // 68: bridge.admin.v1.AdminService.ListParked:output_type -> bridge.admin.v1.ListParkedResponse
-	54, // 69: bridge.admin.v1.AdminService.GetParked:output_type -> bridge.admin.v1.GetParkedResponse
-	55, // 70: bridge.admin.v1.AdminService.RetryParked:output_type -> bridge.admin.v1.RetryParkedResponse
-	56, // 71: bridge.admin.v1.AdminService.DiscardParked:output_type -> bridge.admin.v1.DiscardParkedResponse
-	57, // 72: bridge.admin.v1.AdminService.ListReplicas:output_type -> bridge.admin.v1.ListReplicasResponse
-	58, // 73: bridge.admin.v1.AdminService.GetStatus:output_type -> bridge.admin.v1.GetStatusResponse
-	59, // 74: bridge.admin.v1.AdminService.ReloadConfig:output_type -> bridge.admin.v1.ReloadConfigResponse
-	60, // 75: bridge.admin.v1.AdminService.BackupJournal:output_type -> bridge.admin.v1.BackupJournalResponse
-	52, // [52:76] is the sub-list for method output_type
-	28, // [28:52] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	24, // 6: bridge.admin.v1.Webhook.released_at:type_name -> google.protobuf.Timestamp
+	25, // 7: bridge.admin.v1.PublishedEvent.event:type_name -> bridge.event.v1.Event
+	6,  // 8: bridge.admin.v1.PublishedEvent.deliveries:type_name -> bridge.admin.v1.Delivery
+	24, // 9: bridge.admin.v1.DriftField.first_at:type_name -> google.protobuf.Timestamp
+	24, // 10: bridge.admin.v1.DriftField.last_at:type_name -> google.protobuf.Timestamp
+	1,  // 11: bridge.admin.v1.ListWebhooksRequest.filter:type_name -> bridge.admin.v1.Filter
+	3,  // 12: bridge.admin.v1.ListWebhooksResponse.webhooks:type_name -> bridge.admin.v1.Webhook
+	24, // 13: bridge.admin.v1.ListWebhooksResponse.examined_to:type_name -> google.protobuf.Timestamp
+	3,  // 14: bridge.admin.v1.GetWebhookResponse.webhook:type_name -> bridge.admin.v1.Webhook
+	4,  // 15: bridge.admin.v1.GetWebhookResponse.headers:type_name -> bridge.admin.v1.Header
+	5,  // 16: bridge.admin.v1.GetWebhookResponse.events:type_name -> bridge.admin.v1.PublishedEvent
+	7,  // 17: bridge.admin.v1.GetWebhookResponse.drift:type_name -> bridge.admin.v1.DriftField
+	1,  // 18: bridge.admin.v1.RetryWebhooksRequest.filter:type_name -> bridge.admin.v1.Filter
+	14, // 19: bridge.admin.v1.RetryWebhooksResponse.results:type_name -> bridge.admin.v1.RetryResult
+	0,  // 20: bridge.admin.v1.RetryResult.outcome:type_name -> bridge.admin.v1.Outcome
+	2,  // 21: bridge.admin.v1.RetryResult.fault:type_name -> bridge.admin.v1.Fault
+	1,  // 22: bridge.admin.v1.DiscardWebhooksRequest.filter:type_name -> bridge.admin.v1.Filter
+	1,  // 23: bridge.admin.v1.RetranslateWebhooksRequest.filter:type_name -> bridge.admin.v1.Filter
+	19, // 24: bridge.admin.v1.RetranslateWebhooksResponse.changes:type_name -> bridge.admin.v1.Change
+	20, // 25: bridge.admin.v1.Change.events:type_name -> bridge.admin.v1.EventChange
+	2,  // 26: bridge.admin.v1.Change.fault:type_name -> bridge.admin.v1.Fault
+	21, // 27: bridge.admin.v1.EventChange.fields:type_name -> bridge.admin.v1.FieldChange
+	24, // 28: bridge.admin.v1.ListDriftRequest.since:type_name -> google.protobuf.Timestamp
+	7,  // 29: bridge.admin.v1.ListDriftResponse.fields:type_name -> bridge.admin.v1.DriftField
+	8,  // 30: bridge.admin.v1.AdminService.ListWebhooks:input_type -> bridge.admin.v1.ListWebhooksRequest
+	10, // 31: bridge.admin.v1.AdminService.GetWebhook:input_type -> bridge.admin.v1.GetWebhookRequest
+	12, // 32: bridge.admin.v1.AdminService.RetryWebhooks:input_type -> bridge.admin.v1.RetryWebhooksRequest
+	15, // 33: bridge.admin.v1.AdminService.DiscardWebhooks:input_type -> bridge.admin.v1.DiscardWebhooksRequest
+	17, // 34: bridge.admin.v1.AdminService.RetranslateWebhooks:input_type -> bridge.admin.v1.RetranslateWebhooksRequest
+	22, // 35: bridge.admin.v1.AdminService.ListDrift:input_type -> bridge.admin.v1.ListDriftRequest
+	26, // 36: bridge.admin.v1.AdminService.ListSinks:input_type -> bridge.admin.v1.ListSinksRequest
+	27, // 37: bridge.admin.v1.AdminService.GetSink:input_type -> bridge.admin.v1.GetSinkRequest
+	28, // 38: bridge.admin.v1.AdminService.PauseSink:input_type -> bridge.admin.v1.PauseSinkRequest
+	29, // 39: bridge.admin.v1.AdminService.ResumeSink:input_type -> bridge.admin.v1.ResumeSinkRequest
+	30, // 40: bridge.admin.v1.AdminService.SeekSink:input_type -> bridge.admin.v1.SeekSinkRequest
+	31, // 41: bridge.admin.v1.AdminService.PassEvent:input_type -> bridge.admin.v1.PassEventRequest
+	32, // 42: bridge.admin.v1.AdminService.ForgetSink:input_type -> bridge.admin.v1.ForgetSinkRequest
+	33, // 43: bridge.admin.v1.AdminService.StartReplay:input_type -> bridge.admin.v1.StartReplayRequest
+	34, // 44: bridge.admin.v1.AdminService.ListReplays:input_type -> bridge.admin.v1.ListReplaysRequest
+	35, // 45: bridge.admin.v1.AdminService.CancelReplay:input_type -> bridge.admin.v1.CancelReplayRequest
+	36, // 46: bridge.admin.v1.AdminService.ListParked:input_type -> bridge.admin.v1.ListParkedRequest
+	37, // 47: bridge.admin.v1.AdminService.GetParked:input_type -> bridge.admin.v1.GetParkedRequest
+	38, // 48: bridge.admin.v1.AdminService.RetryParked:input_type -> bridge.admin.v1.RetryParkedRequest
+	39, // 49: bridge.admin.v1.AdminService.DiscardParked:input_type -> bridge.admin.v1.DiscardParkedRequest
+	40, // 50: bridge.admin.v1.AdminService.ListReplicas:input_type -> bridge.admin.v1.ListReplicasRequest
+	41, // 51: bridge.admin.v1.AdminService.GetStatus:input_type -> bridge.admin.v1.GetStatusRequest
+	42, // 52: bridge.admin.v1.AdminService.ReloadConfig:input_type -> bridge.admin.v1.ReloadConfigRequest
+	43, // 53: bridge.admin.v1.AdminService.BackupJournal:input_type -> bridge.admin.v1.BackupJournalRequest
+	9,  // 54: bridge.admin.v1.AdminService.ListWebhooks:output_type -> bridge.admin.v1.ListWebhooksResponse
+	11, // 55: bridge.admin.v1.AdminService.GetWebhook:output_type -> bridge.admin.v1.GetWebhookResponse
+	13, // 56: bridge.admin.v1.AdminService.RetryWebhooks:output_type -> bridge.admin.v1.RetryWebhooksResponse
+	16, // 57: bridge.admin.v1.AdminService.DiscardWebhooks:output_type -> bridge.admin.v1.DiscardWebhooksResponse
+	18, // 58: bridge.admin.v1.AdminService.RetranslateWebhooks:output_type -> bridge.admin.v1.RetranslateWebhooksResponse
+	23, // 59: bridge.admin.v1.AdminService.ListDrift:output_type -> bridge.admin.v1.ListDriftResponse
+	44, // 60: bridge.admin.v1.AdminService.ListSinks:output_type -> bridge.admin.v1.ListSinksResponse
+	45, // 61: bridge.admin.v1.AdminService.GetSink:output_type -> bridge.admin.v1.GetSinkResponse
+	46, // 62: bridge.admin.v1.AdminService.PauseSink:output_type -> bridge.admin.v1.PauseSinkResponse
+	47, // 63: bridge.admin.v1.AdminService.ResumeSink:output_type -> bridge.admin.v1.ResumeSinkResponse
+	48, // 64: bridge.admin.v1.AdminService.SeekSink:output_type -> bridge.admin.v1.SeekSinkResponse
+	49, // 65: bridge.admin.v1.AdminService.PassEvent:output_type -> bridge.admin.v1.PassEventResponse
+	50, // 66: bridge.admin.v1.AdminService.ForgetSink:output_type -> bridge.admin.v1.ForgetSinkResponse
+	51, // 67: bridge.admin.v1.AdminService.StartReplay:output_type -> bridge.admin.v1.StartReplayResponse
+	52, // 68: bridge.admin.v1.AdminService.ListReplays:output_type -> bridge.admin.v1.ListReplaysResponse
+	53, // 69: bridge.admin.v1.AdminService.CancelReplay:output_type -> bridge.admin.v1.CancelReplayResponse
+	54, // 70: bridge.admin.v1.AdminService.ListParked:output_type -> bridge.admin.v1.ListParkedResponse
+	55, // 71: bridge.admin.v1.AdminService.GetParked:output_type -> bridge.admin.v1.GetParkedResponse
+	56, // 72: bridge.admin.v1.AdminService.RetryParked:output_type -> bridge.admin.v1.RetryParkedResponse
+	57, // 73: bridge.admin.v1.AdminService.DiscardParked:output_type -> bridge.admin.v1.DiscardParkedResponse
+	58, // 74: bridge.admin.v1.AdminService.ListReplicas:output_type -> bridge.admin.v1.ListReplicasResponse
+	59, // 75: bridge.admin.v1.AdminService.GetStatus:output_type -> bridge.admin.v1.GetStatusResponse
+	60, // 76: bridge.admin.v1.AdminService.ReloadConfig:output_type -> bridge.admin.v1.ReloadConfigResponse
+	61, // 77: bridge.admin.v1.AdminService.BackupJournal:output_type -> bridge.admin.v1.BackupJournalResponse
+	54, // [54:78] is the sub-list for method output_type
+	30, // [30:54] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_bridge_admin_v1_admin_proto_init() }
@@ -2120,7 +2270,7 @@ func file_bridge_admin_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bridge_admin_v1_admin_proto_rawDesc), len(file_bridge_admin_v1_admin_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   22,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
