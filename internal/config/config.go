@@ -51,6 +51,8 @@ type Listen struct {
 	Webhooks, Ops, GRPC, Admin Listener
 	// PublicURL is the base of the URLs that vendors call, if it is configured.
 	PublicURL string
+	// WithoutConsole serves no console on Admin.
+	WithoutConsole bool
 }
 
 // Listener is one address to listen on.

@@ -39,8 +39,11 @@ func (a authenticator) admits(authorization string) bool {
 	if !strings.EqualFold(scheme, "bearer") {
 		return false
 	}
-	return a.digests.Match(strings.TrimSpace(token), time.Now())
+	return a.has(strings.TrimSpace(token))
 }
+
+// has reports whether a token is one of the tokens, and records its use.
+func (a authenticator) has(token string) bool { return a.digests.Match(token, time.Now()) }
 
 // middleware answers 401 to requests that are not admitted.
 func (a authenticator) middleware(next http.Handler) http.Handler {

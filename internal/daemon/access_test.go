@@ -87,7 +87,7 @@ func TestAdminAsksForTheToken(t *testing.T) {
 func testAdminHandler(t *testing.T, a authenticator, listen string) http.Handler {
 	t.Helper()
 	document := []byte("{}")
-	h, err := adminHandler(admin.New(admin.Config{}), func() *[]byte { return &document }, func() *authenticator { return &a }, listen)
+	h, err := adminHandler(admin.New(admin.Config{}), func() *[]byte { return &document }, func() *authenticator { return &a }, nil, listen)
 	if err != nil {
 		t.Fatal(err)
 	}

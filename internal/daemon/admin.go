@@ -6,6 +6,7 @@ import (
 
 	"github.com/webhook-bridge/bridge/internal/admin"
 	"github.com/webhook-bridge/bridge/internal/config"
+	"github.com/webhook-bridge/bridge/internal/console"
 	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/source"
 )
@@ -20,9 +21,11 @@ func storedSources(in *intake.Intake, sources []source.Source) map[string]*intak
 	return all
 }
 
-// adminHandler serves the operator's listener: the operator's service as JSON, and the OpenAPI documents of that and of what
-// this instance receives.
-func adminHandler(operators *admin.Server, document func() *[]byte, admits func() *authenticator, listen string) (http.Handler, error) {
+// adminHandler serves the operator's listener: the operator's service as JSON, the OpenAPI documents of that and of what this instance
+// receives, and pages, which admit callers by themselves. pages may be nil.
+func adminHandler(
+	operators *admin.Server, document func() *[]byte, admits func() *authenticator, pages http.Handler, listen string,
+) (http.Handler, error) {
 	service, err := admin.Handler(operators)
 	if err != nil {
 		return nil, err
@@ -37,8 +40,13 @@ func adminHandler(operators *admin.Server, document func() *[]byte, admits func(
 	}
 	serve("/openapi.json", func() []byte { return *document() })
 	serve("/openapi/admin.json", func() []byte { return admin.OpenAPI })
-	admitted := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { admits().middleware(mux).ServeHTTP(w, r) })
-	return sameOrigin(listen, admitted), nil
+	all := http.NewServeMux()
+	all.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { admits().middleware(mux).ServeHTTP(w, r) })
+	if pages != nil {
+		all.Handle(console.Path, pages)
+		all.Handle("GET /{$}", http.RedirectHandler(console.Path, http.StatusFound))
+	}
+	return sameOrigin(listen, all), nil
 }
 
 // sameOrigin refuses requests that a foreign web page could make an operator's browser send: a request with another site's

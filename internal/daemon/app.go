@@ -27,6 +27,7 @@ import (
 	"github.com/webhook-bridge/bridge/internal/config"
 	"github.com/webhook-bridge/bridge/internal/groups"
 	"github.com/webhook-bridge/bridge/internal/handover"
+	"github.com/webhook-bridge/bridge/internal/history"
 	"github.com/webhook-bridge/bridge/internal/ingress"
 	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/journal"
@@ -58,8 +59,9 @@ type Server struct {
 	subscriptions *subscribe.Server
 	groups        *groups.Manager
 	managing      managing
-	// operators is the operator's service.
+	// operators is the operator's service. history is the last hour of the metrics, or nil without the console.
 	operators *admin.Server
+	history   *history.Recorder
 	pushes    pushes
 	ready     *readiness
 	alerts    *alerts.Monitor
@@ -266,7 +268,15 @@ func (a *Server) listenAll(ctx context.Context, metrics prometheus.Gatherer) err
 			return nil
 		}},
 		{"admin", l.Admin, func(*tls.Config) error {
-			h, err := adminHandler(a.operators, a.document.Load, a.admits.Load, l.Admin.Addr)
+			pages, err := a.openConsole()
+			if err != nil {
+				return err
+			}
+			var served http.Handler
+			if pages != nil {
+				served = pages
+			}
+			h, err := adminHandler(a.operators, a.document.Load, a.admits.Load, served, l.Admin.Addr)
 			serve(&a.admin, httpServer(h, a.log))
 			return err
 		}},
@@ -329,6 +339,12 @@ func (a *Server) Run(ctx context.Context) error {
 		a.reportCounts(ctx)
 		return nil
 	})
+	if a.history != nil {
+		group.Go(func() error {
+			a.history.Run(ctx)
+			return nil
+		})
+	}
 	group.Go(func() error {
 		a.newest.Run(ctx)
 		return nil

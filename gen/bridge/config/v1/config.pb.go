@@ -238,8 +238,8 @@ type Listen struct {
 	Ops string `protobuf:"bytes,2,opt,name=ops,proto3" json:"ops,omitempty"`
 	// Subscriptions, over gRPC and [HTTP](http.md), and typed calls for sources that set `grpc`.
 	Grpc string `protobuf:"bytes,3,opt,name=grpc,proto3" json:"grpc,omitempty"`
-	// For operators: the service of [operating.md](operating.md#inspect-and-repair) under `/v1`, and the OpenAPI
-	// documents `/openapi/admin.json` and, for the configured sources, `/openapi.json`.
+	// For operators: the [console](console.md), the service of [operating.md](operating.md#inspect-and-repair) under `/v1`, and the
+	// OpenAPI documents `/openapi/admin.json` and, for the configured sources, `/openapi.json`.
 	Admin string `protobuf:"bytes,4,opt,name=admin,proto3" json:"admin,omitempty"`
 	// TLS by listener.
 	Tls *ListenTLS `protobuf:"bytes,5,opt,name=tls,proto3" json:"tls,omitempty"`
@@ -248,9 +248,11 @@ type Listen struct {
 	PublicUrl string `protobuf:"bytes,6,opt,name=public_url,json=publicUrl,proto3" json:"public_url,omitempty"`
 	// Limits of open connections by listener. At its limit, a listener closes the connection that has been idle longest, first among
 	// the ones that have shown no credential.
-	Connections   *ListenConnections `protobuf:"bytes,7,opt,name=connections,proto3" json:"connections,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Connections *ListenConnections `protobuf:"bytes,7,opt,name=connections,proto3" json:"connections,omitempty"`
+	// Serves no [console](console.md) on `listen.admin`.
+	WithoutConsole bool `protobuf:"varint,8,opt,name=without_console,json=withoutConsole,proto3" json:"without_console,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Listen) Reset() {
@@ -330,6 +332,13 @@ func (x *Listen) GetConnections() *ListenConnections {
 		return x.Connections
 	}
 	return nil
+}
+
+func (x *Listen) GetWithoutConsole() bool {
+	if x != nil {
+		return x.WithoutConsole
+	}
+	return false
 }
 
 // ListenConnections limits the open connections by listener.
@@ -4095,7 +4104,7 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\x041000R\n" +
 	"maxMembers\x12.\n" +
 	"\x04tail\x18\x05 \x01(\tB\x1a\xb2\xaa\x19\x16\n" +
-	"\x0464Mi\"\x031Mi*\x038Gi2\x04sizeR\x04tail\"\x98\x03\n" +
+	"\x0464Mi\"\x031Mi*\x038Gi2\x04sizeR\x04tail\"\xc9\x03\n" +
 	"\x06Listen\x122\n" +
 	"\bwebhooks\x18\x01 \x01(\tB\x16\xb2\xaa\x19\x12\n" +
 	"\x05:80802\aaddress@\x01R\bwebhooks\x12(\n" +
@@ -4108,7 +4117,8 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\x03tls\x18\x05 \x01(\v2\x1b.bridge.config.v1.ListenTLSB\x06\xb2\xaa\x19\x02@\x01R\x03tls\x12>\n" +
 	"\n" +
 	"public_url\x18\x06 \x01(\tB\x1f\xb2\xaa\x19\x1b\x1a\x14the URL that arrives2\x03URLR\tpublicUrl\x12M\n" +
-	"\vconnections\x18\a \x01(\v2#.bridge.config.v1.ListenConnectionsB\x06\xb2\xaa\x19\x02@\x01R\vconnections\"\xd4\x03\n" +
+	"\vconnections\x18\a \x01(\v2#.bridge.config.v1.ListenConnectionsB\x06\xb2\xaa\x19\x02@\x01R\vconnections\x12/\n" +
+	"\x0fwithout_console\x18\b \x01(\bB\x06\xb2\xaa\x19\x02@\x01R\x0ewithoutConsole\"\xd4\x03\n" +
 	"\x11ListenConnections\x12t\n" +
 	"\bwebhooks\x18\x01 \x01(\rBX\xbaH\v\xd8\x01\x01*\x06\x18\xc0\x84=(\x04\xb2\xaa\x19F\x1aDa quarter of the descriptors that the process may open, at most 2048R\bwebhooks\x12k\n" +
 	"\x03ops\x18\x02 \x01(\rBY\xbaH\v\xd8\x01\x01*\x06\x18\xc0\x84=(\x04\xb2\xaa\x19G\x1aEa sixteenth of the descriptors that the process may open, at most 128R\x03ops\x12k\n" +
