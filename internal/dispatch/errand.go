@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -21,14 +22,22 @@ type errand struct {
 	// failures counts attempts in a row that failed. The next one is not made before a time.
 	failures  int
 	notBefore time.Time
-	// done is closed when no records are left.
-	done chan struct{}
+	// problem is what the lane shows as its problem for the errand's failed attempts.
+	problem atomic.Pointer[string]
+	// done is closed when no records are left, or when failed is set: the destination wants no more events.
+	done   chan struct{}
+	failed error
 }
 
 // runErrand has the lane deliver an errand, in place of an earlier one. Nil withdraws it. It may be called by any goroutine.
 func (l *lane) runErrand(e *errand) {
 	l.requests.Lock()
 	defer l.requests.Unlock()
+	if withdrawn := l.errand; withdrawn != nil {
+		if p := withdrawn.problem.Load(); p != nil {
+			l.problem.CompareAndSwap(p, nil)
+		}
+	}
 	l.errand = e
 	if e != nil && l.interrupt != nil {
 		l.interrupt()
@@ -46,7 +55,7 @@ func (l *lane) nextErrand() *errand {
 }
 
 // replaySome makes one attempt to deliver a batch of the errand. It reports whether it did, so that new events have their turn before
-// the next batch. A failed attempt does not hold up new events. Errors: ErrLost, sinks.ErrClosed, sinks.ErrFenced, ctx's.
+// the next batch. A failed attempt does not hold up new events. A destination that wants no more events fails the errand. Errors: ErrLost, sinks.ErrClosed, sinks.ErrFenced, ctx's.
 func (l *lane) replaySome(ctx, work context.Context) (tried bool, err error) {
 	e := l.nextErrand()
 	if e == nil {
@@ -82,11 +91,18 @@ func (l *lane) replayFailed(ctx, work context.Context, e *errand, err error) err
 		return err
 	case work.Err() != nil:
 		return nil //nolint:nilerr // the attempt was cut off, and does not count
+	case errors.Is(err, sinks.ErrDisabled):
+		l.asked = false
+		e.failed = err
+		l.endErrand(e)
+		return nil
 	case err == nil:
 		err = errShort
 	}
 	l.asked = false
 	l.d.cfg.Counters.retries.Add(1)
+	e.problem.Store(problemText(fmt.Errorf("replay %s: %w", e.replay, err)))
+	l.problem.Store(e.problem.Load())
 	if errors.As(err, &after) && after.After > 0 {
 		pause(ctx, after.After)
 		return nil
@@ -123,9 +139,12 @@ func (l *lane) parkReplayed(ctx, work context.Context, e *errand, reason error) 
 
 // dropReplayed removes the first n events of an errand, and ends it after the last one.
 func (l *lane) dropReplayed(e *errand, n int) {
-	if e.records = e.records[n:]; len(e.records) > 0 {
-		return
+	if e.records = e.records[n:]; len(e.records) == 0 {
+		l.endErrand(e)
 	}
+}
+
+func (l *lane) endErrand(e *errand) {
 	l.requests.Lock()
 	defer l.requests.Unlock()
 	if l.errand == e {

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -157,13 +158,10 @@ func (r *replay) run(ctx context.Context) (err error) {
 		if err != nil || ctx.Err() != nil {
 			return err
 		}
-		delivered, parked, ok := r.deliver(ctx, c)
-		if !ok {
-			return nil
+		if goesOn, err := r.deliver(ctx, c); err != nil || !goesOn {
+			return err
 		}
 		r.Next = uint64(c.next)
-		r.Delivered += delivered
-		r.Parked += parked
 		r.Expired += c.gone
 		r.Undecided += c.undecided
 		if time.Since(r.saved) >= r.d.cfg.SaveInterval {
@@ -269,8 +267,8 @@ func (r *replay) add(c *chunk, records []sinks.Record, limit sinks.Position) {
 	clear(records)
 }
 
-// deliver has the lanes deliver a chunk. It reports false when the replay does not go on.
-func (r *replay) deliver(ctx context.Context, c chunk) (delivered, parked uint64, ok bool) {
+// deliver has the lanes deliver a chunk. It reports false when the replay does not go on. An error is final: the destination wants no more events.
+func (r *replay) deliver(ctx context.Context, c chunk) (goesOn bool, err error) {
 	var errands []*errand
 	for i, records := range c.lanes {
 		if len(records) == 0 {
@@ -283,12 +281,15 @@ func (r *replay) deliver(ctx context.Context, c chunk) (delivered, parked uint64
 	}
 	for _, e := range errands {
 		if !r.awaitErrand(ctx, e) {
-			return 0, 0, false
+			return false, nil
 		}
-		delivered += e.delivered
-		parked += e.parked
 	}
-	return delivered, parked, true
+	for _, e := range errands {
+		r.Delivered += e.delivered
+		r.Parked += e.parked
+		err = cmp.Or(err, e.failed)
+	}
+	return true, err
 }
 
 // awaitErrand waits for the end of an errand. It reports false when the replay does not go on.

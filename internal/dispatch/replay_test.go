@@ -233,6 +233,57 @@ func TestReplayFails(t *testing.T) {
 	})
 }
 
+// A destination that wants no more events fails a replay after one attempt of each lane.
+func TestReplayToDisabled(t *testing.T) {
+	for _, lanes := range []int{1, 3} {
+		run(t, func(t *testing.T, r *rig) {
+			r.append(t, orders(10, 5)...)
+			r.ran(t, Config{})
+			gone := fmt.Errorf("%w: it is gone", sinks.ErrDisabled)
+			s := newScript(func(context.Context, []sinks.Record) (int, error) { return 0, gone })
+			r.replay(t, "one", 1, 11, nil)
+			stop := started(t, r.dispatcher(t, Config{Sinks: slices.Repeat([]sinks.Sink{s}, lanes)}))
+			sleep(time.Hour)
+			stop()
+			if n := len(s.attempts()); n < 1 || n > lanes {
+				t.Errorf("%d attempts by %d lanes", n, lanes)
+			}
+			r.checkReplay(t, &journalv1.Replay{Id: "one", From: 1, To: 11, Next: 1, State: replayFailed, Problem: gone.Error()})
+		})
+	}
+}
+
+// While a replay fails, that is the sink's problem. It ends with an answer, and with the replay.
+func TestReplayIsAProblem(t *testing.T) {
+	run(t, func(t *testing.T, r *rig) {
+		r.append(t, orders(10, 3)...)
+		r.ran(t, Config{})
+		s := r.sink(t)
+		var down atomic.Bool
+		script := newScript(func(ctx context.Context, events []sinks.Record) (int, error) {
+			if down.Load() {
+				return 0, errDown
+			}
+			return s.Deliver(ctx, events)
+		})
+		d := r.dispatcher(t, Config{Sinks: []sinks.Sink{script}})
+		stop := started(t, d)
+		for _, ended := range []string{"by an answer", "by an operator"} {
+			down.Store(true)
+			r.replay(t, ended, 1, 11, nil)
+			sleep(10 * time.Second)
+			diff(t, "problem", d.Problem(), "replay "+ended+": "+errDown.Error())
+			if ended == "by an operator" {
+				r.operate(t, func(ctx context.Context, j journal.Journal) error { return j.CancelReplay(ctx, sinkName, ended) })
+			}
+			down.Store(ended == "by an operator")
+			sleep(5 * time.Minute)
+			diff(t, "problem, ended "+ended, d.Problem(), "")
+		}
+		stop()
+	})
+}
+
 // A replay that an operator cancels stops, also while the destination fails, and the next one begins.
 func TestReplayCancelled(t *testing.T) {
 	run(t, func(t *testing.T, r *rig) {
