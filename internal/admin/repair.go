@@ -159,7 +159,14 @@ func (s *Server) retryOne(ctx context.Context, w *journalv1.Webhook, r *adminv1.
 		result.Fault = faultOf(fault)
 		return result, nil
 	}
-	released, err := s.repair.Retry(ctx, src, w, repair.Options{Event: r.GetVendorEvent(), DryRun: r.GetDryRun()})
+	return s.release(ctx, src, w, result, repair.Options{Event: r.GetVendorEvent(), DryRun: r.GetDryRun()})
+}
+
+// release tries to release a webhook, and completes its result.
+func (s *Server) release(
+	ctx context.Context, src *intake.Source, w *journalv1.Webhook, result *adminv1.RetryResult, o repair.Options,
+) (*adminv1.RetryResult, error) {
+	released, err := s.repair.Retry(ctx, src, w, o)
 	if errors.Is(err, journal.ErrNotFound) {
 		return s.overtaken(ctx, w, result)
 	}

@@ -128,6 +128,7 @@ func (s *Server) webhook(ctx context.Context, r *adminv1.GetWebhookRequest) (*ad
 	}
 	a := &adminv1.GetWebhookResponse{
 		Webhook: s.short(w), Encoding: encodingName(w.GetEncoding()), Headers: s.headers(w, r.GetReveal()), BodyOffset: -1,
+		Repair: repairOf(w, r.GetReveal()),
 	}
 	for _, d := range w.GetDrift() {
 		a.Drift = append(a.Drift, &adminv1.DriftField{
@@ -222,7 +223,7 @@ func bodyOffset(w *journalv1.Webhook, document []byte, declared protoreflect.Mes
 	}
 	at := q.GetOffset()
 	switch {
-	case q == nil, at < 0, at > int64(len(document)), isForm && (reveal || len(document) == len(w.GetBody())):
+	case q == nil, w.GetRepair() != nil, at < 0, at > int64(len(document)), isForm && (reveal || len(document) == len(w.GetBody())):
 		return -1 // The offset of a form's problem is in its JSON.
 	case reveal:
 		return at

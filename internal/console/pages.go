@@ -22,6 +22,9 @@ var pages = []page{
 	{"POST", "webhooks", "Webhooks", "", "webhooks.html", (*Console).webhooks},
 	{"GET", "webhooks/{id}", "Webhook", "", "webhook.html", (*Console).webhook},
 	{"POST", "webhooks/{id}", "Webhook", "", "webhook.html", (*Console).webhook},
+	{"POST", "webhooks/{id}/repair", "Repair", "", "repair.html", (*Console).repair},
+	{"GET", "quarantine", "Quarantine", "Quarantine", "quarantine.html", (*Console).quarantine},
+	{"POST", "quarantine/retry", "Retry", "", "retry.html", (*Console).retry},
 }
 
 // missing is the page for paths that are no page's.

@@ -34,6 +34,9 @@ func TestPages(t *testing.T) {
 		{"POST webhooks", func() page { return r.submit("/console/webhooks", url.Values{"text": {"4713"}}) }, []string{"1 found"}},
 		{"GET webhooks/{id}", func() page { return r.get(all.webhooks()[3]) }, []string{"shipping.ordered", "archive", "position 1"}},
 		{"POST webhooks/{id}", func() page { return r.submit(all.webhooks()[1], nil) }, []string{"jdoe@example.com", "<mark", "malformed json"}},
+		{"GET quarantine", func() page { return r.get("/console/quarantine") }, []string{"malformed json", "untranslatable", "2 in all"}},
+		{"POST quarantine/retry", func() page { return r.submit("/console/quarantine/retry", url.Values{"reason": {"untranslatable"}}) }, []string{"0 of 1 webhooks", "Nothing has changed"}},
+		{"POST webhooks/{id}/repair", func() page { return r.submit(all.webhooks()[1]+"/repair", url.Values{"body": {ordered}}) }, []string{"can be translated", "<del>", "<ins>"}},
 		{"missing", func() page { return r.get("/console/none") }, []string{"There is no such page"}},
 	}
 	var covered []string

@@ -38,16 +38,23 @@ type curve struct {
 	text func(float64) string
 }
 
-// plots draws the curves over the hour before now.
+// shortest is the shortest time that a plot shows.
+const shortest = 5 * time.Minute
+
+// plots draws the curves up to now, over the time that the points are of.
 func plots(points []history.Point, curves []curve, end time.Time) (all []plot) {
+	span := shortest
+	if len(points) > 0 {
+		span = min(max(end.Sub(points[0].At)+points[0].For, shortest), history.Span)
+	}
 	for _, c := range curves {
-		all = append(all, c.draw(points, end))
+		all = append(all, c.draw(points, end, span))
 	}
 	return all
 }
 
-func (c curve) draw(points []history.Point, end time.Time) plot {
-	p := plot{Title: c.title, Tone: c.tone, Width: plotWidth, Height: plotHeight, From: "60 min ago"}
+func (c curve) draw(points []history.Point, end time.Time, span time.Duration) plot {
+	p := plot{Title: c.title, Tone: c.tone, Width: plotWidth, Height: plotHeight, From: duration(span) + " ago"}
 	latest, most := math.NaN(), 0.0
 	for _, x := range points {
 		if v := c.value(x); !math.IsNaN(v) {
@@ -60,8 +67,8 @@ func (c curve) draw(points []history.Point, end time.Time) plot {
 	if !math.IsNaN(latest) {
 		p.Now = c.text(latest)
 	}
-	p.Summary = fmt.Sprintf("%s in the last hour: now %s, at most %s", c.title, p.Now, p.Most)
-	p.Line, p.Area = c.paths(points, end, most)
+	p.Summary = fmt.Sprintf("%s in the last %s: now %s, at most %s", c.title, duration(span), p.Now, p.Most)
+	p.Line, p.Area = c.paths(points, end, span, most)
 	p.Grid = fmt.Sprintf("M0 %d.5H%d", plotHeight-1, plotWidth)
 	for i := 1; i < 4; i++ {
 		p.Grid += fmt.Sprintf("M%d 0V%d", plotWidth*i/4, plotHeight)
@@ -70,7 +77,7 @@ func (c curve) draw(points []history.Point, end time.Time) plot {
 }
 
 // paths returns the line and the area below it. Where there is no value, both have a gap.
-func (c curve) paths(points []history.Point, end time.Time, most float64) (line, area string) {
+func (c curve) paths(points []history.Point, end time.Time, span time.Duration, most float64) (line, area string) {
 	var l, a strings.Builder
 	from := ""
 	last := ""
@@ -86,7 +93,7 @@ func (c curve) paths(points []history.Point, end time.Time, most float64) (line,
 			leave()
 			continue
 		}
-		x := short(plotWidth * (1 - float64(end.Sub(p.At))/float64(history.Span)))
+		x := short(plotWidth * (1 - float64(end.Sub(p.At))/float64(span)))
 		y := float64(plotHeight)
 		if most > 0 {
 			y -= (plotHeight - plotHeadroom) * v / most

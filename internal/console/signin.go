@@ -19,8 +19,8 @@ type signInView struct {
 	Refused bool
 }
 
-// maxForm bounds the body of a form but that of a repair, in bytes.
-const maxForm = 64 << 10
+// maxForm bounds the body of a form, in bytes: the largest body to repair, with escapes.
+const maxForm = 3*maxRepair + 16<<10
 
 func (c *Console) showSignIn(w http.ResponseWriter, r *http.Request) {
 	if c.operators.Open() {

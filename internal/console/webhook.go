@@ -20,6 +20,9 @@ type webhookView struct {
 	Revealed bool
 	Headers  []*adminv1.Header
 	Body     shown
+	// Repair is set if an operator changed the body, and Before is the body as it was received.
+	Repair *adminv1.HandRepair
+	Before shown
 	// MessageType and Message are the vendor's message as today's connector reads it.
 	MessageType string
 	Message     shown
@@ -56,7 +59,9 @@ func (v *webhookView) title() string {
 }
 
 // Quarantined reports whether the webhook waits for an operator.
-func (v *webhookView) Quarantined() bool { return v.GetOutcome() == adminv1.Outcome_OUTCOME_QUARANTINED }
+func (v *webhookView) Quarantined() bool {
+	return v.GetOutcome() == adminv1.Outcome_OUTCOME_QUARANTINED
+}
 
 // webhook shows a webhook. Personal data are shown after a POST alone: such a request is logged, and no link makes it.
 func (c *Console) webhook(r *http.Request) (any, error) {
@@ -68,6 +73,9 @@ func (c *Console) webhook(r *http.Request) (any, error) {
 	v := &webhookView{
 		Webhook: found.GetWebhook(), State: outcomeBadge(found.GetWebhook().GetOutcome()), Encoding: found.GetEncoding(), Revealed: reveal,
 		Headers: found.GetHeaders(), Body: showBody(found), MessageType: found.GetMessageType(), Drift: found.GetDrift(),
+	}
+	if v.Repair = found.GetRepair(); v.Repair != nil {
+		v.Before = showJSON(v.Repair.GetBody(), noMarks)
 	}
 	if found.GetMessage() != "" {
 		v.Message = showJSON(found.GetMessage(), noMarks)
@@ -136,6 +144,9 @@ func historyOf(found *adminv1.GetWebhookResponse) []occasion {
 		then(w.GetReceivedAt(), "recognized as the ping "+w.GetPing())
 	case w.GetOutcome() == adminv1.Outcome_OUTCOME_DUPLICATE:
 		then(w.GetReceivedAt(), "kept without events: an earlier webhook had told the same in other bytes")
+	}
+	if r := found.GetRepair(); r != nil {
+		then(r.GetAt(), "changed by hand, by "+r.GetBy())
 	}
 	if w.GetReleasedAt() != nil {
 		text := "released from quarantine"

@@ -119,7 +119,7 @@ func (s *Store) payload(w *journalv1.Webhook, want streamv1.Payload, personal bo
 		return payload.Payload{Missing: "the webhook is no longer kept"}
 	case want == streamv1.Payload_PAYLOAD_RAW:
 		return payload.Payload{Raw: &streamv1.RawWebhook{
-			Body:            w.GetBody(),
+			Body:            receivedBody(w),
 			ContentType:     intake.HeaderOf(w.GetHeaders(), "content-type"),
 			ContentEncoding: intake.HeaderOf(w.GetHeaders(), "content-encoding"),
 		}}
@@ -159,4 +159,12 @@ func (s *Store) message(w *journalv1.Webhook) (m proto.Message, missing string) 
 
 func sizeOf(p payload.Payload) int {
 	return len(p.Vendor.GetValue()) + len(p.Raw.GetBody()) + len(p.Missing)
+}
+
+// receivedBody is a webhook's body as it was received, also if an operator changed it since.
+func receivedBody(w *journalv1.Webhook) []byte {
+	if r := w.GetRepair(); r != nil {
+		return r.GetBody()
+	}
+	return w.GetBody()
 }

@@ -9,6 +9,11 @@
 // released without events. Without such a key it was kept apart, so it is a fact of its own. A stored array that the connector
 // can split today is released without events of its own. So is a webhook that is a ping today. Its webhooks become released or quarantined ones, all at once.
 //
+// # Repair by hand
+//
+// A webhook may be retried with a body that an operator has corrected. If that can be translated, it is released with the new body, and the
+// body as it was received is stored beside it. Otherwise nothing changes.
+//
 // # Retranslate
 //
 // A webhook that became events is translated with today's connector. If the result differs from what is published, it is
@@ -20,6 +25,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/webhook-bridge/bridge/connectors"
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
@@ -59,6 +67,9 @@ type Options struct {
 	Event string
 	// DryRun changes nothing. Then it does not show whether a webhook is a duplicate.
 	DryRun bool
+	// Body, if set, is JSON that an operator wrote in place of the webhook's body, and By is who did.
+	Body []byte
+	By   string
 }
 
 // Retried is the result of the retry of a quarantined webhook.
@@ -83,6 +94,9 @@ func (p *Repairer) Retry(ctx context.Context, src *intake.Source, w *journalv1.W
 	if _, known := src.Event(o.Event); o.Event != "" && !known {
 		r.Fault = intake.NewFault(intake.UnknownEvent, unknownEvent(src.Connector, o.Event))
 		return r, nil
+	}
+	if o.Body != nil {
+		w = changed(w, o)
 	}
 	drafts := src.Drafts(src.Redelivery(w, o.Event))
 	r.Event, r.Fault = drafts[0].Event, drafts[0].Fault
@@ -119,6 +133,14 @@ func (p *Repairer) Retry(ctx context.Context, src *intake.Source, w *journalv1.W
 		}
 	}
 	return r, nil
+}
+
+// changed returns a stored webhook with another body, and with what that replaces.
+func changed(w *journalv1.Webhook, o Options) *journalv1.Webhook {
+	n := proto.CloneOf(w)
+	n.Repair = &journalv1.HandRepair{Body: w.GetBody(), Encoding: w.GetEncoding(), At: timestamppb.Now(), By: o.By}
+	n.Body, n.Encoding = o.Body, journalv1.Encoding_ENCODING_JSON
+	return n
 }
 
 // Discard removes from quarantine the webhooks that q selects, page by page, for as long as more says so, which is told the

@@ -952,7 +952,9 @@ type GetWebhookResponse struct {
 	// How the body differed from what the vendor documents.
 	Drift []*DriftField `protobuf:"bytes,9,rep,name=drift,proto3" json:"drift,omitempty"`
 	// Byte offset in `body` of the place that webhook.fault is about. -1 when it is not about one place, or the place is not in `body`.
-	BodyOffset    int64 `protobuf:"varint,10,opt,name=body_offset,json=bodyOffset,proto3" json:"body_offset,omitempty"`
+	BodyOffset int64 `protobuf:"varint,10,opt,name=body_offset,json=bodyOffset,proto3" json:"body_offset,omitempty"`
+	// Set when an operator changed the body by hand.
+	Repair        *HandRepair `protobuf:"bytes,11,opt,name=repair,proto3" json:"repair,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1055,6 +1057,13 @@ func (x *GetWebhookResponse) GetBodyOffset() int64 {
 		return x.BodyOffset
 	}
 	return 0
+}
+
+func (x *GetWebhookResponse) GetRepair() *HandRepair {
+	if x != nil {
+		return x.Repair
+	}
+	return nil
 }
 
 type RetryWebhooksRequest struct {
@@ -1276,6 +1285,187 @@ func (x *RetryResult) GetFault() *Fault {
 	return nil
 }
 
+type RepairWebhookRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the webhook.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The corrected body: JSON.
+	Body []byte `protobuf:"bytes,2,opt,name=body,proto3" json:"body,omitempty"`
+	// Read it as this event of the vendor's, and ignore the names in it.
+	VendorEvent string `protobuf:"bytes,3,opt,name=vendor_event,json=vendorEvent,proto3" json:"vendor_event,omitempty"`
+	// Only return the result; change nothing.
+	DryRun        bool `protobuf:"varint,4,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RepairWebhookRequest) Reset() {
+	*x = RepairWebhookRequest{}
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RepairWebhookRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RepairWebhookRequest) ProtoMessage() {}
+
+func (x *RepairWebhookRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RepairWebhookRequest.ProtoReflect.Descriptor instead.
+func (*RepairWebhookRequest) Descriptor() ([]byte, []int) {
+	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *RepairWebhookRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RepairWebhookRequest) GetBody() []byte {
+	if x != nil {
+		return x.Body
+	}
+	return nil
+}
+
+func (x *RepairWebhookRequest) GetVendorEvent() string {
+	if x != nil {
+		return x.VendorEvent
+	}
+	return ""
+}
+
+func (x *RepairWebhookRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+type RepairWebhookResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What became of it.
+	Result        *RetryResult `protobuf:"bytes,1,opt,name=result,proto3" json:"result,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RepairWebhookResponse) Reset() {
+	*x = RepairWebhookResponse{}
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RepairWebhookResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RepairWebhookResponse) ProtoMessage() {}
+
+func (x *RepairWebhookResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RepairWebhookResponse.ProtoReflect.Descriptor instead.
+func (*RepairWebhookResponse) Descriptor() ([]byte, []int) {
+	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *RepairWebhookResponse) GetResult() *RetryResult {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
+// HandRepair is what an operator's change of a body replaced.
+type HandRepair struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When it was changed.
+	At *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=at,proto3" json:"at,omitempty"`
+	// Who changed it: the operator's name or address.
+	By string `protobuf:"bytes,2,opt,name=by,proto3" json:"by,omitempty"`
+	// The body as it was received, as text: masked unless revealed.
+	Body          string `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HandRepair) Reset() {
+	*x = HandRepair{}
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HandRepair) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HandRepair) ProtoMessage() {}
+
+func (x *HandRepair) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HandRepair.ProtoReflect.Descriptor instead.
+func (*HandRepair) Descriptor() ([]byte, []int) {
+	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *HandRepair) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *HandRepair) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *HandRepair) GetBody() string {
+	if x != nil {
+		return x.Body
+	}
+	return ""
+}
+
 type DiscardWebhooksRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Which, by id. Without ids, all quarantined webhooks that the filter selects, which must select something: an empty
@@ -1291,7 +1481,7 @@ type DiscardWebhooksRequest struct {
 
 func (x *DiscardWebhooksRequest) Reset() {
 	*x = DiscardWebhooksRequest{}
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[14]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1303,7 +1493,7 @@ func (x *DiscardWebhooksRequest) String() string {
 func (*DiscardWebhooksRequest) ProtoMessage() {}
 
 func (x *DiscardWebhooksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[14]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1316,7 +1506,7 @@ func (x *DiscardWebhooksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardWebhooksRequest.ProtoReflect.Descriptor instead.
 func (*DiscardWebhooksRequest) Descriptor() ([]byte, []int) {
-	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{14}
+	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DiscardWebhooksRequest) GetIds() []string {
@@ -1352,7 +1542,7 @@ type DiscardWebhooksResponse struct {
 
 func (x *DiscardWebhooksResponse) Reset() {
 	*x = DiscardWebhooksResponse{}
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[15]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1364,7 +1554,7 @@ func (x *DiscardWebhooksResponse) String() string {
 func (*DiscardWebhooksResponse) ProtoMessage() {}
 
 func (x *DiscardWebhooksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[15]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1377,7 +1567,7 @@ func (x *DiscardWebhooksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardWebhooksResponse.ProtoReflect.Descriptor instead.
 func (*DiscardWebhooksResponse) Descriptor() ([]byte, []int) {
-	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{15}
+	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *DiscardWebhooksResponse) GetDiscarded() uint64 {
@@ -1412,7 +1602,7 @@ type RetranslateWebhooksRequest struct {
 
 func (x *RetranslateWebhooksRequest) Reset() {
 	*x = RetranslateWebhooksRequest{}
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[16]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1424,7 +1614,7 @@ func (x *RetranslateWebhooksRequest) String() string {
 func (*RetranslateWebhooksRequest) ProtoMessage() {}
 
 func (x *RetranslateWebhooksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[16]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1437,7 +1627,7 @@ func (x *RetranslateWebhooksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetranslateWebhooksRequest.ProtoReflect.Descriptor instead.
 func (*RetranslateWebhooksRequest) Descriptor() ([]byte, []int) {
-	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{16}
+	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RetranslateWebhooksRequest) GetFilter() *Filter {
@@ -1493,7 +1683,7 @@ type RetranslateWebhooksResponse struct {
 
 func (x *RetranslateWebhooksResponse) Reset() {
 	*x = RetranslateWebhooksResponse{}
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[17]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1505,7 +1695,7 @@ func (x *RetranslateWebhooksResponse) String() string {
 func (*RetranslateWebhooksResponse) ProtoMessage() {}
 
 func (x *RetranslateWebhooksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[17]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1518,7 +1708,7 @@ func (x *RetranslateWebhooksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetranslateWebhooksResponse.ProtoReflect.Descriptor instead.
 func (*RetranslateWebhooksResponse) Descriptor() ([]byte, []int) {
-	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{17}
+	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RetranslateWebhooksResponse) GetExamined() uint64 {
@@ -1575,7 +1765,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[18]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1587,7 +1777,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[18]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1600,7 +1790,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{18}
+	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Change) GetWebhookId() string {
@@ -1655,7 +1845,7 @@ type EventChange struct {
 
 func (x *EventChange) Reset() {
 	*x = EventChange{}
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[19]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1667,7 +1857,7 @@ func (x *EventChange) String() string {
 func (*EventChange) ProtoMessage() {}
 
 func (x *EventChange) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[19]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1680,7 +1870,7 @@ func (x *EventChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventChange.ProtoReflect.Descriptor instead.
 func (*EventChange) Descriptor() ([]byte, []int) {
-	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{19}
+	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *EventChange) GetIndex() uint32 {
@@ -1726,7 +1916,7 @@ type FieldChange struct {
 
 func (x *FieldChange) Reset() {
 	*x = FieldChange{}
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[20]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1738,7 +1928,7 @@ func (x *FieldChange) String() string {
 func (*FieldChange) ProtoMessage() {}
 
 func (x *FieldChange) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[20]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1751,7 +1941,7 @@ func (x *FieldChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FieldChange.ProtoReflect.Descriptor instead.
 func (*FieldChange) Descriptor() ([]byte, []int) {
-	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{20}
+	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *FieldChange) GetPath() string {
@@ -1791,7 +1981,7 @@ type ListDriftRequest struct {
 
 func (x *ListDriftRequest) Reset() {
 	*x = ListDriftRequest{}
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[21]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1803,7 +1993,7 @@ func (x *ListDriftRequest) String() string {
 func (*ListDriftRequest) ProtoMessage() {}
 
 func (x *ListDriftRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[21]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1816,7 +2006,7 @@ func (x *ListDriftRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDriftRequest.ProtoReflect.Descriptor instead.
 func (*ListDriftRequest) Descriptor() ([]byte, []int) {
-	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{21}
+	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListDriftRequest) GetConnector() string {
@@ -1857,7 +2047,7 @@ type ListDriftResponse struct {
 
 func (x *ListDriftResponse) Reset() {
 	*x = ListDriftResponse{}
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[22]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1869,7 +2059,7 @@ func (x *ListDriftResponse) String() string {
 func (*ListDriftResponse) ProtoMessage() {}
 
 func (x *ListDriftResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_admin_v1_admin_proto_msgTypes[22]
+	mi := &file_bridge_admin_v1_admin_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1882,7 +2072,7 @@ func (x *ListDriftResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDriftResponse.ProtoReflect.Descriptor instead.
 func (*ListDriftResponse) Descriptor() ([]byte, []int) {
-	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{22}
+	return file_bridge_admin_v1_admin_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListDriftResponse) GetFields() []*DriftField {
@@ -1969,7 +2159,7 @@ const file_bridge_admin_v1_admin_proto_rawDesc = "" +
 	"examinedTo\"E\n" +
 	"\x11GetWebhookRequest\x12\x18\n" +
 	"\x02id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x02id\x12\x16\n" +
-	"\x06reveal\x18\x02 \x01(\bR\x06reveal\"\x90\x03\n" +
+	"\x06reveal\x18\x02 \x01(\bR\x06reveal\"\xc5\x03\n" +
 	"\x12GetWebhookResponse\x122\n" +
 	"\awebhook\x18\x01 \x01(\v2\x18.bridge.admin.v1.WebhookR\awebhook\x12\x1a\n" +
 	"\bencoding\x18\x02 \x01(\tR\bencoding\x12\x12\n" +
@@ -1982,7 +2172,8 @@ const file_bridge_admin_v1_admin_proto_rawDesc = "" +
 	"\x05drift\x18\t \x03(\v2\x1b.bridge.admin.v1.DriftFieldR\x05drift\x12\x1f\n" +
 	"\vbody_offset\x18\n" +
 	" \x01(\x03R\n" +
-	"bodyOffset\"\xed\x01\n" +
+	"bodyOffset\x123\n" +
+	"\x06repair\x18\v \x01(\v2\x1b.bridge.admin.v1.HandRepairR\x06repair\"\xed\x01\n" +
 	"\x14RetryWebhooksRequest\x12\"\n" +
 	"\x03ids\x18\x01 \x03(\tB\x10\xbaH\r\x92\x01\n" +
 	"\x10\xe8\a\"\x05r\x03\xb0\x01\x01R\x03ids\x12/\n" +
@@ -2001,7 +2192,19 @@ const file_bridge_admin_v1_admin_proto_rawDesc = "" +
 	"\aoutcome\x18\x02 \x01(\x0e2\x18.bridge.admin.v1.OutcomeR\aoutcome\x12\x1f\n" +
 	"\vevent_count\x18\x03 \x01(\rR\n" +
 	"eventCount\x12,\n" +
-	"\x05fault\x18\x04 \x01(\v2\x16.bridge.admin.v1.FaultR\x05fault\"\x8c\x01\n" +
+	"\x05fault\x18\x04 \x01(\v2\x16.bridge.admin.v1.FaultR\x05fault\"\x8d\x01\n" +
+	"\x14RepairWebhookRequest\x12\x18\n" +
+	"\x02id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x02id\x12\x1f\n" +
+	"\x04body\x18\x02 \x01(\fB\v\xbaH\bz\x06\x10\x01\x18\x80\x80@R\x04body\x12!\n" +
+	"\fvendor_event\x18\x03 \x01(\tR\vvendorEvent\x12\x17\n" +
+	"\adry_run\x18\x04 \x01(\bR\x06dryRun\"M\n" +
+	"\x15RepairWebhookResponse\x124\n" +
+	"\x06result\x18\x01 \x01(\v2\x1c.bridge.admin.v1.RetryResultR\x06result\"\\\n" +
+	"\n" +
+	"HandRepair\x12*\n" +
+	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x0e\n" +
+	"\x02by\x18\x02 \x01(\tR\x02by\x12\x12\n" +
+	"\x04body\x18\x03 \x01(\tR\x04body\"\x8c\x01\n" +
 	"\x16DiscardWebhooksRequest\x12\"\n" +
 	"\x03ids\x18\x01 \x03(\tB\x10\xbaH\r\x92\x01\n" +
 	"\x10\xe8\a\"\x05r\x03\xb0\x01\x01R\x03ids\x12/\n" +
@@ -2056,12 +2259,13 @@ const file_bridge_admin_v1_admin_proto_rawDesc = "" +
 	"\x13OUTCOME_QUARANTINED\x10\x03\x12\x14\n" +
 	"\x10OUTCOME_RELEASED\x10\x04\x12\x15\n" +
 	"\x11OUTCOME_DUPLICATE\x10\x05\x12\x10\n" +
-	"\fOUTCOME_PING\x10\x062\xb4\x16\n" +
+	"\fOUTCOME_PING\x10\x062\xbc\x17\n" +
 	"\fAdminService\x12q\n" +
 	"\fListWebhooks\x12$.bridge.admin.v1.ListWebhooksRequest\x1a%.bridge.admin.v1.ListWebhooksResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/webhooks\x12p\n" +
 	"\n" +
 	"GetWebhook\x12\".bridge.admin.v1.GetWebhookRequest\x1a#.bridge.admin.v1.GetWebhookResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/webhooks/{id}\x12\x7f\n" +
-	"\rRetryWebhooks\x12%.bridge.admin.v1.RetryWebhooksRequest\x1a&.bridge.admin.v1.RetryWebhooksResponse\"\x1f\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/v1/quarantine:retry\x12\x87\x01\n" +
+	"\rRetryWebhooks\x12%.bridge.admin.v1.RetryWebhooksRequest\x1a&.bridge.admin.v1.RetryWebhooksResponse\"\x1f\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/v1/quarantine:retry\x12\x85\x01\n" +
+	"\rRepairWebhook\x12%.bridge.admin.v1.RepairWebhookRequest\x1a&.bridge.admin.v1.RepairWebhookResponse\"%\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/quarantine/{id}:repair\x12\x87\x01\n" +
 	"\x0fDiscardWebhooks\x12'.bridge.admin.v1.DiscardWebhooksRequest\x1a(.bridge.admin.v1.DiscardWebhooksResponse\"!\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/quarantine:discard\x12\x95\x01\n" +
 	"\x13RetranslateWebhooks\x12+.bridge.admin.v1.RetranslateWebhooksRequest\x1a,.bridge.admin.v1.RetranslateWebhooksResponse\"#\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/v1/webhooks:retranslate\x12e\n" +
 	"\tListDrift\x12!.bridge.admin.v1.ListDriftRequest\x1a\".bridge.admin.v1.ListDriftResponse\"\x11\x82\xd3\xe4\x93\x02\v\x12\t/v1/drift\x12e\n" +
@@ -2104,7 +2308,7 @@ func file_bridge_admin_v1_admin_proto_rawDescGZIP() []byte {
 }
 
 var file_bridge_admin_v1_admin_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_bridge_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_bridge_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_bridge_admin_v1_admin_proto_goTypes = []any{
 	(Outcome)(0),                        // 0: bridge.admin.v1.Outcome
 	(*Filter)(nil),                      // 1: bridge.admin.v1.Filter
@@ -2121,138 +2325,146 @@ var file_bridge_admin_v1_admin_proto_goTypes = []any{
 	(*RetryWebhooksRequest)(nil),        // 12: bridge.admin.v1.RetryWebhooksRequest
 	(*RetryWebhooksResponse)(nil),       // 13: bridge.admin.v1.RetryWebhooksResponse
 	(*RetryResult)(nil),                 // 14: bridge.admin.v1.RetryResult
-	(*DiscardWebhooksRequest)(nil),      // 15: bridge.admin.v1.DiscardWebhooksRequest
-	(*DiscardWebhooksResponse)(nil),     // 16: bridge.admin.v1.DiscardWebhooksResponse
-	(*RetranslateWebhooksRequest)(nil),  // 17: bridge.admin.v1.RetranslateWebhooksRequest
-	(*RetranslateWebhooksResponse)(nil), // 18: bridge.admin.v1.RetranslateWebhooksResponse
-	(*Change)(nil),                      // 19: bridge.admin.v1.Change
-	(*EventChange)(nil),                 // 20: bridge.admin.v1.EventChange
-	(*FieldChange)(nil),                 // 21: bridge.admin.v1.FieldChange
-	(*ListDriftRequest)(nil),            // 22: bridge.admin.v1.ListDriftRequest
-	(*ListDriftResponse)(nil),           // 23: bridge.admin.v1.ListDriftResponse
-	(*timestamppb.Timestamp)(nil),       // 24: google.protobuf.Timestamp
-	(*v1.Event)(nil),                    // 25: bridge.event.v1.Event
-	(*ListSinksRequest)(nil),            // 26: bridge.admin.v1.ListSinksRequest
-	(*GetSinkRequest)(nil),              // 27: bridge.admin.v1.GetSinkRequest
-	(*PauseSinkRequest)(nil),            // 28: bridge.admin.v1.PauseSinkRequest
-	(*ResumeSinkRequest)(nil),           // 29: bridge.admin.v1.ResumeSinkRequest
-	(*SeekSinkRequest)(nil),             // 30: bridge.admin.v1.SeekSinkRequest
-	(*PassEventRequest)(nil),            // 31: bridge.admin.v1.PassEventRequest
-	(*ForgetSinkRequest)(nil),           // 32: bridge.admin.v1.ForgetSinkRequest
-	(*StartReplayRequest)(nil),          // 33: bridge.admin.v1.StartReplayRequest
-	(*ListReplaysRequest)(nil),          // 34: bridge.admin.v1.ListReplaysRequest
-	(*CancelReplayRequest)(nil),         // 35: bridge.admin.v1.CancelReplayRequest
-	(*ListParkedRequest)(nil),           // 36: bridge.admin.v1.ListParkedRequest
-	(*GetParkedRequest)(nil),            // 37: bridge.admin.v1.GetParkedRequest
-	(*RetryParkedRequest)(nil),          // 38: bridge.admin.v1.RetryParkedRequest
-	(*DiscardParkedRequest)(nil),        // 39: bridge.admin.v1.DiscardParkedRequest
-	(*ListReplicasRequest)(nil),         // 40: bridge.admin.v1.ListReplicasRequest
-	(*GetStatusRequest)(nil),            // 41: bridge.admin.v1.GetStatusRequest
-	(*ReloadConfigRequest)(nil),         // 42: bridge.admin.v1.ReloadConfigRequest
-	(*BackupJournalRequest)(nil),        // 43: bridge.admin.v1.BackupJournalRequest
-	(*ListSinksResponse)(nil),           // 44: bridge.admin.v1.ListSinksResponse
-	(*GetSinkResponse)(nil),             // 45: bridge.admin.v1.GetSinkResponse
-	(*PauseSinkResponse)(nil),           // 46: bridge.admin.v1.PauseSinkResponse
-	(*ResumeSinkResponse)(nil),          // 47: bridge.admin.v1.ResumeSinkResponse
-	(*SeekSinkResponse)(nil),            // 48: bridge.admin.v1.SeekSinkResponse
-	(*PassEventResponse)(nil),           // 49: bridge.admin.v1.PassEventResponse
-	(*ForgetSinkResponse)(nil),          // 50: bridge.admin.v1.ForgetSinkResponse
-	(*StartReplayResponse)(nil),         // 51: bridge.admin.v1.StartReplayResponse
-	(*ListReplaysResponse)(nil),         // 52: bridge.admin.v1.ListReplaysResponse
-	(*CancelReplayResponse)(nil),        // 53: bridge.admin.v1.CancelReplayResponse
-	(*ListParkedResponse)(nil),          // 54: bridge.admin.v1.ListParkedResponse
-	(*GetParkedResponse)(nil),           // 55: bridge.admin.v1.GetParkedResponse
-	(*RetryParkedResponse)(nil),         // 56: bridge.admin.v1.RetryParkedResponse
-	(*DiscardParkedResponse)(nil),       // 57: bridge.admin.v1.DiscardParkedResponse
-	(*ListReplicasResponse)(nil),        // 58: bridge.admin.v1.ListReplicasResponse
-	(*GetStatusResponse)(nil),           // 59: bridge.admin.v1.GetStatusResponse
-	(*ReloadConfigResponse)(nil),        // 60: bridge.admin.v1.ReloadConfigResponse
-	(*BackupJournalResponse)(nil),       // 61: bridge.admin.v1.BackupJournalResponse
+	(*RepairWebhookRequest)(nil),        // 15: bridge.admin.v1.RepairWebhookRequest
+	(*RepairWebhookResponse)(nil),       // 16: bridge.admin.v1.RepairWebhookResponse
+	(*HandRepair)(nil),                  // 17: bridge.admin.v1.HandRepair
+	(*DiscardWebhooksRequest)(nil),      // 18: bridge.admin.v1.DiscardWebhooksRequest
+	(*DiscardWebhooksResponse)(nil),     // 19: bridge.admin.v1.DiscardWebhooksResponse
+	(*RetranslateWebhooksRequest)(nil),  // 20: bridge.admin.v1.RetranslateWebhooksRequest
+	(*RetranslateWebhooksResponse)(nil), // 21: bridge.admin.v1.RetranslateWebhooksResponse
+	(*Change)(nil),                      // 22: bridge.admin.v1.Change
+	(*EventChange)(nil),                 // 23: bridge.admin.v1.EventChange
+	(*FieldChange)(nil),                 // 24: bridge.admin.v1.FieldChange
+	(*ListDriftRequest)(nil),            // 25: bridge.admin.v1.ListDriftRequest
+	(*ListDriftResponse)(nil),           // 26: bridge.admin.v1.ListDriftResponse
+	(*timestamppb.Timestamp)(nil),       // 27: google.protobuf.Timestamp
+	(*v1.Event)(nil),                    // 28: bridge.event.v1.Event
+	(*ListSinksRequest)(nil),            // 29: bridge.admin.v1.ListSinksRequest
+	(*GetSinkRequest)(nil),              // 30: bridge.admin.v1.GetSinkRequest
+	(*PauseSinkRequest)(nil),            // 31: bridge.admin.v1.PauseSinkRequest
+	(*ResumeSinkRequest)(nil),           // 32: bridge.admin.v1.ResumeSinkRequest
+	(*SeekSinkRequest)(nil),             // 33: bridge.admin.v1.SeekSinkRequest
+	(*PassEventRequest)(nil),            // 34: bridge.admin.v1.PassEventRequest
+	(*ForgetSinkRequest)(nil),           // 35: bridge.admin.v1.ForgetSinkRequest
+	(*StartReplayRequest)(nil),          // 36: bridge.admin.v1.StartReplayRequest
+	(*ListReplaysRequest)(nil),          // 37: bridge.admin.v1.ListReplaysRequest
+	(*CancelReplayRequest)(nil),         // 38: bridge.admin.v1.CancelReplayRequest
+	(*ListParkedRequest)(nil),           // 39: bridge.admin.v1.ListParkedRequest
+	(*GetParkedRequest)(nil),            // 40: bridge.admin.v1.GetParkedRequest
+	(*RetryParkedRequest)(nil),          // 41: bridge.admin.v1.RetryParkedRequest
+	(*DiscardParkedRequest)(nil),        // 42: bridge.admin.v1.DiscardParkedRequest
+	(*ListReplicasRequest)(nil),         // 43: bridge.admin.v1.ListReplicasRequest
+	(*GetStatusRequest)(nil),            // 44: bridge.admin.v1.GetStatusRequest
+	(*ReloadConfigRequest)(nil),         // 45: bridge.admin.v1.ReloadConfigRequest
+	(*BackupJournalRequest)(nil),        // 46: bridge.admin.v1.BackupJournalRequest
+	(*ListSinksResponse)(nil),           // 47: bridge.admin.v1.ListSinksResponse
+	(*GetSinkResponse)(nil),             // 48: bridge.admin.v1.GetSinkResponse
+	(*PauseSinkResponse)(nil),           // 49: bridge.admin.v1.PauseSinkResponse
+	(*ResumeSinkResponse)(nil),          // 50: bridge.admin.v1.ResumeSinkResponse
+	(*SeekSinkResponse)(nil),            // 51: bridge.admin.v1.SeekSinkResponse
+	(*PassEventResponse)(nil),           // 52: bridge.admin.v1.PassEventResponse
+	(*ForgetSinkResponse)(nil),          // 53: bridge.admin.v1.ForgetSinkResponse
+	(*StartReplayResponse)(nil),         // 54: bridge.admin.v1.StartReplayResponse
+	(*ListReplaysResponse)(nil),         // 55: bridge.admin.v1.ListReplaysResponse
+	(*CancelReplayResponse)(nil),        // 56: bridge.admin.v1.CancelReplayResponse
+	(*ListParkedResponse)(nil),          // 57: bridge.admin.v1.ListParkedResponse
+	(*GetParkedResponse)(nil),           // 58: bridge.admin.v1.GetParkedResponse
+	(*RetryParkedResponse)(nil),         // 59: bridge.admin.v1.RetryParkedResponse
+	(*DiscardParkedResponse)(nil),       // 60: bridge.admin.v1.DiscardParkedResponse
+	(*ListReplicasResponse)(nil),        // 61: bridge.admin.v1.ListReplicasResponse
+	(*GetStatusResponse)(nil),           // 62: bridge.admin.v1.GetStatusResponse
+	(*ReloadConfigResponse)(nil),        // 63: bridge.admin.v1.ReloadConfigResponse
+	(*BackupJournalResponse)(nil),       // 64: bridge.admin.v1.BackupJournalResponse
 }
 var file_bridge_admin_v1_admin_proto_depIdxs = []int32{
 	0,  // 0: bridge.admin.v1.Filter.outcome:type_name -> bridge.admin.v1.Outcome
-	24, // 1: bridge.admin.v1.Filter.since:type_name -> google.protobuf.Timestamp
-	24, // 2: bridge.admin.v1.Filter.until:type_name -> google.protobuf.Timestamp
-	24, // 3: bridge.admin.v1.Webhook.received_at:type_name -> google.protobuf.Timestamp
+	27, // 1: bridge.admin.v1.Filter.since:type_name -> google.protobuf.Timestamp
+	27, // 2: bridge.admin.v1.Filter.until:type_name -> google.protobuf.Timestamp
+	27, // 3: bridge.admin.v1.Webhook.received_at:type_name -> google.protobuf.Timestamp
 	0,  // 4: bridge.admin.v1.Webhook.outcome:type_name -> bridge.admin.v1.Outcome
 	2,  // 5: bridge.admin.v1.Webhook.fault:type_name -> bridge.admin.v1.Fault
-	24, // 6: bridge.admin.v1.Webhook.released_at:type_name -> google.protobuf.Timestamp
-	25, // 7: bridge.admin.v1.PublishedEvent.event:type_name -> bridge.event.v1.Event
+	27, // 6: bridge.admin.v1.Webhook.released_at:type_name -> google.protobuf.Timestamp
+	28, // 7: bridge.admin.v1.PublishedEvent.event:type_name -> bridge.event.v1.Event
 	6,  // 8: bridge.admin.v1.PublishedEvent.deliveries:type_name -> bridge.admin.v1.Delivery
-	24, // 9: bridge.admin.v1.DriftField.first_at:type_name -> google.protobuf.Timestamp
-	24, // 10: bridge.admin.v1.DriftField.last_at:type_name -> google.protobuf.Timestamp
+	27, // 9: bridge.admin.v1.DriftField.first_at:type_name -> google.protobuf.Timestamp
+	27, // 10: bridge.admin.v1.DriftField.last_at:type_name -> google.protobuf.Timestamp
 	1,  // 11: bridge.admin.v1.ListWebhooksRequest.filter:type_name -> bridge.admin.v1.Filter
 	3,  // 12: bridge.admin.v1.ListWebhooksResponse.webhooks:type_name -> bridge.admin.v1.Webhook
-	24, // 13: bridge.admin.v1.ListWebhooksResponse.examined_to:type_name -> google.protobuf.Timestamp
+	27, // 13: bridge.admin.v1.ListWebhooksResponse.examined_to:type_name -> google.protobuf.Timestamp
 	3,  // 14: bridge.admin.v1.GetWebhookResponse.webhook:type_name -> bridge.admin.v1.Webhook
 	4,  // 15: bridge.admin.v1.GetWebhookResponse.headers:type_name -> bridge.admin.v1.Header
 	5,  // 16: bridge.admin.v1.GetWebhookResponse.events:type_name -> bridge.admin.v1.PublishedEvent
 	7,  // 17: bridge.admin.v1.GetWebhookResponse.drift:type_name -> bridge.admin.v1.DriftField
-	1,  // 18: bridge.admin.v1.RetryWebhooksRequest.filter:type_name -> bridge.admin.v1.Filter
-	14, // 19: bridge.admin.v1.RetryWebhooksResponse.results:type_name -> bridge.admin.v1.RetryResult
-	0,  // 20: bridge.admin.v1.RetryResult.outcome:type_name -> bridge.admin.v1.Outcome
-	2,  // 21: bridge.admin.v1.RetryResult.fault:type_name -> bridge.admin.v1.Fault
-	1,  // 22: bridge.admin.v1.DiscardWebhooksRequest.filter:type_name -> bridge.admin.v1.Filter
-	1,  // 23: bridge.admin.v1.RetranslateWebhooksRequest.filter:type_name -> bridge.admin.v1.Filter
-	19, // 24: bridge.admin.v1.RetranslateWebhooksResponse.changes:type_name -> bridge.admin.v1.Change
-	20, // 25: bridge.admin.v1.Change.events:type_name -> bridge.admin.v1.EventChange
-	2,  // 26: bridge.admin.v1.Change.fault:type_name -> bridge.admin.v1.Fault
-	21, // 27: bridge.admin.v1.EventChange.fields:type_name -> bridge.admin.v1.FieldChange
-	24, // 28: bridge.admin.v1.ListDriftRequest.since:type_name -> google.protobuf.Timestamp
-	7,  // 29: bridge.admin.v1.ListDriftResponse.fields:type_name -> bridge.admin.v1.DriftField
-	8,  // 30: bridge.admin.v1.AdminService.ListWebhooks:input_type -> bridge.admin.v1.ListWebhooksRequest
-	10, // 31: bridge.admin.v1.AdminService.GetWebhook:input_type -> bridge.admin.v1.GetWebhookRequest
-	12, // 32: bridge.admin.v1.AdminService.RetryWebhooks:input_type -> bridge.admin.v1.RetryWebhooksRequest
-	15, // 33: bridge.admin.v1.AdminService.DiscardWebhooks:input_type -> bridge.admin.v1.DiscardWebhooksRequest
-	17, // 34: bridge.admin.v1.AdminService.RetranslateWebhooks:input_type -> bridge.admin.v1.RetranslateWebhooksRequest
-	22, // 35: bridge.admin.v1.AdminService.ListDrift:input_type -> bridge.admin.v1.ListDriftRequest
-	26, // 36: bridge.admin.v1.AdminService.ListSinks:input_type -> bridge.admin.v1.ListSinksRequest
-	27, // 37: bridge.admin.v1.AdminService.GetSink:input_type -> bridge.admin.v1.GetSinkRequest
-	28, // 38: bridge.admin.v1.AdminService.PauseSink:input_type -> bridge.admin.v1.PauseSinkRequest
-	29, // 39: bridge.admin.v1.AdminService.ResumeSink:input_type -> bridge.admin.v1.ResumeSinkRequest
-	30, // 40: bridge.admin.v1.AdminService.SeekSink:input_type -> bridge.admin.v1.SeekSinkRequest
-	31, // 41: bridge.admin.v1.AdminService.PassEvent:input_type -> bridge.admin.v1.PassEventRequest
-	32, // 42: bridge.admin.v1.AdminService.ForgetSink:input_type -> bridge.admin.v1.ForgetSinkRequest
-	33, // 43: bridge.admin.v1.AdminService.StartReplay:input_type -> bridge.admin.v1.StartReplayRequest
-	34, // 44: bridge.admin.v1.AdminService.ListReplays:input_type -> bridge.admin.v1.ListReplaysRequest
-	35, // 45: bridge.admin.v1.AdminService.CancelReplay:input_type -> bridge.admin.v1.CancelReplayRequest
-	36, // 46: bridge.admin.v1.AdminService.ListParked:input_type -> bridge.admin.v1.ListParkedRequest
-	37, // 47: bridge.admin.v1.AdminService.GetParked:input_type -> bridge.admin.v1.GetParkedRequest
-	38, // 48: bridge.admin.v1.AdminService.RetryParked:input_type -> bridge.admin.v1.RetryParkedRequest
-	39, // 49: bridge.admin.v1.AdminService.DiscardParked:input_type -> bridge.admin.v1.DiscardParkedRequest
-	40, // 50: bridge.admin.v1.AdminService.ListReplicas:input_type -> bridge.admin.v1.ListReplicasRequest
-	41, // 51: bridge.admin.v1.AdminService.GetStatus:input_type -> bridge.admin.v1.GetStatusRequest
-	42, // 52: bridge.admin.v1.AdminService.ReloadConfig:input_type -> bridge.admin.v1.ReloadConfigRequest
-	43, // 53: bridge.admin.v1.AdminService.BackupJournal:input_type -> bridge.admin.v1.BackupJournalRequest
-	9,  // 54: bridge.admin.v1.AdminService.ListWebhooks:output_type -> bridge.admin.v1.ListWebhooksResponse
-	11, // 55: bridge.admin.v1.AdminService.GetWebhook:output_type -> bridge.admin.v1.GetWebhookResponse
-	13, // 56: bridge.admin.v1.AdminService.RetryWebhooks:output_type -> bridge.admin.v1.RetryWebhooksResponse
-	16, // 57: bridge.admin.v1.AdminService.DiscardWebhooks:output_type -> bridge.admin.v1.DiscardWebhooksResponse
-	18, // 58: bridge.admin.v1.AdminService.RetranslateWebhooks:output_type -> bridge.admin.v1.RetranslateWebhooksResponse
-	23, // 59: bridge.admin.v1.AdminService.ListDrift:output_type -> bridge.admin.v1.ListDriftResponse
-	44, // 60: bridge.admin.v1.AdminService.ListSinks:output_type -> bridge.admin.v1.ListSinksResponse
-	45, // 61: bridge.admin.v1.AdminService.GetSink:output_type -> bridge.admin.v1.GetSinkResponse
-	46, // 62: bridge.admin.v1.AdminService.PauseSink:output_type -> bridge.admin.v1.PauseSinkResponse
-	47, // 63: bridge.admin.v1.AdminService.ResumeSink:output_type -> bridge.admin.v1.ResumeSinkResponse
-	48, // 64: bridge.admin.v1.AdminService.SeekSink:output_type -> bridge.admin.v1.SeekSinkResponse
-	49, // 65: bridge.admin.v1.AdminService.PassEvent:output_type -> bridge.admin.v1.PassEventResponse
-	50, // 66: bridge.admin.v1.AdminService.ForgetSink:output_type -> bridge.admin.v1.ForgetSinkResponse
-	51, // 67: bridge.admin.v1.AdminService.StartReplay:output_type -> bridge.admin.v1.StartReplayResponse
-	52, // 68: bridge.admin.v1.AdminService.ListReplays:output_type -> bridge.admin.v1.ListReplaysResponse
-	53, // 69: bridge.admin.v1.AdminService.CancelReplay:output_type -> bridge.admin.v1.CancelReplayResponse
-	54, // 70: bridge.admin.v1.AdminService.ListParked:output_type -> bridge.admin.v1.ListParkedResponse
-	55, // 71: bridge.admin.v1.AdminService.GetParked:output_type -> bridge.admin.v1.GetParkedResponse
-	56, // 72: bridge.admin.v1.AdminService.RetryParked:output_type -> bridge.admin.v1.RetryParkedResponse
-	57, // 73: bridge.admin.v1.AdminService.DiscardParked:output_type -> bridge.admin.v1.DiscardParkedResponse
-	58, // 74: bridge.admin.v1.AdminService.ListReplicas:output_type -> bridge.admin.v1.ListReplicasResponse
-	59, // 75: bridge.admin.v1.AdminService.GetStatus:output_type -> bridge.admin.v1.GetStatusResponse
-	60, // 76: bridge.admin.v1.AdminService.ReloadConfig:output_type -> bridge.admin.v1.ReloadConfigResponse
-	61, // 77: bridge.admin.v1.AdminService.BackupJournal:output_type -> bridge.admin.v1.BackupJournalResponse
-	54, // [54:78] is the sub-list for method output_type
-	30, // [30:54] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	17, // 18: bridge.admin.v1.GetWebhookResponse.repair:type_name -> bridge.admin.v1.HandRepair
+	1,  // 19: bridge.admin.v1.RetryWebhooksRequest.filter:type_name -> bridge.admin.v1.Filter
+	14, // 20: bridge.admin.v1.RetryWebhooksResponse.results:type_name -> bridge.admin.v1.RetryResult
+	0,  // 21: bridge.admin.v1.RetryResult.outcome:type_name -> bridge.admin.v1.Outcome
+	2,  // 22: bridge.admin.v1.RetryResult.fault:type_name -> bridge.admin.v1.Fault
+	14, // 23: bridge.admin.v1.RepairWebhookResponse.result:type_name -> bridge.admin.v1.RetryResult
+	27, // 24: bridge.admin.v1.HandRepair.at:type_name -> google.protobuf.Timestamp
+	1,  // 25: bridge.admin.v1.DiscardWebhooksRequest.filter:type_name -> bridge.admin.v1.Filter
+	1,  // 26: bridge.admin.v1.RetranslateWebhooksRequest.filter:type_name -> bridge.admin.v1.Filter
+	22, // 27: bridge.admin.v1.RetranslateWebhooksResponse.changes:type_name -> bridge.admin.v1.Change
+	23, // 28: bridge.admin.v1.Change.events:type_name -> bridge.admin.v1.EventChange
+	2,  // 29: bridge.admin.v1.Change.fault:type_name -> bridge.admin.v1.Fault
+	24, // 30: bridge.admin.v1.EventChange.fields:type_name -> bridge.admin.v1.FieldChange
+	27, // 31: bridge.admin.v1.ListDriftRequest.since:type_name -> google.protobuf.Timestamp
+	7,  // 32: bridge.admin.v1.ListDriftResponse.fields:type_name -> bridge.admin.v1.DriftField
+	8,  // 33: bridge.admin.v1.AdminService.ListWebhooks:input_type -> bridge.admin.v1.ListWebhooksRequest
+	10, // 34: bridge.admin.v1.AdminService.GetWebhook:input_type -> bridge.admin.v1.GetWebhookRequest
+	12, // 35: bridge.admin.v1.AdminService.RetryWebhooks:input_type -> bridge.admin.v1.RetryWebhooksRequest
+	15, // 36: bridge.admin.v1.AdminService.RepairWebhook:input_type -> bridge.admin.v1.RepairWebhookRequest
+	18, // 37: bridge.admin.v1.AdminService.DiscardWebhooks:input_type -> bridge.admin.v1.DiscardWebhooksRequest
+	20, // 38: bridge.admin.v1.AdminService.RetranslateWebhooks:input_type -> bridge.admin.v1.RetranslateWebhooksRequest
+	25, // 39: bridge.admin.v1.AdminService.ListDrift:input_type -> bridge.admin.v1.ListDriftRequest
+	29, // 40: bridge.admin.v1.AdminService.ListSinks:input_type -> bridge.admin.v1.ListSinksRequest
+	30, // 41: bridge.admin.v1.AdminService.GetSink:input_type -> bridge.admin.v1.GetSinkRequest
+	31, // 42: bridge.admin.v1.AdminService.PauseSink:input_type -> bridge.admin.v1.PauseSinkRequest
+	32, // 43: bridge.admin.v1.AdminService.ResumeSink:input_type -> bridge.admin.v1.ResumeSinkRequest
+	33, // 44: bridge.admin.v1.AdminService.SeekSink:input_type -> bridge.admin.v1.SeekSinkRequest
+	34, // 45: bridge.admin.v1.AdminService.PassEvent:input_type -> bridge.admin.v1.PassEventRequest
+	35, // 46: bridge.admin.v1.AdminService.ForgetSink:input_type -> bridge.admin.v1.ForgetSinkRequest
+	36, // 47: bridge.admin.v1.AdminService.StartReplay:input_type -> bridge.admin.v1.StartReplayRequest
+	37, // 48: bridge.admin.v1.AdminService.ListReplays:input_type -> bridge.admin.v1.ListReplaysRequest
+	38, // 49: bridge.admin.v1.AdminService.CancelReplay:input_type -> bridge.admin.v1.CancelReplayRequest
+	39, // 50: bridge.admin.v1.AdminService.ListParked:input_type -> bridge.admin.v1.ListParkedRequest
+	40, // 51: bridge.admin.v1.AdminService.GetParked:input_type -> bridge.admin.v1.GetParkedRequest
+	41, // 52: bridge.admin.v1.AdminService.RetryParked:input_type -> bridge.admin.v1.RetryParkedRequest
+	42, // 53: bridge.admin.v1.AdminService.DiscardParked:input_type -> bridge.admin.v1.DiscardParkedRequest
+	43, // 54: bridge.admin.v1.AdminService.ListReplicas:input_type -> bridge.admin.v1.ListReplicasRequest
+	44, // 55: bridge.admin.v1.AdminService.GetStatus:input_type -> bridge.admin.v1.GetStatusRequest
+	45, // 56: bridge.admin.v1.AdminService.ReloadConfig:input_type -> bridge.admin.v1.ReloadConfigRequest
+	46, // 57: bridge.admin.v1.AdminService.BackupJournal:input_type -> bridge.admin.v1.BackupJournalRequest
+	9,  // 58: bridge.admin.v1.AdminService.ListWebhooks:output_type -> bridge.admin.v1.ListWebhooksResponse
+	11, // 59: bridge.admin.v1.AdminService.GetWebhook:output_type -> bridge.admin.v1.GetWebhookResponse
+	13, // 60: bridge.admin.v1.AdminService.RetryWebhooks:output_type -> bridge.admin.v1.RetryWebhooksResponse
+	16, // 61: bridge.admin.v1.AdminService.RepairWebhook:output_type -> bridge.admin.v1.RepairWebhookResponse
+	19, // 62: bridge.admin.v1.AdminService.DiscardWebhooks:output_type -> bridge.admin.v1.DiscardWebhooksResponse
+	21, // 63: bridge.admin.v1.AdminService.RetranslateWebhooks:output_type -> bridge.admin.v1.RetranslateWebhooksResponse
+	26, // 64: bridge.admin.v1.AdminService.ListDrift:output_type -> bridge.admin.v1.ListDriftResponse
+	47, // 65: bridge.admin.v1.AdminService.ListSinks:output_type -> bridge.admin.v1.ListSinksResponse
+	48, // 66: bridge.admin.v1.AdminService.GetSink:output_type -> bridge.admin.v1.GetSinkResponse
+	49, // 67: bridge.admin.v1.AdminService.PauseSink:output_type -> bridge.admin.v1.PauseSinkResponse
+	50, // 68: bridge.admin.v1.AdminService.ResumeSink:output_type -> bridge.admin.v1.ResumeSinkResponse
+	51, // 69: bridge.admin.v1.AdminService.SeekSink:output_type -> bridge.admin.v1.SeekSinkResponse
+	52, // 70: bridge.admin.v1.AdminService.PassEvent:output_type -> bridge.admin.v1.PassEventResponse
+	53, // 71: bridge.admin.v1.AdminService.ForgetSink:output_type -> bridge.admin.v1.ForgetSinkResponse
+	54, // 72: bridge.admin.v1.AdminService.StartReplay:output_type -> bridge.admin.v1.StartReplayResponse
+	55, // 73: bridge.admin.v1.AdminService.ListReplays:output_type -> bridge.admin.v1.ListReplaysResponse
+	56, // 74: bridge.admin.v1.AdminService.CancelReplay:output_type -> bridge.admin.v1.CancelReplayResponse
+	57, // 75: bridge.admin.v1.AdminService.ListParked:output_type -> bridge.admin.v1.ListParkedResponse
+	58, // 76: bridge.admin.v1.AdminService.GetParked:output_type -> bridge.admin.v1.GetParkedResponse
+	59, // 77: bridge.admin.v1.AdminService.RetryParked:output_type -> bridge.admin.v1.RetryParkedResponse
+	60, // 78: bridge.admin.v1.AdminService.DiscardParked:output_type -> bridge.admin.v1.DiscardParkedResponse
+	61, // 79: bridge.admin.v1.AdminService.ListReplicas:output_type -> bridge.admin.v1.ListReplicasResponse
+	62, // 80: bridge.admin.v1.AdminService.GetStatus:output_type -> bridge.admin.v1.GetStatusResponse
+	63, // 81: bridge.admin.v1.AdminService.ReloadConfig:output_type -> bridge.admin.v1.ReloadConfigResponse
+	64, // 82: bridge.admin.v1.AdminService.BackupJournal:output_type -> bridge.admin.v1.BackupJournalResponse
+	58, // [58:83] is the sub-list for method output_type
+	33, // [33:58] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_bridge_admin_v1_admin_proto_init() }
@@ -2270,7 +2482,7 @@ func file_bridge_admin_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bridge_admin_v1_admin_proto_rawDesc), len(file_bridge_admin_v1_admin_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   23,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

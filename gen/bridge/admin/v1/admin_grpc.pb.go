@@ -27,6 +27,7 @@ const (
 	AdminService_ListWebhooks_FullMethodName        = "/bridge.admin.v1.AdminService/ListWebhooks"
 	AdminService_GetWebhook_FullMethodName          = "/bridge.admin.v1.AdminService/GetWebhook"
 	AdminService_RetryWebhooks_FullMethodName       = "/bridge.admin.v1.AdminService/RetryWebhooks"
+	AdminService_RepairWebhook_FullMethodName       = "/bridge.admin.v1.AdminService/RepairWebhook"
 	AdminService_DiscardWebhooks_FullMethodName     = "/bridge.admin.v1.AdminService/DiscardWebhooks"
 	AdminService_RetranslateWebhooks_FullMethodName = "/bridge.admin.v1.AdminService/RetranslateWebhooks"
 	AdminService_ListDrift_FullMethodName           = "/bridge.admin.v1.AdminService/ListDrift"
@@ -63,6 +64,10 @@ type AdminServiceClient interface {
 	// RetryWebhooks translates quarantined webhooks again, with today's connectors. What now succeeds is published once, each
 	// webhook with its events in one commit, under the time at which it was first received.
 	RetryWebhooks(ctx context.Context, in *RetryWebhooksRequest, opts ...grpc.CallOption) (*RetryWebhooksResponse, error)
+	// RepairWebhook replaces the body of a quarantined webhook by one that an operator has corrected, and translates that. If it succeeds, the
+	// webhook leaves the quarantine with its events, in one commit. The body as it was received is kept beside the new one. NOT_FOUND
+	// if the webhook is not kept, FAILED_PRECONDITION if it is not in quarantine.
+	RepairWebhook(ctx context.Context, in *RepairWebhookRequest, opts ...grpc.CallOption) (*RepairWebhookResponse, error)
 	// DiscardWebhooks removes quarantined webhooks for good.
 	DiscardWebhooks(ctx context.Context, in *DiscardWebhooksRequest, opts ...grpc.CallOption) (*DiscardWebhooksResponse, error)
 	// RetranslateWebhooks translates stored webhooks again, with today's connectors, compares the result with what was
@@ -146,6 +151,16 @@ func (c *adminServiceClient) RetryWebhooks(ctx context.Context, in *RetryWebhook
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RetryWebhooksResponse)
 	err := c.cc.Invoke(ctx, AdminService_RetryWebhooks_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) RepairWebhook(ctx context.Context, in *RepairWebhookRequest, opts ...grpc.CallOption) (*RepairWebhookResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RepairWebhookResponse)
+	err := c.cc.Invoke(ctx, AdminService_RepairWebhook_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -375,6 +390,10 @@ type AdminServiceServer interface {
 	// RetryWebhooks translates quarantined webhooks again, with today's connectors. What now succeeds is published once, each
 	// webhook with its events in one commit, under the time at which it was first received.
 	RetryWebhooks(context.Context, *RetryWebhooksRequest) (*RetryWebhooksResponse, error)
+	// RepairWebhook replaces the body of a quarantined webhook by one that an operator has corrected, and translates that. If it succeeds, the
+	// webhook leaves the quarantine with its events, in one commit. The body as it was received is kept beside the new one. NOT_FOUND
+	// if the webhook is not kept, FAILED_PRECONDITION if it is not in quarantine.
+	RepairWebhook(context.Context, *RepairWebhookRequest) (*RepairWebhookResponse, error)
 	// DiscardWebhooks removes quarantined webhooks for good.
 	DiscardWebhooks(context.Context, *DiscardWebhooksRequest) (*DiscardWebhooksResponse, error)
 	// RetranslateWebhooks translates stored webhooks again, with today's connectors, compares the result with what was
@@ -442,6 +461,9 @@ func (UnimplementedAdminServiceServer) GetWebhook(context.Context, *GetWebhookRe
 }
 func (UnimplementedAdminServiceServer) RetryWebhooks(context.Context, *RetryWebhooksRequest) (*RetryWebhooksResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RetryWebhooks not implemented")
+}
+func (UnimplementedAdminServiceServer) RepairWebhook(context.Context, *RepairWebhookRequest) (*RepairWebhookResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RepairWebhook not implemented")
 }
 func (UnimplementedAdminServiceServer) DiscardWebhooks(context.Context, *DiscardWebhooksRequest) (*DiscardWebhooksResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DiscardWebhooks not implemented")
@@ -577,6 +599,24 @@ func _AdminService_RetryWebhooks_Handler(srv interface{}, ctx context.Context, d
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AdminServiceServer).RetryWebhooks(ctx, req.(*RetryWebhooksRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_RepairWebhook_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RepairWebhookRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).RepairWebhook(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_RepairWebhook_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).RepairWebhook(ctx, req.(*RepairWebhookRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -977,6 +1017,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RetryWebhooks",
 			Handler:    _AdminService_RetryWebhooks_Handler,
+		},
+		{
+			MethodName: "RepairWebhook",
+			Handler:    _AdminService_RepairWebhook_Handler,
 		},
 		{
 			MethodName: "DiscardWebhooks",

@@ -180,7 +180,9 @@ type Webhook struct {
 	// events. Only its bytes are new, or it was released.
 	Duplicate bool `protobuf:"varint,16,opt,name=duplicate,proto3" json:"duplicate,omitempty"`
 	// Which ping it is, such as `empty` or a name of the connector's. Empty if it is no ping. A ping has no events.
-	Ping          string `protobuf:"bytes,17,opt,name=ping,proto3" json:"ping,omitempty"`
+	Ping string `protobuf:"bytes,17,opt,name=ping,proto3" json:"ping,omitempty"`
+	// Set when an operator changed the body by hand to release it. `body` is the changed one.
+	Repair        *HandRepair `protobuf:"bytes,18,opt,name=repair,proto3" json:"repair,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -334,6 +336,84 @@ func (x *Webhook) GetPing() string {
 	return ""
 }
 
+func (x *Webhook) GetRepair() *HandRepair {
+	if x != nil {
+		return x.Repair
+	}
+	return nil
+}
+
+// HandRepair is what an operator's change of a body replaced.
+type HandRepair struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The body as it was received, and what it is.
+	Body     []byte                 `protobuf:"bytes,1,opt,name=body,proto3" json:"body,omitempty"`
+	Encoding Encoding               `protobuf:"varint,2,opt,name=encoding,proto3,enum=bridge.journal.v1.Encoding" json:"encoding,omitempty"`
+	At       *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=at,proto3" json:"at,omitempty"`
+	// Who did it: the operator's name or address.
+	By            string `protobuf:"bytes,4,opt,name=by,proto3" json:"by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HandRepair) Reset() {
+	*x = HandRepair{}
+	mi := &file_bridge_journal_v1_journal_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HandRepair) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HandRepair) ProtoMessage() {}
+
+func (x *HandRepair) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_journal_v1_journal_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HandRepair.ProtoReflect.Descriptor instead.
+func (*HandRepair) Descriptor() ([]byte, []int) {
+	return file_bridge_journal_v1_journal_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *HandRepair) GetBody() []byte {
+	if x != nil {
+		return x.Body
+	}
+	return nil
+}
+
+func (x *HandRepair) GetEncoding() Encoding {
+	if x != nil {
+		return x.Encoding
+	}
+	return Encoding_ENCODING_UNSPECIFIED
+}
+
+func (x *HandRepair) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *HandRepair) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
 // Correction says that events were published which correct earlier ones of a stored webhook. They lie at consecutive
 // positions, which the journal keeps with it.
 type Correction struct {
@@ -347,7 +427,7 @@ type Correction struct {
 
 func (x *Correction) Reset() {
 	*x = Correction{}
-	mi := &file_bridge_journal_v1_journal_proto_msgTypes[1]
+	mi := &file_bridge_journal_v1_journal_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -359,7 +439,7 @@ func (x *Correction) String() string {
 func (*Correction) ProtoMessage() {}
 
 func (x *Correction) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_journal_v1_journal_proto_msgTypes[1]
+	mi := &file_bridge_journal_v1_journal_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -372,7 +452,7 @@ func (x *Correction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Correction.ProtoReflect.Descriptor instead.
 func (*Correction) Descriptor() ([]byte, []int) {
-	return file_bridge_journal_v1_journal_proto_rawDescGZIP(), []int{1}
+	return file_bridge_journal_v1_journal_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Correction) GetIndexes() []uint32 {
@@ -413,7 +493,7 @@ type DriftCount struct {
 
 func (x *DriftCount) Reset() {
 	*x = DriftCount{}
-	mi := &file_bridge_journal_v1_journal_proto_msgTypes[2]
+	mi := &file_bridge_journal_v1_journal_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -425,7 +505,7 @@ func (x *DriftCount) String() string {
 func (*DriftCount) ProtoMessage() {}
 
 func (x *DriftCount) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_journal_v1_journal_proto_msgTypes[2]
+	mi := &file_bridge_journal_v1_journal_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -438,7 +518,7 @@ func (x *DriftCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DriftCount.ProtoReflect.Descriptor instead.
 func (*DriftCount) Descriptor() ([]byte, []int) {
-	return file_bridge_journal_v1_journal_proto_rawDescGZIP(), []int{2}
+	return file_bridge_journal_v1_journal_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *DriftCount) GetConnector() string {
@@ -522,7 +602,7 @@ type Header struct {
 
 func (x *Header) Reset() {
 	*x = Header{}
-	mi := &file_bridge_journal_v1_journal_proto_msgTypes[3]
+	mi := &file_bridge_journal_v1_journal_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -534,7 +614,7 @@ func (x *Header) String() string {
 func (*Header) ProtoMessage() {}
 
 func (x *Header) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_journal_v1_journal_proto_msgTypes[3]
+	mi := &file_bridge_journal_v1_journal_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -547,7 +627,7 @@ func (x *Header) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Header.ProtoReflect.Descriptor instead.
 func (*Header) Descriptor() ([]byte, []int) {
-	return file_bridge_journal_v1_journal_proto_rawDescGZIP(), []int{3}
+	return file_bridge_journal_v1_journal_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Header) GetName() string {
@@ -581,7 +661,7 @@ type Quarantine struct {
 
 func (x *Quarantine) Reset() {
 	*x = Quarantine{}
-	mi := &file_bridge_journal_v1_journal_proto_msgTypes[4]
+	mi := &file_bridge_journal_v1_journal_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -593,7 +673,7 @@ func (x *Quarantine) String() string {
 func (*Quarantine) ProtoMessage() {}
 
 func (x *Quarantine) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_journal_v1_journal_proto_msgTypes[4]
+	mi := &file_bridge_journal_v1_journal_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -606,7 +686,7 @@ func (x *Quarantine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Quarantine.ProtoReflect.Descriptor instead.
 func (*Quarantine) Descriptor() ([]byte, []int) {
-	return file_bridge_journal_v1_journal_proto_rawDescGZIP(), []int{4}
+	return file_bridge_journal_v1_journal_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Quarantine) GetReason() string {
@@ -651,7 +731,7 @@ type Drift struct {
 
 func (x *Drift) Reset() {
 	*x = Drift{}
-	mi := &file_bridge_journal_v1_journal_proto_msgTypes[5]
+	mi := &file_bridge_journal_v1_journal_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -663,7 +743,7 @@ func (x *Drift) String() string {
 func (*Drift) ProtoMessage() {}
 
 func (x *Drift) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_journal_v1_journal_proto_msgTypes[5]
+	mi := &file_bridge_journal_v1_journal_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -676,7 +756,7 @@ func (x *Drift) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drift.ProtoReflect.Descriptor instead.
 func (*Drift) Descriptor() ([]byte, []int) {
-	return file_bridge_journal_v1_journal_proto_rawDescGZIP(), []int{5}
+	return file_bridge_journal_v1_journal_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Drift) GetKind() DriftKind {
@@ -704,7 +784,7 @@ var File_bridge_journal_v1_journal_proto protoreflect.FileDescriptor
 
 const file_bridge_journal_v1_journal_proto_rawDesc = "" +
 	"\n" +
-	"\x1fbridge/journal/v1/journal.proto\x12\x11bridge.journal.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x90\x05\n" +
+	"\x1fbridge/journal/v1/journal.proto\x12\x11bridge.journal.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc7\x05\n" +
 	"\aWebhook\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06source\x18\x02 \x01(\tR\x06source\x12\x1c\n" +
@@ -729,7 +809,14 @@ const file_bridge_journal_v1_journal_proto_rawDesc = "" +
 	"releasedAt\x12\x18\n" +
 	"\aelement\x18\x0f \x01(\rR\aelement\x12\x1c\n" +
 	"\tduplicate\x18\x10 \x01(\bR\tduplicate\x12\x12\n" +
-	"\x04ping\x18\x11 \x01(\tR\x04ping\"R\n" +
+	"\x04ping\x18\x11 \x01(\tR\x04ping\x125\n" +
+	"\x06repair\x18\x12 \x01(\v2\x1d.bridge.journal.v1.HandRepairR\x06repair\"\x95\x01\n" +
+	"\n" +
+	"HandRepair\x12\x12\n" +
+	"\x04body\x18\x01 \x01(\fR\x04body\x127\n" +
+	"\bencoding\x18\x02 \x01(\x0e2\x1b.bridge.journal.v1.EncodingR\bencoding\x12*\n" +
+	"\x02at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x0e\n" +
+	"\x02by\x18\x04 \x01(\tR\x02by\"R\n" +
 	"\n" +
 	"Correction\x12\x18\n" +
 	"\aindexes\x18\x01 \x03(\rR\aindexes\x12*\n" +
@@ -787,35 +874,39 @@ func file_bridge_journal_v1_journal_proto_rawDescGZIP() []byte {
 }
 
 var file_bridge_journal_v1_journal_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_bridge_journal_v1_journal_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_bridge_journal_v1_journal_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_bridge_journal_v1_journal_proto_goTypes = []any{
 	(Encoding)(0),                 // 0: bridge.journal.v1.Encoding
 	(DriftKind)(0),                // 1: bridge.journal.v1.DriftKind
 	(*Webhook)(nil),               // 2: bridge.journal.v1.Webhook
-	(*Correction)(nil),            // 3: bridge.journal.v1.Correction
-	(*DriftCount)(nil),            // 4: bridge.journal.v1.DriftCount
-	(*Header)(nil),                // 5: bridge.journal.v1.Header
-	(*Quarantine)(nil),            // 6: bridge.journal.v1.Quarantine
-	(*Drift)(nil),                 // 7: bridge.journal.v1.Drift
-	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(*HandRepair)(nil),            // 3: bridge.journal.v1.HandRepair
+	(*Correction)(nil),            // 4: bridge.journal.v1.Correction
+	(*DriftCount)(nil),            // 5: bridge.journal.v1.DriftCount
+	(*Header)(nil),                // 6: bridge.journal.v1.Header
+	(*Quarantine)(nil),            // 7: bridge.journal.v1.Quarantine
+	(*Drift)(nil),                 // 8: bridge.journal.v1.Drift
+	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
 }
 var file_bridge_journal_v1_journal_proto_depIdxs = []int32{
-	8,  // 0: bridge.journal.v1.Webhook.received_at:type_name -> google.protobuf.Timestamp
+	9,  // 0: bridge.journal.v1.Webhook.received_at:type_name -> google.protobuf.Timestamp
 	0,  // 1: bridge.journal.v1.Webhook.encoding:type_name -> bridge.journal.v1.Encoding
-	5,  // 2: bridge.journal.v1.Webhook.headers:type_name -> bridge.journal.v1.Header
-	6,  // 3: bridge.journal.v1.Webhook.quarantine:type_name -> bridge.journal.v1.Quarantine
-	7,  // 4: bridge.journal.v1.Webhook.drift:type_name -> bridge.journal.v1.Drift
-	8,  // 5: bridge.journal.v1.Webhook.released_at:type_name -> google.protobuf.Timestamp
-	8,  // 6: bridge.journal.v1.Correction.at:type_name -> google.protobuf.Timestamp
-	1,  // 7: bridge.journal.v1.DriftCount.kind:type_name -> bridge.journal.v1.DriftKind
-	8,  // 8: bridge.journal.v1.DriftCount.first_at:type_name -> google.protobuf.Timestamp
-	8,  // 9: bridge.journal.v1.DriftCount.last_at:type_name -> google.protobuf.Timestamp
-	1,  // 10: bridge.journal.v1.Drift.kind:type_name -> bridge.journal.v1.DriftKind
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	6,  // 2: bridge.journal.v1.Webhook.headers:type_name -> bridge.journal.v1.Header
+	7,  // 3: bridge.journal.v1.Webhook.quarantine:type_name -> bridge.journal.v1.Quarantine
+	8,  // 4: bridge.journal.v1.Webhook.drift:type_name -> bridge.journal.v1.Drift
+	9,  // 5: bridge.journal.v1.Webhook.released_at:type_name -> google.protobuf.Timestamp
+	3,  // 6: bridge.journal.v1.Webhook.repair:type_name -> bridge.journal.v1.HandRepair
+	0,  // 7: bridge.journal.v1.HandRepair.encoding:type_name -> bridge.journal.v1.Encoding
+	9,  // 8: bridge.journal.v1.HandRepair.at:type_name -> google.protobuf.Timestamp
+	9,  // 9: bridge.journal.v1.Correction.at:type_name -> google.protobuf.Timestamp
+	1,  // 10: bridge.journal.v1.DriftCount.kind:type_name -> bridge.journal.v1.DriftKind
+	9,  // 11: bridge.journal.v1.DriftCount.first_at:type_name -> google.protobuf.Timestamp
+	9,  // 12: bridge.journal.v1.DriftCount.last_at:type_name -> google.protobuf.Timestamp
+	1,  // 13: bridge.journal.v1.Drift.kind:type_name -> bridge.journal.v1.DriftKind
+	14, // [14:14] is the sub-list for method output_type
+	14, // [14:14] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_bridge_journal_v1_journal_proto_init() }
@@ -829,7 +920,7 @@ func file_bridge_journal_v1_journal_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bridge_journal_v1_journal_proto_rawDesc), len(file_bridge_journal_v1_journal_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
