@@ -152,6 +152,7 @@ func (s *stream) check(tb testing.TB, topics ...string) {
 	want, got := bySubject(s.events), bySubject(events)
 	if diff := cmp.Diff(want, got); diff != "" {
 		tb.Errorf("%d events are there, want %d (-want +got):\n%s", len(events), len(s.events), diff[:min(len(diff), 4000)])
+		return
 	}
 	tb.Logf("%s: %d events, 0 missing, 0 twice, 0 out of order", s.config.Topic, len(events))
 }
