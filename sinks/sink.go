@@ -48,6 +48,18 @@ type Sink interface {
 	Close() error
 }
 
+// Preparer is a [Sink] that can do a part of a delivery before it: the part that needs no destination, such as decoding and encoding the
+// events. So a sink that is behind prepares the next events while its destination stores the ones before them.
+type Preparer interface {
+	Sink
+	// Prepare gets events that the next Deliver may have. It sends nothing, and returns no error: Deliver reports what is wrong with an
+	// event. The caller calls it during a Deliver, from one other goroutine, in order, and once or several times before the next Deliver.
+	//
+	// The events and the slice stay as they are until that Deliver begins. It may have others: fewer, more, or none of them. Then the sink
+	// forgets what was prepared for it.
+	Prepare(events []Record)
+}
+
 // ErrPermanent marks an error as final for its event. A sink marks an error by [Permanent]. After any other error the event is
 // tried again, because losing an event is worse than repeating an attempt.
 var ErrPermanent = errors.New("refused for good")

@@ -70,6 +70,16 @@ func (l *lazySink) Deliver(ctx context.Context, events []sinks.Record) (int, err
 	return s.Deliver(ctx, events)
 }
 
+// Prepare implements [sinks.Preparer], for a sink that is one.
+func (l *lazySink) Prepare(events []sinks.Record) {
+	l.mu.Lock()
+	p, ok := l.sink.(sinks.Preparer)
+	l.mu.Unlock()
+	if ok {
+		p.Prepare(events)
+	}
+}
+
 func (l *lazySink) opened(ctx context.Context) (sinks.Sink, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -152,3 +152,35 @@ func (f fencedResumer) Resume(ctx context.Context) (sinks.Reached, bool, error) 
 	}
 	return f.Resumer.Resume(ctx)
 }
+
+// preparing is a sink that counts what it has to prepare.
+type preparing struct {
+	sinks.Sink
+	prepared *int
+}
+
+func (p preparing) Prepare(events []sinks.Record) { *p.prepared += len(events) }
+
+// A lazy sink passes on what is to be prepared, once it is open, and if the sink prepares at all.
+func TestLazySinkPrepares(t *testing.T) {
+	count := 0
+	plain, err := memory.Open(t.Context(), memory.NewStore(), memory.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []sinks.Sink{preparing{plain, &count}, plain} {
+		lane := newLane(false, func(context.Context) (sinks.Sink, error) { return s, nil })
+		p, ok := lane.(sinks.Preparer)
+		if !ok {
+			t.Fatal("a lazy sink does not pass events on")
+		}
+		p.Prepare(make([]sinks.Record, 3))
+		if _, err := lane.Deliver(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		p.Prepare(make([]sinks.Record, 2))
+	}
+	if count != 2 {
+		t.Errorf("%d events prepared, want 2", count)
+	}
+}

@@ -49,8 +49,8 @@
 // however long it takes. Lanes are at most [Config.Window] positions apart, which bounds the repetition after a crash. A lane
 // that has stopped blocks the others when they reach that distance.
 //
-// A lane that has the sink for itself reads the next batch while one is delivered, if there is a backlog. (BenchmarkRoundTrips,
-// TestPrefetch)
+// A lane that has the sink for itself reads the next batch while one is delivered, if there is a backlog. A [sinks.Preparer] prepares
+// its events meanwhile, unless a route chooses some of them. (BenchmarkRoundTrips, TestPrefetch, TestPrepare)
 //
 // The cursor is the lowest position that some lane has neither delivered nor parked. A goroutine of its own saves it, at most
 // every [Config.SaveInterval] or [Config.SaveEvents], and when Run ends.

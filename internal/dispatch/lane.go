@@ -24,6 +24,8 @@ type lane struct {
 	d     *Dispatcher
 	index int
 	sink  sinks.Sink
+	// preparer is the sink, if it is one.
+	preparer sinks.Preparer
 	// breaker is its State.
 	breaker atomic.Int32
 	// problem is why the latest attempt failed, or nil after one that succeeded.
@@ -66,6 +68,7 @@ type lane struct {
 func newLane(d *Dispatcher, index int, sink sinks.Sink, from sinks.Position) *lane {
 	l := &lane{d: d, index: index, sink: sink, next: from, scratch: make([]sinks.Record, 0, min(d.cfg.Batch.Count, maxRead))}
 	l.resumer, _ = sink.(sinks.Resumer)
+	l.preparer, _ = sink.(sinks.Preparer)
 	l.stored = from
 	return l
 }

@@ -45,3 +45,47 @@ func TestPrefetch(t *testing.T) {
 		}
 	})
 }
+
+// preparing is a sink that notes what it has to prepare.
+type preparing struct {
+	*script
+	prepare func(events []sinks.Record)
+}
+
+func (s preparing) Prepare(events []sinks.Record) { s.prepare(events) }
+
+// While a batch is delivered, the sink prepares the events of the next one. Where a route chooses events, none is prepared.
+func TestPrepare(t *testing.T) {
+	for _, routed := range []bool{false, true} {
+		run(t, func(t *testing.T, r *rig) {
+			r.append(t, orders(100, 3)...)
+			ready := make(chan sinks.Position, 100)
+			var prepared []sinks.Position
+			s := preparing{newScript(func(_ context.Context, events []sinks.Record) (int, error) {
+				last := events[len(events)-1].Position
+				for p := sinks.Position(0); !routed && last < 100 && p < last+10; p = <-ready { // the next batch is prepared meanwhile
+				}
+				return len(events), nil
+			}), func(events []sinks.Record) {
+				for _, e := range events {
+					prepared = append(prepared, e.Position)
+					ready <- e.Position
+				}
+			}}
+			config := Config{Sinks: []sinks.Sink{s}, Batch: Batch{Count: 10}}
+			if routed {
+				config.Choose = func(*sinks.Record) (bool, error) { return true, nil }
+			}
+			stop := started(t, r.dispatcher(t, config))
+			sleep(time.Minute)
+			synctest.Wait()
+			stop()
+			diff(t, "cursor", r.saved(t), 101)
+			var want []sinks.Position
+			for p := sinks.Position(11); !routed && p <= 100; p++ {
+				want = append(want, p)
+			}
+			diff(t, "prepared", prepared, want)
+		})
+	}
+}

@@ -23,7 +23,9 @@ func (s *Sink) Deliver(ctx context.Context, events []sinks.Record) (n int, err e
 		if err := s.ready(ctx); err != nil {
 			return err
 		}
-		n, err = s.deliver(ctx, newBatch(events))
+		b := newBatch(events)
+		s.prepared.take(b)
+		n, err = s.deliver(ctx, b)
 		return err
 	})
 	return n, err
@@ -73,14 +75,17 @@ func (s *Sink) transact(ctx context.Context, b *batch) error {
 
 func (s *Sink) write(ctx context.Context, b *batch) error {
 	err := s.writeOnce(ctx, b)
-	if code(err) != "23505" || s.repeats || s.events == nil {
+	switch {
+	case code(err) == "23505" && !s.repeats:
+		s.repeats = true // the copy met a row that is there
+	case code(err) == "0A000" && !s.inserts:
+		s.inserts = true // row-level security, for example
+	default:
 		return err
 	}
-	// The copy met an event that is there.
 	if _, err := s.conn.Exec(ctx, "rollback"); err != nil {
 		return err
 	}
-	s.repeats = true
 	return s.writeOnce(ctx, b)
 }
 
@@ -122,7 +127,9 @@ func (s *Sink) writeOnce(ctx context.Context, b *batch) error {
 		if err := changed.apply(b); err != nil {
 			return err
 		}
-		if err := changed.write(func(t *table, rows source, n int) error { return s.writeRows(ctx, &end, t, rows, n) }); err != nil {
+		write := func(t *table, rows source, n int) error { return s.writeRows(ctx, &end, t, rows, n) }
+		add := func(t *table, rows source, n int) error { return s.addRows(ctx, &end, t, rows, n) }
+		if err := changed.write(add, write); err != nil {
 			return err
 		}
 	}
@@ -133,22 +140,26 @@ func (s *Sink) writeOnce(ctx context.Context, b *batch) error {
 	for _, t := range s.making {
 		s.staged[t] = true
 	}
-	if s.repeats && inserted == int64(len(b.records)) {
+	if s.repeats && (s.events == nil || inserted == int64(len(b.records))) {
 		s.repeats = false
 	}
 	return nil
 }
 
-// writeEvents copies many events into the table, unless some may be there.
+// writeEvents writes the rows of events.
 func (s *Sink) writeEvents(ctx context.Context, end *pgx.Batch, b *batch) error {
-	rows := &eventRows{batch: b}
-	switch {
-	case s.events == nil:
+	if s.events == nil {
 		return nil
-	case len(b.records) < copyFrom || s.repeats:
-		return s.writeRows(ctx, end, s.events, rows, len(b.records))
 	}
-	return s.events.copyDirect(ctx, s.conn, rows)
+	return s.addRows(ctx, end, s.events, &eventRows{batch: b}, len(b.records))
+}
+
+// addRows copies many rows into a table, unless it may have some of them.
+func (s *Sink) addRows(ctx context.Context, end *pgx.Batch, t *table, rows source, n int) error {
+	if n < copyFrom || s.repeats || s.inserts {
+		return s.writeRows(ctx, end, t, rows, n)
+	}
+	return t.copyDirect(ctx, s.conn, rows)
 }
 
 // writeRows copies many rows to a temporary table, and adds the statements that insert them to a batch.

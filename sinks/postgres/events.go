@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -9,7 +8,6 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
-	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // eventColumns are the columns of the table of events, in the order of eventRow's values.
@@ -70,16 +68,14 @@ func (r *eventRows) Values() ([]any, error) {
 	if h.ReceivedAt.IsZero() {
 		return nil, refusef("the event has no time of receipt")
 	}
-	event, err := r.batch.event(i)
+	field, _, err := r.batch.data(i)
 	if err != nil {
 		return nil, err
 	}
-	field, data := dataOf(event)
-	text, exact, err := jsonOf(data)
+	text, exact, err := r.batch.text(i)
 	if err != nil {
 		return nil, err
 	}
-	r.batch.texts[i] = text
 	var encoded any
 	if field == nil || !exact {
 		encoded = record.Encoded
@@ -130,34 +126,4 @@ func optionalTime(t time.Time) any {
 		return nil
 	}
 	return t
-}
-
-// batch is the events of one transaction, which are decoded once.
-type batch struct {
-	records []sinks.Record
-	decoded []*eventv1.Event
-	// texts are the JSON of the data, as far as it was made.
-	texts [][]byte
-}
-
-func newBatch(records []sinks.Record) *batch {
-	return &batch{records, make([]*eventv1.Event, len(records)), make([][]byte, len(records))}
-}
-
-// event returns the i-th event, which must not be changed.
-func (b *batch) event(i int) (*eventv1.Event, error) {
-	if b.decoded[i] == nil {
-		e, err := b.records[i].Decoded()
-		if err != nil {
-			return nil, refusef("%v", fmt.Errorf("the event cannot be decoded: %w", err))
-		}
-		b.decoded[i] = e
-	}
-	return b.decoded[i], nil
-}
-
-// halves divides a batch.
-func (b *batch) halves() (first, rest *batch) {
-	half := len(b.records) / 2
-	return &batch{b.records[:half], b.decoded[:half], b.texts[:half]}, &batch{b.records[half:], b.decoded[half:], b.texts[half:]}
 }

@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"fmt"
 	"math/big"
 	"strconv"
 	"strings"
@@ -132,21 +131,17 @@ func appendMoney(to []any, v protoreflect.Value) ([]any, error) {
 	if !ok {
 		return append(to, nil, nil), nil
 	}
-	n := big.NewInt(m.GetUnits())
-	n.Mul(n, big.NewInt(1_000_000_000)).Add(n, big.NewInt(int64(m.GetNanos())))
-	exponent, ten, rest := -9, big.NewInt(10), new(big.Int)
-	for exponent < -2 {
-		shorter, _ := new(big.Int).QuoRem(n, ten, rest)
-		if rest.Sign() != 0 {
-			break
-		}
-		n, exponent = shorter, exponent+1
+	exponent, scale, nanos := -9, int64(1_000_000_000), int64(m.GetNanos())
+	for exponent < -2 && nanos%10 == 0 {
+		exponent, scale, nanos = exponent+1, scale/10, nanos/10
 	}
+	n := big.NewInt(m.GetUnits())
+	n.Mul(n, big.NewInt(scale)).Add(n, big.NewInt(nanos))
 	return append(to, pgtype.Numeric{Int: n, Exp: int32(exponent), Valid: true}, optional([]byte(m.GetCurrencyCode()))), nil
 }
 
-// appendValues appends the values of a field's columns. text returns the JSON of a field of the data.
-func (f *field) appendValues(to []any, data protoreflect.Message, text func(name string) ([]byte, error)) ([]any, error) {
+// appendValues appends the values of a field's columns.
+func (f *field) appendValues(to []any, data protoreflect.Message, texts *fieldTexts) ([]any, error) {
 	switch {
 	case !data.Has(f.descriptor) && (f.descriptor.HasPresence() || f.values == nil || f.descriptor.Kind() == protoreflect.StringKind):
 		for range f.columns {
@@ -156,9 +151,5 @@ func (f *field) appendValues(to []any, data protoreflect.Message, text func(name
 	case f.values != nil:
 		return f.values(to, data.Get(f.descriptor))
 	}
-	value, err := text(f.descriptor.JSONName())
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", f.descriptor.Name(), err)
-	}
-	return append(to, value), nil
+	return append(to, texts.of(f.descriptor.JSONName())), nil
 }

@@ -151,6 +151,9 @@ func deliverRoughly(t *testing.T, s *site, r *rand.Rand, records []sinks.Record)
 	sink := s.open(t)
 	for at := 0; at < len(records); {
 		batch := records[at:min(at+1+r.IntN([]int{5, 100, 2000}[r.IntN(3)]), len(records))]
+		if r.IntN(2) == 0 { // the events before it, some of them, or more
+			sink.Prepare(records[max(at-r.IntN(50), 0):min(at+r.IntN(2000), len(records))])
+		}
 		switch r.IntN(12) {
 		case 0:
 			sink = s.open(t) // the one before is left as it is

@@ -15,6 +15,8 @@ type kind struct {
 	// name is the field's in bridge.event.v1.Event, such as "order"; table is its plural.
 	name, table string
 	fields      []field
+	// width is the number of the fields' columns.
+	width int
 }
 
 // field is a field of the data, and the columns that it has.
@@ -74,6 +76,7 @@ func newKind(data protoreflect.FieldDescriptor) *kind {
 			}
 		}
 		k.fields = append(k.fields, f)
+		k.width += len(f.columns)
 	}
 	return k
 }

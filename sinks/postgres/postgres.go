@@ -57,6 +57,8 @@ type Sink struct {
 	// allSessions and ownSessions name the sessions of all openings, and of this one.
 	allSessions, ownSessions string
 
+	prepared preparations
+
 	mu     sync.Mutex      // Held by Deliver, Resume and MoveTo.
 	ctx    context.Context // Done when the sink is closed.
 	cancel context.CancelFunc
@@ -69,8 +71,10 @@ type Sink struct {
 	making   []*table        // Those that the transaction makes.
 	fence    int64           // The number of this opening; 0 before Resume.
 	fenced   bool
-	// repeats: some of the last events were there already, so they are not copied into the table directly.
+	// repeats: some of the last rows were there already, so rows are not copied into the tables directly.
 	repeats bool
+	// inserts: the database refuses to copy into one of the tables.
+	inserts bool
 }
 
 // Open returns a sink for the events of an origin. If the configuration is wrong, the error joins all problems, each a [*KeyError]. Only with

@@ -9,7 +9,6 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
-	eventv1 "github.com/webhook-bridge/bridge/gen/bridge/event/v1"
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
@@ -66,12 +65,14 @@ type version struct {
 // row is the state of a subject, as far as a transaction knows it.
 type row struct {
 	version
-	exists bool
+	// found: the table has the row. exists: it has, or it will when the events so far are applied.
+	found, exists bool
 	// event is the newest one of the transaction; nil if all are older than the row.
 	event *sinks.Record
 	data  protoreflect.Message
-	// text is the JSON of data, if it was made.
-	text []byte
+	// text is the JSON of data, and columns are their values, if they were made.
+	text    []byte
+	columns []any
 	// replaces: data are the whole state. Otherwise they are set over what the table has.
 	replaces bool
 	// shared: data belong to an event, and must be copied before they are changed.
@@ -83,28 +84,46 @@ type row struct {
 type change struct {
 	state *state
 	rows  map[*stateKind]map[key]*row
-	// events are the indexes of the events that have a row, and in order.
-	events []int
+	// events are those that have a row, in order.
+	events []rowEvent
+}
+
+// rowEvent is an event by its index in the batch, and its row.
+type rowEvent struct {
+	index int
+	row   *row
+}
+
+// kindOf returns the kind of a field of an event, or nil.
+func (s *state) kindOf(f protoreflect.FieldDescriptor) *stateKind {
+	if s == nil || f == nil {
+		return nil
+	}
+	return s.kinds[f.Name()]
 }
 
 // newChange finds the subjects of a batch.
 func (s *state) newChange(b *batch) (*change, error) {
 	c := &change{state: s, rows: map[*stateKind]map[key]*row{}}
 	for i := range b.records {
-		e, err := b.event(i)
+		f, _, err := b.data(i)
 		if err != nil {
 			return nil, err
 		}
-		f, _ := dataOf(e)
-		if f == nil || s.kinds[f.Name()] == nil {
+		k := s.kindOf(f)
+		if k == nil {
 			continue
 		}
-		k := s.kinds[f.Name()]
 		if c.rows[k] == nil {
 			c.rows[k] = map[key]*row{}
 		}
-		c.rows[k][keyOf(&b.records[i])] = &row{}
-		c.events = append(c.events, i)
+		at := keyOf(&b.records[i])
+		r := c.rows[k][at]
+		if r == nil {
+			r = &row{}
+			c.rows[k][at] = r
+		}
+		c.events = append(c.events, rowEvent{i, r})
 	}
 	return c, nil
 }
@@ -142,7 +161,7 @@ func scanRow(found pgx.Rows, rows map[key]*row) error {
 		return err
 	}
 	r := rows[at]
-	r.exists, r.id = true, id.Bytes
+	r.found, r.exists, r.id = true, true, id.Bytes
 	if text != nil {
 		r.number = *text
 	}
@@ -160,21 +179,20 @@ func scanRow(found pgx.Rows, rows map[key]*row) error {
 
 // apply applies the events in order.
 func (c *change) apply(b *batch) error {
-	for _, i := range c.events {
-		e, err := b.event(i)
-		if err != nil {
-			return err
-		}
-		f, data := dataOf(e)
-		r := c.rows[c.state.kinds[f.Name()]][keyOf(&b.records[i])]
-		if err := c.state.apply(r, &b.records[i], e, data, b.texts[i]); err != nil {
+	for _, e := range c.events {
+		if err := c.state.apply(e.row, b, e.index); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *state) apply(r *row, record *sinks.Record, e *eventv1.Event, data protoreflect.Message, text []byte) error {
+func (s *state) apply(r *row, b *batch, i int) error {
+	record := &b.records[i]
+	_, data, err := b.data(i)
+	if err != nil {
+		return err
+	}
 	h := &record.Header
 	id, err := parseID("id", h.ID)
 	if err != nil {
@@ -187,15 +205,16 @@ func (s *state) apply(r *row, record *sinks.Record, e *eventv1.Event, data proto
 	if len(h.SubjectVersion) > 0 && (r.number == "" || sinks.CompareVersions(clean(h.SubjectVersion), r.number) > 0) {
 		v.number = clean(h.SubjectVersion)
 	}
-	deleted := strings.HasSuffix(e.GetType(), ".deleted")
+	deleted := strings.HasSuffix(b.made[i].event.GetType(), ".deleted")
 	r.deleted = time.Time{}
 	if deleted {
 		r.deleted = happened(h)
 	}
 	if deleted || isBare(data) {
-		r.merge(data, text)
+		r.merge(data, &b.made[i])
 	} else {
-		r.data, r.text, r.replaces, r.shared = data, text, true, true
+		r.share(data, &b.made[i])
+		r.replaces = true
 	}
 	r.version, r.exists, r.event = v, true, record
 	return nil
@@ -240,13 +259,18 @@ func isBare(data protoreflect.Message) bool {
 	return bare
 }
 
+// share makes an event's data the row's.
+func (r *row) share(data protoreflect.Message, m *made) {
+	r.data, r.text, r.columns, r.shared = data, m.text, m.columns, true
+}
+
 // merge sets the fields that data have.
-func (r *row) merge(data protoreflect.Message, text []byte) {
+func (r *row) merge(data protoreflect.Message, m *made) {
 	if r.data == nil {
-		r.data, r.text, r.shared = data, text, true
+		r.share(data, m)
 		return
 	}
-	r.text = nil
+	r.text, r.columns = nil, nil
 	if r.shared {
 		r.data, r.shared = proto.Clone(r.data.Interface()).ProtoReflect(), false
 	}

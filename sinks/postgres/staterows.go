@@ -1,23 +1,26 @@
 package postgres
 
 import (
-	"encoding/json"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgtype"
+	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// write writes the rows that change.
-func (c *change) write(writeRows func(t *table, rows source, n int) error) error {
+// write writes the rows that change. The rows of new subjects go to added.
+func (c *change) write(added, changed func(t *table, rows source, n int) error) error {
 	for k, rows := range c.rows {
-		replacing, merging := sorted(rows)
-		if err := writeRows(k.replace, &stateRows{kind: k.kind, rows: replacing}, len(replacing)); err != nil {
-			return err
-		}
-		if err := writeRows(k.combine, &stateRows{kind: k.kind, rows: merging}, len(merging)); err != nil {
-			return err
+		parts := sorted(rows)
+		for _, part := range []struct {
+			write func(t *table, rows source, n int) error
+			table *table
+			rows  []keyedRow
+		}{{added, k.replace, parts.added}, {changed, k.replace, parts.replacing}, {changed, k.combine, parts.merging}} {
+			if err := part.write(part.table, &stateRows{kind: k.kind, rows: part.rows}, len(part.rows)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -29,16 +32,21 @@ type keyedRow struct {
 	*row
 }
 
-// sorted returns the rows that change: those with the whole state, and those that are set over what the table has. Their order keeps two sinks
-// of one schema from waiting for each other.
-func sorted(rows map[key]*row) (replacing, merging []keyedRow) {
+// changedRows are the rows that change: of subjects that the table has not, with the whole state, and those that are set over what the table
+// has.
+type changedRows struct{ added, replacing, merging []keyedRow }
+
+// sorted returns the rows that change. Their order is that of the table's key.
+func sorted(rows map[key]*row) (parts changedRows) {
 	for at, r := range rows {
 		switch {
 		case r.event == nil:
+		case !r.found:
+			parts.added = append(parts.added, keyedRow{at, r})
 		case r.replaces:
-			replacing = append(replacing, keyedRow{at, r})
+			parts.replacing = append(parts.replacing, keyedRow{at, r})
 		default:
-			merging = append(merging, keyedRow{at, r})
+			parts.merging = append(parts.merging, keyedRow{at, r})
 		}
 	}
 	order := func(a, b keyedRow) int {
@@ -47,9 +55,10 @@ func sorted(rows map[key]*row) (replacing, merging []keyedRow) {
 		}
 		return strings.Compare(a.subject, b.subject)
 	}
-	slices.SortFunc(replacing, order)
-	slices.SortFunc(merging, order)
-	return replacing, merging
+	for _, part := range [][]keyedRow{parts.added, parts.replacing, parts.merging} {
+		slices.SortFunc(part, order)
+	}
+	return parts
 }
 
 // stateRows yields the rows of a kind's table.
@@ -76,12 +85,11 @@ func (r *stateRows) Values() ([]any, error) {
 			return nil, err
 		}
 	}
-	parts := fieldTexts{text: text}
 	r.values = append(r.values[:0], at.source, at.subject)
-	for i := range r.kind.fields {
-		if r.values, err = r.kind.fields[i].appendValues(r.values, at.data, parts.of); err != nil {
-			return nil, err
-		}
+	if at.columns != nil {
+		r.values = append(r.values, at.columns...)
+	} else if r.values, err = r.kind.appendColumns(r.values, at.data, text); err != nil {
+		return nil, err
 	}
 	h := &at.event.Header
 	var deleted any
@@ -93,17 +101,16 @@ func (r *stateRows) Values() ([]any, error) {
 	return r.values, nil
 }
 
-// fieldTexts divides a JSON object when a field is asked for.
-type fieldTexts struct {
-	text   []byte
-	fields map[string]json.RawMessage
-}
-
-func (f *fieldTexts) of(name string) ([]byte, error) {
-	if f.fields == nil {
-		if err := json.Unmarshal(f.text, &f.fields); err != nil {
+// appendColumns appends the values of the kind's own columns. text is the JSON of the data.
+func (k *kind) appendColumns(to []any, data protoreflect.Message, text []byte) (_ []any, err error) {
+	if to == nil {
+		to = make([]any, 0, k.width)
+	}
+	parts := fieldTexts{text: text}
+	for i := range k.fields {
+		if to, err = k.fields[i].appendValues(to, data, &parts); err != nil {
 			return nil, err
 		}
 	}
-	return f.fields[name], nil
+	return to, nil
 }
