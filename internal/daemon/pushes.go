@@ -119,8 +119,13 @@ func (s *pushes) replace(all []*push) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.all = all
-	if s.run == nil {
-		return // The server is shutting down.
+	if s.run == nil { // The server is shutting down. What was opened for this is used by nobody.
+		for _, p := range all {
+			if s.runs[p] == nil {
+				p.close()
+			}
+		}
+		return
 	}
 	for _, p := range all {
 		if s.runs[p] == nil {

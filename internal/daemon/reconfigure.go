@@ -10,6 +10,7 @@ import (
 
 	"github.com/webhook-bridge/bridge/internal/config"
 	"github.com/webhook-bridge/bridge/internal/intake"
+	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/internal/openapi"
 )
 
@@ -122,29 +123,21 @@ func (a *Server) prepare(ctx context.Context, next *config.Config, changes confi
 	return c, a.preparePushes(ctx, next, changes, &c)
 }
 
-// preparePushes opens the new sinks that are required, and registers all that are new.
+// preparePushes opens the new sinks that are required, and registers the sinks that are new or have other settings. What can be refused is
+// looked for before anything is registered.
 func (a *Server) preparePushes(ctx context.Context, next *config.Config, changes config.Changes, c *change) (problems []config.Problem) {
-	c.changed = map[*push]config.Sink{}
-	known := map[string]bool{}
 	readers, err := a.journal.Readers(ctx)
 	if err != nil {
 		return []config.Problem{next.ProblemAt("sinks", "the journal cannot be read now, so it is not known where the sinks are")}
 	}
-	for _, r := range readers {
-		known[r.Name] = true
-	}
+	c.changed = map[*push]config.Sink{}
 	var opened, registered []*push
 	for i, s := range next.Sinks {
-		key := fmt.Sprintf("sinks[%d]", i)
 		p, kept := a.pushOf(s, next, changes, c)
 		c.pushes = append(c.pushes, p)
 		if !kept {
 			opened = append(opened, p)
-			opening, cancel := context.WithTimeout(ctx, requiredTimeout)
-			if err := p.openRequired(opening); err != nil {
-				problems = append(problems, next.ProblemAt(key+".required", "the sink cannot be opened: "+err.Error()))
-			}
-			cancel()
+			problems = append(problems, openNew(ctx, p, next, i)...)
 		}
 	}
 	for i, p := range c.pushes {
@@ -155,30 +148,63 @@ func (a *Server) preparePushes(ctx context.Context, next *config.Config, changes
 		if !changed {
 			s = p.settings()
 		}
+		registered = append(registered, p) // also if it fails: it may have taken place
 		if err := p.registerAs(ctx, s); err != nil {
 			problems = append(problems, next.ProblemAt(fmt.Sprintf("sinks[%d]", i), "its position cannot be stored now: "+err.Error()))
-			continue
-		}
-		if !known[s.Name] {
-			registered = append(registered, p)
 		}
 	}
 	if len(problems) > 0 {
-		a.forgetPushes(ctx, opened, registered)
+		a.undoPushes(ctx, opened, registered, readers)
 	}
 	return problems
 }
 
-// forgetPushes undoes preparePushes.
-func (a *Server) forgetPushes(ctx context.Context, opened, registered []*push) {
+// openNew opens a new sink if it is required, and finds where it starts.
+func openNew(ctx context.Context, p *push, next *config.Config, i int) (problems []config.Problem) {
+	ctx, cancel := context.WithTimeout(ctx, requiredTimeout)
+	defer cancel()
+	key := fmt.Sprintf("sinks[%d]", i)
+	if _, err := p.start(ctx, p.settings()); err != nil {
+		return []config.Problem{next.ProblemAt(key+".from", strings.TrimPrefix(err.Error(), "from: "))}
+	}
+	if err := p.openRequired(ctx); err != nil {
+		return []config.Problem{next.ProblemAt(key+".required", "the sink cannot be opened: "+err.Error())}
+	}
+	return nil
+}
+
+// undoTimeout is how long undoing a reload may take. It goes on when the reload's caller has left.
+const undoTimeout = 15 * time.Second
+
+// undoPushes undoes preparePushes: the journal's readers are again as they were before.
+func (a *Server) undoPushes(ctx context.Context, opened, registered []*push, before []journal.ReaderState) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+	defer cancel()
 	for _, p := range opened {
 		p.close()
 	}
 	for _, p := range registered {
-		if err := a.journal.Forget(ctx, p.name()); err != nil {
-			a.log.Warn("the position of a sink that was refused stays", "sink", p.name(), "error", err)
+		var err error
+		name := p.name()
+		known := slices.ContainsFunc(before, func(r journal.ReaderState) bool { return r.Name == name })
+		if old := a.pushes.named(name); old != nil {
+			err = old.register(ctx) // with the settings that stay
+		} else if a.journal.Unregister(name); !known {
+			err = a.forgetUnused(ctx, name)
+		}
+		if err != nil {
+			a.log.Warn("a sink of the configuration that was refused stays known to the journal", "sink", name, "error", err)
 		}
 	}
+}
+
+// forgetUnused forgets a reader, unless another instance delivers to it, which has the same new sink.
+func (a *Server) forgetUnused(ctx context.Context, name string) error {
+	readers, err := a.journal.Readers(ctx)
+	if err != nil || !slices.ContainsFunc(readers, func(r journal.ReaderState) bool { return r.Name == name && !r.Claimed }) {
+		return err
+	}
+	return a.journal.Forget(ctx, name)
 }
 
 // pushOf returns the push for a sink: the one that there is, or a new one.

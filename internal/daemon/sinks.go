@@ -108,6 +108,7 @@ func (p *push) openRequired(ctx context.Context) error {
 func (p *push) run(ctx context.Context) error {
 	if p.elsewhere {
 		p.log.Info("sink is for another replica", "sink", p.name(), "replica", p.settings().Replica)
+		<-ctx.Done() // Until then it counts as one of this server's sinks, also for retention.
 		return nil
 	}
 	backoff := claimBackoff{log: p.log, what: []any{"sink", p.name()}}
