@@ -51,6 +51,8 @@ type journalReader interface {
 	journal.Claims
 	// Readers returns the sinks that have a position.
 	Readers(ctx context.Context) ([]journal.ReaderState, error)
+	// Parked returns a sink's parked events.
+	Parked(ctx context.Context, name string, from sinks.Position, limit int) ([]*journalv1.Parked, error)
 }
 
 func (p *push) settings() config.Sink {
@@ -245,6 +247,7 @@ func (p *push) newDispatcher(claim journal.Claim, reopen context.CancelFunc) (*d
 		Name:        cfg.Name,
 		Choose:      choose,
 		Log:         p.journal,
+		Parked:      p.journal.Parked,
 		Claim:       claim,
 		Sinks:       p.lanes,
 		Counters:    p.counters,

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/sinks"
 )
@@ -37,6 +38,9 @@ type Config struct {
 	// it fails is treated as one that the sink refused permanently, without an attempt. Choose is called by several goroutines, and
 	// keeps nothing of the record. Nil chooses all.
 	Choose func(*sinks.Record) (bool, error)
+	// Parked returns parked events, as [journal.DeadLetters] does. A [sinks.Resumer] needs it: an event that was parked before a crash is
+	// not delivered after it. Nil has such an event tried again.
+	Parked func(ctx context.Context, name string, from sinks.Position, limit int) ([]*journalv1.Parked, error)
 	// Counters are those of the sink, also of dispatchers before this one. Default is new ones.
 	Counters *Counters
 

@@ -258,6 +258,9 @@ func (l *lane) addOwn(records []sinks.Record) {
 		if laneOf(&r.Header, len(l.d.lanes)) != l.index {
 			continue
 		}
+		if l.isAlreadyParked(r.Position) {
+			continue
+		}
 		chosen, err := l.d.decide(&records[i])
 		if err != nil {
 			l.cannotDecide(r.Position, err)

@@ -49,6 +49,8 @@ type resumption struct {
 	stored sinks.Position
 	// pastSince is when the lane went past stored without a delivery, or zero.
 	pastSince time.Time
+	// already are events that were parked before this run, and that the destination's position has not passed.
+	already map[sinks.Position]bool
 }
 
 // mustAsk reports whether the destination must be asked before the next event.
@@ -134,7 +136,13 @@ func (l *lane) resume(ctx, work context.Context) error {
 	case NoPosition, Moved, OtherLog, LogRestored:
 		return l.keepCursor(ctx, work, result, reached)
 	default:
-		l.followDestination(max(reached.Mark.Position, 1), result == Expired)
+		p := max(reached.Mark.Position, 1)
+		if first := !l.known; first && p >= l.stored { // One that lost events gets them again, also those.
+			if err := l.recallParked(ctx, p); err != nil {
+				return err
+			}
+		}
+		l.followDestination(p, result == Expired)
 		return nil
 	}
 }

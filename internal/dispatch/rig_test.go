@@ -394,6 +394,10 @@ func (r *rig) dispatcher(t *testing.T, cfg Config) *Dispatcher {
 	if cfg.Sinks == nil {
 		cfg.Sinks = []sinks.Sink{r.sink(t)}
 	}
+	cfg.Parked = func(_ context.Context, name string, from sinks.Position, limit int) (page []*journalv1.Parked, err error) {
+		r.outside(func() { page, err = r.journal.Parked(context.Background(), name, from, limit) })
+		return page, err
+	}
 	if cfg.Jitter == nil {
 		cfg.Jitter = func() float64 { return 0 }
 	}
