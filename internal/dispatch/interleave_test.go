@@ -127,7 +127,7 @@ func TestMovedInBetween(t *testing.T) {
 					close(d.cfg.Claim.(claim).lost)
 					next := r.dispatcher(t, Config{Sinks: []sinks.Sink{r.resumer(t)}, Batch: Batch{Count: 2}})
 					sleep(5 * time.Second)
-				if err := end(); !errors.Is(err, journal.ErrLost) {
+					if err := end(); !errors.Is(err, journal.ErrLost) {
 						t.Errorf("the run ended with %v", err)
 					}
 					before := len(r.first())
