@@ -24,7 +24,7 @@ func (s *Server) patienceOf(ms uint32) time.Duration {
 }
 
 // subjectChunk is how many events are read at once to find a subject's.
-const subjectChunk = 2000
+const subjectChunk = 256
 
 // subjectSearch goes back through the log for the webhooks whose events are about a subject.
 type subjectSearch struct {

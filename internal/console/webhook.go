@@ -75,7 +75,7 @@ func (c *Console) webhook(r *http.Request) (any, error) {
 		Headers: found.GetHeaders(), Body: showBody(found), MessageType: found.GetMessageType(), Drift: found.GetDrift(),
 	}
 	if v.Repair = found.GetRepair(); v.Repair != nil {
-		v.Before = showJSON(v.Repair.GetBody(), noMarks)
+		v.Before = showJSON(v.Repair.GetBody(), marks{offset: -1, path: v.GetFault().GetPath()})
 	}
 	if found.GetMessage() != "" {
 		v.Message = showJSON(found.GetMessage(), noMarks)
@@ -98,8 +98,8 @@ func showBody(w *adminv1.GetWebhookResponse) shown {
 		text, at = string(w.GetRawBody()), int(w.GetWebhook().GetFault().GetOffset())
 	}
 	m := marks{offset: at, path: w.GetWebhook().GetFault().GetPath()}
-	if w.GetWebhook().GetFault() == nil {
-		m.offset = -1
+	if w.GetWebhook().GetFault() == nil || w.GetRepair() != nil { // then the problem was in another body
+		m = noMarks
 	}
 	for _, d := range w.GetDrift() {
 		m.drift = append(m.drift, d.GetField())

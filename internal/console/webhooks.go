@@ -11,7 +11,7 @@ const (
 	// listSize is how many webhooks a list has.
 	listSize = 50
 	// listPatience is how long the search for a list may take, in milliseconds, and longPatience if the operator asks for more.
-	listPatience, longPatience = 60, 1500
+	listPatience, longPatience = 40, 1500
 )
 
 // webhooksView is a list of webhooks, and the form to search for others.
