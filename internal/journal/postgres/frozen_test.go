@@ -167,12 +167,18 @@ func TestFrozenWithHead(t *testing.T) {
 		}
 	}()
 	// Stop it until it holds the head: its transaction has locked the row, and the server waits for the process.
+	holds := func() bool {
+		return s.number(`select count(*) from pg_stat_activity a join pg_locks l using (pid) where a.application_name = 'bridge frozen'
+			and l.relation = 'bridge.log'::regclass and l.mode = 'RowShareLock' and a.wait_event = 'ClientRead'`) > 0
+	}
 	await(t, "the process stops with the head", func() bool {
 		p.signal(syscall.SIGSTOP)
 		for range 3 { // the server may still be at work
-			if s.number(`select count(*) from pg_stat_activity a join pg_locks l using (pid) where a.application_name = 'bridge frozen'
-				and l.relation = 'bridge.log'::regclass and l.mode = 'RowShareLock' and a.wait_event = 'ClientRead'`) > 0 {
-				return true
+			if holds() {
+				time.Sleep(100 * time.Millisecond) // what the process sent before it stopped may be on its way
+				if holds() {
+					return true
+				}
 			}
 		}
 		p.signal(syscall.SIGCONT)

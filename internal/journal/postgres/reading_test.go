@@ -184,10 +184,19 @@ func (r *readTest) listening() (n int) {
 func TestReaderWakes(t *testing.T) {
 	r := newReadTest(t, pgtest.Shared(t))
 	a, b := r.open(), r.open(seldom)
-	for n := range sinks.Position(20) {
+	// Until b listens, and a knows that it is not alone, announcements are lost.
+	r.eventually("an instance hears of another one's commit", func() bool {
 		r.add(a, 1)
-		got, err := b.Read(t.Context(), n+1, make([]sinks.Record, 0, 10))
-		if err != nil || len(got) != 1 || got[0].Position != n+1 {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		_, err := b.Read(ctx, a.Bounds().Next-1, make([]sinks.Record, 0, 1))
+		return err == nil
+	})
+	for range 20 {
+		next := a.Bounds().Next
+		r.add(a, 1)
+		got, err := b.Read(t.Context(), next, make([]sinks.Record, 0, 10))
+		if err != nil || len(got) != 1 || got[0].Position != next {
 			t.Fatalf("%d events, %v", len(got), err)
 		}
 	}
