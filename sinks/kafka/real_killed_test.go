@@ -194,7 +194,7 @@ func partitionsOffline(t *testing.T, nodes []*kafkatest.Broker) {
 			_, err := s.deliver(ctx, sink, len(s.records), batch, func(int) {})
 			results <- err
 		}()
-		awaitState(t, nodes, s.origin, func(state string) bool { return !strings.HasPrefix(state, "Prepare") })
+		awaitState(t, nodes, s.origin, func(last kadm.DescribedTransaction) bool { return !strings.HasPrefix(last.State, "Prepare") })
 	}
 	node.Restart(t)
 	for range 2 {
@@ -266,21 +266,18 @@ func abortTransaction(t *testing.T, nodes []*kafkatest.Broker, from sinks.Origin
 		t.Fatal(err)
 	}
 	defer client.Close()
-	name := transactionalID(from)
-	states, err := kadm.NewClient(client).DescribeTransactions(t.Context(), name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	request := kmsg.NewPtrEndTxnRequest()
-	request.TransactionalID, request.ProducerID, request.ProducerEpoch = name, states[name].ProducerID, states[name].ProducerEpoch
-	if _, err := request.RequestWith(t.Context(), client); err != nil {
-		t.Fatal(err)
-	}
-	awaitState(t, nodes, from, func(state string) bool { return state != "Ongoing" })
+	awaitState(t, nodes, from, func(last kadm.DescribedTransaction) bool {
+		request := kmsg.NewPtrEndTxnRequest()
+		request.TransactionalID, request.ProducerID, request.ProducerEpoch = last.TxnID, last.ProducerID, last.ProducerEpoch
+		if last.State == "Ongoing" {
+			_, _ = request.RequestWith(t.Context(), client) // The next state tells.
+		}
+		return last.State != "Ongoing"
+	})
 }
 
 // awaitState returns when the coordinator has an origin's last transaction in a certain state.
-func awaitState(t *testing.T, nodes []*kafkatest.Broker, from sinks.Origin, is func(state string) bool) {
+func awaitState(t *testing.T, nodes []*kafkatest.Broker, from sinks.Origin, is func(last kadm.DescribedTransaction) bool) {
 	t.Helper()
 	name, to := transactionalID(from), admin(t, direct(nodes))
 	again := time.NewTicker(20 * time.Millisecond)
@@ -288,7 +285,7 @@ func awaitState(t *testing.T, nodes []*kafkatest.Broker, from sinks.Origin, is f
 	late := time.After(time.Minute)
 	for {
 		states, err := to.DescribeTransactions(t.Context(), name)
-		if err == nil && states[name].Err == nil && is(states[name].State) {
+		if err == nil && states[name].Err == nil && is(states[name]) {
 			return
 		}
 		select {
