@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -113,13 +112,12 @@ func newClone(t *testing.T, ctx context.Context) *clone { //nolint:revive // t c
 	c := &clone{t: t, ctx: ctx, dir: t.TempDir()}
 	var pairs []string
 	for _, port := range []string{"8080", "8081", "8082", "9090"} {
-		l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+		l, err := freeListener()
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer func() { _ = l.Close() }() // after all are known
 		free := l.Addr().String()
-		handedOut.Store(free, true)
 		pairs = append(pairs, "127.0.0.1:"+port, free, `":`+port+`"`, `"`+free+`"`)
 		if port == "8081" {
 			c.ops = free

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"math/big"
+	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -99,19 +100,30 @@ var handedOut sync.Map
 func scriptPorts(ts *testscript.TestScript, _ bool, names []string) {
 	var held []net.Listener
 	for _, name := range names {
-		for {
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			ts.Check(err)
-			held = append(held, l)
-			if _, taken := handedOut.LoadOrStore(l.Addr().String(), true); !taken {
-				ts.Setenv(name, l.Addr().String())
-				break
-			}
-		}
+		l, err := freeListener()
+		ts.Check(err)
+		held = append(held, l)
+		ts.Setenv(name, l.Addr().String())
 	}
 	for _, l := range held {
 		ts.Check(l.Close())
 	}
+}
+
+// freeListener listens at a loopback address that no other test of this process gets. Its port is below those that systems give by
+// themselves: after the listener is closed, no connection and no listener of another program gets it by chance.
+func freeListener() (l net.Listener, err error) {
+	const first, ports = 20_000, 12_000 // Linux gives those from 32768 on.
+	for range 100 {
+		address := fmt.Sprint("127.0.0.1:", first+mathrand.N(ports))
+		if _, taken := handedOut.LoadOrStore(address, true); taken {
+			continue
+		}
+		if l, err = net.Listen("tcp", address); err == nil {
+			return l, nil
+		}
+	}
+	return nil, errors.Join(errors.New("a hundred ports are in use"), err)
 }
 
 // scriptCertificate makes a certificate for the loopback address that signed itself.
