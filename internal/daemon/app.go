@@ -66,8 +66,10 @@ type Server struct {
 	ready     *readiness
 	alerts    *alerts.Monitor
 	metrics   *prometheus.Registry
-	reloads   *reloads
-	access    *access.Authenticator
+	// counted are those of the metrics that the history reads: to read all would read the journal.
+	counted *prometheus.Registry
+	reloads *reloads
+	access  *access.Authenticator
 
 	typed typedCalls
 	// grpc and web serve one listener, which shared divides between them.
@@ -140,7 +142,8 @@ func Open(ctx context.Context, cfg *config.Config, plugins Plugins, place Place,
 		}
 	}()
 	metrics := prometheus.NewRegistry()
-	a.metrics = metrics
+	a.metrics, a.counted = metrics, prometheus.NewRegistry()
+	received := twice{metrics, a.counted}
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	a.waited, a.waiting = handoverMetrics(metrics)
 	if a.predecessor != nil {
@@ -154,7 +157,7 @@ func Open(ctx context.Context, cfg *config.Config, plugins Plugins, place Place,
 	}
 	a.connections = listener.NewMetrics(metrics)
 	a.ready = &readiness{journal: a.journal, config: a.fingerprint}
-	a.intake, err = intake.New(intake.Config{Journal: a.journal, Logger: log, Registerer: metrics})
+	a.intake, err = intake.New(intake.Config{Journal: a.journal, Logger: log, Registerer: received})
 	if err != nil {
 		return nil, err
 	}
@@ -162,7 +165,7 @@ func Open(ctx context.Context, cfg *config.Config, plugins Plugins, place Place,
 		Intake:     a.intake,
 		Sources:    cfg.Sources,
 		Logger:     log,
-		Registerer: metrics,
+		Registerer: received,
 	})
 	if err != nil {
 		return nil, err
@@ -186,7 +189,7 @@ func Open(ctx context.Context, cfg *config.Config, plugins Plugins, place Place,
 		return nil, err
 	}
 	a.document.Store(&document)
-	a.alerts, err = alerts.New(alerts.Config{Sources: cfg.Sources, Gatherer: metrics, Registerer: metrics, Logger: log})
+	a.alerts, err = alerts.New(alerts.Config{Sources: cfg.Sources, Gatherer: metrics, Registerer: received, Logger: log})
 	if err != nil {
 		return nil, err
 	}

@@ -2,8 +2,11 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/webhook-bridge/bridge/internal/console"
 	"github.com/webhook-bridge/bridge/internal/history"
@@ -15,7 +18,7 @@ func (a *Server) openConsole() (*console.Console, error) {
 	if a.config().Listen.WithoutConsole {
 		return nil, nil //nolint:nilnil // there is none
 	}
-	a.history = history.New(a.metrics)
+	a.history = history.New(a.counted)
 	return console.New(console.Config{
 		Admin: a.operators, Streams: a.subscriptions, Operators: consoleOperators{a}, History: a.history,
 		Sources: a.consoleSources, Secure: a.config().Listen.Admin.TLS != nil, Logger: a.log,
@@ -50,4 +53,28 @@ func (a *Server) consoleSources() (all []console.Source) {
 		all = append(all, s)
 	}
 	return all
+}
+
+// twice is a registry whose collectors are in another one, too.
+type twice struct {
+	*prometheus.Registry
+
+	other *prometheus.Registry
+}
+
+// Register implements [prometheus.Registerer].
+func (t twice) Register(c prometheus.Collector) error {
+	return errors.Join(t.Registry.Register(c), t.other.Register(c))
+}
+
+// MustRegister implements [prometheus.Registerer].
+func (t twice) MustRegister(all ...prometheus.Collector) {
+	t.Registry.MustRegister(all...)
+	t.other.MustRegister(all...)
+}
+
+// Unregister implements [prometheus.Registerer].
+func (t twice) Unregister(c prometheus.Collector) bool {
+	t.other.Unregister(c)
+	return t.Registry.Unregister(c)
 }
