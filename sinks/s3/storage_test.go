@@ -126,6 +126,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	f.left = max(f.left-1, -1)
+	r = r.WithContext(context.WithoutCancel(r.Context())) // What has arrived is carried out, also when its sender has gone away.
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	r.Header.Del("Expect") // The body is here already.
 	answer := httptest.NewRecorder()

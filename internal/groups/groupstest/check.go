@@ -371,7 +371,11 @@ func (c *check) answered(d *delivery, r *reply) {
 	}
 	for _, other := range d.event.deliveries {
 		for _, o := range other.answers {
-			if o == r || o.outcome != Accepted || o.action == Retry || o.got.seq > r.got.seq || c.seekBetween(o.sent, r.got.seq, false) {
+			if o == r || o.outcome != Accepted || o.action == Retry || o.got.seq > r.got.seq {
+				continue
+			}
+			// The server took each of them some time between its way there and its way back, and one of them perhaps before a seek.
+			if c.seekBetween(o.sent, r.got.seq, false) || c.seekBetween(r.sent, o.got.seq, false) {
 				continue
 			}
 			if c.otherLife(d, other, o) {
