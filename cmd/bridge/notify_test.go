@@ -26,8 +26,7 @@ type serviceManager struct {
 
 func newServiceManager(t *testing.T) *serviceManager {
 	t.Helper()
-	// t.TempDir is too long for the address of a socket.
-	dir, err := os.MkdirTemp("", "notify")
+	dir, err := os.MkdirTemp("", "notify") //nolint:usetesting // t.TempDir is too long for the address of a socket
 	if err != nil {
 		t.Fatal(err)
 	}

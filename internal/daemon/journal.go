@@ -104,3 +104,6 @@ func VerifyJournal(ctx context.Context, dir string, report func(problem string))
 	}
 	return summary, v.Damaged(), nil
 }
+
+// JournalFormats returns the program's formats.
+func JournalFormats() Formats { return Formats{Folder: pebble.Format, Postgres: postgres.Format} }

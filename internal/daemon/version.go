@@ -1,10 +1,6 @@
 package daemon
 
-import (
-	"github.com/webhook-bridge/bridge/internal/build"
-	"github.com/webhook-bridge/bridge/internal/journal/pebble"
-	"github.com/webhook-bridge/bridge/internal/journal/postgres"
-)
+import "github.com/webhook-bridge/bridge/internal/build"
 
 // Version is the version, commit and Go version of the build, in one line.
 func Version() string { return build.Read().String() }
@@ -14,6 +10,3 @@ type Formats struct {
 	Folder   int `json:"folder"`
 	Postgres int `json:"postgres"`
 }
-
-// JournalFormats returns the program's formats.
-func JournalFormats() Formats { return Formats{Folder: pebble.Format, Postgres: postgres.Format} }
