@@ -13,6 +13,9 @@ import (
 type Header struct {
 	ID, Type, Source, Connector, VendorEvent, Subject []byte
 	SubjectVersion, WebhookID, Supersedes             []byte
+	// Traceparent is the trace in which the event was received, as W3C's header of that name has it. Few events have one. A sink whose
+	// messages have headers passes it on under this name.
+	Traceparent []byte
 	// OccurredAt and ReceivedAt are in UTC. The zero time stands for a time that is not set.
 	OccurredAt, ReceivedAt time.Time
 	// Stale reports whether an event with a greater subject version was published before.
@@ -36,6 +39,7 @@ const (
 	fieldWebhookID      protowire.Number = 10
 	fieldSupersedes     protowire.Number = 11
 	fieldStale          protowire.Number = 12
+	fieldTraceparent    protowire.Number = 14
 )
 
 // Field numbers of google.protobuf.Timestamp.
@@ -113,6 +117,8 @@ func (h *Header) set(number protowire.Number, value []byte) (err error) {
 		h.WebhookID = value
 	case fieldSupersedes:
 		h.Supersedes = value
+	case fieldTraceparent:
+		h.Traceparent = value
 	}
 	return err
 }

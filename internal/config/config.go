@@ -38,6 +38,8 @@ type Config struct {
 	Log     Log
 	Access  Access
 	Streams Streams
+	// Telemetry is what the program sends to a collector.
+	Telemetry Telemetry
 	// ShutdownTimeout is the longest time for a shutdown. Then the open connections are cut off.
 	ShutdownTimeout time.Duration
 	// ShutdownDelay is how long a shutdown goes on serving before it begins, while the program is not ready.
@@ -53,6 +55,8 @@ type Listen struct {
 	PublicURL string
 	// WithoutConsole serves no console on Admin.
 	WithoutConsole bool
+	// Pprof serves Go's profiles on the ops listener.
+	Pprof bool
 }
 
 // Listener is one address to listen on.

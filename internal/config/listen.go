@@ -20,6 +20,7 @@ func (r resolver) listen(file *configv1.Listen, access *configv1.Access) Listen 
 		Admin:    r.listener("admin", file.GetAdmin(), certs.GetAdmin(), limits.GetAdmin()),
 	}
 	l.WithoutConsole = file.GetWithoutConsole()
+	l.Pprof = file.GetPprof()
 	l.PublicURL = strings.TrimRight(file.GetPublicUrl(), "/")
 	if !source.IsBase(l.PublicURL) {
 		r.addf("listen.public_url", "%s", source.BadBase)

@@ -224,6 +224,8 @@ var (
 		"access.principals.name":   "must be 1 to 64 lower case letters, digits and inner dashes",
 		"sources.name":             "must be 1 to 64 lower case letters, digits and inner dashes",
 		"access.origins":           "must be * or an origin such as https://app.example: a scheme and a host in lower case, perhaps a port, no path",
+		"telemetry.traces.ratio":   `must be a number from 0 to 1, such as "0.01"`,
+		"telemetry.headers.name":   "is not a header name",
 		"sources.currency":         `must be three capital letters, such as "EUR"`,
 		"sources.keep_headers":     "is not a header name",
 		"sources.auth.header.name": "is not a header name",

@@ -32,6 +32,7 @@ func (r resolver) config(file *configv1.Config) *Config {
 		Log:             logging(file.GetLog()),
 		Access:          r.access(file.GetAccess(), listen),
 		Streams:         r.streams(file.GetStreams()),
+		Telemetry:       r.telemetry(file.GetTelemetry()),
 		ShutdownTimeout: r.duration("shutdown_timeout", file.GetShutdownTimeout()),
 		ShutdownDelay:   r.durationOf("shutdown_delay", schema.At("shutdown_delay").Shared(journal.Postgres != nil), file.GetShutdownDelay()),
 	}

@@ -35,6 +35,7 @@ import (
 	"github.com/webhook-bridge/bridge/internal/openapi"
 	"github.com/webhook-bridge/bridge/internal/payload"
 	"github.com/webhook-bridge/bridge/internal/subscribe"
+	"github.com/webhook-bridge/bridge/internal/telemetry"
 	"github.com/webhook-bridge/bridge/sinks"
 	"github.com/webhook-bridge/bridge/sinks/grpcstream"
 	"github.com/webhook-bridge/bridge/sinks/tail"
@@ -67,9 +68,10 @@ type Server struct {
 	alerts    *alerts.Monitor
 	metrics   *prometheus.Registry
 	// counted are those of the metrics that the history reads: to read all would read the journal.
-	counted *prometheus.Registry
-	reloads *reloads
-	access  *access.Authenticator
+	counted   *prometheus.Registry
+	reloads   *reloads
+	access    *access.Authenticator
+	telemetry *telemetry.Telemetry
 
 	typed typedCalls
 	// grpc and web serve one listener, which shared divides between them.
@@ -145,6 +147,10 @@ func Open(ctx context.Context, cfg *config.Config, plugins Plugins, place Place,
 	a.metrics, a.counted = metrics, prometheus.NewRegistry()
 	received := twice{metrics, a.counted}
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	metrics.MustRegister(buildInfo())
+	if a.telemetry, err = openTelemetry(ctx, cfg.Telemetry, metrics, log); err != nil {
+		return nil, err
+	}
 	a.waited, a.waiting = handoverMetrics(metrics)
 	if a.predecessor != nil {
 		if a.stopped, err = a.predecessor.Prepared(ctx); err != nil {
@@ -166,6 +172,7 @@ func Open(ctx context.Context, cfg *config.Config, plugins Plugins, place Place,
 		Sources:    cfg.Sources,
 		Logger:     log,
 		Registerer: received,
+		Tracer:     a.telemetry.Tracer(),
 	})
 	if err != nil {
 		return nil, err
@@ -267,7 +274,7 @@ func (a *Server) listenAll(ctx context.Context, metrics prometheus.Gatherer) err
 		open     func(*tls.Config) error
 	}{
 		{"ops", l.Ops, func(*tls.Config) error {
-			serve(&a.ops, httpServer(opsHandler(a.ready, metrics), a.log))
+			serve(&a.ops, httpServer(opsHandler(a.ready, metrics, l.Pprof), a.log))
 			return nil
 		}},
 		{"admin", l.Admin, func(*tls.Config) error {
@@ -387,6 +394,7 @@ func (a *Server) Run(ctx context.Context) error {
 		}
 	})
 	err := group.Wait()
+	a.sendTelemetry(context.WithoutCancel(ctx))
 	if a.ownSockets {
 		err = errors.Join(err, a.sockets.Close())
 	}
@@ -495,6 +503,7 @@ func (a *Server) release() {
 	if a.ownSockets {
 		_ = a.sockets.Close()
 	}
+	a.sendTelemetry(context.Background())
 }
 
 // Quarantined returns the webhooks in quarantine, the newest first, at most a hundred.

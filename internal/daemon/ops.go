@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/pprof"
 	"strings"
 	"sync/atomic"
 
@@ -55,8 +56,8 @@ func (r *readiness) notices() (all []string) {
 	return all
 }
 
-// opsHandler serves health and metrics, and nothing else.
-func opsHandler(ready *readiness, metrics prometheus.Gatherer) http.Handler {
+// opsHandler serves health and metrics and, if asked for, Go's profiles.
+func opsHandler(ready *readiness, metrics prometheus.Gatherer, profiles bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte("ok\n"))
@@ -75,6 +76,17 @@ func opsHandler(ready *readiness, metrics prometheus.Gatherer) http.Handler {
 			_, _ = fmt.Fprintln(w, notice)
 		}
 	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{EnableOpenMetrics: true})) // Exemplars need it.
+	if profiles {
+		serveProfiles(mux)
+	}
 	return mux
+}
+
+// serveProfiles serves Go's profiles. A profile over some time may be asked for as long as the listener's time for an answer allows.
+func serveProfiles(mux *http.ServeMux) {
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 }

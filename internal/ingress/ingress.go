@@ -17,6 +17,7 @@ import (
 
 	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/source"
+	"github.com/webhook-bridge/bridge/internal/tracing"
 )
 
 // Config has the parts and settings of an [Ingress].
@@ -28,6 +29,8 @@ type Config struct {
 	Logger *slog.Logger
 	// Registerer for the metrics. nil registers nowhere.
 	Registerer prometheus.Registerer
+	// Tracer shows what is received. nil is off.
+	Tracer tracing.Tracer
 }
 
 // Ingress receives webhooks over HTTP and, for sources that allow it, as typed gRPC calls. It is an [http.Handler], to be
@@ -37,6 +40,7 @@ type Ingress struct {
 	log      *slog.Logger
 	metrics  *metrics
 	current  atomic.Pointer[endpoints]
+	tracer   tracing.Tracer
 	unknown  refusals
 	decoding *semaphore.Weighted // the budget of all sources
 	// deadlines of commits.
@@ -67,6 +71,7 @@ func New(c Config) (*Ingress, error) {
 		intake:   c.Intake,
 		log:      c.Logger,
 		metrics:  m,
+		tracer:   c.Tracer,
 		unknown:  m.refusalsOf(unknownSource),
 		decoding: semaphore.NewWeighted(decodingBudget()),
 	}
@@ -134,15 +139,17 @@ func (in *Ingress) add(to *endpoints, s source.Source, old *endpoint) error {
 func (in *Ingress) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	received := time.Now()
 	var src *endpoint
+	var span tracing.Span
 	defer func() {
 		if p := recover(); p != nil {
-			in.refuse(w, src, in.panicked(src, p))
+			in.refuse(w, src, span, in.panicked(src, p))
+			span.End()
 		}
 	}()
 	to, ok := parsePath(r.URL)
 	src = in.endpoint(to.source)
 	if !ok || src == nil {
-		in.refuse(w, nil, errUnknownSource)
+		in.refuse(w, nil, span, errUnknownSource)
 		return
 	}
 	src.received.Inc()
@@ -150,24 +157,26 @@ func (in *Ingress) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case to.tokened != src.verifier.tokens: // receive says so
 	case err != nil:
-		in.refuse(w, src, err)
+		in.refuse(w, src, span, err)
 		return
 	case hello != nil:
 		src.handshakes.Inc()
 		hello.write(w)
 		return
 	}
-	d, err := in.receive(w, r, src, to, received)
-	if err != nil {
-		in.refuse(w, src, err)
-		return
+	err = in.receive(w, r, src, to, received, &span)
+	if err != nil && !span.Recording() { // The sender is not verified, so that what it says of traces counts for nothing.
+		span = in.begin(src, to, received, tracing.Caller{})
 	}
-	in.metrics.ingest.Observe(time.Since(received).Seconds())
-	in.answer(w, src, &d)
+	if err != nil {
+		in.refuse(w, src, span, err)
+	}
+	span.End()
 }
 
 // answer writes the success answer to a delivery.
 func (in *Ingress) answer(w http.ResponseWriter, src *endpoint, d *intake.Delivery) {
+	d.Span.Set(statusOK)
 	if d.Ping == nil {
 		src.taken.Inc()
 		src.answer.write(w)
@@ -175,7 +184,7 @@ func (in *Ingress) answer(w http.ResponseWriter, src *endpoint, d *intake.Delive
 	}
 	switch own, err := src.answerPing(d); {
 	case err != nil:
-		in.refuse(w, src, err)
+		in.refuse(w, src, d.Span, err)
 	case own != nil:
 		own.write(w)
 	default:
@@ -196,31 +205,32 @@ func (in *Ingress) panicked(src *endpoint, p any) error {
 	return errPanicked
 }
 
-// receive verifies and reads a webhook, and commits it. Of the delivery that it returns the body is not to be used.
-func (in *Ingress) receive(w http.ResponseWriter, r *http.Request, src *endpoint, to route, received time.Time) (d intake.Delivery, err error) {
+// receive verifies and reads a webhook, commits it, and answers if that succeeds. It sets the span once the sender is verified.
+func (in *Ingress) receive(w http.ResponseWriter, r *http.Request, src *endpoint, to route, received time.Time, span *tracing.Span) error {
 	if to.tokened != src.verifier.tokens {
 		if to.tokened {
-			return d, errUnknownPath
+			return errUnknownPath
 		}
-		return d, errUnauthorized
+		return errUnauthorized
 	}
 	if r.Method != http.MethodPost {
-		return d, errMethod
+		return errMethod
 	}
 	if err := src.verifier.verifyHTTP(r.Header, to.token, received); err != nil {
-		return d, err
+		return err
 	}
 	reserved := reservation{budget: src.bodies}
 	defer reserved.release()
 	b, err := src.readBody(w, r, received, &reserved)
 	if err != nil {
-		return d, err
+		return err
 	}
+	*span = in.begin(src, to, received, callerOf(r.Header))
 	if err := src.limits.charge(received, int64(len(b.data))); err != nil {
 		b.release()
-		return d, err
+		return err
 	}
-	d = intake.Delivery{
+	d := intake.Delivery{
 		Source:     src.intake,
 		PathEvent:  to.event,
 		ReceivedAt: received,
@@ -228,6 +238,10 @@ func (in *Ingress) receive(w http.ResponseWriter, r *http.Request, src *endpoint
 		Body:       b.data,
 		Encoding:   b.encoding(),
 		Fault:      b.fault,
+		Span:       *span,
+	}
+	if span.Recording() {
+		d.Traceparent = span.Context().String()
 	}
 	// The sender's part is over: it may hang up, and is then not asked again.
 	ctx := in.deadlines.after(time.Now())
@@ -235,28 +249,34 @@ func (in *Ingress) receive(w http.ResponseWriter, r *http.Request, src *endpoint
 	defer decoding.release()
 	if err := decoding.reserve(ctx, src.decodingBytes(&b)); err != nil {
 		b.release()
-		return d, err
+		return err
 	}
 	err = in.intake.Receive(ctx, &d)
 	b.release()
-	return d, err
+	if err != nil {
+		return err
+	}
+	in.metrics.observe(time.Since(received), *span)
+	in.answer(w, src, &d)
+	return nil
 }
 
 // refuse writes the error response, counts the refusal and logs it. src is nil for requests to an unknown source.
-func (in *Ingress) refuse(w http.ResponseWriter, src *endpoint, err error) {
-	in.note(src, err).write(w)
+func (in *Ingress) refuse(w http.ResponseWriter, src *endpoint, span tracing.Span, err error) {
+	in.note(src, span, err).write(w)
 }
 
-// note returns the answer to an error. It counts the refusal and, within reason, logs it.
-func (in *Ingress) note(src *endpoint, err error) answer {
+// note returns the answer to an error. It counts the refusal, notes it in the span and, within reason, logs it.
+func (in *Ingress) note(src *endpoint, span tracing.Span, err error) answer {
 	a := answerOf(err)
+	a.trace(span)
 	counters, name := &in.unknown, unknownSource
 	if src != nil {
 		counters, name = &src.refused, src.Name
 	}
 	counters.count(a.reason)
 	counters.complaints.Do(func() {
-		in.log.Warn("refused webhook", "source", name, "reason", a.reason.String(), "status", a.status, "cause", err)
+		in.log.With(span.LogAttributes()...).Warn("refused webhook", "source", name, "reason", a.reason.String(), "status", a.status, "cause", err)
 		var u *unverified
 		if errors.As(err, &u) {
 			in.log.Debug("refused signature", "source", name, "cause", u.cause)

@@ -2,9 +2,12 @@ package ingress
 
 import (
 	"errors"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
+
+	"github.com/webhook-bridge/bridge/internal/tracing"
 )
 
 // unknownSource is the one label for all sources that are not configured.
@@ -44,6 +47,16 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		return m, nil
 	}
 	return m, errors.Join(r.Register(m.received), r.Register(m.taken), r.Register(m.refused), r.Register(m.mislabelled), r.Register(m.handshakes), r.Register(m.ingest))
+}
+
+// observe counts a webhook that was answered with success. A traced one is an exemplar of its duration.
+func (m *metrics) observe(took time.Duration, span tracing.Span) {
+	if e, ok := m.ingest.(prometheus.ExemplarObserver); ok && span.Recording() {
+		c := span.Context()
+		e.ObserveWithExemplar(took.Seconds(), prometheus.Labels{"trace_id": c.TraceID(), "span_id": c.SpanID()})
+		return
+	}
+	m.ingest.Observe(took.Seconds())
 }
 
 // refusals are one source's refused webhooks.

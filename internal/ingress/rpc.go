@@ -16,6 +16,7 @@ import (
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/intake"
 	"github.com/webhook-bridge/bridge/internal/listener"
+	"github.com/webhook-bridge/bridge/internal/tracing"
 )
 
 // sourceMetadata names the source in a typed call.
@@ -84,31 +85,36 @@ type typed struct {
 func (t *typed) handle(_ any, ctx context.Context, decode func(any) error, intercept grpc.UnaryServerInterceptor) (reply any, err error) {
 	received := time.Now()
 	var src *endpoint
+	var span tracing.Span
 	defer func() {
 		if p := recover(); p != nil {
-			reply, err = nil, t.in.refuseTyped(src, t.in.panicked(src, p))
+			reply, err = nil, t.in.refuseTyped(src, span, t.in.panicked(src, p))
 		}
+		span.End()
 	}()
-	src, err = t.admit(ctx, received)
+	md, _ := metadata.FromIncomingContext(ctx)
+	src, err = t.admit(md, received)
 	if err != nil {
-		return nil, t.in.refuseTyped(src, err)
+		span = t.begin(src, received, nil)
+		return nil, t.in.refuseTyped(src, span, err)
 	}
+	span = t.begin(src, received, md)
 	listener.Verified(ctx)
 	listener.Call(ctx)
 	// How large the message is shows only once it is decoded.
 	decoding := reservation{budget: src.decoding}
 	defer decoding.release()
 	if err := decoding.reserve(t.in.deadlines.after(received), maxDecoding); err != nil {
-		return nil, t.in.refuseTyped(src, err)
+		return nil, t.in.refuseTyped(src, span, err)
 	}
 	msg := t.route.event.New()
 	if err := decode(msg); err != nil {
-		return nil, t.in.refuseTyped(src, fmt.Errorf("%w: %w", errMessage, err))
+		return nil, t.in.refuseTyped(src, span, fmt.Errorf("%w: %w", errMessage, err))
 	}
 	decoding.shrink(decodingBytes(proto.Size(msg)))
 	receive := func(ctx context.Context, req any) (any, error) {
-		if err := t.receive(ctx, src, req.(proto.Message), received); err != nil {
-			return nil, t.in.refuseTyped(src, err)
+		if err := t.receive(ctx, src, span, req.(proto.Message), received); err != nil {
+			return nil, t.in.refuseTyped(src, span, err)
 		}
 		return t.reply, nil
 	}
@@ -119,8 +125,7 @@ func (t *typed) handle(_ any, ctx context.Context, decode func(any) error, inter
 }
 
 // admit finds the source and checks its secret and rate. The source is nil if none is known.
-func (t *typed) admit(ctx context.Context, now time.Time) (*endpoint, error) {
-	md, _ := metadata.FromIncomingContext(ctx)
+func (t *typed) admit(md metadata.MD, now time.Time) (*endpoint, error) {
 	names := md.Get(sourceMetadata)
 	if len(names) != 1 {
 		return nil, errNoSource
@@ -142,7 +147,7 @@ func (t *typed) admit(ctx context.Context, now time.Time) (*endpoint, error) {
 }
 
 // receive commits a message. The caller may hang up from here on.
-func (t *typed) receive(ctx context.Context, src *endpoint, msg proto.Message, received time.Time) error {
+func (t *typed) receive(ctx context.Context, src *endpoint, span tracing.Span, msg proto.Message, received time.Time) error {
 	if int64(proto.Size(msg)) > src.limits.body {
 		return errTooLarge
 	}
@@ -166,6 +171,10 @@ func (t *typed) receive(ctx context.Context, src *endpoint, msg proto.Message, r
 		Body:       raw,
 		Encoding:   journalv1.Encoding_ENCODING_PROTOBUF,
 		Message:    msg,
+		Span:       span,
+	}
+	if span.Recording() {
+		d.Traceparent = span.Context().String()
 	}
 	err = t.in.intake.Receive(t.in.deadlines.after(time.Now()), &d)
 	if err == nil && d.Ping == nil {
@@ -175,7 +184,7 @@ func (t *typed) receive(ctx context.Context, src *endpoint, msg proto.Message, r
 }
 
 // refuseTyped is refuse for a typed call. It returns the error to answer with, which names the setting that decides, not the cause.
-func (in *Ingress) refuseTyped(src *endpoint, err error) error {
-	a := in.note(src, err)
+func (in *Ingress) refuseTyped(src *endpoint, span tracing.Span, err error) error {
+	a := in.note(src, span, err)
 	return status.Error(a.code, callText(err, a))
 }

@@ -16,17 +16,19 @@ func (in *Intake) Receive(ctx context.Context, d *Delivery) error {
 	s := d.Source
 	document, fault := s.document(d)
 	if fault == nil && s.splits(d, document) {
+		reading := d.Span.Child("read array")
 		all := s.draftArray(d, document)
+		reading.End()
 		if err := in.rejected(all...); err != nil {
 			return err
 		}
-		return in.Commit(ctx, all...)
+		return in.traceCommit(ctx, d.Span, all...)
 	}
 	r := s.read(d, document, fault)
 	draft := drafts.Get().(*Draft).fill(d, &r)
 	err := in.rejected(draft)
 	if err == nil {
-		err = in.Commit(ctx, draft)
+		err = in.traceCommit(ctx, d.Span, draft)
 	}
 	if p := draft.Ping; p != nil && err == nil {
 		d.Ping, d.Challenge = p, challengeOf(p, r.Document)
@@ -112,7 +114,7 @@ func (in *Intake) count(d *Draft, r journal.Receipt) Outcome {
 	s.quarantine.Inc()
 	s.complaints.Do(func() {
 		w := d.entry.Webhook
-		in.log.Warn("quarantined webhook", "source", w.GetSource(), "event", w.GetVendorEvent(), "webhook", w.GetId(), "fault", d.Fault)
+		in.log.Warn("quarantined webhook", "source", w.GetSource(), "event", w.GetVendorEvent(), "webhook", w.GetId(), "fault", d.Fault, traceID(w))
 	})
 	return Quarantined
 }

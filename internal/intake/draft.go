@@ -231,6 +231,7 @@ func (d *Draft) fillWebhook(delivery *Delivery, r *Reading) {
 	w.Body = delivery.Body
 	w.Headers = delivery.Headers
 	w.Element = uint32(delivery.Element)
+	w.Traceparent = delivery.Traceparent
 	w.Drift = storedDrift(r.Drift)
 }
 

@@ -20,6 +20,7 @@ const (
 	fieldReceivedAt  protowire.Number = 9
 	fieldWebhookID   protowire.Number = 10
 	fieldSupersedes  protowire.Number = 11
+	fieldTraceparent protowire.Number = 14
 )
 
 // canonicalEncoding gives the same event the same bytes.
@@ -61,7 +62,7 @@ func appendCanonical(b []byte, events []*eventv1.Event) ([]byte, *Fault) {
 // hasReceipt reports whether an event has a field that only the receipt sets.
 func hasReceipt(e *eventv1.Event) bool {
 	return e.GetId() != "" || e.GetSource() != "" || e.GetConnector() != "" || e.GetVendorEvent() != "" ||
-		e.GetWebhookId() != "" || e.GetSupersedes() != "" || e.GetReceivedAt() != nil || e.GetStale()
+		e.GetWebhookId() != "" || e.GetSupersedes() != "" || e.GetReceivedAt() != nil || e.GetStale() || e.GetTraceparent() != ""
 }
 
 // nextCanonical splits off the first canonical encoding.
@@ -87,7 +88,8 @@ func appendReceipt(b []byte, w *journalv1.Webhook) []byte {
 		b = protowire.AppendVarint(b, uint64(proto.Size(at)))
 		b, _ = proto.MarshalOptions{}.MarshalAppend(b, at) // two numbers always can be encoded
 	}
-	return appendText(b, fieldWebhookID, w.GetId())
+	b = appendText(b, fieldWebhookID, w.GetId())
+	return appendText(b, fieldTraceparent, w.GetTraceparent())
 }
 
 func appendText(b []byte, field protowire.Number, text string) []byte {

@@ -17,6 +17,7 @@ import (
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
 	"github.com/webhook-bridge/bridge/internal/source"
+	"github.com/webhook-bridge/bridge/internal/tracing"
 	"github.com/webhook-bridge/bridge/internal/vendorjson"
 )
 
@@ -89,6 +90,11 @@ type Delivery struct {
 	Drift   []vendorjson.Drift
 	// Fault, if set, is why Body cannot be read.
 	Fault *Fault
+	// Traceparent is stored with the webhook and its events, so that their deliveries belong to the request's trace. Empty: they belong
+	// to none.
+	Traceparent string
+	// Span shows the work on the delivery, in a trace.
+	Span tracing.Span
 	// Ping is set by [Intake.Receive] if the delivery is a ping, and Challenge is the text that the ping's answer repeats, if it has a
 	// valid one.
 	Ping      *connectors.Ping

@@ -72,10 +72,10 @@ func (s *Source) read(d *Delivery, document []byte, fault *Fault) (r Reading) {
 			return
 		}
 		if r.Fault == nil {
-			s.decode(d, &r)
+			shown(d.Span, "decode", &r, func() { s.decode(d, &r) })
 		}
 		if r.Fault == nil {
-			s.translate(&r)
+			shown(d.Span, "translate", &r, func() { s.translate(&r) })
 		}
 	})
 	if panicked != nil {

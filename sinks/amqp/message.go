@@ -35,6 +35,9 @@ func (s *Sink) message(r sinks.Record) (key string, m rabbit.Publishing, err err
 		}
 		table[headers.Of(a)] = string(a.Value)
 	}
+	if trace := r.Header.Traceparent; len(trace) > 0 {
+		table[cloudevents.Traceparent] = string(trace)
+	}
 	return key, rabbit.Publishing{
 		Headers:      table,
 		ContentType:  mediaType,

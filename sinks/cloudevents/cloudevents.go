@@ -5,8 +5,9 @@
 //
 // [Attributes] returns the attributes of an event. Each one is a field of the event's header: `id`, `type`, `source` and `subject`
 // are CloudEvents' own, and so is `time`, which is the vendor's time, or the time of receipt if the vendor gives none. The others are
-// extensions: connector, vendorevent, subjectversion, stale, webhookid, receivedtime, supersedes, and replay, the id of
-// the replay that delivers the event once more. An attribute without a value is left out.
+// extensions: connector, vendorevent, subjectversion, stale, webhookid, receivedtime, supersedes, replay, the id of
+// the replay that delivers the event once more, and traceparent, of CloudEvents' extension for distributed tracing: the trace in which
+// the event was received. An attribute without a value is left out.
 //
 // # Data
 //
@@ -32,6 +33,10 @@ const (
 	ContentType     = "application/cloudevents+json"
 	DataContentType = "application/json"
 )
+
+// Traceparent is the header of messages that has the trace in which the event was received, beside the attribute of the same name: so that
+// consumers find it that know W3C's Trace Context and no CloudEvents.
+const Traceparent = "traceparent"
 
 // Attribute is one of CloudEvents 1.0, or an extension.
 type Attribute struct {
@@ -65,12 +70,13 @@ const (
 	nameSupersedes
 	nameStale
 	nameReplay
+	nameTraceparent
 	nameCount
 )
 
 var names = [nameCount]string{
 	"specversion", "id", "type", "source", "subject", "time", "dataschema",
-	"connector", "vendorevent", "subjectversion", "webhookid", "receivedtime", "supersedes", "stale", "replay",
+	"connector", "vendorevent", "subjectversion", "webhookid", "receivedtime", "supersedes", "stale", "replay", "traceparent",
 }
 
 var specVersion = []byte("1.0")
@@ -113,6 +119,7 @@ func AppendAttributes(to []Attribute, h *sinks.Header) []Attribute {
 	add(nameSupersedes, h.Supersedes)
 	add(nameStale, formatTrue(h.Stale))
 	add(nameReplay, h.Replay)
+	add(nameTraceparent, h.Traceparent)
 	return to
 }
 

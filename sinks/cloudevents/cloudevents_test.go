@@ -34,6 +34,7 @@ func TestEveryFieldOnce(t *testing.T) {
 	for i, want := range kafkatest.Events(t) {
 		if want.Stale = i%3 == 0; want.GetStale() {
 			want.Supersedes = "0d6f2a10-7f5e-5b7e-9d6c-ffffffffffff"
+			want.Traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 		}
 		text, err := cloudevents.Structured(record(t, want))
 		if err != nil {

@@ -45,7 +45,7 @@ type encoder struct {
 }
 
 // maxHeaders is the greatest number of headers of a message.
-const maxHeaders = cloudevents.MaxAttributes + 1
+const maxHeaders = cloudevents.MaxAttributes + 2
 
 // message returns an event as a message, which shares the event's memory. Its headers are appended to room. An error about the event is permanent; one of the schema
 // registry is not.
@@ -121,6 +121,9 @@ func headers(to []kmsg.Header, h *sinks.Header, contentType []byte) []kmsg.Heade
 	var room [cloudevents.MaxAttributes]cloudevents.Attribute
 	for _, a := range cloudevents.AppendAttributes(room[:0], h) {
 		to = append(to, kmsg.Header{Key: headerNames.Of(a), Value: a.Value})
+	}
+	if len(h.Traceparent) > 0 { // Under the name by which instrumented consumers find it, too.
+		to = append(to, kmsg.Header{Key: cloudevents.Traceparent, Value: h.Traceparent})
 	}
 	if contentType == nil {
 		return to

@@ -26,6 +26,7 @@ func fullEvent() *eventv1.Event {
 		WebhookId:      "0197a3c2-5b1e-7c3d-8e4f-0123456789ab",
 		Supersedes:     "0d6f2a10-7f5e-5b7e-9d6c-ba9876543210",
 		Stale:          true,
+		Traceparent:    "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
 		Data:           &eventv1.Event_Order{Order: &eventv1.Order{Id: "1"}},
 	}
 }
@@ -85,6 +86,7 @@ func sameTexts(h sinks.Header, e *eventv1.Event) error {
 		"subject_version": {string(h.SubjectVersion), e.GetSubjectVersion()},
 		"webhook_id":      {string(h.WebhookID), e.GetWebhookId()},
 		"supersedes":      {string(h.Supersedes), e.GetSupersedes()},
+		"traceparent":     {string(h.Traceparent), e.GetTraceparent()},
 	} {
 		if pair[0] != pair[1] {
 			return fmt.Errorf("%s is %q in the header, %q in the event", name, pair[0], pair[1])

@@ -38,6 +38,9 @@ func (s *Sink) message(r sinks.Record) (*natsgo.Msg, error) {
 	for _, a := range cloudevents.Attributes(&r.Header) {
 		m.Header[headers.Of(a)] = []string{cloudevents.HeaderValue(a.Value)}
 	}
+	if trace := r.Header.Traceparent; len(trace) > 0 {
+		m.Header[cloudevents.Traceparent] = []string{cloudevents.HeaderValue(trace)}
+	}
 	m.Header["Content-Type"] = []string{mediaType}
 	m.Header[jetstream.MsgIDHeader] = []string{s.messageID(&r.Header)}
 	if size, most := int64(m.Size()), s.conn.nats.MaxPayload(); size > most {

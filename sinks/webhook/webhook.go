@@ -200,6 +200,9 @@ func (s *Sink) encode(r sinks.Record) ([]byte, http.Header, error) {
 	for _, a := range attributes {
 		header.Set(headerNames.Of(a), cloudevents.HeaderValue(a.Value))
 	}
+	if trace := r.Header.Traceparent; len(trace) > 0 {
+		header.Set(cloudevents.Traceparent, cloudevents.HeaderValue(trace))
+	}
 	return body, header, nil
 }
 

@@ -40,6 +40,7 @@ func Event(attributes map[string]string, data []byte) (*eventv1.Event, error) {
 		Id: attributes["id"], Type: attributes["type"], Source: attributes["source"], Subject: attributes["subject"],
 		Connector: attributes["connector"], VendorEvent: attributes["vendorevent"], SubjectVersion: attributes["subjectversion"],
 		WebhookId: attributes["webhookid"], Supersedes: attributes["supersedes"], Stale: attributes["stale"] == "true",
+		Traceparent: attributes["traceparent"],
 	}
 	if text, ok := attributes["receivedtime"]; ok {
 		at, err := time.Parse(time.RFC3339Nano, text)

@@ -48,7 +48,9 @@ type Config struct {
 	// `shutdown_timeout`.
 	ShutdownDelay *durationpb.Duration `protobuf:"bytes,8,opt,name=shutdown_delay,json=shutdownDelay,proto3" json:"shutdown_delay,omitempty"`
 	// What subscriptions may cost.
-	Streams       *Streams `protobuf:"bytes,9,opt,name=streams,proto3" json:"streams,omitempty"`
+	Streams *Streams `protobuf:"bytes,9,opt,name=streams,proto3" json:"streams,omitempty"`
+	// Traces and metrics that the program sends by itself, over OTLP. See [observability](observability.md).
+	Telemetry     *Telemetry `protobuf:"bytes,10,opt,name=telemetry,proto3" json:"telemetry,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -146,6 +148,270 @@ func (x *Config) GetStreams() *Streams {
 	return nil
 }
 
+func (x *Config) GetTelemetry() *Telemetry {
+	if x != nil {
+		return x.Telemetry
+	}
+	return nil
+}
+
+// Telemetry says which signals are sent to a collector of OpenTelemetry. Without `traces` and `metrics` nothing is sent.
+type Telemetry struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Address of the collector: `https://host:port`, or `http://host:port` for a connection without TLS.
+	Endpoint string `protobuf:"bytes,1,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
+	// `grpc` or `http`: the protocol of OTLP. `http` adds the usual paths, such as `/v1/traces`, to the endpoint.
+	Protocol string `protobuf:"bytes,2,opt,name=protocol,proto3" json:"protocol,omitempty"`
+	// Headers of each export, such as an API key.
+	Headers []*TelemetryHeader `protobuf:"bytes,3,rep,name=headers,proto3" json:"headers,omitempty"`
+	// TLS of the collector, such as a client certificate.
+	Tls *ClientTLS `protobuf:"bytes,4,opt,name=tls,proto3" json:"tls,omitempty"`
+	// Sends spans. `traces: {}` has the defaults.
+	Traces *Traces `protobuf:"bytes,5,opt,name=traces,proto3" json:"traces,omitempty"`
+	// Sends the metrics that `/metrics` has.
+	Metrics       *OTLPMetrics `protobuf:"bytes,6,opt,name=metrics,proto3" json:"metrics,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Telemetry) Reset() {
+	*x = Telemetry{}
+	mi := &file_bridge_config_v1_config_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Telemetry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Telemetry) ProtoMessage() {}
+
+func (x *Telemetry) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_config_v1_config_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Telemetry.ProtoReflect.Descriptor instead.
+func (*Telemetry) Descriptor() ([]byte, []int) {
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Telemetry) GetEndpoint() string {
+	if x != nil {
+		return x.Endpoint
+	}
+	return ""
+}
+
+func (x *Telemetry) GetProtocol() string {
+	if x != nil {
+		return x.Protocol
+	}
+	return ""
+}
+
+func (x *Telemetry) GetHeaders() []*TelemetryHeader {
+	if x != nil {
+		return x.Headers
+	}
+	return nil
+}
+
+func (x *Telemetry) GetTls() *ClientTLS {
+	if x != nil {
+		return x.Tls
+	}
+	return nil
+}
+
+func (x *Telemetry) GetTraces() *Traces {
+	if x != nil {
+		return x.Traces
+	}
+	return nil
+}
+
+func (x *Telemetry) GetMetrics() *OTLPMetrics {
+	if x != nil {
+		return x.Metrics
+	}
+	return nil
+}
+
+// TelemetryHeader is a header of each export.
+type TelemetryHeader struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Its value.
+	Value         string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TelemetryHeader) Reset() {
+	*x = TelemetryHeader{}
+	mi := &file_bridge_config_v1_config_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TelemetryHeader) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TelemetryHeader) ProtoMessage() {}
+
+func (x *TelemetryHeader) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_config_v1_config_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TelemetryHeader.ProtoReflect.Descriptor instead.
+func (*TelemetryHeader) Descriptor() ([]byte, []int) {
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *TelemetryHeader) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *TelemetryHeader) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+// Traces says which requests are traced.
+type Traces struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The part of the requests that is traced, from `0` to `1`.
+	Ratio string `protobuf:"bytes,1,opt,name=ratio,proto3" json:"ratio,omitempty"`
+	// What the `traceparent` of a vendor's request counts for. `link`: Bridge begins a trace of its own, and the ratio decides; its first
+	// span names the vendor's. `parent`: the vendor's trace goes on, and the vendor decides whether it is sampled. `ignore`: nothing.
+	Vendors string `protobuf:"bytes,2,opt,name=vendors,proto3" json:"vendors,omitempty"`
+	// Spans that may wait for the collector. More are dropped, and counted.
+	Queue         uint32 `protobuf:"varint,3,opt,name=queue,proto3" json:"queue,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Traces) Reset() {
+	*x = Traces{}
+	mi := &file_bridge_config_v1_config_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Traces) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Traces) ProtoMessage() {}
+
+func (x *Traces) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_config_v1_config_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Traces.ProtoReflect.Descriptor instead.
+func (*Traces) Descriptor() ([]byte, []int) {
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Traces) GetRatio() string {
+	if x != nil {
+		return x.Ratio
+	}
+	return ""
+}
+
+func (x *Traces) GetVendors() string {
+	if x != nil {
+		return x.Vendors
+	}
+	return ""
+}
+
+func (x *Traces) GetQueue() uint32 {
+	if x != nil {
+		return x.Queue
+	}
+	return 0
+}
+
+// OTLPMetrics says how metrics are sent.
+type OTLPMetrics struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How often they are sent.
+	Interval      *durationpb.Duration `protobuf:"bytes,1,opt,name=interval,proto3" json:"interval,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OTLPMetrics) Reset() {
+	*x = OTLPMetrics{}
+	mi := &file_bridge_config_v1_config_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OTLPMetrics) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OTLPMetrics) ProtoMessage() {}
+
+func (x *OTLPMetrics) ProtoReflect() protoreflect.Message {
+	mi := &file_bridge_config_v1_config_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OTLPMetrics.ProtoReflect.Descriptor instead.
+func (*OTLPMetrics) Descriptor() ([]byte, []int) {
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *OTLPMetrics) GetInterval() *durationpb.Duration {
+	if x != nil {
+		return x.Interval
+	}
+	return nil
+}
+
 // Streams bounds the subscriptions of this server.
 type Streams struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -166,7 +432,7 @@ type Streams struct {
 
 func (x *Streams) Reset() {
 	*x = Streams{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[1]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -178,7 +444,7 @@ func (x *Streams) String() string {
 func (*Streams) ProtoMessage() {}
 
 func (x *Streams) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[1]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -191,7 +457,7 @@ func (x *Streams) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Streams.ProtoReflect.Descriptor instead.
 func (*Streams) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{1}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Streams) GetMaxAge() *durationpb.Duration {
@@ -251,13 +517,16 @@ type Listen struct {
 	Connections *ListenConnections `protobuf:"bytes,7,opt,name=connections,proto3" json:"connections,omitempty"`
 	// Serves no [console](console.md) on `listen.admin`.
 	WithoutConsole bool `protobuf:"varint,8,opt,name=without_console,json=withoutConsole,proto3" json:"without_console,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Serves Go's profiles on the ops listener, under `/debug/pprof/`. They show what the program does, and no events; a profile takes
+	// processor time. Keep the listener private.
+	Pprof         bool `protobuf:"varint,9,opt,name=pprof,proto3" json:"pprof,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Listen) Reset() {
 	*x = Listen{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[2]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -269,7 +538,7 @@ func (x *Listen) String() string {
 func (*Listen) ProtoMessage() {}
 
 func (x *Listen) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[2]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -282,7 +551,7 @@ func (x *Listen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Listen.ProtoReflect.Descriptor instead.
 func (*Listen) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{2}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Listen) GetWebhooks() string {
@@ -341,6 +610,13 @@ func (x *Listen) GetWithoutConsole() bool {
 	return false
 }
 
+func (x *Listen) GetPprof() bool {
+	if x != nil {
+		return x.Pprof
+	}
+	return false
+}
+
 // ListenConnections limits the open connections by listener.
 type ListenConnections struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -358,7 +634,7 @@ type ListenConnections struct {
 
 func (x *ListenConnections) Reset() {
 	*x = ListenConnections{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[3]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -370,7 +646,7 @@ func (x *ListenConnections) String() string {
 func (*ListenConnections) ProtoMessage() {}
 
 func (x *ListenConnections) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[3]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -383,7 +659,7 @@ func (x *ListenConnections) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListenConnections.ProtoReflect.Descriptor instead.
 func (*ListenConnections) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{3}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListenConnections) GetWebhooks() uint32 {
@@ -431,7 +707,7 @@ type ListenTLS struct {
 
 func (x *ListenTLS) Reset() {
 	*x = ListenTLS{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[4]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -443,7 +719,7 @@ func (x *ListenTLS) String() string {
 func (*ListenTLS) ProtoMessage() {}
 
 func (x *ListenTLS) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[4]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -456,7 +732,7 @@ func (x *ListenTLS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListenTLS.ProtoReflect.Descriptor instead.
 func (*ListenTLS) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{4}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListenTLS) GetWebhooks() *TLS {
@@ -500,7 +776,7 @@ type TLS struct {
 
 func (x *TLS) Reset() {
 	*x = TLS{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[5]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -512,7 +788,7 @@ func (x *TLS) String() string {
 func (*TLS) ProtoMessage() {}
 
 func (x *TLS) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[5]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -525,7 +801,7 @@ func (x *TLS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TLS.ProtoReflect.Descriptor instead.
 func (*TLS) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{5}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *TLS) GetCertFile() string {
@@ -568,7 +844,7 @@ type Access struct {
 
 func (x *Access) Reset() {
 	*x = Access{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[6]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -580,7 +856,7 @@ func (x *Access) String() string {
 func (*Access) ProtoMessage() {}
 
 func (x *Access) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[6]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -593,7 +869,7 @@ func (x *Access) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Access.ProtoReflect.Descriptor instead.
 func (*Access) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{6}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Access) GetTokens() []string {
@@ -665,7 +941,7 @@ type Principal struct {
 
 func (x *Principal) Reset() {
 	*x = Principal{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[7]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -677,7 +953,7 @@ func (x *Principal) String() string {
 func (*Principal) ProtoMessage() {}
 
 func (x *Principal) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[7]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -690,7 +966,7 @@ func (x *Principal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Principal.ProtoReflect.Descriptor instead.
 func (*Principal) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{7}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Principal) GetName() string {
@@ -766,7 +1042,7 @@ type Journal struct {
 
 func (x *Journal) Reset() {
 	*x = Journal{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[8]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -778,7 +1054,7 @@ func (x *Journal) String() string {
 func (*Journal) ProtoMessage() {}
 
 func (x *Journal) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[8]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -791,7 +1067,7 @@ func (x *Journal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Journal.ProtoReflect.Descriptor instead.
 func (*Journal) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{8}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Journal) GetDir() string {
@@ -842,7 +1118,7 @@ type Postgres struct {
 
 func (x *Postgres) Reset() {
 	*x = Postgres{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[9]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -854,7 +1130,7 @@ func (x *Postgres) String() string {
 func (*Postgres) ProtoMessage() {}
 
 func (x *Postgres) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[9]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -867,7 +1143,7 @@ func (x *Postgres) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Postgres.ProtoReflect.Descriptor instead.
 func (*Postgres) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{9}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Postgres) GetUrl() string {
@@ -915,7 +1191,7 @@ type Retention struct {
 
 func (x *Retention) Reset() {
 	*x = Retention{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[10]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -927,7 +1203,7 @@ func (x *Retention) String() string {
 func (*Retention) ProtoMessage() {}
 
 func (x *Retention) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[10]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -940,7 +1216,7 @@ func (x *Retention) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Retention.ProtoReflect.Descriptor instead.
 func (*Retention) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{10}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Retention) GetAge() *durationpb.Duration {
@@ -1014,7 +1290,7 @@ type Source struct {
 
 func (x *Source) Reset() {
 	*x = Source{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[11]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1026,7 +1302,7 @@ func (x *Source) String() string {
 func (*Source) ProtoMessage() {}
 
 func (x *Source) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[11]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1039,7 +1315,7 @@ func (x *Source) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Source.ProtoReflect.Descriptor instead.
 func (*Source) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{11}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Source) GetName() string {
@@ -1149,7 +1425,7 @@ type Alarms struct {
 
 func (x *Alarms) Reset() {
 	*x = Alarms{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[12]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1161,7 +1437,7 @@ func (x *Alarms) String() string {
 func (*Alarms) ProtoMessage() {}
 
 func (x *Alarms) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[12]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1174,7 +1450,7 @@ func (x *Alarms) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Alarms.ProtoReflect.Descriptor instead.
 func (*Alarms) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{12}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Alarms) GetSilentAfter() *durationpb.Duration {
@@ -1216,7 +1492,7 @@ type Auth struct {
 
 func (x *Auth) Reset() {
 	*x = Auth{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[13]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1228,7 +1504,7 @@ func (x *Auth) String() string {
 func (*Auth) ProtoMessage() {}
 
 func (x *Auth) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[13]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1241,7 +1517,7 @@ func (x *Auth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Auth.ProtoReflect.Descriptor instead.
 func (*Auth) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{13}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Auth) GetScheme() isAuth_Scheme {
@@ -1334,7 +1610,7 @@ type HeaderAuth struct {
 
 func (x *HeaderAuth) Reset() {
 	*x = HeaderAuth{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[14]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1346,7 +1622,7 @@ func (x *HeaderAuth) String() string {
 func (*HeaderAuth) ProtoMessage() {}
 
 func (x *HeaderAuth) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[14]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1359,7 +1635,7 @@ func (x *HeaderAuth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderAuth.ProtoReflect.Descriptor instead.
 func (*HeaderAuth) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{14}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *HeaderAuth) GetName() string {
@@ -1387,7 +1663,7 @@ type PathTokenAuth struct {
 
 func (x *PathTokenAuth) Reset() {
 	*x = PathTokenAuth{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[15]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1399,7 +1675,7 @@ func (x *PathTokenAuth) String() string {
 func (*PathTokenAuth) ProtoMessage() {}
 
 func (x *PathTokenAuth) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[15]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1412,7 +1688,7 @@ func (x *PathTokenAuth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathTokenAuth.ProtoReflect.Descriptor instead.
 func (*PathTokenAuth) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{15}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *PathTokenAuth) GetValues() []string {
@@ -1459,7 +1735,7 @@ type HMACAuth struct {
 
 func (x *HMACAuth) Reset() {
 	*x = HMACAuth{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[16]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1471,7 +1747,7 @@ func (x *HMACAuth) String() string {
 func (*HMACAuth) ProtoMessage() {}
 
 func (x *HMACAuth) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[16]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1484,7 +1760,7 @@ func (x *HMACAuth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HMACAuth.ProtoReflect.Descriptor instead.
 func (*HMACAuth) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{16}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *HMACAuth) GetSecrets() []string {
@@ -1581,7 +1857,7 @@ type HMACTimestamp struct {
 
 func (x *HMACTimestamp) Reset() {
 	*x = HMACTimestamp{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[17]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1593,7 +1869,7 @@ func (x *HMACTimestamp) String() string {
 func (*HMACTimestamp) ProtoMessage() {}
 
 func (x *HMACTimestamp) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[17]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1606,7 +1882,7 @@ func (x *HMACTimestamp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HMACTimestamp.ProtoReflect.Descriptor instead.
 func (*HMACTimestamp) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{17}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *HMACTimestamp) GetHeader() string {
@@ -1646,7 +1922,7 @@ type NoAuth struct {
 
 func (x *NoAuth) Reset() {
 	*x = NoAuth{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[18]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1658,7 +1934,7 @@ func (x *NoAuth) String() string {
 func (*NoAuth) ProtoMessage() {}
 
 func (x *NoAuth) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[18]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1671,7 +1947,7 @@ func (x *NoAuth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoAuth.ProtoReflect.Descriptor instead.
 func (*NoAuth) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{18}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{22}
 }
 
 // Limits bounds what a source may cost.
@@ -1692,7 +1968,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[19]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1704,7 +1980,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[19]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1717,7 +1993,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{19}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Limits) GetBody() string {
@@ -1761,7 +2037,7 @@ type Log struct {
 
 func (x *Log) Reset() {
 	*x = Log{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[20]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1773,7 +2049,7 @@ func (x *Log) String() string {
 func (*Log) ProtoMessage() {}
 
 func (x *Log) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[20]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1786,7 +2062,7 @@ func (x *Log) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Log.ProtoReflect.Descriptor instead.
 func (*Log) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{20}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Log) GetFormat() string {
@@ -1851,7 +2127,7 @@ type Sink struct {
 
 func (x *Sink) Reset() {
 	*x = Sink{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[21]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1863,7 +2139,7 @@ func (x *Sink) String() string {
 func (*Sink) ProtoMessage() {}
 
 func (x *Sink) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[21]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1876,7 +2152,7 @@ func (x *Sink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sink.ProtoReflect.Descriptor instead.
 func (*Sink) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{21}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Sink) GetName() string {
@@ -2123,7 +2399,7 @@ type Route struct {
 
 func (x *Route) Reset() {
 	*x = Route{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[22]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2135,7 +2411,7 @@ func (x *Route) String() string {
 func (*Route) ProtoMessage() {}
 
 func (x *Route) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[22]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2148,7 +2424,7 @@ func (x *Route) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Route.ProtoReflect.Descriptor instead.
 func (*Route) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{22}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Route) GetTypes() []string {
@@ -2194,7 +2470,7 @@ type SinkBatch struct {
 
 func (x *SinkBatch) Reset() {
 	*x = SinkBatch{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[23]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2206,7 +2482,7 @@ func (x *SinkBatch) String() string {
 func (*SinkBatch) ProtoMessage() {}
 
 func (x *SinkBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[23]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2219,7 +2495,7 @@ func (x *SinkBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SinkBatch.ProtoReflect.Descriptor instead.
 func (*SinkBatch) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{23}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *SinkBatch) GetCount() uint32 {
@@ -2256,7 +2532,7 @@ type SinkBackoff struct {
 
 func (x *SinkBackoff) Reset() {
 	*x = SinkBackoff{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[24]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2268,7 +2544,7 @@ func (x *SinkBackoff) String() string {
 func (*SinkBackoff) ProtoMessage() {}
 
 func (x *SinkBackoff) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[24]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2281,7 +2557,7 @@ func (x *SinkBackoff) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SinkBackoff.ProtoReflect.Descriptor instead.
 func (*SinkBackoff) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{24}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SinkBackoff) GetMin() *durationpb.Duration {
@@ -2315,7 +2591,7 @@ type FileSink struct {
 
 func (x *FileSink) Reset() {
 	*x = FileSink{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[25]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2327,7 +2603,7 @@ func (x *FileSink) String() string {
 func (*FileSink) ProtoMessage() {}
 
 func (x *FileSink) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[25]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2340,7 +2616,7 @@ func (x *FileSink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileSink.ProtoReflect.Descriptor instead.
 func (*FileSink) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{25}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *FileSink) GetPath() string {
@@ -2380,7 +2656,7 @@ type StdoutSink struct {
 
 func (x *StdoutSink) Reset() {
 	*x = StdoutSink{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[26]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2392,7 +2668,7 @@ func (x *StdoutSink) String() string {
 func (*StdoutSink) ProtoMessage() {}
 
 func (x *StdoutSink) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[26]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2405,7 +2681,7 @@ func (x *StdoutSink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StdoutSink.ProtoReflect.Descriptor instead.
 func (*StdoutSink) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{26}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{30}
 }
 
 // FileRotation says when a new file is begun.
@@ -2421,7 +2697,7 @@ type FileRotation struct {
 
 func (x *FileRotation) Reset() {
 	*x = FileRotation{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[27]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2433,7 +2709,7 @@ func (x *FileRotation) String() string {
 func (*FileRotation) ProtoMessage() {}
 
 func (x *FileRotation) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[27]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2446,7 +2722,7 @@ func (x *FileRotation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileRotation.ProtoReflect.Descriptor instead.
 func (*FileRotation) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{27}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *FileRotation) GetSize() string {
@@ -2505,7 +2781,7 @@ type KafkaSink struct {
 
 func (x *KafkaSink) Reset() {
 	*x = KafkaSink{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[28]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2517,7 +2793,7 @@ func (x *KafkaSink) String() string {
 func (*KafkaSink) ProtoMessage() {}
 
 func (x *KafkaSink) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[28]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2530,7 +2806,7 @@ func (x *KafkaSink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaSink.ProtoReflect.Descriptor instead.
 func (*KafkaSink) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{28}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *KafkaSink) GetBrokers() []string {
@@ -2666,7 +2942,7 @@ type KafkaSchemaRegistry struct {
 
 func (x *KafkaSchemaRegistry) Reset() {
 	*x = KafkaSchemaRegistry{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[29]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2678,7 +2954,7 @@ func (x *KafkaSchemaRegistry) String() string {
 func (*KafkaSchemaRegistry) ProtoMessage() {}
 
 func (x *KafkaSchemaRegistry) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[29]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2691,7 +2967,7 @@ func (x *KafkaSchemaRegistry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaSchemaRegistry.ProtoReflect.Descriptor instead.
 func (*KafkaSchemaRegistry) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{29}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *KafkaSchemaRegistry) GetUrl() string {
@@ -2753,7 +3029,7 @@ type KafkaTLS struct {
 
 func (x *KafkaTLS) Reset() {
 	*x = KafkaTLS{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[30]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2765,7 +3041,7 @@ func (x *KafkaTLS) String() string {
 func (*KafkaTLS) ProtoMessage() {}
 
 func (x *KafkaTLS) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[30]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2778,7 +3054,7 @@ func (x *KafkaTLS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaTLS.ProtoReflect.Descriptor instead.
 func (*KafkaTLS) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{30}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *KafkaTLS) GetCaFile() string {
@@ -2830,7 +3106,7 @@ type KafkaSASL struct {
 
 func (x *KafkaSASL) Reset() {
 	*x = KafkaSASL{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[31]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2842,7 +3118,7 @@ func (x *KafkaSASL) String() string {
 func (*KafkaSASL) ProtoMessage() {}
 
 func (x *KafkaSASL) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[31]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2855,7 +3131,7 @@ func (x *KafkaSASL) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaSASL.ProtoReflect.Descriptor instead.
 func (*KafkaSASL) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{31}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *KafkaSASL) GetMechanism() string {
@@ -2919,7 +3195,7 @@ type KafkaOAuth struct {
 
 func (x *KafkaOAuth) Reset() {
 	*x = KafkaOAuth{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[32]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2931,7 +3207,7 @@ func (x *KafkaOAuth) String() string {
 func (*KafkaOAuth) ProtoMessage() {}
 
 func (x *KafkaOAuth) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[32]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2944,7 +3220,7 @@ func (x *KafkaOAuth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaOAuth.ProtoReflect.Descriptor instead.
 func (*KafkaOAuth) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{32}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *KafkaOAuth) GetTokenUrl() string {
@@ -2995,7 +3271,7 @@ type KafkaCreateTopics struct {
 
 func (x *KafkaCreateTopics) Reset() {
 	*x = KafkaCreateTopics{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[33]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3007,7 +3283,7 @@ func (x *KafkaCreateTopics) String() string {
 func (*KafkaCreateTopics) ProtoMessage() {}
 
 func (x *KafkaCreateTopics) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[33]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3020,7 +3296,7 @@ func (x *KafkaCreateTopics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaCreateTopics.ProtoReflect.Descriptor instead.
 func (*KafkaCreateTopics) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{33}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *KafkaCreateTopics) GetPartitions() uint32 {
@@ -3057,7 +3333,7 @@ type PostgresSink struct {
 
 func (x *PostgresSink) Reset() {
 	*x = PostgresSink{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[34]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3069,7 +3345,7 @@ func (x *PostgresSink) String() string {
 func (*PostgresSink) ProtoMessage() {}
 
 func (x *PostgresSink) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[34]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3082,7 +3358,7 @@ func (x *PostgresSink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PostgresSink.ProtoReflect.Descriptor instead.
 func (*PostgresSink) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{34}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *PostgresSink) GetUrl() string {
@@ -3131,7 +3407,7 @@ type PostgresState struct {
 
 func (x *PostgresState) Reset() {
 	*x = PostgresState{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[35]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3143,7 +3419,7 @@ func (x *PostgresState) String() string {
 func (*PostgresState) ProtoMessage() {}
 
 func (x *PostgresState) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[35]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3156,7 +3432,7 @@ func (x *PostgresState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PostgresState.ProtoReflect.Descriptor instead.
 func (*PostgresState) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{35}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *PostgresState) GetKinds() []string {
@@ -3195,7 +3471,7 @@ type WebhookSink struct {
 
 func (x *WebhookSink) Reset() {
 	*x = WebhookSink{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[36]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3207,7 +3483,7 @@ func (x *WebhookSink) String() string {
 func (*WebhookSink) ProtoMessage() {}
 
 func (x *WebhookSink) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[36]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3220,7 +3496,7 @@ func (x *WebhookSink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WebhookSink.ProtoReflect.Descriptor instead.
 func (*WebhookSink) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{36}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *WebhookSink) GetUrl() string {
@@ -3306,7 +3582,7 @@ type WebhookHeader struct {
 
 func (x *WebhookHeader) Reset() {
 	*x = WebhookHeader{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[37]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3318,7 +3594,7 @@ func (x *WebhookHeader) String() string {
 func (*WebhookHeader) ProtoMessage() {}
 
 func (x *WebhookHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[37]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3331,7 +3607,7 @@ func (x *WebhookHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WebhookHeader.ProtoReflect.Descriptor instead.
 func (*WebhookHeader) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{37}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *WebhookHeader) GetName() string {
@@ -3365,7 +3641,7 @@ type ClientTLS struct {
 
 func (x *ClientTLS) Reset() {
 	*x = ClientTLS{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[38]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3377,7 +3653,7 @@ func (x *ClientTLS) String() string {
 func (*ClientTLS) ProtoMessage() {}
 
 func (x *ClientTLS) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[38]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3390,7 +3666,7 @@ func (x *ClientTLS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientTLS.ProtoReflect.Descriptor instead.
 func (*ClientTLS) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{38}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ClientTLS) GetCaFile() string {
@@ -3452,7 +3728,7 @@ type RedisSink struct {
 
 func (x *RedisSink) Reset() {
 	*x = RedisSink{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[39]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3464,7 +3740,7 @@ func (x *RedisSink) String() string {
 func (*RedisSink) ProtoMessage() {}
 
 func (x *RedisSink) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[39]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3477,7 +3753,7 @@ func (x *RedisSink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RedisSink.ProtoReflect.Descriptor instead.
 func (*RedisSink) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{39}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *RedisSink) GetAddresses() []string {
@@ -3586,7 +3862,7 @@ type NatsSink struct {
 
 func (x *NatsSink) Reset() {
 	*x = NatsSink{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[40]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3598,7 +3874,7 @@ func (x *NatsSink) String() string {
 func (*NatsSink) ProtoMessage() {}
 
 func (x *NatsSink) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[40]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3611,7 +3887,7 @@ func (x *NatsSink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NatsSink.ProtoReflect.Descriptor instead.
 func (*NatsSink) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{40}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *NatsSink) GetServers() []string {
@@ -3701,7 +3977,7 @@ type NatsStream struct {
 
 func (x *NatsStream) Reset() {
 	*x = NatsStream{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[41]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3713,7 +3989,7 @@ func (x *NatsStream) String() string {
 func (*NatsStream) ProtoMessage() {}
 
 func (x *NatsStream) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[41]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3726,7 +4002,7 @@ func (x *NatsStream) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NatsStream.ProtoReflect.Descriptor instead.
 func (*NatsStream) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{41}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *NatsStream) GetName() string {
@@ -3788,7 +4064,7 @@ type AmqpSink struct {
 
 func (x *AmqpSink) Reset() {
 	*x = AmqpSink{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[42]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3800,7 +4076,7 @@ func (x *AmqpSink) String() string {
 func (*AmqpSink) ProtoMessage() {}
 
 func (x *AmqpSink) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[42]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3813,7 +4089,7 @@ func (x *AmqpSink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AmqpSink.ProtoReflect.Descriptor instead.
 func (*AmqpSink) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{42}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *AmqpSink) GetBrokers() []string {
@@ -3922,7 +4198,7 @@ type S3Sink struct {
 
 func (x *S3Sink) Reset() {
 	*x = S3Sink{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[43]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3934,7 +4210,7 @@ func (x *S3Sink) String() string {
 func (*S3Sink) ProtoMessage() {}
 
 func (x *S3Sink) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[43]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3947,7 +4223,7 @@ func (x *S3Sink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use S3Sink.ProtoReflect.Descriptor instead.
 func (*S3Sink) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{43}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *S3Sink) GetBucket() string {
@@ -4033,7 +4309,7 @@ type S3Credentials struct {
 
 func (x *S3Credentials) Reset() {
 	*x = S3Credentials{}
-	mi := &file_bridge_config_v1_config_proto_msgTypes[44]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4045,7 +4321,7 @@ func (x *S3Credentials) String() string {
 func (*S3Credentials) ProtoMessage() {}
 
 func (x *S3Credentials) ProtoReflect() protoreflect.Message {
-	mi := &file_bridge_config_v1_config_proto_msgTypes[44]
+	mi := &file_bridge_config_v1_config_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4058,7 +4334,7 @@ func (x *S3Credentials) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use S3Credentials.ProtoReflect.Descriptor instead.
 func (*S3Credentials) Descriptor() ([]byte, []int) {
-	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{44}
+	return file_bridge_config_v1_config_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *S3Credentials) GetAccessKeyId() string {
@@ -4079,7 +4355,7 @@ var File_bridge_config_v1_config_proto protoreflect.FileDescriptor
 
 const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\n" +
-	"\x1dbridge/config/v1/config.proto\x12\x10bridge.config.v1\x1a\x1fbridge/options/v1/options.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\"\xb6\x04\n" +
+	"\x1dbridge/config/v1/config.proto\x12\x10bridge.config.v1\x1a\x1fbridge/options/v1/options.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\"\xf9\x04\n" +
 	"\x06Config\x120\n" +
 	"\x06listen\x18\x01 \x01(\v2\x18.bridge.config.v1.ListenR\x06listen\x12;\n" +
 	"\ajournal\x18\x02 \x01(\v2\x19.bridge.config.v1.JournalB\x06\xb2\xaa\x19\x02@\x01R\ajournal\x12<\n" +
@@ -4091,7 +4367,30 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\x05sinks\x18\a \x03(\v2\x16.bridge.config.v1.SinkR\x05sinks\x12X\n" +
 	"\x0eshutdown_delay\x18\b \x01(\v2\x19.google.protobuf.DurationB\x16\xb2\xaa\x19\x12\n" +
 	"\x020s\"\x020s*\x0310m:\x0310sR\rshutdownDelay\x12;\n" +
-	"\astreams\x18\t \x01(\v2\x19.bridge.config.v1.StreamsB\x06\xb2\xaa\x19\x02@\x01R\astreams\"\xa2\x02\n" +
+	"\astreams\x18\t \x01(\v2\x19.bridge.config.v1.StreamsB\x06\xb2\xaa\x19\x02@\x01R\astreams\x12A\n" +
+	"\ttelemetry\x18\n" +
+	" \x01(\v2\x1b.bridge.config.v1.TelemetryB\x06\xb2\xaa\x19\x02@\x01R\ttelemetry\"\xa2\x03\n" +
+	"\tTelemetry\x12P\n" +
+	"\bendpoint\x18\x01 \x01(\tB4\xb2\xaa\x190\x1a.`OTEL_EXPORTER_OTLP_ENDPOINT`, or this machineR\bendpoint\x129\n" +
+	"\bprotocol\x18\x02 \x01(\tB\x1d\xbaH\x10r\x0eR\x00R\x04grpcR\x04http\xb2\xaa\x19\x06\n" +
+	"\x04grpcR\bprotocol\x12E\n" +
+	"\aheaders\x18\x03 \x03(\v2!.bridge.config.v1.TelemetryHeaderB\b\xbaH\x05\x92\x01\x02\x10 R\aheaders\x12-\n" +
+	"\x03tls\x18\x04 \x01(\v2\x1b.bridge.config.v1.ClientTLSR\x03tls\x12A\n" +
+	"\x06traces\x18\x05 \x01(\v2\x18.bridge.config.v1.TracesB\x0f\xb2\xaa\x19\v\x1a\tno tracesR\x06traces\x12O\n" +
+	"\ametrics\x18\x06 \x01(\v2\x1d.bridge.config.v1.OTLPMetricsB\x16\xb2\xaa\x19\x12\x1a\x10`/metrics` aloneR\ametrics\"~\n" +
+	"\x0fTelemetryHeader\x12=\n" +
+	"\x04name\x18\x01 \x01(\tB)\xbaH&r$2\"^[a-zA-Z0-9!#$%&'*+.^_|~-]{1,128}$R\x04name\x12,\n" +
+	"\x05value\x18\x02 \x01(\tB\x16\xbaH\x04r\x02\x10\x01\xb2\xaa\x19\b2\x06secret\x80\x01\x01R\x05value\"\xbd\x01\n" +
+	"\x06Traces\x12@\n" +
+	"\x05ratio\x18\x01 \x01(\tB*\xbaH\x1dr\x1b2\x19^(0|1|[01]\\.[0-9]{1,9})?$\xb2\xaa\x19\x06\n" +
+	"\x040.01R\x05ratio\x12A\n" +
+	"\avendors\x18\x02 \x01(\tB'\xbaH\x1ar\x18R\x00R\x04linkR\x06parentR\x06ignore\xb2\xaa\x19\x06\n" +
+	"\x04linkR\avendors\x12.\n" +
+	"\x05queue\x18\x03 \x01(\rB\x18\xbaH\v\xd8\x01\x01*\x06\x18\xc0\x84=(\x01\xb2\xaa\x19\x06\n" +
+	"\x044096R\x05queue\"V\n" +
+	"\vOTLPMetrics\x12G\n" +
+	"\binterval\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x10\xb2\xaa\x19\f\n" +
+	"\x021m\"\x021s*\x021hR\binterval\"\xa2\x02\n" +
 	"\aStreams\x12F\n" +
 	"\amax_age\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x12\xb2\xaa\x19\x0e\n" +
 	"\x021h\"\x021s*\x04720hR\x06maxAge\x120\n" +
@@ -4104,7 +4403,7 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\x041000R\n" +
 	"maxMembers\x12.\n" +
 	"\x04tail\x18\x05 \x01(\tB\x1a\xb2\xaa\x19\x16\n" +
-	"\x0464Mi\"\x031Mi*\x038Gi2\x04sizeR\x04tail\"\xc9\x03\n" +
+	"\x0464Mi\"\x031Mi*\x038Gi2\x04sizeR\x04tail\"\xe7\x03\n" +
 	"\x06Listen\x122\n" +
 	"\bwebhooks\x18\x01 \x01(\tB\x16\xb2\xaa\x19\x12\n" +
 	"\x05:80802\aaddress@\x01R\bwebhooks\x12(\n" +
@@ -4118,7 +4417,8 @@ const file_bridge_config_v1_config_proto_rawDesc = "" +
 	"\n" +
 	"public_url\x18\x06 \x01(\tB\x1f\xb2\xaa\x19\x1b\x1a\x14the URL that arrives2\x03URLR\tpublicUrl\x12M\n" +
 	"\vconnections\x18\a \x01(\v2#.bridge.config.v1.ListenConnectionsB\x06\xb2\xaa\x19\x02@\x01R\vconnections\x12/\n" +
-	"\x0fwithout_console\x18\b \x01(\bB\x06\xb2\xaa\x19\x02@\x01R\x0ewithoutConsole\"\xd4\x03\n" +
+	"\x0fwithout_console\x18\b \x01(\bB\x06\xb2\xaa\x19\x02@\x01R\x0ewithoutConsole\x12\x1c\n" +
+	"\x05pprof\x18\t \x01(\bB\x06\xb2\xaa\x19\x02@\x01R\x05pprof\"\xd4\x03\n" +
 	"\x11ListenConnections\x12t\n" +
 	"\bwebhooks\x18\x01 \x01(\rBX\xbaH\v\xd8\x01\x01*\x06\x18\xc0\x84=(\x04\xb2\xaa\x19F\x1aDa quarter of the descriptors that the process may open, at most 2048R\bwebhooks\x12k\n" +
 	"\x03ops\x18\x02 \x01(\rBY\xbaH\v\xd8\x01\x01*\x06\x18\xc0\x84=(\x04\xb2\xaa\x19G\x1aEa sixteenth of the descriptors that the process may open, at most 128R\x03ops\x12k\n" +
@@ -4536,138 +4836,148 @@ func file_bridge_config_v1_config_proto_rawDescGZIP() []byte {
 	return file_bridge_config_v1_config_proto_rawDescData
 }
 
-var file_bridge_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
+var file_bridge_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
 var file_bridge_config_v1_config_proto_goTypes = []any{
 	(*Config)(nil),              // 0: bridge.config.v1.Config
-	(*Streams)(nil),             // 1: bridge.config.v1.Streams
-	(*Listen)(nil),              // 2: bridge.config.v1.Listen
-	(*ListenConnections)(nil),   // 3: bridge.config.v1.ListenConnections
-	(*ListenTLS)(nil),           // 4: bridge.config.v1.ListenTLS
-	(*TLS)(nil),                 // 5: bridge.config.v1.TLS
-	(*Access)(nil),              // 6: bridge.config.v1.Access
-	(*Principal)(nil),           // 7: bridge.config.v1.Principal
-	(*Journal)(nil),             // 8: bridge.config.v1.Journal
-	(*Postgres)(nil),            // 9: bridge.config.v1.Postgres
-	(*Retention)(nil),           // 10: bridge.config.v1.Retention
-	(*Source)(nil),              // 11: bridge.config.v1.Source
-	(*Alarms)(nil),              // 12: bridge.config.v1.Alarms
-	(*Auth)(nil),                // 13: bridge.config.v1.Auth
-	(*HeaderAuth)(nil),          // 14: bridge.config.v1.HeaderAuth
-	(*PathTokenAuth)(nil),       // 15: bridge.config.v1.PathTokenAuth
-	(*HMACAuth)(nil),            // 16: bridge.config.v1.HMACAuth
-	(*HMACTimestamp)(nil),       // 17: bridge.config.v1.HMACTimestamp
-	(*NoAuth)(nil),              // 18: bridge.config.v1.NoAuth
-	(*Limits)(nil),              // 19: bridge.config.v1.Limits
-	(*Log)(nil),                 // 20: bridge.config.v1.Log
-	(*Sink)(nil),                // 21: bridge.config.v1.Sink
-	(*Route)(nil),               // 22: bridge.config.v1.Route
-	(*SinkBatch)(nil),           // 23: bridge.config.v1.SinkBatch
-	(*SinkBackoff)(nil),         // 24: bridge.config.v1.SinkBackoff
-	(*FileSink)(nil),            // 25: bridge.config.v1.FileSink
-	(*StdoutSink)(nil),          // 26: bridge.config.v1.StdoutSink
-	(*FileRotation)(nil),        // 27: bridge.config.v1.FileRotation
-	(*KafkaSink)(nil),           // 28: bridge.config.v1.KafkaSink
-	(*KafkaSchemaRegistry)(nil), // 29: bridge.config.v1.KafkaSchemaRegistry
-	(*KafkaTLS)(nil),            // 30: bridge.config.v1.KafkaTLS
-	(*KafkaSASL)(nil),           // 31: bridge.config.v1.KafkaSASL
-	(*KafkaOAuth)(nil),          // 32: bridge.config.v1.KafkaOAuth
-	(*KafkaCreateTopics)(nil),   // 33: bridge.config.v1.KafkaCreateTopics
-	(*PostgresSink)(nil),        // 34: bridge.config.v1.PostgresSink
-	(*PostgresState)(nil),       // 35: bridge.config.v1.PostgresState
-	(*WebhookSink)(nil),         // 36: bridge.config.v1.WebhookSink
-	(*WebhookHeader)(nil),       // 37: bridge.config.v1.WebhookHeader
-	(*ClientTLS)(nil),           // 38: bridge.config.v1.ClientTLS
-	(*RedisSink)(nil),           // 39: bridge.config.v1.RedisSink
-	(*NatsSink)(nil),            // 40: bridge.config.v1.NatsSink
-	(*NatsStream)(nil),          // 41: bridge.config.v1.NatsStream
-	(*AmqpSink)(nil),            // 42: bridge.config.v1.AmqpSink
-	(*S3Sink)(nil),              // 43: bridge.config.v1.S3Sink
-	(*S3Credentials)(nil),       // 44: bridge.config.v1.S3Credentials
-	(*durationpb.Duration)(nil), // 45: google.protobuf.Duration
+	(*Telemetry)(nil),           // 1: bridge.config.v1.Telemetry
+	(*TelemetryHeader)(nil),     // 2: bridge.config.v1.TelemetryHeader
+	(*Traces)(nil),              // 3: bridge.config.v1.Traces
+	(*OTLPMetrics)(nil),         // 4: bridge.config.v1.OTLPMetrics
+	(*Streams)(nil),             // 5: bridge.config.v1.Streams
+	(*Listen)(nil),              // 6: bridge.config.v1.Listen
+	(*ListenConnections)(nil),   // 7: bridge.config.v1.ListenConnections
+	(*ListenTLS)(nil),           // 8: bridge.config.v1.ListenTLS
+	(*TLS)(nil),                 // 9: bridge.config.v1.TLS
+	(*Access)(nil),              // 10: bridge.config.v1.Access
+	(*Principal)(nil),           // 11: bridge.config.v1.Principal
+	(*Journal)(nil),             // 12: bridge.config.v1.Journal
+	(*Postgres)(nil),            // 13: bridge.config.v1.Postgres
+	(*Retention)(nil),           // 14: bridge.config.v1.Retention
+	(*Source)(nil),              // 15: bridge.config.v1.Source
+	(*Alarms)(nil),              // 16: bridge.config.v1.Alarms
+	(*Auth)(nil),                // 17: bridge.config.v1.Auth
+	(*HeaderAuth)(nil),          // 18: bridge.config.v1.HeaderAuth
+	(*PathTokenAuth)(nil),       // 19: bridge.config.v1.PathTokenAuth
+	(*HMACAuth)(nil),            // 20: bridge.config.v1.HMACAuth
+	(*HMACTimestamp)(nil),       // 21: bridge.config.v1.HMACTimestamp
+	(*NoAuth)(nil),              // 22: bridge.config.v1.NoAuth
+	(*Limits)(nil),              // 23: bridge.config.v1.Limits
+	(*Log)(nil),                 // 24: bridge.config.v1.Log
+	(*Sink)(nil),                // 25: bridge.config.v1.Sink
+	(*Route)(nil),               // 26: bridge.config.v1.Route
+	(*SinkBatch)(nil),           // 27: bridge.config.v1.SinkBatch
+	(*SinkBackoff)(nil),         // 28: bridge.config.v1.SinkBackoff
+	(*FileSink)(nil),            // 29: bridge.config.v1.FileSink
+	(*StdoutSink)(nil),          // 30: bridge.config.v1.StdoutSink
+	(*FileRotation)(nil),        // 31: bridge.config.v1.FileRotation
+	(*KafkaSink)(nil),           // 32: bridge.config.v1.KafkaSink
+	(*KafkaSchemaRegistry)(nil), // 33: bridge.config.v1.KafkaSchemaRegistry
+	(*KafkaTLS)(nil),            // 34: bridge.config.v1.KafkaTLS
+	(*KafkaSASL)(nil),           // 35: bridge.config.v1.KafkaSASL
+	(*KafkaOAuth)(nil),          // 36: bridge.config.v1.KafkaOAuth
+	(*KafkaCreateTopics)(nil),   // 37: bridge.config.v1.KafkaCreateTopics
+	(*PostgresSink)(nil),        // 38: bridge.config.v1.PostgresSink
+	(*PostgresState)(nil),       // 39: bridge.config.v1.PostgresState
+	(*WebhookSink)(nil),         // 40: bridge.config.v1.WebhookSink
+	(*WebhookHeader)(nil),       // 41: bridge.config.v1.WebhookHeader
+	(*ClientTLS)(nil),           // 42: bridge.config.v1.ClientTLS
+	(*RedisSink)(nil),           // 43: bridge.config.v1.RedisSink
+	(*NatsSink)(nil),            // 44: bridge.config.v1.NatsSink
+	(*NatsStream)(nil),          // 45: bridge.config.v1.NatsStream
+	(*AmqpSink)(nil),            // 46: bridge.config.v1.AmqpSink
+	(*S3Sink)(nil),              // 47: bridge.config.v1.S3Sink
+	(*S3Credentials)(nil),       // 48: bridge.config.v1.S3Credentials
+	(*durationpb.Duration)(nil), // 49: google.protobuf.Duration
 }
 var file_bridge_config_v1_config_proto_depIdxs = []int32{
-	2,  // 0: bridge.config.v1.Config.listen:type_name -> bridge.config.v1.Listen
-	8,  // 1: bridge.config.v1.Config.journal:type_name -> bridge.config.v1.Journal
-	11, // 2: bridge.config.v1.Config.sources:type_name -> bridge.config.v1.Source
-	20, // 3: bridge.config.v1.Config.log:type_name -> bridge.config.v1.Log
-	6,  // 4: bridge.config.v1.Config.access:type_name -> bridge.config.v1.Access
-	45, // 5: bridge.config.v1.Config.shutdown_timeout:type_name -> google.protobuf.Duration
-	21, // 6: bridge.config.v1.Config.sinks:type_name -> bridge.config.v1.Sink
-	45, // 7: bridge.config.v1.Config.shutdown_delay:type_name -> google.protobuf.Duration
-	1,  // 8: bridge.config.v1.Config.streams:type_name -> bridge.config.v1.Streams
-	45, // 9: bridge.config.v1.Streams.max_age:type_name -> google.protobuf.Duration
-	4,  // 10: bridge.config.v1.Listen.tls:type_name -> bridge.config.v1.ListenTLS
-	3,  // 11: bridge.config.v1.Listen.connections:type_name -> bridge.config.v1.ListenConnections
-	5,  // 12: bridge.config.v1.ListenTLS.webhooks:type_name -> bridge.config.v1.TLS
-	5,  // 13: bridge.config.v1.ListenTLS.ops:type_name -> bridge.config.v1.TLS
-	5,  // 14: bridge.config.v1.ListenTLS.grpc:type_name -> bridge.config.v1.TLS
-	5,  // 15: bridge.config.v1.ListenTLS.admin:type_name -> bridge.config.v1.TLS
-	7,  // 16: bridge.config.v1.Access.principals:type_name -> bridge.config.v1.Principal
-	10, // 17: bridge.config.v1.Journal.retention:type_name -> bridge.config.v1.Retention
-	9,  // 18: bridge.config.v1.Journal.postgres:type_name -> bridge.config.v1.Postgres
-	45, // 19: bridge.config.v1.Retention.age:type_name -> google.protobuf.Duration
-	45, // 20: bridge.config.v1.Retention.quarantine_age:type_name -> google.protobuf.Duration
-	45, // 21: bridge.config.v1.Retention.parked_age:type_name -> google.protobuf.Duration
-	13, // 22: bridge.config.v1.Source.auth:type_name -> bridge.config.v1.Auth
-	19, // 23: bridge.config.v1.Source.limits:type_name -> bridge.config.v1.Limits
-	45, // 24: bridge.config.v1.Source.dedupe_window:type_name -> google.protobuf.Duration
-	12, // 25: bridge.config.v1.Source.alarms:type_name -> bridge.config.v1.Alarms
-	45, // 26: bridge.config.v1.Alarms.silent_after:type_name -> google.protobuf.Duration
-	14, // 27: bridge.config.v1.Auth.header:type_name -> bridge.config.v1.HeaderAuth
-	15, // 28: bridge.config.v1.Auth.path_token:type_name -> bridge.config.v1.PathTokenAuth
-	18, // 29: bridge.config.v1.Auth.none:type_name -> bridge.config.v1.NoAuth
-	16, // 30: bridge.config.v1.Auth.hmac:type_name -> bridge.config.v1.HMACAuth
-	17, // 31: bridge.config.v1.HMACAuth.timestamp:type_name -> bridge.config.v1.HMACTimestamp
-	45, // 32: bridge.config.v1.HMACTimestamp.tolerance:type_name -> google.protobuf.Duration
-	25, // 33: bridge.config.v1.Sink.file:type_name -> bridge.config.v1.FileSink
-	28, // 34: bridge.config.v1.Sink.kafka:type_name -> bridge.config.v1.KafkaSink
-	34, // 35: bridge.config.v1.Sink.postgres:type_name -> bridge.config.v1.PostgresSink
-	36, // 36: bridge.config.v1.Sink.webhook:type_name -> bridge.config.v1.WebhookSink
-	43, // 37: bridge.config.v1.Sink.s3:type_name -> bridge.config.v1.S3Sink
-	26, // 38: bridge.config.v1.Sink.stdout:type_name -> bridge.config.v1.StdoutSink
-	40, // 39: bridge.config.v1.Sink.nats:type_name -> bridge.config.v1.NatsSink
-	42, // 40: bridge.config.v1.Sink.amqp:type_name -> bridge.config.v1.AmqpSink
-	39, // 41: bridge.config.v1.Sink.redis:type_name -> bridge.config.v1.RedisSink
-	23, // 42: bridge.config.v1.Sink.batch:type_name -> bridge.config.v1.SinkBatch
-	24, // 43: bridge.config.v1.Sink.backoff:type_name -> bridge.config.v1.SinkBackoff
-	22, // 44: bridge.config.v1.Sink.route:type_name -> bridge.config.v1.Route
-	45, // 45: bridge.config.v1.SinkBatch.delay:type_name -> google.protobuf.Duration
-	45, // 46: bridge.config.v1.SinkBackoff.min:type_name -> google.protobuf.Duration
-	45, // 47: bridge.config.v1.SinkBackoff.max:type_name -> google.protobuf.Duration
-	27, // 48: bridge.config.v1.FileSink.rotate:type_name -> bridge.config.v1.FileRotation
-	45, // 49: bridge.config.v1.FileRotation.age:type_name -> google.protobuf.Duration
-	30, // 50: bridge.config.v1.KafkaSink.tls:type_name -> bridge.config.v1.KafkaTLS
-	31, // 51: bridge.config.v1.KafkaSink.sasl:type_name -> bridge.config.v1.KafkaSASL
-	33, // 52: bridge.config.v1.KafkaSink.create_topics:type_name -> bridge.config.v1.KafkaCreateTopics
-	45, // 53: bridge.config.v1.KafkaSink.timeout:type_name -> google.protobuf.Duration
-	45, // 54: bridge.config.v1.KafkaSink.transaction_timeout:type_name -> google.protobuf.Duration
-	29, // 55: bridge.config.v1.KafkaSink.schema_registry:type_name -> bridge.config.v1.KafkaSchemaRegistry
-	30, // 56: bridge.config.v1.KafkaSchemaRegistry.tls:type_name -> bridge.config.v1.KafkaTLS
-	32, // 57: bridge.config.v1.KafkaSASL.oauth:type_name -> bridge.config.v1.KafkaOAuth
-	30, // 58: bridge.config.v1.KafkaOAuth.tls:type_name -> bridge.config.v1.KafkaTLS
-	35, // 59: bridge.config.v1.PostgresSink.state:type_name -> bridge.config.v1.PostgresState
-	45, // 60: bridge.config.v1.PostgresSink.timeout:type_name -> google.protobuf.Duration
-	37, // 61: bridge.config.v1.WebhookSink.headers:type_name -> bridge.config.v1.WebhookHeader
-	45, // 62: bridge.config.v1.WebhookSink.timeout:type_name -> google.protobuf.Duration
-	45, // 63: bridge.config.v1.WebhookSink.connect_timeout:type_name -> google.protobuf.Duration
-	38, // 64: bridge.config.v1.WebhookSink.tls:type_name -> bridge.config.v1.ClientTLS
-	38, // 65: bridge.config.v1.RedisSink.tls:type_name -> bridge.config.v1.ClientTLS
-	45, // 66: bridge.config.v1.RedisSink.timeout:type_name -> google.protobuf.Duration
-	38, // 67: bridge.config.v1.NatsSink.tls:type_name -> bridge.config.v1.ClientTLS
-	41, // 68: bridge.config.v1.NatsSink.create_stream:type_name -> bridge.config.v1.NatsStream
-	45, // 69: bridge.config.v1.NatsSink.timeout:type_name -> google.protobuf.Duration
-	45, // 70: bridge.config.v1.NatsStream.max_age:type_name -> google.protobuf.Duration
-	45, // 71: bridge.config.v1.NatsStream.duplicates:type_name -> google.protobuf.Duration
-	38, // 72: bridge.config.v1.AmqpSink.tls:type_name -> bridge.config.v1.ClientTLS
-	45, // 73: bridge.config.v1.AmqpSink.timeout:type_name -> google.protobuf.Duration
-	44, // 74: bridge.config.v1.S3Sink.credentials:type_name -> bridge.config.v1.S3Credentials
-	45, // 75: bridge.config.v1.S3Sink.timeout:type_name -> google.protobuf.Duration
-	38, // 76: bridge.config.v1.S3Sink.tls:type_name -> bridge.config.v1.ClientTLS
-	77, // [77:77] is the sub-list for method output_type
-	77, // [77:77] is the sub-list for method input_type
-	77, // [77:77] is the sub-list for extension type_name
-	77, // [77:77] is the sub-list for extension extendee
-	0,  // [0:77] is the sub-list for field type_name
+	6,  // 0: bridge.config.v1.Config.listen:type_name -> bridge.config.v1.Listen
+	12, // 1: bridge.config.v1.Config.journal:type_name -> bridge.config.v1.Journal
+	15, // 2: bridge.config.v1.Config.sources:type_name -> bridge.config.v1.Source
+	24, // 3: bridge.config.v1.Config.log:type_name -> bridge.config.v1.Log
+	10, // 4: bridge.config.v1.Config.access:type_name -> bridge.config.v1.Access
+	49, // 5: bridge.config.v1.Config.shutdown_timeout:type_name -> google.protobuf.Duration
+	25, // 6: bridge.config.v1.Config.sinks:type_name -> bridge.config.v1.Sink
+	49, // 7: bridge.config.v1.Config.shutdown_delay:type_name -> google.protobuf.Duration
+	5,  // 8: bridge.config.v1.Config.streams:type_name -> bridge.config.v1.Streams
+	1,  // 9: bridge.config.v1.Config.telemetry:type_name -> bridge.config.v1.Telemetry
+	2,  // 10: bridge.config.v1.Telemetry.headers:type_name -> bridge.config.v1.TelemetryHeader
+	42, // 11: bridge.config.v1.Telemetry.tls:type_name -> bridge.config.v1.ClientTLS
+	3,  // 12: bridge.config.v1.Telemetry.traces:type_name -> bridge.config.v1.Traces
+	4,  // 13: bridge.config.v1.Telemetry.metrics:type_name -> bridge.config.v1.OTLPMetrics
+	49, // 14: bridge.config.v1.OTLPMetrics.interval:type_name -> google.protobuf.Duration
+	49, // 15: bridge.config.v1.Streams.max_age:type_name -> google.protobuf.Duration
+	8,  // 16: bridge.config.v1.Listen.tls:type_name -> bridge.config.v1.ListenTLS
+	7,  // 17: bridge.config.v1.Listen.connections:type_name -> bridge.config.v1.ListenConnections
+	9,  // 18: bridge.config.v1.ListenTLS.webhooks:type_name -> bridge.config.v1.TLS
+	9,  // 19: bridge.config.v1.ListenTLS.ops:type_name -> bridge.config.v1.TLS
+	9,  // 20: bridge.config.v1.ListenTLS.grpc:type_name -> bridge.config.v1.TLS
+	9,  // 21: bridge.config.v1.ListenTLS.admin:type_name -> bridge.config.v1.TLS
+	11, // 22: bridge.config.v1.Access.principals:type_name -> bridge.config.v1.Principal
+	14, // 23: bridge.config.v1.Journal.retention:type_name -> bridge.config.v1.Retention
+	13, // 24: bridge.config.v1.Journal.postgres:type_name -> bridge.config.v1.Postgres
+	49, // 25: bridge.config.v1.Retention.age:type_name -> google.protobuf.Duration
+	49, // 26: bridge.config.v1.Retention.quarantine_age:type_name -> google.protobuf.Duration
+	49, // 27: bridge.config.v1.Retention.parked_age:type_name -> google.protobuf.Duration
+	17, // 28: bridge.config.v1.Source.auth:type_name -> bridge.config.v1.Auth
+	23, // 29: bridge.config.v1.Source.limits:type_name -> bridge.config.v1.Limits
+	49, // 30: bridge.config.v1.Source.dedupe_window:type_name -> google.protobuf.Duration
+	16, // 31: bridge.config.v1.Source.alarms:type_name -> bridge.config.v1.Alarms
+	49, // 32: bridge.config.v1.Alarms.silent_after:type_name -> google.protobuf.Duration
+	18, // 33: bridge.config.v1.Auth.header:type_name -> bridge.config.v1.HeaderAuth
+	19, // 34: bridge.config.v1.Auth.path_token:type_name -> bridge.config.v1.PathTokenAuth
+	22, // 35: bridge.config.v1.Auth.none:type_name -> bridge.config.v1.NoAuth
+	20, // 36: bridge.config.v1.Auth.hmac:type_name -> bridge.config.v1.HMACAuth
+	21, // 37: bridge.config.v1.HMACAuth.timestamp:type_name -> bridge.config.v1.HMACTimestamp
+	49, // 38: bridge.config.v1.HMACTimestamp.tolerance:type_name -> google.protobuf.Duration
+	29, // 39: bridge.config.v1.Sink.file:type_name -> bridge.config.v1.FileSink
+	32, // 40: bridge.config.v1.Sink.kafka:type_name -> bridge.config.v1.KafkaSink
+	38, // 41: bridge.config.v1.Sink.postgres:type_name -> bridge.config.v1.PostgresSink
+	40, // 42: bridge.config.v1.Sink.webhook:type_name -> bridge.config.v1.WebhookSink
+	47, // 43: bridge.config.v1.Sink.s3:type_name -> bridge.config.v1.S3Sink
+	30, // 44: bridge.config.v1.Sink.stdout:type_name -> bridge.config.v1.StdoutSink
+	44, // 45: bridge.config.v1.Sink.nats:type_name -> bridge.config.v1.NatsSink
+	46, // 46: bridge.config.v1.Sink.amqp:type_name -> bridge.config.v1.AmqpSink
+	43, // 47: bridge.config.v1.Sink.redis:type_name -> bridge.config.v1.RedisSink
+	27, // 48: bridge.config.v1.Sink.batch:type_name -> bridge.config.v1.SinkBatch
+	28, // 49: bridge.config.v1.Sink.backoff:type_name -> bridge.config.v1.SinkBackoff
+	26, // 50: bridge.config.v1.Sink.route:type_name -> bridge.config.v1.Route
+	49, // 51: bridge.config.v1.SinkBatch.delay:type_name -> google.protobuf.Duration
+	49, // 52: bridge.config.v1.SinkBackoff.min:type_name -> google.protobuf.Duration
+	49, // 53: bridge.config.v1.SinkBackoff.max:type_name -> google.protobuf.Duration
+	31, // 54: bridge.config.v1.FileSink.rotate:type_name -> bridge.config.v1.FileRotation
+	49, // 55: bridge.config.v1.FileRotation.age:type_name -> google.protobuf.Duration
+	34, // 56: bridge.config.v1.KafkaSink.tls:type_name -> bridge.config.v1.KafkaTLS
+	35, // 57: bridge.config.v1.KafkaSink.sasl:type_name -> bridge.config.v1.KafkaSASL
+	37, // 58: bridge.config.v1.KafkaSink.create_topics:type_name -> bridge.config.v1.KafkaCreateTopics
+	49, // 59: bridge.config.v1.KafkaSink.timeout:type_name -> google.protobuf.Duration
+	49, // 60: bridge.config.v1.KafkaSink.transaction_timeout:type_name -> google.protobuf.Duration
+	33, // 61: bridge.config.v1.KafkaSink.schema_registry:type_name -> bridge.config.v1.KafkaSchemaRegistry
+	34, // 62: bridge.config.v1.KafkaSchemaRegistry.tls:type_name -> bridge.config.v1.KafkaTLS
+	36, // 63: bridge.config.v1.KafkaSASL.oauth:type_name -> bridge.config.v1.KafkaOAuth
+	34, // 64: bridge.config.v1.KafkaOAuth.tls:type_name -> bridge.config.v1.KafkaTLS
+	39, // 65: bridge.config.v1.PostgresSink.state:type_name -> bridge.config.v1.PostgresState
+	49, // 66: bridge.config.v1.PostgresSink.timeout:type_name -> google.protobuf.Duration
+	41, // 67: bridge.config.v1.WebhookSink.headers:type_name -> bridge.config.v1.WebhookHeader
+	49, // 68: bridge.config.v1.WebhookSink.timeout:type_name -> google.protobuf.Duration
+	49, // 69: bridge.config.v1.WebhookSink.connect_timeout:type_name -> google.protobuf.Duration
+	42, // 70: bridge.config.v1.WebhookSink.tls:type_name -> bridge.config.v1.ClientTLS
+	42, // 71: bridge.config.v1.RedisSink.tls:type_name -> bridge.config.v1.ClientTLS
+	49, // 72: bridge.config.v1.RedisSink.timeout:type_name -> google.protobuf.Duration
+	42, // 73: bridge.config.v1.NatsSink.tls:type_name -> bridge.config.v1.ClientTLS
+	45, // 74: bridge.config.v1.NatsSink.create_stream:type_name -> bridge.config.v1.NatsStream
+	49, // 75: bridge.config.v1.NatsSink.timeout:type_name -> google.protobuf.Duration
+	49, // 76: bridge.config.v1.NatsStream.max_age:type_name -> google.protobuf.Duration
+	49, // 77: bridge.config.v1.NatsStream.duplicates:type_name -> google.protobuf.Duration
+	42, // 78: bridge.config.v1.AmqpSink.tls:type_name -> bridge.config.v1.ClientTLS
+	49, // 79: bridge.config.v1.AmqpSink.timeout:type_name -> google.protobuf.Duration
+	48, // 80: bridge.config.v1.S3Sink.credentials:type_name -> bridge.config.v1.S3Credentials
+	49, // 81: bridge.config.v1.S3Sink.timeout:type_name -> google.protobuf.Duration
+	42, // 82: bridge.config.v1.S3Sink.tls:type_name -> bridge.config.v1.ClientTLS
+	83, // [83:83] is the sub-list for method output_type
+	83, // [83:83] is the sub-list for method input_type
+	83, // [83:83] is the sub-list for extension type_name
+	83, // [83:83] is the sub-list for extension extendee
+	0,  // [0:83] is the sub-list for field type_name
 }
 
 func init() { file_bridge_config_v1_config_proto_init() }
@@ -4675,15 +4985,15 @@ func file_bridge_config_v1_config_proto_init() {
 	if File_bridge_config_v1_config_proto != nil {
 		return
 	}
-	file_bridge_config_v1_config_proto_msgTypes[12].OneofWrappers = []any{}
-	file_bridge_config_v1_config_proto_msgTypes[13].OneofWrappers = []any{
+	file_bridge_config_v1_config_proto_msgTypes[16].OneofWrappers = []any{}
+	file_bridge_config_v1_config_proto_msgTypes[17].OneofWrappers = []any{
 		(*Auth_Header)(nil),
 		(*Auth_PathToken)(nil),
 		(*Auth_None)(nil),
 		(*Auth_Hmac)(nil),
 	}
-	file_bridge_config_v1_config_proto_msgTypes[19].OneofWrappers = []any{}
-	file_bridge_config_v1_config_proto_msgTypes[21].OneofWrappers = []any{
+	file_bridge_config_v1_config_proto_msgTypes[23].OneofWrappers = []any{}
+	file_bridge_config_v1_config_proto_msgTypes[25].OneofWrappers = []any{
 		(*Sink_File)(nil),
 		(*Sink_Kafka)(nil),
 		(*Sink_Postgres)(nil),
@@ -4700,7 +5010,7 @@ func file_bridge_config_v1_config_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bridge_config_v1_config_proto_rawDesc), len(file_bridge_config_v1_config_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   45,
+			NumMessages:   49,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -67,6 +67,9 @@ type Event struct {
 	// The event's place in Bridge's log. Only copies outside of the log have it, such as the records of a file sink. It is not
 	// part of the event: an event that is delivered again has the same id, and may have another one.
 	LogPosition *LogPosition `protobuf:"bytes,13,opt,name=log_position,json=logPosition,proto3" json:"log_position,omitempty"`
+	// The trace in which the event was received, as the value of W3C's header `traceparent`. A consumer continues the trace from it.
+	// Only the events of sampled requests have one: docs/observability.md.
+	Traceparent string `protobuf:"bytes,14,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
 	// The event's data, by kind. `type` says which kind to expect.
 	//
 	// Types that are valid to be assigned to Data:
@@ -218,6 +221,13 @@ func (x *Event) GetLogPosition() *LogPosition {
 		return x.LogPosition
 	}
 	return nil
+}
+
+func (x *Event) GetTraceparent() string {
+	if x != nil {
+		return x.Traceparent
+	}
+	return ""
 }
 
 func (x *Event) GetData() isEvent_Data {
@@ -603,7 +613,7 @@ var File_bridge_event_v1_event_proto protoreflect.FileDescriptor
 
 const file_bridge_event_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x1bbridge/event/v1/event.proto\x12\x0fbridge.event.v1\x1a!bridge/event/v1/credit_note.proto\x1a\x1ebridge/event/v1/customer.proto\x1a\x1dbridge/event/v1/invoice.proto\x1a\"bridge/event/v1/log_position.proto\x1a\x1dbridge/event/v1/loyalty.proto\x1a\x1bbridge/event/v1/order.proto\x1a\x1dbridge/event/v1/payment.proto\x1a\x1dbridge/event/v1/product.proto\x1a\x1ebridge/event/v1/purchase.proto\x1a!bridge/event/v1/return_case.proto\x1a\x1bbridge/event/v1/shift.proto\x1a\x1ebridge/event/v1/shipment.proto\x1a\x1bbridge/event/v1/stock.proto\x1a\x1ebridge/event/v1/unmapped.proto\x1a\x1fbridge/options/v1/options.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc7%\n" +
+	"\x1bbridge/event/v1/event.proto\x12\x0fbridge.event.v1\x1a!bridge/event/v1/credit_note.proto\x1a\x1ebridge/event/v1/customer.proto\x1a\x1dbridge/event/v1/invoice.proto\x1a\"bridge/event/v1/log_position.proto\x1a\x1dbridge/event/v1/loyalty.proto\x1a\x1bbridge/event/v1/order.proto\x1a\x1dbridge/event/v1/payment.proto\x1a\x1dbridge/event/v1/product.proto\x1a\x1ebridge/event/v1/purchase.proto\x1a!bridge/event/v1/return_case.proto\x1a\x1bbridge/event/v1/shift.proto\x1a\x1ebridge/event/v1/shipment.proto\x1a\x1bbridge/event/v1/stock.proto\x1a\x1ebridge/event/v1/unmapped.proto\x1a\x1fbridge/options/v1/options.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9f&\n" +
 	"\x05Event\x12\x18\n" +
 	"\x02id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x02id\x12<\n" +
 	"\x04type\x18\x02 \x01(\tB(\xbaH%r#(@2\x1f^[a-z][a-z_]*(\\.[a-z][a-z_]*)*$R\x04type\x12C\n" +
@@ -624,7 +634,8 @@ const file_bridge_event_v1_event_proto_rawDesc = "" +
 	"supersedes\x18\v \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\n" +
 	"supersedes\x12\x14\n" +
 	"\x05stale\x18\f \x01(\bR\x05stale\x12?\n" +
-	"\flog_position\x18\r \x01(\v2\x1c.bridge.event.v1.LogPositionR\vlogPosition\x12=\n" +
+	"\flog_position\x18\r \x01(\v2\x1c.bridge.event.v1.LogPositionR\vlogPosition\x12V\n" +
+	"\vtraceparent\x18\x0e \x01(\tB4\xbaH1\xd8\x01\x01r,2*^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$R\vtraceparent\x12=\n" +
 	"\x05order\x18\x14 \x01(\v2\x16.bridge.event.v1.OrderB\r\xaa\xaa\x19\t*\aorder.*H\x00R\x05order\x12O\n" +
 	"\n" +
 	"order_line\x18\x15 \x01(\v2\x1a.bridge.event.v1.OrderLineB\x12\xaa\xaa\x19\x0e*\forder_line.*H\x00R\torderLine\x12I\n" +

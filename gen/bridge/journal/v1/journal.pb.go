@@ -182,7 +182,9 @@ type Webhook struct {
 	// Which ping it is, such as `empty` or a name of the connector's. Empty if it is no ping. A ping has no events.
 	Ping string `protobuf:"bytes,17,opt,name=ping,proto3" json:"ping,omitempty"`
 	// Set when an operator changed the body by hand to release it. `body` is the changed one.
-	Repair        *HandRepair `protobuf:"bytes,18,opt,name=repair,proto3" json:"repair,omitempty"`
+	Repair *HandRepair `protobuf:"bytes,18,opt,name=repair,proto3" json:"repair,omitempty"`
+	// The trace of the request that brought it, as W3C's header `traceparent` has it. Empty if the request was not sampled.
+	Traceparent   string `protobuf:"bytes,19,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -341,6 +343,13 @@ func (x *Webhook) GetRepair() *HandRepair {
 		return x.Repair
 	}
 	return nil
+}
+
+func (x *Webhook) GetTraceparent() string {
+	if x != nil {
+		return x.Traceparent
+	}
+	return ""
 }
 
 // HandRepair is what an operator's change of a body replaced.
@@ -784,7 +793,7 @@ var File_bridge_journal_v1_journal_proto protoreflect.FileDescriptor
 
 const file_bridge_journal_v1_journal_proto_rawDesc = "" +
 	"\n" +
-	"\x1fbridge/journal/v1/journal.proto\x12\x11bridge.journal.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc7\x05\n" +
+	"\x1fbridge/journal/v1/journal.proto\x12\x11bridge.journal.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe9\x05\n" +
 	"\aWebhook\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06source\x18\x02 \x01(\tR\x06source\x12\x1c\n" +
@@ -810,7 +819,8 @@ const file_bridge_journal_v1_journal_proto_rawDesc = "" +
 	"\aelement\x18\x0f \x01(\rR\aelement\x12\x1c\n" +
 	"\tduplicate\x18\x10 \x01(\bR\tduplicate\x12\x12\n" +
 	"\x04ping\x18\x11 \x01(\tR\x04ping\x125\n" +
-	"\x06repair\x18\x12 \x01(\v2\x1d.bridge.journal.v1.HandRepairR\x06repair\"\x95\x01\n" +
+	"\x06repair\x18\x12 \x01(\v2\x1d.bridge.journal.v1.HandRepairR\x06repair\x12 \n" +
+	"\vtraceparent\x18\x13 \x01(\tR\vtraceparent\"\x95\x01\n" +
 	"\n" +
 	"HandRepair\x12\x12\n" +
 	"\x04body\x18\x01 \x01(\fR\x04body\x127\n" +
