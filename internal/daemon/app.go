@@ -287,7 +287,7 @@ func (a *Server) listenAll(ctx context.Context, metrics prometheus.Gatherer) err
 				served = pages
 			}
 			h, err := adminHandler(a.operators, a.document.Load, a.admits.Load, served, l.Admin.Addr)
-			serve(&a.admin, httpServer(h, a.log))
+			serve(&a.admin, httpServer(traceRequests(a.telemetry.Tracer(), h), a.log))
 			return err
 		}},
 		{"grpc", l.GRPC, func(t *tls.Config) error {

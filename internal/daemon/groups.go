@@ -21,7 +21,7 @@ func (a *Server) openGroups(metrics prometheus.Registerer) (err error) {
 	if err != nil {
 		return err
 	}
-	a.subscriptions = subscribe.New(subscribe.Config{Log: a.newest, Tail: a.streams, Groups: a.groups, Logger: a.log})
+	a.subscriptions = subscribe.New(subscribe.Config{Log: a.newest, Tail: a.streams, Groups: a.groups, Tracer: a.telemetry.Tracer(), Logger: a.log})
 	metrics.MustRegister(newGroupCollector(a.groups, a.journal))
 	return nil
 }

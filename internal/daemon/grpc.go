@@ -51,7 +51,7 @@ func (a *Server) openGRPC(t *tls.Config) error {
 	a.grpc = grpc.NewServer(append(a.shared.Options(),
 		grpc.InTapHandle(admit.tap),
 		grpc.ChainStreamInterceptor(a.access.StreamInterceptor),
-		grpc.ChainUnaryInterceptor(a.access.UnaryInterceptor),
+		grpc.ChainUnaryInterceptor(a.traceCall, a.access.UnaryInterceptor),
 		grpc.ConnectionTimeout(grpcConnectionTimeout),
 		grpc.MaxRecvMsgSize(a.typed.largest),
 		grpc.ReadBufferSize(grpcReadBuffer),

@@ -27,6 +27,7 @@ func (a *Server) newPush(s config.Sink, cfg *config.Config) *push {
 	elsewhere := s.Replica != "" && cfg.Journal.Postgres != nil && s.Replica != cfg.Journal.Postgres.Replica
 	return &push{
 		elsewhere: elsewhere, cfg: s, plugins: a.plugins, journal: a.journal, grace: pushGrace(cfg), counters: new(dispatch.Counters), log: a.log,
+		tracer: a.telemetry.Tracer(),
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/webhook-bridge/bridge/internal/config"
 	"github.com/webhook-bridge/bridge/internal/dispatch"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/tracing"
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
@@ -29,6 +30,7 @@ type push struct {
 	journal  journalReader
 	log      *slog.Logger
 	counters *dispatch.Counters
+	tracer   tracing.Tracer
 	// elsewhere says that only another replica may deliver to the sink.
 	elsewhere bool
 
@@ -256,6 +258,8 @@ func (p *push) newDispatcher(claim journal.Claim, reopen context.CancelFunc) (*d
 		StrictOrder: cfg.StrictOrder,
 		Grace:       p.grace,
 		Logger:      p.log,
+		Tracer:      p.tracer,
+		System:      cfg.Kind(),
 	})
 	p.dispatcher, p.reopen = d, reopen
 	return d, err

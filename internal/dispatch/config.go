@@ -9,6 +9,7 @@ import (
 
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
+	"github.com/webhook-bridge/bridge/internal/tracing"
 	"github.com/webhook-bridge/bridge/sinks"
 )
 
@@ -60,6 +61,9 @@ type Config struct {
 	// Grace is how long a Deliver under way may go on after Run's context is done or the claim is lost. Default 5s.
 	Grace time.Duration
 
+	// Tracer shows deliveries of events that belong to traces. Default is none. System is the destination's, such as kafka.
+	Tracer tracing.Tracer
+	System string
 	// Logger gets pauses, refusals and gaps, never an event's content. Default is none.
 	Logger *slog.Logger
 	// Jitter returns a number in [0, 1), and is called by several goroutines. Default is random.

@@ -66,7 +66,7 @@ func (l *lane) replaySome(ctx, work context.Context) (tried bool, err error) {
 		e.notBefore = time.Now().Add(l.d.cfg.SaveInterval)
 		return false, err
 	}
-	n, err := l.sink.Deliver(work, batch)
+	n, err := l.send(work, batch, e.replay)
 	n = min(max(n, 0), len(batch))
 	if n > 0 {
 		l.d.cfg.Counters.replayed.Add(uint64(n))

@@ -11,12 +11,12 @@ import (
 // has few more than two batches. A read that fails is left to the next one.
 func (l *lane) deliverAndRead(ctx, work context.Context, batch []sinks.Record) (int, error) {
 	if !l.readsDuring(batch) {
-		return l.sink.Deliver(work, batch)
+		return l.send(work, batch, "")
 	}
 	delivered := make(chan struct{})
 	next := make(chan []sinks.Record, 1)
 	go func() { next <- l.readBatchFrom(ctx, l.next, delivered) }()
-	n, err := l.sink.Deliver(work, batch)
+	n, err := l.send(work, batch, "")
 	close(delivered)
 	if records := <-next; len(records) > 0 {
 		l.addOwn(records)

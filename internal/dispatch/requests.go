@@ -162,7 +162,7 @@ func (l *lane) retryParked(ctx, work context.Context, r retry) (paused bool, err
 	case !chosen:
 		return false, l.unparkLeftOut(ctx, work, r)
 	}
-	n, err := l.sink.Deliver(work, []sinks.Record{r.record})
+	n, err := l.send(work, []sinks.Record{r.record}, "")
 	var after *sinks.RetryAfterError
 	switch {
 	case n >= 1:

@@ -155,6 +155,7 @@ func (f *alone) read(ctx context.Context, budget groups.Budget) (c chunk, waits 
 				return chunk{}, false, err
 			}
 			c.add(d)
+			f.server.trace(&c, &seen.Header)
 		}
 		f.pending[0] = sinks.Record{}
 		f.pending = f.pending[1:]

@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
+	"github.com/webhook-bridge/bridge/internal/tracing"
 	"github.com/webhook-bridge/bridge/sinks"
 	"github.com/webhook-bridge/bridge/sinks/grpcstream"
 )
@@ -39,6 +40,8 @@ type chunk struct {
 	behind, caughtUp bool
 	// moved says that the subscription goes on at another place. It comes before the deliveries.
 	moved *streamv1.Subscribed
+	// traced has the contexts of the events that belong to traces.
+	traced tracing.Batch
 }
 
 // add adds a delivery. It is written in wire format, because the log has events in wire format: to decode them, only so that gRPC

@@ -136,6 +136,7 @@ func (m *member) next(ctx context.Context, budget groups.Budget) (chunk, error) 
 			return chunk{}, err
 		}
 		c.add(d)
+		m.server.trace(&c, &b.Deliveries[i].Record.Header)
 	}
 	return c, nil
 }

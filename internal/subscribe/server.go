@@ -3,11 +3,13 @@ package subscribe
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"google.golang.org/grpc"
 
 	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
 	"github.com/webhook-bridge/bridge/internal/groups"
+	"github.com/webhook-bridge/bridge/internal/tracing"
 	"github.com/webhook-bridge/bridge/sinks"
 	"github.com/webhook-bridge/bridge/sinks/grpcstream"
 )
@@ -20,6 +22,8 @@ type Config struct {
 	Tail *grpcstream.Server
 	// Groups runs the groups.
 	Groups *groups.Manager
+	// Tracer shows what is sent of events that belong to traces. Nil is off.
+	Tracer tracing.Tracer
 	// Logger gets internal errors. Nil discards them.
 	Logger *slog.Logger
 }
@@ -31,7 +35,15 @@ type Server struct {
 	log    sinks.Log
 	tail   *grpcstream.Server
 	groups *groups.Manager
+	tracer tracing.Tracer
 	logger *slog.Logger
+}
+
+// trace notes that an event of a chunk belongs to a trace.
+func (s *Server) trace(c *chunk, h *sinks.Header) {
+	if s.tracer != nil && len(h.Traceparent) > 0 {
+		c.traced.Add(h.Traceparent, h.ReceivedAt, time.Now())
+	}
 }
 
 // New returns a server. It starts no goroutine.
@@ -39,7 +51,7 @@ func New(c Config) *Server {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Server{log: c.Log, tail: c.Tail, groups: c.Groups, logger: c.Logger}
+	return &Server{log: c.Log, tail: c.Tail, groups: c.Groups, tracer: c.Tracer, logger: c.Logger}
 }
 
 // Tail implements [streamv1.EventStreamServiceServer].

@@ -17,6 +17,7 @@ import (
 
 	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
 	"github.com/webhook-bridge/bridge/internal/groups"
+	"github.com/webhook-bridge/bridge/internal/tracing"
 	"github.com/webhook-bridge/bridge/sinks/grpcstream"
 )
 
@@ -421,10 +422,8 @@ func (s *stream) sendChunk(c chunk) error {
 			return err
 		}
 	}
-	for _, wire := range c.wires {
-		if err := s.send(batchResponse(wire)); err != nil {
-			return err
-		}
+	if err := s.sendEvents(&c); err != nil {
+		return err
 	}
 	s.feed.sent(c)
 	if !c.caughtUp {
@@ -433,6 +432,22 @@ func (s *stream) sendChunk(c chunk) error {
 	return s.send(&streamv1.SubscribeResponse{Message: &streamv1.SubscribeResponse_CaughtUp{CaughtUp: &streamv1.CaughtUp{
 		Position: uint64(c.next), At: timestamppb.Now(),
 	}}})
+}
+
+// sendEvents sends a chunk's deliveries, within a span if some of them belong to traces.
+func (s *stream) sendEvents(c *chunk) error {
+	span := c.traced.Begin(s.server.tracer, tracing.Start{Name: "send stream", Kind: tracing.Producer, Attributes: []tracing.Attribute{
+		tracing.String("messaging.system", "bridge"), tracing.String("messaging.operation.type", "send"),
+		tracing.Int("messaging.batch.message_count", c.events),
+	}}, false)
+	defer span.End()
+	for _, wire := range c.wires {
+		if err := s.send(batchResponse(wire)); err != nil {
+			span.Fail("closed")
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *stream) sendResult(r groups.Result) error {
