@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
@@ -58,11 +59,30 @@ func servedMetrics(t *testing.T) string {
 		post(body)
 	}
 	pullOnce(t, p.addr("grpc"), "token-of-a-reader-01")
-	text, err := fetch(t.Context(), "http://"+p.addr("ops")+"/metrics", "", "")
-	if err != nil {
-		t.Fatal(err)
+	return awaitMetric(t, p, "bridge_group_lag_seconds{")
+}
+
+// awaitMetric returns the text of /metrics once it has a metric. The program itself reads its metrics, too, and groups are read from the
+// journal at most every 15 seconds.
+func awaitMetric(t *testing.T, p *process, metric string) string {
+	t.Helper()
+	late := time.After(time.Minute)
+	again := time.NewTicker(200 * time.Millisecond)
+	defer again.Stop()
+	for {
+		text, err := fetch(t.Context(), "http://"+p.addr("ops")+"/metrics", "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(text, metric) {
+			return text
+		}
+		select {
+		case <-again.C:
+		case <-late:
+			t.Fatalf("no %s in\n%s", metric, text)
+		}
 	}
-	return text
 }
 
 // pullOnce pulls from a group, which makes it.
