@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -85,13 +86,13 @@ func (c *collector) Export(_ context.Context, r *collectorv1.ExportTraceServiceR
 				received := receivedSpan{
 					service: service, name: s.GetName(), id: hex.EncodeToString(s.GetSpanId()), parent: hex.EncodeToString(s.GetParentSpanId()),
 					class: s.GetStatus().GetMessage(), start: s.GetStartTimeUnixNano(), attributes: map[string]string{},
-					took: time.Duration(s.GetEndTimeUnixNano() - s.GetStartTimeUnixNano()), //nolint:gosec // durations of a test
+					took: time.Duration(s.GetEndTimeUnixNano() - s.GetStartTimeUnixNano()),
 				}
 				for _, l := range s.GetLinks() {
 					received.links = append(received.links, hex.EncodeToString(l.GetTraceId()))
 				}
 				for _, a := range s.GetAttributes() {
-					received.attributes[a.GetKey()] = cmp.Or(a.GetValue().GetStringValue(), fmt.Sprint(a.GetValue().GetIntValue()))
+					received.attributes[a.GetKey()] = cmp.Or(a.GetValue().GetStringValue(), strconv.FormatInt(a.GetValue().GetIntValue(), 10))
 				}
 				c.traces[id] = append(c.traces[id], received)
 			}
@@ -143,18 +144,18 @@ func tree(spans []receivedSpan) string {
 	for _, s := range spans {
 		known[s.id] = true
 	}
-	var print func(parent string, depth int)
-	print = func(parent string, depth int) {
+	var branch func(parent string, depth int)
+	branch = func(parent string, depth int) {
 		for _, s := range spans {
 			root := parent == "" && !known[s.parent]
 			if !root && (parent == "" || s.parent != parent) {
 				continue
 			}
 			fmt.Fprintf(&b, "%s%-*s %-10s %8s %s\n", strings.Repeat("   ", depth), 60-3*depth, s.name, s.service, s.took.Round(time.Microsecond), s.class)
-			print(s.id, depth+1)
+			branch(s.id, depth+1)
 		}
 	}
-	print("", 0)
+	branch("", 0)
 	return b.String()
 }
 

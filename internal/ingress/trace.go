@@ -13,7 +13,7 @@ import (
 // a sender can write anything there.
 const (
 	routePlain = "/webhooks/{source}"
-	routeToken = "/webhooks/{source}/t/{token}"
+	routeToken = routePlain + "/t/{token}"
 	routeEvent = "/{event}"
 )
 

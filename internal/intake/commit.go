@@ -114,7 +114,7 @@ func (in *Intake) count(d *Draft, r journal.Receipt) Outcome {
 	s.quarantine.Inc()
 	s.complaints.Do(func() {
 		w := d.entry.Webhook
-		in.log.Warn("quarantined webhook", "source", w.GetSource(), "event", w.GetVendorEvent(), "webhook", w.GetId(), "fault", d.Fault, traceID(w))
+		in.log.Warn("quarantined webhook", "source", w.GetSource(), "event", w.GetVendorEvent(), "webhook", w.GetId(), "fault", d.Fault, "trace_id", traceID(w))
 	})
 	return Quarantined
 }

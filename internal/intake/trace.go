@@ -3,7 +3,6 @@ package intake
 import (
 	"context"
 	"errors"
-	"log/slog"
 
 	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/journal"
@@ -77,11 +76,11 @@ func describe(span tracing.Span, all []*Draft) {
 	span.Set(attributes...)
 }
 
-// traceID is the trace of a webhook, for the log: an empty attribute, which handlers leave out, if it has none.
-func traceID(w *journalv1.Webhook) slog.Attr {
+// traceID is the trace of a webhook, for the log; empty if it has none.
+func traceID(w *journalv1.Webhook) string {
 	c, ok := tracing.Parse(w.GetTraceparent())
 	if !ok {
-		return slog.Attr{}
+		return ""
 	}
-	return slog.String("trace_id", c.TraceID())
+	return c.TraceID()
 }
