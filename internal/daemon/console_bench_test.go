@@ -36,8 +36,14 @@ func BenchmarkConsoleLists(b *testing.B) {
 		path string
 		form url.Values
 	}{
-		{path: ""}, {path: "quarantine"}, {path: "webhooks"}, {path: "webhooks?source=returns&event=shipping.ordered"},
-		{path: "webhooks?outcome=quarantined"}, {path: "webhooks?outcome=ping"}, {path: "webhooks?event=none"}, {path: "webhooks?until=2020-01-01T00%3A00"},
+		{path: ""},
+		{path: "quarantine"},
+		{path: "webhooks"},
+		{path: "webhooks?source=returns&event=shipping.ordered"},
+		{path: "webhooks?outcome=quarantined"},
+		{path: "webhooks?outcome=ping"},
+		{path: "webhooks?event=none"},
+		{path: "webhooks?until=2020-01-01T00%3A00"},
 		{path: "webhooks?until=" + time.Now().UTC().Format("2006-01-02T15") + "%3A00&event=none"},
 		{path: "webhooks", form: url.Values{"text": {"no webhook has this text"}}},
 		{path: "webhooks", form: url.Values{"subject": {"shipment/none"}}},
