@@ -100,7 +100,7 @@ func TestOpenAPI(t *testing.T) {
 			t.Errorf("the document lacks %s", path)
 		}
 	}
-	if len(document.Paths) != 23 {
+	if len(document.Paths) != 24 {
 		t.Errorf("the document has %d paths", len(document.Paths))
 	}
 }

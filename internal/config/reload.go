@@ -38,6 +38,9 @@ func (c *Config) Secrets() []Secret {
 			all = append(all, Secret{"", v.Place(), v})
 		}
 	}
+	for _, h := range c.Telemetry.Headers {
+		all = append(all, Secret{"", h.Value.Place(), h.Value})
+	}
 	return all
 }
 

@@ -83,6 +83,7 @@ type headers struct {
 func (h headers) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
 	metadata := make(map[string]string, len(h.all))
 	for _, x := range h.all {
+		x.Value.Use(time.Now())
 		metadata[strings.ToLower(x.Name)] = x.Value.Reveal()
 	}
 	return metadata, nil
@@ -95,6 +96,7 @@ func (h headers) RequireTransportSecurity() bool { return false }
 func (h headers) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
 	for _, x := range h.all {
+		x.Value.Use(time.Now())
 		r.Header.Set(x.Name, x.Value.Reveal())
 	}
 	return h.next.RoundTrip(r)
