@@ -33,7 +33,7 @@ var sessionCases = []testCase{
 var groupFailureCases = []testCase{
 	{"failed writes of groups", whenWritesFail, failedGroupWrites, []need{canFail}},
 	{"groups that are not durable", "Nothing is shown, and no append returns, before it is durable.", unshownGroups, []need{canStall}},
-	{"removed, but not durable", "Nothing is said to be gone before that is durable.", removedButNotDurable, []need{canStall, canCrash}},
+	{"removed, but not durable", "Nothing is shown, and no append returns, before it is durable.", removedButNotDurable, []need{canStall, canCrash}},
 	{"contexts of groups", "When the context of a call ends, the call returns its error, also while it waits.", groupContexts, []need{canStall}},
 	{"groups of a closed journal", "Every call that waits, and every later one, gets sinks.ErrClosed.", closedGroups, nil},
 }
