@@ -17,7 +17,7 @@ func TestHeaders(t *testing.T) {
 	want := &eventv1.Event{
 		Id: "i", Type: "t", Source: "s", Connector: "c", VendorEvent: "v", Subject: "x/1", SubjectVersion: "7",
 		OccurredAt: &timestamppb.Timestamp{Seconds: 1}, ReceivedAt: &timestamppb.Timestamp{Seconds: 2, Nanos: 3},
-		WebhookId: "w", Supersedes: "e", Stale: true, LogPosition: &eventv1.LogPosition{Log: "l", Position: 5},
+		WebhookId: "w", Supersedes: "e", Stale: true, Traceparent: "00-1-2-01", LogPosition: &eventv1.LogPosition{Log: "l", Position: 5},
 	}
 	fields := want.ProtoReflect().Descriptor().Fields()
 	kinds := 0

@@ -180,9 +180,21 @@ func TestRenewal(t *testing.T) {
 	}
 }
 
-// Instances that ask for the same readers share them.
+// Instances that ask for the same readers share them. Who holds more asks later, so a busy machine may upset it once in a while.
 func TestSpread(t *testing.T) {
-	const readers = 6
+	var held [2]int
+	for range 5 {
+		if held = claimedByTwo(t, 6); min(held[0], held[1]) >= 2 {
+			return
+		}
+		t.Logf("the instances hold %v", held)
+	}
+	t.Errorf("in none of five trials do both of them hold two")
+}
+
+// claimedByTwo has two instances claim readers at the same instant. It returns how many each of them holds.
+func claimedByTwo(t *testing.T, readers int) (held [2]int) {
+	t.Helper()
 	s := newSite(t, pgtest.Shared(t))
 	both := []*Journal{s.open(brief), s.open(brief)}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -198,7 +210,7 @@ func TestSpread(t *testing.T) {
 			}()
 		}
 	}
-	held, names := [2]int{}, map[int]bool{}
+	names := map[int]bool{}
 	for range readers {
 		select {
 		case g := <-granted:
@@ -208,9 +220,10 @@ func TestSpread(t *testing.T) {
 			t.Fatalf("claimed so far: %v", held)
 		}
 	}
-	if len(names) != readers || held[0] < readers/3 || held[1] < readers/3 {
+	if len(names) != readers {
 		t.Errorf("the instances hold %v of %d readers", held, readers)
 	}
+	return held
 }
 
 // Whoever takes a claim away knows that it is lost at its holder, and another instance waits until the holder has ended.
