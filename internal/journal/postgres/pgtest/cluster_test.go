@@ -66,7 +66,7 @@ func TestFailover(t *testing.T) {
 	if _, err := conn.Exec(t.Context(), "insert into numbers values (2)"); err == nil {
 		t.Fatal("a killed server answers")
 	}
-	c.Promote(t, 0)
+	c.Promote(t, c.Newest(t))
 	c.AwaitStandby(t)
 	conn = connect(t, c.URL())
 	run(t, conn, "insert into numbers values (3)")
