@@ -175,7 +175,7 @@ func TestFrozenWithHead(t *testing.T) {
 		p.signal(syscall.SIGSTOP)
 		for range 3 { // the server may still be at work
 			if holds() {
-				time.Sleep(100 * time.Millisecond) // what the process sent before it stopped may be on its way
+				s.number(`select 1 from pg_sleep(0.1)`) // what the process sent before it stopped may be on its way
 				if holds() {
 					return true
 				}
