@@ -214,7 +214,7 @@ func setResults(sent map[topicPartition]*chunk, answer *produce.Response) {
 			switch {
 			case k == nil:
 			case p.ErrorCode == 0:
-				k.err, k.offset = nil, p.BaseOffset
+				k.err = nil
 			case p.ErrorMessage != "":
 				k.err = fmt.Errorf("%w: %s", kafkago.Error(p.ErrorCode), p.ErrorMessage)
 			default:

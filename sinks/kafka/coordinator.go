@@ -3,7 +3,6 @@ package kafka
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"time"
@@ -18,8 +17,6 @@ const (
 	coordinateWithin = 10 * time.Second
 	// knowTopicWithin limits the time in which a coordinator must learn of a topic that was just created.
 	knowTopicWithin = time.Second
-	// stableWithin limits the time in which a group's coordinator must apply the end of a transaction.
-	stableWithin = time.Second
 	// endWithin limits the time in which a coordinator must say why it does not end a transaction.
 	endWithin = time.Second
 
@@ -83,18 +80,15 @@ func await(ctx context.Context, do func() error) error {
 
 // isAwaited reports whether the error passes by itself, soon.
 func isAwaited(err error, passed time.Duration) bool {
-	switch {
-	case errors.Is(err, kafkago.UnknownTopicOrPartition):
+	if errors.Is(err, kafkago.UnknownTopicOrPartition) {
 		return passed < knowTopicWithin
-	case errors.Is(err, kafkago.UnstableOffsetCommit):
-		return passed < stableWithin
 	}
 	return passed < coordinateWithin && slices.ContainsFunc([]kafkago.Error{
 		kafkago.ConcurrentTransactions,
 		kafkago.GroupCoordinatorNotAvailable,
 		kafkago.NotCoordinatorForGroup,
 		kafkago.GroupLoadInProgress,
-		kafkago.LeaderNotAvailable,
+		kafkago.UnstableOffsetCommit,
 		// A partition's leader cannot ask the coordinator whether the partition is in the transaction.
 		kafkago.NotEnoughReplicas,
 	}, func(code kafkago.Error) bool { return errors.Is(err, code) })
@@ -124,7 +118,6 @@ type atBroker struct {
 	id      int
 	client  string
 	version int16
-	known   bool // The broker has the request.
 }
 
 var (
@@ -139,15 +132,12 @@ func (a *atBroker) Broker(protocol.Cluster) (protocol.Broker, error) {
 
 // Required implements [protocol.RawExchanger].
 func (a *atBroker) Required(versions map[protocol.ApiKey]int16) bool {
-	a.version, a.known = versions[a.ApiKey()]
+	a.version = versions[a.ApiKey()]
 	return true
 }
 
 // RawExchange implements [protocol.RawExchanger].
 func (a *atBroker) RawExchange(rw io.ReadWriter) (protocol.Message, error) {
-	if !a.known {
-		return nil, fmt.Errorf("%w: the broker does not know the request %d", kafkago.UnsupportedVersion, a.ApiKey())
-	}
 	if own, ok := a.Message.(exchanger); ok {
 		return own.exchange(rw, a.client)
 	}

@@ -23,32 +23,3 @@ func TestPartitionIsJavas(t *testing.T) {
 		}
 	}
 }
-
-// TestHistoryCommits has what settle decides about the rest of a transaction: never one that loses an event.
-func TestHistoryCommits(t *testing.T) {
-	at := topicPartition{"orders", 3}
-	h := history{settled: true}
-	h.begin([]topicPartition{at})
-	h.written[at] = 100
-	h.committed()
-	h.begin([]topicPartition{at})
-	h.written[at] = 120 // Open.
-	for _, c := range []struct {
-		what    string
-		outcome outcome
-		settled bool
-		from    int64
-		commit  bool
-	}{
-		{"the latest was committed", committed, true, 100, true},
-		{"the latest was aborted", aborted, true, 100, false},
-		{"the latest was aborted, and one before it has a rest", aborted, true, 90, true},
-		{"the one that was aborted may be another process's", aborted, false, 100, true},
-		{"nothing is known", unknown, true, 100, true},
-	} {
-		h.outcome, h.settled = c.outcome, c.settled
-		if got := h.commits(at, c.from); got != c.commit {
-			t.Errorf("%s: commit %t, want %t", c.what, got, c.commit)
-		}
-	}
-}

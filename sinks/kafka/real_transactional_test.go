@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	kafkago "github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -54,8 +55,7 @@ func TestRealTransactions(t *testing.T) {
 	t.Run("topic made again", func(t *testing.T) { topicMadeAgain(t, b) })
 	t.Run("one of several topics deleted", func(t *testing.T) { topicDeleted(t, b) })
 	t.Run("timed out", func(t *testing.T) { timedOut(t, b) })
-	t.Run("killed", func(t *testing.T) { killed(t, b) })
-	t.Run("broker killed", func(t *testing.T) { brokerKilled(t, b) })
+	t.Run("killed", func(t *testing.T) { brokerKilled(t, kafkatest.Start(t)) })
 }
 
 // stream is a log of events of several subjects, and a reader of it that behaves as a dispatcher does.
@@ -152,7 +152,6 @@ func (s *stream) check(tb testing.TB, topics ...string) {
 	want, got := bySubject(s.events), bySubject(events)
 	if diff := cmp.Diff(want, got); diff != "" {
 		tb.Errorf("%d events are there, want %d (-want +got):\n%s", len(events), len(s.events), diff[:min(len(diff), 4000)])
-		return
 	}
 	tb.Logf("%s: %d events, 0 missing, 0 twice, 0 out of order", s.config.Topic, len(events))
 }
@@ -452,4 +451,84 @@ func awaitTransaction(t *testing.T, b *kafkatest.Broker, topic string, is func(e
 		}
 		<-again.C
 	}
+}
+
+// brokerKilled kills the only broker while a sink delivers.
+func brokerKilled(t *testing.T, b *kafkatest.Broker) {
+	s := newStream(t, b.Brokers(), "killed", 5000)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	reached := make(chan int, len(s.records))
+	result := make(chan error, 1)
+	go func() {
+		defer close(reached)
+		result <- s.deliverReopening(ctx, t, func(at int) { reached <- at })
+	}()
+	awaitReached(reached, 2000)
+	b.Kill(t)
+	b.Restart(t)
+	if err := <-result; err != nil {
+		t.Fatal(err)
+	}
+	s.check(t)
+}
+
+func awaitReached(reached <-chan int, n int) {
+	for at := range reached {
+		if at >= n {
+			return
+		}
+	}
+}
+
+// deliverReopening delivers all events, and opens the sink again when it is fenced.
+func (s *stream) deliverReopening(ctx context.Context, tb testing.TB, each func(int)) error {
+	for {
+		_, err := s.deliver(ctx, s.open(tb), len(s.records), 100, each)
+		if !errors.Is(err, sinks.ErrFenced) {
+			return err
+		}
+	}
+}
+
+// TestRealCoordinatorMoves kills the node that coordinates the transactions, and then the one that coordinates the group.
+func TestRealCoordinatorMoves(t *testing.T) {
+	nodes := kafkatest.StartCluster(t, 3, "default.replication.factor=3", "min.insync.replicas=2")
+	s := newStream(t, kafkatest.Addresses(nodes), "moves", 6000)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	reached := make(chan int, len(s.records))
+	result := make(chan error, 1)
+	go func() {
+		defer close(reached)
+		result <- s.deliverReopening(ctx, t, func(at int) { reached <- at })
+	}()
+	for i, kind := range []kafkago.CoordinatorKeyType{kafkago.CoordinatorKeyTypeTransaction, kafkago.CoordinatorKeyTypeConsumer} {
+		awaitReached(reached, 1000+2500*i)
+		node := coordinates(t, nodes, s.origin, kind)
+		node.Kill(t)
+		awaitReached(reached, 2500+2500*i) // Without the node.
+		node.Restart(t)
+		t.Logf("node %d was killed, and started again", node.ID)
+	}
+	if err := <-result; err != nil {
+		t.Fatal(err)
+	}
+	s.check(t)
+}
+
+// coordinates returns the node that coordinates the origin's transactions or its group.
+func coordinates(t *testing.T, nodes []*kafkatest.Broker, from sinks.Origin, kind kafkago.CoordinatorKeyType) *kafkatest.Broker {
+	t.Helper()
+	transport := &kafkago.Transport{}
+	defer transport.CloseIdleConnections()
+	client := &kafkago.Client{Addr: kafkago.TCP(kafkatest.Addresses(nodes)...), Transport: transport}
+	answer, err := client.FindCoordinator(t.Context(), &kafkago.FindCoordinatorRequest{Key: "bridge." + from.Log.ID() + "." + from.Sink, KeyType: kind})
+	if err == nil {
+		err = answer.Error
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return nodes[answer.Coordinator.NodeID-1]
 }

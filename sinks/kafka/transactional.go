@@ -59,10 +59,10 @@ func transactionalID(from sinks.Origin) string { return "bridge." + from.Log.ID(
 func (t *Transactional) Resume(ctx context.Context) (reached sinks.Reached, found bool, err error) {
 	err = t.call(ctx, func(ctx, work context.Context) error {
 		t.resumed = false
-		if err := t.start(ctx, work); err != nil {
+		if err := t.producer.start(ctx, work); err != nil {
 			return err
 		}
-		stored, err := t.settle(ctx, work)
+		stored, err := t.producer.offsets(ctx, work)
 		if err != nil {
 			return err
 		}
