@@ -74,7 +74,9 @@ func (s *Server) listSubject(ctx context.Context, r *adminv1.ListWebhooksRequest
 	}
 	if x.at > first {
 		x.answer.NextPageToken = subjectToken(x.at)
-		x.answer.ExaminedTo = timestamppb.New(x.reached)
+		if !x.reached.IsZero() {
+			x.answer.ExaminedTo = timestamppb.New(x.reached)
+		}
 	}
 	return x.answer, s.checkSource(f, r.GetPageToken(), len(x.answer.GetWebhooks()), x.answer.GetNextPageToken())
 }
@@ -84,7 +86,8 @@ func (x *subjectSearch) back(ctx context.Context, first, end sinks.Position) err
 	x.at = end
 	buffer := make([]sinks.Record, 0, subjectChunk)
 	for x.at > first {
-		records, err := x.chunk(ctx, max(first, x.at-min(x.at, subjectChunk)), x.at, buffer)
+		from := max(first, x.at-min(x.at, subjectChunk))
+		records, err := x.chunk(ctx, from, x.at, buffer)
 		if err != nil {
 			return err
 		}
@@ -102,7 +105,7 @@ func (x *subjectSearch) back(ctx context.Context, first, end sinks.Position) err
 			}
 		}
 		if len(records) == 0 {
-			x.at = first // retention has removed the rest
+			x.at = from // retention has removed them, or they were lost
 		}
 		if !time.Now().Before(x.deadline) {
 			return nil
@@ -118,8 +121,9 @@ func (x *subjectSearch) chunk(ctx context.Context, from, to sinks.Position, buff
 		read, err := x.journal.Read(ctx, from, records[len(records):len(records):cap(records)])
 		switch {
 		case errors.Is(err, sinks.ErrExpired):
-			if from = x.journal.Bounds().Earliest; from >= to {
-				return records, nil
+			from = x.journal.Bounds().Earliest
+			if lost := (*sinks.LostError)(nil); errors.As(err, &lost) {
+				from = lost.To
 			}
 			continue
 		case err != nil:

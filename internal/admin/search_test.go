@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	adminv1 "github.com/webhook-bridge/bridge/gen/bridge/admin/v1"
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // TestSubject: the webhooks of a subject are found, the latest first, page by page; what made no event is not.
@@ -36,6 +38,44 @@ func TestSubject(t *testing.T) {
 	wantCode(t, err, codes.InvalidArgument)
 	_, err = r.ListWebhooks(t.Context(), &adminv1.ListWebhooksRequest{Filter: &adminv1.Filter{Subject: "a/b"}, PageToken: newToken(found[0].GetId())})
 	wantCode(t, err, codes.InvalidArgument)
+}
+
+// holed is a journal that lost the events from one position up to another, which is excluded.
+type holed struct {
+	Journal
+
+	from, to sinks.Position
+}
+
+func (h holed) Read(ctx context.Context, from sinks.Position, records []sinks.Record) ([]sinks.Record, error) {
+	if from >= h.from && from < h.to {
+		return records, &sinks.LostError{From: from, To: h.to}
+	}
+	if from < h.from {
+		room := min(cap(records)-len(records), int(h.from-from))
+		records = records[: len(records) : len(records)+room]
+	}
+	return h.Journal.Read(ctx, from, records)
+}
+
+// TestSubjectBesideLost: events that were lost hide no others of a subject, and change no order.
+func TestSubjectBesideLost(t *testing.T) {
+	const events = 2*subjectChunk + 100
+	for _, lost := range []sinks.Position{20, subjectChunk + 50} {
+		r := newRig(t)
+		for i := range events {
+			r.post("retino", fmt.Sprintf(`{"event_type":"shipping.ordered","created_at":"2023-01-24T00:00:00Z","number":%d,"shipping":{"id":"%d"}}`, i, i))
+		}
+		r.use(holed{r.journal, events - 150, events - 150 + lost})
+		for _, i := range []int{0, 1, subjectChunk, events - 160, events - 10, events - 1} {
+			if i+1 >= events-150 && i+1 < events-150+int(lost) {
+				continue
+			}
+			if n := len(r.list(&adminv1.Filter{Subject: fmt.Sprintf("shipment/%d", i)})); n != 1 {
+				t.Errorf("%d lost: %d webhooks of shipment %d", lost, n, i)
+			}
+		}
+	}
 }
 
 // TestText: the stored body is searched, and a list says how far it has looked.
