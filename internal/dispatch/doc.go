@@ -10,7 +10,7 @@
 //   - To a [sinks.Resumer] every event is delivered exactly once, across crashes of this process and of the destination, and across
 //     answers that are lost. (TestResume, TestAnswerLost, TestRandomResumes)
 //   - An event that was parked before a crash is not delivered to a Resumer after it, unless an operator asks for that, so its retry
-//     delivers it once. (TestParkedBeforeCrash)
+//     delivers it once. (TestParkedBeforeCrash, TestParkedBeforeFirstPosition)
 //   - Nothing is delivered to a Resumer before it has said what it has reached. (TestResumeWhileAway)
 //   - A Resumer that lost events gets them again. The ones that the journal no longer has are a gap. (TestDestinationRestored,
 //     TestDestinationRestoredMeanwhile, TestDestinationRestoredTooLate)

@@ -217,3 +217,30 @@ func TestParkedBeforeCrash(t *testing.T) {
 		diff(t, "parked in the end", len(r.parkedAt(t)), 0)
 	})
 }
+
+// So it is where the destination has no position yet, because all events so far were refused.
+func TestParkedBeforeFirstPosition(t *testing.T) {
+	run(t, func(t *testing.T, r *rig) {
+		r.append(t, orders(3, 3)...)
+		s := r.resumerScript(t)
+		s.deliver = func(_ context.Context, events []sinks.Record) (int, error) {
+			if events[0].Position == 1 {
+				return 0, sinks.ErrPermanent
+			}
+			return 0, errDown
+		}
+		r.ran(t, Config{Sinks: []sinks.Sink{s}})
+		diff(t, "parked", r.parkedAt(t), through(1, 1))
+		diff(t, "cursor", r.saved(t), 1)
+		s = r.resumerScript(t)
+		first := true
+		s.resume = func(ctx context.Context) (sinks.Reached, bool, error) {
+			reached, found, err := s.Resumer.Resume(ctx)
+			found, first = found && !first, false
+			return reached, found, err
+		}
+		r.ran(t, Config{Sinks: []sinks.Sink{s}})
+		diff(t, "delivered", r.first(), through(2, 3))
+		diff(t, "still parked", r.parkedAt(t), through(1, 1))
+	})
+}

@@ -134,6 +134,11 @@ func (l *lane) resume(ctx, work context.Context) error {
 	}
 	switch result {
 	case NoPosition, Moved, OtherLog, LogRestored:
+		if result == NoPosition && !l.known {
+			if err := l.recallParked(ctx, l.position()); err != nil {
+				return err
+			}
+		}
 		return l.keepCursor(ctx, work, result, reached)
 	default:
 		p := max(reached.Mark.Position, 1)
