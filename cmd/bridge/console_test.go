@@ -73,7 +73,7 @@ type consolePage struct {
 	name string
 	// open leads there from the page before.
 	open []step
-	// ready is what the page has.
+	// ready is a selector that the page matches when it is complete.
 	ready string
 }
 
@@ -181,7 +181,7 @@ func evaluate[T any](b *browser, what, text string) T {
 	return value
 }
 
-// prefer has the page be light or dark. Empty is what the browser prefers.
+// prefer sets the color scheme, "light" or "dark". An empty text resets it to the default of the browser.
 func (b *browser) prefer(scheme string) {
 	b.t.Helper()
 	p := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}

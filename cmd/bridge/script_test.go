@@ -110,7 +110,7 @@ func scriptPorts(ts *testscript.TestScript, _ bool, names []string) {
 	}
 }
 
-// freeListener listens at a loopback address that no other test of this process gets. Its port is below those that systems give by
+// freeListener listens on a loopback address that no other test of this process uses. Its port is below those that systems give by
 // themselves: after the listener is closed, no connection and no listener of another program gets it by chance.
 func freeListener() (l net.Listener, err error) {
 	const first, ports = 20_000, 12_000 // Linux gives those from 32768 on.
