@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	journalv1 "github.com/webhook-bridge/bridge/gen/bridge/journal/v1"
 	"github.com/webhook-bridge/bridge/internal/config"
 	"github.com/webhook-bridge/bridge/internal/dispatch"
 	"github.com/webhook-bridge/bridge/internal/journal"
@@ -55,6 +56,10 @@ func (j *flakyJournal) Read(ctx context.Context, _ sinks.Position, _ []sinks.Rec
 }
 
 func (j *flakyJournal) Unregister(string) {}
+
+func (j *flakyJournal) Parked(context.Context, string, sinks.Position, int) ([]*journalv1.Parked, error) {
+	return nil, nil
+}
 
 func (j *flakyJournal) Register(context.Context, string, sinks.Position, journal.WhenFull) error {
 	j.asked.Add(1)
