@@ -147,6 +147,24 @@ func (c *cluster) findPartitions(ctx context.Context, topic string) (partitions,
 	return found, nil
 }
 
+// topicsOf returns partition 0 of the topics that a template may have made. A fixed topic need not be looked for.
+func (c *cluster) topicsOf(ctx context.Context, template topicTemplate) ([]topicPartition, error) {
+	if template.fixed() != "" {
+		return nil, nil
+	}
+	answer, err := c.client.Metadata(ctx, &kafkago.MetadataRequest{})
+	if err != nil {
+		return nil, err
+	}
+	var found []topicPartition
+	for _, t := range answer.Topics {
+		if !t.Internal && template.Matches(t.Name) {
+			found = append(found, topicPartition{topic: t.Name})
+		}
+	}
+	return found, nil
+}
+
 func (c *cluster) createTopic(ctx context.Context, topic string) error {
 	orDefault := func(n int) int {
 		if n == 0 {
@@ -214,7 +232,7 @@ func setResults(sent map[topicPartition]*chunk, answer *produce.Response) {
 			switch {
 			case k == nil:
 			case p.ErrorCode == 0:
-				k.err = nil
+				k.err, k.offset = nil, p.BaseOffset
 			case p.ErrorMessage != "":
 				k.err = fmt.Errorf("%w: %s", kafkago.Error(p.ErrorCode), p.ErrorMessage)
 			default:

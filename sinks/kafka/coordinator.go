@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"time"
@@ -89,6 +90,7 @@ func isAwaited(err error, passed time.Duration) bool {
 		kafkago.NotCoordinatorForGroup,
 		kafkago.GroupLoadInProgress,
 		kafkago.UnstableOffsetCommit,
+		kafkago.LeaderNotAvailable,
 		// A partition's leader cannot ask the coordinator whether the partition is in the transaction.
 		kafkago.NotEnoughReplicas,
 	}, func(code kafkago.Error) bool { return errors.Is(err, code) })
@@ -118,6 +120,7 @@ type atBroker struct {
 	id      int
 	client  string
 	version int16
+	known   bool // The broker has the request.
 }
 
 var (
@@ -132,12 +135,15 @@ func (a *atBroker) Broker(protocol.Cluster) (protocol.Broker, error) {
 
 // Required implements [protocol.RawExchanger].
 func (a *atBroker) Required(versions map[protocol.ApiKey]int16) bool {
-	a.version = versions[a.ApiKey()]
+	a.version, a.known = versions[a.ApiKey()]
 	return true
 }
 
 // RawExchange implements [protocol.RawExchanger].
 func (a *atBroker) RawExchange(rw io.ReadWriter) (protocol.Message, error) {
+	if !a.known {
+		return nil, fmt.Errorf("%w: the broker does not know the request %d", kafkago.UnsupportedVersion, a.ApiKey())
+	}
 	if own, ok := a.Message.(exchanger); ok {
 		return own.exchange(rw, a.client)
 	}

@@ -15,8 +15,9 @@ import (
 // encodeTogether is the number of events that one goroutine encodes at a time.
 const encodeTogether = 500
 
-// encodeAll returns the messages of the events before the first that cannot be encoded, and the error of that one.
-func (s *Sink) encodeAll(ctx context.Context, events []sinks.Record) ([]message, error) {
+// encodeAll returns the messages of the events before the first that cannot be encoded, and the error of that one. If place is not nil,
+// it returns the [placeHeader] of the event at a position.
+func (s *Sink) encodeAll(ctx context.Context, events []sinks.Record, place func(sinks.Position) []byte) ([]message, error) {
 	messages := make([]message, len(events))
 	headers := make([]kmsg.Header, maxHeaders*len(events))
 	errs := make([]error, (len(events)+encodeTogether-1)/encodeTogether)
@@ -31,7 +32,11 @@ func (s *Sink) encodeAll(ctx context.Context, events []sinks.Record) ([]message,
 		encoders.Go(func() error {
 			from := part * encodeTogether
 			for i := from; i < min(from+encodeTogether, len(events)) && int64(i) < failed.Load(); i++ {
-				m, err := s.encode.message(ctx, events[i], headers[i*maxHeaders:i*maxHeaders:(i+1)*maxHeaders])
+				room := headers[i*maxHeaders : i*maxHeaders : (i+1)*maxHeaders]
+				if place != nil {
+					room = append(room, kmsg.Header{Key: placeHeader, Value: place(events[i].Position)})
+				}
+				m, err := s.encode.message(ctx, events[i], room)
 				if err != nil {
 					errs[part] = fmt.Errorf("kafka: deliver: event at %d: %w", events[i].Position, err)
 					storeMin(&failed, int64(i))

@@ -45,7 +45,7 @@ type encoder struct {
 }
 
 // maxHeaders is the greatest number of headers of a message.
-const maxHeaders = cloudevents.MaxAttributes + 2
+const maxHeaders = cloudevents.MaxAttributes + 3
 
 // message returns an event as a message, which shares the event's memory. Its headers are appended to room. An error about the event is permanent; one of the schema
 // registry is not.

@@ -11,6 +11,20 @@ import (
 // maxKept is the greatest number of topics with the position.
 const maxKept = 8
 
+// place is a position of the sink as the cluster has it.
+type place struct {
+	// moves is how often MoveTo has stored a position. A place after more moves is later, also if its position is lower.
+	moves uint64
+	mark  sinks.Mark
+}
+
+func (p place) isAfter(other place) bool {
+	if p.moves != other.moves {
+		return p.moves > other.moves
+	}
+	return p.mark.Position > other.mark.Position
+}
+
 // storedOffset is an offset of the group.
 type storedOffset struct {
 	at       topicPartition
@@ -18,29 +32,31 @@ type storedOffset struct {
 	metadata string
 }
 
-// greatest returns the greatest position of the group. The others are older: their partitions did not exist, or were not known to
+// latest returns the latest place of the group. The others are older: their partitions did not exist, or were not known to
 // the sink, when it was stored. Offsets that an operator's tool has set are not positions.
-func (t *Transactional) greatest(stored []storedOffset) (reached sinks.Reached, found bool) {
+func (t *Transactional) latest(stored []storedOffset) (log string, reached place, found bool) {
 	t.kept = nil
 	for _, o := range stored {
 		t.kept = append(t.kept, o.at)
-		r, ok := parsePosition(o)
-		if ok && (!found || r.Mark.Position > reached.Mark.Position) {
-			reached, found = r, true
+		of, p, ok := parsePosition(o)
+		if ok && (!found || p.isAfter(reached)) {
+			log, reached, found = of, p, true
 		}
 	}
-	return reached, found
+	return log, reached, found
 }
 
-const metadataFormat = "log=%s epoch=%x"
+// metadataFormat is that of an offset's metadata: the log, the epoch, and the moves.
+const metadataFormat = "log=%s epoch=%x moves=%d"
 
-func parsePosition(o storedOffset) (r sinks.Reached, ok bool) {
+func parsePosition(o storedOffset) (log string, p place, ok bool) {
 	var epoch uint64
-	if n, err := fmt.Sscanf(o.metadata, metadataFormat, &r.Log, &epoch); n != 2 || err != nil {
-		return r, false
+	// Without moves there were none. Earlier versions did not count them.
+	if n, _ := fmt.Sscanf(o.metadata, metadataFormat, &log, &epoch, &p.moves); n < 2 {
+		return "", place{}, false
 	}
-	r.Mark = sinks.Mark{Epoch: sinks.Epoch(epoch), Position: o.position}
-	return r, true
+	p.mark = sinks.Mark{Epoch: sinks.Epoch(epoch), Position: o.position}
+	return log, p, true
 }
 
 // keepIn stores the position in a topic from now on. There are enough topics after some.
@@ -51,9 +67,9 @@ func (t *Transactional) keepIn(topic string) {
 }
 
 // storePosition stores a position in the transaction. It forgets the topics that were deleted.
-func (t *Transactional) storePosition(ctx, work context.Context, p sinks.Position) error {
+func (t *Transactional) storePosition(ctx, work context.Context, p sinks.Position, moves uint64) error {
 	r := t.origin.Reached(p)
-	missing, err := t.producer.commitOffset(ctx, work, t.kept, int64(p), fmt.Sprintf(metadataFormat, r.Log, uint64(r.Mark.Epoch)))
+	missing, err := t.producer.commitOffset(ctx, work, t.kept, int64(p), fmt.Sprintf(metadataFormat, r.Log, uint64(r.Mark.Epoch), moves))
 	t.kept = slices.DeleteFunc(t.kept, func(at topicPartition) bool { return slices.Contains(missing, at) })
 	return err
 }

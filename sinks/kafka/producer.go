@@ -16,6 +16,7 @@ import (
 	"github.com/segmentio/kafka-go/protocol/endtxn"
 	"github.com/segmentio/kafka-go/protocol/initproducerid"
 	"github.com/segmentio/kafka-go/protocol/txnoffsetcommit"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/webhook-bridge/bridge/sinks"
 )
@@ -39,6 +40,8 @@ type producer struct {
 
 	mu   sync.Mutex
 	next map[topicPartition]int32 // The sequence number of the next record. Guarded by mu.
+
+	last history // What settle has to know.
 }
 
 // session is the identity of a producer from one start to the next.
@@ -61,7 +64,8 @@ func newProducer(c *cluster, parts resolved, name string) *producer {
 func (p *producer) start(ctx, work context.Context) error {
 	if p.session.id >= 0 {
 		// A coordinator that aborts a transaction by itself, when a session starts, no longer knows the session before it.
-		if err := p.end(ctx, work, false); err != nil && !errors.Is(err, kafkago.InvalidTransactionState) {
+		commit := p.last.finishing == committed
+		if err := p.end(ctx, work, commit); err != nil && !errors.Is(err, kafkago.InvalidTransactionState) {
 			return err
 		}
 	}
@@ -87,6 +91,7 @@ func (p *producer) start(ctx, work context.Context) error {
 
 // begin begins a transaction that writes to partitions.
 func (p *producer) begin(ctx, work context.Context, partitions []topicPartition) error {
+	p.last.begin(partitions)
 	request := &addpartitionstotxn.Request{TransactionalID: p.name, ProducerID: p.session.id, ProducerEpoch: p.session.epoch}
 	for topic, ids := range byTopic(partitions) {
 		request.Topics = append(request.Topics, addpartitionstotxn.RequestTopic{Name: topic, Partitions: ids})
@@ -137,6 +142,7 @@ func (p *producer) produce(ctx context.Context, chunks []*chunk) {
 	for _, c := range chunks {
 		if c.err == nil {
 			p.next[c.topicPartition] = addSequence(p.next[c.topicPartition], c.count)
+			p.last.written[c.topicPartition] = c.offset + int64(c.count)
 		}
 		c.err = p.noteFenced(c.err)
 	}
@@ -211,14 +217,14 @@ func failedOffsets(answer *txnoffsetcommit.Response) (missing []topicPartition, 
 	return missing, err
 }
 
-// offsets returns the group's committed offsets.
-func (p *producer) offsets(ctx, work context.Context) (stored []storedOffset, err error) {
+// offsets returns the group's committed offsets: all that are stored, or those of some partitions. See [storedOffsets].
+func (p *producer) offsets(ctx, work context.Context, of ...topicPartition) (stored []storedOffset, err error) {
 	err = p.group.await(ctx, func() error {
-		answer, err := p.group.ask(work, stableOffsets{p.name})
+		answer, err := p.group.ask(work, stableOffsets(p.name, of))
 		if err != nil {
 			return err
 		}
-		stored, err = answer.(offsetsAnswer).stored()
+		stored, err = storedOffsets(answer.(flexibleAnswer).Response.(*kmsg.OffsetFetchResponse))
 		return err
 	})
 	return stored, p.result("read the position", err)
@@ -228,7 +234,7 @@ func (p *producer) offsets(ctx, work context.Context) (stored []storedOffset, er
 // producer at that moment may answer with an error that says nothing, and tells the reason the next time.
 func (p *producer) end(ctx, work context.Context, commit bool) error {
 	began := time.Now()
-	return p.result("end the transaction", p.transactions.await(ctx, func() error {
+	err := p.transactions.await(ctx, func() error {
 		answer, err := p.transactions.ask(work, &endtxn.Request{
 			TransactionalID: p.name, ProducerID: p.session.id, ProducerEpoch: p.session.epoch, Committed: commit,
 		})
@@ -240,7 +246,11 @@ func (p *producer) end(ctx, work context.Context, commit bool) error {
 			return fmt.Errorf("%w: %w", kafkago.ConcurrentTransactions, err)
 		}
 		return err
-	}))
+	})
+	if err == nil && commit {
+		p.last.committed()
+	}
+	return p.result("end the transaction", err)
 }
 
 func asError(code int16) error {

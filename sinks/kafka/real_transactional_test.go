@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	kafkago "github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -54,8 +53,10 @@ func TestRealTransactions(t *testing.T) {
 	t.Run("partitions added", func(t *testing.T) { partitionsAdded(t, b) })
 	t.Run("topic made again", func(t *testing.T) { topicMadeAgain(t, b) })
 	t.Run("one of several topics deleted", func(t *testing.T) { topicDeleted(t, b) })
+	t.Run("old offset", func(t *testing.T) { oldOffset(t, b) })
 	t.Run("timed out", func(t *testing.T) { timedOut(t, b) })
-	t.Run("killed", func(t *testing.T) { brokerKilled(t, kafkatest.Start(t)) })
+	t.Run("killed", func(t *testing.T) { killed(t, b) })
+	t.Run("broker killed", func(t *testing.T) { brokerKilled(t, b) })
 }
 
 // stream is a log of events of several subjects, and a reader of it that behaves as a dispatcher does.
@@ -152,6 +153,7 @@ func (s *stream) check(tb testing.TB, topics ...string) {
 	want, got := bySubject(s.events), bySubject(events)
 	if diff := cmp.Diff(want, got); diff != "" {
 		tb.Errorf("%d events are there, want %d (-want +got):\n%s", len(events), len(s.events), diff[:min(len(diff), 4000)])
+		return
 	}
 	tb.Logf("%s: %d events, 0 missing, 0 twice, 0 out of order", s.config.Topic, len(events))
 }
@@ -369,6 +371,81 @@ func topicMadeAgain(t *testing.T, b *kafkatest.Broker) {
 }
 
 // topicDeleted deletes one of the topics of a template. The others keep the position.
+// oldOffset has the group's coordinator answer with an offset of before, or with none, as it may after a broker's restart. The last records in the topics say
+// more, unless the sink was moved after them.
+func oldOffset(t *testing.T, b *kafkatest.Broker) {
+	for _, topic := range []string{"old-offset", "old-offset.{type}"} {
+		t.Run(topic, func(t *testing.T) {
+			s := newStream(t, b.Brokers(), strings.NewReplacer("{", "", "}", "").Replace(topic), 900)
+			s.config.Topic = topic
+			s.mustDeliver(t, 300)
+			named := strings.ReplaceAll(topic, "{type}", "order.changed")
+			writeBeside(t, b, named, kgo.TryAbort)
+			to := admin(t, b.Brokers())
+			var old kadm.Offsets
+			old.Add(kadm.Offset{
+				Topic: named, At: 101, LeaderEpoch: -1,
+				Metadata: fmt.Sprintf("log=%s epoch=%x", s.origin.Log.ID(), uint64(s.origin.Log.Mark(101).Epoch)),
+			})
+			if err := to.CommitAllOffsets(t.Context(), transactionalID(s.origin), old); err != nil {
+				t.Fatal(err)
+			}
+			s.mustReach(t, 301)
+			s.mustDeliver(t, 600)
+			if _, err := to.DeleteGroup(t.Context(), transactionalID(s.origin)); err != nil {
+				t.Fatal(err)
+			}
+			s.mustReach(t, 601)
+			s.mustDeliver(t, 900)
+			s.check(t, named)
+
+			writeBeside(t, b, named, kgo.TryCommit)
+			writeBeside(t, b, named, kgo.TryAbort)
+			s.mustReach(t, 901)
+			sink := s.open(t)
+			if _, _, err := sink.Resume(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := sink.MoveTo(t.Context(), 51); err != nil {
+				t.Fatal(err)
+			}
+			s.mustReach(t, 51)
+		})
+	}
+}
+
+// mustReach fails unless a new opening of the sink has reached p.
+func (s *stream) mustReach(t *testing.T, p sinks.Position) {
+	t.Helper()
+	reached, found, err := s.open(t).Resume(t.Context())
+	if err != nil || !found || reached != s.origin.Reached(p) {
+		t.Fatalf("reached %+v, %v, %v; want %+v", reached, found, err, s.origin.Reached(p))
+	}
+}
+
+// writeBeside has another producer write to a topic, in a transaction.
+func writeBeside(t *testing.T, b *kafkatest.Broker, topic string, end kgo.TransactionEndTry) {
+	t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(b.Brokers()...), kgo.TransactionalID("beside-"+topic), kgo.DefaultProduceTopic(topic))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if err := client.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 20 {
+		r := kgo.KeySliceRecord([]byte{byte(i)}, []byte("of another program"))
+		r.Headers = []kgo.RecordHeader{{Key: "bridge_place", Value: []byte("9-1-9999")}}
+		if err := client.ProduceSync(t.Context(), r).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := client.EndTransaction(t.Context(), end); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func topicDeleted(t *testing.T, b *kafkatest.Broker) {
 	s := newStream(t, b.Brokers(), "several", 600)
 	s.config.Topic = "several.{type}"
@@ -451,84 +528,4 @@ func awaitTransaction(t *testing.T, b *kafkatest.Broker, topic string, is func(e
 		}
 		<-again.C
 	}
-}
-
-// brokerKilled kills the only broker while a sink delivers.
-func brokerKilled(t *testing.T, b *kafkatest.Broker) {
-	s := newStream(t, b.Brokers(), "killed", 5000)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	reached := make(chan int, len(s.records))
-	result := make(chan error, 1)
-	go func() {
-		defer close(reached)
-		result <- s.deliverReopening(ctx, t, func(at int) { reached <- at })
-	}()
-	awaitReached(reached, 2000)
-	b.Kill(t)
-	b.Restart(t)
-	if err := <-result; err != nil {
-		t.Fatal(err)
-	}
-	s.check(t)
-}
-
-func awaitReached(reached <-chan int, n int) {
-	for at := range reached {
-		if at >= n {
-			return
-		}
-	}
-}
-
-// deliverReopening delivers all events, and opens the sink again when it is fenced.
-func (s *stream) deliverReopening(ctx context.Context, tb testing.TB, each func(int)) error {
-	for {
-		_, err := s.deliver(ctx, s.open(tb), len(s.records), 100, each)
-		if !errors.Is(err, sinks.ErrFenced) {
-			return err
-		}
-	}
-}
-
-// TestRealCoordinatorMoves kills the node that coordinates the transactions, and then the one that coordinates the group.
-func TestRealCoordinatorMoves(t *testing.T) {
-	nodes := kafkatest.StartCluster(t, 3, "default.replication.factor=3", "min.insync.replicas=2")
-	s := newStream(t, kafkatest.Addresses(nodes), "moves", 6000)
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-	defer cancel()
-	reached := make(chan int, len(s.records))
-	result := make(chan error, 1)
-	go func() {
-		defer close(reached)
-		result <- s.deliverReopening(ctx, t, func(at int) { reached <- at })
-	}()
-	for i, kind := range []kafkago.CoordinatorKeyType{kafkago.CoordinatorKeyTypeTransaction, kafkago.CoordinatorKeyTypeConsumer} {
-		awaitReached(reached, 1000+2500*i)
-		node := coordinates(t, nodes, s.origin, kind)
-		node.Kill(t)
-		awaitReached(reached, 2500+2500*i) // Without the node.
-		node.Restart(t)
-		t.Logf("node %d was killed, and started again", node.ID)
-	}
-	if err := <-result; err != nil {
-		t.Fatal(err)
-	}
-	s.check(t)
-}
-
-// coordinates returns the node that coordinates the origin's transactions or its group.
-func coordinates(t *testing.T, nodes []*kafkatest.Broker, from sinks.Origin, kind kafkago.CoordinatorKeyType) *kafkatest.Broker {
-	t.Helper()
-	transport := &kafkago.Transport{}
-	defer transport.CloseIdleConnections()
-	client := &kafkago.Client{Addr: kafkago.TCP(kafkatest.Addresses(nodes)...), Transport: transport}
-	answer, err := client.FindCoordinator(t.Context(), &kafkago.FindCoordinatorRequest{Key: "bridge." + from.Log.ID() + "." + from.Sink, KeyType: kind})
-	if err == nil {
-		err = answer.Error
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return nodes[answer.Coordinator.NodeID-1]
 }

@@ -24,6 +24,7 @@ type chunk struct {
 
 	count, bytes int
 	err          error // Why the broker did not accept it.
+	offset       int64 // Of the first record, in the partition. Without an error.
 }
 
 // writeFunc writes chunks of different partitions with one leader, in one request. It sets the errors of those that not all in-sync

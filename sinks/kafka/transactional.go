@@ -23,6 +23,9 @@ var errNotResumed = errors.New("kafka: the sink must be resumed first")
 // one transaction. The position that it reaches is in the same transaction, as the offset of a group, with the log's id and epoch
 // as metadata. The transactional id and the group have one name, of the log and the sink.
 //
+// Each record has the place that its transaction moves the sink to, at least, in a header. Resume reads the last records too, because a
+// group's coordinator may answer before it has read all offsets again.
+//
 // A group's offset needs a partition that exists, but does not have to concern it. The position is the offset of partition 0 of each
 // topic, so that it survives the deletion of one of several topics.
 type Transactional struct {
@@ -36,6 +39,8 @@ type Transactional struct {
 	resumed bool
 	// position is the stored one. 0: none is.
 	position sinks.Position
+	// moves is how often MoveTo has stored one. See [place].
+	moves uint64
 	// kept has the partitions with the position.
 	kept []topicPartition
 }
@@ -59,15 +64,23 @@ func transactionalID(from sinks.Origin) string { return "bridge." + from.Log.ID(
 func (t *Transactional) Resume(ctx context.Context) (reached sinks.Reached, found bool, err error) {
 	err = t.call(ctx, func(ctx, work context.Context) error {
 		t.resumed = false
-		if err := t.producer.start(ctx, work); err != nil {
+		if err := t.start(ctx, work); err != nil {
 			return err
 		}
-		stored, err := t.producer.offsets(ctx, work)
+		stored, partitions, err := t.settle(ctx, work)
 		if err != nil {
 			return err
 		}
-		reached, found = t.greatest(stored)
-		t.position = reached.Mark.Position
+		log, at, ok := t.latest(stored)
+		written, err := t.sink.cluster.lastPlace(ctx, t.producer.session.id, partitions)
+		if err != nil {
+			return fmt.Errorf("kafka: read the last records: %w", err)
+		}
+		if written != nil && (!ok || written.isAfter(at)) {
+			log, at, ok = t.origin.Log.ID(), *written, true
+		}
+		t.position, t.moves = at.mark.Position, at.moves
+		reached, found = sinks.Reached{Log: log, Mark: at.mark}, ok
 		t.resumed = true
 		return nil
 	})
@@ -95,14 +108,14 @@ func (t *Transactional) MoveTo(ctx context.Context, p sinks.Position) error {
 		if err := t.producer.addOffsets(ctx, work); err != nil {
 			return err
 		}
-		if err := t.storePosition(ctx, work, p); err != nil {
+		if err := t.storePosition(ctx, work, p, t.moves+1); err != nil {
 			_, err = t.giveUp(work, 0, err)
 			return err
 		}
 		if err := t.producer.end(ctx, work, true); err != nil {
 			return err
 		}
-		t.position, t.resumed = p, true
+		t.position, t.moves, t.resumed = p, t.moves+1, true
 		return nil
 	})
 }
@@ -146,7 +159,7 @@ func (t *Transactional) deliver(ctx, work context.Context, events []sinks.Record
 	if !t.resumed {
 		return 0, errNotResumed
 	}
-	messages, encodeErr := t.sink.encodeAll(ctx, events)
+	messages, encodeErr := t.sink.encodeAll(ctx, events, t.placeHeader)
 	batches, end, err := t.sink.route(ctx, messages)
 	if err == nil {
 		err = encodeErr
@@ -240,7 +253,7 @@ func (t *Transactional) addPosition(ctx, work context.Context, p sinks.Position)
 	if err := t.producer.addOffsets(ctx, work); err != nil {
 		return err
 	}
-	return t.storePosition(ctx, work, p)
+	return t.storePosition(ctx, work, p, t.moves)
 }
 
 // abort aborts the transaction, without being stopped by the end of the call.

@@ -19,6 +19,7 @@ type Proxy struct {
 	state       state
 	connections map[*connection]bool
 	change      chan struct{} // Closed at the next change of state.
+	watch       func() func(sent []byte)
 }
 
 type state int
@@ -60,6 +61,14 @@ func (p *Proxy) Forward(to string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.target = to
+}
+
+// Watch calls watch for each new connection from now on. The function that it returns gets the bytes that the client sends, in
+// order, before they are forwarded, and may block.
+func (p *Proxy) Watch(watch func() func(sent []byte)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.watch = watch
 }
 
 // Disconnect closes all connections, and new ones as they come, until Resume.
@@ -109,9 +118,10 @@ func (p *Proxy) serve(in net.Conn) {
 	if !p.connect(c) {
 		return
 	}
+	ignore := func([]byte) {}
 	var pipes sync.WaitGroup
-	pipes.Go(func() { p.pipe(c, c.out, c.in) })
-	pipes.Go(func() { p.pipe(c, c.in, c.out) })
+	pipes.Go(func() { p.pipe(c, c.out, c.in, p.watcher(ignore)) })
+	pipes.Go(func() { p.pipe(c, c.in, c.out, ignore) })
 	pipes.Wait()
 }
 
@@ -131,7 +141,17 @@ func (p *Proxy) connect(c *connection) bool {
 	return true
 }
 
-func (p *Proxy) pipe(c *connection, to, from net.Conn) {
+// watcher returns the function for a new connection.
+func (p *Proxy) watcher(otherwise func([]byte)) func(sent []byte) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if p.watch == nil {
+		return otherwise
+	}
+	return p.watch()
+}
+
+func (p *Proxy) pipe(c *connection, to, from net.Conn, see func([]byte)) {
 	defer func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -141,6 +161,7 @@ func (p *Proxy) pipe(c *connection, to, from net.Conn) {
 	buffer := make([]byte, 64<<10)
 	for {
 		n, err := from.Read(buffer)
+		see(buffer[:n])
 		if err != nil || !p.forwardBytes(c, to, buffer[:n]) {
 			return
 		}

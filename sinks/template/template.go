@@ -83,6 +83,23 @@ func (t Template) Fixed() string {
 	return t.texts[0]
 }
 
+// Matches reports whether a name can be one of the template's.
+func (t Template) Matches(name string) bool {
+	if len(t.fields) == 0 {
+		return name == t.Fixed()
+	}
+	last := t.texts[len(t.fields)]
+	rest, found := strings.CutPrefix(name, t.texts[0])
+	for _, text := range t.texts[1:len(t.fields)] {
+		// A field has at least one character. The first place for a text leaves the most for the others.
+		if !found || rest == "" {
+			return false
+		}
+		_, rest, found = strings.Cut(rest[1:], text)
+	}
+	return found && len(rest) > len(last) && strings.HasSuffix(rest, last)
+}
+
 // With returns the name with the same value in each field. So the fixed parts can be checked before there is an event.
 func (t Template) With(value string) string { return strings.Join(t.texts, value) }
 

@@ -26,6 +26,27 @@ func TestExpand(t *testing.T) {
 			t.Errorf("%s: %q, %v, want %q", text, got, err, want)
 		}
 	}
+	for text, names := range map[string]struct{ can, cannot []string }{
+		"events":              {[]string{"events"}, []string{"events.x", ""}},
+		"events.{type}":       {[]string{"events.order.created"}, []string{"events.", "events", "x.events.y"}},
+		"{source}-{type}.all": {[]string{"till-order.all", "a-b-c.all"}, []string{"till.all", "-order.all", "till-.all", "till-order"}},
+		"{source}{type}":      {[]string{"ab", "abc"}, []string{"a", ""}},
+	} {
+		tmpl, err := template.Parse(text, "source", "type")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names.can {
+			if !tmpl.Matches(name) {
+				t.Errorf("%s does not match %q", text, name)
+			}
+		}
+		for _, name := range names.cannot {
+			if tmpl.Matches(name) {
+				t.Errorf("%s matches %q", text, name)
+			}
+		}
+	}
 	tmpl, err := template.Parse("x.{connector}", "connector")
 	if err != nil {
 		t.Fatal(err)
