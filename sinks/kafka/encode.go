@@ -32,11 +32,11 @@ func (s *Sink) encodeAll(ctx context.Context, events []sinks.Record, place func(
 		encoders.Go(func() error {
 			from := part * encodeTogether
 			for i := from; i < min(from+encodeTogether, len(events)) && int64(i) < failed.Load(); i++ {
-				room := headers[i*maxHeaders : i*maxHeaders : (i+1)*maxHeaders]
+				var at []byte
 				if place != nil {
-					room = append(room, kmsg.Header{Key: placeHeader, Value: place(events[i].Position)})
+					at = place(events[i].Position)
 				}
-				m, err := s.encode.message(ctx, events[i], room)
+				m, err := s.encode.message(ctx, events[i], headers[i*maxHeaders:i*maxHeaders:(i+1)*maxHeaders], at)
 				if err != nil {
 					errs[part] = fmt.Errorf("kafka: deliver: event at %d: %w", events[i].Position, err)
 					storeMin(&failed, int64(i))

@@ -47,9 +47,10 @@ type encoder struct {
 // maxHeaders is the greatest number of headers of a message.
 const maxHeaders = cloudevents.MaxAttributes + 3
 
-// message returns an event as a message, which shares the event's memory. Its headers are appended to room. An error about the event is permanent; one of the schema
+// message returns an event as a message, which shares the event's memory. Its headers are appended to room; the last one is the place, unless that
+// is nil. An error about the event is permanent; one of the schema
 // registry is not.
-func (c *encoder) message(ctx context.Context, r sinks.Record, room []kmsg.Header) (message, error) {
+func (c *encoder) message(ctx context.Context, r sinks.Record, room []kmsg.Header, place []byte) (message, error) {
 	m, err := c.describe(&r.Header)
 	if err != nil {
 		return message{}, sinks.Permanent(err)
@@ -66,6 +67,9 @@ func (c *encoder) message(ctx context.Context, r sinks.Record, room []kmsg.Heade
 		}
 	}
 	m.headers = headers(room, &r.Header, contentType)
+	if place != nil {
+		m.headers = append(m.headers, kmsg.Header{Key: placeHeader, Value: place})
+	}
 	m.size = m.measure()
 	if m.size > c.largest {
 		return message{}, sinks.Permanent(fmt.Errorf("the record has %d bytes, more than %d (max_record_bytes)", m.size, c.largest))
