@@ -60,18 +60,24 @@ const (
 	mostBatches = 200
 )
 
+// writtenPlace is a place in a record of a topic.
+type writtenPlace struct {
+	place
+	topic string
+}
+
 // lastPlace returns the latest place in the last committed records of a producer, or nil if there are none. Each partition is read from its
-// end back to the producer's last committed batch. All transactions of the producer must have ended.
-func (c *cluster) lastPlace(ctx context.Context, producer int64, in leaders) (*place, error) {
+// end back to the producer's last committed batch. Its error is [kafkago.ConcurrentTransactions] while a transaction of the producer has no end.
+func (c *cluster) lastPlace(ctx context.Context, producer int64, in leaders) (*writtenPlace, error) {
 	written, err := c.writtenBy(ctx, producer, in)
 	if err != nil {
 		return nil, err
 	}
-	ends, err := c.ends(ctx, written, kafkago.ReadCommitted)
+	ends, err := c.ends(ctx, written, kafkago.ReadUncommitted)
 	if err != nil {
 		return nil, err
 	}
-	var latest *place
+	var latest *writtenPlace
 	var mu sync.Mutex
 	var readers errgroup.Group
 	readers.SetLimit(readTogether)
@@ -83,8 +89,8 @@ func (c *cluster) lastPlace(ctx context.Context, producer int64, in leaders) (*p
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			if p != nil && (latest == nil || p.isAfter(*latest)) {
-				latest = p
+			if p != nil && (latest == nil || p.isAfter(latest.place)) {
+				latest = &writtenPlace{*p, at.topic}
 			}
 			return nil
 		})
@@ -144,18 +150,20 @@ func (c *cluster) ask(ctx context.Context, broker int32, request kmsg.Request) (
 }
 
 func (c *cluster) lastPlaceIn(ctx context.Context, producer int64, at topicPartition, end int64) (*place, error) {
-	committed := false // The transaction of the producer's batches before.
+	var ended *batch // The end of the transaction that the producer's batches before are of.
 	for range mostBatches {
 		b, err := c.batchBefore(ctx, at, end)
 		if b == nil || err != nil {
 			return nil, err
 		}
-		if b.producer == producer {
-			if b.marker {
-				committed = b.commits
-			} else if committed && b.place != nil {
-				return b.place, nil
-			}
+		switch {
+		case b.producer != producer:
+		case b.marker:
+			ended = b
+		case ended == nil:
+			return nil, kafkago.ConcurrentTransactions
+		case ended.commits && b.place != nil:
+			return b.place, nil
 		}
 		end = b.offset
 	}

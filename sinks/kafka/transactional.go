@@ -71,20 +71,33 @@ func (t *Transactional) Resume(ctx context.Context) (reached sinks.Reached, foun
 		if err != nil {
 			return err
 		}
-		log, at, ok := t.latest(stored)
-		written, err := t.sink.cluster.lastPlace(ctx, t.producer.session.id, partitions)
+		reached, found, err = t.reached(ctx, work, stored, partitions)
 		if err != nil {
-			return fmt.Errorf("kafka: read the last records: %w", err)
+			return err
 		}
-		if written != nil && (!ok || written.isAfter(at)) {
-			log, at, ok = t.origin.Log.ID(), *written, true
-		}
-		t.position, t.moves = at.mark.Position, at.moves
-		reached, found = sinks.Reached{Log: log, Mark: at.mark}, ok
 		t.resumed = true
 		return nil
 	})
 	return reached, found, err
+}
+
+// reached returns the later place of the group's offsets and of the last records in some partitions.
+func (t *Transactional) reached(ctx, work context.Context, stored []storedOffset, in leaders) (reached sinks.Reached, found bool, err error) {
+	log, at, found := t.latest(stored)
+	var written *writtenPlace
+	err = await(ctx, func() (err error) {
+		written, err = t.sink.cluster.lastPlace(work, t.producer.session.id, in)
+		return err
+	})
+	if err != nil {
+		return reached, false, fmt.Errorf("kafka: read the last records: %w", err)
+	}
+	if written != nil && (!found || written.isAfter(at)) {
+		log, at, found = t.origin.Log.ID(), written.place, true
+		t.keepIn(written.topic)
+	}
+	t.position, t.moves = at.mark.Position, at.moves
+	return sinks.Reached{Log: log, Mark: at.mark}, found, nil
 }
 
 // MoveTo implements [sinks.Resumer]. While there is no topic, there is no place for a position either. Then MoveTo stores nothing:
