@@ -15,9 +15,8 @@ import (
 // encodeTogether is the number of events that one goroutine encodes at a time.
 const encodeTogether = 500
 
-// encodeAll returns the messages of the events before the first that cannot be encoded, and the error of that one. If place is not nil,
-// it returns the [placeHeader] of the event at a position.
-func (s *Sink) encodeAll(ctx context.Context, events []sinks.Record, place func(sinks.Position) []byte) ([]message, error) {
+// encodeAll returns the messages of the events before the first that cannot be encoded, and the error of that one.
+func (s *Sink) encodeAll(ctx context.Context, events []sinks.Record) ([]message, error) {
 	messages := make([]message, len(events))
 	headers := make([]kmsg.Header, maxHeaders*len(events))
 	errs := make([]error, (len(events)+encodeTogether-1)/encodeTogether)
@@ -32,11 +31,7 @@ func (s *Sink) encodeAll(ctx context.Context, events []sinks.Record, place func(
 		encoders.Go(func() error {
 			from := part * encodeTogether
 			for i := from; i < min(from+encodeTogether, len(events)) && int64(i) < failed.Load(); i++ {
-				var at []byte
-				if place != nil {
-					at = place(events[i].Position)
-				}
-				m, err := s.encode.message(ctx, events[i], headers[i*maxHeaders:i*maxHeaders:(i+1)*maxHeaders], at)
+				m, err := s.encode.message(ctx, events[i], headers[i*maxHeaders:i*maxHeaders:(i+1)*maxHeaders])
 				if err != nil {
 					errs[part] = fmt.Errorf("kafka: deliver: event at %d: %w", events[i].Position, err)
 					storeMin(&failed, int64(i))

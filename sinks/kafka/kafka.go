@@ -167,7 +167,7 @@ func (s *Sink) closed() error {
 // deliver sends the events before the first one that cannot be sent. So it finds the first problem: that event, or an earlier
 // one that was not accepted.
 func (s *Sink) deliver(ctx context.Context, events []sinks.Record) (int, error) {
-	messages, encodeErr := s.encodeAll(ctx, events, nil)
+	messages, encodeErr := s.encodeAll(ctx, events)
 	batches, routed, err := s.route(ctx, messages)
 	if err == nil {
 		err = encodeErr

@@ -24,11 +24,14 @@ import (
 // take the end of an earlier reading for the end of this one, when a broker gets its partitions back soon. Then it answers with an old offset,
 // or with none, and the sink would deliver again what it has delivered since.
 
-// placeHeader is the header of a record with the place that the sink reached with the record, or a later one.
+// placeHeader is the header of a batch's last record, with the place that the sink reached with the batch, or a later one.
 const placeHeader = "bridge_place"
 
-// placeHeader returns the header's value for the event at a position. A retry or a replay does not move the sink back.
-func (t *Transactional) placeHeader(p sinks.Position) []byte {
+// placeSize is an upper bound of the header's size: two numbers of 20 digits, one of 16, and what is around them.
+const placeSize = 10 + len(placeHeader) + 20 + 1 + 16 + 1 + 20
+
+// placeAfter returns the header's value for a batch whose last event is at a position. A retry or a replay does not move the sink back.
+func (t *Transactional) placeAfter(p sinks.Position) []byte {
 	reached := t.origin.Reached(max(t.position, p+1))
 	return place{t.moves, reached.Mark}.append(nil)
 }
@@ -176,7 +179,7 @@ type batch struct {
 	producer int64
 	// marker: it ends a transaction, and commits it if commits is true.
 	marker, commits bool
-	// place is the latest one of the records. nil: none has one.
+	// place is that of the last record. nil: it has none.
 	place *place
 }
 
@@ -246,7 +249,7 @@ func (b *batch) readPlaces(r protocol.RecordReader) error {
 			if h.Key != placeHeader {
 				continue
 			}
-			if p, ok := parsePlace(h.Value); ok && (b.place == nil || p.isAfter(*b.place)) {
+			if p, ok := parsePlace(h.Value); ok {
 				b.place = &p
 			}
 		}

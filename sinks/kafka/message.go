@@ -20,7 +20,9 @@ type message struct {
 	value   []byte // nil for a tombstone.
 	headers []kmsg.Header
 	time    time.Time
-	size    int // Size in a batch, before compression; an upper bound.
+	// position is the event's.
+	position sinks.Position
+	size     int // Size in a batch, before compression; an upper bound.
 }
 
 // timestamp returns the time as a record has it.
@@ -42,15 +44,15 @@ type encoder struct {
 	tombstones bool
 	largest    int
 	registry   *framer // nil without a schema registry.
+	reserve    int     // Bytes of each batch for a header that is added later.
 }
 
 // maxHeaders is the greatest number of headers of a message.
-const maxHeaders = cloudevents.MaxAttributes + 3
+const maxHeaders = cloudevents.MaxAttributes + 2
 
-// message returns an event as a message, which shares the event's memory. Its headers are appended to room; the last one is the place, unless that
-// is nil. An error about the event is permanent; one of the schema
+// message returns an event as a message, which shares the event's memory. Its headers are appended to room. An error about the event is permanent; one of the schema
 // registry is not.
-func (c *encoder) message(ctx context.Context, r sinks.Record, room []kmsg.Header, place []byte) (message, error) {
+func (c *encoder) message(ctx context.Context, r sinks.Record, room []kmsg.Header) (message, error) {
 	m, err := c.describe(&r.Header)
 	if err != nil {
 		return message{}, sinks.Permanent(err)
@@ -67,12 +69,9 @@ func (c *encoder) message(ctx context.Context, r sinks.Record, room []kmsg.Heade
 		}
 	}
 	m.headers = headers(room, &r.Header, contentType)
-	if place != nil {
-		m.headers = append(m.headers, kmsg.Header{Key: placeHeader, Value: place})
-	}
-	m.size = m.measure()
-	if m.size > c.largest {
-		return message{}, sinks.Permanent(fmt.Errorf("the record has %d bytes, more than %d (max_record_bytes)", m.size, c.largest))
+	m.size, m.position = m.measure(), r.Position
+	if size := m.size + c.reserve; size > c.largest {
+		return message{}, sinks.Permanent(fmt.Errorf("the record has %d bytes, more than %d (max_record_bytes)", size, c.largest))
 	}
 	return m, nil
 }

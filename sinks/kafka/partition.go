@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 
 	kafkago "github.com/segmentio/kafka-go"
+
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 type topicPartition struct {
@@ -21,6 +23,9 @@ type partitionBatch struct {
 	leader   int
 	messages []*message
 	index    []int // Index of each record in the Deliver.
+
+	// place returns the [placeHeader] of a batch whose last event is at a position. nil: there is none.
+	place func(sinks.Position) []byte
 
 	// encoded is the record set of the first encodedCount records, if it is not nil.
 	encoded      []byte

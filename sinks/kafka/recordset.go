@@ -5,11 +5,14 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
+	"slices"
 	"sync"
 
 	kafkago "github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/webhook-bridge/bridge/sinks"
 )
 
 // A record set of format version 2, as the Produce request has it, is a length of four bytes and one batch of records. See "Record
@@ -38,6 +41,9 @@ func recordSet(c *chunk, compress kafkago.Compression, more protocol.Attributes)
 		return c.encoded, nil
 	}
 	messages := c.messages[c.acked : c.acked+c.count]
+	if c.place != nil {
+		messages = withPlace(messages, c.place)
+	}
 	batch := kmsg.RecordBatch{
 		PartitionLeaderEpoch: -1,
 		Magic:                2,
@@ -65,6 +71,14 @@ func recordSet(c *chunk, compress kafkago.Compression, more protocol.Attributes)
 	binary.BigEndian.PutUint32(set, uint32(len(set)-lengthSize))
 	binary.BigEndian.PutUint32(set[setBatchLength:], uint32(len(set)-setBatchLength-4))
 	return set, nil
+}
+
+// withPlace returns messages of which the last one has the place after it.
+func withPlace(messages []*message, place func(sinks.Position) []byte) []*message {
+	n := len(messages) - 1
+	last := *messages[n]
+	last.headers = append(slices.Clip(last.headers), kmsg.Header{Key: placeHeader, Value: place(last.position)})
+	return append(slices.Clip(messages[:n]), &last)
 }
 
 // appendRecords appends messages as the records of a batch.

@@ -91,8 +91,8 @@ func (s *Sink) sendNext(ctx context.Context, batches []*partitionBatch, lowestFa
 
 // nextChunk returns the next records of a batch, with an index below end.
 func (s *Sink) nextChunk(b *partitionBatch, end int) *chunk {
-	count, bytes := b.nextRequest(s.requestLimit(b.topic), end)
-	return &chunk{partitionBatch: b, count: count, bytes: bytes}
+	count, bytes := b.nextRequest(s.requestLimit(b.topic)-s.encode.reserve, end)
+	return &chunk{partitionBatch: b, count: count, bytes: bytes + s.encode.reserve}
 }
 
 // finish notes the result of a chunk in its batch.

@@ -23,8 +23,8 @@ var errNotResumed = errors.New("kafka: the sink must be resumed first")
 // one transaction. The position that it reaches is in the same transaction, as the offset of a group, with the log's id and epoch
 // as metadata. The transactional id and the group have one name, of the log and the sink.
 //
-// Each record has the place that its transaction moves the sink to, at least, in a header. Resume reads the last records too, because a
-// group's coordinator may answer before it has read all offsets again.
+// The last record of each batch has the place of the sink after it in a header. Resume reads the last batches too, because a group's coordinator
+// may answer before it has read all offsets again.
 //
 // A group's offset needs a partition that exists, but does not have to concern it. The position is the offset of partition 0 of each
 // topic, so that it survives the deletion of one of several topics.
@@ -53,6 +53,7 @@ func OpenTransactional(ctx context.Context, c Config, from sinks.Origin) (*Trans
 	if err != nil {
 		return nil, err
 	}
+	s.encode.reserve = placeSize
 	parts, _ := c.resolve() // Open has checked it.
 	return &Transactional{sink: s, producer: newProducer(s.cluster, parts, transactionalID(from)), origin: from}, nil
 }
@@ -172,7 +173,7 @@ func (t *Transactional) deliver(ctx, work context.Context, events []sinks.Record
 	if !t.resumed {
 		return 0, errNotResumed
 	}
-	messages, encodeErr := t.sink.encodeAll(ctx, events, t.placeHeader)
+	messages, encodeErr := t.sink.encodeAll(ctx, events)
 	batches, end, err := t.sink.route(ctx, messages)
 	if err == nil {
 		err = encodeErr
@@ -238,7 +239,7 @@ func (t *Transactional) giveUp(work context.Context, n int, err error) (int, err
 func (t *Transactional) partitions(batches []*partitionBatch, total int) []topicPartition {
 	var to []topicPartition
 	for _, b := range batches {
-		b.acked, b.err = 0, nil
+		b.acked, b.err, b.place = 0, nil, t.placeAfter
 		if b.index[0] < total {
 			to = append(to, b.topicPartition)
 			t.keepIn(b.topic)
