@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	adminv1 "github.com/webhook-bridge/bridge/gen/bridge/admin/v1"
 	streamv1 "github.com/webhook-bridge/bridge/gen/bridge/stream/v1"
 	"github.com/webhook-bridge/bridge/internal/history"
@@ -59,6 +61,7 @@ type Console struct {
 	sources   func() []Source
 	secure    bool
 	log       *slog.Logger
+	refusals  rate.Sometimes // Log lines about refused sign-ins: strangers cause them.
 	patience  time.Duration
 
 	assets   *assets
@@ -76,7 +79,7 @@ func New(c Config) (*Console, error) {
 	}
 	s := &Console{
 		admin: c.Admin, streams: c.Streams, operators: c.Operators, history: c.History, sources: c.Sources, secure: c.Secure,
-		log: cmp.Or(c.Logger, slog.New(slog.DiscardHandler)), patience: cmp.Or(c.Patience, 10*time.Second),
+		log: cmp.Or(c.Logger, slog.New(slog.DiscardHandler)), refusals: rate.Sometimes{First: 10, Interval: time.Second}, patience: cmp.Or(c.Patience, 10*time.Second),
 		assets: a, pages: pages, sessions: newSessions(),
 	}
 	s.handler = s.routes()

@@ -16,7 +16,7 @@ func functions(a *assets) template.FuncMap {
 	return template.FuncMap{
 		"asset": a.url,
 		"count": count,
-		"rate":  rate,
+		"rate":  perSecond,
 		"size":  size,
 		"when":  when,
 		"ago":   ago,
@@ -50,17 +50,17 @@ func count(n any) string {
 	return sign + b.String()
 }
 
-// rate writes a number for each second.
-func rate(perSecond float64) string {
+// perSecond writes a number for each second.
+func perSecond(n float64) string {
 	switch {
-	case perSecond == 0:
+	case n == 0:
 		return "0"
-	case perSecond < .1:
-		return strconv.FormatFloat(perSecond*60, 'f', 1, 64) + "/min"
-	case perSecond < 10:
-		return strconv.FormatFloat(perSecond, 'f', 1, 64) + "/s"
+	case n < .1:
+		return strconv.FormatFloat(n*60, 'f', 1, 64) + "/min"
+	case n < 10:
+		return strconv.FormatFloat(n, 'f', 1, 64) + "/s"
 	}
-	return count(perSecond) + "/s"
+	return count(n) + "/s"
 }
 
 // size writes a number of bytes.

@@ -114,9 +114,9 @@ func short(f float64) string { return strconv.FormatFloat(f, 'f', 1, 64) }
 
 // The curves of the overview.
 var overviewCurves = []curve{
-	{"Received", "blue", func(p history.Point) float64 { return p.Received / p.For.Seconds() }, rate},
-	{"Duplicates", "grey", func(p history.Point) float64 { return p.Duplicates / p.For.Seconds() }, rate},
-	{"Quarantined", "red", func(p history.Point) float64 { return p.Quarantined / p.For.Seconds() }, rate},
+	{"Received", "blue", func(p history.Point) float64 { return p.Received / p.For.Seconds() }, perSecond},
+	{"Duplicates", "grey", func(p history.Point) float64 { return p.Duplicates / p.For.Seconds() }, perSecond},
+	{"Quarantined", "red", func(p history.Point) float64 { return p.Quarantined / p.For.Seconds() }, perSecond},
 	{"Answered within (p99)", "green", func(p history.Point) float64 { return p.P99 }, seconds},
 }
 

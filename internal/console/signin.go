@@ -39,7 +39,7 @@ func (c *Console) signIn(w http.ResponseWriter, r *http.Request) {
 	next, token := safeNext(r.PostFormValue("next")), strings.TrimSpace(r.PostFormValue("token"))
 	_, name, ok := c.operators.Admit(fromPeer(r), token)
 	if !ok {
-		c.log.Warn("sign-in to the console refused", "by", r.RemoteAddr)
+		c.refusals.Do(func() { c.log.Warn("sign-in to the console refused", "by", r.RemoteAddr) })
 		c.askToken(w, r, http.StatusForbidden, signInView{Next: next, Refused: true})
 		return
 	}

@@ -1,10 +1,16 @@
 package console_test
 
 import (
+	"bytes"
+	"context"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/webhook-bridge/bridge/internal/console"
 )
 
 // TestSignIn: without a session there is only the form; a session is an HttpOnly cookie of the same site, and ends.
@@ -84,5 +90,35 @@ func TestAssets(t *testing.T) {
 	}
 	if p := r.get("/console/static/console.css"); p.status != http.StatusNotFound {
 		t.Errorf("a name without a hash is answered %d", p.status)
+	}
+}
+
+type noOperator struct{}
+
+func (noOperator) Open() bool { return false }
+
+func (noOperator) Admit(ctx context.Context, _ string) (context.Context, string, bool) {
+	return ctx, "", false
+}
+
+// TestRefusedSignIns: a stranger who tries many tokens does not fill the log.
+func TestRefusedSignIns(t *testing.T) {
+	var log bytes.Buffer
+	c, err := console.New(console.Config{Operators: noOperator{}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const tries = 1000
+	for range tries {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/console/sign-in", strings.NewReader("token=guess"))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		w := httptest.NewRecorder()
+		c.ServeHTTP(w, r)
+		if w.Code != http.StatusForbidden {
+			t.Fatalf("answered %d", w.Code)
+		}
+	}
+	if n := strings.Count(log.String(), "sign-in to the console refused"); n == 0 || n > tries/4 {
+		t.Errorf("%d lines in the log for %d tries", n, tries)
 	}
 }

@@ -504,6 +504,9 @@ func TestLogsKeepSecrets(t *testing.T) {
 	e.post(tillPath, nil, sample(t, "kasafik", "orders"))
 	e.post("/webhooks/public", nil, []byte(`{"event_type":"`+private+`"`))
 	log := e.log.String()
+	if strings.Contains(log, "trace_id") {
+		t.Errorf("nothing is traced, but the log has traces:\n%s", log)
+	}
 	for _, secret := range []string{retinoSecret, tillToken, private, "shipping\":"} {
 		if strings.Contains(log, secret) {
 			t.Errorf("the log shows %q:\n%s", secret, log)

@@ -114,7 +114,8 @@ func (in *Intake) count(d *Draft, r journal.Receipt) Outcome {
 	s.quarantine.Inc()
 	s.complaints.Do(func() {
 		w := d.entry.Webhook
-		in.log.Warn("quarantined webhook", "source", w.GetSource(), "event", w.GetVendorEvent(), "webhook", w.GetId(), "fault", d.Fault, "trace_id", traceID(w))
+		what := []any{"source", w.GetSource(), "event", w.GetVendorEvent(), "webhook", w.GetId(), "fault", d.Fault}
+		in.log.Warn("quarantined webhook", append(what, traceAttributes(w)...)...)
 	})
 	return Quarantined
 }

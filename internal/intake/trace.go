@@ -76,11 +76,11 @@ func describe(span tracing.Span, all []*Draft) {
 	span.Set(attributes...)
 }
 
-// traceID is the trace of a webhook, for the log; empty if it has none.
-func traceID(w *journalv1.Webhook) string {
+// traceAttributes returns the trace of a webhook, as arguments of [log/slog.Logger]. Without a trace there are none.
+func traceAttributes(w *journalv1.Webhook) []any {
 	c, ok := tracing.Parse(w.GetTraceparent())
 	if !ok {
-		return ""
+		return nil
 	}
-	return c.TraceID()
+	return []any{"trace_id", c.TraceID()}
 }

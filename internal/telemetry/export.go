@@ -120,7 +120,9 @@ func (c *complaints) log(what string, err error) {
 	c.rate.Do(func() {
 		text := err.Error()
 		for _, s := range c.secrets { // An answer may repeat what was sent.
-			text = strings.ReplaceAll(text, s.Value.Reveal(), "(secret)")
+			if value := s.Value.Reveal(); value != "" {
+				text = strings.ReplaceAll(text, value, "(secret)")
+			}
 		}
 		if len(text) > maxError {
 			text = text[:maxError] + "…"
