@@ -46,9 +46,10 @@ var pages = []page{
 	{
 		file: "docs/subscribing.md", serves: true, onPath: true,
 		not: map[string]string{
-			"python3 -m venv venv":                                "needs Python's registry; .ci/clients runs it",
-			"cd docs/examples/typescript":                         "needs Node.js and its registry; .ci/clients runs it",
-			"go run ./docs/examples/go 127.0.0.1:9090 go-example": "compiles a program; .ci/clients runs it",
+			"python3 -m venv venv":        "needs Python's registry; .ci/clients runs it",
+			"cd docs/examples/typescript": "needs Node.js and its registry; .ci/clients runs it",
+			"bridge listen --forward http://localhost:3000/events --from earliest": "needs a program that is under development; TestListen has one",
+			"go run ./docs/examples/go 127.0.0.1:9090 go-example":                  "compiles a program; .ci/clients runs it",
 		},
 	},
 	{file: "docs/http.md", serves: true, onPath: true},

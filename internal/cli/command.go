@@ -136,7 +136,7 @@ Exit codes, of all commands:
 	add(groupStart, initCommand(env), demoCommand(env), connectorsCommand(env))
 	add(groupServer, checkCommand(env), serveCommand(env), healthCommand(env))
 	add(groupVendor, sendCommand(env), simulateCommand(env))
-	add(groupEvents, tailCommand(env), subscribeCommand(env), schemaCommand(env), protosCommand(env))
+	add(groupEvents, tailCommand(env), subscribeCommand(env), listenCommand(env), schemaCommand(env), protosCommand(env))
 	add(groupOperator, statusCommand(env), reloadCommand(env), webhooksCommand(env), quarantineCommand(env), retranslateCommand(env), driftCommand(env), sinksCommand(env),
 		replayCommand(env), parkedCommand(env), groupsCommand(env), replicasCommand(env), backupCommand(env), verifyCommand(env), journalCommand(env))
 	add(groupProgram, versionCommand(env))

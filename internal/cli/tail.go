@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -77,6 +79,7 @@ type tailer struct {
 type tailFlags struct {
 	client           clientFlags
 	from, state      string
+	defaultFrom      string // What --from is without a value. "" is earliest.
 	until            timeFlag
 	asJSON, noFollow bool
 	count            int
@@ -111,22 +114,33 @@ after a crash.`,
 	fs := cmd.Flags()
 	fs.StringVar(&f.from, "from", "", "`where` to start: "+fromForms+"\n(default earliest); with --state it counts only when that file is new")
 	fs.Var(&f.until, "until", "stop before the first event received at this `time` or later; a time to come is waited for")
-	fs.StringArrayVar(&f.types, "type", nil, "only events whose type matches this `pattern`: * is one segment, ** any; may be repeated")
-	fs.StringArrayVar(&f.sources, "source", nil, "only events of this `source`; may be repeated")
-	fs.StringArrayVar(&f.subjects, "subject", nil, "only events of this `subject`, such as order/1001; may be repeated")
+	f.registerFilter(fs)
 	fs.BoolVar(&stale, "stale", false, "only events that are older than one published before, by the vendor's version;\n--stale=false: only others")
-	fs.StringVar(&f.cel, "cel", "", "only events for which this CEL `expression` is true, such as 'has(event.order)'")
-	fs.IntVar(&f.count, "count", -1, "stop after this `number` of events (default: never)")
-	noDefault(fs, "count")
-	fs.BoolVar(&f.noFollow, "no-follow", false, "stop at the journal's end instead of waiting for more")
-	fs.StringVar(&f.state, "state", "", "keep the position in this `file`, and continue from it next time")
 	jsonFlag(fs, &f.asJSON, "one canonical event a line, in protobuf JSON")
 	f.client.register(fs)
 	return cmd
 }
 
+// registerFilter registers what selects events, where a command stops, and where it keeps its position.
+func (f *tailFlags) registerFilter(fs *pflag.FlagSet) {
+	fs.StringArrayVar(&f.types, "type", nil, "only events whose type matches this `pattern`: * is one segment, ** any; may be repeated")
+	fs.StringArrayVar(&f.sources, "source", nil, "only events of this `source`; may be repeated")
+	fs.StringArrayVar(&f.subjects, "subject", nil, "only events of this `subject`, such as order/1001; may be repeated")
+	fs.StringVar(&f.cel, "cel", "", "only events for which this CEL `expression` is true, such as 'has(event.order)'")
+	fs.IntVar(&f.count, "count", -1, "stop after this `number` of events (default: never)")
+	noDefault(fs, "count")
+	fs.BoolVar(&f.noFollow, "no-follow", false, "stop at the journal's end instead of waiting for more")
+	fs.StringVar(&f.state, "state", "", "keep the position in this `file`, and continue from it next time")
+}
+
 func (f *tailFlags) tail(ctx context.Context, env environment) error {
-	start, continues, err := startAt(f.from, f.state)
+	out := bufio.NewWriter(env.stdout)
+	return f.run(ctx, env, "tail", eventPrinter(out, env, f.asJSON), out.Flush)
+}
+
+// run hands the events to a function, for the command of that name. After the events of a message it calls flush, and then saves the position.
+func (f *tailFlags) run(ctx context.Context, env environment, command string, handle func(*eventv1.Event) error, flush func() error) error {
+	start, continues, err := startAt(cmp.Or(f.from, f.defaultFrom), f.state)
 	if err != nil {
 		return err
 	}
@@ -136,18 +150,17 @@ func (f *tailFlags) tail(ctx context.Context, env environment) error {
 	}
 	defer func() { _ = server.Close() }()
 
-	out := bufio.NewWriter(env.stdout)
 	t := &tailer{
 		follower: follower{
 			explain: server.explain, untilIdle: f.noFollow,
-			notice: func(format string, args ...any) { fmt.Fprintf(env.stderr, "bridge tail: "+format+"\n", args...) },
+			notice: func(format string, args ...any) { fmt.Fprintf(env.stderr, "bridge "+command+": "+format+"\n", args...) },
 		},
 		client: streamv1.NewEventStreamServiceClient(server),
 		filter: &streamv1.Filter{Types: f.types, Sources: f.sources, Subjects: f.subjects, Stale: f.stale, Cel: f.cel},
 		start:  start,
 		left:   f.count,
 
-		handle: eventPrinter(out, env, f.asJSON),
+		handle: handle,
 	}
 	if continues && f.from != "" {
 		t.notice("it continues from the position in %s; --from counts only when that file is new", f.state)
@@ -157,7 +170,7 @@ func (f *tailFlags) tail(ctx context.Context, env environment) error {
 	}
 	t.nameMissing(f.types)
 	t.batched = func(token string) error {
-		if err := out.Flush(); err != nil {
+		if err := flush(); err != nil {
 			return err
 		}
 		return saveState(f.state, token)
@@ -244,10 +257,11 @@ func (t *tailer) once(ctx context.Context) error {
 		if !t.received && len(t.filter.GetSources()) > 0 {
 			t.nameUnknown(stream)
 		}
-		alive.Reset(3 * heartbeat)
+		alive.Stop() // What becomes of the events may take long.
 		if err := t.receive(m); err != nil {
 			return err
 		}
+		alive.Reset(3 * heartbeat)
 	}
 }
 
