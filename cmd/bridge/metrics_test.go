@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -195,36 +196,95 @@ func parseMetrics(text string) map[string]labelValues {
 // TestRulesFitTheMetrics: a running server has each metric, each label and each value of a label that a rule names.
 func TestRulesFitTheMetrics(t *testing.T) {
 	served := parseMetrics(servedMetrics(t))
-	selector := regexp.MustCompile(`(bridge_[a-z_]+)(?:\{([^}]*)\})?`)
-	matcher := regexp.MustCompile(`([a-z_]+)(?:=~|=)"([^"]*)"`)
 	for _, r := range alertRules(t) {
-		labels := names(`\$labels\.([a-z_]+)`, r.Annotations["summary"]+r.Annotations["description"])
-		for _, by := range names(`by \(([a-z_, ]+)\)`, r.Expr) {
-			labels = append(labels, strings.Split(by, ", ")...)
+		fits(t, r.Alert, served, r.Expr, names(`\$labels\.([a-z_]+)`, r.Annotations["summary"]+r.Annotations["description"]))
+	}
+}
+
+var (
+	selector = regexp.MustCompile(`(bridge_[a-z_]+)(?:\{([^}]*)\})?`)
+	matcher  = regexp.MustCompile(`([a-z_]+)(?:=~|=)"([^"]*)"`)
+)
+
+// fits checks that a server has the metrics of an expression, with the labels that it and its descriptions name. Prometheus itself adds
+// the label instance.
+func fits(t *testing.T, what string, served map[string]labelValues, expr string, labels []string) {
+	t.Helper()
+	for _, by := range names(`by \(([a-z_, ]+)\)`, expr) {
+		labels = append(labels, strings.Split(by, ", ")...)
+	}
+	labels = slices.DeleteFunc(labels, func(l string) bool { return l == "instance" })
+	selected := selector.FindAllStringSubmatch(expr, -1)
+	if len(selected) == 0 {
+		t.Errorf("%s: no metric of Bridge", what)
+	}
+	for _, s := range selected {
+		metric, ok := served[s[1]]
+		if !ok {
+			t.Errorf("%s: there is no metric %s", what, s[1])
+			continue
 		}
-		selected := selector.FindAllStringSubmatch(r.Expr, -1)
-		if len(selected) == 0 {
-			t.Errorf("%s: no metric of Bridge", r.Alert)
-		}
-		for _, s := range selected {
-			metric, ok := served[s[1]]
-			if !ok {
-				t.Errorf("%s: there is no metric %s", r.Alert, s[1])
-				continue
+		for _, l := range labels {
+			if metric[l] == nil {
+				t.Errorf("%s: %s has no label %s", what, s[1], l)
 			}
-			for _, l := range labels {
-				if metric[l] == nil {
-					t.Errorf("%s: %s has no label %s", r.Alert, s[1], l)
+		}
+		for _, m := range matcher.FindAllStringSubmatch(s[2], -1) {
+			for value := range strings.SplitSeq(m[2], "|") {
+				if m[1] != "instance" && !metric[m[1]][value] {
+					t.Errorf("%s: %s has no %s=%q, only %v", what, s[1], m[1], value, slices.Sorted(maps.Keys(metric[m[1]])))
 				}
 			}
-			for _, m := range matcher.FindAllStringSubmatch(s[2], -1) {
-				for _, value := range strings.Split(m[2], "|") {
-					if !metric[m[1]][value] {
-						t.Errorf("%s: %s has no %s=%q, only %v", r.Alert, s[1], m[1], value, slices.Sorted(maps.Keys(metric[m[1]])))
-					}
+		}
+	}
+}
+
+// dashboardPanel is a panel of docs/prometheus/dashboard.json.
+type dashboardPanel struct {
+	ID                       int
+	Type, Title, Description string
+	GridPos                  struct{ X, Y, W, H int }
+	Targets                  []struct{ Expr, LegendFormat string }
+}
+
+// TestDashboardFitsTheMetrics: a running server has what the dashboard shows, for the instances that are chosen. Each panel is explained, and none
+// lies upon another.
+func TestDashboardFitsTheMetrics(t *testing.T) {
+	var dashboard struct{ Panels []dashboardPanel }
+	if err := json.Unmarshal([]byte(readText(t, "../../docs/prometheus/dashboard.json")), &dashboard); err != nil {
+		t.Fatal(err)
+	}
+	served := parseMetrics(servedMetrics(t))
+	ids, taken := map[int]bool{}, map[[2]int]string{}
+	for _, p := range dashboard.Panels {
+		if ids[p.ID] || p.Title == "" {
+			t.Errorf("panel %d %q: its id is another one's, or it has no title", p.ID, p.Title)
+		}
+		ids[p.ID] = true
+		for x := range p.GridPos.W {
+			for y := range p.GridPos.H {
+				at := [2]int{p.GridPos.X + x, p.GridPos.Y + y}
+				if taken[at] != "" || at[0] > 23 {
+					t.Fatalf("%s lies upon %q, or outside", p.Title, taken[at])
 				}
+				taken[at] = p.Title
 			}
 		}
+		if p.Type == "row" {
+			continue
+		}
+		if p.Description == "" || len(p.Targets) == 0 {
+			t.Errorf("%s: no description, or nothing to show", p.Title)
+		}
+		for _, target := range p.Targets {
+			if !strings.Contains(target.Expr, `{instance=~"$instance"`) {
+				t.Errorf("%s shows instances that are not chosen: %s", p.Title, target.Expr)
+			}
+			fits(t, p.Title, served, target.Expr, names(`\{\{([a-z_]+)\}\}`, target.LegendFormat))
+		}
+	}
+	if len(ids) < 25 {
+		t.Errorf("%d panels", len(ids))
 	}
 }
 
