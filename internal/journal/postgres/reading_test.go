@@ -84,6 +84,13 @@ func (m *messages) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// text returns all lines.
+func (m *messages) text() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return strings.Join(m.lines, "")
+}
+
 // with returns how many lines have a text.
 func (m *messages) with(text string) (n int) {
 	m.mu.Lock()
@@ -213,7 +220,7 @@ func TestListenerCut(t *testing.T) {
 	r.is("read", err, nil)
 	r.eventually("they listen again", func() bool { return r.listening() == 2 && r.log.with("hears") == 2 })
 	if r.log.with("does not hear") != 2 {
-		t.Errorf("the log says: %v", r.log.lines)
+		t.Errorf("the log says: %s", r.log.text())
 	}
 }
 
@@ -427,7 +434,7 @@ func TestDatabaseAway(t *testing.T) {
 	_, err = b.Read(t.Context(), 2, make([]sinks.Record, 0, 1))
 	r.is("read", err, nil)
 	r.eventually("the problem is gone", func() bool { return b.tail.problem.Load() == nil })
-	if strings.Contains(strings.Join(r.log.lines, ""), r.cluster.Password()) {
+	if strings.Contains(r.log.text(), r.cluster.Password()) {
 		t.Error("the log has the password")
 	}
 }
